@@ -1,1 +1,20 @@
-//! models
+//! The domain's language: what every other crate means by a person, an operator, a record, an alert.
+//!
+//! No I/O, no async, no clock. Types here are parsed once at the edge and cannot be wrong afterwards.
+
+pub mod alert;
+pub mod document;
+pub mod event;
+pub mod exclusion;
+pub mod feed;
+pub mod ids;
+pub mod jurisdiction;
+pub mod live;
+pub mod lookup;
+pub mod match_key;
+pub mod money;
+pub mod operator;
+pub mod phone;
+pub mod record;
+pub mod token;
+pub mod ts;
