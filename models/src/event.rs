@@ -1,0 +1,201 @@
+//! The spine: every change of state as one journaled event.
+//!
+//! Tables are projections of these events, written in the same transaction. Payloads are versioned JSON:
+//! a new field has a default, so that an old journal is always readable.
+
+use crate::alert::AlertRevision;
+use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
+use crate::feed::{FeedBatchStored, Source};
+use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo};
+use crate::jurisdiction::JurisdictionNo;
+use crate::match_key::{KeyKind, MatchKey};
+use crate::operator::{ApiKey, Licence, Operator};
+use crate::ts::{Ts, micros};
+use serde::{Deserialize, Serialize};
+
+/// A match key of a person with its validity.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PersonKey {
+    /// What was digested.
+    pub kind: KeyKind,
+    /// Digest key version.
+    pub digest_version: u8,
+    /// The digest.
+    pub key: MatchKey,
+    /// First instant at which it names this person.
+    #[serde(with = "micros")]
+    pub valid_from: Ts,
+    /// First instant at which it no longer does (a recycled number).
+    #[serde(with = "micros::option", default)]
+    pub valid_to: Option<Ts>,
+}
+
+/// An exclusion as it is after the event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exclusion {
+    /// Public id.
+    pub id: ExclusionId,
+    /// Who.
+    pub person_no: PersonNo,
+    /// Where.
+    pub jurisdiction: JurisdictionNo,
+    /// How long at least.
+    pub period: Period,
+    /// What happens then.
+    pub at_end: AtEnd,
+    /// Who asked.
+    pub reason_class: ReasonClass,
+    /// How it was made.
+    pub channel: Channel,
+    /// Since when.
+    #[serde(with = "micros")]
+    pub effective_at: Ts,
+    /// End of the minimum period.
+    #[serde(with = "micros::option")]
+    pub ends_at: Option<Ts>,
+    /// Set when it lapsed.
+    #[serde(with = "micros::option", default)]
+    pub ended_at: Option<Ts>,
+}
+
+/// One change of state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// A process began to write.
+    EngineStarted {
+        /// Random id of the process.
+        boot: String,
+        /// Version of the program.
+        version: String,
+    },
+    /// An operator is under supervision, or one of its fields changed (the whole new state).
+    OperatorSet(Operator),
+    /// A licence was added or changed.
+    LicenceSet(Licence),
+    /// A key was made, limited or revoked (the whole new state).
+    KeySet(ApiKey),
+    /// A person became known to the register.
+    PersonAdded {
+        /// Internal number.
+        person_no: PersonNo,
+        /// Keyed digest of the birth date where given, for the merge rule.
+        #[serde(default)]
+        birth_digest: Option<MatchKey>,
+        /// Match keys.
+        keys: Vec<PersonKey>,
+    },
+    /// A known person has further match keys.
+    PersonKeysAdded {
+        /// Internal number.
+        person_no: PersonNo,
+        /// The new ones.
+        keys: Vec<PersonKey>,
+    },
+    /// A new exclusion binds.
+    ExclusionRegistered(Exclusion),
+    /// An exclusion binds longer (the whole new state).
+    ExclusionExtended(Exclusion),
+    /// A renewing exclusion began again (the whole new state).
+    ExclusionRenewed(Exclusion),
+    /// A lapsing exclusion ended (the whole new state).
+    ExclusionLapsed(Exclusion),
+    /// Two records may be one person; a person must judge.
+    IdentityCaseOpened {
+        /// The case.
+        id: CaseId,
+        /// The new record.
+        person_no: PersonNo,
+        /// The one it may be.
+        other_person_no: PersonNo,
+        /// Closed set: `shared_phone`, `conflicting_document`.
+        reason: String,
+    },
+    /// A source exists.
+    SourceSet(Source),
+    /// A batch of records is stored.
+    FeedBatchStored(FeedBatchStored),
+    /// The wall clock closed windows of an operator.
+    OperatorTicked {
+        /// Whose.
+        operator_no: OperatorNo,
+        /// Position in the operator's input, assigned by the writer.
+        operator_seq: i64,
+        /// The clock.
+        #[serde(with = "micros")]
+        at: Ts,
+    },
+    /// An alert was raised, corrected or withdrawn.
+    AlertRevised(AlertRevision),
+    /// A supervised actor was given up until somebody releases it.
+    ActorQuarantined {
+        /// Its name.
+        actor: String,
+        /// Why, without personal data.
+        reason: String,
+    },
+    /// A record crashed its actor and was set aside.
+    RecordDeadLettered {
+        /// Where it came from.
+        source_no: SourceNo,
+        /// Its position in the push.
+        index: u32,
+    },
+}
+
+impl Event {
+    /// The journal's `kind` column.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::EngineStarted { .. } => "engine_started",
+            Self::OperatorSet(_) => "operator_set",
+            Self::LicenceSet(_) => "licence_set",
+            Self::KeySet(_) => "key_set",
+            Self::PersonAdded { .. } => "person_added",
+            Self::PersonKeysAdded { .. } => "person_keys_added",
+            Self::ExclusionRegistered(_) => "exclusion_registered",
+            Self::ExclusionExtended(_) => "exclusion_extended",
+            Self::ExclusionRenewed(_) => "exclusion_renewed",
+            Self::ExclusionLapsed(_) => "exclusion_lapsed",
+            Self::IdentityCaseOpened { .. } => "identity_case_opened",
+            Self::SourceSet(_) => "source_set",
+            Self::FeedBatchStored(_) => "feed_batch_stored",
+            Self::OperatorTicked { .. } => "operator_ticked",
+            Self::AlertRevised(_) => "alert_revised",
+            Self::ActorQuarantined { .. } => "actor_quarantined",
+            Self::RecordDeadLettered { .. } => "record_dead_lettered",
+        }
+    }
+
+    /// Does the index change with it?
+    pub fn is_register(&self) -> bool {
+        matches!(
+            self,
+            Self::PersonAdded { .. }
+                | Self::PersonKeysAdded { .. }
+                | Self::ExclusionRegistered(_)
+                | Self::ExclusionExtended(_)
+                | Self::ExclusionRenewed(_)
+                | Self::ExclusionLapsed(_)
+        )
+    }
+
+    /// The key it is about, where it is about one.
+    pub fn key_id(&self) -> Option<KeyId> {
+        match self {
+            Self::KeySet(key) => Some(key.id),
+            _ => None,
+        }
+    }
+}
+
+/// An event with its place in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Committed {
+    /// Gapless, global.
+    pub seq: Seq,
+    /// When the writer wrote it.
+    pub at: Ts,
+    /// What changed.
+    pub event: Event,
+}
