@@ -1,0 +1,277 @@
+//! What `web` and the tools may ask of the engine: commands, answers and errors.
+//!
+//! These are neither wire shapes (those live in `web`) nor domain events (those live in `models`): a
+//! command is already parsed, a result says what happened. `web` maps [`EngineError`] to statuses in one place.
+
+use models::alert::{AlertRevision, Severity};
+use models::event::Exclusion;
+use models::exclusion::{Channel, Period, ReasonClass};
+use models::feed::{Source, SourceClock};
+use models::ids::{BatchId, ExclusionId, KeyId, OperatorId, OperatorNo, Seq, SourceId};
+use models::jurisdiction::JurisdictionNo;
+use models::lookup::Purpose;
+use models::match_key::{KeyKind, MatchKey};
+use models::money::Currency;
+use models::operator::{ApiKey, Licence, Operator, OperatorState, Scope};
+use models::record::Refusal;
+use models::ts::Ts;
+use serde::Serialize;
+
+/// Why a command was not carried out. Nothing of it was stored, unless it is `Unavailable`, where the
+/// outcome may be unknown to the caller: repeat with the same `Idempotency-Key`.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// The database or an actor does not answer; try again.
+    #[error("not available now: {0}")]
+    Unavailable(&'static str),
+    /// A queue is full; try again later.
+    #[error("overloaded: {0}")]
+    Overloaded(&'static str),
+    /// No such thing (or not visible to this credential).
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The whole request is invalid.
+    #[error("{pointer}: {detail}")]
+    Invalid {
+        /// JSON pointer of the field.
+        pointer: &'static str,
+        /// What is wrong, without the value.
+        detail: String,
+    },
+    /// `If-Match` named another version.
+    #[error("the resource has changed")]
+    Stale,
+}
+
+/// What the vault keeps of a person, sealed; nobody sees it in the clear afterwards.
+#[derive(Default, Serialize, serde::Deserialize, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
+#[allow(missing_docs)]
+pub struct PersonData {
+    pub phone: Option<String>,
+    pub id_number: Option<String>,
+    pub id_type: Option<String>,
+    pub names: Vec<String>,
+    pub date_of_birth: Option<String>,
+    pub email: Option<String>,
+    pub address: Option<String>,
+    pub county: Option<String>,
+    pub verification_method: Option<String>,
+    pub verification_reference: Option<String>,
+}
+
+/// A registration, parsed and digested.
+pub struct NewExclusion {
+    /// Match keys, strongest (document) first.
+    pub keys: Vec<(KeyKind, MatchKey)>,
+    /// Keyed digest of the birth date, for the merge rule.
+    pub birth_digest: Option<MatchKey>,
+    /// From the credential.
+    pub jurisdiction: JurisdictionNo,
+    /// How long.
+    pub period: Period,
+    /// Who asked.
+    pub reason_class: ReasonClass,
+    /// How.
+    pub channel: Channel,
+    /// Since when; none = now.
+    pub effective_at: Option<Ts>,
+    /// For the vault.
+    pub person: PersonData,
+}
+
+/// What a registration or extension led to.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// The exclusion as it stands.
+    pub exclusion: Exclusion,
+    /// False where an existing one was returned or extended.
+    pub created: bool,
+    /// Sequence of the register's last change, at least this one.
+    pub register_version: Seq,
+}
+
+/// A stored `Idempotency-Key` (digests only).
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey {
+    /// SHA-256 of tenant, route and key.
+    pub key_digest: [u8; 32],
+    /// SHA-256 of the body.
+    pub body_digest: [u8; 32],
+}
+
+/// A new operator.
+pub struct NewOperator {
+    /// Stable code.
+    pub code: String,
+    /// Name.
+    pub name: String,
+    /// Jurisdiction.
+    pub jurisdiction: JurisdictionNo,
+}
+
+/// A change of an operator; none = as it is.
+#[derive(Default)]
+#[allow(missing_docs)]
+pub struct OperatorChange {
+    pub name: Option<String>,
+    pub state: Option<OperatorState>,
+    /// `If-Match`.
+    pub expected_version: Option<u32>,
+}
+
+/// A new key.
+#[allow(missing_docs)]
+pub struct NewKey {
+    pub operator: Option<OperatorNo>,
+    pub jurisdiction: JurisdictionNo,
+    pub label: String,
+    pub scopes: Vec<Scope>,
+    pub purposes: Vec<Purpose>,
+    pub allow_from: Vec<String>,
+    pub rate_per_second: u32,
+    pub expires_at: Option<Ts>,
+}
+
+/// A key with what is shown once.
+pub struct IssuedKey {
+    /// The key.
+    pub key: ApiKey,
+    /// `mk_live_<key id>_<secret>`.
+    pub bearer: String,
+    /// Base64 secret under which answers are signed.
+    pub signing_secret: String,
+}
+
+/// A new source.
+#[allow(missing_docs)]
+pub struct NewSource {
+    pub operator: OperatorNo,
+    pub name: String,
+    pub class: String,
+    pub clock: SourceClock,
+    pub horizon_days: u16,
+    pub expected_interval_seconds: u32,
+    pub currency: Currency,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, Serialize)]
+pub struct PushOutcome {
+    /// Records stored.
+    pub accepted: u32,
+    /// Known before with the same content.
+    pub duplicates: u32,
+    /// Known before with other content (quarantined).
+    pub conflicts: u32,
+    /// Refused, with reasons.
+    pub quarantined: Vec<Refusal>,
+    /// The stored batch; null where nothing was stored.
+    pub batch_id: Option<BatchId>,
+    /// Position of the source: the number of its last batch.
+    pub cursor: String,
+}
+
+/// How fresh a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum FreshnessLabel {
+    Never,
+    Fresh,
+    Late,
+    Stale,
+    Dead,
+}
+
+/// A source with its position.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)]
+pub struct SourceView {
+    #[serde(skip)]
+    pub source: Source,
+    pub id: SourceId,
+    pub operator: OperatorId,
+    pub operator_code: String,
+    pub name: String,
+    pub class: String,
+    pub freshness: FreshnessLabel,
+    pub last_event_at: Option<Ts>,
+    pub last_success_at: Option<Ts>,
+    pub records: u64,
+    pub duplicates: u64,
+    pub quarantined: u64,
+    pub cursor: String,
+}
+
+/// Whether the register may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// Not proven complete yet.
+    Loading,
+    /// Younger than 5 s.
+    Fresh,
+    /// Up to 15 minutes: registration and marketing answer 503.
+    Degraded,
+    /// Older: 503 for all.
+    Stale,
+}
+
+/// Freshness of this node's register.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeFreshness {
+    /// Whether it may be asked.
+    pub state: NodeState,
+    /// Time up to which every commit is applied.
+    pub as_of: Ts,
+    /// Sequence of the register's last change.
+    pub register_version: Seq,
+}
+
+/// Filter of `GET /alerts`.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)]
+pub struct AlertFilter {
+    /// The credential's.
+    pub jurisdiction: Option<JurisdictionNo>,
+    pub operator: Option<OperatorNo>,
+    pub severity: Option<Severity>,
+    pub rule: Option<String>,
+    /// `open` (raised or corrected) or `withdrawn`.
+    pub state: Option<String>,
+}
+
+/// Everything the commands return about directories, for `web`'s views.
+#[derive(Debug, Clone)]
+pub enum DirectoryChange {
+    /// An operator.
+    Operator(Operator),
+    /// A licence.
+    Licence(Licence),
+    /// A key.
+    Key(ApiKey),
+    /// A source.
+    Source(Source),
+}
+
+/// One page of a list.
+pub struct Page<T> {
+    /// Items.
+    pub items: Vec<T>,
+    /// Opaque; none at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// An alert with its history, newest revision first.
+pub struct AlertHistory {
+    /// Revisions.
+    pub revisions: Vec<AlertRevision>,
+}
+
+/// Which identity a command is about, in answers of `GET /nser/{id}`.
+pub type ExclusionRef = ExclusionId;
+
+/// Which key a command is about.
+pub type KeyRef = KeyId;
