@@ -1,0 +1,137 @@
+//! Who may call and who is watched: operators, licences, keys, sources – one shared, read-only value.
+//!
+//! Readers take the current [`Directory`] without a lock; the spine replaces it when a committed event
+//! changes it, so that a revoked key is dead everywhere as soon as its event is published.
+
+use crate::secrets::KeyRing;
+use models::event::Event;
+use models::feed::Source;
+use models::ids::{KeyId, OperatorId, OperatorNo, SourceId, SourceNo};
+use models::jurisdiction::{Jurisdiction, JurisdictionNo};
+use models::operator::{ApiKey, Licence, Operator};
+use models::token::TokenKey;
+use ring::hmac;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A key, ready for the hot path.
+pub struct KeyEntry {
+    /// As stored.
+    pub key: ApiKey,
+    /// Digest of the secret, compared in constant time.
+    pub secret_sha256: [u8; 32],
+    /// Signs answers.
+    pub signing: hmac::Key,
+    /// Makes and opens this operator's tokens, current version first. Staff keys use operator 0.
+    pub token_keys: Arc<[TokenKey]>,
+}
+
+/// Everything `web` must know of a caller without asking the database.
+#[derive(Default, Clone)]
+pub struct Directory {
+    /// Jurisdictions of the deployment, by number.
+    pub jurisdictions: Arc<[Jurisdiction]>,
+    /// Operators.
+    pub operators: HashMap<OperatorNo, Arc<Operator>>,
+    /// Numbers by public id.
+    pub operator_by_id: HashMap<OperatorId, OperatorNo>,
+    /// Numbers by code.
+    pub operator_by_code: HashMap<String, OperatorNo>,
+    /// Licences of an operator.
+    pub licences: HashMap<OperatorNo, Vec<Arc<Licence>>>,
+    /// Keys.
+    pub keys: HashMap<KeyId, Arc<KeyEntry>>,
+    /// Sources.
+    pub sources: HashMap<SourceId, Arc<Source>>,
+    token_keys: HashMap<OperatorNo, Arc<[TokenKey]>>,
+}
+
+impl Directory {
+    /// Starts with the configured jurisdictions.
+    pub fn new(jurisdictions: Vec<Jurisdiction>) -> Self {
+        Self { jurisdictions: jurisdictions.into(), ..Self::default() }
+    }
+
+    /// The jurisdiction with this number.
+    pub fn jurisdiction(&self, no: JurisdictionNo) -> Option<&Jurisdiction> {
+        self.jurisdictions.get(usize::from(no.0))
+    }
+
+    /// The operator with this public id, if it belongs to `jurisdiction`.
+    pub fn operator(&self, id: OperatorId, jurisdiction: JurisdictionNo) -> Option<&Arc<Operator>> {
+        self.operators.get(self.operator_by_id.get(&id)?).filter(|o| o.jurisdiction == jurisdiction)
+    }
+
+    /// The source with this internal number.
+    pub fn source_by_no(&self, no: SourceNo) -> Option<&Arc<Source>> {
+        self.sources.values().find(|s| s.source_no == no)
+    }
+
+    /// Takes in a committed event; true where it was about the directory. A key without a known signing
+    /// secret (made by another process) is completed by [`Self::set_key`].
+    pub fn apply(&mut self, event: &Event) -> bool {
+        match event {
+            Event::OperatorSet(operator) => self.set_operator(operator.clone()),
+            Event::LicenceSet(licence) => self.set_licence(licence.clone()),
+            Event::SourceSet(source) => self.set_source(source.clone()),
+            Event::KeySet(key) => {
+                let Some(entry) = self.keys.get(&key.id) else { return true };
+                let entry = KeyEntry {
+                    key: key.clone(),
+                    secret_sha256: entry.secret_sha256,
+                    signing: entry.signing.clone(),
+                    token_keys: Arc::clone(&entry.token_keys),
+                };
+                self.keys.insert(key.id, Arc::new(entry));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Adds or replaces an operator.
+    pub fn set_operator(&mut self, operator: Operator) {
+        self.operator_by_id.insert(operator.id, operator.operator_no);
+        self.operator_by_code.insert(operator.code.clone(), operator.operator_no);
+        self.operators.insert(operator.operator_no, Arc::new(operator));
+    }
+
+    /// Adds or replaces a licence.
+    pub fn set_licence(&mut self, licence: Licence) {
+        let list = self.licences.entry(licence.operator_no).or_default();
+        list.retain(|l| l.id != licence.id);
+        list.push(Arc::new(licence));
+    }
+
+    /// Adds or replaces a source.
+    pub fn set_source(&mut self, source: Source) {
+        self.sources.insert(source.id, Arc::new(source));
+    }
+
+    /// Adds or replaces a key with its signing secret. False where the stored digest is not readable.
+    pub fn set_key(&mut self, ring: &KeyRing, key: ApiKey, signing_secret: &[u8]) -> bool {
+        let Some(secret_sha256) = unhex32(&key.secret_sha256) else { return false };
+        let token_keys = self.token_keys_of(ring, key.operator_no);
+        let signing = hmac::Key::new(hmac::HMAC_SHA256, signing_secret);
+        self.keys.insert(key.id, Arc::new(KeyEntry { key, secret_sha256, signing, token_keys }));
+        true
+    }
+
+    /// Token keys of an operator (0 for staff), made once.
+    pub fn token_keys_of(&mut self, ring: &KeyRing, operator: Option<OperatorNo>) -> Arc<[TokenKey]> {
+        let no = operator.unwrap_or(OperatorNo(0));
+        let make = || ring.tokens.iter().map(|master| master.for_operator(no.0)).collect();
+        Arc::clone(self.token_keys.entry(no).or_insert_with(make))
+    }
+}
+
+fn unhex32(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut out = [0; 32];
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(out)
+}

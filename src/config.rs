@@ -1,0 +1,202 @@
+//! Configuration: defaults < file < environment < flags. Every mistake is reported at once.
+
+use models::jurisdiction::{JURISDICTIONS_MAX, Jurisdiction};
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// The documented defaults, compiled in.
+pub const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub server: Server,
+    pub store: StoreConfig,
+    pub keys: Keys,
+    pub node: Node,
+    pub engine: EngineSection,
+    pub limits: Limits,
+    pub log: Log,
+    pub jurisdictions: Vec<Jurisdiction>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Server {
+    pub host: IpAddr,
+    pub port: u16,
+    pub workers: usize,
+    pub connections_max: usize,
+    pub client_timeout_seconds: u64,
+    pub shutdown_seconds: u64,
+    pub allowed_origins: Vec<String>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct StoreConfig {
+    pub url: String,
+    pub allow_unsafe_durability: bool,
+    pub write_timeout_seconds: u64,
+    pub readers: u32,
+}
+
+impl std::fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // the address may hold a password
+        let scheme = self.url.split(':').next().unwrap_or_default();
+        f.debug_struct("StoreConfig").field("scheme", &scheme).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Keys {
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Node {
+    pub id: u16,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct EngineSection {
+    pub arbiters: usize,
+    pub live_tick_ms: u64,
+    pub checkpoint_rows: u64,
+    pub checkpoint_seconds: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub lookup_body_bytes: usize,
+    pub register_body_bytes: usize,
+    pub push_body_bytes: usize,
+    pub source_queue: usize,
+    pub operator_queue: usize,
+    pub register_queue: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+/// Every mistake found, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration:\n  {}", .0.join("\n  "))]
+pub struct ConfigError(pub Vec<String>);
+
+/// Reads all sources; `overrides` are flags as (path, value).
+pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Config, ConfigError> {
+    use config::{Environment, File, FileFormat};
+    let one = |e: &dyn std::fmt::Display| ConfigError(vec![e.to_string()]);
+    let mut builder = config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+    if let Some(path) = file {
+        builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+    }
+    builder = builder.add_source(Environment::with_prefix("MLINZI").prefix_separator("__").separator("__").try_parsing(true));
+    for (path, value) in overrides {
+        builder = builder.set_override(*path, value.clone()).map_err(|e| one(&e))?;
+    }
+    let config: Config = builder.build().and_then(config::Config::try_deserialize).map_err(|e| one(&e))?;
+    let mistakes = check(&config);
+    if mistakes.is_empty() { Ok(config) } else { Err(ConfigError(mistakes)) }
+}
+
+/// What is wrong beyond types and names.
+fn check(c: &Config) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut must = |fine: bool, text: &str| {
+        if !fine {
+            wrong.push(text.to_owned());
+        }
+    };
+    let (sqlite, postgres) = (c.store.url.starts_with("sqlite:"), c.store.url.starts_with("postgres"));
+    must(sqlite || postgres, "store.url: begins with neither sqlite: nor postgres:");
+    must((1..=60).contains(&c.store.write_timeout_seconds), "store.write_timeout_seconds: not from 1 to 60");
+    must((1..=64).contains(&c.store.readers), "store.readers: not from 1 to 64");
+    must(c.server.workers <= 256, "server.workers: above 256");
+    must(c.server.connections_max > 0, "server.connections_max: is 0");
+    must((1..=300).contains(&c.server.shutdown_seconds), "server.shutdown_seconds: not from 1 to 300");
+    must(c.node.id > 0, "node.id: is 0");
+    must((1..=64).contains(&c.engine.arbiters), "engine.arbiters: not from 1 to 64");
+    must((10..=250).contains(&c.engine.live_tick_ms), "engine.live_tick_ms: not from 10 to 250");
+    must(c.engine.checkpoint_rows > 0, "engine.checkpoint_rows: is 0");
+    must((1..=3600).contains(&c.engine.checkpoint_seconds), "engine.checkpoint_seconds: not from 1 to 3600");
+    must((256..=1 << 20).contains(&c.limits.lookup_body_bytes), "limits.lookup_body_bytes: not from 256 to 1048576");
+    must((1024..=1 << 20).contains(&c.limits.register_body_bytes), "limits.register_body_bytes: not from 1024 to 1048576");
+    must((1024..=1 << 26).contains(&c.limits.push_body_bytes), "limits.push_body_bytes: not from 1024 to 67108864");
+    must(c.limits.source_queue > 0, "limits.source_queue: is 0");
+    must(c.limits.operator_queue > 0, "limits.operator_queue: is 0");
+    must(c.limits.register_queue > 0, "limits.register_queue: is 0");
+    must(!c.jurisdictions.is_empty(), "jurisdictions: none");
+    must(c.jurisdictions.len() <= JURISDICTIONS_MAX, "jurisdictions: more than 16");
+    let mut codes = HashSet::new();
+    for j in &c.jurisdictions {
+        must(codes.insert(&j.code), &format!("jurisdictions: {} stands twice", j.code));
+        let known = store_zone(&j.time_zone);
+        must(known, &format!("jurisdictions: {}: unknown time_zone", j.code));
+    }
+    wrong
+}
+
+fn store_zone(name: &str) -> bool {
+    jiff::tz::TimeZone::get(name).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_defaults_are_valid() {
+        let config = load(None, &[]).unwrap();
+        assert_eq!(config.jurisdictions[0].code, "KE");
+        assert!(config.store.url.starts_with("sqlite:"));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let overrides = [("store.url", "mysql://x".to_owned()), ("node.id", "0".to_owned()), ("engine.live_tick_ms", "900".to_owned())];
+        let error = load(None, &overrides).unwrap_err();
+        assert_eq!(error.0.len(), 3, "{error}");
+    }
+
+    #[test]
+    fn an_address_with_a_password_is_not_printed() {
+        let overrides = [("store.url", "postgres://mlinzi:hunter2@localhost/x".to_owned())];
+        assert!(!format!("{:?}", load(None, &overrides).unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn unknown_options_are_mistakes() {
+        assert!(load(None, &[("server.prot", "1".to_owned())]).is_err());
+    }
+}
