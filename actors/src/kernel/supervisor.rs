@@ -1,0 +1,219 @@
+//! The task that keeps one actor alive. It runs on the kernel's own arbiter, so an actor that blocks its thread
+//! cannot stop its supervisor.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use actix_rt::ArbiterHandle;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::budget::Verdict;
+use super::event::KernelEvent;
+use super::handle::{Phase, Shared};
+use super::queue::Admission;
+use super::runner::{Exit, Kill, Runner, Start};
+use super::status::{ActorState, Generation};
+use super::{Factory, Work};
+
+/// How long a killed actor may take to end before its arbiter counts as blocked.
+const KILL_GRACE: Duration = Duration::from_secs(1);
+
+/// Why a generation is over.
+enum End {
+    Exit(Exit),
+    /// It died without a word: its arbiter ended, or something panicked outside the guards.
+    Vanished,
+    Hung {
+        silent_for: Duration,
+        arbiter_blocked: bool,
+    },
+    Killed,
+}
+
+pub(super) struct Supervisor<W: Work> {
+    pub(super) shared: Arc<Shared<W::Msg>>,
+    pub(super) factory: Arc<Factory<W>>,
+    pub(super) hang_after: Duration,
+    pub(super) arbiters: Arc<[ArbiterHandle]>,
+    /// Which arbiter it runs on.
+    pub(super) arbiter: usize,
+}
+
+/// Says that the supervisor is gone, however it ends.
+struct Ended<W: Work>(Arc<Shared<W::Msg>>);
+
+impl<W: Work> Drop for Ended<W> {
+    fn drop(&mut self) {
+        self.0.queue.admit(Admission::Stopped);
+        self.0.vitals.set_state(ActorState::Stopped);
+        self.0.advance(Phase::Ended);
+    }
+}
+
+async fn reached(phase: &mut watch::Receiver<Phase>, target: Phase) {
+    // the sender lives in what the supervisor shares, so it cannot be gone
+    let _ = phase.wait_for(|phase| *phase >= target).await;
+}
+
+impl<W: Work> Supervisor<W> {
+    pub(super) async fn supervise(mut self) {
+        let _ended = Ended::<W>(Arc::clone(&self.shared));
+        let mut phase = self.shared.phase.subscribe();
+        while *phase.borrow() != Phase::Killed {
+            let generation = self.shared.queue.next_generation();
+            self.shared.vitals.begin(generation);
+            let (actor, exit) = self.start(generation);
+            let end = self.watch(&actor, exit, &mut phase).await;
+            let (culprit, reason) = match end {
+                End::Exit(Exit::Drained | Exit::Fenced) | End::Killed => return,
+                End::Exit(Exit::Rebuild) => continue,
+                End::Exit(Exit::NotBuilt(reason)) => {
+                    (None, format!("could not be built: {reason}"))
+                }
+                End::Exit(Exit::Panicked { culprit, panic }) => (culprit, panic.to_string()),
+                End::Vanished => {
+                    self.move_on();
+                    (None, "ended without a word".to_owned())
+                }
+                End::Hung {
+                    silent_for,
+                    arbiter_blocked,
+                } => {
+                    if arbiter_blocked {
+                        self.move_on();
+                    }
+                    (
+                        None,
+                        format!("no progress for {} ms", silent_for.as_millis()),
+                    )
+                }
+            };
+            if !self
+                .after_crash(generation, culprit, reason, &mut phase)
+                .await
+            {
+                return;
+            }
+        }
+    }
+
+    fn start(&self, generation: u64) -> (Addr<Runner<W>>, oneshot::Receiver<Exit>) {
+        let (exit, ended) = oneshot::channel();
+        let start = Start {
+            shared: Arc::clone(&self.shared),
+            factory: Arc::clone(&self.factory),
+            generation: Generation::new(Arc::clone(&self.shared.vitals), generation),
+            exit,
+        };
+        let actor =
+            Runner::start_in_arbiter(&self.arbiters[self.arbiter], move |_| Runner::new(start));
+        (actor, ended)
+    }
+
+    fn move_on(&mut self) {
+        self.arbiter = (self.arbiter + 1) % self.arbiters.len();
+    }
+
+    /// Waits for the end of a generation. Death is heard at once; only silence has to be looked for.
+    async fn watch(
+        &self,
+        actor: &Addr<Runner<W>>,
+        mut exit: oneshot::Receiver<Exit>,
+        phase: &mut watch::Receiver<Phase>,
+    ) -> End {
+        let look_every =
+            (self.hang_after / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                ended = &mut exit => return ended.map_or(End::Vanished, End::Exit),
+                () = reached(phase, Phase::Killed) => {
+                    actor.do_send(Kill);
+                    let _ = timeout(KILL_GRACE, &mut exit).await;
+                    return End::Killed;
+                }
+                () = sleep(look_every) => {}
+            }
+            let silent_for = self
+                .shared
+                .vitals
+                .silent_for(self.shared.queue.status().oldest);
+            if silent_for < self.hang_after {
+                continue;
+            }
+            self.shared.bus.emit(&KernelEvent::Hung {
+                actor: self.shared.name.clone(),
+                kind: self.shared.kind,
+                generation: self.shared.vitals.generation(),
+                silent_for,
+            });
+            actor.do_send(Kill);
+            let arbiter_blocked = timeout(KILL_GRACE, &mut exit).await.is_err();
+            return End::Hung {
+                silent_for,
+                arbiter_blocked,
+            };
+        }
+    }
+
+    /// Counts a crash and waits until the next try is due. False when there will be none.
+    async fn after_crash(
+        &self,
+        generation: u64,
+        culprit: Option<u64>,
+        reason: String,
+        phase: &mut watch::Receiver<Phase>,
+    ) -> bool {
+        let shared = &self.shared;
+        shared.vitals.failed(&reason);
+        let verdict = shared
+            .ledger
+            .lock()
+            .crashed(Instant::now(), culprit, rand::random());
+        let (actor, kind) = (shared.name.clone(), shared.kind);
+        match verdict {
+            Verdict::Restart(delay) => {
+                shared.vitals.set_state(ActorState::BackingOff);
+                shared.vitals.restarted();
+                shared.bus.emit(&KernelEvent::Restarted {
+                    actor,
+                    kind,
+                    generation,
+                    reason,
+                    delay,
+                });
+                tokio::select! {
+                    () = sleep(delay) => true,
+                    () = reached(phase, Phase::Killed) => false,
+                }
+            }
+            Verdict::Quarantine => {
+                // registered before the state shows, so that no release is missed and none is kept for the next time
+                let mut released = std::pin::pin!(shared.released.notified());
+                released.as_mut().enable();
+                shared.queue.admit(Admission::Quarantined);
+                shared.vitals.set_state(ActorState::Quarantined);
+                let queue_depth = shared.queue.depth();
+                shared.bus.emit(&KernelEvent::Quarantined {
+                    actor,
+                    kind,
+                    generation,
+                    reason,
+                    queue_depth,
+                });
+                tokio::select! {
+                    () = released => {}
+                    // it cannot drain; what waits in the queue is reported as left behind
+                    () = reached(phase, Phase::Draining) => return false,
+                }
+                shared.ledger.lock().clear();
+                shared.pardon_due.store(false, Ordering::Release);
+                shared.vitals.set_state(ActorState::Starting);
+                shared.queue.admit(Admission::Open);
+                true
+            }
+        }
+    }
+}

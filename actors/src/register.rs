@@ -1,0 +1,406 @@
+//! The register: decisions made under a lock of the keys they touch, an index that one actor alone changes.
+//!
+//! ```text
+//! command ─ lock its keys ─▶ dossiers of who shares one (store) ─▶ engine::register::decide ─▶ commit
+//!                                                                        │ durable, in order
+//! reply ◀─ unlock ◀──────── applied to the index by the register's actor ◀┘
+//! ```
+//! The locks last until the commit is applied, so a decision stands on committed state only, people who share no key
+//! go into the same group commit side by side, and nothing has to be undone when a commit fails. The section runs in
+//! a task of its own: a caller who hangs up does not let go of the locks.
+
+use crate::api::{EngineError, IdempotencyKey, NewExclusion, Registered};
+use crate::kernel::{DeadLetter, Progress, Work};
+use crate::secrets::{self, KeyRing};
+use crate::writer::WriterHandle;
+use arc_swap::ArcSwap;
+use engine::register::decide::{self, Request};
+use engine::register::index::{IndexReader, IndexWriter};
+use futures_util::future::LocalBoxFuture;
+use jiff::tz::TimeZone;
+use models::event::{Committed, Event, Exclusion, PersonKey};
+use models::exclusion::Period;
+use models::ids::{CaseId, ExclusionId, PersonNo, Seq};
+use models::jurisdiction::JurisdictionNo;
+use models::ts::Ts;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use store::{Attachment, CommitError, Member, Store, VaultRow};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// Stripes of the lock table: two people collide by chance once in this many.
+const STRIPES: usize = 4096;
+/// Exclusions that one sweep ends or renews.
+pub const SWEEP_MAX: u32 = 1_000;
+
+/// Numbers that say how fresh the index is; written by the register's actor, read by everybody.
+#[derive(Default)]
+pub struct RegisterClock {
+    /// 0 until the index is proven complete, and again while it is rebuilt.
+    ready: AtomicI64,
+    as_of: AtomicI64,
+    version: AtomicI64,
+}
+
+impl RegisterClock {
+    /// (time up to which every commit is applied, sequence of the last register change), once complete.
+    pub fn read(&self) -> Option<(Ts, Seq)> {
+        if self.ready.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        Some((Ts(self.as_of.load(Ordering::Acquire)), self.version.load(Ordering::Acquire)))
+    }
+
+    fn close(&self) {
+        self.ready.store(0, Ordering::Release);
+    }
+
+    fn open(&self, as_of: Ts, version: Seq) {
+        self.as_of.store(as_of.0, Ordering::Release);
+        self.version.store(version, Ordering::Release);
+        self.ready.store(1, Ordering::Release);
+    }
+}
+
+/// What the register's actor hears, in the order of the journal.
+pub enum RegisterMsg {
+    /// Committed events that change the index; the member is answered once they are in it.
+    Committed {
+        /// The events.
+        events: Arc<[Committed]>,
+        /// Who waits for them.
+        member: parking_lot::Mutex<Option<Member>>,
+    },
+    /// The journal's head, read at `read_at`; everything up to it was published before this message.
+    Head {
+        /// When.
+        read_at: Ts,
+    },
+}
+
+/// The index's one writer.
+pub struct RegisterActor {
+    writer: IndexWriter,
+    clock: Arc<RegisterClock>,
+}
+
+impl RegisterActor {
+    /// Builds the index from the tables and shows it to the readers; until then nobody is told "not excluded".
+    pub async fn recover(
+        store: &Store,
+        now: Ts,
+        reader: &ArcSwap<IndexReader>,
+        clock: &Arc<RegisterClock>,
+    ) -> Result<Self, String> {
+        clock.close();
+        let say = |e: store::StoreError| e.to_string();
+        let (mut writer, fresh) = engine::register::index::new_index();
+        let head = store.head().await.map_err(say)?;
+        let mut after = 0;
+        loop {
+            let people = store.people_after(after, 10_000).await.map_err(say)?;
+            let Some(last) = people.last() else { break };
+            after = i64::from(last.person_no) + 1;
+            for person in &people {
+                engine::register::apply::person(&mut writer, person);
+            }
+            tokio::task::yield_now().await;
+        }
+        reader.store(Arc::new(fresh));
+        clock.open(now, head);
+        Ok(Self { writer, clock: Arc::clone(clock) })
+    }
+
+    fn apply(&mut self, msg: &RegisterMsg) {
+        match msg {
+            RegisterMsg::Committed { events, member } => {
+                for committed in events.iter().filter(|c| c.event.is_register()) {
+                    engine::register::apply::event(&mut self.writer, &committed.event);
+                    self.clock.version.fetch_max(committed.seq, Ordering::AcqRel);
+                }
+                if let Some(member) = member.lock().take() {
+                    member.complete();
+                }
+            }
+            RegisterMsg::Head { read_at } => {
+                self.clock.as_of.fetch_max(read_at.0, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+impl Work for RegisterActor {
+    type Msg = RegisterMsg;
+
+    fn handle<'a>(&'a mut self, msg: Arc<RegisterMsg>, _progress: &'a Progress) -> LocalBoxFuture<'a, ()> {
+        self.apply(&msg);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn dead_letter<'a>(
+        &'a mut self,
+        _record: Arc<RegisterMsg>,
+        _letter: &'a DeadLetter,
+        _progress: &'a Progress,
+    ) -> LocalBoxFuture<'a, ()> {
+        // never skip (invariant 1): what it says is in the tables already, and after a dead letter the factory
+        // rebuilds the index from them
+        self.clock.close();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Makes decisions; cheap to clone.
+#[derive(Clone)]
+pub struct Register(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    writer: WriterHandle,
+    ring: Arc<KeyRing>,
+    index: Arc<ArcSwap<IndexReader>>,
+    clock: Arc<RegisterClock>,
+    next_person: AtomicU32,
+    stripes: Vec<Arc<Mutex<()>>>,
+    zones: Vec<TimeZone>,
+}
+
+impl Register {
+    /// `next_person` is the first free number; `zones` are the jurisdictions' time zones by number.
+    pub fn new(
+        store: Store,
+        writer: WriterHandle,
+        ring: Arc<KeyRing>,
+        index: Arc<ArcSwap<IndexReader>>,
+        clock: Arc<RegisterClock>,
+        next_person: u32,
+        zones: Vec<TimeZone>,
+    ) -> Self {
+        let stripes = (0..STRIPES).map(|_| Arc::default()).collect();
+        let next_person = AtomicU32::new(next_person);
+        Self(Arc::new(Inner { store, writer, ring, index, clock, next_person, stripes, zones }))
+    }
+
+    /// Registers an exclusion, or returns (extended where longer) the one that the same person has.
+    pub async fn register(
+        &self,
+        new: NewExclusion,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<Registered, EngineError> {
+        let this = Arc::clone(&self.0);
+        section(async move { this.register(new, idempotency, now).await }).await
+    }
+
+    /// Extends an exclusion by a period that starts now.
+    pub async fn extend(
+        &self,
+        jurisdiction: JurisdictionNo,
+        id: ExclusionId,
+        period: Period,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<Registered, EngineError> {
+        let this = Arc::clone(&self.0);
+        section(async move { this.extend(jurisdiction, id, period, idempotency, now).await }).await
+    }
+
+    /// An exclusion by its id, within a jurisdiction.
+    pub async fn exclusion(&self, jurisdiction: JurisdictionNo, id: ExclusionId) -> Result<Exclusion, EngineError> {
+        self.0.exclusion(jurisdiction, id).await
+    }
+
+    /// Ends what has lapsed and renews what renews; gives how many.
+    pub async fn sweep(&self, now: Ts) -> Result<usize, EngineError> {
+        let this = Arc::clone(&self.0);
+        section(async move { this.sweep(now).await }).await
+    }
+}
+
+async fn section<T: Send + 'static>(
+    work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::spawn(work).await.unwrap_or(Err(EngineError::Unavailable("the register")))
+}
+
+impl Inner {
+    async fn lock(&self, digests: impl Iterator<Item = u128>) -> Vec<OwnedMutexGuard<()>> {
+        // ascending, so that two commands never wait for each other
+        let stripes: BTreeSet<usize> = digests.map(|d| (d % STRIPES as u128) as usize).collect();
+        let mut guards = Vec::with_capacity(stripes.len());
+        for stripe in stripes {
+            guards.push(Arc::clone(&self.stripes[stripe]).lock_owned().await);
+        }
+        guards
+    }
+
+    fn zone(&self, jurisdiction: JurisdictionNo) -> &TimeZone {
+        self.zones.get(usize::from(jurisdiction.0)).unwrap_or(&TimeZone::UTC)
+    }
+
+    fn version(&self) -> Result<Seq, EngineError> {
+        self.clock.read().map(|(_, version)| version).ok_or(EngineError::Unavailable("the register is loading"))
+    }
+
+    async fn register(
+        &self,
+        new: NewExclusion,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<Registered, EngineError> {
+        self.version()?;
+        let effective_at = new.effective_at.unwrap_or(now);
+        if effective_at > now {
+            let detail = "an exclusion binds from now or from an earlier time".to_owned();
+            return Err(EngineError::Invalid { pointer: "/effective_at", detail });
+        }
+        let _locks = self.lock(new.keys.iter().map(|(_, key)| key.0)).await;
+        if let Some(replayed) = self.replay(idempotency.as_ref(), new.jurisdiction).await? {
+            return Ok(replayed);
+        }
+        let mut people = BTreeSet::new();
+        let index = self.index.load();
+        for (_, key) in &new.keys {
+            people.extend(index.lookup(*key).iter());
+        }
+        let mut others = Vec::with_capacity(people.len());
+        for person_no in people {
+            others.push(self.store.dossier(PersonNo(person_no)).await.map_err(unavailable)?.into());
+        }
+        let digest_version = self.ring.digest.current().version();
+        let request = Request {
+            keys: new
+                .keys
+                .iter()
+                .map(|(kind, key)| PersonKey { kind: *kind, digest_version, key: *key, valid_from: now, valid_to: None })
+                .collect(),
+            birth_digest: new.birth_digest,
+            jurisdiction: new.jurisdiction,
+            period: new.period,
+            reason_class: new.reason_class,
+            channel: new.channel,
+            effective_at,
+            now,
+            person_no: PersonNo(self.next_person.fetch_add(1, Ordering::Relaxed)),
+            exclusion_id: ExclusionId(new_id()),
+            case_id: CaseId(new_id()),
+        };
+        let outcome = decide::register(&request, &others, self.zone(new.jurisdiction));
+        let vault_id = secrets::random::<16>().map_err(|_| EngineError::Unavailable("randomness"))?;
+        let sealed =
+            self.ring.seal_person(&vault_id, &new.person).map_err(|_| EngineError::Unavailable("the vault key"))?;
+        let vault = VaultRow { id: vault_id, person_no: outcome.person_no, sealed, at: now };
+        let mut attachments = vec![Attachment::Vault(vault)];
+        let status = if outcome.created { 201 } else { 200 };
+        attachments.extend(idempotency.map(|key| idempotency_row(&key, status, outcome.exclusion.id, now)));
+        self.finish(outcome.events, attachments, outcome.exclusion, outcome.created).await
+    }
+
+    async fn extend(
+        &self,
+        jurisdiction: JurisdictionNo,
+        id: ExclusionId,
+        period: Period,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<Registered, EngineError> {
+        self.version()?;
+        let found = self.exclusion(jurisdiction, id).await?;
+        let dossier = self.store.dossier(found.person_no).await.map_err(unavailable)?;
+        let _locks = self.lock(dossier.keys.iter().map(|k| k.key.0)).await;
+        if let Some(replayed) = self.replay(idempotency.as_ref(), jurisdiction).await? {
+            return Ok(replayed);
+        }
+        let current = self.exclusion(jurisdiction, id).await?;
+        let event = decide::extend(&current, period, now, self.zone(jurisdiction))
+            .map_err(|e| EngineError::Conflict(e.to_string()))?;
+        let Event::ExclusionExtended(exclusion) = event.clone() else {
+            return Err(EngineError::Unavailable("the register"));
+        };
+        let attachments = idempotency.map(|key| idempotency_row(&key, 200, id, now)).into_iter().collect();
+        self.finish(vec![event], attachments, exclusion, false).await
+    }
+
+    async fn finish(
+        &self,
+        events: Vec<Event>,
+        attachments: Vec<Attachment>,
+        exclusion: Exclusion,
+        created: bool,
+    ) -> Result<Registered, EngineError> {
+        let receipt = self.writer.commit(events, attachments).await.map_err(commit_error)?;
+        let seq = receipt.events.last().map_or(0, |c| c.seq);
+        Ok(Registered { exclusion, created, register_version: seq.max(self.version().unwrap_or(seq)) })
+    }
+
+    /// The stored result of a repeated `Idempotency-Key`.
+    async fn replay(
+        &self,
+        key: Option<&IdempotencyKey>,
+        jurisdiction: JurisdictionNo,
+    ) -> Result<Option<Registered>, EngineError> {
+        let Some(key) = key else { return Ok(None) };
+        let Some(stored) = self.store.idempotency(&key.key_digest).await.map_err(unavailable)? else {
+            return Ok(None);
+        };
+        if stored.body_digest != key.body_digest {
+            return Err(EngineError::Conflict("this idempotency key was used with another body".to_owned()));
+        }
+        let id = stored.result_id.parse().map_err(|_| EngineError::NotFound("exclusion"))?;
+        let exclusion = self.exclusion(jurisdiction, id).await?;
+        Ok(Some(Registered { exclusion, created: stored.status == 201, register_version: self.version()? }))
+    }
+
+    async fn exclusion(&self, jurisdiction: JurisdictionNo, id: ExclusionId) -> Result<Exclusion, EngineError> {
+        let found = self.store.exclusion(id).await.map_err(unavailable)?;
+        found.filter(|e| e.jurisdiction == jurisdiction).ok_or(EngineError::NotFound("exclusion"))
+    }
+
+    async fn sweep(&self, now: Ts) -> Result<usize, EngineError> {
+        let mut changed = 0;
+        for due in self.store.due_exclusions(now, SWEEP_MAX).await.map_err(unavailable)? {
+            let dossier = self.store.dossier(due.person_no).await.map_err(unavailable)?;
+            let _locks = self.lock(dossier.keys.iter().map(|k| k.key.0)).await;
+            let current = self.exclusion(due.jurisdiction, due.id).await?;
+            if let Some(event) = decide::end_of_period(&current, now, self.zone(due.jurisdiction)) {
+                self.writer.commit(vec![event], Vec::new()).await.map_err(commit_error)?;
+                changed += 1;
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// A UUIDv7: ordered by time, so that rows made together lie together.
+pub fn new_id() -> u128 {
+    uuid::Uuid::now_v7().as_u128()
+}
+
+fn idempotency_row(key: &IdempotencyKey, status: u16, id: ExclusionId, now: Ts) -> Attachment {
+    Attachment::Idempotency(store::IdempotencyRow {
+        key_digest: key.key_digest,
+        body_digest: key.body_digest,
+        status,
+        result_id: id.to_string(),
+        expires_at: now.plus(models::ts::DAY),
+    })
+}
+
+/// Reads that fail are the database's fault.
+pub fn unavailable(error: store::StoreError) -> EngineError {
+    tracing::warn!(%error, "the store does not answer");
+    EngineError::Unavailable("the database")
+}
+
+/// What a failed commit means to the caller.
+pub fn commit_error(error: CommitError) -> EngineError {
+    match error {
+        CommitError::Full => EngineError::Overloaded("the writer"),
+        CommitError::Conflict { what } => EngineError::Conflict(what.to_string()),
+        other => {
+            tracing::warn!(error = %other, "a commit failed");
+            EngineError::Unavailable("the database")
+        }
+    }
+}
