@@ -15,10 +15,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self {
-            restarts: 5,
-            window: Duration::from_secs(60),
-        }
+        Self { restarts: 5, window: Duration::from_secs(60) }
     }
 }
 
@@ -34,19 +31,14 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            min: Duration::from_millis(100),
-            max: Duration::from_secs(10),
-        }
+        Self { min: Duration::from_millis(100), max: Duration::from_secs(10) }
     }
 }
 
 impl Backoff {
     /// `crashes` counts from 1; `chance` is in 0..1.
     fn delay(self, crashes: usize, chance: f64) -> Duration {
-        let doublings = u32::try_from(crashes.saturating_sub(1))
-            .unwrap_or(u32::MAX)
-            .min(31);
+        let doublings = u32::try_from(crashes.saturating_sub(1)).unwrap_or(u32::MAX).min(31);
         let full = self.min.saturating_mul(1 << doublings).min(self.max);
         full.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
     }
@@ -77,39 +69,23 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(budget: Budget, backoff: Backoff) -> Self {
-        Self {
-            budget,
-            backoff,
-            crashes: Vec::new(),
-            pardoned_at: None,
-        }
+        Self { budget, backoff, crashes: Vec::new(), pardoned_at: None }
     }
 
     /// Counts a crash. There is no wait when the next step is a split anyway, or when the actor just proved that its
     /// crashes come from bad records and not from itself: waiting would punish the good records behind them.
     pub(crate) fn crashed(&mut self, now: Instant, culprit: Option<u64>, chance: f64) -> Verdict {
         let window = self.budget.window;
-        self.crashes
-            .retain(|crash| now.duration_since(crash.at) < window);
-        self.crashes.push(Crash {
-            at: now,
-            culprit,
-            poisoned: false,
-        });
+        self.crashes.retain(|crash| now.duration_since(crash.at) < window);
+        self.crashes.push(Crash { at: now, culprit, poisoned: false });
         if self.crashes.len() > self.budget.restarts {
             return Verdict::Quarantine;
         }
         let split_is_next = culprit.is_some()
-            && self
-                .crashes
-                .iter()
-                .filter(|crash| crash.culprit == culprit)
-                .count()
+            && self.crashes.iter().filter(|crash| crash.culprit == culprit).count()
                 >= super::CRASHES_BEFORE_SPLIT as usize;
-        let bad_records_lately = culprit.is_some()
-            && self
-                .pardoned_at
-                .is_some_and(|at| now.duration_since(at) < window);
+        let bad_records_lately =
+            culprit.is_some() && self.pardoned_at.is_some_and(|at| now.duration_since(at) < window);
         if split_is_next || bad_records_lately {
             return Verdict::Restart(Duration::ZERO);
         }
@@ -118,11 +94,7 @@ impl Ledger {
 
     /// A record of `culprit` panicked on its own: its crashes wait for a pardon.
     pub(crate) fn poisoned(&mut self, culprit: u64) {
-        for crash in self
-            .crashes
-            .iter_mut()
-            .filter(|crash| crash.culprit == Some(culprit))
-        {
+        for crash in self.crashes.iter_mut().filter(|crash| crash.culprit == Some(culprit)) {
             crash.poisoned = true;
         }
     }
@@ -150,25 +122,10 @@ mod tests {
     #[test]
     fn backoff_doubles_up_to_its_maximum() {
         let backoff = Backoff::default();
-        let table = [
-            (1, 100),
-            (2, 200),
-            (3, 400),
-            (7, 6_400),
-            (8, 10_000),
-            (500, 10_000),
-        ];
+        let table = [(1, 100), (2, 200), (3, 400), (7, 6_400), (8, 10_000), (500, 10_000)];
         for (crashes, full_ms) in table {
-            assert_eq!(
-                backoff.delay(crashes, 1.0),
-                Duration::from_millis(full_ms),
-                "crash {crashes}"
-            );
-            assert_eq!(
-                backoff.delay(crashes, 0.0),
-                Duration::from_millis(full_ms) / 2,
-                "crash {crashes}"
-            );
+            assert_eq!(backoff.delay(crashes, 1.0), Duration::from_millis(full_ms), "crash {crashes}");
+            assert_eq!(backoff.delay(crashes, 0.0), Duration::from_millis(full_ms) / 2, "crash {crashes}");
         }
     }
 
@@ -188,25 +145,15 @@ mod tests {
     fn crashes_of_poisoned_messages_are_pardoned_by_progress_only() {
         let (mut ledger, now) = (ledger(), Instant::now());
         for culprit in 0..50 {
-            assert!(matches!(
-                ledger.crashed(now, Some(culprit), 1.0),
-                Verdict::Restart(_)
-            ));
-            assert_eq!(
-                ledger.crashed(now, Some(culprit), 1.0),
-                Verdict::Restart(Duration::ZERO)
-            );
+            assert!(matches!(ledger.crashed(now, Some(culprit), 1.0), Verdict::Restart(_)));
+            assert_eq!(ledger.crashed(now, Some(culprit), 1.0), Verdict::Restart(Duration::ZERO));
             ledger.poisoned(culprit);
             ledger.pardon(now);
         }
         for culprit in 100..103 {
             ledger.crashed(now, Some(culprit), 1.0);
             let second = ledger.crashed(now, Some(culprit), 1.0);
-            assert_eq!(
-                second == Verdict::Quarantine,
-                culprit == 102,
-                "message {culprit}"
-            );
+            assert_eq!(second == Verdict::Quarantine, culprit == 102, "message {culprit}");
             ledger.poisoned(culprit);
         }
     }

@@ -20,94 +20,35 @@ pub struct DeadLetter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelEvent {
     /// It crashed or hung and is re-created after `delay`.
-    Restarted {
-        actor: String,
-        kind: &'static str,
-        generation: u64,
-        reason: String,
-        delay: Duration,
-    },
+    Restarted { actor: String, kind: &'static str, generation: u64, reason: String, delay: Duration },
     /// It crashed too often and waits for a release; its queue keeps its content.
-    Quarantined {
-        actor: String,
-        kind: &'static str,
-        generation: u64,
-        reason: String,
-        queue_depth: usize,
-    },
+    Quarantined { actor: String, kind: &'static str, generation: u64, reason: String, queue_depth: usize },
     /// A record was stored as a dead letter.
-    DeadLettered {
-        actor: String,
-        kind: &'static str,
-        index_in_message: usize,
-        panic: PanicReport,
-    },
+    DeadLettered { actor: String, kind: &'static str, index_in_message: usize, panic: PanicReport },
     /// It made no progress for `silent_for`; a restart (or quarantine) follows.
-    Hung {
-        actor: String,
-        kind: &'static str,
-        generation: u64,
-        silent_for: Duration,
-    },
+    Hung { actor: String, kind: &'static str, generation: u64, silent_for: Duration },
     /// It works again after a restart or a release.
-    Recovered {
-        actor: String,
-        kind: &'static str,
-        generation: u64,
-    },
+    Recovered { actor: String, kind: &'static str, generation: u64 },
 }
 
 impl KernelEvent {
     fn log(&self) {
         match self {
-            Self::Restarted {
-                actor,
-                kind,
-                generation,
-                reason,
-                delay,
-            } => {
+            Self::Restarted { actor, kind, generation, reason, delay } => {
                 let delay_ms = delay.as_millis();
                 tracing::warn!(actor, kind, generation, reason, delay_ms, "actor restarts");
             }
-            Self::Quarantined {
-                actor,
-                kind,
-                generation,
-                reason,
-                queue_depth,
-            } => {
-                tracing::error!(
-                    actor,
-                    kind,
-                    generation,
-                    reason,
-                    queue_depth,
-                    "actor quarantined"
-                );
+            Self::Quarantined { actor, kind, generation, reason, queue_depth } => {
+                tracing::error!(actor, kind, generation, reason, queue_depth, "actor quarantined");
             }
-            Self::DeadLettered {
-                actor,
-                kind,
-                index_in_message,
-                panic,
-            } => {
+            Self::DeadLettered { actor, kind, index_in_message, panic } => {
                 tracing::warn!(actor, kind, index_in_message, %panic, "record dead-lettered");
             }
-            Self::Hung {
-                actor,
-                kind,
-                generation,
-                silent_for,
-            } => {
+            Self::Hung { actor, kind, generation, silent_for } => {
                 let silent_ms = silent_for.as_millis();
                 tracing::warn!(actor, kind, generation, silent_ms, "actor hangs");
             }
-            Self::Recovered {
-                actor,
-                kind,
-                generation,
-            } => {
+            Self::Recovered { actor, kind, generation } => {
                 tracing::info!(actor, kind, generation, "actor recovered");
             }
         }

@@ -52,9 +52,7 @@ pub(super) fn install_recorder() {
     HOOK.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let location = info
-                .location()
-                .map_or_else(|| "unknown".to_owned(), ToString::to_string);
+            let location = info.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
             let guarded = DEPTH.try_with(Cell::get).unwrap_or(0) > 0;
             if guarded {
                 // the supervisor logs it, once, with the actor's name
@@ -111,9 +109,7 @@ pub(super) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, PanicReport> {
     let _scope = Scope::enter();
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
         let report = PanicReport {
-            location: LOCATION
-                .with(|slot| slot.borrow_mut().take())
-                .unwrap_or_else(|| "unknown".to_owned()),
+            location: LOCATION.with(|slot| slot.borrow_mut().take()).unwrap_or_else(|| "unknown".to_owned()),
             payload: payload_kind(payload.as_ref()),
         };
         // a payload may panic in its own drop
@@ -153,9 +149,7 @@ impl<T> Drop for Guarded<'_, T> {
 }
 
 /// Makes and drives a future; a panic in the making, in a poll or in a drop becomes a report.
-pub(super) async fn guarded<'a, T>(
-    make: impl FnOnce() -> LocalBoxFuture<'a, T>,
-) -> Result<T, PanicReport> {
+pub(super) async fn guarded<'a, T>(make: impl FnOnce() -> LocalBoxFuture<'a, T>) -> Result<T, PanicReport> {
     let future = guard(make)?;
     Guarded(Some(future)).await
 }

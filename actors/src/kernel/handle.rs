@@ -76,8 +76,7 @@ pub(super) struct Shared<M> {
 impl<M> Shared<M> {
     /// Something was applied: the actor is alive.
     pub(super) fn applied(&self, generation: u64) {
-        if self.pardon_due.load(Ordering::Acquire) && self.pardon_due.swap(false, Ordering::AcqRel)
-        {
+        if self.pardon_due.load(Ordering::Acquire) && self.pardon_due.swap(false, Ordering::AcqRel) {
             self.ledger.lock().pardon(Instant::now());
         }
         self.recovered(generation);
@@ -85,11 +84,7 @@ impl<M> Shared<M> {
 
     pub(super) fn recovered(&self, generation: u64) {
         if self.vitals.take_recovering() {
-            self.bus.emit(&KernelEvent::Recovered {
-                actor: self.name.clone(),
-                kind: self.kind,
-                generation,
-            });
+            self.bus.emit(&KernelEvent::Recovered { actor: self.name.clone(), kind: self.kind, generation });
         }
     }
 
@@ -122,8 +117,7 @@ impl<M: Send + Sync + 'static> Supervised for Shared<M> {
     }
 
     fn status(&self) -> ActorStatus {
-        self.vitals
-            .status(&self.name, self.kind, self.queue.status())
+        self.vitals.status(&self.name, self.kind, self.queue.status())
     }
 
     fn depth(&self) -> usize {
@@ -171,11 +165,7 @@ pub(super) async fn stop_all(actors: &[Arc<dyn Supervised>], drain: Duration) ->
             actor.kill();
         }
         for actor in actors {
-            let _ = timeout(
-                KILL_GRACE,
-                actor.phase().wait_for(|phase| *phase == Phase::Ended),
-            )
-            .await;
+            let _ = timeout(KILL_GRACE, actor.phase().wait_for(|phase| *phase == Phase::Ended)).await;
         }
     }
     actors.iter().all(|actor| actor.depth() == 0)
@@ -188,17 +178,13 @@ pub struct Handle<M> {
 
 impl<M> Clone for Handle<M> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<M> fmt::Debug for Handle<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("name", &self.shared.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Handle").field("name", &self.shared.name).finish_non_exhaustive()
     }
 }
 
@@ -208,10 +194,7 @@ impl<M: Send + Sync + 'static> Handle<M> {
     /// # Errors
     /// The message comes back, counted as refused, when the queue is full or takes nothing.
     pub fn try_send(&self, msg: M) -> Result<(), SendError<M>> {
-        self.shared
-            .queue
-            .try_push(msg)
-            .map_err(|refusal| self.refuse(refusal))
+        self.shared.queue.try_push(msg).map_err(|refusal| self.refuse(refusal))
     }
 
     /// Puts a message into the queue, waiting for room. A dropped future has sent nothing.
@@ -219,11 +202,7 @@ impl<M: Send + Sync + 'static> Handle<M> {
     /// # Errors
     /// The message comes back when the actor is, or gets, quarantined or stopped.
     pub async fn send(&self, msg: M) -> Result<(), SendError<M>> {
-        self.shared
-            .queue
-            .push(msg)
-            .await
-            .map_err(|refusal| self.refuse(refusal))
+        self.shared.queue.push(msg).await.map_err(|refusal| self.refuse(refusal))
     }
 
     fn refuse(&self, (refusal, msg): (Refusal, M)) -> SendError<M> {

@@ -82,28 +82,13 @@ impl KernelMetrics {
         let counter = |name, help| IntCounterVec::new(Opts::new(name, help), &["kind"]);
         let gauge = |name, help| IntGaugeVec::new(Opts::new(name, help), &["kind"]);
         Ok(Self {
-            restarts: counter(
-                "mlinzi_actor_restarts_total",
-                "Restarts of supervised actors after a crash or hang.",
-            )?,
-            dead_letters: counter(
-                "mlinzi_actor_dead_letters_total",
-                "Records stored as dead letters.",
-            )?,
-            refused: counter(
-                "mlinzi_actor_refused_total",
-                "Messages refused by an actor's queue.",
-            )?,
+            restarts: counter("mlinzi_actor_restarts_total", "Restarts of supervised actors after a crash or hang.")?,
+            dead_letters: counter("mlinzi_actor_dead_letters_total", "Records stored as dead letters.")?,
+            refused: counter("mlinzi_actor_refused_total", "Messages refused by an actor's queue.")?,
             handled: counter("mlinzi_actor_handled_total", "Messages handled.")?,
-            queue_depth: gauge(
-                "mlinzi_actor_queue_depth",
-                "Messages in the longest queue of this kind of actor.",
-            )?,
+            queue_depth: gauge("mlinzi_actor_queue_depth", "Messages in the longest queue of this kind of actor.")?,
             queue_oldest: GaugeVec::new(
-                Opts::new(
-                    "mlinzi_actor_queue_oldest_age_seconds",
-                    "Age of the oldest waiting message.",
-                ),
+                Opts::new("mlinzi_actor_queue_oldest_age_seconds", "Age of the oldest waiting message."),
                 &["kind"],
             )?,
             quarantined: gauge("mlinzi_actor_quarantined", "Actors in quarantine.")?,
@@ -158,27 +143,19 @@ impl KernelMetrics {
             self.queue_depth.with_label_values(&[kind]).set(depth);
             let oldest = std::time::Duration::from_millis(worst.oldest_ms).as_secs_f64();
             self.queue_oldest.with_label_values(&[kind]).set(oldest);
-            self.quarantined
-                .with_label_values(&[kind])
-                .set(worst.quarantined);
+            self.quarantined.with_label_values(&[kind]).set(worst.quarantined);
         }
     }
 }
 
 impl Collector for KernelMetrics {
     fn desc(&self) -> Vec<&Desc> {
-        self.collectors()
-            .into_iter()
-            .flat_map(Collector::desc)
-            .collect()
+        self.collectors().into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let _one_at_a_time = self.scrape.lock();
         self.read_gauges();
-        self.collectors()
-            .into_iter()
-            .flat_map(Collector::collect)
-            .collect()
+        self.collectors().into_iter().flat_map(Collector::collect).collect()
     }
 }

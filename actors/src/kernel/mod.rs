@@ -65,11 +65,7 @@ pub trait Work: Sized + Unpin + 'static {
     /// handler that legitimately takes longer than `hang_after` calls [`Progress::beat`] on the way.
     ///
     /// Delivery is at least once: a crash after the store's commit repeats the message, so effects are idempotent.
-    fn handle<'a>(
-        &'a mut self,
-        msg: Arc<Self::Msg>,
-        progress: &'a Progress,
-    ) -> LocalBoxFuture<'a, ()>;
+    fn handle<'a>(&'a mut self, msg: Arc<Self::Msg>, progress: &'a Progress) -> LocalBoxFuture<'a, ()>;
 
     /// Splits a message that crashed the actor twice into single records, in their order. `None` (or an empty list):
     /// it has no parts and is tried alone as it is. The parts carry no reply channel: [`Work::settled`] answers.
@@ -106,8 +102,7 @@ pub trait Work: Sized + Unpin + 'static {
 
 /// Makes a [`Work`] for one generation, on the actor's arbiter, from its checkpoint. An error is a counted crash; its
 /// text is shown as `last_error`, so it names no person.
-pub type Factory<W> =
-    Box<dyn Fn(Generation) -> LocalBoxFuture<'static, Result<W, String>> + Send + Sync>;
+pub type Factory<W> = Box<dyn Fn(Generation) -> LocalBoxFuture<'static, Result<W, String>> + Send + Sync>;
 
 /// How one actor is made and supervised.
 pub struct Spec<W: Work> {

@@ -80,19 +80,9 @@ pub(super) struct Fenced;
 
 impl<M> Queue<M> {
     pub(super) fn new(capacity: usize) -> Self {
-        let inner = Inner {
-            admission: Admission::Open,
-            generation: 0,
-            next_seq: 0,
-            items: VecDeque::new(),
-            trial: None,
-        };
-        Self {
-            capacity: capacity.max(1),
-            inner: Mutex::new(inner),
-            arrived: Notify::new(),
-            room: Notify::new(),
-        }
+        let inner =
+            Inner { admission: Admission::Open, generation: 0, next_seq: 0, items: VecDeque::new(), trial: None };
+        Self { capacity: capacity.max(1), inner: Mutex::new(inner), arrived: Notify::new(), room: Notify::new() }
     }
 
     // ---- producers
@@ -109,12 +99,7 @@ impl<M> Queue<M> {
         }
         let seq = inner.next_seq;
         inner.next_seq += 1;
-        inner.items.push_back(Envelope {
-            msg: Arc::new(msg),
-            seq,
-            at: Instant::now(),
-            crashes: 0,
-        });
+        inner.items.push_back(Envelope { msg: Arc::new(msg), seq, at: Instant::now(), crashes: 0 });
         drop(inner);
         self.arrived.notify_one();
         Ok(())
@@ -163,10 +148,7 @@ impl<M> Queue<M> {
         QueueStatus {
             depth: inner.items.len(),
             capacity: self.capacity,
-            oldest: inner
-                .items
-                .front()
-                .map_or(Duration::ZERO, |envelope| envelope.at.elapsed()),
+            oldest: inner.items.front().map_or(Duration::ZERO, |envelope| envelope.at.elapsed()),
         }
     }
 
@@ -182,11 +164,7 @@ impl<M> Queue<M> {
             return Peek::Fenced;
         }
         match inner.items.front() {
-            Some(front) => Peek::Front(Front {
-                msg: Arc::clone(&front.msg),
-                seq: front.seq,
-                crashes: front.crashes,
-            }),
+            Some(front) => Peek::Front(Front { msg: Arc::clone(&front.msg), seq: front.seq, crashes: front.crashes }),
             None if inner.admission == Admission::Stopped => Peek::Drained,
             None => Peek::Empty,
         }
@@ -219,30 +197,17 @@ impl<M> Queue<M> {
     }
 
     /// Notes the records of the front message, once it is to be applied record by record.
-    pub(super) fn begin_trial(
-        &self,
-        generation: u64,
-        records: Arc<[Arc<M>]>,
-    ) -> Result<(), Fenced> {
+    pub(super) fn begin_trial(&self, generation: u64, records: Arc<[Arc<M>]>) -> Result<(), Fenced> {
         let mut inner = self.inner.lock();
         if inner.generation != generation {
             return Err(Fenced);
         }
-        inner.trial = Some(Trial {
-            records,
-            next: 0,
-            unstored: None,
-            dead: Vec::new(),
-        });
+        inner.trial = Some(Trial { records, next: 0, unstored: None, dead: Vec::new() });
         Ok(())
     }
 
     /// Reads or changes the trial of the front message; `None` before it began.
-    pub(super) fn trial<R>(
-        &self,
-        generation: u64,
-        work: impl FnOnce(&mut Trial<M>) -> R,
-    ) -> Result<Option<R>, Fenced> {
+    pub(super) fn trial<R>(&self, generation: u64, work: impl FnOnce(&mut Trial<M>) -> R) -> Result<Option<R>, Fenced> {
         let mut inner = self.inner.lock();
         if inner.generation != generation {
             return Err(Fenced);

@@ -31,10 +31,7 @@ pub(super) enum Exit {
     /// The factory failed.
     NotBuilt(String),
     /// Code panicked; `culprit` is the message whose handling did.
-    Panicked {
-        culprit: Option<u64>,
-        panic: PanicReport,
-    },
+    Panicked { culprit: Option<u64>, panic: PanicReport },
     /// A newer generation exists.
     Fenced,
 }
@@ -99,27 +96,17 @@ async fn live<W: Work>(start: Start<W>) {
     let _ = exit.send(reason);
 }
 
-async fn run<W: Work>(
-    shared: &Shared<W::Msg>,
-    factory: &Factory<W>,
-    generation: Generation,
-) -> Exit {
+async fn run<W: Work>(shared: &Shared<W::Msg>, factory: &Factory<W>, generation: Generation) -> Exit {
     let progress = generation.progress.clone();
     if !progress.is_current() {
         // its arbiter was blocked and was given up before it came to this start
         return Exit::Fenced;
     }
     let mut work = match guarded(|| factory(generation)).await {
-        Ok(Ok(work)) => Owned {
-            work: Some(work),
-            actor: &shared.name,
-        },
+        Ok(Ok(work)) => Owned { work: Some(work), actor: &shared.name },
         Ok(Err(reason)) => return Exit::NotBuilt(reason),
         Err(panic) => {
-            return Exit::Panicked {
-                culprit: None,
-                panic,
-            };
+            return Exit::Panicked { culprit: None, panic };
         }
     };
     if !progress.is_current() {
@@ -188,10 +175,7 @@ async fn handle<W: Work>(
     let generation = progress.generation();
     if let Err(panic) = guarded(|| work.handle(front.msg, progress)).await {
         shared.queue.crashed(generation)?;
-        return Err(Exit::Panicked {
-            culprit: Some(front.seq),
-            panic,
-        });
+        return Err(Exit::Panicked { culprit: Some(front.seq), panic });
     }
     shared.queue.pop(generation)?;
     shared.vitals.handled();
@@ -216,17 +200,10 @@ async fn try_records<W: Work>(
     let (generation, queue) = (progress.generation(), &shared.queue);
     loop {
         progress.beat();
-        let step = queue.trial(generation, |trial| {
-            match (&trial.unstored, trial.records.get(trial.next)) {
-                (Some(letter), _) => {
-                    Step::Store(Arc::clone(&trial.records[letter.index]), letter.clone())
-                }
-                (None, Some(record)) => Step::Apply(Arc::clone(record), trial.next),
-                (None, None) => Step::Settle {
-                    dead: trial.dead.clone(),
-                    records: trial.records.len(),
-                },
-            }
+        let step = queue.trial(generation, |trial| match (&trial.unstored, trial.records.get(trial.next)) {
+            (Some(letter), _) => Step::Store(Arc::clone(&trial.records[letter.index]), letter.clone()),
+            (None, Some(record)) => Step::Apply(Arc::clone(record), trial.next),
+            (None, None) => Step::Settle { dead: trial.dead.clone(), records: trial.records.len() },
         })?;
         match step {
             None => queue.begin_trial(generation, records_of::<W>(&front.msg, &shared.name))?,
@@ -260,10 +237,7 @@ async fn try_records<W: Work>(
                     // a record before the last bad one may have been the sign of life
                     shared.applied(generation);
                 }
-                return settled.map_err(|panic| Exit::Panicked {
-                    culprit: None,
-                    panic,
-                });
+                return settled.map_err(|panic| Exit::Panicked { culprit: None, panic });
             }
         }
     }
@@ -291,10 +265,7 @@ async fn store<W: Work>(
     let stored = guarded(|| work.dead_letter(record, letter, progress)).await;
     stored.map_err(|panic| {
         tracing::warn!(actor = shared.name, "storing a dead letter panicked");
-        Exit::Panicked {
-            culprit: None,
-            panic,
-        }
+        Exit::Panicked { culprit: None, panic }
     })
 }
 

@@ -28,13 +28,7 @@ pub enum ActorState {
 }
 
 impl ActorState {
-    const ALL: [Self; 5] = [
-        Self::Starting,
-        Self::Running,
-        Self::BackingOff,
-        Self::Quarantined,
-        Self::Stopped,
-    ];
+    const ALL: [Self; 5] = [Self::Starting, Self::Running, Self::BackingOff, Self::Quarantined, Self::Stopped];
 }
 
 /// A snapshot of one actor. Ages are in milliseconds before now.
@@ -129,15 +123,8 @@ impl Vitals {
     /// How long the actor has owed a sign of life: since its last one while it is busy; while it is idle, only as
     /// long as a message has been `waiting` (its arbiter may be blocked by another actor).
     pub(super) fn silent_for(&self, waiting: Duration) -> Duration {
-        let since_beat = Duration::from_millis(
-            self.now_ms()
-                .saturating_sub(self.beat_ms.load(Ordering::Acquire)),
-        );
-        if self.busy.load(Ordering::Acquire) {
-            since_beat
-        } else {
-            since_beat.min(waiting)
-        }
+        let since_beat = Duration::from_millis(self.now_ms().saturating_sub(self.beat_ms.load(Ordering::Acquire)));
+        if self.busy.load(Ordering::Acquire) { since_beat } else { since_beat.min(waiting) }
     }
 
     pub(super) fn failed(&self, reason: &str) {
@@ -184,9 +171,7 @@ impl Vitals {
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             last_error: self.last_error.lock().clone(),
-            last_progress_at_age_ms: self
-                .now_ms()
-                .saturating_sub(self.beat_ms.load(Ordering::Acquire)),
+            last_progress_at_age_ms: self.now_ms().saturating_sub(self.beat_ms.load(Ordering::Acquire)),
         }
     }
 }
@@ -209,9 +194,7 @@ impl Progress {
     /// Says "still working", from handlers and factories that take longer than `hang_after`.
     pub fn beat(&self) {
         if self.is_current() {
-            self.vitals
-                .beat_ms
-                .store(self.vitals.now_ms(), Ordering::Release);
+            self.vitals.beat_ms.store(self.vitals.now_ms(), Ordering::Release);
         }
     }
 
@@ -228,9 +211,7 @@ impl Progress {
 
     pub(super) fn busy(&self, busy: bool) {
         if self.is_current() {
-            self.vitals
-                .beat_ms
-                .store(self.vitals.now_ms(), Ordering::Release);
+            self.vitals.beat_ms.store(self.vitals.now_ms(), Ordering::Release);
             self.vitals.busy.store(busy, Ordering::Release);
         }
     }
@@ -247,12 +228,6 @@ pub struct Generation {
 
 impl Generation {
     pub(super) fn new(vitals: Arc<Vitals>, number: u64) -> Self {
-        Self {
-            number,
-            progress: Progress {
-                vitals,
-                generation: number,
-            },
-        }
+        Self { number, progress: Progress { vitals, generation: number } }
     }
 }

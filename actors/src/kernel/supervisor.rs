@@ -70,31 +70,20 @@ impl<W: Work> Supervisor<W> {
             let (culprit, reason) = match end {
                 End::Exit(Exit::Drained | Exit::Fenced) | End::Killed => return,
                 End::Exit(Exit::Rebuild) => continue,
-                End::Exit(Exit::NotBuilt(reason)) => {
-                    (None, format!("could not be built: {reason}"))
-                }
+                End::Exit(Exit::NotBuilt(reason)) => (None, format!("could not be built: {reason}")),
                 End::Exit(Exit::Panicked { culprit, panic }) => (culprit, panic.to_string()),
                 End::Vanished => {
                     self.move_on();
                     (None, "ended without a word".to_owned())
                 }
-                End::Hung {
-                    silent_for,
-                    arbiter_blocked,
-                } => {
+                End::Hung { silent_for, arbiter_blocked } => {
                     if arbiter_blocked {
                         self.move_on();
                     }
-                    (
-                        None,
-                        format!("no progress for {} ms", silent_for.as_millis()),
-                    )
+                    (None, format!("no progress for {} ms", silent_for.as_millis()))
                 }
             };
-            if !self
-                .after_crash(generation, culprit, reason, &mut phase)
-                .await
-            {
+            if !self.after_crash(generation, culprit, reason, &mut phase).await {
                 return;
             }
         }
@@ -108,8 +97,7 @@ impl<W: Work> Supervisor<W> {
             generation: Generation::new(Arc::clone(&self.shared.vitals), generation),
             exit,
         };
-        let actor =
-            Runner::start_in_arbiter(&self.arbiters[self.arbiter], move |_| Runner::new(start));
+        let actor = Runner::start_in_arbiter(&self.arbiters[self.arbiter], move |_| Runner::new(start));
         (actor, ended)
     }
 
@@ -124,8 +112,7 @@ impl<W: Work> Supervisor<W> {
         mut exit: oneshot::Receiver<Exit>,
         phase: &mut watch::Receiver<Phase>,
     ) -> End {
-        let look_every =
-            (self.hang_after / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        let look_every = (self.hang_after / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
         loop {
             tokio::select! {
                 ended = &mut exit => return ended.map_or(End::Vanished, End::Exit),
@@ -136,10 +123,7 @@ impl<W: Work> Supervisor<W> {
                 }
                 () = sleep(look_every) => {}
             }
-            let silent_for = self
-                .shared
-                .vitals
-                .silent_for(self.shared.queue.status().oldest);
+            let silent_for = self.shared.vitals.silent_for(self.shared.queue.status().oldest);
             if silent_for < self.hang_after {
                 continue;
             }
@@ -151,10 +135,7 @@ impl<W: Work> Supervisor<W> {
             });
             actor.do_send(Kill);
             let arbiter_blocked = timeout(KILL_GRACE, &mut exit).await.is_err();
-            return End::Hung {
-                silent_for,
-                arbiter_blocked,
-            };
+            return End::Hung { silent_for, arbiter_blocked };
         }
     }
 
@@ -168,22 +149,13 @@ impl<W: Work> Supervisor<W> {
     ) -> bool {
         let shared = &self.shared;
         shared.vitals.failed(&reason);
-        let verdict = shared
-            .ledger
-            .lock()
-            .crashed(Instant::now(), culprit, rand::random());
+        let verdict = shared.ledger.lock().crashed(Instant::now(), culprit, rand::random());
         let (actor, kind) = (shared.name.clone(), shared.kind);
         match verdict {
             Verdict::Restart(delay) => {
                 shared.vitals.set_state(ActorState::BackingOff);
                 shared.vitals.restarted();
-                shared.bus.emit(&KernelEvent::Restarted {
-                    actor,
-                    kind,
-                    generation,
-                    reason,
-                    delay,
-                });
+                shared.bus.emit(&KernelEvent::Restarted { actor, kind, generation, reason, delay });
                 tokio::select! {
                     () = sleep(delay) => true,
                     () = reached(phase, Phase::Killed) => false,
@@ -196,13 +168,7 @@ impl<W: Work> Supervisor<W> {
                 shared.queue.admit(Admission::Quarantined);
                 shared.vitals.set_state(ActorState::Quarantined);
                 let queue_depth = shared.queue.depth();
-                shared.bus.emit(&KernelEvent::Quarantined {
-                    actor,
-                    kind,
-                    generation,
-                    reason,
-                    queue_depth,
-                });
+                shared.bus.emit(&KernelEvent::Quarantined { actor, kind, generation, reason, queue_depth });
                 tokio::select! {
                     () = released => {}
                     // it cannot drain; what waits in the queue is reported as left behind

@@ -77,11 +77,7 @@ impl ActorSystem {
 
     /// All actors by name, stopped ones included until their name is used again.
     pub fn list(&self) -> Vec<ActorStatus> {
-        self.actors
-            .all()
-            .iter()
-            .map(|actor| actor.status())
-            .collect()
+        self.actors.all().iter().map(|actor| actor.status()).collect()
     }
 
     /// Releases an actor from quarantine by name; false when there is none, or it is not quarantined.
@@ -143,11 +139,9 @@ pub fn spawn<W: Work>(system: &ActorSystem, spec: Spec<W>) -> Result<Handle<W::M
         phase: watch::Sender::new(Phase::Running),
         bus: Arc::clone(&system.bus),
     });
-    let listed = system.actors.insert(
-        &spec.name,
-        Arc::clone(&shared) as Arc<dyn Supervised>,
-        |old| old.status().state == ActorState::Stopped,
-    );
+    let listed = system.actors.insert(&spec.name, Arc::clone(&shared) as Arc<dyn Supervised>, |old| {
+        old.status().state == ActorState::Stopped
+    });
     if !listed {
         return Err(SpawnError::NameTaken(spec.name));
     }
