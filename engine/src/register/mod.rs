@@ -1,0 +1,3 @@
+//! The register: who is excluded where, and what follows from it.
+
+pub mod index;
