@@ -14,7 +14,7 @@ use crate::kernel::{DeadLetter, Progress, Work};
 use crate::secrets::{self, KeyRing};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
-use engine::register::decide::{self, Request};
+use engine::register::decide::{self, Dossier, Request};
 use engine::register::index::{IndexReader, IndexWriter};
 use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
@@ -22,6 +22,7 @@ use models::event::{Committed, Event, Exclusion, PersonKey};
 use models::exclusion::Period;
 use models::ids::{CaseId, ExclusionId, PersonNo, Seq};
 use models::jurisdiction::JurisdictionNo;
+use models::match_key::MatchKey;
 use models::ts::Ts;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -235,6 +236,35 @@ impl Inner {
         guards
     }
 
+    /// Everybody who holds one of the keys, under the locks of *all* their keys: two commands may come to one
+    /// person by different documents.
+    async fn locked_dossiers(&self, keys: &[MatchKey]) -> Result<(Vec<OwnedMutexGuard<()>>, Vec<Dossier>), EngineError> {
+        let mut wanted: BTreeSet<u128> = keys.iter().map(|k| k.0).collect();
+        loop {
+            let locks = self.lock(wanted.iter().copied()).await;
+            let people: BTreeSet<u32> = {
+                let index = self.index.load();
+                keys.iter().flat_map(|key| index.lookup(*key).iter().collect::<Vec<_>>()).collect()
+            };
+            let mut dossiers = Vec::with_capacity(people.len());
+            for person_no in people {
+                dossiers.push(self.store.dossier(PersonNo(person_no)).await.map_err(unavailable)?);
+            }
+            let held = wanted.len();
+            wanted.extend(dossiers.iter().flat_map(|d| d.keys.iter().map(|k| k.key.0)));
+            if wanted.len() == held {
+                return Ok((locks, dossiers));
+            }
+        }
+    }
+
+    /// The locks of everything a person is known by.
+    async fn locked_person(&self, person_no: PersonNo) -> Result<Vec<OwnedMutexGuard<()>>, EngineError> {
+        let dossier = self.store.dossier(person_no).await.map_err(unavailable)?;
+        let keys: Vec<MatchKey> = dossier.keys.iter().map(|k| k.key).collect();
+        Ok(self.locked_dossiers(&keys).await?.0)
+    }
+
     fn zone(&self, jurisdiction: JurisdictionNo) -> &TimeZone {
         self.zones.get(usize::from(jurisdiction.0)).unwrap_or(&TimeZone::UTC)
     }
@@ -255,18 +285,10 @@ impl Inner {
             let detail = "an exclusion binds from now or from an earlier time".to_owned();
             return Err(EngineError::Invalid { pointer: "/effective_at", detail });
         }
-        let _locks = self.lock(new.keys.iter().map(|(_, key)| key.0)).await;
+        let keys: Vec<MatchKey> = new.keys.iter().map(|(_, key)| *key).collect();
+        let (_locks, others) = self.locked_dossiers(&keys).await?;
         if let Some(replayed) = self.replay(idempotency.as_ref(), new.jurisdiction).await? {
             return Ok(replayed);
-        }
-        let mut people = BTreeSet::new();
-        let index = self.index.load();
-        for (_, key) in &new.keys {
-            people.extend(index.lookup(*key).iter());
-        }
-        let mut others = Vec::with_capacity(people.len());
-        for person_no in people {
-            others.push(self.store.dossier(PersonNo(person_no)).await.map_err(unavailable)?.into());
         }
         let digest_version = self.ring.digest.current().version();
         let request = Request {
@@ -307,8 +329,7 @@ impl Inner {
     ) -> Result<Registered, EngineError> {
         self.version()?;
         let found = self.exclusion(jurisdiction, id).await?;
-        let dossier = self.store.dossier(found.person_no).await.map_err(unavailable)?;
-        let _locks = self.lock(dossier.keys.iter().map(|k| k.key.0)).await;
+        let _locks = self.locked_person(found.person_no).await?;
         if let Some(replayed) = self.replay(idempotency.as_ref(), jurisdiction).await? {
             return Ok(replayed);
         }
@@ -360,8 +381,7 @@ impl Inner {
     async fn sweep(&self, now: Ts) -> Result<usize, EngineError> {
         let mut changed = 0;
         for due in self.store.due_exclusions(now, SWEEP_MAX).await.map_err(unavailable)? {
-            let dossier = self.store.dossier(due.person_no).await.map_err(unavailable)?;
-            let _locks = self.lock(dossier.keys.iter().map(|k| k.key.0)).await;
+            let _locks = self.locked_person(due.person_no).await?;
             let current = self.exclusion(due.jurisdiction, due.id).await?;
             if let Some(event) = decide::end_of_period(&current, now, self.zone(due.jurisdiction)) {
                 self.writer.commit(vec![event], Vec::new()).await.map_err(commit_error)?;

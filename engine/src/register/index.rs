@@ -264,6 +264,30 @@ impl IndexWriter {
         Ok(head)
     }
 
+    /// What [`Self::set_person`] was last given for a person; empty for one without exclusions or unknown.
+    /// Only the writer can ask: for a reader the words could change between two loads.
+    #[must_use]
+    pub fn person_states(&self, person: PersonNo) -> Vec<PersonState> {
+        let Some(cell) = self.shared.people.get(person.0) else { return Vec::new() };
+        let decision = CellWord(cell[0].load(Ordering::Relaxed));
+        let Some(head) = decision.split_head() else {
+            let info = InfoWord(cell[1].load(Ordering::Relaxed));
+            let extension = info.extension().and_then(|node_no| self.shared.side.get(node_no));
+            let info = extension.map_or(info, |node| InfoWord(node[0].load(Ordering::Relaxed)));
+            let state = decision.state(info).filter(|state| *state != PersonState::NOT_EXCLUDED);
+            return state.into_iter().collect();
+        };
+        let mut states = Vec::new();
+        let mut node_no = head;
+        while let Some(node) = self.shared.side.get(node_no).filter(|_| node_no != 0) {
+            let (decision, info) = (node[0].load(Ordering::Relaxed), node[1].load(Ordering::Relaxed));
+            states.extend(CellWord(decision).state(InfoWord(info)));
+            node_no = node[2].load(Ordering::Relaxed) as u32;
+        }
+        states.reverse();
+        states
+    }
+
     /// Stores a person's informative word where it lives, keeping its documents.
     fn set_info(&self, cell: &[std::sync::atomic::AtomicU64; 2], info: InfoWord) {
         let old = InfoWord(cell[1].load(Ordering::Relaxed));

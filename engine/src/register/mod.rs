@@ -1,3 +1,5 @@
-//! The register: who is excluded where, and what follows from it.
+//! The register: who is excluded where, decided and answered without any I/O.
 
+pub mod apply;
+pub mod decide;
 pub mod index;

@@ -143,6 +143,19 @@ impl CellWord {
     pub fn lapse_second(self) -> u32 {
         (self.0 >> 32) as u32
     }
+
+    /// The state it was packed from, with its informative word.
+    pub fn state(self, info: InfoWord) -> Option<PersonState> {
+        let Informative { effective_second, period_code } = info.informative();
+        Some(PersonState {
+            jurisdictions: self.jurisdictions(),
+            status: self.status()?,
+            lapse_second: self.lapse_second(),
+            risk_band: self.risk_band(),
+            effective_second,
+            period_code,
+        })
+    }
 }
 
 fn status_code(status: Status) -> u64 {

@@ -1,7 +1,7 @@
 //! The index against a naive second implementation, by name, and with readers on other threads.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use models::exclusion::Status;
 use models::jurisdiction::JurisdictionNo;
@@ -403,6 +403,9 @@ fn readers_never_see_a_key_vanish_or_a_torn_value() {
                         random ^= random << 13;
                         random ^= random >> 7;
                         random ^= random << 17;
+                        // what is being written right now may be there or not, but never half
+                        let coming = reader.lookup(spread_key(people), NOW);
+                        assert!(coming.iter().all(|person| person.0 % PEOPLE == people), "half a slot");
                         let Some(number) = (random as u32 >> 1).checked_rem(people) else { break };
                         let hot = random >> 60 == 0;
                         let number = if hot { number % HOT.min(people) } else { number };
@@ -447,4 +450,67 @@ fn readers_never_see_a_key_vanish_or_a_torn_value() {
     });
     assert!(writer.size().growths > 5);
     assert_eq!(writer.size().people, u64::from(PEOPLE + PEOPLE.div_ceil(7)));
+}
+
+/// The same by hand: the writer stops between its two stores, for a person with and without a side node.
+#[test]
+fn between_two_stores_the_old_decision_stands_without_a_start() {
+    let phone = spread_key(1);
+    let (mut writer, reader) = one_person(&[excluded(1, 0)], &[person_key(KeyKind::Phone, 0, phone, None)]);
+    let keys = [lookup_key(KeyKind::Phone, 0, phone)];
+    for number in 10..12 {
+        let document = person_key(KeyKind::Passport, 0, spread_key(number), None);
+        writer.insert_key(PersonNo(1), &document).unwrap();
+        let cell = writer.shared.people.get(1).unwrap();
+        let generation = CellWord(cell[0].load(Ordering::Relaxed)).generation();
+        let next = PersonState { effective_second: 99, ..excluded(1, 0) };
+        writer.set_info(cell, InfoWord::pack(&next, generation.wrapping_add(1)));
+        let verdict = reader.decide(&keys, JurisdictionNo(0), NOW).unwrap();
+        assert_eq!((verdict.status, verdict.informative), (Status::Excluded, None));
+        writer.set_person(PersonNo(1), &[next]).unwrap();
+        let verdict = reader.decide(&keys, JurisdictionNo(0), NOW).unwrap();
+        assert_eq!(verdict.informative.map(|info| info.effective_second), Some(99));
+    }
+}
+
+/// A decision and what goes with it come from one change, whatever form the person has meanwhile.
+#[test]
+fn start_and_end_of_an_exclusion_never_come_from_two_changes() {
+    const CHANGES: u32 = 200_000;
+    let phone = spread_key(1);
+    let state =
+        |round: u32| PersonState { effective_second: round + 1, lapse_second: NOW + round + 1, ..excluded(1, 0) };
+    let (mut writer, reader) = one_person(&[state(0)], &[person_key(KeyKind::Phone, 0, phone, None)]);
+    let done = AtomicBool::new(false);
+    let watch = || {
+        let mut seen = 0;
+        while !done.load(Ordering::Acquire) {
+            let keys = [lookup_key(KeyKind::Phone, 0, phone)];
+            let verdict = reader.decide(&keys, JurisdictionNo(0), NOW).unwrap();
+            assert_eq!(verdict.status, Status::Excluded);
+            assert!(verdict.lapse_second >= seen, "an older decision after a newer one");
+            seen = verdict.lapse_second;
+            if let Some(info) = verdict.informative {
+                assert_eq!(verdict.lapse_second, NOW + info.effective_second, "torn");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let watchers = [scope.spawn(watch), scope.spawn(watch)];
+        for round in 1..CHANGES {
+            let states = [state(round), PersonState { jurisdictions: 2, ..state(round) }];
+            writer.set_person(PersonNo(1), &states[..if round % 7 == 0 { 2 } else { 1 }]).unwrap();
+            if round % 10_000 == 0 {
+                let document = person_key(KeyKind::Passport, 0, spread_key(round), None);
+                writer.insert_key(PersonNo(1), &document).unwrap();
+            }
+        }
+        done.store(true, Ordering::Release);
+        for watcher in watchers {
+            watcher.join().unwrap();
+        }
+    });
+    let keys = [lookup_key(KeyKind::Phone, 0, phone)];
+    let verdict = writer.reader().decide(&keys, JurisdictionNo(0), NOW).unwrap();
+    assert_eq!(verdict.informative.map(|info| info.effective_second), Some(CHANGES));
 }

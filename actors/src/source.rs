@@ -1,0 +1,458 @@
+//! One actor per source: a push becomes a stored batch, or an honest account of why not.
+//!
+//! ```text
+//! body ─▶ ingest::records (parse, validate, digest identity) ─▶ dedupe ─▶ stage ─▶ commit ─▶ answer
+//!                     │ refusal                                  │ conflict, behind horizon
+//!                     └────────────── quarantine (sealed) ◀──────┘
+//! ```
+//! Staging touches nothing but the actor's own staging area, and what it added to the dedupe sets is taken back
+//! when the commit fails; so a panic in one record leaves the actor sound, and the kernel sets that record aside.
+
+use crate::api::{EngineError, PushOutcome};
+use crate::directory::Directory;
+use crate::kernel::{DeadLetter, Progress, Work};
+use crate::register::{commit_error, new_id};
+use crate::secrets::{self, KeyRing};
+use crate::writer::WriterHandle;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use engine::dedupe::{Dedupe, Seen};
+use engine::ingest::{self, Resolver};
+use futures_util::future::LocalBoxFuture;
+use models::event::Event;
+use models::feed::{FeedBatchStored, Source, SourceClock};
+use models::ids::{BatchId, QuarantineId};
+use models::record::{QuarantineCode, Record, Refusal};
+use models::ts::{DAY, HOUR, Ts};
+use parking_lot::Mutex;
+use ring::digest;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use store::{Attachment, Clock, QuarantineRow};
+use tokio::sync::oneshot;
+
+/// How far ahead of the wall clock a record may lie.
+const FUTURE_MAX: i64 = HOUR;
+
+/// A reply that is sent once, whoever gets to it first.
+pub struct Reply<T>(Mutex<Option<oneshot::Sender<T>>>);
+
+impl<T> Reply<T> {
+    /// A reply and the end that waits for it.
+    pub fn new() -> (Self, oneshot::Receiver<T>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Mutex::new(Some(sender))), receiver)
+    }
+
+    /// Sends, the first time.
+    pub fn send(&self, value: T) {
+        if let Some(sender) = self.0.lock().take() {
+            // a caller that hung up does not want it any more
+            let _ = sender.send(value);
+        }
+    }
+}
+
+/// What a source's actor hears.
+pub enum SourceMsg {
+    /// A push as it came.
+    Push {
+        /// NDJSON or a JSON array.
+        body: Bytes,
+        /// Validate only.
+        dry_run: bool,
+        /// Where the answer goes.
+        reply: Reply<Result<PushOutcome, EngineError>>,
+    },
+    /// One record of a push that crashed the actor twice.
+    Part {
+        /// The push.
+        body: Bytes,
+        /// Where in it the record stands.
+        range: Range<usize>,
+        /// Its position.
+        index: u32,
+    },
+}
+
+/// Where a source stands; read by screens.
+#[derive(Default)]
+pub struct SourceGauge {
+    /// Newest `occurred_at`, microseconds; 0 = none.
+    pub last_event_at: AtomicI64,
+    /// When the last batch was stored, microseconds; 0 = never.
+    pub last_success_at: AtomicI64,
+    /// Records stored.
+    pub records: AtomicU64,
+    /// Records known before.
+    pub duplicates: AtomicU64,
+    /// Records refused.
+    pub quarantined: AtomicU64,
+    /// Number of the last batch.
+    pub source_seq: AtomicI64,
+    /// Grows with every change.
+    pub version: AtomicU64,
+}
+
+/// Sees each record before it is staged. A hook for fault injection by benches; the product has none.
+pub type Inspect = Arc<dyn Fn(&Record) + Send + Sync>;
+
+/// What every source shares.
+#[derive(Clone)]
+pub struct SourceContext {
+    /// Into the store.
+    pub writer: WriterHandle,
+    /// Digests identity, seals what is refused.
+    pub ring: Arc<KeyRing>,
+    /// The operator's token keys and country.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    /// Fault injection, if any.
+    pub inspect: Option<Inspect>,
+}
+
+/// Where a source stood when its actor was made: read from the store.
+#[derive(Debug, Clone, Default)]
+pub struct SourceHead {
+    /// Number of its last batch.
+    pub source_seq: i64,
+    /// Digest of its last batch.
+    pub chain: [u8; 32],
+    /// Newest `occurred_at`.
+    pub newest: Option<Ts>,
+}
+
+#[derive(Default)]
+struct Staged {
+    records: Vec<Record>,
+    duplicates: u32,
+    conflicts: u32,
+    refused: Vec<(Refusal, Range<usize>)>,
+}
+
+/// The source's actor.
+pub struct SourceActor {
+    source: Arc<Source>,
+    context: SourceContext,
+    gauge: Arc<SourceGauge>,
+    dedupe: Dedupe,
+    head: SourceHead,
+    staged: Staged,
+}
+
+impl SourceActor {
+    /// Starts where the source stood; `dedupe` holds the records of its horizon.
+    pub fn new(
+        source: Arc<Source>,
+        context: SourceContext,
+        gauge: Arc<SourceGauge>,
+        dedupe: Dedupe,
+        head: SourceHead,
+    ) -> Self {
+        gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
+        Self { source, context, gauge, dedupe, head, staged: Staged::default() }
+    }
+
+    fn horizon_start(&self, newest: Ts) -> Ts {
+        newest.plus(-i64::from(self.source.horizon_days) * DAY)
+    }
+
+    /// The clock that judges a record which itself lies at `occurred_at`.
+    fn clock_at(&self, now: Ts, occurred_at: Ts) -> Ts {
+        match self.source.clock {
+            SourceClock::Wall => now,
+            SourceClock::Event => self.head.newest.map_or(occurred_at, |newest| newest.max(occurred_at)),
+        }
+    }
+
+    /// Takes one record in, or says why not. Changes only the staging area and the dedupe sets.
+    fn stage(&mut self, resolver: &Resolver<'_>, body: &Bytes, range: Range<usize>, index: u32, now: Ts) {
+        let refused = match ingest::record(&body[range.clone()], resolver) {
+            Err(refusal) => Refusal { index, ..refusal },
+            Ok(record) => {
+                if let Some(inspect) = &self.context.inspect {
+                    inspect(&record);
+                }
+                match self.judge(&record, now) {
+                    None => {
+                        self.staged.records.push(record);
+                        return;
+                    }
+                    Some(Seen::Duplicate) => {
+                        self.staged.duplicates += 1;
+                        return;
+                    }
+                    Some(Seen::Conflict) => {
+                        self.staged.conflicts += 1;
+                        let detail = "record_id: known with other content".to_owned();
+                        Refusal { index, code: QuarantineCode::Conflict, detail }
+                    }
+                    Some(Seen::BehindHorizon) => {
+                        let detail = format!("occurred_at: more than {} days behind the clock", self.source.horizon_days);
+                        Refusal { index, code: QuarantineCode::BehindHorizon, detail }
+                    }
+                    Some(Seen::New) => {
+                        let detail = "occurred_at: ahead of the clock".to_owned();
+                        Refusal { index, code: QuarantineCode::InTheFuture, detail }
+                    }
+                }
+            }
+        };
+        self.staged.refused.push((refused, range));
+    }
+
+    /// None: new. `Seen::New` here means: new, but from the future.
+    fn judge(&mut self, record: &Record, now: Ts) -> Option<Seen> {
+        let clock_at = self.clock_at(now, record.occurred_at);
+        if self.source.clock == SourceClock::Wall && record.occurred_at > now.plus(FUTURE_MAX) {
+            return Some(Seen::New);
+        }
+        if record.occurred_at < self.horizon_start(clock_at) {
+            return Some(Seen::BehindHorizon);
+        }
+        match self.dedupe.insert(record.id_digest, record.content_digest, record.occurred_at) {
+            Seen::New => {
+                self.head.newest = Some(self.head.newest.map_or(record.occurred_at, |n| n.max(record.occurred_at)));
+                None
+            }
+            seen => Some(seen),
+        }
+    }
+
+    fn take_back(&mut self, staged: &Staged, newest: Option<Ts>) {
+        for record in &staged.records {
+            self.dedupe.remove(record.id_digest, record.occurred_at);
+        }
+        self.head.newest = newest;
+    }
+
+    async fn push(&mut self, body: &Bytes, dry_run: bool) -> Result<PushOutcome, EngineError> {
+        let parts = ingest::split(body).map_err(|e| EngineError::Invalid { pointer: "", detail: e.to_string() })?;
+        let now = self.context.clock.now();
+        let newest = self.head.newest;
+        let context = self.context.clone();
+        let directory = context.directory.load_full();
+        let resolver = resolver(&context, &directory, &self.source)?;
+        // a message that is tried again finds what the panic left
+        let left = std::mem::take(&mut self.staged);
+        self.take_back(&left, newest);
+        for (index, range) in parts.into_iter().enumerate() {
+            self.stage(&resolver, body, range, index as u32, now);
+        }
+        let staged = std::mem::take(&mut self.staged);
+        if dry_run {
+            self.take_back(&staged, newest);
+            return Ok(outcome(&staged, None, self.head.source_seq));
+        }
+        self.commit(staged, body, newest, now).await
+    }
+
+    async fn commit(
+        &mut self,
+        mut staged: Staged,
+        body: &Bytes,
+        newest: Option<Ts>,
+        now: Ts,
+    ) -> Result<PushOutcome, EngineError> {
+        let mut attachments = Vec::new();
+        if !staged.refused.is_empty() {
+            let rows = staged.refused.iter().map(|(refusal, range)| self.quarantine_row(refusal, &body[range.clone()], now));
+            attachments.push(Attachment::Quarantine(rows.collect::<Result<_, _>>()?));
+        }
+        let mut events = Vec::new();
+        let (mut batch_id, mut chain) = (None, self.head.chain);
+        if !staged.records.is_empty() {
+            let records: Arc<[Record]> = std::mem::take(&mut staged.records).into();
+            chain = chain_digest(&self.head.chain, &records);
+            let batch = self.batch(&records, &staged, &chain, now);
+            batch_id = Some(batch.id);
+            events.push(Event::FeedBatchStored(batch.clone()));
+            attachments.push(Attachment::FeedBatch { batch, records: Arc::clone(&records) });
+            staged.records = Vec::new();
+            let committed = self.context.writer.commit(events, attachments).await;
+            if let Err(error) = committed {
+                for record in records.iter() {
+                    self.dedupe.remove(record.id_digest, record.occurred_at);
+                }
+                self.head.newest = newest;
+                return Err(commit_error(error));
+            }
+            self.stored(&records, chain, now);
+            self.count(&staged, now);
+            let mut outcome = outcome(&staged, batch_id, self.head.source_seq);
+            outcome.accepted = records.len() as u32;
+            return Ok(outcome);
+        }
+        if !attachments.is_empty() {
+            self.context.writer.commit(events, attachments).await.map_err(commit_error)?;
+        }
+        self.count(&staged, now);
+        Ok(outcome(&staged, batch_id, self.head.source_seq))
+    }
+
+    fn batch(&self, records: &[Record], staged: &Staged, chain: &[u8; 32], now: Ts) -> FeedBatchStored {
+        let times = records.iter().map(|r| r.occurred_at);
+        let last_at = times.clone().max().unwrap_or(now);
+        FeedBatchStored {
+            id: BatchId(new_id()),
+            batch_no: 0,
+            source_no: self.source.source_no,
+            source_seq: self.head.source_seq + 1,
+            operator_no: self.source.operator_no,
+            operator_seq: 0,
+            records: records.len() as u32,
+            duplicates: staged.duplicates,
+            quarantined: staged.refused.len() as u32,
+            first_at: times.min().unwrap_or(now),
+            last_at,
+            clock_at: self.clock_at(now, last_at),
+            chain: secrets::hex(chain),
+        }
+    }
+
+    fn stored(&mut self, records: &[Record], chain: [u8; 32], now: Ts) {
+        self.head.source_seq += 1;
+        self.head.chain = chain;
+        let clock_at = self.clock_at(now, self.head.newest.unwrap_or(now));
+        self.dedupe.forget_before(self.horizon_start(clock_at));
+        self.gauge.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+        self.gauge.source_seq.store(self.head.source_seq, Ordering::Relaxed);
+        self.gauge.last_event_at.store(self.head.newest.map_or(0, |n| n.0), Ordering::Relaxed);
+    }
+
+    fn count(&self, staged: &Staged, now: Ts) {
+        self.gauge.duplicates.fetch_add(u64::from(staged.duplicates), Ordering::Relaxed);
+        self.gauge.quarantined.fetch_add(staged.refused.len() as u64, Ordering::Relaxed);
+        self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
+        self.gauge.version.fetch_add(1, Ordering::Release);
+    }
+
+    fn quarantine_row(&self, refusal: &Refusal, raw: &[u8], now: Ts) -> Result<QuarantineRow, EngineError> {
+        let id = QuarantineId(new_id());
+        let context = id.0.to_be_bytes();
+        let sealed =
+            self.context.ring.seal(&context, raw).map_err(|_| EngineError::Unavailable("the vault key"))?;
+        Ok(QuarantineRow {
+            id,
+            source_no: self.source.source_no,
+            index: refusal.index,
+            code: refusal.code,
+            detail: refusal.detail.clone(),
+            sealed,
+            at: now,
+        })
+    }
+
+    /// Applies what is left of a push whose bad records were set aside.
+    async fn settle(&mut self, body: &Bytes) -> Result<PushOutcome, EngineError> {
+        let now = self.context.clock.now();
+        let staged = std::mem::take(&mut self.staged);
+        let newest = self.head.newest;
+        self.commit(staged, body, newest, now).await
+    }
+}
+
+fn resolver<'a>(
+    context: &'a SourceContext,
+    directory: &'a Directory,
+    source: &Source,
+) -> Result<Resolver<'a>, EngineError> {
+    let operator = directory.operators.get(&source.operator_no).ok_or(EngineError::NotFound("operator"))?;
+    let jurisdiction = directory.jurisdiction(operator.jurisdiction).ok_or(EngineError::NotFound("jurisdiction"))?;
+    Ok(Resolver {
+        digest: &context.ring.digest,
+        token_keys: directory.token_keys(source.operator_no),
+        operator_no: source.operator_no,
+        country: jurisdiction.country,
+        currency: source.currency,
+    })
+}
+
+fn outcome(staged: &Staged, batch_id: Option<BatchId>, source_seq: i64) -> PushOutcome {
+    PushOutcome {
+        accepted: staged.records.len() as u32,
+        duplicates: staged.duplicates,
+        conflicts: staged.conflicts,
+        quarantined: staged.refused.iter().map(|(refusal, _)| refusal.clone()).collect(),
+        batch_id,
+        cursor: source_seq.to_string(),
+    }
+}
+
+/// SHA-256 over the digest of the batch before and every record's digests: later change of any is provable.
+pub fn chain_digest(before: &[u8; 32], records: &[Record]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(before);
+    for record in records {
+        context.update(&record.id_digest.to_be_bytes());
+        context.update(&record.content_digest.to_be_bytes());
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+impl Work for SourceActor {
+    type Msg = SourceMsg;
+
+    fn handle<'a>(&'a mut self, msg: Arc<SourceMsg>, _progress: &'a Progress) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            match msg.as_ref() {
+                SourceMsg::Push { body, dry_run, reply } => reply.send(self.push(body, *dry_run).await),
+                SourceMsg::Part { body, range, index } => {
+                    let context = self.context.clone();
+                    let directory = context.directory.load_full();
+                    let now = context.clock.now();
+                    if let Ok(resolver) = resolver(&context, &directory, &self.source) {
+                        self.stage(&resolver, body, range.clone(), *index, now);
+                    }
+                }
+            }
+        })
+    }
+
+    fn split(msg: &SourceMsg) -> Option<Vec<SourceMsg>> {
+        let SourceMsg::Push { body, dry_run: false, .. } = msg else { return None };
+        let parts = ingest::split(body).ok()?;
+        let part = |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
+        Some(parts.into_iter().enumerate().map(part).collect())
+    }
+
+    fn dead_letter<'a>(
+        &'a mut self,
+        record: Arc<SourceMsg>,
+        _letter: &'a DeadLetter,
+        _progress: &'a Progress,
+    ) -> LocalBoxFuture<'a, ()> {
+        // staged with the rest of the push: committed with it in `settled`, before the push leaves the queue
+        if let SourceMsg::Part { range, index, .. } = record.as_ref() {
+            let detail = "the record crashed its actor and was set aside".to_owned();
+            let refusal = Refusal { index: *index, code: QuarantineCode::DeadLetter, detail };
+            if !self.staged.refused.iter().any(|(r, _)| r.index == *index) {
+                self.staged.refused.push((refusal, range.clone()));
+            }
+        } else if let SourceMsg::Push { reply, .. } = record.as_ref() {
+            reply.send(Err(EngineError::Unavailable("this push crashes its source")));
+        }
+        Box::pin(std::future::ready(()))
+    }
+
+    fn settled<'a>(
+        &'a mut self,
+        msg: Arc<SourceMsg>,
+        _dead: &'a [usize],
+        _progress: &'a Progress,
+    ) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let SourceMsg::Push { body, reply, .. } = msg.as_ref() {
+                reply.send(self.settle(body).await);
+            }
+        })
+    }
+
+    fn survives_panic() -> bool {
+        true
+    }
+}
