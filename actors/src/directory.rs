@@ -117,6 +117,11 @@ impl Directory {
         true
     }
 
+    /// Token keys of a known operator; none before [`Self::token_keys_of`] made them.
+    pub fn token_keys(&self, operator: OperatorNo) -> &[TokenKey] {
+        self.token_keys.get(&operator).map_or(&[], |keys| keys)
+    }
+
     /// Token keys of an operator (0 for staff), made once.
     pub fn token_keys_of(&mut self, ring: &KeyRing, operator: Option<OperatorNo>) -> Arc<[TokenKey]> {
         let no = operator.unwrap_or(OperatorNo(0));

@@ -1,2 +1,18 @@
-//! actors
+//! Everything that moves: supervised actors, the way from a commit to the screens, the engine's front door.
+//!
+//! The only crate with actix. Decisions are not made here: `engine` makes them, `store` keeps them; this crate
+//! carries inputs in and effects out, and sees to it that one part can fail alone.
+
+pub mod api;
+pub mod directory;
+pub mod engine;
 pub mod kernel;
+pub mod live;
+pub mod market;
+pub mod register;
+pub mod secrets;
+pub mod source;
+mod spine;
+pub mod staff;
+pub mod views;
+pub mod writer;

@@ -89,6 +89,11 @@ impl ViewSlot {
         self.dirty.swap(false, Ordering::AcqRel)
     }
 
+    /// The view could not be written: it is still to come.
+    pub fn mark_dirty(&self) {
+        self.dirty.store(true, Ordering::Release);
+    }
+
     /// The view and its version, once there is one.
     pub fn read(&self) -> Option<(u64, Arc<str>)> {
         let json = self.json.lock().clone()?;
@@ -132,29 +137,31 @@ impl Market {
         log: Arc<dyn InputLog + Send + Sync>,
         writer: WriterHandle,
         slot: Arc<ViewSlot>,
+        progress: &Progress,
     ) -> Result<Self, String> {
         let mut market = Self { operator, state, applied: 0, log, writer, slot };
-        market.catch_up(i64::MAX).await?;
+        market.catch_up(i64::MAX, progress).await?;
         market.show();
         Ok(market)
     }
 
     /// Applies what is stored behind `applied`, up to `until`.
-    async fn catch_up(&mut self, until: i64) -> Result<(), String> {
+    async fn catch_up(&mut self, until: i64, progress: &Progress) -> Result<(), String> {
         while self.applied < until {
             let inputs = self.log.after(self.operator, self.applied).await?;
             if inputs.is_empty() {
                 return Ok(());
             }
             for input in inputs {
-                self.apply(&input).await;
+                self.apply(&input, progress).await;
             }
+            progress.beat();
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    async fn apply(&mut self, input: &Input) {
+    async fn apply(&mut self, input: &Input, progress: &Progress) {
         let effects = self.state.apply(match input {
             Input::Batch { operator_seq, clock_at, clock, records } => {
                 OperatorInput::Batch { operator_seq: *operator_seq, clock_at: *clock_at, clock: *clock, records }
@@ -170,6 +177,7 @@ impl Market {
         // an alert must not be lost to a database that is away: wait for it, the queue waits with us
         while let Err(error) = self.writer.commit(events.clone(), Vec::new()).await {
             tracing::warn!(operator_no = self.operator.0, %error, "alerts wait for the store");
+            progress.beat();
             tokio::time::sleep(RETRY).await;
         }
     }
@@ -180,14 +188,14 @@ impl Market {
             MarketMsg::Input(input) => {
                 if input.operator_seq() > self.applied + 1 {
                     // the queue was full when inputs came: they are in the store
-                    while let Err(error) = self.catch_up(input.operator_seq() - 1).await {
+                    while let Err(error) = self.catch_up(input.operator_seq() - 1, progress).await {
                         tracing::warn!(operator_no = self.operator.0, %error, "inputs wait for the store");
                         progress.beat();
                         tokio::time::sleep(RETRY).await;
                     }
                 }
                 if input.operator_seq() == self.applied + 1 {
-                    self.apply(input).await;
+                    self.apply(input, progress).await;
                 }
             }
             MarketMsg::Clock(now) => {

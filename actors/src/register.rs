@@ -15,7 +15,7 @@ use crate::secrets::{self, KeyRing};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::register::decide::{self, Dossier, Request};
-use engine::register::index::{IndexReader, IndexWriter};
+use engine::register::index::{IndexReader, IndexState, IndexWriter};
 use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
 use models::event::{Committed, Event, Exclusion, PersonKey};
@@ -26,7 +26,7 @@ use models::match_key::MatchKey;
 use models::ts::Ts;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use store::{Attachment, CommitError, Member, Store, VaultRow};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -34,35 +34,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 const STRIPES: usize = 4096;
 /// Exclusions that one sweep ends or renews.
 pub const SWEEP_MAX: u32 = 1_000;
-
-/// Numbers that say how fresh the index is; written by the register's actor, read by everybody.
-#[derive(Default)]
-pub struct RegisterClock {
-    /// 0 until the index is proven complete, and again while it is rebuilt.
-    ready: AtomicI64,
-    as_of: AtomicI64,
-    version: AtomicI64,
-}
-
-impl RegisterClock {
-    /// (time up to which every commit is applied, sequence of the last register change), once complete.
-    pub fn read(&self) -> Option<(Ts, Seq)> {
-        if self.ready.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        Some((Ts(self.as_of.load(Ordering::Acquire)), self.version.load(Ordering::Acquire)))
-    }
-
-    fn close(&self) {
-        self.ready.store(0, Ordering::Release);
-    }
-
-    fn open(&self, as_of: Ts, version: Seq) {
-        self.as_of.store(as_of.0, Ordering::Release);
-        self.version.store(version, Ordering::Release);
-        self.ready.store(1, Ordering::Release);
-    }
-}
+/// People read at once while the index is rebuilt.
+const PEOPLE_CHUNK: u32 = 10_000;
 
 /// What the register's actor hears, in the order of the journal.
 pub enum RegisterMsg {
@@ -82,52 +55,78 @@ pub enum RegisterMsg {
 
 /// The index's one writer.
 pub struct RegisterActor {
-    writer: IndexWriter,
-    clock: Arc<RegisterClock>,
+    index: IndexWriter,
+    as_of: Ts,
+    version: Seq,
 }
 
 impl RegisterActor {
     /// Builds the index from the tables and shows it to the readers; until then nobody is told "not excluded".
+    /// What is committed while the tables are read waits in the queue and is applied again, which changes nothing.
     pub async fn recover(
         store: &Store,
         now: Ts,
-        reader: &ArcSwap<IndexReader>,
-        clock: &Arc<RegisterClock>,
+        shown: &ArcSwap<IndexReader>,
+        progress: &Progress,
     ) -> Result<Self, String> {
-        clock.close();
         let say = |e: store::StoreError| e.to_string();
-        let (mut writer, fresh) = engine::register::index::new_index();
-        let head = store.head().await.map_err(say)?;
-        let mut after = 0;
+        shown.store(Arc::new(IndexWriter::with_capacity(0).reader()));
+        let version = store.head().await.map_err(say)?;
+        let mut index = IndexWriter::with_capacity(store.key_count().await.map_err(say)?);
+        let mut after: i64 = -1;
         loop {
-            let people = store.people_after(after, 10_000).await.map_err(say)?;
+            let people = store.people_after(after, PEOPLE_CHUNK).await.map_err(say)?;
             let Some(last) = people.last() else { break };
-            after = i64::from(last.person_no) + 1;
-            for person in &people {
-                engine::register::apply::person(&mut writer, person);
+            after = i64::from(last.person_no.0);
+            for person in people {
+                engine::register::apply::person(&mut index, &dossier(person)).map_err(|e| e.to_string())?;
             }
+            progress.beat();
             tokio::task::yield_now().await;
         }
-        reader.store(Arc::new(fresh));
-        clock.open(now, head);
-        Ok(Self { writer, clock: Arc::clone(clock) })
+        index.set_ready(now, version);
+        shown.store(Arc::new(index.reader()));
+        Ok(Self { index, as_of: now, version })
     }
 
     fn apply(&mut self, msg: &RegisterMsg) {
         match msg {
             RegisterMsg::Committed { events, member } => {
                 for committed in events.iter().filter(|c| c.event.is_register()) {
-                    engine::register::apply::event(&mut self.writer, &committed.event);
-                    self.clock.version.fetch_max(committed.seq, Ordering::AcqRel);
+                    if let Err(error) = engine::register::apply::event(&mut self.index, &committed.event) {
+                        // incomplete is not ready: nobody may be told "not excluded" from here on
+                        self.index.set_loading();
+                        panic!("the index cannot hold a committed event: {error}");
+                    }
+                    self.version = self.version.max(committed.seq);
                 }
+                self.index.set_ready(self.as_of, self.version);
                 if let Some(member) = member.lock().take() {
                     member.complete();
                 }
             }
             RegisterMsg::Head { read_at } => {
-                self.clock.as_of.fetch_max(read_at.0, Ordering::AcqRel);
+                self.as_of = self.as_of.max(*read_at);
+                self.index.set_ready(self.as_of, self.version);
             }
         }
+    }
+}
+
+impl Drop for RegisterActor {
+    fn drop(&mut self) {
+        // whoever still holds a reader of this index must not go on answering from it
+        self.index.set_loading();
+    }
+}
+
+/// The store's people are the engine's dossiers.
+fn dossier(person: store::PersonDossier) -> Dossier {
+    Dossier {
+        person_no: person.person_no.0,
+        birth_digest: person.birth_digest,
+        keys: person.keys,
+        exclusions: person.exclusions,
     }
 }
 
@@ -147,7 +146,7 @@ impl Work for RegisterActor {
     ) -> LocalBoxFuture<'a, ()> {
         // never skip (invariant 1): what it says is in the tables already, and after a dead letter the factory
         // rebuilds the index from them
-        self.clock.close();
+        self.index.set_loading();
         Box::pin(std::future::ready(()))
     }
 }
@@ -161,7 +160,6 @@ struct Inner {
     writer: WriterHandle,
     ring: Arc<KeyRing>,
     index: Arc<ArcSwap<IndexReader>>,
-    clock: Arc<RegisterClock>,
     next_person: AtomicU32,
     stripes: Vec<Arc<Mutex<()>>>,
     zones: Vec<TimeZone>,
@@ -174,13 +172,12 @@ impl Register {
         writer: WriterHandle,
         ring: Arc<KeyRing>,
         index: Arc<ArcSwap<IndexReader>>,
-        clock: Arc<RegisterClock>,
         next_person: u32,
         zones: Vec<TimeZone>,
     ) -> Self {
         let stripes = (0..STRIPES).map(|_| Arc::default()).collect();
         let next_person = AtomicU32::new(next_person);
-        Self(Arc::new(Inner { store, writer, ring, index, clock, next_person, stripes, zones }))
+        Self(Arc::new(Inner { store, writer, ring, index, next_person, stripes, zones }))
     }
 
     /// Registers an exclusion, or returns (extended where longer) the one that the same person has.
@@ -238,17 +235,18 @@ impl Inner {
 
     /// Everybody who holds one of the keys, under the locks of *all* their keys: two commands may come to one
     /// person by different documents.
-    async fn locked_dossiers(&self, keys: &[MatchKey]) -> Result<(Vec<OwnedMutexGuard<()>>, Vec<Dossier>), EngineError> {
+    async fn locked_dossiers(&self, keys: &[MatchKey], now: Ts) -> Result<(Vec<OwnedMutexGuard<()>>, Vec<Dossier>), EngineError> {
         let mut wanted: BTreeSet<u128> = keys.iter().map(|k| k.0).collect();
         loop {
             let locks = self.lock(wanted.iter().copied()).await;
             let people: BTreeSet<u32> = {
                 let index = self.index.load();
-                keys.iter().flat_map(|key| index.lookup(*key).iter().collect::<Vec<_>>()).collect()
+                let second = u32::try_from(now.seconds()).unwrap_or(u32::MAX);
+                keys.iter().flat_map(|key| index.lookup(*key, second).iter().map(|p| p.0).collect::<Vec<_>>()).collect()
             };
             let mut dossiers = Vec::with_capacity(people.len());
             for person_no in people {
-                dossiers.push(self.store.dossier(PersonNo(person_no)).await.map_err(unavailable)?);
+                dossiers.push(dossier(self.store.dossier(PersonNo(person_no)).await.map_err(unavailable)?));
             }
             let held = wanted.len();
             wanted.extend(dossiers.iter().flat_map(|d| d.keys.iter().map(|k| k.key.0)));
@@ -259,10 +257,10 @@ impl Inner {
     }
 
     /// The locks of everything a person is known by.
-    async fn locked_person(&self, person_no: PersonNo) -> Result<Vec<OwnedMutexGuard<()>>, EngineError> {
+    async fn locked_person(&self, person_no: PersonNo, now: Ts) -> Result<Vec<OwnedMutexGuard<()>>, EngineError> {
         let dossier = self.store.dossier(person_no).await.map_err(unavailable)?;
         let keys: Vec<MatchKey> = dossier.keys.iter().map(|k| k.key).collect();
-        Ok(self.locked_dossiers(&keys).await?.0)
+        Ok(self.locked_dossiers(&keys, now).await?.0)
     }
 
     fn zone(&self, jurisdiction: JurisdictionNo) -> &TimeZone {
@@ -270,7 +268,10 @@ impl Inner {
     }
 
     fn version(&self) -> Result<Seq, EngineError> {
-        self.clock.read().map(|(_, version)| version).ok_or(EngineError::Unavailable("the register is loading"))
+        match self.index.load().state() {
+            IndexState::Ready { register_version, .. } => Ok(register_version),
+            IndexState::Loading => Err(EngineError::Unavailable("the register is loading")),
+        }
     }
 
     async fn register(
@@ -286,7 +287,7 @@ impl Inner {
             return Err(EngineError::Invalid { pointer: "/effective_at", detail });
         }
         let keys: Vec<MatchKey> = new.keys.iter().map(|(_, key)| *key).collect();
-        let (_locks, others) = self.locked_dossiers(&keys).await?;
+        let (_locks, others) = self.locked_dossiers(&keys, now).await?;
         if let Some(replayed) = self.replay(idempotency.as_ref(), new.jurisdiction).await? {
             return Ok(replayed);
         }
@@ -329,7 +330,7 @@ impl Inner {
     ) -> Result<Registered, EngineError> {
         self.version()?;
         let found = self.exclusion(jurisdiction, id).await?;
-        let _locks = self.locked_person(found.person_no).await?;
+        let _locks = self.locked_person(found.person_no, now).await?;
         if let Some(replayed) = self.replay(idempotency.as_ref(), jurisdiction).await? {
             return Ok(replayed);
         }
@@ -381,7 +382,7 @@ impl Inner {
     async fn sweep(&self, now: Ts) -> Result<usize, EngineError> {
         let mut changed = 0;
         for due in self.store.due_exclusions(now, SWEEP_MAX).await.map_err(unavailable)? {
-            let _locks = self.locked_person(due.person_no).await?;
+            let _locks = self.locked_person(due.person_no, now).await?;
             let current = self.exclusion(due.jurisdiction, due.id).await?;
             if let Some(event) = decide::end_of_period(&current, now, self.zone(due.jurisdiction)) {
                 self.writer.commit(vec![event], Vec::new()).await.map_err(commit_error)?;

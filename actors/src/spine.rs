@@ -1,0 +1,160 @@
+//! The spine's near end: what the writer committed, passed on in the journal's order.
+//!
+//! Nothing here waits. The directory changes at once; register events go to the register's actor, which answers
+//! whoever waits for them after they are in the index; batches go to their operator, alerts to the hub.
+
+use crate::directory::Directory;
+use crate::kernel::{Handle, SendError};
+use crate::live::{LiveHandle, LiveMsg};
+use crate::market::{Input, MarketMsg};
+use crate::register::RegisterMsg;
+use crate::secrets::KeyRing;
+use arc_swap::ArcSwap;
+use models::alert::AlertRevision;
+use models::event::{Committed, Event};
+use models::ids::{OperatorNo, Seq};
+use models::operator::ApiKey;
+use models::record::Record;
+use models::ts::Ts;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use store::{CommittedGroup, Member, Sink};
+use tokio::sync::mpsc;
+
+/// The operators' queues, filled as their actors start.
+pub type Markets = Arc<RwLock<HashMap<OperatorNo, Handle<MarketMsg>>>>;
+
+/// What the assembly does when the directory grows, on its own task: start actors, load a key's secret.
+#[derive(Debug)]
+pub enum Growth {
+    /// An operator needs its actor.
+    Operator(OperatorNo),
+    /// A source needs its actor.
+    Source(models::ids::SourceId),
+    /// A key made elsewhere needs its signing secret.
+    Key(Box<ApiKey>),
+}
+
+/// Passes committed groups on.
+pub struct Spine {
+    /// The register's actor.
+    pub register: Handle<RegisterMsg>,
+    /// The operators' actors.
+    pub markets: Markets,
+    /// The live hub.
+    pub live: LiveHandle,
+    /// Who may call.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// Token keys for new operators.
+    pub ring: Arc<KeyRing>,
+    /// To the assembly. Unbounded in type, bounded by the number of operators, sources and keys.
+    pub growth: mpsc::UnboundedSender<Growth>,
+    /// Inputs an operator's full queue refused: it reads them back from the store.
+    pub deferred: Arc<AtomicU64>,
+}
+
+impl Sink for Spine {
+    fn publish(&mut self, group: CommittedGroup) {
+        for member in group.members {
+            self.member(member);
+        }
+    }
+
+    fn head(&mut self, _seq: Seq, read_at: Ts) {
+        // refused only while the register is down, and then freshness has to stand still
+        if self.register.try_send(RegisterMsg::Head { read_at }).is_err() {
+            tracing::debug!("the register does not hear the head");
+        }
+    }
+}
+
+impl Spine {
+    fn member(&self, member: Member) {
+        let events = member.events();
+        let mut alerts: Vec<AlertRevision> = Vec::new();
+        let mut register = false;
+        for committed in events.iter() {
+            self.directory_event(&committed.event);
+            match &committed.event {
+                Event::FeedBatchStored(batch) => {
+                    let clock = self.directory.load().source_by_no(batch.source_no).map(|s| s.clock);
+                    if let (Some(records), Some(clock)) = (member.records(), clock) {
+                        self.input(batch.operator_no, batch.operator_seq, batch.clock_at, clock, records);
+                    }
+                }
+                Event::OperatorTicked { operator_no, operator_seq, at } => {
+                    self.send(*operator_no, Input::Tick { operator_seq: *operator_seq, at: *at });
+                }
+                Event::AlertRevised(revision) => alerts.push(revision.clone()),
+                event => register |= event.is_register(),
+            }
+        }
+        if !alerts.is_empty() && self.live.hub().try_send(LiveMsg::Alerts(alerts.into())).is_err() {
+            // the hub's sessions see a hole in the offsets only as a restart: it rebuilds from the store
+            tracing::warn!("the live hub does not hear alerts");
+        }
+        if register { self.register(events, member) } else { member.complete() }
+    }
+
+    fn register(&self, events: Arc<[Committed]>, member: Member) {
+        let msg = RegisterMsg::Committed { events, member: parking_lot::Mutex::new(Some(member)) };
+        if let Err(refused) = self.register.try_send(msg) {
+            // the register is stopped or quarantined, and not ready: what is committed is in the tables it will be
+            // rebuilt from, and the caller's answer may say so
+            if let RegisterMsg::Committed { member, .. } = refused.into_inner()
+                && let Some(member) = member.into_inner()
+            {
+                member.complete();
+            }
+        }
+    }
+
+    fn input(
+        &self,
+        operator: OperatorNo,
+        operator_seq: i64,
+        clock_at: Ts,
+        clock: models::feed::SourceClock,
+        records: Arc<[Record]>,
+    ) {
+        self.send(operator, Input::Batch { operator_seq, clock_at, clock, records });
+    }
+
+    fn send(&self, operator: OperatorNo, input: Input) {
+        let markets = self.markets.read();
+        let Some(market) = markets.get(&operator) else { return };
+        if let Err(SendError::Full(_) | SendError::Quarantined(_)) = market.try_send(MarketMsg::Input(input)) {
+            // the actor sees the hole in its sequence at its next input and reads the store
+            self.deferred.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn directory_event(&self, event: &Event) {
+        let growth = match event {
+            Event::OperatorSet(operator) => Some(Growth::Operator(operator.operator_no)),
+            Event::SourceSet(source) => Some(Growth::Source(source.id)),
+            Event::KeySet(key) => {
+                if key.revoked_at.is_some() {
+                    self.live.revoke(key.id);
+                }
+                (!self.directory.load().keys.contains_key(&key.id)).then(|| Growth::Key(Box::new(key.clone())))
+            }
+            Event::LicenceSet(_) => None,
+            _ => return,
+        };
+        self.directory.rcu(|old| {
+            let mut new = Directory::clone(old);
+            new.apply(event);
+            if let Event::OperatorSet(operator) = event {
+                new.token_keys_of(&self.ring, Some(operator.operator_no));
+            }
+            new
+        });
+        if let Some(growth) = growth {
+            // the assembly's task ends only with the process
+            let _ = self.growth.send(growth);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Commands about the directory: operators, licences, keys, sources. Rare, so one at a time.
+
+use crate::api::{EngineError, IssuedKey, NewKey, NewOperator, NewSource, OperatorChange};
+use crate::directory::Directory;
+use crate::register::{commit_error, new_id};
+use crate::secrets::{self, KeyRing, hex};
+use crate::writer::WriterHandle;
+use arc_swap::ArcSwap;
+use models::event::Event;
+use models::feed::{Source, SourceKind};
+use models::ids::{KeyId, LicenceId, OperatorId, OperatorNo, SourceId, SourceNo};
+use models::operator::{ApiKey, Licence, Operator, OperatorState, Scope};
+use models::ts::{SECOND, Ts};
+use ring::digest::{SHA256, digest};
+use std::sync::Arc;
+use store::Attachment;
+use tokio::sync::Mutex;
+
+/// Operators at most: their numbers are 16 bits, 0 is staff.
+pub const OPERATORS_MAX: u16 = u16::MAX;
+/// Requests a second that a key may have at most.
+pub const RATE_MAX: u32 = 100_000;
+
+/// Decides and commits directory commands.
+pub struct Staff {
+    writer: WriterHandle,
+    ring: Arc<KeyRing>,
+    directory: Arc<ArcSwap<Directory>>,
+    /// Next free numbers of operators and sources.
+    next: Mutex<(u16, u32)>,
+}
+
+fn invalid(pointer: &'static str, detail: &str) -> EngineError {
+    EngineError::Invalid { pointer, detail: detail.to_owned() }
+}
+
+fn is_code(text: &str) -> bool {
+    (2..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_name(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= 200 && !text.chars().any(char::is_control)
+}
+
+impl Staff {
+    /// `next_operator` and `next_source` are the first free numbers.
+    pub fn new(
+        writer: WriterHandle,
+        ring: Arc<KeyRing>,
+        directory: Arc<ArcSwap<Directory>>,
+        next_operator: u16,
+        next_source: u32,
+    ) -> Self {
+        Self { writer, ring, directory, next: Mutex::new((next_operator, next_source)) }
+    }
+
+    async fn commit(&self, event: Event, attachments: Vec<Attachment>) -> Result<(), EngineError> {
+        self.writer.commit(vec![event], attachments).await.map(|_| ()).map_err(commit_error)
+    }
+
+    /// Puts an operator under supervision.
+    pub async fn create_operator(&self, new: NewOperator, now: Ts) -> Result<Operator, EngineError> {
+        if !is_code(&new.code) {
+            return Err(invalid("/code", "not 2 to 40 of a-z, 0-9 and -"));
+        }
+        if !is_name(&new.name) {
+            return Err(invalid("/name", "empty, longer than 200 bytes, or with control characters"));
+        }
+        let mut next = self.next.lock().await;
+        if self.directory.load().operator_by_code.contains_key(&new.code) {
+            return Err(EngineError::Conflict("an operator with this code exists".to_owned()));
+        }
+        if next.0 == OPERATORS_MAX {
+            return Err(EngineError::Conflict("no operator number is free".to_owned()));
+        }
+        let operator = Operator {
+            operator_no: OperatorNo(next.0),
+            id: OperatorId(new_id()),
+            code: new.code,
+            name: new.name,
+            jurisdiction: new.jurisdiction,
+            state: OperatorState::Active,
+            registered_at: now,
+            version: 1,
+        };
+        self.commit(Event::OperatorSet(operator.clone()), Vec::new()).await?;
+        next.0 += 1;
+        Ok(operator)
+    }
+
+    /// Changes an operator, if it still is what the caller saw.
+    pub async fn change_operator(&self, no: OperatorNo, change: OperatorChange) -> Result<Operator, EngineError> {
+        let _one_at_a_time = self.next.lock().await;
+        let current = self.operator(no)?;
+        if change.expected_version.is_some_and(|version| version != current.version) {
+            return Err(EngineError::Stale);
+        }
+        if change.name.as_ref().is_some_and(|name| !is_name(name)) {
+            return Err(invalid("/name", "empty, longer than 200 bytes, or with control characters"));
+        }
+        let changed = Operator {
+            name: change.name.unwrap_or_else(|| current.name.clone()),
+            state: change.state.unwrap_or(current.state),
+            version: current.version + 1,
+            ..Operator::clone(&current)
+        };
+        self.commit(Event::OperatorSet(changed.clone()), Vec::new()).await?;
+        Ok(changed)
+    }
+
+    fn operator(&self, no: OperatorNo) -> Result<Arc<Operator>, EngineError> {
+        self.directory.load().operators.get(&no).cloned().ok_or(EngineError::NotFound("operator"))
+    }
+
+    /// Adds or changes a licence; one with the same number is replaced.
+    pub async fn set_licence(&self, mut licence: Licence) -> Result<Licence, EngineError> {
+        let _one_at_a_time = self.next.lock().await;
+        let operator = self.operator(licence.operator_no)?;
+        if licence.jurisdiction != operator.jurisdiction {
+            return Err(invalid("/jurisdiction", "not the operator's"));
+        }
+        if !is_name(&licence.number) {
+            return Err(invalid("/number", "empty, longer than 200 bytes, or with control characters"));
+        }
+        if licence.valid_to.is_some_and(|to| to <= licence.valid_from) {
+            return Err(invalid("/valid_to", "not after valid_from"));
+        }
+        let known = self.directory.load().licences.get(&licence.operator_no).and_then(|list| {
+            list.iter().find(|l| l.number == licence.number).map(|l| l.id)
+        });
+        licence.id = known.unwrap_or_else(|| LicenceId(new_id()));
+        self.commit(Event::LicenceSet(licence.clone()), Vec::new()).await?;
+        Ok(licence)
+    }
+
+    /// Makes a key; its secrets are in the answer and nowhere else.
+    pub async fn create_key(&self, new: NewKey, now: Ts) -> Result<IssuedKey, EngineError> {
+        self.check_key(&new, now)?;
+        let key = ApiKey {
+            id: KeyId(new_id()),
+            operator_no: new.operator,
+            jurisdiction: new.jurisdiction,
+            label: new.label,
+            secret_sha256: String::new(),
+            scopes: new.scopes,
+            purposes: new.purposes,
+            allow_from: new.allow_from,
+            rate_per_second: new.rate_per_second,
+            created_at: now,
+            expires_at: new.expires_at,
+            revoked_at: None,
+            rotated_from: None,
+        };
+        self.issue(key).await
+    }
+
+    fn check_key(&self, new: &NewKey, now: Ts) -> Result<(), EngineError> {
+        if !is_name(&new.label) {
+            return Err(invalid("/label", "empty, longer than 200 bytes, or with control characters"));
+        }
+        if new.scopes.is_empty() {
+            return Err(invalid("/scopes", "none"));
+        }
+        if new.operator.is_some() && !new.scopes.iter().copied().all(Scope::for_operators) {
+            return Err(invalid("/scopes", "one of them is for staff and tools only"));
+        }
+        if let Some(no) = new.operator {
+            let operator = self.operator(no)?;
+            if operator.jurisdiction != new.jurisdiction {
+                return Err(EngineError::NotFound("operator"));
+            }
+        }
+        if !(1..=RATE_MAX).contains(&new.rate_per_second) {
+            return Err(invalid("/rate_per_second", "not from 1 to 100000"));
+        }
+        if new.expires_at.is_some_and(|at| at <= now) {
+            return Err(invalid("/expires_at", "not in the future"));
+        }
+        Ok(())
+    }
+
+    async fn issue(&self, mut key: ApiKey) -> Result<IssuedKey, EngineError> {
+        let random = || secrets::random::<32>().map_err(|_| EngineError::Unavailable("randomness"));
+        let (secret, signing) = (hex(&random()?), random()?);
+        key.secret_sha256 = hex(digest(&SHA256, secret.as_bytes()).as_ref());
+        let sealed = self
+            .ring
+            .seal(&key.id.0.to_be_bytes(), &signing)
+            .map_err(|_| EngineError::Unavailable("the vault key"))?;
+        // before the event is published, so that the first call with the key finds its signing secret
+        self.directory.rcu(|old| {
+            let mut new = Directory::clone(old);
+            let unborn = ApiKey { revoked_at: Some(Ts(0)), ..key.clone() };
+            new.set_key(&self.ring, unborn, &signing);
+            new
+        });
+        let attachment = Attachment::KeySecret { key_id: key.id, sealed };
+        if let Err(error) = self.commit(Event::KeySet(key.clone()), vec![attachment]).await {
+            self.directory.rcu(|old| {
+                let mut new = Directory::clone(old);
+                new.keys.remove(&key.id);
+                new
+            });
+            return Err(error);
+        }
+        let bearer = format!("mk_live_{}_{secret}", key.id.to_string().trim_start_matches("key_"));
+        let signing_secret = data_encoding::BASE64.encode(&signing);
+        Ok(IssuedKey { key, bearer, signing_secret })
+    }
+
+    /// Follows a key with a new one; the old one lives on for the overlap.
+    pub async fn rotate_key(&self, id: KeyId, overlap_seconds: u32, now: Ts) -> Result<IssuedKey, EngineError> {
+        let old = self.directory.load().keys.get(&id).cloned().ok_or(EngineError::NotFound("key"))?;
+        if !old.key.is_live(now) {
+            return Err(EngineError::Conflict("the key is no longer live".to_owned()));
+        }
+        let key = ApiKey {
+            id: KeyId(new_id()),
+            created_at: now,
+            rotated_from: Some(id),
+            secret_sha256: String::new(),
+            ..old.key.clone()
+        };
+        let issued = self.issue(key).await?;
+        let end = now.plus(i64::from(overlap_seconds) * SECOND);
+        let expires_at = Some(old.key.expires_at.map_or(end, |at| at.min(end)));
+        self.commit(Event::KeySet(ApiKey { expires_at, ..old.key.clone() }), Vec::new()).await?;
+        Ok(issued)
+    }
+
+    /// Kills a key.
+    pub async fn revoke_key(&self, id: KeyId, now: Ts) -> Result<(), EngineError> {
+        let entry = self.directory.load().keys.get(&id).cloned().ok_or(EngineError::NotFound("key"))?;
+        if entry.key.revoked_at.is_some() {
+            return Ok(());
+        }
+        self.commit(Event::KeySet(ApiKey { revoked_at: Some(now), ..entry.key.clone() }), Vec::new()).await
+    }
+
+    /// Makes a source of an operator; one with the same name is returned as it is.
+    pub async fn create_source(&self, new: NewSource, now: Ts) -> Result<Source, EngineError> {
+        if !is_code(&new.name) {
+            return Err(invalid("/name", "not 2 to 40 of a-z, 0-9 and -"));
+        }
+        if !is_code(&new.class.replace('_', "-")) {
+            return Err(invalid("/class", "not 2 to 40 of a-z, 0-9, - and _"));
+        }
+        if !(1..=3650).contains(&new.horizon_days) {
+            return Err(invalid("/horizon_days", "not from 1 to 3650"));
+        }
+        let mut next = self.next.lock().await;
+        self.operator(new.operator)?;
+        let twin = |s: &&Arc<Source>| s.operator_no == new.operator && s.name == new.name;
+        if let Some(known) = self.directory.load().sources.values().find(twin) {
+            let same = known.clock == new.clock && known.horizon_days == new.horizon_days && known.class == new.class;
+            return if same {
+                Ok(Source::clone(known))
+            } else {
+                Err(EngineError::Conflict("a source with this name and other settings exists".to_owned()))
+            };
+        }
+        let source = Source {
+            source_no: SourceNo(next.1),
+            id: SourceId(new_id()),
+            operator_no: new.operator,
+            name: new.name,
+            kind: SourceKind::Push,
+            class: new.class,
+            clock: new.clock,
+            horizon_days: new.horizon_days,
+            expected_interval_seconds: new.expected_interval_seconds,
+            currency: new.currency,
+            created_at: now,
+        };
+        self.commit(Event::SourceSet(source.clone()), Vec::new()).await?;
+        next.1 += 1;
+        Ok(source)
+    }
+}

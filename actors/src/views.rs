@@ -1,0 +1,230 @@
+//! What the hub shows: the newest state of the market, read from slots that its owners fill.
+
+use crate::api::{FreshnessLabel, SourceView};
+use crate::directory::Directory;
+use crate::kernel::ActorSystem;
+use crate::live::LiveSource;
+use crate::market::{CurrencyTotals, ViewSlot};
+use crate::source::SourceGauge;
+use arc_swap::ArcSwap;
+use models::feed::Source;
+use models::ids::{OperatorId, OperatorNo, SourceId};
+use models::jurisdiction::JurisdictionNo;
+use models::money::Currency;
+use models::ts::{SECOND, Ts};
+use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use store::Clock;
+
+/// Everything the hub may read.
+pub struct Views {
+    /// Who is watched.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// Operators' views.
+    pub slots: RwLock<HashMap<OperatorNo, Arc<ViewSlot>>>,
+    /// Sources' positions.
+    pub gauges: RwLock<HashMap<SourceId, Arc<SourceGauge>>>,
+    /// The actors.
+    pub system: Arc<ActorSystem>,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    cache: Mutex<HashMap<(u8, JurisdictionNo), (u64, Arc<str>)>>,
+}
+
+#[derive(Serialize)]
+struct National {
+    as_of: Option<Ts>,
+    currencies: Vec<NationalTotals>,
+}
+
+#[derive(Serialize)]
+struct NationalTotals {
+    currency: Currency,
+    stakes: i64,
+    payouts: i64,
+    ggr: i64,
+    records: u64,
+    operators: u32,
+}
+
+#[derive(Serialize)]
+struct Items<T> {
+    items: Vec<T>,
+}
+
+#[derive(Serialize)]
+struct Actors<T> {
+    actors: Vec<T>,
+}
+
+/// Freshness from the age of the last success against the interval that is expected.
+pub fn freshness(source: &Source, last_success: Option<Ts>, now: Ts) -> FreshnessLabel {
+    let Some(last) = last_success else { return FreshnessLabel::Never };
+    let expected = i64::from(source.expected_interval_seconds.max(1)) * SECOND;
+    match now.0.saturating_sub(last.0) / expected {
+        ..=1 => FreshnessLabel::Fresh,
+        2..=3 => FreshnessLabel::Late,
+        4..=23 => FreshnessLabel::Stale,
+        _ => FreshnessLabel::Dead,
+    }
+}
+
+fn time(micros: i64) -> Option<Ts> {
+    (micros > 0).then_some(Ts(micros))
+}
+
+impl Views {
+    /// Empty slots.
+    pub fn new(directory: Arc<ArcSwap<Directory>>, system: Arc<ActorSystem>, clock: Arc<dyn Clock>) -> Self {
+        Self { directory, slots: RwLock::default(), gauges: RwLock::default(), system, clock, cache: Mutex::default() }
+    }
+
+    /// Sources with their positions, of one operator or all, by name.
+    pub fn sources(&self, keep: impl Fn(&Source) -> bool) -> Vec<SourceView> {
+        let directory = self.directory.load();
+        let gauges = self.gauges.read();
+        let now = self.clock.now();
+        let mut views: Vec<SourceView> = directory
+            .sources
+            .values()
+            .filter(|source| keep(source))
+            .filter_map(|source| {
+                let operator = directory.operators.get(&source.operator_no)?;
+                let gauge = gauges.get(&source.id).cloned().unwrap_or_default();
+                let last_success_at = time(gauge.last_success_at.load(Ordering::Relaxed));
+                Some(SourceView {
+                    id: source.id,
+                    operator: operator.id,
+                    operator_code: operator.code.clone(),
+                    name: source.name.clone(),
+                    class: source.class.clone(),
+                    freshness: freshness(source, last_success_at, now),
+                    last_event_at: time(gauge.last_event_at.load(Ordering::Relaxed)),
+                    last_success_at,
+                    records: gauge.records.load(Ordering::Relaxed),
+                    duplicates: gauge.duplicates.load(Ordering::Relaxed),
+                    quarantined: gauge.quarantined.load(Ordering::Relaxed),
+                    cursor: gauge.source_seq.load(Ordering::Relaxed).to_string(),
+                    source: Source::clone(source),
+                })
+            })
+            .collect();
+        views.sort_by(|a, b| (&a.operator_code, &a.name).cmp(&(&b.operator_code, &b.name)));
+        views
+    }
+
+    /// Serialises and numbers: the number moves only when the text does.
+    fn versioned(&self, topic: u8, jurisdiction: JurisdictionNo, data: &impl Serialize) -> (u64, Arc<str>) {
+        let json: Arc<str> = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned()).into();
+        let mut hasher = DefaultHasher::new();
+        json.hash(&mut hasher);
+        let version = hasher.finish();
+        let mut cache = self.cache.lock();
+        let entry = cache.entry((topic, jurisdiction)).or_insert_with(|| (version, Arc::clone(&json)));
+        if entry.0 != version {
+            *entry = (version, json);
+        }
+        entry.clone()
+    }
+
+    fn in_jurisdiction(&self, no: OperatorNo, jurisdiction: JurisdictionNo) -> bool {
+        self.directory.load().operators.get(&no).is_some_and(|o| o.jurisdiction == jurisdiction)
+    }
+}
+
+impl LiveSource for Views {
+    fn operator(&self, id: OperatorId) -> Option<(u64, Arc<str>)> {
+        let no = *self.directory.load().operator_by_id.get(&id)?;
+        self.slots.read().get(&no)?.read()
+    }
+
+    fn national(&self, jurisdiction: JurisdictionNo) -> (u64, Arc<str>) {
+        let slots = self.slots.read();
+        let mut sums: BTreeMap<Currency, NationalTotals> = BTreeMap::new();
+        for (no, slot) in slots.iter().filter(|(no, _)| self.in_jurisdiction(**no, jurisdiction)) {
+            let _ = no;
+            for CurrencyTotals { currency, stakes, payouts, ggr, records } in slot.totals() {
+                let sum = sums.entry(currency).or_insert(NationalTotals {
+                    currency,
+                    stakes: 0,
+                    payouts: 0,
+                    ggr: 0,
+                    records: 0,
+                    operators: 0,
+                });
+                sum.stakes = sum.stakes.saturating_add(stakes);
+                sum.payouts = sum.payouts.saturating_add(payouts);
+                sum.ggr = sum.ggr.saturating_add(ggr);
+                sum.records += records;
+                sum.operators += 1;
+            }
+        }
+        let sources = self.sources(|s| self.in_jurisdiction(s.operator_no, jurisdiction));
+        // a figure is as old as its oldest input
+        let as_of = sources.iter().filter_map(|s| s.last_event_at).min();
+        self.versioned(0, jurisdiction, &National { as_of, currencies: sums.into_values().collect() })
+    }
+
+    fn feeds(&self, jurisdiction: JurisdictionNo) -> (u64, Arc<str>) {
+        let items = self.sources(|s| self.in_jurisdiction(s.operator_no, jurisdiction));
+        self.versioned(1, jurisdiction, &Items { items })
+    }
+
+    fn system(&self) -> (u64, Arc<str>) {
+        // ages move by themselves and would make every tick a change
+        let mut actors = self.system.list();
+        for actor in &mut actors {
+            actor.queue_oldest_age_ms = actor.queue_oldest_age_ms / 1000 * 1000;
+            actor.last_progress_at_age_ms = 0;
+        }
+        self.versioned(2, JurisdictionNo(0), &Actors { actors })
+    }
+
+    fn operator_of(&self, no: OperatorNo) -> Option<(OperatorId, JurisdictionNo)> {
+        self.directory.load().operators.get(&no).map(|o| (o.id, o.jurisdiction))
+    }
+
+    fn belongs(&self, id: OperatorId, jurisdiction: JurisdictionNo) -> bool {
+        self.directory.load().operator(id, jurisdiction).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::feed::{SourceClock, SourceKind};
+    use models::ids::SourceNo;
+
+    #[test]
+    fn freshness_by_age() {
+        let source = Source {
+            source_no: SourceNo(1),
+            id: SourceId(1),
+            operator_no: OperatorNo(1),
+            name: "bets".to_owned(),
+            kind: SourceKind::Push,
+            class: "gaming_transactions".to_owned(),
+            clock: SourceClock::Wall,
+            horizon_days: 7,
+            expected_interval_seconds: 60,
+            currency: Currency::KES,
+            created_at: Ts(0),
+        };
+        let table = [
+            (None, FreshnessLabel::Never),
+            (Some(0), FreshnessLabel::Fresh),
+            (Some(119), FreshnessLabel::Fresh),
+            (Some(120), FreshnessLabel::Late),
+            (Some(240), FreshnessLabel::Stale),
+            (Some(24 * 60), FreshnessLabel::Dead),
+        ];
+        for (age, label) in table {
+            let now = Ts(10_000 * SECOND);
+            assert_eq!(freshness(&source, age.map(|a| now.plus(-a * SECOND)), now), label, "{age:?} s");
+        }
+    }
+}
