@@ -1,1 +1,21 @@
-//! web
+//! HTTP and sockets: the only crate that knows statuses, headers and JSON shapes of the outside.
+//!
+//! A handler is five lines: who → parse → act → view. What may be decided is decided in `engine`; what is shared
+//! between workers lives in [`state::AppState`]; what can be called is the list in [`routes::endpoints`].
+
+pub mod cidr;
+pub mod extractors;
+pub mod links;
+pub mod metrics;
+pub mod openapi;
+mod parse;
+pub mod problem;
+pub mod rate;
+pub mod request_id;
+pub mod routes;
+pub mod server;
+pub mod state;
+pub mod ws;
+
+pub use server::{ServerOptions, configure, run};
+pub use state::{AppState, WebOptions};

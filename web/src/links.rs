@@ -1,0 +1,140 @@
+//! How a browser signs in until people can: a one-time link becomes a session cookie.
+//!
+//! Both are random ids that mean something only in this process's memory; only their SHA-256 is kept, so that a
+//! dump of the memory map opens nothing. Both tables are bounded, the oldest entry leaves first.
+
+use std::collections::VecDeque;
+
+use actors::live::Rights;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use models::ts::Ts;
+use parking_lot::Mutex;
+use ring::digest::{SHA256, digest};
+use subtle::ConstantTimeEq;
+
+/// Name of the session's cookie.
+pub const COOKIE: &str = "mlinzi_session";
+/// How long a session lasts, microseconds: 12 hours.
+pub const SESSION_MICROS: i64 = 12 * models::ts::HOUR;
+/// Sessions held at once.
+pub const SESSIONS_MAX: usize = 1_000;
+/// Links not yet used, held at once.
+pub const LINKS_MAX: usize = 100;
+
+type Digest = [u8; 32];
+
+struct Entry {
+    id: Digest,
+    rights: Rights,
+    until: Ts,
+}
+
+#[derive(Default)]
+struct Table(VecDeque<Entry>);
+
+impl Table {
+    fn add(&mut self, entry: Entry, max: usize) {
+        while self.0.len() >= max {
+            self.0.pop_front();
+        }
+        self.0.push_back(entry);
+    }
+
+    fn position(&self, id: &Digest, now: Ts) -> Option<usize> {
+        self.0.iter().position(|e| bool::from(e.id.ct_eq(id)) && now < e.until)
+    }
+}
+
+/// A session of the page: its rights, and until when.
+#[derive(Clone, Copy, Debug)]
+pub struct PageSession {
+    /// What it may watch.
+    pub rights: Rights,
+    /// First instant at which it is over.
+    pub until: Ts,
+}
+
+/// Links and sessions of this process.
+#[derive(Default)]
+pub struct Links {
+    links: Mutex<Table>,
+    sessions: Mutex<Table>,
+}
+
+fn fresh() -> String {
+    let bytes: [u8; 32] = rand::random();
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn digest_of(text: &str) -> Digest {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    out
+}
+
+impl Links {
+    /// Makes a link's token, good for one use until `until`.
+    pub fn make(&self, rights: Rights, until: Ts) -> String {
+        let token = fresh();
+        self.links.lock().add(Entry { id: digest_of(&token), rights, until }, LINKS_MAX);
+        token
+    }
+
+    /// Uses up a link: gives the id of a new session, or nothing where it is unknown, used or too old.
+    pub fn redeem(&self, token: &str, now: Ts) -> Option<String> {
+        let mut links = self.links.lock();
+        let at = links.position(&digest_of(token), now)?;
+        let rights = links.0.remove(at)?.rights;
+        drop(links);
+        let id = fresh();
+        let until = now.plus(SESSION_MICROS);
+        self.sessions.lock().add(Entry { id: digest_of(&id), rights, until }, SESSIONS_MAX);
+        Some(id)
+    }
+
+    /// The session of a cookie.
+    pub fn session(&self, id: &str, now: Ts) -> Option<PageSession> {
+        let sessions = self.sessions.lock();
+        let entry = &sessions.0[sessions.position(&digest_of(id), now)?];
+        Some(PageSession { rights: entry.rights, until: entry.until })
+    }
+
+    /// Ends a session.
+    pub fn end(&self, id: &str) {
+        let id = digest_of(id);
+        self.sessions.lock().0.retain(|e| e.id != id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::jurisdiction::JurisdictionNo;
+
+    const RIGHTS: Rights = Rights { market: true, system: false, operator: None, jurisdiction: JurisdictionNo(0) };
+
+    #[test]
+    fn a_link_works_once_and_in_time() {
+        let links = Links::default();
+        let token = links.make(RIGHTS, Ts(100));
+        assert!(links.redeem("other", Ts(1)).is_none());
+        assert!(links.redeem(&token, Ts(100)).is_none(), "too late");
+        let session = links.redeem(&token, Ts(99)).unwrap();
+        assert!(links.redeem(&token, Ts(99)).is_none(), "used");
+        assert_eq!(links.session(&session, Ts(99)).map(|s| s.rights), Some(RIGHTS));
+        assert!(links.session(&token, Ts(99)).is_none());
+        assert!(links.session(&session, Ts(99 + SESSION_MICROS)).is_none());
+        links.end(&session);
+        assert!(links.session(&session, Ts(99)).is_none());
+    }
+
+    #[test]
+    fn the_oldest_leaves_a_full_table() {
+        let links = Links::default();
+        let tokens: Vec<String> = (0..=LINKS_MAX).map(|_| links.make(RIGHTS, Ts(100))).collect();
+        assert!(links.redeem(&tokens[0], Ts(1)).is_none());
+        assert!(links.redeem(&tokens[1], Ts(1)).is_some());
+        assert!(links.redeem(&tokens[LINKS_MAX], Ts(1)).is_some());
+    }
+}

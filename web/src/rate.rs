@@ -1,0 +1,172 @@
+//! Limits of calls: one bucket a key, and a coarse one for the failures of an address.
+//!
+//! Buckets are `governor`'s (GCRA). The map of keys is read without a lock; it grows only by keys of the directory,
+//! so it has their number as its limit.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use models::ids::KeyId;
+use parking_lot::Mutex;
+
+use crate::cidr::neighbourhood;
+
+/// Failed authentications a second of one address; the burst is [`FAILURES_BURST`].
+pub const FAILURES_PER_SECOND: NonZeroU32 = NonZeroU32::new(2).unwrap();
+/// Failed authentications an address may have at once.
+pub const FAILURES_BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// Failures between two clean-ups of forgotten addresses.
+const CLEAN_EVERY: u32 = 4096;
+
+type Direct = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+
+struct Bucket {
+    rate_per_second: u32,
+    limiter: Direct,
+}
+
+/// What is left of a key's quota: goes into the headers of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Requests a second, which is also the burst.
+    pub rate_per_second: u32,
+    /// Requests that would pass right now.
+    pub remaining: u32,
+    /// Seconds after which one passes; 0 while some are left.
+    pub wait_seconds: u32,
+}
+
+impl Quotas {
+    /// Value of `RateLimit-Policy`.
+    #[must_use]
+    pub fn policy(&self) -> String {
+        format!("\"key\";q={};w=1", self.rate_per_second)
+    }
+
+    /// Value of `RateLimit`.
+    #[must_use]
+    pub fn state(&self) -> String {
+        format!("\"key\";r={};t={}", self.remaining, self.wait_seconds.max(1))
+    }
+}
+
+/// Every limit of calls of this node.
+pub struct Gate {
+    keys: ArcSwap<HashMap<KeyId, Arc<Bucket>>>,
+    growing: Mutex<()>,
+    failures: DefaultKeyedRateLimiter<IpAddr>,
+    failed: AtomicU32,
+    clock: DefaultClock,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            keys: ArcSwap::default(),
+            growing: Mutex::new(()),
+            failures: RateLimiter::keyed(Quota::per_second(FAILURES_PER_SECOND).allow_burst(FAILURES_BURST)),
+            failed: AtomicU32::new(0),
+            clock: DefaultClock::default(),
+        }
+    }
+}
+
+impl Gate {
+    /// Counts one request of a key. `Err` where it is over its rate. A rate of 0 lets nothing pass.
+    pub fn pass(&self, key: KeyId, rate_per_second: u32) -> Result<Quotas, Quotas> {
+        let Some(rate) = NonZeroU32::new(rate_per_second) else {
+            return Err(Quotas { rate_per_second, remaining: 0, wait_seconds: 60 });
+        };
+        let held = self.keys.load();
+        match held.get(&key) {
+            Some(bucket) if bucket.rate_per_second == rate_per_second => self.count(bucket),
+            _ => self.count(&self.grow(key, rate)),
+        }
+    }
+
+    fn count(&self, bucket: &Bucket) -> Result<Quotas, Quotas> {
+        let rate_per_second = bucket.rate_per_second;
+        match bucket.limiter.check() {
+            Ok(left) => Ok(Quotas { rate_per_second, remaining: left.remaining_burst_capacity(), wait_seconds: 0 }),
+            Err(not_until) => {
+                let wait = not_until.wait_time_from(self.clock.now());
+                Err(Quotas { rate_per_second, remaining: 0, wait_seconds: wait.as_secs_f64().ceil().max(1.0) as u32 })
+            }
+        }
+    }
+
+    fn grow(&self, key: KeyId, rate: NonZeroU32) -> Arc<Bucket> {
+        let _one_at_a_time = self.growing.lock();
+        let held = self.keys.load();
+        if let Some(bucket) = held.get(&key).filter(|b| b.rate_per_second == rate.get()) {
+            return Arc::clone(bucket);
+        }
+        let limiter = RateLimiter::direct(Quota::per_second(rate)).with_middleware::<StateInformationMiddleware>();
+        let bucket = Arc::new(Bucket { rate_per_second: rate.get(), limiter });
+        let mut grown = HashMap::clone(&held);
+        grown.insert(key, Arc::clone(&bucket));
+        self.keys.store(Arc::new(grown));
+        bucket
+    }
+
+    /// Counts a failed authentication; `Err(seconds)` where the address has had too many.
+    pub fn failed(&self, address: IpAddr) -> Result<(), u32> {
+        if self.failed.fetch_add(1, Ordering::Relaxed) % CLEAN_EVERY == CLEAN_EVERY - 1 {
+            self.failures.retain_recent();
+        }
+        self.failures
+            .check_key(&neighbourhood(address))
+            .map_err(|until| until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_a_burst_of_its_rate_and_keys_do_not_share() {
+        let gate = Gate::default();
+        let (one, other) = (KeyId(1), KeyId(2));
+        let rate = 1_000_000;
+        assert_eq!(gate.pass(one, rate).map(|q| q.rate_per_second), Ok(rate));
+        // a rate of one a second cannot refill within the test's few microseconds twice over
+        let passed = (0..50).filter(|_| gate.pass(other, 1).is_ok()).count();
+        assert!((1..50).contains(&passed), "{passed} passed");
+        let refused = gate.pass(other, 1).unwrap_err();
+        assert_eq!((refused.remaining, refused.wait_seconds), (0, 1));
+        assert!(gate.pass(one, rate).is_ok());
+    }
+
+    #[test]
+    fn a_changed_rate_takes_effect_and_no_rate_is_no_call() {
+        let gate = Gate::default();
+        while gate.pass(KeyId(1), 1).is_ok() {}
+        assert_eq!(gate.pass(KeyId(1), 500).map(|q| q.rate_per_second), Ok(500));
+        assert!(gate.pass(KeyId(1), 0).is_err());
+    }
+
+    #[test]
+    fn an_address_that_fails_often_waits_and_others_do_not() {
+        let gate = Gate::default();
+        let bad: IpAddr = "192.0.2.1".parse().unwrap();
+        let refused = (0..1_000).filter(|_| gate.failed(bad).is_err()).count();
+        assert!(refused > 900, "{refused} refused");
+        assert!(gate.failed("192.0.2.2".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn headers_are_structured_fields() {
+        let quotas = Quotas { rate_per_second: 100, remaining: 7, wait_seconds: 0 };
+        assert_eq!(quotas.policy(), "\"key\";q=100;w=1");
+        assert_eq!(quotas.state(), "\"key\";r=7;t=1");
+    }
+}

@@ -1,0 +1,302 @@
+//! Sources of records, and the push that fills them.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse};
+use actors::api::{NewSource, SourceView};
+use bytes::Bytes;
+use models::feed::{Source, SourceClock};
+use models::ids::{BatchId, OperatorId, SourceId};
+use models::money::Currency;
+use models::operator::Scope;
+use models::ts::Ts;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+use super::list::{ListView, page_by};
+use crate::extractors::Caller;
+use crate::parse::{self, Fields, wire};
+use crate::problem::{Code, Problem};
+use crate::state::AppState;
+
+/// Horizon where none is named, days.
+const HORIZON_DAYS_DEFAULT: u16 = 7;
+/// Expected interval where none is named, seconds.
+const INTERVAL_SECONDS_DEFAULT: u32 = 3_600;
+
+/// A new source.
+#[derive(Deserialize, ToSchema)]
+pub struct SourceRequest {
+    /// `opr_…`; only staff names one, an operator's key makes its own.
+    #[serde(default)]
+    operator: Option<String>,
+    /// 2 to 40 of a–z, 0–9 and `-`, unique within the operator.
+    #[serde(default)]
+    name: Option<String>,
+    /// Only `push`, which is the default.
+    #[serde(default)]
+    kind: Option<String>,
+    /// Class of data, e.g. `gaming_transactions`.
+    #[serde(default)]
+    class: Option<String>,
+    /// `wall` (default) or `event`.
+    #[serde(default)]
+    clock: Option<String>,
+    /// How far back a record may lie, 7 by default.
+    #[serde(default)]
+    horizon_days: Option<u16>,
+    /// Expected time between two pushes, 3600 by default.
+    #[serde(default)]
+    expected_interval_seconds: Option<u32>,
+    /// Currency of records without one; the jurisdiction's by default.
+    #[serde(default)]
+    currency: Option<String>,
+}
+
+/// A source with its position.
+#[derive(Serialize, ToSchema)]
+pub struct SourceBody {
+    /// `src_…`
+    #[schema(value_type = String)]
+    pub id: SourceId,
+    /// `opr_…`
+    #[schema(value_type = String)]
+    pub operator: OperatorId,
+    /// Name.
+    pub name: String,
+    /// `push`
+    pub kind: &'static str,
+    /// Class of data.
+    pub class: String,
+    /// `wall` or `event`.
+    #[schema(value_type = String)]
+    pub clock: SourceClock,
+    /// How far back a record may lie.
+    pub horizon_days: u16,
+    /// Expected time between two pushes.
+    pub expected_interval_seconds: u32,
+    /// Currency of records without one.
+    #[schema(value_type = String)]
+    pub currency: Currency,
+    /// `never`, `fresh`, `late`, `stale`, `dead`.
+    #[schema(value_type = String)]
+    pub freshness: actors::api::FreshnessLabel,
+    /// Newest `occurred_at`.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_event_at: Option<Ts>,
+    /// Last stored push.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_success_at: Option<Ts>,
+    /// Records stored.
+    pub records: u64,
+    /// Records known before.
+    pub duplicates: u64,
+    /// Records refused.
+    pub quarantined: u64,
+    /// Number of the last batch.
+    pub cursor: String,
+}
+
+/// What became of a push.
+#[derive(Serialize, ToSchema)]
+pub struct PushView {
+    /// Records stored.
+    pub accepted: u32,
+    /// Known before with the same content.
+    pub duplicates: u32,
+    /// Known before with other content; quarantined.
+    pub conflicts: u32,
+    /// Refused, with reasons.
+    pub quarantined: Vec<RefusalView>,
+    /// `bat_…`; null where nothing was stored.
+    #[schema(value_type = Option<String>)]
+    pub batch_id: Option<BatchId>,
+    /// Number of the source's last batch.
+    pub cursor: String,
+}
+
+/// One refused record.
+#[derive(Serialize, ToSchema)]
+pub struct RefusalView {
+    /// Position in the push, from 0.
+    pub index: u32,
+    /// `unreadable`, `encoding`, `missing_field`, `invalid_field`, `too_large`, `sign_mismatch`, `behind_horizon`,
+    /// `in_the_future`, `unknown_player`, `conflict`, `sum_mismatch`, `dead_letter`.
+    pub code: &'static str,
+    /// Which field, and what is wrong with it; never the value.
+    pub detail: String,
+}
+
+/// A quarantined record; what was sent stays sealed.
+#[derive(Serialize, ToSchema)]
+pub struct QuarantineView {
+    /// `qua_…`
+    pub id: String,
+    /// Position in its push.
+    pub index: u32,
+    /// Why.
+    pub code: &'static str,
+    /// Which field, and what is wrong with it.
+    pub detail: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Ts,
+}
+
+/// Sources of the credential's operator; staff sees every source of the jurisdiction.
+#[utoipa::path(
+    get, path = "/api/v1/feeds", tag = "feeds", params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, description = "Sources", body = ListView<SourceBody>)),
+    security(("bearer" = ["feeds:manage"]))
+)]
+pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::FeedsManage)?;
+    let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
+    let directory = state.engine.directory();
+    let seen = state.engine.sources(caller.entry.key.operator_no).into_iter();
+    let seen = seen.filter(|s| directory.operator(s.operator, caller.jurisdiction()).is_some());
+    let page = page_by(seen, &query, |s| s.id.to_string())?;
+    Ok(HttpResponse::Ok().json(page.map(SourceBody::of)))
+}
+
+/// Makes a source.
+#[utoipa::path(
+    post, path = "/api/v1/feeds", tag = "feeds", request_body = SourceRequest,
+    responses((status = 201, description = "The source", body = SourceBody)),
+    security(("bearer" = ["feeds:manage"]))
+)]
+pub async fn create(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::FeedsManage)?;
+    parse::require_json(&req)?;
+    let new = parse::json::<SourceRequest>(&body)?.check(&caller, &state)?;
+    let source = state.engine.create_source(new).await?;
+    let view = state.engine.sources(Some(source.operator_no)).into_iter().find(|s| s.id == source.id);
+    let view = view.ok_or_else(|| Problem::new(Code::Unavailable, "the source is made and will be listed soon"))?;
+    let location = (header::LOCATION, format!("/api/v1/feeds/{}", source.id));
+    Ok(HttpResponse::Created().insert_header(location).json(SourceBody::of(view)))
+}
+
+/// Stores records: NDJSON or a JSON array, at most 5,000.
+#[utoipa::path(
+    post, path = "/api/v1/feeds/{source}/records", tag = "feeds",
+    params(("source" = String, Path, description = "src_…"), ("dry_run" = Option<bool>, Query, description = "Validates only")),
+    request_body(content = String, content_type = "application/x-ndjson", description = "Canonical records, one a line; or application/json with an array of them"),
+    responses((status = 200, description = "Durable before this answer", body = PushView)),
+    security(("bearer" = ["feeds:write"]))
+)]
+pub async fn push(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::FeedsWrite)?;
+    parse::require_media_type(&req, &["application/x-ndjson", "application/ndjson", "application/json"])?;
+    let source = reach(&caller, &state, &req)?;
+    let dry_run = match parse::parameter(&parse::query(&req, &["dry_run"])?, "dry_run") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Problem::field("?dry_run", "true or false")),
+    };
+    let outcome = state.engine.push(source.id, caller.entry.key.operator_no, body, dry_run).await?;
+    let quarantined = outcome.quarantined.into_iter();
+    Ok(HttpResponse::Ok().json(PushView {
+        accepted: outcome.accepted,
+        duplicates: outcome.duplicates,
+        conflicts: outcome.conflicts,
+        quarantined: quarantined.map(|r| RefusalView { index: r.index, code: r.code.as_str(), detail: r.detail }).collect(),
+        batch_id: outcome.batch_id,
+        cursor: outcome.cursor,
+    }))
+}
+
+/// Records of a source that were refused, newest first; what was sent stays sealed.
+#[utoipa::path(
+    get, path = "/api/v1/feeds/{source}/quarantine", tag = "feeds",
+    params(("source" = String, Path, description = "src_…"), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, description = "Refused records", body = ListView<QuarantineView>)),
+    security(("bearer" = ["feeds:manage"]))
+)]
+pub async fn quarantine(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::FeedsManage)?;
+    let source = reach(&caller, &state, &req)?;
+    let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
+    let page = quarantined(&state, &source, &query).await?;
+    Ok(HttpResponse::Ok().json(page))
+}
+
+/// The source in the path, if the caller may work with it: its own, or, for staff, any of the jurisdiction.
+fn reach(caller: &Caller, state: &AppState, req: &HttpRequest) -> Result<Arc<Source>, Problem> {
+    let id: SourceId = parse::path_id(req, "source", "source")?;
+    let directory = state.engine.directory();
+    let found = directory.sources.get(&id).filter(|source| match caller.entry.key.operator_no {
+        Some(own) => source.operator_no == own,
+        None => directory.operators.get(&source.operator_no).is_some_and(|o| o.jurisdiction == caller.jurisdiction()),
+    });
+    found.cloned().ok_or_else(|| Problem::not_found("source"))
+}
+
+impl SourceRequest {
+    fn check(self, caller: &Caller, state: &AppState) -> Result<NewSource, Problem> {
+        let directory = state.engine.directory();
+        let mut fields = Fields::default();
+        let operator = match (&caller.operator, self.operator.as_deref()) {
+            (Some(own), None) => Some(Arc::clone(own)),
+            (own, Some(text)) => {
+                let id: Option<OperatorId> = text.parse().ok();
+                let seen = id.and_then(|id| directory.operator(id, caller.jurisdiction()).cloned());
+                seen.filter(|o| own.as_ref().is_none_or(|own| own.id == o.id))
+            }
+            (None, None) => None,
+        };
+        if operator.is_none() {
+            fields.wrong("/operator", "name an operator of this jurisdiction");
+        }
+        if self.kind.as_deref().is_some_and(|kind| kind != "push") {
+            fields.wrong("/kind", "only push");
+        }
+        let name = fields.required_text("/name", self.name.as_deref(), 40);
+        let class = fields.required_text("/class", self.class.as_deref(), 40);
+        let clock = match self.clock.as_deref() {
+            None => Some(SourceClock::Wall),
+            named => fields.known("/clock", named, wire::<SourceClock>),
+        };
+        let currency = match self.currency.as_deref() {
+            None => directory.jurisdiction(caller.jurisdiction()).map(|j| j.currency),
+            Some(text) => fields.take("/currency", Currency::parse(text)),
+        };
+        if self.expected_interval_seconds == Some(0) {
+            fields.wrong("/expected_interval_seconds", "at least 1");
+        }
+        let whole = operator.zip(name).zip(class).zip(clock).zip(currency);
+        let ((((operator, name), class), clock), currency) = fields.finish(whole)?;
+        Ok(NewSource {
+            operator: operator.operator_no,
+            name,
+            class,
+            clock,
+            horizon_days: self.horizon_days.unwrap_or(HORIZON_DAYS_DEFAULT),
+            expected_interval_seconds: self.expected_interval_seconds.unwrap_or(INTERVAL_SECONDS_DEFAULT),
+            currency,
+        })
+    }
+}
+
+impl SourceBody {
+    fn of(view: SourceView) -> Self {
+        let source = view.source;
+        Self {
+            id: view.id,
+            operator: view.operator,
+            name: view.name,
+            kind: "push",
+            class: view.class,
+            clock: source.clock,
+            horizon_days: source.horizon_days,
+            expected_interval_seconds: source.expected_interval_seconds,
+            currency: source.currency,
+            freshness: view.freshness,
+            last_event_at: view.last_event_at,
+            last_success_at: view.last_success_at,
+            records: view.records,
+            duplicates: view.duplicates,
+            quarantined: view.quarantined,
+            cursor: view.cursor,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Everything that can be called, in one list: the server registers it, OpenAPI and metrics are checked against it.
+
+pub mod alerts;
+pub mod bench;
+pub mod feeds;
+pub mod health;
+pub mod list;
+pub mod lookup;
+pub mod metrics;
+pub mod nser;
+pub mod operators;
+pub mod page;
+pub mod system;
+
+use std::sync::OnceLock;
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, PayloadConfig, ServiceConfig};
+use actix_web::{HttpResponse, Route};
+
+use crate::problem::Problem;
+use crate::state::AppState;
+use crate::{openapi, request_id, ws};
+
+/// Most paths; sizes the table of histograms.
+pub const PATHS_MAX: usize = 64;
+
+/// Which limit of body size holds for a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// A lookup.
+    Lookup,
+    /// Registrations, operators, keys: everything people write.
+    Register,
+    /// A push of records.
+    Push,
+}
+
+/// One method of one path.
+pub struct Endpoint {
+    /// Method.
+    pub method: &'static str,
+    /// Path with `{names}`.
+    pub path: &'static str,
+    /// Part of the contract, and so of the OpenAPI document? Pages for people are not.
+    pub documented: bool,
+    size: Size,
+    make: fn() -> Route,
+}
+
+macro_rules! endpoints {
+    ($($kind:ident $size:ident $method:ident $path:literal => $handler:path;)+) => {
+        &[$(Endpoint {
+            method: endpoints!(@name $method),
+            path: $path,
+            documented: endpoints!(@kind $kind),
+            size: Size::$size,
+            make: || web::$method().to($handler),
+        }),+]
+    };
+    (@name get) => { "GET" };
+    (@name post) => { "POST" };
+    (@name put) => { "PUT" };
+    (@name patch) => { "PATCH" };
+    (@name delete) => { "DELETE" };
+    (@kind api) => { true };
+    (@kind page) => { false };
+}
+
+static ENDPOINTS: &[Endpoint] = endpoints! {
+    api Lookup   post   "/api/v1/operators/lookup" => lookup::lookup;
+    api Register post   "/api/v1/nser/register" => nser::register;
+    api Register get    "/api/v1/nser/stats" => nser::stats;
+    api Register get    "/api/v1/nser/{id}" => nser::get;
+    api Register put    "/api/v1/nser/{id}/extend" => nser::extend;
+    api Register post   "/api/v1/operators/register" => operators::register;
+    api Register get    "/api/v1/operators/{id}" => operators::get;
+    api Register patch  "/api/v1/operators/{id}" => operators::patch;
+    api Register get    "/api/v1/operators/{id}/licence" => operators::licences;
+    api Register put    "/api/v1/operators/{id}/licence" => operators::set_licence;
+    api Register get    "/api/v1/operators/{id}/keys" => operators::keys;
+    api Register post   "/api/v1/operators/{id}/keys" => operators::create_key;
+    api Register post   "/api/v1/operators/{id}/keys/{key}/rotate" => operators::rotate_key;
+    api Register delete "/api/v1/operators/{id}/keys/{key}" => operators::revoke_key;
+    api Register get    "/api/v1/feeds" => feeds::list;
+    api Register post   "/api/v1/feeds" => feeds::create;
+    api Push     post   "/api/v1/feeds/{source}/records" => feeds::push;
+    api Register get    "/api/v1/feeds/{source}/quarantine" => feeds::quarantine;
+    api Register get    "/api/v1/alerts" => alerts::list;
+    api Register get    "/api/v1/alerts/{id}" => alerts::get;
+    api Register get    "/api/v1/system/actors" => system::actors;
+    api Register get    "/ws/dashboards/realtime" => ws::open;
+    api Register get    "/health" => health::health;
+    api Register get    "/health/live" => health::live;
+    api Register get    "/health/ready" => health::ready;
+    api Register get    "/version" => health::version;
+    api Register get    "/metrics" => metrics::metrics;
+    api Register get    "/api/openapi.json" => openapi::document;
+    page Register get   "/" => page::index;
+    page Register get   "/page.css" => page::css;
+    page Register get   "/page.js" => page::js;
+    page Register get   "/sparkline.js" => page::sparkline_js;
+    page Register get   "/docs" => page::docs;
+    page Register get   "/docs.js" => page::docs_js;
+};
+
+/// Every endpoint of the server.
+#[must_use]
+pub fn endpoints() -> &'static [Endpoint] {
+    ENDPOINTS
+}
+
+/// The number of a path: what metrics and logs name a request by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteNo(pub u8);
+
+fn paths() -> &'static [&'static str] {
+    static PATHS: OnceLock<Vec<&'static str>> = OnceLock::new();
+    PATHS.get_or_init(|| {
+        let mut paths: Vec<&'static str> = Vec::with_capacity(PATHS_MAX);
+        for endpoint in ENDPOINTS {
+            if !paths.contains(&endpoint.path) {
+                paths.push(endpoint.path);
+            }
+        }
+        paths
+    })
+}
+
+/// The number of a path of the list.
+#[must_use]
+pub fn route_no(path: &str) -> Option<RouteNo> {
+    paths().iter().position(|p| *p == path).and_then(|i| u8::try_from(i).ok()).map(RouteNo)
+}
+
+impl RouteNo {
+    /// Its path.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        paths().get(usize::from(self.0)).copied().unwrap_or("unmatched")
+    }
+}
+
+/// Registers every endpoint for one worker.
+pub(crate) fn configure(cfg: &mut ServiceConfig, state: &AppState) {
+    cfg.app_data(state.clone()).app_data(state.worker());
+    if state.options.bench_routes {
+        // beside the scope and without its middleware: what it measures is the floor
+        cfg.service(web::resource("/bench/bare").route(web::post().to(bench::bare)));
+    }
+    let mut scope = web::scope("");
+    for path in paths() {
+        scope = scope.service(resource(path, state));
+    }
+    let nothing = || async { Err::<HttpResponse, _>(Problem::not_found("path")) };
+    cfg.service(scope.default_service(web::to(nothing)).wrap(from_fn(request_id::around)));
+}
+
+fn resource(path: &'static str, state: &AppState) -> actix_web::Resource {
+    let here: Vec<&Endpoint> = ENDPOINTS.iter().filter(|e| e.path == path).collect();
+    let limits = state.options.limits;
+    let limit = here.iter().map(|e| limits.of(e.size)).max().unwrap_or(limits.register_bytes);
+    let methods = here.iter().map(|e| e.method).collect::<Vec<_>>().join(", ");
+    let allow = HeaderValue::try_from(methods).unwrap_or_else(|_| HeaderValue::from_static("GET"));
+    let refuse = move || {
+        let response = HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allow.clone())).finish();
+        std::future::ready(response)
+    };
+    let mut resource = web::resource(path).app_data(PayloadConfig::new(limit)).default_service(web::to(refuse));
+    if let Some(no) = route_no(path) {
+        resource = resource.app_data(no);
+    }
+    here.iter().fold(resource, |resource, endpoint| resource.route((endpoint.make)()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_numbers_and_fit_the_table() {
+        assert!(paths().len() <= PATHS_MAX);
+        for endpoint in endpoints() {
+            assert_eq!(route_no(endpoint.path).map(RouteNo::path), Some(endpoint.path));
+        }
+        assert_eq!(route_no("/nowhere"), None);
+    }
+
+    #[test]
+    fn no_endpoint_stands_twice() {
+        for (i, a) in endpoints().iter().enumerate() {
+            assert!(endpoints()[..i].iter().all(|b| (a.method, a.path) != (b.method, b.path)), "{} {}", a.method, a.path);
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! Operators, their licences and their keys.
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse};
+use actors::api::{IssuedKey, NewKey, NewOperator, OperatorChange};
+use actors::directory::{Directory, KeyEntry};
+use bytes::Bytes;
+use models::ids::{KeyId, LicenceId, OperatorId};
+use models::lookup::Purpose;
+use models::operator::{ApiKey, Licence, LicenceState, Operator, OperatorState, Scope};
+use models::ts::Ts;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+use super::list::{ListView, page_by};
+use crate::cidr::{Cidr, NETWORKS_MAX};
+use crate::extractors::Caller;
+use crate::parse::{self, Fields, wire};
+use crate::problem::{Code, Problem};
+use crate::state::AppState;
+
+/// Requests a second of a key that names no rate.
+const RATE_DEFAULT: u32 = 100;
+/// Longest overlap of a rotation, seconds: 30 days.
+const OVERLAP_SECONDS_MAX: u32 = 30 * 86_400;
+/// Overlap where none is named, seconds: a day.
+const OVERLAP_SECONDS_DEFAULT: u32 = 86_400;
+
+/// A new operator.
+#[derive(Deserialize, ToSchema)]
+pub struct OperatorRequest {
+    /// 2 to 40 of a–z, 0–9 and `-`; stable, unique.
+    #[serde(default)]
+    code: Option<String>,
+    /// Name for people.
+    #[serde(default)]
+    name: Option<String>,
+}
+
+/// A change of an operator; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+pub struct OperatorPatch {
+    /// Name for people.
+    #[serde(default)]
+    name: Option<String>,
+    /// `active`, `suspended`, `closed`.
+    #[serde(default)]
+    state: Option<String>,
+}
+
+/// An operator.
+#[derive(Serialize, ToSchema)]
+pub struct OperatorView {
+    /// `opr_…`
+    #[schema(value_type = String)]
+    pub id: OperatorId,
+    /// Stable code.
+    pub code: String,
+    /// Name for people.
+    pub name: String,
+    /// Code of the jurisdiction.
+    pub jurisdiction: String,
+    /// `active`, `suspended`, `closed`.
+    #[schema(value_type = String)]
+    pub state: OperatorState,
+    /// When it was registered.
+    #[schema(value_type = String, format = DateTime)]
+    pub registered_at: Ts,
+    /// Grows with each change; the `ETag`.
+    pub version: u32,
+}
+
+/// A licence to add, or to change where the number is known.
+#[derive(Deserialize, ToSchema)]
+pub struct LicenceRequest {
+    /// As the licence authority prints it.
+    #[serde(default)]
+    number: Option<String>,
+    /// E.g. `online_betting`.
+    #[serde(default)]
+    class: Option<String>,
+    /// Products it covers.
+    #[serde(default)]
+    products: Option<Vec<String>>,
+    /// Conditions.
+    #[serde(default)]
+    conditions: Option<Vec<String>>,
+    /// First instant of validity.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    valid_from: Option<String>,
+    /// First instant after it; null = open.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    valid_to: Option<String>,
+    /// `active` (default), `suspended`, `revoked`, `expired`.
+    #[serde(default)]
+    state: Option<String>,
+}
+
+/// A licence.
+#[derive(Serialize, ToSchema)]
+pub struct LicenceView {
+    /// `lic_…`
+    #[schema(value_type = String)]
+    pub id: LicenceId,
+    /// As the licence authority prints it.
+    pub number: String,
+    /// Class.
+    pub class: String,
+    /// Code of the jurisdiction.
+    pub jurisdiction: String,
+    /// Products it covers.
+    pub products: Vec<String>,
+    /// Conditions.
+    pub conditions: Vec<String>,
+    /// First instant of validity.
+    #[schema(value_type = String, format = DateTime)]
+    pub valid_from: Ts,
+    /// First instant after it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub valid_to: Option<Ts>,
+    /// State.
+    #[schema(value_type = String)]
+    pub state: LicenceState,
+}
+
+/// A new key of an operator.
+#[derive(Deserialize, ToSchema)]
+pub struct KeyRequest {
+    /// Name for people.
+    #[serde(default)]
+    label: Option<String>,
+    /// At least one.
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
+    /// Purposes it may look up for; none = all.
+    #[serde(default)]
+    purposes: Option<Vec<String>>,
+    /// Networks it may call from (CIDR); none = any.
+    #[serde(default)]
+    allow_from: Option<Vec<String>>,
+    /// Requests a second, 100 by default; the burst is the same number.
+    #[serde(default)]
+    rate_per_second: Option<u32>,
+    /// First instant at which it is dead.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// How a key is rotated.
+#[derive(Default, Deserialize, ToSchema)]
+pub struct RotateRequest {
+    /// How long the old key lives on; a day by default, at most 30 days.
+    #[serde(default)]
+    overlap_seconds: Option<u32>,
+}
+
+/// A key; its secret is nowhere.
+#[derive(Serialize, ToSchema)]
+pub struct KeyView {
+    /// `key_…`
+    #[schema(value_type = String)]
+    pub id: KeyId,
+    /// Name for people.
+    pub label: String,
+    /// What it may do.
+    #[schema(value_type = Vec<String>)]
+    pub scopes: Vec<Scope>,
+    /// Purposes it may look up for; none = all.
+    #[schema(value_type = Vec<String>)]
+    pub purposes: Vec<Purpose>,
+    /// Networks it may call from; none = any.
+    pub allow_from: Vec<String>,
+    /// Requests a second.
+    pub rate_per_second: u32,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Ts,
+    /// First instant at which it is dead.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Ts>,
+    /// When it was revoked.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub revoked_at: Option<Ts>,
+    /// The key it follows.
+    #[schema(value_type = Option<String>)]
+    pub rotated_from: Option<KeyId>,
+    /// Does it work now?
+    pub live: bool,
+}
+
+/// A key with what is shown once.
+#[derive(Serialize, ToSchema)]
+pub struct IssuedKeyView {
+    /// The key.
+    #[serde(flatten)]
+    pub key: KeyView,
+    /// Goes into `Authorization: Bearer`. Not shown again.
+    pub bearer: String,
+    /// Base64 secret under which answers are signed. Not shown again.
+    pub signing_secret: String,
+}
+
+/// Puts an operator under supervision.
+#[utoipa::path(
+    post, path = "/api/v1/operators/register", tag = "operators", request_body = OperatorRequest,
+    responses((status = 201, description = "The operator, its version in ETag", body = OperatorView)),
+    security(("bearer" = ["operators:manage"]))
+)]
+pub async fn register(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::OperatorsManage)?;
+    parse::require_json(&req)?;
+    let sent: OperatorRequest = parse::json(&body)?;
+    let mut fields = Fields::default();
+    let code = fields.required_text("/code", sent.code.as_deref(), 40);
+    let name = fields.required_text("/name", sent.name.as_deref(), 200);
+    let (code, name) = fields.finish(code.zip(name))?;
+    let operator = state.engine.create_operator(NewOperator { code, name, jurisdiction: caller.jurisdiction() }).await?;
+    let location = format!("/api/v1/operators/{}", operator.id);
+    let mut response = view_operator(HttpResponse::Created(), &state.engine.directory(), &operator);
+    response.headers_mut().extend(header_of(header::LOCATION, &location));
+    Ok(response)
+}
+
+/// An operator.
+#[utoipa::path(
+    get, path = "/api/v1/operators/{id}", tag = "operators", params(("id" = String, Path, description = "opr_…")),
+    responses((status = 200, description = "The operator, its version in ETag", body = OperatorView)),
+    security(("bearer" = []))
+)]
+pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+    let directory = state.engine.directory();
+    let operator = reach(&caller, &directory, &req)?;
+    Ok(view_operator(HttpResponse::Ok(), &directory, &operator))
+}
+
+/// Changes an operator.
+#[utoipa::path(
+    patch, path = "/api/v1/operators/{id}", tag = "operators", request_body = OperatorPatch,
+    params(("id" = String, Path, description = "opr_…"), ("If-Match" = Option<String>, Header, description = "Version the change is based on")),
+    responses((status = 200, description = "As it now stands", body = OperatorView)),
+    security(("bearer" = ["operators:manage"]))
+)]
+pub async fn patch(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::OperatorsManage)?;
+    parse::require_json(&req)?;
+    let operator = reach(&caller, &state.engine.directory(), &req)?;
+    let sent: OperatorPatch = parse::json(&body)?;
+    let mut fields = Fields::default();
+    let name = fields.text("/name", sent.name.as_deref(), 200);
+    let change = sent.state.as_deref().and_then(|text| fields.known("/state", Some(text), wire::<OperatorState>));
+    fields.check()?;
+    let change = OperatorChange { name, state: change, expected_version: if_match(req.headers())? };
+    let changed = state.engine.change_operator(operator.id, change).await?;
+    Ok(view_operator(HttpResponse::Ok(), &state.engine.directory(), &changed))
+}
+
+/// Licences of an operator, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/operators/{id}/licence", tag = "operators",
+    params(("id" = String, Path, description = "opr_…"), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, description = "Licences", body = ListView<LicenceView>)),
+    security(("bearer" = []))
+)]
+pub async fn licences(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+    let directory = state.engine.directory();
+    let operator = reach(&caller, &directory, &req)?;
+    let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
+    let held = directory.licences.get(&operator.operator_no).map(Vec::as_slice).unwrap_or_default();
+    let page = page_by(held.iter(), &query, |l| l.id.to_string())?;
+    Ok(HttpResponse::Ok().json(page.map(|l| LicenceView::of(l, &directory))))
+}
+
+/// Adds a licence, or changes the one of the same number.
+#[utoipa::path(
+    put, path = "/api/v1/operators/{id}/licence", tag = "operators", request_body = LicenceRequest,
+    params(("id" = String, Path, description = "opr_…")),
+    responses((status = 200, description = "As it now stands", body = LicenceView)),
+    security(("bearer" = ["operators:manage"]))
+)]
+pub async fn set_licence(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::OperatorsManage)?;
+    parse::require_json(&req)?;
+    let operator = reach(&caller, &state.engine.directory(), &req)?;
+    let licence = parse::json::<LicenceRequest>(&body)?.check(&operator)?;
+    let licence = state.engine.set_licence(licence).await?;
+    Ok(HttpResponse::Ok().json(LicenceView::of(&licence, &state.engine.directory())))
+}
+
+/// Keys of an operator, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/operators/{id}/keys", tag = "keys",
+    params(("id" = String, Path, description = "opr_…"), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, description = "Keys, without secrets", body = ListView<KeyView>)),
+    security(("bearer" = ["operators:manage"]))
+)]
+pub async fn keys(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::OperatorsManage)?;
+    let directory = state.engine.directory();
+    let operator = reach(&caller, &directory, &req)?;
+    let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
+    let own = directory.keys.values().filter(|k| k.key.operator_no == Some(operator.operator_no));
+    let page = page_by(own, &query, |k| k.key.id.to_string())?;
+    Ok(HttpResponse::Ok().json(page.map(|k| KeyView::of(&k.key, caller.now))))
+}
+
+/// Makes a key; its secrets are in this answer and nowhere else.
+#[utoipa::path(
+    post, path = "/api/v1/operators/{id}/keys", tag = "keys", request_body = KeyRequest,
+    params(("id" = String, Path, description = "opr_…")),
+    responses((status = 201, description = "The key with its secrets", body = IssuedKeyView)),
+    security(("bearer" = ["operators:manage"]))
+)]
+pub async fn create_key(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::OperatorsManage)?;
+    parse::require_json(&req)?;
+    let operator = reach(&caller, &state.engine.directory(), &req)?;
+    let new = parse::json::<KeyRequest>(&body)?.check(&operator)?;
+    let issued = state.engine.create_key(new).await?;
+    Ok(HttpResponse::Created().json(IssuedKeyView::of(issued, caller.now)))
+}
+
+/// Follows a key with a new one; the old one lives on for the overlap.
+#[utoipa::path(
+    post, path = "/api/v1/operators/{id}/keys/{key}/rotate", tag = "keys", request_body = RotateRequest,
+    params(("id" = String, Path, description = "opr_…"), ("key" = String, Path, description = "key_…")),
+    responses((status = 201, description = "The new key with its secrets", body = IssuedKeyView)),
+    security(("bearer" = ["operators:manage"]))
+)]
+pub async fn rotate_key(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::OperatorsManage)?;
+    let entry = key_in_reach(&caller, &state.engine.directory(), &req)?;
+    let sent: RotateRequest = if body.is_empty() { RotateRequest::default() } else { parse::json(&body)? };
+    let overlap = sent.overlap_seconds.unwrap_or(OVERLAP_SECONDS_DEFAULT);
+    if overlap > OVERLAP_SECONDS_MAX {
+        return Err(Problem::field("/overlap_seconds", "longer than 30 days"));
+    }
+    let issued = state.engine.rotate_key(entry.key.id, overlap).await?;
+    Ok(HttpResponse::Created().json(IssuedKeyView::of(issued, caller.now)))
+}
+
+/// Kills a key; effective everywhere within a second, sockets included.
+#[utoipa::path(
+    delete, path = "/api/v1/operators/{id}/keys/{key}", tag = "keys",
+    params(("id" = String, Path, description = "opr_…"), ("key" = String, Path, description = "key_…")),
+    responses((status = 204, description = "Dead")),
+    security(("bearer" = ["operators:manage"]))
+)]
+pub async fn revoke_key(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::OperatorsManage)?;
+    let entry = key_in_reach(&caller, &state.engine.directory(), &req)?;
+    state.engine.revoke_key(entry.key.id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn reach(caller: &Caller, directory: &Directory, req: &HttpRequest) -> Result<Arc<Operator>, Problem> {
+    caller.operator_in_reach(directory, parse::path_id(req, "id", "operator")?, Scope::OperatorsManage)
+}
+
+/// A key of the operator in the path; another operator's key does not exist here.
+fn key_in_reach(caller: &Caller, directory: &Directory, req: &HttpRequest) -> Result<Arc<KeyEntry>, Problem> {
+    let operator = reach(caller, directory, req)?;
+    let id: KeyId = parse::path_id(req, "key", "key")?;
+    let entry = directory.keys.get(&id).filter(|k| k.key.operator_no == Some(operator.operator_no));
+    entry.cloned().ok_or_else(|| Problem::not_found("key"))
+}
+
+/// The version in `If-Match`; `*` and nothing match any.
+fn if_match(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).and_then(|t| t.parse().ok());
+    version.map(Some).ok_or_else(|| Problem::new(Code::Stale, "if-match is not an etag of this resource"))
+}
+
+fn header_of(name: header::HeaderName, text: &str) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    if let Ok(value) = header::HeaderValue::try_from(text) {
+        map.insert(name, value);
+    }
+    map
+}
+
+fn jurisdiction_code(directory: &Directory, no: models::jurisdiction::JurisdictionNo) -> String {
+    directory.jurisdiction(no).map_or_else(|| no.0.to_string(), |j| j.code.clone())
+}
+
+fn view_operator(mut response: actix_web::HttpResponseBuilder, directory: &Directory, operator: &Operator) -> HttpResponse {
+    let view = OperatorView {
+        id: operator.id,
+        code: operator.code.clone(),
+        name: operator.name.clone(),
+        jurisdiction: jurisdiction_code(directory, operator.jurisdiction),
+        state: operator.state,
+        registered_at: operator.registered_at,
+        version: operator.version,
+    };
+    response.insert_header((header::ETAG, format!("\"{}\"", operator.version))).json(view)
+}
+
+impl LicenceRequest {
+    fn check(self, operator: &Operator) -> Result<Licence, Problem> {
+        let mut fields = Fields::default();
+        let number = fields.required_text("/number", self.number.as_deref(), 100);
+        let class = fields.required_text("/class", self.class.as_deref(), 60);
+        let products = texts(&mut fields, "/products", self.products, 32);
+        let conditions = texts(&mut fields, "/conditions", self.conditions, 32);
+        let from = self.valid_from.as_deref().or_else(|| {
+            fields.wrong("/valid_from", "required");
+            None
+        });
+        let valid_from = from.and_then(|text| fields.take("/valid_from", Ts::parse(text)));
+        let valid_to = self.valid_to.as_deref().and_then(|text| fields.take("/valid_to", Ts::parse(text)));
+        let state = match self.state.as_deref() {
+            None => Some(LicenceState::Active),
+            named => fields.known("/state", named, wire::<LicenceState>),
+        };
+        let (((number, class), valid_from), state) = fields.finish(number.zip(class).zip(valid_from).zip(state))?;
+        Ok(Licence {
+            // the engine keeps the id of a known number and makes one for a new one
+            id: LicenceId(0),
+            operator_no: operator.operator_no,
+            number,
+            class,
+            jurisdiction: operator.jurisdiction,
+            products,
+            conditions,
+            valid_from,
+            valid_to,
+            state,
+        })
+    }
+}
+
+fn texts(fields: &mut Fields, pointer: &'static str, sent: Option<Vec<String>>, most: usize) -> Vec<String> {
+    let sent = sent.unwrap_or_default();
+    if sent.len() > most {
+        fields.wrong(pointer, format!("more than {most}"));
+        return Vec::new();
+    }
+    sent.iter().filter_map(|text| fields.text(pointer, Some(text), 500)).collect()
+}
+
+impl KeyRequest {
+    fn check(self, operator: &Operator) -> Result<NewKey, Problem> {
+        let mut fields = Fields::default();
+        let label = fields.required_text("/label", self.label.as_deref(), 100);
+        let scopes = each(&mut fields, "/scopes", self.scopes, Scope::parse);
+        let purposes = each(&mut fields, "/purposes", self.purposes, wire::<Purpose>);
+        let allow_from = self.allow_from.unwrap_or_default();
+        if allow_from.len() > NETWORKS_MAX || allow_from.iter().any(|text| Cidr::parse(text).is_none()) {
+            fields.wrong("/allow_from", "at most 64 networks of the form 10.0.0.0/8 or 2001:db8::/32");
+        }
+        let expires_at = self.expires_at.as_deref().and_then(|text| fields.take("/expires_at", Ts::parse(text)));
+        let label = fields.finish(label)?;
+        Ok(NewKey {
+            operator: Some(operator.operator_no),
+            jurisdiction: operator.jurisdiction,
+            label,
+            scopes,
+            purposes,
+            allow_from,
+            rate_per_second: self.rate_per_second.unwrap_or(RATE_DEFAULT),
+            expires_at,
+        })
+    }
+}
+
+/// Every name of a list, known and without repetition.
+fn each<T: PartialEq>(fields: &mut Fields, pointer: &'static str, sent: Option<Vec<String>>, read: fn(&str) -> Option<T>) -> Vec<T> {
+    let mut known = Vec::new();
+    for text in sent.iter().flatten() {
+        match read(text) {
+            Some(value) if !known.contains(&value) => known.push(value),
+            Some(_) => {}
+            None => {
+                fields.wrong(pointer, "holds a value that is not known");
+                break;
+            }
+        }
+    }
+    known
+}
+
+impl LicenceView {
+    fn of(licence: &Licence, directory: &Directory) -> Self {
+        Self {
+            id: licence.id,
+            number: licence.number.clone(),
+            class: licence.class.clone(),
+            jurisdiction: jurisdiction_code(directory, licence.jurisdiction),
+            products: licence.products.clone(),
+            conditions: licence.conditions.clone(),
+            valid_from: licence.valid_from,
+            valid_to: licence.valid_to,
+            state: licence.state,
+        }
+    }
+}
+
+impl KeyView {
+    fn of(key: &ApiKey, now: Ts) -> Self {
+        Self {
+            id: key.id,
+            label: key.label.clone(),
+            scopes: key.scopes.clone(),
+            purposes: key.purposes.clone(),
+            allow_from: key.allow_from.clone(),
+            rate_per_second: key.rate_per_second,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            revoked_at: key.revoked_at,
+            rotated_from: key.rotated_from,
+            live: key.is_live(now),
+        }
+    }
+}
+
+impl IssuedKeyView {
+    fn of(issued: IssuedKey, now: Ts) -> Self {
+        Self { key: KeyView::of(&issued.key, now), bearer: issued.bearer, signing_secret: issued.signing_secret }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn if_match_is_an_etag_of_ours_or_stale() {
+        let table =
+            [(None, Ok(None)), (Some("*"), Ok(None)), (Some("\"7\""), Ok(Some(7))), (Some("7"), Err(412)), (Some("W/\"7\""), Err(412))];
+        for (value, expected) in table {
+            let mut req = TestRequest::default();
+            if let Some(value) = value {
+                req = req.insert_header((header::IF_MATCH, value));
+            }
+            let got = if_match(req.to_http_request().headers()).map_err(|p| p.code.status());
+            assert_eq!(got, expected, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The HTTP server: limits of connections and time, and an end that lets requests finish.
+
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::web::ServiceConfig;
+use actix_web::{App, HttpServer};
+
+use crate::state::AppState;
+use crate::{routes, ws};
+
+/// Limits of the server.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Threads that handle requests.
+    pub workers: usize,
+    /// Connections over all workers; further ones wait in the backlog.
+    pub connections_max: usize,
+    /// For a request's head to arrive.
+    pub client_timeout: Duration,
+    /// For a connection without requests.
+    pub keep_alive: Duration,
+    /// For requests to finish on the way down.
+    pub shutdown: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            connections_max: 25_000,
+            client_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            shutdown: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Registers every route for one worker; also for test servers.
+pub fn configure(cfg: &mut ServiceConfig, state: &AppState) {
+    routes::configure(cfg, state);
+}
+
+/// Serves until `shutdown` resolves: then stops accepting, ends the sockets, lets requests finish. Signals are the
+/// caller's.
+///
+/// # Errors
+/// The listener cannot be used.
+pub async fn run(
+    listener: TcpListener,
+    options: ServerOptions,
+    state: AppState,
+    shutdown: impl Future<Output = ()> + 'static,
+) -> io::Result<()> {
+    let shared = state.clone();
+    let workers = options.workers.max(1);
+    let server = HttpServer::new(move || {
+        let state = shared.clone();
+        App::new().configure(move |cfg| configure(cfg, &state))
+    })
+    .workers(workers)
+    .max_connections((options.connections_max / workers).max(1))
+    .client_request_timeout(options.client_timeout)
+    .keep_alive(options.keep_alive)
+    .shutdown_timeout(options.shutdown.as_secs().max(1))
+    .tcp_nodelay(true)
+    .on_connect(ws::remember_connection)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    actix_web::rt::spawn(async move {
+        shutdown.await;
+        state.stop_sockets();
+        handle.stop(true).await;
+    });
+    server.await
+}

@@ -1,0 +1,209 @@
+//! What every handler may reach: the engine's facade, limits, metrics, sessions.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use actors::engine::Engine;
+use actors::live::Rights;
+use models::ts::Ts;
+use std::future::{Ready, ready};
+use tokio::sync::watch;
+
+use crate::links::Links;
+use crate::metrics::WebMetrics;
+use crate::problem::{Code, Problem};
+use crate::rate::Gate;
+
+/// What the configuration says about the web.
+#[derive(Clone, Debug)]
+pub struct WebOptions {
+    /// Jurisdiction family of the deployment: part of every digest.
+    pub family: String,
+    /// Origins besides the server's own whose pages may open a socket with a cookie, e.g. `https://watch.example`.
+    pub origins: Vec<String>,
+    /// Cookies are sent over TLS only.
+    pub secure_cookies: bool,
+    /// `POST /bench/bare`, against which the bench measures; never in `serve`.
+    pub bench_routes: bool,
+    /// Largest bodies.
+    pub limits: BodyLimits,
+    /// Version of the program, for `/version` and OpenAPI.
+    pub version: &'static str,
+    /// Commit it was built from.
+    pub commit: &'static str,
+}
+
+impl WebOptions {
+    /// For a plain server with this jurisdiction family.
+    pub fn new(family: impl Into<String>) -> Self {
+        Self {
+            family: family.into(),
+            origins: Vec::new(),
+            secure_cookies: false,
+            bench_routes: false,
+            limits: BodyLimits::default(),
+            version: env!("CARGO_PKG_VERSION"),
+            commit: option_env!("MLINZI_COMMIT").unwrap_or("unknown"),
+        }
+    }
+}
+
+/// Largest request bodies, bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// A lookup.
+    pub lookup_bytes: usize,
+    /// Registrations, operators, keys, sources.
+    pub register_bytes: usize,
+    /// A push of records.
+    pub push_bytes: usize,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self { lookup_bytes: 16 << 10, register_bytes: 64 << 10, push_bytes: 8 << 20 }
+    }
+}
+
+impl BodyLimits {
+    pub(crate) fn of(self, size: crate::routes::Size) -> usize {
+        match size {
+            crate::routes::Size::Lookup => self.lookup_bytes,
+            crate::routes::Size::Register => self.register_bytes,
+            crate::routes::Size::Push => self.push_bytes,
+        }
+    }
+}
+
+/// The shared part of [`AppState`].
+pub struct Shared {
+    /// The engine.
+    pub engine: Engine,
+    /// Options.
+    pub options: WebOptions,
+    /// Rates.
+    pub gate: Gate,
+    /// Links and cookies.
+    pub links: Links,
+    /// Metrics of the web.
+    pub metrics: WebMetrics,
+    /// Everything `/metrics` shows.
+    pub registry: prometheus::Registry,
+    /// Digests callers' request ids for the logs; made for this process.
+    pub(crate) log_key: ring::hmac::Key,
+    pub(crate) stopping: watch::Sender<bool>,
+    workers: AtomicU16,
+}
+
+/// A handle to [`Shared`]; cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+impl AppState {
+    /// Registers the web's metrics in `registry`, which `/metrics` then shows with everything else in it.
+    ///
+    /// # Errors
+    /// A metric of the same name is registered already.
+    pub fn new(engine: Engine, options: WebOptions, registry: prometheus::Registry) -> Result<Self, prometheus::Error> {
+        let metrics = WebMetrics::new(&registry)?;
+        let secret: [u8; 32] = rand::random();
+        Ok(Self(Arc::new(Shared {
+            engine,
+            options,
+            gate: Gate::default(),
+            links: Links::default(),
+            metrics,
+            registry,
+            log_key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret),
+            stopping: watch::Sender::new(false),
+            workers: AtomicU16::new(0),
+        })))
+    }
+
+    /// A token for `/?t=…`: signs a browser in once, within `ttl_seconds`.
+    pub fn one_time_link(&self, rights: Rights, ttl_seconds: u32) -> String {
+        let until = self.engine.now().plus(i64::from(ttl_seconds) * models::ts::SECOND);
+        self.links.make(rights, until)
+    }
+
+    /// Asks every open socket to end with 1012 (come again).
+    pub fn stop_sockets(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// The next worker's own state.
+    pub(crate) fn worker(&self) -> Worker {
+        let no = self.0.workers.fetch_add(1, Ordering::Relaxed);
+        Worker(Arc::new(WorkerShared { no, lookups: AtomicU64::new(0), requests: AtomicU64::new(0) }))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What belongs to one HTTP worker: its number and counters nobody contends for.
+#[derive(Clone)]
+pub struct Worker(Arc<WorkerShared>);
+
+struct WorkerShared {
+    no: u16,
+    lookups: AtomicU64,
+    requests: AtomicU64,
+}
+
+impl Worker {
+    /// Node, boot, worker and counter: unique without asking anybody.
+    pub(crate) fn lookup_id(&self, node: u16, boot: u32) -> u128 {
+        let counter = self.0.lookups.fetch_add(1, Ordering::Relaxed);
+        u128::from(node) << 112 | u128::from(boot) << 80 | u128::from(self.0.no) << 64 | u128::from(counter)
+    }
+
+    /// Number of this request on its worker.
+    pub(crate) fn request(&self) -> u64 {
+        self.0.requests.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+macro_rules! from_app_data {
+    ($($name:ident),+) => { $(
+        impl FromRequest for $name {
+            type Error = Problem;
+            type Future = Ready<Result<Self, Problem>>;
+            fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+                let found = req.app_data::<Self>().cloned();
+                ready(found.ok_or_else(|| Problem::new(Code::Internal, "the server is not assembled")))
+            }
+        }
+    )+ };
+}
+from_app_data!(AppState, Worker);
+
+/// A UUIDv7 (RFC 9562, section 5.7): the time in milliseconds, then chance.
+pub(crate) fn uuid_v7(now: Ts) -> u128 {
+    let millis = (now.0 / 1_000).max(0) as u128 & 0xffff_ffff_ffff;
+    let chance: u128 = rand::random();
+    let low = chance & ((1 << 62) - 1) | 1 << 63;
+    millis << 80 | 7 << 76 | (chance >> 64 & 0xfff) << 64 | low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_carries_time_version_and_variant() {
+        let now = Ts::parse("2026-11-21T10:00:00.123Z").unwrap();
+        let id = uuid_v7(now);
+        assert_eq!(id >> 80, 1_795_255_200_123);
+        assert_eq!(id >> 76 & 15, 7);
+        assert_eq!(id >> 62 & 3, 2);
+        assert_ne!(id, uuid_v7(now));
+    }
+}
