@@ -1,1 +1,39 @@
-//! store
+//! Persistence: the journal, the tables that are its projections, and the one writer of a node.
+//!
+//! The only crate with sqlx. SQLite (embedded) and PostgreSQL behind one [`Store`]; one contract suite runs on both.
+//!
+//! ```text
+//! Commit {events, attachments} ─▶ Writer: group ─▶ BEGIN; project; head; journal; COMMIT ─▶ Sink::publish, in order
+//! ```
+
+mod audit;
+mod clock;
+mod db;
+mod journal;
+mod open;
+mod project;
+mod read;
+mod writer;
+
+pub use audit::{BadRow, VerifyReport};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use open::{OpenError, OpenOptions, Store};
+pub use read::{
+    AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PersonDossier, RecordDigest, RegisterStats,
+    StoredHead,
+};
+pub use writer::{
+    Attachment, Commit, CommitError, CommitReceipt, CommittedGroup, IdempotencyRow, Member, QuarantineRow, Sink,
+    VaultRow, WriterHandle,
+};
+
+/// A read failed: the database is away, or holds what this version cannot read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A stored value.
+    #[error("stored {0} cannot be read")]
+    Unreadable(&'static str),
+}

@@ -1,0 +1,384 @@
+//! Events become rows: the tables are projections of the journal, written in the same transaction.
+//!
+//! Rows of a whole group are gathered by table and inserted together; where a group changes one row twice, the last
+//! change stands, as it would one after the other.
+
+use crate::db::{Conn, Val};
+use crate::journal::JournalRow;
+use crate::writer::{Attachment, QuarantineRow};
+use models::event::{Event, Exclusion, PersonKey};
+use models::ids::PersonNo;
+use models::record::Record;
+use models::ts::Ts;
+use serde::Serialize;
+use std::collections::HashMap;
+
+struct Table {
+    name: &'static str,
+    columns: &'static [&'static str],
+    tail: &'static str,
+}
+
+const JOURNAL: Table = Table { name: "journal", columns: &["seq", "at", "kind", "payload", "payload_digest", "digest"], tail: "" };
+const OPERATORS: Table = Table {
+    name: "operators",
+    columns: &["operator_no", "id", "code", "jurisdiction", "body"],
+    tail: "ON CONFLICT (operator_no) DO UPDATE SET body = excluded.body, jurisdiction = excluded.jurisdiction",
+};
+const LICENCES: Table = Table {
+    name: "licences",
+    columns: &["id", "operator_no", "number", "body"],
+    tail: "ON CONFLICT (id) DO UPDATE SET body = excluded.body, number = excluded.number",
+};
+const API_KEYS: Table = Table {
+    name: "api_keys",
+    columns: &["id", "operator_no", "body"],
+    tail: "ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+};
+const SOURCES: Table = Table {
+    name: "sources",
+    columns: &["source_no", "id", "operator_no", "name", "body"],
+    tail: "ON CONFLICT (source_no) DO UPDATE SET body = excluded.body",
+};
+const PERSONS: Table = Table { name: "persons", columns: &["person_no", "birth_digest"], tail: "" };
+const MATCH_KEYS: Table = Table {
+    name: "match_keys",
+    columns: &["match_key", "person_no", "kind", "digest_version", "valid_from", "valid_to"],
+    tail: "ON CONFLICT (person_no, match_key) DO UPDATE SET valid_to = excluded.valid_to",
+};
+const EXCLUSIONS: Table = Table {
+    name: "exclusions",
+    columns: &["id", "person_no", "jurisdiction", "period", "at_end", "reason_class", "channel", "effective_at", "ends_at", "ended_at"],
+    tail: "ON CONFLICT (id) DO UPDATE SET period = excluded.period, at_end = excluded.at_end, ends_at = excluded.ends_at, ended_at = excluded.ended_at",
+};
+const CASES: Table = Table {
+    name: "identity_cases",
+    columns: &["id", "person_no", "other_person_no", "reason", "opened_at"],
+    tail: "",
+};
+const BATCHES: Table = Table {
+    name: "feed_batches",
+    columns: &[
+        "batch_no", "id", "source_no", "source_seq", "operator_no", "operator_seq", "records", "duplicates", "quarantined",
+        "first_at", "last_at", "clock_at", "chain", "stored_at",
+    ],
+    tail: "",
+};
+const TICKS: Table = Table { name: "operator_ticks", columns: &["operator_no", "operator_seq", "at"], tail: "" };
+const ALERTS: Table = Table {
+    name: "alert_revisions",
+    columns: &["alert_offset", "id", "operator_seq", "operator_no", "operator_offset", "rule", "kind", "severity", "body"],
+    tail: "",
+};
+const VAULT: Table = Table { name: "vault", columns: &["id", "person_no", "sealed", "at"], tail: "" };
+const SECRETS: Table = Table { name: "key_secrets", columns: &["key_id", "sealed"], tail: "" };
+const IDEMPOTENCY: Table = Table {
+    name: "idempotency",
+    columns: &["key_digest", "body_digest", "status", "result_id", "expires_at"],
+    tail: "",
+};
+const QUARANTINE: Table = Table {
+    name: "quarantine",
+    columns: &["id", "source_no", "idx", "code", "detail", "sealed", "at"],
+    tail: "ON CONFLICT (id) DO NOTHING",
+};
+/// Columns of a record, in the order in which [`record_values`] gives them.
+pub const RECORD_COLUMNS: &[&str] = &[
+    "batch_no", "idx", "operator_no", "occurred_at", "id_digest", "content_digest", "kind", "status", "amount_minor", "currency",
+    "record_id", "replaces", "player", "balance_after_minor", "product", "channel", "bet_id", "session_id", "region",
+    "device", "account", "detail",
+];
+
+/// Rows of a group by table, in the order in which they are inserted.
+#[derive(Default)]
+struct Gathered<'a> {
+    tables: Vec<(&'static Table, Vec<Val<'a>>)>,
+    /// Where a keyed row already lies, so that the last change stands.
+    places: HashMap<(&'static str, String), usize>,
+}
+
+impl<'a> Gathered<'a> {
+    fn add<const N: usize>(&mut self, table: &'static Table, values: [Val<'a>; N]) {
+        debug_assert_eq!(N, table.columns.len());
+        match self.tables.iter_mut().find(|(t, _)| t.name == table.name) {
+            Some((_, rows)) => rows.extend(values),
+            None => self.tables.push((table, values.into())),
+        }
+    }
+
+    fn upsert<const N: usize>(&mut self, table: &'static Table, key: String, values: [Val<'a>; N]) {
+        if let Some(start) = self.places.get(&(table.name, key.clone())).copied()
+            && let Some((_, rows)) = self.tables.iter_mut().find(|(t, _)| t.name == table.name)
+        {
+            for (place, value) in rows[start..].iter_mut().zip(values) {
+                *place = value;
+            }
+            return;
+        }
+        let start = self.tables.iter().find(|(t, _)| t.name == table.name).map_or(0, |(_, rows)| rows.len());
+        self.places.insert((table.name, key), start);
+        self.add(table, values);
+    }
+
+    async fn insert(self, conn: &mut Conn) -> Result<(), sqlx::Error> {
+        for (table, values) in self.tables {
+            conn.insert(table.name, table.columns, table.tail, &values).await?;
+        }
+        Ok(())
+    }
+}
+
+fn body<T: Serialize>(value: &T) -> Val<'static> {
+    // domain structs of strings, numbers and lists: serialising them cannot fail
+    Val::Owned(serde_json::to_string(value).unwrap_or_default())
+}
+
+/// The serde name of a unit variant, e.g. `stay_on`.
+pub fn name<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default().trim_matches('"').to_owned()
+}
+
+/// Inserts what a group's attachments and events say. Sequences are assigned already.
+pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Attachment]) -> Result<(), sqlx::Error> {
+    let mut rows = Gathered::default();
+    for (event, at) in events {
+        project(&mut rows, event, *at);
+    }
+    for attachment in attachments {
+        attach(&mut rows, attachment);
+    }
+    rows.insert(conn).await
+}
+
+/// Inserts journal rows.
+pub async fn journal(conn: &mut Conn, journal: &[JournalRow]) -> Result<(), sqlx::Error> {
+    let mut rows = Gathered::default();
+    for row in journal {
+        rows.add(&JOURNAL, [
+            Val::Int(row.committed.seq),
+            Val::Int(row.committed.at.0),
+            Val::Text(row.committed.event.kind()),
+            Val::Text(&row.payload),
+            Val::Bytes(row.payload_digest.to_vec()),
+            Val::Bytes(row.digest.to_vec()),
+        ]);
+    }
+    rows.insert(conn).await
+}
+
+fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
+    match event {
+        Event::OperatorSet(o) => rows.upsert(&OPERATORS, o.operator_no.0.to_string(), [
+            Val::Int(o.operator_no.0.into()),
+            Val::Owned(o.id.to_string()),
+            Val::Text(&o.code),
+            Val::Int(o.jurisdiction.0.into()),
+            body(o),
+        ]),
+        Event::LicenceSet(l) => rows.upsert(&LICENCES, l.id.to_string(), [
+            Val::Owned(l.id.to_string()),
+            Val::Int(l.operator_no.0.into()),
+            Val::Text(&l.number),
+            body(l),
+        ]),
+        Event::KeySet(k) => rows.upsert(&API_KEYS, k.id.to_string(), [
+            Val::Owned(k.id.to_string()),
+            Val::IntOpt(k.operator_no.map(|no| no.0.into())),
+            body(k),
+        ]),
+        Event::SourceSet(s) => rows.upsert(&SOURCES, s.source_no.0.to_string(), [
+            Val::Int(s.source_no.0.into()),
+            Val::Owned(s.id.to_string()),
+            Val::Int(s.operator_no.0.into()),
+            Val::Text(&s.name),
+            body(s),
+        ]),
+        Event::PersonAdded { person_no, birth_digest, keys } => {
+            let birth = birth_digest.map(|d| d.to_bytes().to_vec());
+            rows.add(&PERSONS, [Val::Int(person_no.0.into()), Val::BytesOpt(birth)]);
+            keys.iter().for_each(|key| match_key(rows, *person_no, key));
+        }
+        Event::PersonKeysAdded { person_no, keys } => keys.iter().for_each(|key| match_key(rows, *person_no, key)),
+        Event::ExclusionRegistered(e)
+        | Event::ExclusionExtended(e)
+        | Event::ExclusionRenewed(e)
+        | Event::ExclusionLapsed(e) => exclusion(rows, e),
+        Event::IdentityCaseOpened { id, person_no, other_person_no, reason } => rows.add(&CASES, [
+            Val::Owned(id.to_string()),
+            Val::Int(person_no.0.into()),
+            Val::Int(other_person_no.0.into()),
+            Val::Text(reason),
+            Val::Int(at.0),
+        ]),
+        Event::FeedBatchStored(b) => rows.add(&BATCHES, [
+            Val::Int(b.batch_no),
+            Val::Owned(b.id.to_string()),
+            Val::Int(b.source_no.0.into()),
+            Val::Int(b.source_seq),
+            Val::Int(b.operator_no.0.into()),
+            Val::Int(b.operator_seq),
+            Val::Int(b.records.into()),
+            Val::Int(b.duplicates.into()),
+            Val::Int(b.quarantined.into()),
+            Val::Int(b.first_at.0),
+            Val::Int(b.last_at.0),
+            Val::Int(b.clock_at.0),
+            Val::Text(&b.chain),
+            Val::Int(at.0),
+        ]),
+        Event::OperatorTicked { operator_no, operator_seq, at } => {
+            rows.add(&TICKS, [Val::Int(operator_no.0.into()), Val::Int(*operator_seq), Val::Int(at.0)]);
+        }
+        Event::AlertRevised(r) => rows.add(&ALERTS, [
+            Val::Int(r.offset),
+            Val::Owned(r.id.to_string()),
+            Val::Int(r.operator_seq),
+            Val::Int(r.operator_no.0.into()),
+            Val::Int(r.operator_offset),
+            Val::Text(&r.rule),
+            Val::Int(r.kind.code().into()),
+            Val::Int(r.severity.code().into()),
+            body(r),
+        ]),
+        Event::EngineStarted { .. } | Event::ActorQuarantined { .. } | Event::RecordDeadLettered { .. } => {}
+    }
+}
+
+fn match_key(rows: &mut Gathered<'_>, person_no: PersonNo, key: &PersonKey) {
+    rows.upsert(&MATCH_KEYS, format!("{}/{}", person_no.0, key.key), [
+        Val::Bytes(key.key.to_bytes().to_vec()),
+        Val::Int(person_no.0.into()),
+        Val::Int(key.kind.number().into()),
+        Val::Int(key.digest_version.into()),
+        Val::Int(key.valid_from.0),
+        Val::IntOpt(key.valid_to.map(|t| t.0)),
+    ]);
+}
+
+fn exclusion(rows: &mut Gathered<'_>, e: &Exclusion) {
+    rows.upsert(&EXCLUSIONS, e.id.to_string(), [
+        Val::Owned(e.id.to_string()),
+        Val::Int(e.person_no.0.into()),
+        Val::Int(e.jurisdiction.0.into()),
+        Val::Int(e.period.code().into()),
+        Val::Owned(name(&e.at_end)),
+        Val::Owned(name(&e.reason_class)),
+        Val::Owned(name(&e.channel)),
+        Val::Int(e.effective_at.0),
+        Val::IntOpt(e.ends_at.map(|t| t.0)),
+        Val::IntOpt(e.ended_at.map(|t| t.0)),
+    ]);
+}
+
+fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
+    match attachment {
+        Attachment::Vault(v) => rows.add(&VAULT, [
+            Val::Bytes(v.id.to_vec()),
+            Val::Int(v.person_no.0.into()),
+            Val::Bytes(v.sealed.clone()),
+            Val::Int(v.at.0),
+        ]),
+        Attachment::KeySecret { key_id, sealed } => {
+            rows.add(&SECRETS, [Val::Owned(key_id.to_string()), Val::Bytes(sealed.clone())]);
+        }
+        Attachment::Idempotency(i) => rows.add(&IDEMPOTENCY, [
+            Val::Bytes(i.key_digest.to_vec()),
+            Val::Bytes(i.body_digest.to_vec()),
+            Val::Int(i.status.into()),
+            Val::Text(&i.result_id),
+            Val::Int(i.expires_at.0),
+        ]),
+        Attachment::Quarantine(list) => list.iter().for_each(|row| quarantine(rows, row)),
+        Attachment::FeedRecords(_) => {}
+    }
+}
+
+fn quarantine<'a>(rows: &mut Gathered<'a>, q: &'a QuarantineRow) {
+    rows.add(&QUARANTINE, [
+        Val::Owned(q.id.to_string()),
+        Val::Int(q.source_no.0.into()),
+        Val::Int(q.index.into()),
+        Val::Text(q.code.as_str()),
+        Val::Text(&q.detail),
+        Val::Bytes(q.sealed.clone()),
+        Val::Int(q.at.0),
+    ]);
+}
+
+/// Inserts a batch's records: multi-row statements on SQLite, binary COPY on PostgreSQL.
+pub async fn records(conn: &mut Conn, batch_no: i64, operator_no: u16, records: &[Record]) -> Result<(), sqlx::Error> {
+    match conn {
+        Conn::Sqlite(_) => {
+            let mut values = Vec::with_capacity(records.len() * RECORD_COLUMNS.len());
+            for (idx, record) in records.iter().enumerate() {
+                values.extend(record_values(batch_no, idx, operator_no, record));
+            }
+            conn.insert("feed_records", RECORD_COLUMNS, "", &values).await
+        }
+        Conn::Postgres(c) => {
+            let sql = format!("COPY feed_records ({}) FROM STDIN WITH (FORMAT binary)", RECORD_COLUMNS.join(", "));
+            let mut data = Vec::with_capacity(records.len() * 512);
+            data.extend_from_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
+            for (idx, record) in records.iter().enumerate() {
+                data.extend_from_slice(&(RECORD_COLUMNS.len() as i16).to_be_bytes());
+                for value in record_values(batch_no, idx, operator_no, record) {
+                    copy_value(&mut data, &value);
+                }
+            }
+            data.extend_from_slice(&(-1i16).to_be_bytes());
+            let mut copy = c.copy_in_raw(&sql).await?;
+            if let Err(error) = copy.send(data).await {
+                copy.abort("the sender failed").await?;
+                return Err(error);
+            }
+            copy.finish().await.map(|_| ())
+        }
+    }
+}
+
+fn copy_value(out: &mut Vec<u8>, value: &Val<'_>) {
+    let bytes: &[u8] = match value {
+        Val::Int(v) | Val::IntOpt(Some(v)) => {
+            out.extend_from_slice(&8i32.to_be_bytes());
+            out.extend_from_slice(&v.to_be_bytes());
+            return;
+        }
+        Val::Text(v) | Val::TextOpt(Some(v)) => v.as_bytes(),
+        Val::Owned(v) => v.as_bytes(),
+        Val::Bytes(v) | Val::BytesOpt(Some(v)) => v,
+        Val::IntOpt(None) | Val::TextOpt(None) | Val::BytesOpt(None) => {
+            out.extend_from_slice(&(-1i32).to_be_bytes());
+            return;
+        }
+    };
+    out.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn record_values(batch_no: i64, idx: usize, operator_no: u16, r: &Record) -> [Val<'_>; 22] {
+    let key = |k: Option<models::match_key::MatchKey>| Val::BytesOpt(k.map(|k| k.to_bytes().to_vec()));
+    [
+        Val::Int(batch_no),
+        Val::Int(idx as i64),
+        Val::Int(operator_no.into()),
+        Val::Int(r.occurred_at.0),
+        Val::Int(r.id_digest.cast_signed()),
+        Val::Int(r.content_digest.into()),
+        Val::Int(r.kind.code().into()),
+        Val::Int(r.status.code().into()),
+        Val::Int(r.amount_minor),
+        Val::Text(r.currency.as_str()),
+        Val::Text(&r.record_id),
+        Val::TextOpt(r.replaces.as_deref()),
+        key(r.player),
+        Val::IntOpt(r.balance_after_minor),
+        Val::IntOpt(r.product.map(|p| p.code().into())),
+        Val::IntOpt(r.channel.map(|c| c.code().into())),
+        Val::TextOpt(r.bet_id.as_deref()),
+        Val::TextOpt(r.session_id.as_deref()),
+        Val::TextOpt(r.region.as_deref()),
+        key(r.device),
+        key(r.account),
+        Val::Text(&r.detail),
+    ]
+}

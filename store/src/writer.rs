@@ -1,0 +1,738 @@
+//! The one writer of a node: groups commits, gives them their sequences, and passes them on in the journal's order.
+//!
+//! Two lanes on PostgreSQL (feeds and ticks; everything else), one on SQLite, which has one writer anyway. A lane
+//! takes what waits (up to [`GROUP_COMMITS_MAX`]) into one transaction: rows first, the journal's head late, one
+//! COMMIT. While it is under way the next group gathers, so the disk sets the size of the groups, not a timer.
+//!
+//! | what fails | what follows |
+//! |---|---|
+//! | a constraint | the members run one by one; only the bad one is rejected |
+//! | anything before COMMIT | nothing was written: tried again until the members' time is over, then `Unavailable` |
+//! | the answer to COMMIT | the journal is asked whether the group's first row is there before anybody is told anything |
+
+use crate::StoreError;
+use crate::clock::Clock;
+use crate::db::{Conn, Db, Val};
+use crate::journal::{self, Chain, JournalRow};
+use crate::open::Store;
+use crate::project;
+use models::event::{Committed, Event};
+use models::ids::{AlertId, KeyId, OperatorNo, PersonNo, QuarantineId, Seq, SourceNo};
+use models::record::{QuarantineCode, Record};
+use models::ts::Ts;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Commits in one group at most.
+pub const GROUP_COMMITS_MAX: usize = 1_000;
+/// Records in one group at most.
+pub const GROUP_RECORDS_MAX: usize = 20_000;
+/// Commits that may wait in a lane.
+pub const QUEUE_COMMITS_MAX: usize = 16_384;
+/// How often the head of the journal is read.
+const POLL: Duration = Duration::from_millis(250);
+/// Pause between two tries to reach the database.
+const RETRY: Duration = Duration::from_millis(100);
+/// Rows of another process read at once.
+const FOREIGN_CHUNK: i64 = 1_000;
+
+/// A sealed person.
+#[derive(Clone, Debug)]
+pub struct VaultRow {
+    /// Random; also what the seal is bound to.
+    pub id: [u8; 16],
+    /// Whose.
+    pub person_no: PersonNo,
+    /// AES-256-GCM, envelope.
+    pub sealed: Vec<u8>,
+    /// When.
+    pub at: Ts,
+}
+
+/// A refused record, sealed.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct QuarantineRow {
+    pub id: QuarantineId,
+    pub source_no: SourceNo,
+    pub index: u32,
+    pub code: QuarantineCode,
+    pub detail: String,
+    pub sealed: Vec<u8>,
+    pub at: Ts,
+}
+
+/// The result of a write under an `Idempotency-Key`; digests only.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct IdempotencyRow {
+    pub key_digest: [u8; 32],
+    pub body_digest: [u8; 32],
+    pub status: u16,
+    pub result_id: String,
+    pub expires_at: Ts,
+}
+
+/// What goes with a commit and is not in the journal.
+#[derive(Clone, Debug)]
+pub enum Attachment {
+    /// A person for the vault.
+    Vault(VaultRow),
+    /// A key's sealed signing secret.
+    KeySecret {
+        /// The key.
+        key_id: KeyId,
+        /// AES-256-GCM, envelope.
+        sealed: Vec<u8>,
+    },
+    /// The records of the commit's `FeedBatchStored`.
+    FeedRecords(Arc<[Record]>),
+    /// Refused records.
+    Quarantine(Vec<QuarantineRow>),
+    /// Result of an idempotent write; a second one with the same key is a conflict.
+    Idempotency(IdempotencyRow),
+}
+
+/// Offered to the writer.
+pub struct Commit {
+    /// What changes; at most one `FeedBatchStored`.
+    pub events: Vec<Event>,
+    /// What goes with it.
+    pub attachments: Vec<Attachment>,
+    /// Where the receipt goes, once the commit is durable and passed on.
+    pub done: oneshot::Sender<Result<CommitReceipt, CommitError>>,
+}
+
+/// What was committed, with everything the writer assigned. Alert revisions that were stored before are missing.
+#[derive(Clone, Debug)]
+pub struct CommitReceipt {
+    /// The events.
+    pub events: Arc<[Committed]>,
+}
+
+/// Why there is no receipt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The database is away; the outcome may be unknown.
+    #[error("the database is not available")]
+    Unavailable,
+    /// It contradicts what is stored.
+    #[error("it contradicts what is stored: {what}")]
+    Conflict {
+        /// The constraint.
+        what: String,
+    },
+    /// The database refuses it.
+    #[error("the database refuses it: {detail}")]
+    Rejected {
+        /// Its code.
+        detail: String,
+    },
+    /// Too many commits wait.
+    #[error("too many commits wait")]
+    Full,
+}
+
+/// One commit of a published group.
+pub struct Member {
+    events: Arc<[Committed]>,
+    records: Option<Arc<[Record]>>,
+    done: Option<oneshot::Sender<Result<CommitReceipt, CommitError>>>,
+}
+
+impl Member {
+    /// Its events.
+    pub fn events(&self) -> Arc<[Committed]> {
+        Arc::clone(&self.events)
+    }
+
+    /// Its batch's records; none where another process wrote it.
+    pub fn records(&self) -> Option<Arc<[Record]>> {
+        self.records.clone()
+    }
+
+    /// Sends the receipt: to be called once the events are applied.
+    pub fn complete(mut self) {
+        if let Some(done) = self.done.take() {
+            let _ = done.send(Ok(CommitReceipt { events: Arc::clone(&self.events) }));
+        }
+    }
+}
+
+/// Commits that became durable together.
+pub struct CommittedGroup {
+    /// First sequence.
+    pub first_seq: Seq,
+    /// Last sequence.
+    pub last_seq: Seq,
+    /// In order.
+    pub members: Vec<Member>,
+}
+
+/// Hears of everything that is committed, in the journal's order, whoever wrote it.
+pub trait Sink: Send {
+    /// Takes a group; must not block. Completes each member sooner or later.
+    fn publish(&mut self, group: CommittedGroup);
+    /// The head was read at `read_at`, and everything up to it is published.
+    fn head(&mut self, seq: Seq, read_at: Ts);
+}
+
+struct Pending {
+    events: Vec<Event>,
+    attachments: Vec<Attachment>,
+    done: Option<oneshot::Sender<Result<CommitReceipt, CommitError>>>,
+    deadline: Instant,
+}
+
+impl Pending {
+    fn records(&self) -> Option<&Arc<[Record]>> {
+        self.attachments.iter().find_map(|a| match a {
+            Attachment::FeedRecords(records) => Some(records),
+            _ => None,
+        })
+    }
+
+    fn fail(&mut self, error: CommitError) {
+        if let Some(done) = self.done.take() {
+            let _ = done.send(Err(error));
+        }
+    }
+}
+
+/// Offers commits; cheap to clone.
+#[derive(Clone)]
+pub struct WriterHandle {
+    main: mpsc::Sender<Pending>,
+    feed: mpsc::Sender<Pending>,
+    timeout: Duration,
+    closed: Arc<AtomicBool>,
+    open: Arc<AtomicUsize>,
+}
+
+impl WriterHandle {
+    /// Puts a commit into its lane.
+    pub async fn submit(&self, commit: Commit) -> Result<(), CommitError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(CommitError::Unavailable);
+        }
+        let feed = commit.events.iter().any(|e| matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. }));
+        let pending = Pending {
+            events: commit.events,
+            attachments: commit.attachments,
+            done: Some(commit.done),
+            deadline: Instant::now() + self.timeout,
+        };
+        self.open.fetch_add(1, Ordering::AcqRel);
+        let lane = if feed { &self.feed } else { &self.main };
+        lane.try_send(pending).map_err(|refused| {
+            self.open.fetch_sub(1, Ordering::AcqRel);
+            match refused {
+                mpsc::error::TrySendError::Full(_) => CommitError::Full,
+                mpsc::error::TrySendError::Closed(_) => CommitError::Unavailable,
+            }
+        })
+    }
+
+    async fn stop(&self, drain: Duration) -> bool {
+        self.closed.store(true, Ordering::Release);
+        let end = Instant::now() + drain;
+        while self.open.load(Ordering::Acquire) > 0 {
+            if Instant::now() >= end {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+}
+
+/// Orders groups of several lanes and other processes by sequence.
+struct Publisher {
+    next: Seq,
+    held: BTreeMap<Seq, CommittedGroup>,
+    sink: Box<dyn Sink>,
+}
+
+impl Publisher {
+    fn publish(&mut self, group: CommittedGroup) {
+        if group.first_seq < self.next {
+            // the poll reads it from the journal, wholly or from here on: only whoever waits is still to be told
+            group.members.into_iter().for_each(Member::complete);
+            return;
+        }
+        self.held.insert(group.first_seq, group);
+        while let Some(group) = self.held.remove(&self.next) {
+            self.next = group.last_seq + 1;
+            self.sink.publish(group);
+        }
+    }
+}
+
+/// The next free numbers, per lane.
+#[derive(Default)]
+struct Counters {
+    batch_no: i64,
+    operator_seq: HashMap<OperatorNo, i64>,
+    alert_offset: i64,
+    operator_offset: HashMap<OperatorNo, i64>,
+}
+
+struct Lane {
+    db: Db,
+    chain: Chain,
+    clock: Arc<dyn Clock>,
+    publisher: Arc<Mutex<Publisher>>,
+    conn: Option<Conn>,
+    counters: Counters,
+    months: HashSet<i64>,
+    group_no: u64,
+}
+
+/// How an attempt failed.
+enum Failure {
+    /// Nothing was written.
+    Before(sqlx::Error),
+    /// COMMIT was sent and its answer is missing: this row says what became of it.
+    Unknown { seq: Seq, digest: [u8; 32], group: CommittedParts },
+}
+
+/// A group as it is in the journal, its members not yet told.
+struct CommittedParts {
+    first_seq: Seq,
+    last_seq: Seq,
+    events: Vec<Arc<[Committed]>>,
+}
+
+impl Store {
+    /// Starts the node's writer. Everything already in the journal is taken as known to the sink.
+    pub async fn start_writer(
+        &self,
+        sink: Box<dyn Sink>,
+        chain_key: [u8; 32],
+        clock: Arc<dyn Clock>,
+        timeout: Duration,
+    ) -> Result<WriterHandle, StoreError> {
+        let next = self.head().await? + 1;
+        let publisher = Arc::new(Mutex::new(Publisher { next, held: BTreeMap::new(), sink }));
+        let open = Arc::new(AtomicUsize::new(0));
+        let lane = || Lane {
+            db: self.db.clone(),
+            chain: Chain::new(&chain_key),
+            clock: Arc::clone(&clock),
+            publisher: Arc::clone(&publisher),
+            conn: None,
+            counters: Counters::default(),
+            months: HashSet::new(),
+            group_no: 0,
+        };
+        let (main, main_queue) = mpsc::channel(QUEUE_COMMITS_MAX);
+        tokio::spawn(lane().run(main_queue, Arc::clone(&open)));
+        let feed = if self.db.is_postgres() {
+            let (feed, feed_queue) = mpsc::channel(QUEUE_COMMITS_MAX);
+            tokio::spawn(lane().run(feed_queue, Arc::clone(&open)));
+            feed
+        } else {
+            main.clone()
+        };
+        let closed = Arc::new(AtomicBool::new(false));
+        tokio::spawn(poll(self.db.clone(), publisher, clock, Arc::clone(&closed)));
+        let handle = WriterHandle { main, feed, timeout, closed, open };
+        *self.writer.lock() = Some(handle.clone());
+        Ok(handle)
+    }
+
+    /// Takes no more commits and waits for those under way; false where some were left.
+    pub async fn stop_writer(&self, drain: Duration) -> bool {
+        let handle = self.writer.lock().take();
+        match handle {
+            Some(handle) => handle.stop(drain).await,
+            None => true,
+        }
+    }
+}
+
+impl Lane {
+    async fn run(mut self, mut queue: mpsc::Receiver<Pending>, open: Arc<AtomicUsize>) {
+        while let Some(first) = queue.recv().await {
+            let mut records = first.records().map_or(0, |r| r.len());
+            let mut group = vec![first];
+            // whoever is about to submit gets the chance to join
+            tokio::task::yield_now().await;
+            while group.len() < GROUP_COMMITS_MAX && records < GROUP_RECORDS_MAX {
+                let Ok(next) = queue.try_recv() else { break };
+                records += next.records().map_or(0, |r| r.len());
+                group.push(next);
+            }
+            let members = group.len();
+            self.commit(group).await;
+            open.fetch_sub(members, Ordering::AcqRel);
+        }
+    }
+
+    /// Sees a group through; every member is told in the end.
+    async fn commit(&mut self, mut group: Vec<Pending>) {
+        loop {
+            match self.attempt(&group).await {
+                Ok(parts) => return self.publish(parts, group),
+                Err(Failure::Unknown { seq, digest, group: parts }) => {
+                    self.conn = None;
+                    match self.find_out(seq, digest, &group).await {
+                        Some(true) => return self.publish(parts, group),
+                        Some(false) => {}
+                        // should it be there after all, the poll finds it and passes it on
+                        None => return group.iter_mut().for_each(|p| p.fail(CommitError::Unavailable)),
+                    }
+                }
+                Err(Failure::Before(error)) => {
+                    if let Some(refusal) = refusal(&error) {
+                        if group.len() == 1 {
+                            return group.iter_mut().for_each(|p| p.fail(refusal.clone()));
+                        }
+                        for pending in group {
+                            Box::pin(self.commit(vec![pending])).await;
+                        }
+                        return;
+                    }
+                    self.conn = None;
+                    let now = Instant::now();
+                    tracing::warn!(%error, members = group.len(), "a group could not be written");
+                    for pending in group.iter_mut().filter(|p| p.deadline <= now || is_full(&error)) {
+                        pending.fail(CommitError::Unavailable);
+                    }
+                    group.retain(|p| p.done.is_some());
+                    if group.is_empty() {
+                        return;
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn publish(&self, parts: CommittedParts, group: Vec<Pending>) {
+        let members = parts
+            .events
+            .into_iter()
+            .zip(group)
+            .map(|(events, mut pending)| Member { events, records: pending.records().cloned(), done: pending.done.take() });
+        if parts.last_seq < parts.first_seq {
+            return members.for_each(Member::complete);
+        }
+        let group = CommittedGroup { first_seq: parts.first_seq, last_seq: parts.last_seq, members: members.collect() };
+        self.publisher.lock().publish(group);
+    }
+
+    /// Was the group committed? None where the database stays away beyond every member's time.
+    async fn find_out(&self, seq: Seq, digest: [u8; 32], group: &[Pending]) -> Option<bool> {
+        let end = group.iter().map(|p| p.deadline).max().unwrap_or_else(Instant::now);
+        loop {
+            let found = async {
+                let mut conn = self.db.write().await?;
+                let rows = conn.rows("SELECT digest FROM journal WHERE seq = $1", &[Val::Int(seq)]).await?;
+                rows.first().map(|row| row.bytes(0)).transpose()
+            };
+            match found.await {
+                Ok(stored) => return Some(stored.is_some_and(|d| d == digest)),
+                Err(_) if Instant::now() >= end => return None,
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    async fn attempt(&mut self, group: &[Pending]) -> Result<CommittedParts, Failure> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => {
+                let mut conn = self.db.write().await.map_err(Failure::Before)?;
+                self.counters = load_counters(&mut conn).await.map_err(Failure::Before)?;
+                conn
+            }
+        };
+        if let Some(failure) = self.partitions(&mut conn, group).await.err() {
+            return Err(Failure::Before(failure));
+        }
+        conn.begin().await.map_err(Failure::Before)?;
+        match self.fill(&mut conn, group).await {
+            Err(error) => {
+                // a broken connection has no transaction to take back; numbers are read anew either way
+                if conn.run("ROLLBACK", &[]).await.is_ok() {
+                    self.counters = load_counters(&mut conn).await.unwrap_or_default();
+                    if refusal(&error).is_some() {
+                        self.conn = Some(conn);
+                    }
+                }
+                Err(Failure::Before(error))
+            }
+            Ok((parts, last)) => match conn.run("COMMIT", &[]).await {
+                Ok(_) => {
+                    self.conn = Some(conn);
+                    Ok(parts)
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the outcome of a commit is unknown");
+                    let _ = conn.run("ROLLBACK", &[]).await;
+                    match last {
+                        Some((seq, digest)) => Err(Failure::Unknown { seq, digest, group: parts }),
+                        None => Err(Failure::Before(error)),
+                    }
+                }
+            },
+        }
+    }
+
+    /// Everything between BEGIN and COMMIT; gives the last journal row's place and digest.
+    #[allow(clippy::type_complexity)]
+    async fn fill(
+        &mut self,
+        conn: &mut Conn,
+        group: &[Pending],
+    ) -> Result<(CommittedParts, Option<(Seq, [u8; 32])>), sqlx::Error> {
+        let known = known_revisions(conn, group).await?;
+        let mut seen: HashSet<(AlertId, i64)> = HashSet::new();
+        let at = self.clock.now();
+        let mut events: Vec<(Event, Ts)> = Vec::new();
+        let mut lengths = Vec::with_capacity(group.len());
+        for pending in group {
+            let before = events.len();
+            for event in &pending.events {
+                if let Event::AlertRevised(r) = event {
+                    let key = (r.id, r.operator_seq);
+                    if known.contains(&key) || !seen.insert(key) {
+                        continue;
+                    }
+                }
+                let mut event = event.clone();
+                self.counters.assign(&mut event);
+                events.push((event, at));
+            }
+            lengths.push(events.len() - before);
+        }
+        let attachments: Vec<&Attachment> = group.iter().flat_map(|p| &p.attachments).collect();
+        project::write(conn, &events, &attachments).await?;
+        let mut start = 0;
+        for (pending, length) in group.iter().zip(&lengths) {
+            let batch = events[start..start + length].iter().find_map(|(event, _)| match event {
+                Event::FeedBatchStored(batch) => Some((batch.batch_no, batch.operator_no)),
+                _ => None,
+            });
+            if let (Some((batch_no, operator_no)), Some(records)) = (batch, pending.records()) {
+                project::records(conn, batch_no, operator_no.0, records).await?;
+            }
+            start += length;
+        }
+        if events.is_empty() {
+            let events = group.iter().map(|_| Arc::from(Vec::new())).collect();
+            return Ok((CommittedParts { first_seq: 0, last_seq: -1, events }, None));
+        }
+        let rows = self.journal(conn, events, at).await?;
+        let last = rows.last().map(|row| (row.committed.seq, row.digest));
+        let first_seq = rows.first().map_or(0, |row| row.committed.seq);
+        let last_seq = last.map_or(-1, |(seq, _)| seq);
+        let mut committed = rows.into_iter().map(|row| row.committed);
+        let events = lengths.iter().map(|n| committed.by_ref().take(*n).collect()).collect();
+        Ok((CommittedParts { first_seq, last_seq, events }, last))
+    }
+
+    /// Takes the head, late, and puts the events behind it.
+    async fn journal(&mut self, conn: &mut Conn, events: Vec<(Event, Ts)>, at: Ts) -> Result<Vec<JournalRow>, sqlx::Error> {
+        let lock = if matches!(conn, Conn::Postgres(_)) { " FOR UPDATE" } else { "" };
+        let head = conn.rows(&format!("SELECT seq, digest FROM journal_head WHERE id = 1{lock}"), &[]).await?;
+        let head = head.first().ok_or(sqlx::Error::RowNotFound)?;
+        let before = head.bytes(1)?.try_into().map_err(|_| sqlx::Error::Decode("head digest".into()))?;
+        let events = events.into_iter().map(|(event, _)| event).collect();
+        let rows = journal::extend(&self.chain, (head.int(0)?, before), at, events)
+            .map_err(|e| sqlx::Error::Encode(e.into()))?;
+        project::journal(conn, &rows).await?;
+        if let Some(last) = rows.last() {
+            self.group_no += 1;
+            let mut group_id = at.0.to_be_bytes().to_vec();
+            group_id.extend_from_slice(&self.group_no.to_be_bytes());
+            let sql = "UPDATE journal_head SET seq = $1, digest = $2, group_id = $3 WHERE id = 1";
+            conn.run(sql, &[Val::Int(last.committed.seq), Val::Bytes(last.digest.to_vec()), Val::Bytes(group_id)]).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Makes the months' partitions that a group needs, outside its transaction.
+    async fn partitions(&mut self, conn: &mut Conn, group: &[Pending]) -> Result<(), sqlx::Error> {
+        if matches!(conn, Conn::Sqlite(_)) {
+            return Ok(());
+        }
+        let times = group.iter().filter_map(Pending::records).flat_map(|records| records.iter().map(|r| r.occurred_at));
+        let mut wanted: HashSet<i64> = HashSet::new();
+        let mut last = (0, 0);
+        for at in times {
+            if at.0 < last.0 || at.0 >= last.1 {
+                last = month(at);
+                wanted.insert(last.0);
+            }
+        }
+        for start in wanted {
+            if self.months.contains(&start) {
+                continue;
+            }
+            let (start, end) = month(Ts(start));
+            let label = Ts(start).to_string();
+            let label = label[..7].replace('-', "_");
+            let sql = format!(
+                "CREATE TABLE IF NOT EXISTS feed_records_{label} PARTITION OF feed_records FOR VALUES FROM ({start}) TO ({end})"
+            );
+            conn.run(&sql, &[]).await?;
+            self.months.insert(start);
+        }
+        Ok(())
+    }
+}
+
+/// First instant of the month of `at` and of the next one, microseconds.
+fn month(at: Ts) -> (i64, i64) {
+    let text = at.to_string();
+    let (year, number): (i32, u32) = (text[..4].parse().unwrap_or(1970), text[5..7].parse().unwrap_or(1));
+    let (next_year, next) = if number == 12 { (year + 1, 1) } else { (year, number + 1) };
+    let start = |year: i32, number: u32| Ts::parse(&format!("{year:04}-{number:02}-01T00:00:00Z")).unwrap_or_default().0;
+    (start(year, number), start(next_year, next))
+}
+
+impl Counters {
+    fn assign(&mut self, event: &mut Event) {
+        match event {
+            Event::FeedBatchStored(batch) => {
+                self.batch_no += 1;
+                batch.batch_no = self.batch_no;
+                batch.operator_seq = next(&mut self.operator_seq, batch.operator_no);
+            }
+            Event::OperatorTicked { operator_no, operator_seq, .. } => {
+                *operator_seq = next(&mut self.operator_seq, *operator_no);
+            }
+            Event::AlertRevised(revision) => {
+                self.alert_offset += 1;
+                revision.offset = self.alert_offset;
+                revision.operator_offset = next(&mut self.operator_offset, revision.operator_no);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn next(counters: &mut HashMap<OperatorNo, i64>, operator_no: OperatorNo) -> i64 {
+    let counter = counters.entry(operator_no).or_default();
+    *counter += 1;
+    *counter
+}
+
+async fn load_counters(conn: &mut Conn) -> Result<Counters, sqlx::Error> {
+    let mut counters = Counters::default();
+    let rows = conn.rows("SELECT COALESCE(MAX(batch_no), 0) FROM feed_batches", &[]).await?;
+    counters.batch_no = rows.first().map_or(Ok(0), |row| row.int(0))?;
+    let rows = conn.rows("SELECT COALESCE(MAX(alert_offset), 0) FROM alert_revisions", &[]).await?;
+    counters.alert_offset = rows.first().map_or(Ok(0), |row| row.int(0))?;
+    for (sql, into) in [
+        ("SELECT operator_no, MAX(operator_seq) FROM feed_batches GROUP BY operator_no", &mut counters.operator_seq),
+        ("SELECT operator_no, MAX(operator_offset) FROM alert_revisions GROUP BY operator_no", &mut counters.operator_offset),
+    ] {
+        for row in conn.rows(sql, &[]).await? {
+            into.insert(OperatorNo(row.int(0)? as u16), row.int(1)?);
+        }
+    }
+    let sql = "SELECT operator_no, MAX(operator_seq) FROM operator_ticks GROUP BY operator_no";
+    for row in conn.rows(sql, &[]).await? {
+        let last = counters.operator_seq.entry(OperatorNo(row.int(0)? as u16)).or_default();
+        *last = (*last).max(row.int(1)?);
+    }
+    Ok(counters)
+}
+
+/// Which of the group's alert revisions are stored already.
+async fn known_revisions(conn: &mut Conn, group: &[Pending]) -> Result<HashSet<(AlertId, i64)>, sqlx::Error> {
+    let mut known = HashSet::new();
+    let ids: HashSet<AlertId> = group
+        .iter()
+        .flat_map(|p| &p.events)
+        .filter_map(|e| if let Event::AlertRevised(r) = e { Some(r.id) } else { None })
+        .collect();
+    for id in ids {
+        let sql = "SELECT operator_seq FROM alert_revisions WHERE id = $1";
+        for row in conn.rows(sql, &[Val::Owned(id.to_string())]).await? {
+            known.insert((id, row.int(0)?));
+        }
+    }
+    Ok(known)
+}
+
+/// The database's refusal of the content; none where the database itself is the trouble.
+fn refusal(error: &sqlx::Error) -> Option<CommitError> {
+    let sqlx::Error::Database(e) = error else {
+        return matches!(error, sqlx::Error::Encode(_)).then(|| CommitError::Rejected { detail: "encoding".to_owned() });
+    };
+    if e.is_unique_violation() {
+        return Some(CommitError::Conflict { what: e.constraint().unwrap_or("a unique value").to_owned() });
+    }
+    let code = e.code().unwrap_or_default();
+    let content = e.is_check_violation() || e.is_foreign_key_violation() || code.starts_with("22") || code.starts_with("23");
+    content.then(|| CommitError::Rejected { detail: code.into_owned() })
+}
+
+/// No space left: waiting does not help whoever waits.
+fn is_full(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+    code == "53100" || code == "13"
+}
+
+/// Reads the head again and again: how fresh the node is, and what other processes wrote.
+async fn poll(db: Db, publisher: Arc<Mutex<Publisher>>, clock: Arc<dyn Clock>, closed: Arc<AtomicBool>) {
+    let mut stuck_at = 0;
+    while !closed.load(Ordering::Acquire) {
+        let read_at = clock.now();
+        if let Ok(head) = read_head(&db).await {
+            let missing = {
+                let mut publisher = publisher.lock();
+                if publisher.next > head {
+                    publisher.sink.head(head, read_at);
+                    None
+                } else {
+                    // a group of ours may be between COMMIT and here: only what stays missing is foreign
+                    let stuck = stuck_at == publisher.next;
+                    stuck_at = publisher.next;
+                    let end = publisher.held.keys().next().map_or(head, |first| first - 1);
+                    stuck.then_some((publisher.next, end))
+                }
+            };
+            if let Some((from, to)) = missing
+                && let Err(error) = publish_foreign(&db, &publisher, from, to).await
+            {
+                tracing::warn!(%error, "what another process wrote cannot be read");
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn read_head(db: &Db) -> Result<Seq, sqlx::Error> {
+    let rows = db.read().await?.rows("SELECT seq FROM journal_head WHERE id = 1", &[]).await?;
+    rows.first().ok_or(sqlx::Error::RowNotFound)?.int(0)
+}
+
+async fn publish_foreign(db: &Db, publisher: &Mutex<Publisher>, from: Seq, to: Seq) -> Result<(), StoreError> {
+    let mut from = from;
+    while from <= to {
+        let sql = "SELECT seq, at, payload FROM journal WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3";
+        let rows = db.read().await?.rows(sql, &[Val::Int(from), Val::Int(to), Val::Int(FOREIGN_CHUNK)]).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for row in rows {
+            let seq = row.int(0)?;
+            let event = journal::decode(&row.text(2)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
+            let events: Arc<[Committed]> = Arc::from(vec![Committed { seq, at: Ts(row.int(1)?), event }]);
+            let member = Member { events, records: None, done: None };
+            publisher.lock().publish(CommittedGroup { first_seq: seq, last_seq: seq, members: vec![member] });
+            from = seq + 1;
+        }
+    }
+    Ok(())
+}
