@@ -11,8 +11,7 @@ use crate::problem::Code;
 use crate::routes;
 
 /// Upper ends of the request histogram, seconds.
-const BUCKETS: [f64; 14] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const BUCKETS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -90,8 +89,11 @@ impl WebMetrics {
             registry.register(Box::new(counters.clone()))?;
             Ok::<_, prometheus::Error>(counters)
         };
-        let buckets = HistogramOpts::new("mlinzi_http_request_duration_seconds", "Time from a request's head to its answer's head.")
-            .buckets(BUCKETS.to_vec());
+        let buckets = HistogramOpts::new(
+            "mlinzi_http_request_duration_seconds",
+            "Time from a request's head to its answer's head.",
+        )
+        .buckets(BUCKETS.to_vec());
         let http = HistogramVec::new(buckets, &["route", "method", "status_class"])?;
         registry.register(Box::new(http.clone()))?;
         let lookups = counters("mlinzi_lookup_answers_total", "Lookups answered.", &["purpose", "decision"])?;

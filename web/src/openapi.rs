@@ -8,7 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Content, RefOr, Ref, Response, Responses};
+use utoipa::openapi::{Content, Ref, RefOr, Response, Responses};
 
 use crate::links::COOKIE;
 use crate::problem::{Code, PROBLEM_JSON, ProblemBody};
@@ -65,9 +65,10 @@ fn add_default(responses: &mut Responses, response: RefOr<Response>) {
 
 fn problem_response() -> Response {
     let codes: Vec<String> = Code::ALL.iter().map(|c| format!("`{}` ({})", c.as_str(), c.status())).collect();
-    let mut response = Response::new(format!("A problem (RFC 9457); `type` is urn:mlinzi:problem: and one of {}", codes.join(", ")));
+    let mut response =
+        Response::new(format!("A problem (RFC 9457); `type` is urn:mlinzi:problem: and one of {}", codes.join(", ")));
     let content = Content::new(Some(RefOr::<utoipa::openapi::Schema>::Ref(Ref::from_schema_name("Problem"))));
-    response.content.insert(PROBLEM_JSON.to_owned(), content);
+    response.content.insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
     response
 }
 

@@ -95,7 +95,10 @@ pub(crate) fn query(req: &HttpRequest, known: &[&str]) -> Result<Vec<(String, St
     let mut errors = Vec::new();
     for (i, (name, _)) in pairs.iter().enumerate() {
         if !known.contains(&name.as_str()) {
-            errors.push(FieldError { pointer: "?".into(), detail: format!("known parameters: {}", known.join(", ")).into() });
+            errors.push(FieldError {
+                pointer: "?".into(),
+                detail: format!("known parameters: {}", known.join(", ")).into(),
+            });
             break;
         }
         if pairs[..i].iter().any(|(other, _)| other == name) {
@@ -143,7 +146,12 @@ impl Fields {
     }
 
     /// A value that must be there and known.
-    pub fn known<T>(&mut self, pointer: &'static str, text: Option<&str>, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub fn known<T>(
+        &mut self,
+        pointer: &'static str,
+        text: Option<&str>,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         match text {
             None => self.wrong(pointer, "required"),
             Some(text) => match read(text) {
@@ -201,11 +209,14 @@ impl Fields {
 /// Is it a calendar date `YYYY-MM-DD` from 1880 on? Birth dates lie before the epoch, where `Ts` does not reach.
 pub(crate) fn is_date(text: &str) -> bool {
     let b = text.as_bytes();
-    let number = |part: &[u8]| part.iter().try_fold(0u32, |n, d| d.is_ascii_digit().then(|| n * 10 + u32::from(d - b'0')));
+    let number =
+        |part: &[u8]| part.iter().try_fold(0u32, |n, d| d.is_ascii_digit().then(|| n * 10 + u32::from(d - b'0')));
     if b.len() != 10 || b[4] != b'-' || b[7] != b'-' {
         return false;
     }
-    let (Some(year), Some(month), Some(day)) = (number(&b[..4]), number(&b[5..7]), number(&b[8..])) else { return false };
+    let (Some(year), Some(month), Some(day)) = (number(&b[..4]), number(&b[5..7]), number(&b[8..])) else {
+        return false;
+    };
     let days = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
@@ -245,7 +256,9 @@ mod tests {
 
     #[test]
     fn a_parser_error_never_quotes_the_body() {
-        for body in [r#"{"phone":712345678}"#, r#"{"phone":"712345678""#, "712345678", r#"{"phone":"712345678","phone":"1"}"#] {
+        for body in
+            [r#"{"phone":712345678}"#, r#"{"phone":"712345678""#, "712345678", r#"{"phone":"712345678","phone":"1"}"#]
+        {
             let problem = json::<Sample<'_>>(body.as_bytes()).unwrap_err();
             assert_eq!(problem.code, Code::Unreadable);
             assert!(!String::from_utf8(problem.body(None, None)).unwrap().contains("712345678"), "{body}");

@@ -167,7 +167,7 @@ impl Problem {
             errors.truncate(FIELD_ERRORS_MAX - 1);
             errors.push(FieldError { pointer: "".into(), detail: format!("and {more} more").into() });
         }
-        let detail = match errors.len() {
+        let detail: Cow<'static, str> = match errors.len() {
             1 => "one field is wrong".into(),
             n => format!("{n} fields are wrong").into(),
         };
@@ -260,6 +260,14 @@ impl From<EngineError> for Problem {
     }
 }
 
+impl From<store::StoreError> for Problem {
+    fn from(error: store::StoreError) -> Self {
+        // the text is for the logs: it may name tables, and nobody outside needs it
+        tracing::warn!(%error, "a read of the store failed");
+        Self::new(Code::Unavailable, "the store does not answer")
+    }
+}
+
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         Self::field("/bst", error.to_string())
@@ -285,7 +293,7 @@ mod tests {
             let response = problem.error_response();
             assert_eq!(response.status().as_u16(), status, "{code}");
             assert_eq!(problem.code.as_str(), code);
-            assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+            assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), PROBLEM_JSON);
             let retry_after = response.headers().get(header::RETRY_AFTER).map(|v| v.to_str().unwrap().to_owned());
             assert_eq!(retry_after, retry.map(|s: u32| s.to_string()), "{code}");
         }
@@ -316,7 +324,8 @@ mod tests {
     #[test]
     fn the_body_is_the_contract() {
         let problem = Problem::field("/phone", "phone number is empty");
-        let body: serde_json::Value = serde_json::from_slice(&problem.body(Some("urn:mlinzi:request:1"), Some("1"))).unwrap();
+        let body: serde_json::Value =
+            serde_json::from_slice(&problem.body(Some("urn:mlinzi:request:1"), Some("1"))).unwrap();
         let expected = serde_json::json!({
             "type": "urn:mlinzi:problem:invalid", "title": "the request is invalid", "status": 422,
             "detail": "one field is wrong", "instance": "urn:mlinzi:request:1", "request_id": "1",

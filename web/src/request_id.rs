@@ -12,7 +12,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 
-use crate::problem::{Problem, PROBLEM_JSON};
+use crate::problem::{PROBLEM_JSON, Problem};
 use crate::rate::Quotas;
 use crate::routes::RouteNo;
 use crate::state::{AppState, Worker, uuid_v7};
@@ -43,7 +43,10 @@ impl RequestId {
             Some(text) => Self { text: text.clone(), given: true },
             None => {
                 let text = hyphenated(uuid_v7(state.engine.now()));
-                Self { text: HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("none")), given: false }
+                Self {
+                    text: HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("none")),
+                    given: false,
+                }
             }
         }
     }
@@ -114,7 +117,7 @@ fn finish(res: &ServiceResponse, id: &RequestId, state: &AppState, worker: &Work
     let (req, status) = (res.request(), res.status().as_u16());
     let route = req.app_data::<RouteNo>().copied();
     state.metrics.observe(route, req.method(), status, took);
-    let sampled = worker.request() % SAMPLE == 0;
+    let sampled = worker.request().is_multiple_of(SAMPLE);
     if status < 500 && took < SLOW && !sampled {
         return;
     }
@@ -161,7 +164,10 @@ fn secure(headers: &mut HeaderMap) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        );
     }
 }
 

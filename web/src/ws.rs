@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use actix_web::dev::Extensions;
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{AggregatedMessage, CloseCode, Session};
 use actors::live::{CloseReason, LiveSession, Rights};
-use bytes::Bytes;
 use models::ids::KeyId;
 use models::live::{CLOSE_FORBIDDEN, CLOSE_SLOW, CLOSE_UNAUTHENTICATED, ClientFrame, SUBPROTOCOL};
 use models::ts::Ts;
@@ -144,7 +143,13 @@ fn refuse(state: &AppState, req: &HttpRequest, body: web::Payload) -> Result<Htt
     Ok(response)
 }
 
-fn accept(state: &AppState, req: &HttpRequest, body: web::Payload, rights: Rights, holder: Holder) -> Result<HttpResponse, Problem> {
+fn accept(
+    state: &AppState,
+    req: &HttpRequest,
+    body: web::Payload,
+    rights: Rights,
+    holder: Holder,
+) -> Result<HttpResponse, Problem> {
     let key = match holder {
         Holder::Key(key) => Some(key),
         Holder::Page(_) => None,
@@ -155,12 +160,19 @@ fn accept(state: &AppState, req: &HttpRequest, body: web::Payload, rights: Right
         .live()
         .connect(rights, key)
         .map_err(|_| Problem::new(Code::Overloaded, "the live hub takes no session now"))?;
-    let messages = messages.max_frame_size(FRAME_BYTES_MAX).aggregate_continuations().max_continuation_size(FRAME_BYTES_MAX);
+    let messages =
+        messages.max_frame_size(FRAME_BYTES_MAX).aggregate_continuations().max_continuation_size(FRAME_BYTES_MAX);
     let connection = req.conn_data::<Arc<Connection>>().cloned();
     let (state, stopping) = (state.clone(), state.stopping.subscribe());
     actix_web::rt::spawn(async move {
         state.metrics.sockets.inc();
-        let socket = Socket { session: session.clone(), live, state: state.clone(), holder, budget: Budget::new(Instant::now()) };
+        let socket = Socket {
+            session: session.clone(),
+            live,
+            state: state.clone(),
+            holder,
+            budget: Budget::new(Instant::now()),
+        };
         let ended = socket.run(messages, stopping).await;
         state.metrics.sockets.dec();
         let Ended::Close(code, why) = ended else { return };
@@ -231,7 +243,11 @@ struct Socket {
 }
 
 impl Socket {
-    async fn run(mut self, mut messages: actix_ws::AggregatedMessageStream, mut stopping: watch::Receiver<bool>) -> Ended {
+    async fn run(
+        mut self,
+        mut messages: actix_ws::AggregatedMessageStream,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Ended {
         let now = Instant::now();
         let (mut heard, mut heartbeat) = (now, interval_at(now + HEARTBEAT, HEARTBEAT));
         let mut rights = interval_at(now + RIGHTS_EVERY, RIGHTS_EVERY);
@@ -290,11 +306,8 @@ impl Socket {
         if !self.budget.take(Instant::now()) {
             return self.error("rate_limited").await;
         }
-        match serde_json::from_slice::<ClientFrame>(text) {
-            Err(_) => self.error("unreadable").await,
-            Ok(frame) if self.live.receive(frame) => None,
-            Ok(_) => self.error("overloaded").await,
-        }
+        let Ok(frame) = serde_json::from_slice::<ClientFrame>(text) else { return self.error("unreadable").await };
+        if self.live.receive(frame) { None } else { self.error("overloaded").await }
     }
 
     /// An error that is about no topic. What the client wrote is not repeated.
@@ -341,7 +354,13 @@ mod tests {
 
     #[test]
     fn the_subprotocol_is_found_among_others() {
-        let table = [("mlinzi.v1", true), ("graphql, mlinzi.v1", true), ("mlinzi.v2", false), ("mlinzi.v11", false), ("", false)];
+        let table = [
+            ("mlinzi.v1", true),
+            ("graphql, mlinzi.v1", true),
+            ("mlinzi.v2", false),
+            ("mlinzi.v11", false),
+            ("", false),
+        ];
         for (offer, found) in table {
             let req = TestRequest::default().insert_header((header::SEC_WEBSOCKET_PROTOCOL, offer)).to_http_request();
             assert_eq!(offers_subprotocol(req.headers()), found, "{offer}");

@@ -68,7 +68,12 @@ impl Caller {
     ///
     /// # Errors
     /// 404 where it is not there or not to be seen.
-    pub fn operator_in_reach(&self, directory: &Directory, id: OperatorId, staff: Scope) -> Result<Arc<Operator>, Problem> {
+    pub fn operator_in_reach(
+        &self,
+        directory: &Directory,
+        id: OperatorId,
+        staff: Scope,
+    ) -> Result<Arc<Operator>, Problem> {
         let own = self.operator.as_ref().is_some_and(|o| o.id == id);
         let reached = own || (self.operator.is_none() && self.has(staff));
         directory

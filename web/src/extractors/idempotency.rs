@@ -31,7 +31,13 @@ pub fn idempotency(caller: &Caller, req: &HttpRequest, body: &[u8]) -> Result<Op
     }
     let tenant = caller.entry.key.operator_no.map_or(u32::MAX, |no| u32::from(no.0));
     let mut context = Context::new(&SHA256);
-    for part in [&tenant.to_be_bytes()[..], &[caller.jurisdiction().0], req.method().as_str().as_bytes(), req.path().as_bytes(), key] {
+    for part in [
+        &tenant.to_be_bytes()[..],
+        &[caller.jurisdiction().0],
+        req.method().as_str().as_bytes(),
+        req.path().as_bytes(),
+        key,
+    ] {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     }

@@ -50,7 +50,7 @@ function send(frame) {
 /** Asks for topics, with what is already held. */
 function subscribe(names, resume) {
   const offsets = {};
-  for (const name of names) if (topics.has(name)) offsets[name] = topics.get(name).offset;
+  for (const name of names) if (topics.get(name)?.data != null) offsets[name] = topics.get(name).offset;
   const known = resume && epoch && Object.keys(offsets).length > 0;
   send({ type: "subscribe", topics: names, ...(known ? { resume: { epoch, offsets } } : {}) });
 }

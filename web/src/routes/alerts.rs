@@ -5,7 +5,6 @@ use actors::api::AlertFilter;
 use actors::directory::Directory;
 use models::alert::{AlertRevision, Evidence, RevisionKind, Severity};
 use models::ids::{AlertId, OperatorId, OperatorNo};
-use models::operator::Scope;
 use models::ts::Ts;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -160,9 +159,11 @@ fn filter(
         let seen = id.and_then(|id| directory.operator(id, caller.jurisdiction())).map(|o| o.operator_no);
         fields.known_parameter("?operator", seen.filter(|no| own.is_none_or(|own| own == *no)))
     });
-    let severity = parse::parameter(pairs, "severity").and_then(|text| fields.known_parameter("?severity", Severity::parse(text)));
-    let state = parse::parameter(pairs, "state")
-        .and_then(|text| fields.known_parameter("?state", matches!(text, "open" | "withdrawn").then(|| text.to_owned())));
+    let severity =
+        parse::parameter(pairs, "severity").and_then(|text| fields.known_parameter("?severity", Severity::parse(text)));
+    let state = parse::parameter(pairs, "state").and_then(|text| {
+        fields.known_parameter("?state", matches!(text, "open" | "withdrawn").then(|| text.to_owned()))
+    });
     fields.check()?;
     Ok(AlertFilter {
         jurisdiction: Some(caller.jurisdiction()),

@@ -133,9 +133,9 @@ pub struct QuarantineView {
     /// `qua_…`
     pub id: String,
     /// Position in its push.
-    pub index: u32,
+    pub index: i64,
     /// Why.
-    pub code: &'static str,
+    pub code: String,
     /// Which field, and what is wrong with it.
     pub detail: String,
     /// When.
@@ -199,7 +199,9 @@ pub async fn push(caller: Caller, state: AppState, req: HttpRequest, body: Bytes
         accepted: outcome.accepted,
         duplicates: outcome.duplicates,
         conflicts: outcome.conflicts,
-        quarantined: quarantined.map(|r| RefusalView { index: r.index, code: r.code.as_str(), detail: r.detail }).collect(),
+        quarantined: quarantined
+            .map(|r| RefusalView { index: r.index, code: r.code.as_str(), detail: r.detail })
+            .collect(),
         batch_id: outcome.batch_id,
         cursor: outcome.cursor,
     }))
@@ -216,8 +218,14 @@ pub async fn quarantine(caller: Caller, state: AppState, req: HttpRequest) -> Re
     caller.require(Scope::FeedsManage)?;
     let source = reach(&caller, &state, &req)?;
     let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
-    let page = quarantined(&state, &source, &query).await?;
-    Ok(HttpResponse::Ok().json(page))
+    let limit = query.limit as usize;
+    let mut rows = state.engine.store().quarantine(source.source_no, query.cursor.as_deref(), query.limit + 1).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next_cursor = rows.last().filter(|_| more).map(|row| row.0.clone());
+    let items =
+        rows.into_iter().map(|(id, index, code, detail, at)| QuarantineView { id, index, code, detail, at }).collect();
+    Ok(HttpResponse::Ok().json(ListView::<QuarantineView> { items, next_cursor }))
 }
 
 /// The source in the path, if the caller may work with it: its own, or, for staff, any of the jurisdiction.

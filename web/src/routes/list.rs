@@ -24,7 +24,11 @@ impl<T> ListView<T> {
 
 /// A page of items by their ids, which grow with time. The cursor is the last id shown: an item that comes or goes
 /// between two pages shifts nothing.
-pub fn page_by<T>(items: impl Iterator<Item = T>, query: &ListQuery, id: impl Fn(&T) -> String) -> Result<ListView<T>, Problem> {
+pub(crate) fn page_by<T>(
+    items: impl Iterator<Item = T>,
+    query: &ListQuery,
+    id: impl Fn(&T) -> String,
+) -> Result<ListView<T>, Problem> {
     let mut keyed: Vec<(String, T)> = items.map(|item| (id(&item), item)).collect();
     if let Some(cursor) = &query.cursor {
         if !cursor.is_ascii() || !cursor.contains('_') {
@@ -62,6 +66,6 @@ mod tests {
     #[test]
     fn a_cursor_of_something_else_is_refused() {
         let query = ListQuery { limit: 1, cursor: Some("17".into()) };
-        assert!(page_by(["x_1"].iter(), &query, |i| (*i).to_owned()).is_err());
+        assert!(page_by(["x_1"].iter(), &query, |i| (*i).to_string()).is_err());
     }
 }

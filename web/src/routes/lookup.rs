@@ -161,7 +161,13 @@ pub async fn lookup(
     answered
 }
 
-fn answer(caller: &Caller, state: &AppState, worker: &Worker, req: &HttpRequest, body: &[u8]) -> Result<HttpResponse, Problem> {
+fn answer(
+    caller: &Caller,
+    state: &AppState,
+    worker: &Worker,
+    req: &HttpRequest,
+    body: &[u8],
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::Lookup)?;
     parse::require_json(req)?;
     let question = Question::read(caller, state, body)?;
@@ -201,7 +207,10 @@ impl<'a> Question<'a> {
         let purpose = fields.finish(purpose)?;
         let keys = digest_all(caller, state, phone, document, token)?;
         if !caller.entry.key.purposes.is_empty() && !caller.entry.key.purposes.contains(&purpose) {
-            return Err(Problem::new(Code::PurposeNotAllowed, "the key has a list of purposes, and this is none of them"));
+            return Err(Problem::new(
+                Code::PurposeNotAllowed,
+                "the key has a list of purposes, and this is none of them",
+            ));
         }
         Ok(Self { keys, purpose, client_reference: sent.client_reference })
     }
@@ -227,7 +236,14 @@ impl<'a> Question<'a> {
         token::encode(current, strongest.kind, strongest.digest_version, 0, strongest.key).map_err(|_| no_key())
     }
 
-    fn view<'b>(&'b self, caller: &Caller, verdict: &Verdict, fresh: NodeFreshness, bst: &'b Token, id: &'b str) -> LookupAnswer<'b> {
+    fn view<'b>(
+        &'b self,
+        caller: &Caller,
+        verdict: &Verdict,
+        fresh: NodeFreshness,
+        bst: &'b Token,
+        id: &'b str,
+    ) -> LookupAnswer<'b> {
         let decision = decide(verdict.status, self.purpose);
         let risk = caller.has(Scope::RiskRead) && self.purpose != Purpose::Marketing;
         LookupAnswer {
@@ -309,7 +325,10 @@ fn open(caller: &Caller, state: &AppState, token: &Token) -> Result<LookupKey, P
     // generations grow with the table of compromised tokens, which is empty in this version
     if !live || opened.generation != 0 {
         let errors = vec![FieldError { pointer: "/bst".into(), detail: "no longer live".into() }];
-        return Err(Problem { errors, ..Problem::new(Code::TokenNotLive, "look the person up by document or phone for a new token") });
+        return Err(Problem {
+            errors,
+            ..Problem::new(Code::TokenNotLive, "look the person up by document or phone for a new token")
+        });
     }
     Ok(LookupKey { kind: opened.kind, digest_version: opened.digest_version, key: opened.key })
 }
@@ -499,7 +518,9 @@ mod tests {
         let references = [None, Some(""), Some("plain"), Some("quote \" back \\ line \n nul \u{0} ä 你 \u{1f600}")];
         for reference in references {
             for version in [0, 7, -7, 10, 4711, i64::MAX, i64::MIN] {
-                for exclusion in [None, Some(part), Some(ExclusionPart { effective_at: None, ends_at: Some(Ts(0)), period: None })] {
+                for exclusion in
+                    [None, Some(part), Some(ExclusionPart { effective_at: None, ends_at: Some(Ts(0)), period: None })]
+                {
                     let answer = sample(reference, version, exclusion);
                     let mut written = Vec::new();
                     write_answer(&mut written, &answer);
@@ -514,7 +535,8 @@ mod tests {
     fn golden_signature() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
         let as_of = Ts::parse("2026-11-21T10:00:00.123Z").unwrap();
-        let got = sign(&key, "lkp_00000000000000000000000001", as_of, br#"{"purpose":"login"}"#, br#"{"decision":"allow"}"#);
+        let got =
+            sign(&key, "lkp_00000000000000000000000001", as_of, br#"{"purpose":"login"}"#, br#"{"decision":"allow"}"#);
         assert_eq!(got, "v1=iOIRKWnQyOZ4b/B8kSrHuSNClg1W8Pm6Rtj1fGigNmM=");
     }
 

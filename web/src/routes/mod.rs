@@ -190,7 +190,12 @@ mod tests {
     #[test]
     fn no_endpoint_stands_twice() {
         for (i, a) in endpoints().iter().enumerate() {
-            assert!(endpoints()[..i].iter().all(|b| (a.method, a.path) != (b.method, b.path)), "{} {}", a.method, a.path);
+            assert!(
+                endpoints()[..i].iter().all(|b| (a.method, a.path) != (b.method, b.path)),
+                "{} {}",
+                a.method,
+                a.path
+            );
         }
     }
 }

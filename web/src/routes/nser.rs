@@ -13,6 +13,7 @@ use models::operator::Scope;
 use models::phone::Phone;
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use super::lookup::read_document;
@@ -141,14 +142,18 @@ pub struct ExclusionView {
     pub ended_at: Option<Ts>,
 }
 
-/// How large the register is.
+/// How large the jurisdiction's register is.
 #[derive(Serialize, ToSchema)]
 pub struct StatsView {
-    /// People the index knows, over all jurisdictions.
+    /// People with an exclusion, ended ones too.
     pub people: u64,
-    /// Match keys that lead to them.
-    pub keys: u64,
-    /// Everything committed until then is counted.
+    /// Exclusions that bind now.
+    pub active: u64,
+    /// Exclusions that have ended.
+    pub ended: u64,
+    /// Those that bind, by period.
+    pub by_period: BTreeMap<String, u64>,
+    /// Everything committed until then is in the register.
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Ts,
     /// Sequence of the register's last change.
@@ -213,12 +218,15 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
 pub async fn stats(caller: Caller, state: AppState) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RegisterWrite)?;
     let fresh = state.engine.freshness();
-    if fresh.state == actors::api::NodeState::Loading {
-        return Err(Problem::new(Code::NotReady, "the register is loading"));
-    }
-    let size = state.engine.index().size();
-    let view = StatsView { people: size.people, keys: size.keys, as_of: fresh.as_of, register_version: fresh.register_version };
-    Ok(HttpResponse::Ok().json(view))
+    let stats = state.engine.store().register_stats(caller.jurisdiction(), caller.now).await?;
+    Ok(HttpResponse::Ok().json(StatsView {
+        people: stats.persons,
+        active: stats.active,
+        ended: stats.ended,
+        by_period: stats.by_period,
+        as_of: fresh.as_of,
+        register_version: fresh.register_version,
+    }))
 }
 
 impl RegisterRequest {
@@ -283,7 +291,8 @@ impl RegisterRequest {
         person.county = fields.text("/county", self.county.as_deref(), 10);
         if let Some(verification) = &self.verification {
             person.verification_method = fields.text("/verification/method", verification.method.as_deref(), 40);
-            person.verification_reference = fields.text("/verification/reference", verification.reference.as_deref(), 100);
+            person.verification_reference =
+                fields.text("/verification/reference", verification.reference.as_deref(), 100);
         }
         person
     }

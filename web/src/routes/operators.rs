@@ -218,11 +218,11 @@ pub async fn register(caller: Caller, state: AppState, req: HttpRequest, body: B
     let code = fields.required_text("/code", sent.code.as_deref(), 40);
     let name = fields.required_text("/name", sent.name.as_deref(), 200);
     let (code, name) = fields.finish(code.zip(name))?;
-    let operator = state.engine.create_operator(NewOperator { code, name, jurisdiction: caller.jurisdiction() }).await?;
-    let location = format!("/api/v1/operators/{}", operator.id);
-    let mut response = view_operator(HttpResponse::Created(), &state.engine.directory(), &operator);
-    response.headers_mut().extend(header_of(header::LOCATION, &location));
-    Ok(response)
+    let operator =
+        state.engine.create_operator(NewOperator { code, name, jurisdiction: caller.jurisdiction() }).await?;
+    let mut response = HttpResponse::Created();
+    response.insert_header((header::LOCATION, format!("/api/v1/operators/{}", operator.id)));
+    Ok(view_operator(response, &state.engine.directory(), &operator))
 }
 
 /// An operator.
@@ -281,7 +281,12 @@ pub async fn licences(caller: Caller, state: AppState, req: HttpRequest) -> Resu
     responses((status = 200, description = "As it now stands", body = LicenceView)),
     security(("bearer" = ["operators:manage"]))
 )]
-pub async fn set_licence(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn set_licence(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
     parse::require_json(&req)?;
     let operator = reach(&caller, &state.engine.directory(), &req)?;
@@ -314,7 +319,12 @@ pub async fn keys(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     responses((status = 201, description = "The key with its secrets", body = IssuedKeyView)),
     security(("bearer" = ["operators:manage"]))
 )]
-pub async fn create_key(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn create_key(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
     parse::require_json(&req)?;
     let operator = reach(&caller, &state.engine.directory(), &req)?;
@@ -330,7 +340,12 @@ pub async fn create_key(caller: Caller, state: AppState, req: HttpRequest, body:
     responses((status = 201, description = "The new key with its secrets", body = IssuedKeyView)),
     security(("bearer" = ["operators:manage"]))
 )]
-pub async fn rotate_key(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn rotate_key(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
     let entry = key_in_reach(&caller, &state.engine.directory(), &req)?;
     let sent: RotateRequest = if body.is_empty() { RotateRequest::default() } else { parse::json(&body)? };
@@ -379,19 +394,15 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
     version.map(Some).ok_or_else(|| Problem::new(Code::Stale, "if-match is not an etag of this resource"))
 }
 
-fn header_of(name: header::HeaderName, text: &str) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    if let Ok(value) = header::HeaderValue::try_from(text) {
-        map.insert(name, value);
-    }
-    map
-}
-
 fn jurisdiction_code(directory: &Directory, no: models::jurisdiction::JurisdictionNo) -> String {
     directory.jurisdiction(no).map_or_else(|| no.0.to_string(), |j| j.code.clone())
 }
 
-fn view_operator(mut response: actix_web::HttpResponseBuilder, directory: &Directory, operator: &Operator) -> HttpResponse {
+fn view_operator(
+    mut response: actix_web::HttpResponseBuilder,
+    directory: &Directory,
+    operator: &Operator,
+) -> HttpResponse {
     let view = OperatorView {
         id: operator.id,
         code: operator.code.clone(),
@@ -451,8 +462,8 @@ impl KeyRequest {
     fn check(self, operator: &Operator) -> Result<NewKey, Problem> {
         let mut fields = Fields::default();
         let label = fields.required_text("/label", self.label.as_deref(), 100);
-        let scopes = each(&mut fields, "/scopes", self.scopes, Scope::parse);
-        let purposes = each(&mut fields, "/purposes", self.purposes, wire::<Purpose>);
+        let scopes = each(&mut fields, "/scopes", self.scopes.as_deref(), Scope::parse);
+        let purposes = each(&mut fields, "/purposes", self.purposes.as_deref(), wire::<Purpose>);
         let allow_from = self.allow_from.unwrap_or_default();
         if allow_from.len() > NETWORKS_MAX || allow_from.iter().any(|text| Cidr::parse(text).is_none()) {
             fields.wrong("/allow_from", "at most 64 networks of the form 10.0.0.0/8 or 2001:db8::/32");
@@ -473,9 +484,14 @@ impl KeyRequest {
 }
 
 /// Every name of a list, known and without repetition.
-fn each<T: PartialEq>(fields: &mut Fields, pointer: &'static str, sent: Option<Vec<String>>, read: fn(&str) -> Option<T>) -> Vec<T> {
+fn each<T: PartialEq>(
+    fields: &mut Fields,
+    pointer: &'static str,
+    sent: Option<&[String]>,
+    read: fn(&str) -> Option<T>,
+) -> Vec<T> {
     let mut known = Vec::new();
-    for text in sent.iter().flatten() {
+    for text in sent.unwrap_or_default() {
         match read(text) {
             Some(value) if !known.contains(&value) => known.push(value),
             Some(_) => {}
@@ -535,8 +551,13 @@ mod tests {
 
     #[test]
     fn if_match_is_an_etag_of_ours_or_stale() {
-        let table =
-            [(None, Ok(None)), (Some("*"), Ok(None)), (Some("\"7\""), Ok(Some(7))), (Some("7"), Err(412)), (Some("W/\"7\""), Err(412))];
+        let table = [
+            (None, Ok(None)),
+            (Some("*"), Ok(None)),
+            (Some("\"7\""), Ok(Some(7))),
+            (Some("7"), Err(412)),
+            (Some("W/\"7\""), Err(412)),
+        ];
         for (value, expected) in table {
             let mut req = TestRequest::default();
             if let Some(value) = value {
