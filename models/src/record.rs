@@ -6,8 +6,10 @@
 use crate::match_key::MatchKey;
 use crate::money::Currency;
 use crate::ts::Ts;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// Most records in one push.
 pub const BATCH_RECORDS_MAX: usize = 5_000;
@@ -102,122 +104,178 @@ closed_set!(
     PlayChannel { Online = "online", Retail = "retail", Ussd = "ussd" }
 );
 
-/// The wire shape. Unknown fields are kept in `extra` by the reader; absent ones are null.
-#[derive(Debug, Default, Deserialize, Serialize)]
+/// Text of a wire record: borrowed from the body unless it holds escapes. (`Option<Cow<str>>` never borrows in
+/// serde, hence a type of our own.)
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> de::Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        d.deserialize_str(TextVisitor)
+    }
+}
+
+/// The wire shape; absent fields are null. Fields that the contract does not know are kept in `extra`.
+#[derive(Debug, Default, Serialize)]
 #[allow(missing_docs)]
 pub struct WireRecord<'a> {
-    #[serde(borrow, default)]
-    pub record_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub replaces: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub kind: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub occurred_at: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub status: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    pub record_id: Option<Text<'a>>,
+    pub replaces: Option<Text<'a>>,
+    pub kind: Option<Text<'a>>,
+    pub occurred_at: Option<Text<'a>>,
+    pub status: Option<Text<'a>>,
     pub player: Option<WirePlayer<'a>>,
-    #[serde(borrow, default)]
     pub money: Option<WireMoney<'a>>,
-    #[serde(default)]
     pub balance_after_minor: Option<i64>,
-    #[serde(borrow, default)]
-    pub product: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    pub product: Option<Text<'a>>,
     pub game: Option<WireGame<'a>>,
-    #[serde(borrow, default)]
     pub bet: Option<WireBet<'a>>,
-    #[serde(borrow, default)]
-    pub session_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    pub session_id: Option<Text<'a>>,
     pub limit: Option<WireLimit<'a>>,
-    #[serde(borrow, default)]
-    pub licence: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub channel: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub outlet_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub terminal_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub device_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub region: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    pub licence: Option<Text<'a>>,
+    pub channel: Option<Text<'a>>,
+    pub outlet_id: Option<Text<'a>>,
+    pub terminal_id: Option<Text<'a>>,
+    pub device_id: Option<Text<'a>>,
+    pub region: Option<Text<'a>>,
     pub payment: Option<WirePayment<'a>>,
-    /// Free data of the operator; unknown fields of the record land here too.
-    #[serde(default, flatten)]
-    pub extra: serde_json::Map<String, serde_json::Value>,
+    pub extra: BTreeMap<String, serde_json::Value>,
+}
+
+// By hand, because serde's `flatten` buffers every field of every record.
+impl<'de> Deserialize<'de> for WireRecord<'de> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct RecordVisitor;
+        impl<'de> de::Visitor<'de> for RecordVisitor {
+            type Value = WireRecord<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a record")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<WireRecord<'de>, A::Error> {
+                let mut r = WireRecord::default();
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    match &*name {
+                        "record_id" => r.record_id = map.next_value()?,
+                        "replaces" => r.replaces = map.next_value()?,
+                        "kind" => r.kind = map.next_value()?,
+                        "occurred_at" => r.occurred_at = map.next_value()?,
+                        "status" => r.status = map.next_value()?,
+                        "player" => r.player = map.next_value()?,
+                        "money" => r.money = map.next_value()?,
+                        "balance_after_minor" => r.balance_after_minor = map.next_value()?,
+                        "product" => r.product = map.next_value()?,
+                        "game" => r.game = map.next_value()?,
+                        "bet" => r.bet = map.next_value()?,
+                        "session_id" => r.session_id = map.next_value()?,
+                        "limit" => r.limit = map.next_value()?,
+                        "licence" => r.licence = map.next_value()?,
+                        "channel" => r.channel = map.next_value()?,
+                        "outlet_id" => r.outlet_id = map.next_value()?,
+                        "terminal_id" => r.terminal_id = map.next_value()?,
+                        "device_id" => r.device_id = map.next_value()?,
+                        "region" => r.region = map.next_value()?,
+                        "payment" => r.payment = map.next_value()?,
+                        "extra" => {
+                            let extra: Option<BTreeMap<String, serde_json::Value>> = map.next_value()?;
+                            r.extra.extend(extra.unwrap_or_default());
+                        }
+                        other => {
+                            let other = other.to_owned();
+                            r.extra.insert(other, map.next_value()?);
+                        }
+                    }
+                }
+                Ok(r)
+            }
+        }
+        d.deserialize_map(RecordVisitor)
+    }
 }
 
 /// Who played: a token, or identity resolved on receipt, or the operator's own account number.
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(bound(deserialize = "'de: 'a"), default)]
 #[allow(missing_docs)]
 pub struct WirePlayer<'a> {
-    #[serde(borrow, default)]
-    pub bst: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub phone: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub id_number: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub id_type: Option<Cow<'a, str>>,
+    pub bst: Option<Text<'a>>,
+    pub phone: Option<Text<'a>>,
+    pub id_number: Option<Text<'a>>,
+    pub id_type: Option<Text<'a>>,
     /// The operator's own name or number of the account: digested, joins only within the operator.
-    #[serde(borrow, default)]
-    pub account_ref: Option<Cow<'a, str>>,
+    pub account_ref: Option<Text<'a>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 #[allow(missing_docs)]
 pub struct WireMoney<'a> {
     pub amount_minor: i64,
-    #[serde(borrow)]
-    pub currency: Cow<'a, str>,
+    pub currency: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(bound(deserialize = "'de: 'a"), default)]
 #[allow(missing_docs)]
 pub struct WireGame<'a> {
-    #[serde(borrow, default)]
-    pub id: Option<Cow<'a, str>>,
-    #[serde(borrow, default, rename = "type")]
-    pub kind: Option<Cow<'a, str>>,
+    pub id: Option<Text<'a>>,
+    #[serde(rename = "type")]
+    pub kind: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(bound(deserialize = "'de: 'a"), default)]
 #[allow(missing_docs)]
 pub struct WireBet<'a> {
-    #[serde(borrow, default)]
-    pub id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub settles: Option<Cow<'a, str>>,
-    #[serde(default)]
+    pub id: Option<Text<'a>>,
+    pub settles: Option<Text<'a>>,
     pub parts: Option<i32>,
-    #[serde(default)]
     pub odds: Option<f64>,
-    #[serde(default)]
     pub live: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(bound(deserialize = "'de: 'a"), default)]
 #[allow(missing_docs)]
 pub struct WireLimit<'a> {
-    #[serde(borrow, default, rename = "type")]
-    pub kind: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(rename = "type")]
+    pub kind: Option<Text<'a>>,
     pub old_minor: Option<i64>,
-    #[serde(default)]
     pub new_minor: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(bound(deserialize = "'de: 'a"), default)]
 #[allow(missing_docs)]
 pub struct WirePayment<'a> {
-    #[serde(borrow, default)]
-    pub method: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub account: Option<Cow<'a, str>>,
+    pub method: Option<Text<'a>>,
+    pub account: Option<Text<'a>>,
 }
 
 /// A validated record, as windows, rules and storage see it.
