@@ -58,6 +58,8 @@ pub struct EngineConfig {
     pub register_queue: usize,
     pub write_timeout: Duration,
     pub jurisdictions: Vec<Jurisdiction>,
+    /// Jurisdiction family of the deployment: part of every digest, never to be changed.
+    pub family: String,
     /// Fault injection for benches.
     pub inspect: Option<Inspect>,
 }
@@ -152,6 +154,7 @@ impl Engine {
             writer: writer.clone(),
             ring: Arc::clone(&ring),
             directory: Arc::clone(&directory),
+            family: config.family.as_str().into(),
             clock: Arc::clone(&clock),
             inspect: config.inspect.clone(),
         };
@@ -644,14 +647,38 @@ async fn recover_source(
     gauge: Arc<SourceGauge>,
     progress: &crate::kernel::Progress,
 ) -> Result<SourceActor, String> {
+    let stored = store.source_head(source.source_no).await.map_err(|e| e.to_string())?;
+    gauge.records.store(stored.records, Ordering::Relaxed);
+    gauge.duplicates.store(stored.duplicates, Ordering::Relaxed);
+    gauge.quarantined.store(stored.quarantined, Ordering::Relaxed);
+    gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
+    gauge.last_success_at.store(stored.last_stored_at.map_or(0, |t| t.0), Ordering::Relaxed);
+    let reread: crate::source::Reread = {
+        let (store, source, clock, progress) = (store.clone(), Arc::clone(&source), Arc::clone(&context.clock), progress.clone());
+        Arc::new(move || {
+            let (store, source, clock, progress) = (store.clone(), Arc::clone(&source), Arc::clone(&clock), progress.clone());
+            Box::pin(async move { read_source(&store, &source, clock.now(), &progress).await })
+        })
+    };
+    let known = reread().await?;
+    Ok(SourceActor::new(source, context, gauge, known, reread))
+}
+
+/// Where a source stands, and the records of its horizon.
+async fn read_source(
+    store: &Store,
+    source: &Source,
+    now: Ts,
+    progress: &crate::kernel::Progress,
+) -> Result<(engine::dedupe::Dedupe, SourceHead), String> {
     let say = |e: StoreError| e.to_string();
     let stored = store.source_head(source.source_no).await.map_err(say)?;
-    let mut dedupe = engine::dedupe::Dedupe::new();
     let clock_at = match source.clock {
-        models::feed::SourceClock::Wall => context.clock.now(),
+        models::feed::SourceClock::Wall => now,
         models::feed::SourceClock::Event => stored.newest.unwrap_or_default(),
     };
     let horizon = clock_at.plus(-i64::from(source.horizon_days) * models::ts::DAY);
+    let mut dedupe = engine::dedupe::Dedupe::new();
     let mut after = (0, -1);
     loop {
         let digests = store.record_digests(source.source_no, horizon, after, 50_000).await.map_err(say)?;
@@ -662,13 +689,7 @@ async fn recover_source(
         }
         progress.beat();
     }
-    gauge.records.store(stored.records, Ordering::Relaxed);
-    gauge.duplicates.store(stored.duplicates, Ordering::Relaxed);
-    gauge.quarantined.store(stored.quarantined, Ordering::Relaxed);
-    gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
-    gauge.last_success_at.store(stored.last_stored_at.map_or(0, |t| t.0), Ordering::Relaxed);
-    let head = SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest };
-    Ok(SourceActor::new(source, context, gauge, dedupe, head))
+    Ok((dedupe, SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest }))
 }
 
 struct StoredInputs(Store);

@@ -252,6 +252,9 @@ enum ServerFrame<'a, T: Serialize> {
     Error { code: &'a str, topic: &'a str },
 }
 
+/// A frame without data.
+type Notice<'a> = ServerFrame<'a, ()>;
+
 fn encode<T: Serialize>(frame: &ServerFrame<'_, T>) -> Arc<str> {
     // serialising our own structs to a string cannot fail: no map keys but strings, no I/O
     serde_json::to_string(frame).unwrap_or_default().into()
@@ -362,7 +365,7 @@ impl LiveHub {
         let (outlet, mut held) = (session.outlet.clone(), session.topics.len());
         let refuse = |code: &'static str, topic: &str| {
             let short: String = topic.chars().take(80).collect();
-            outlet.send(encode(&ServerFrame::<()>::Error { code, topic: &short }))
+            outlet.send(encode(&Notice::Error { code, topic: &short }))
         };
         for name in topics {
             let Some(topic) = Topic::parse(name) else {
@@ -416,7 +419,7 @@ impl LiveHub {
                 outlet.send(encode(&resumed))
                     && state.ring.iter().filter(|(o, _)| *o > offset).all(|(_, frame)| outlet.send(Arc::clone(frame)))
             }
-            _ => outlet.send(encode(&ServerFrame::<()>::Gap { topic: name })) && snapshot(state),
+            _ => outlet.send(encode(&Notice::Gap { topic: name })) && snapshot(state),
         }
     }
 
@@ -441,7 +444,7 @@ impl LiveHub {
                     ServerFrame::Resumed { topic: topic.to_string(), offset, recovered: true };
                 return outlet.send(encode(&resumed));
             }
-            Some(_) if !outlet.send(encode(&ServerFrame::<()>::Gap { topic: topic.to_string() })) => return false,
+            Some(_) if !outlet.send(encode(&Notice::Gap { topic: topic.to_string() })) => return false,
             _ => {}
         }
         let data = state.data.as_deref().and_then(raw);

@@ -264,7 +264,8 @@ impl Inner {
     }
 
     fn zone(&self, jurisdiction: JurisdictionNo) -> &TimeZone {
-        self.zones.get(usize::from(jurisdiction.0)).unwrap_or(&TimeZone::UTC)
+        const UTC: &TimeZone = &TimeZone::UTC;
+        self.zones.get(usize::from(jurisdiction.0)).unwrap_or(UTC)
     }
 
     fn version(&self) -> Result<Seq, EngineError> {
@@ -418,7 +419,7 @@ pub fn unavailable(error: store::StoreError) -> EngineError {
 pub fn commit_error(error: CommitError) -> EngineError {
     match error {
         CommitError::Full => EngineError::Overloaded("the writer"),
-        CommitError::Conflict { what } => EngineError::Conflict(what.to_string()),
+        CommitError::Conflict { what } => EngineError::Conflict(format!("it contradicts what is stored ({what})")),
         other => {
             tracing::warn!(error = %other, "a commit failed");
             EngineError::Unavailable("the database")

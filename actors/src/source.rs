@@ -107,6 +107,8 @@ pub struct SourceContext {
     pub ring: Arc<KeyRing>,
     /// The operator's token keys and country.
     pub directory: Arc<ArcSwap<Directory>>,
+    /// Jurisdiction family of the deployment: part of every digest.
+    pub family: Arc<str>,
     /// Now.
     pub clock: Arc<dyn Clock>,
     /// Fault injection, if any.
@@ -132,6 +134,9 @@ struct Staged {
     refused: Vec<(Refusal, Range<usize>)>,
 }
 
+/// Reads dedupe sets and head back from the store.
+pub type Reread = Arc<dyn Fn() -> LocalBoxFuture<'static, Result<(Dedupe, SourceHead), String>>>;
+
 /// The source's actor.
 pub struct SourceActor {
     source: Arc<Source>,
@@ -140,6 +145,9 @@ pub struct SourceActor {
     dedupe: Dedupe,
     head: SourceHead,
     staged: Staged,
+    reread: Reread,
+    /// A commit failed and may yet be there: nothing is known until the store was read again.
+    unsure: bool,
 }
 
 impl SourceActor {
@@ -148,11 +156,21 @@ impl SourceActor {
         source: Arc<Source>,
         context: SourceContext,
         gauge: Arc<SourceGauge>,
-        dedupe: Dedupe,
-        head: SourceHead,
+        (dedupe, head): (Dedupe, SourceHead),
+        reread: Reread,
     ) -> Self {
         gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
-        Self { source, context, gauge, dedupe, head, staged: Staged::default() }
+        Self { source, context, gauge, dedupe, head, staged: Staged::default(), reread, unsure: false }
+    }
+
+    /// Makes sure of what is stored, after a commit whose outcome is unknown.
+    async fn make_sure(&mut self) -> Result<(), EngineError> {
+        if self.unsure {
+            let (dedupe, head) = (self.reread)().await.map_err(|_| EngineError::Unavailable("the database"))?;
+            (self.dedupe, self.head, self.unsure) = (dedupe, head, false);
+            self.staged = Staged::default();
+        }
+        Ok(())
     }
 
     fn horizon_start(&self, newest: Ts) -> Ts {
@@ -229,6 +247,7 @@ impl SourceActor {
     }
 
     async fn push(&mut self, body: &Bytes, dry_run: bool) -> Result<PushOutcome, EngineError> {
+        self.make_sure().await?;
         let parts = ingest::split(body).map_err(|e| EngineError::Invalid { pointer: "", detail: e.to_string() })?;
         let now = self.context.clock.now();
         let newest = self.head.newest;
@@ -262,14 +281,13 @@ impl SourceActor {
             attachments.push(Attachment::Quarantine(rows.collect::<Result<_, _>>()?));
         }
         let mut events = Vec::new();
-        let (mut batch_id, mut chain) = (None, self.head.chain);
         if !staged.records.is_empty() {
             let records: Arc<[Record]> = std::mem::take(&mut staged.records).into();
-            chain = chain_digest(&self.head.chain, &records);
+            let chain = chain_digest(&self.head.chain, &records);
             let batch = self.batch(&records, &staged, &chain, now);
-            batch_id = Some(batch.id);
-            events.push(Event::FeedBatchStored(batch.clone()));
-            attachments.push(Attachment::FeedBatch { batch, records: Arc::clone(&records) });
+            let batch_id = Some(batch.id);
+            events.push(Event::FeedBatchStored(batch));
+            attachments.push(Attachment::FeedRecords(Arc::clone(&records)));
             staged.records = Vec::new();
             let committed = self.context.writer.commit(events, attachments).await;
             if let Err(error) = committed {
@@ -277,6 +295,7 @@ impl SourceActor {
                     self.dedupe.remove(record.id_digest, record.occurred_at);
                 }
                 self.head.newest = newest;
+                self.unsure = true;
                 return Err(commit_error(error));
             }
             self.stored(&records, chain, now);
@@ -289,7 +308,7 @@ impl SourceActor {
             self.context.writer.commit(events, attachments).await.map_err(commit_error)?;
         }
         self.count(&staged, now);
-        Ok(outcome(&staged, batch_id, self.head.source_seq))
+        Ok(outcome(&staged, None, self.head.source_seq))
     }
 
     fn batch(&self, records: &[Record], staged: &Staged, chain: &[u8; 32], now: Ts) -> FeedBatchStored {
@@ -347,6 +366,9 @@ impl SourceActor {
 
     /// Applies what is left of a push whose bad records were set aside.
     async fn settle(&mut self, body: &Bytes) -> Result<PushOutcome, EngineError> {
+        if self.unsure {
+            return Err(EngineError::Unavailable("the database"));
+        }
         let now = self.context.clock.now();
         let staged = std::mem::take(&mut self.staged);
         let newest = self.head.newest;
@@ -364,6 +386,7 @@ fn resolver<'a>(
     Ok(Resolver {
         digest: &context.ring.digest,
         token_keys: directory.token_keys(source.operator_no),
+        family: &context.family,
         operator_no: source.operator_no,
         country: jurisdiction.country,
         currency: source.currency,
@@ -402,6 +425,9 @@ impl Work for SourceActor {
             match msg.as_ref() {
                 SourceMsg::Push { body, dry_run, reply } => reply.send(self.push(body, *dry_run).await),
                 SourceMsg::Part { body, range, index } => {
+                    if self.make_sure().await.is_err() {
+                        return;
+                    }
                     let context = self.context.clone();
                     let directory = context.directory.load_full();
                     let now = context.clock.now();
@@ -446,7 +472,7 @@ impl Work for SourceActor {
         _progress: &'a Progress,
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
-            if let SourceMsg::Push { body, reply, .. } = msg.as_ref() {
+            if let SourceMsg::Push { body, reply, dry_run: false } = msg.as_ref() {
                 reply.send(self.settle(body).await);
             }
         })

@@ -1,2 +1,10 @@
-//! engine
+//! Pure decisions: the register, the market, the detector. `apply(input) -> effects`.
+//!
+//! Knows nothing of clocks, networks, storage or chance: what it needs is an argument, what it finds is a result.
+
+pub mod dedupe;
+pub mod detector;
+pub mod ingest;
+pub mod operator_state;
 pub mod register;
+pub mod windows;

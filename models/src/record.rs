@@ -123,7 +123,7 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Text<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         struct TextVisitor;
         impl<'de> de::Visitor<'de> for TextVisitor {
@@ -170,7 +170,7 @@ pub struct WireRecord<'a> {
 }
 
 // By hand, because serde's `flatten` buffers every field of every record.
-impl<'de> Deserialize<'de> for WireRecord<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for WireRecord<'a> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         struct RecordVisitor;
         impl<'de> de::Visitor<'de> for RecordVisitor {

@@ -6,7 +6,7 @@
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Column, PgPool, Row as _, SqlitePool, TypeInfo};
+use sqlx::{AssertSqlSafe, PgPool, Row as _, SqlitePool};
 
 /// Bind variables in one statement at most (SQLite's limit is 32,766).
 const VARIABLES_MAX: usize = 30_000;
@@ -100,14 +100,6 @@ impl Row {
     /// Bytes or null.
     pub fn bytes_opt(&self, i: usize) -> Result<Option<Vec<u8>>, sqlx::Error> {
         get!(self, i, Option<Vec<u8>>)
-    }
-
-    /// Names and type names of the columns.
-    pub fn columns(&self) -> Vec<(String, String)> {
-        match self {
-            Self::Sqlite(row) => row.columns().iter().map(|c| (c.name().to_string(), c.type_info().name().to_string())).collect(),
-            Self::Postgres(row) => row.columns().iter().map(|c| (c.name().to_string(), c.type_info().name().to_string())).collect(),
-        }
     }
 }
 

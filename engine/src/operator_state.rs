@@ -1,0 +1,498 @@
+//! An operator as its inputs made it: windows, watermark, alerts. The same inputs give the same alerts, bit for bit.
+//!
+//! ```text
+//! Batch ─▶ windows ─▶ judge what it changed ─▶ move the watermark ─▶ close windows, judge them ─▶ revisions
+//! Tick  ───────────────────────────────────────▶┘
+//! ```
+//! Rises are judged with every batch on the still open window; falls, hold and revenue at its close. A closed window
+//! that late data changes is judged again; the windows behind it are not (their median saw the old value).
+
+use crate::detector::{self, Params, RULE};
+use crate::windows::{Book, Cutter, Sums};
+use jiff::tz::TimeZone;
+use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
+use models::feed::SourceClock;
+use models::ids::{AlertId, OperatorNo};
+use models::money::Currency;
+use models::record::Record;
+use models::ts::{MINUTE, SECOND, Ts};
+use ring::digest::{SHA256, digest};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long behind the wall clock a minute stays open.
+const GRACE: i64 = 2 * SECOND;
+/// Record ids in an alert.
+const RECORDS_MAX: usize = 10;
+/// Alerts an operator's state remembers; the oldest windows' are forgotten first.
+const ALERTS_MAX: usize = 4_096;
+/// Empty windows made known in one step at most.
+const GAP_MAX: usize = 180;
+/// Metrics that only rise while a window is open.
+const CUMULATIVE: [Metric; 4] = [Metric::Count, Metric::Stakes, Metric::Payouts, Metric::UniquePlayers];
+/// Points of each series in the view.
+const SERIES: [usize; 4] = [60, 48, 60, 160];
+
+/// One input, in the order of `operator_seq`.
+pub enum OperatorInput<'a> {
+    /// A stored batch.
+    Batch {
+        /// Position.
+        operator_seq: i64,
+        /// Time of the clock that judged it.
+        clock_at: Ts,
+        /// Which clock.
+        clock: SourceClock,
+        /// Its records.
+        records: &'a [Record],
+    },
+    /// The wall clock.
+    Tick {
+        /// Position.
+        operator_seq: i64,
+        /// The time.
+        at: Ts,
+    },
+}
+
+/// What follows from an input.
+#[derive(Debug, Default, PartialEq)]
+pub struct Effects {
+    /// Alerts, offsets not assigned.
+    pub revisions: Vec<AlertRevision>,
+}
+
+/// Sums of all time in one currency.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Totals {
+    pub currency: Currency,
+    pub stakes: i64,
+    pub payouts: i64,
+    pub ggr: i64,
+    pub records: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Standing {
+    kind: RevisionKind,
+    severity: Severity,
+    observed: i64,
+    window_end: Ts,
+}
+
+/// The operator.
+pub struct OperatorState {
+    operator_no: OperatorNo,
+    code: String,
+    params: Params,
+    cutter: Cutter,
+    books: BTreeMap<Currency, Book>,
+    alerts: BTreeMap<AlertId, Standing>,
+    watermark: Ts,
+    wall: bool,
+    last_event_at: Option<Ts>,
+}
+
+impl OperatorState {
+    /// Before any input. Days and weeks are cut in `zone`.
+    pub fn new(operator_no: OperatorNo, code: String, zone: TimeZone) -> Self {
+        Self {
+            operator_no,
+            code,
+            params: Params::default(),
+            cutter: Cutter::new(zone),
+            books: BTreeMap::new(),
+            alerts: BTreeMap::new(),
+            watermark: Ts(0),
+            wall: false,
+            last_event_at: None,
+        }
+    }
+
+    /// Takes an input in.
+    pub fn apply(&mut self, input: OperatorInput<'_>) -> Effects {
+        match input {
+            OperatorInput::Batch { operator_seq, clock_at, clock, records } => {
+                self.wall |= clock == SourceClock::Wall;
+                let touched = self.add(records);
+                let mut effects = Effects::default();
+                let step = Step { operator_seq, at: clock_at, records };
+                for (currency, granularity, window) in touched {
+                    let late = window.end <= self.watermark;
+                    let metrics = if late { Metric::ALL } else { &CUMULATIVE };
+                    for metric in metrics {
+                        self.judge(&step, currency, granularity, window, *metric, late, &mut effects);
+                    }
+                }
+                let until = if clock == SourceClock::Wall { clock_at.plus(-GRACE) } else { clock_at };
+                self.close(&step, until, &mut effects);
+                effects
+            }
+            OperatorInput::Tick { operator_seq, at } => {
+                let mut effects = Effects::default();
+                self.close(&Step { operator_seq, at, records: &[] }, at.plus(-GRACE), &mut effects);
+                effects
+            }
+        }
+    }
+
+    /// Should the wall clock be told? Once a minute, where a source follows it.
+    pub fn needs_tick(&self, now: Ts) -> bool {
+        self.wall && now.plus(-GRACE).floor_to(MINUTE) > self.watermark
+    }
+
+    fn add(&mut self, records: &[Record]) -> BTreeSet<(Currency, Granularity, Window)> {
+        let mut touched = BTreeSet::new();
+        for record in records {
+            let book = self.books.entry(record.currency).or_default();
+            for (granularity, window) in book.add(&mut self.cutter, record) {
+                // a minute of an archive says nothing a day does not
+                if self.wall || granularity != Granularity::Minute {
+                    touched.insert((record.currency, granularity, window));
+                }
+            }
+            self.last_event_at = self.last_event_at.max(Some(record.occurred_at));
+        }
+        touched
+    }
+
+    /// Moves the watermark and judges every window it passes.
+    fn close(&mut self, step: &Step<'_>, until: Ts, effects: &mut Effects) {
+        if until <= self.watermark {
+            return;
+        }
+        let from = self.watermark;
+        for currency in self.books.keys().copied().collect::<Vec<_>>() {
+            for granularity in Granularity::ALL.iter().copied() {
+                if granularity == Granularity::Minute && !self.wall {
+                    continue;
+                }
+                if self.wall {
+                    self.fill_gaps(currency, granularity, until);
+                }
+                let closing = self.books.get(&currency).map_or_else(Vec::new, |b| b.ending_within(granularity, from, until));
+                for window in closing {
+                    for metric in Metric::ALL {
+                        self.judge(step, currency, granularity, window, *metric, true, effects);
+                    }
+                }
+            }
+        }
+        self.watermark = until;
+        self.books.values_mut().for_each(Book::forget);
+        while self.alerts.len() > ALERTS_MAX {
+            let oldest = self.alerts.iter().min_by_key(|(id, s)| (s.window_end, **id)).map(|(id, _)| *id);
+            oldest.map(|id| self.alerts.remove(&id));
+        }
+    }
+
+    /// On the wall clock a window without records is a window in which nothing happened.
+    fn fill_gaps(&mut self, currency: Currency, granularity: Granularity, until: Ts) {
+        let Some(book) = self.books.get_mut(&currency) else { return };
+        let Some((newest, _)) = book.newest(granularity).next() else { return };
+        let mut next = newest.end;
+        for _ in 0..GAP_MAX {
+            let window = self.cutter.window(granularity, next);
+            if window.end > until {
+                return;
+            }
+            book.touch(granularity, window);
+            next = window.end;
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn judge(
+        &mut self,
+        step: &Step<'_>,
+        currency: Currency,
+        granularity: Granularity,
+        window: Window,
+        metric: Metric,
+        closed: bool,
+        effects: &mut Effects,
+    ) {
+        let Some(book) = self.books.get(&currency) else { return };
+        let Some(sums) = book.get(granularity, window.start) else { return };
+        let observed = sums.metric(metric);
+        let history: Vec<i64> =
+            book.before(granularity, window.start).take(self.params.history).map(|s| s.metric(metric)).collect();
+        let finding = detector::judge(&self.params, metric, observed, &history)
+            .filter(|f| closed || f.evidence.score_milli > 0);
+        let subject = Subject { operator: self.code.clone(), metric, granularity, currency };
+        let id = alert_id(self.params.version, &subject, window);
+        let standing = self.alerts.get(&id);
+        let active = standing.filter(|s| s.kind != RevisionKind::Withdrawn);
+        let (kind, severity, evidence) = match (finding, active) {
+            (None, Some(was)) if closed => (RevisionKind::Withdrawn, was.severity, quiet(observed, &history, &self.params)),
+            (None, _) => return,
+            (Some(f), None) => (RevisionKind::Raised, f.severity, f.evidence),
+            (Some(f), Some(was)) if was.observed != observed && (closed || f.severity > was.severity) => {
+                (RevisionKind::Corrected, f.severity, f.evidence)
+            }
+            (Some(_), Some(_)) => return,
+        };
+        let evidence = Evidence { records: step.heaviest(currency, window), ..evidence };
+        self.alerts.insert(id, Standing { kind, severity, observed, window_end: window.end });
+        let revision = AlertRevision {
+            id,
+            rule: RULE.to_owned(),
+            rule_version: self.params.version,
+            operator_no: self.operator_no,
+            subject,
+            window,
+            kind,
+            severity,
+            at: step.at,
+            operator_seq: step.operator_seq,
+            offset: 0,
+            operator_offset: 0,
+            evidence,
+        };
+        // one revision of an alert for one input: the last word of the input stands
+        match effects.revisions.iter_mut().find(|r| r.id == id) {
+            Some(earlier) if earlier.kind == RevisionKind::Raised && kind == RevisionKind::Corrected => {
+                *earlier = AlertRevision { kind: RevisionKind::Raised, ..revision };
+            }
+            Some(earlier) => *earlier = revision,
+            None => effects.revisions.push(revision),
+        }
+    }
+
+    /// Sums of all time.
+    pub fn totals(&self) -> Vec<Totals> {
+        let total = |(currency, book): (&Currency, &Book)| Totals {
+            currency: *currency,
+            stakes: book.total.stakes,
+            payouts: book.total.payouts,
+            ggr: book.total.gross_gaming_revenue(),
+            records: book.total.count + book.total.failed,
+        };
+        self.books.iter().map(total).collect()
+    }
+
+    /// What screens show.
+    pub fn view(&self) -> OperatorView<'_> {
+        OperatorView {
+            operator: &self.code,
+            as_of: self.watermark,
+            last_event_at: self.last_event_at,
+            currencies: self.books.iter().map(|(currency, book)| CurrencyView::of(*currency, book)).collect(),
+        }
+    }
+}
+
+struct Step<'a> {
+    operator_seq: i64,
+    at: Ts,
+    records: &'a [Record],
+}
+
+impl Step<'_> {
+    /// The largest records of this input in a window.
+    fn heaviest(&self, currency: Currency, window: Window) -> Vec<String> {
+        let inside = |r: &&Record| r.currency == currency && r.occurred_at >= window.start && r.occurred_at < window.end;
+        let mut records: Vec<&Record> = self.records.iter().filter(inside).collect();
+        records.sort_by(|a, b| b.amount_minor.cmp(&a.amount_minor).then_with(|| a.record_id.cmp(&b.record_id)));
+        records.truncate(RECORDS_MAX);
+        records.into_iter().map(|r| r.record_id.clone()).collect()
+    }
+}
+
+fn quiet(observed: i64, history: &[i64], params: &Params) -> Evidence {
+    Evidence {
+        observed,
+        expected: observed,
+        band_low: observed,
+        band_high: observed,
+        score_milli: 0,
+        threshold_milli: params.threshold_milli,
+        samples: history.len() as u32,
+        reasons: vec!["later data brought the window back into its band".to_owned()],
+        records: Vec::new(),
+    }
+}
+
+/// First 128 bits of SHA-256 over rule, version, subject and window.
+fn alert_id(version: u32, subject: &Subject, window: Window) -> AlertId {
+    let text = format!(
+        "{RULE}\0{version}\0{}\0{}\0{}\0{}\0{}\0{}",
+        subject.operator,
+        subject.metric.as_str(),
+        subject.granularity.as_str(),
+        subject.currency,
+        window.start.0,
+        window.end.0
+    );
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
+    AlertId(u128::from_be_bytes(first))
+}
+
+/// The operator on a screen. Amounts in minor units, hold in parts per million.
+#[derive(Serialize)]
+pub struct OperatorView<'a> {
+    operator: &'a str,
+    as_of: Ts,
+    last_event_at: Option<Ts>,
+    currencies: Vec<CurrencyView>,
+}
+
+#[derive(Serialize)]
+struct CurrencyView {
+    currency: Currency,
+    totals: Point,
+    windows: BTreeMap<&'static str, Point>,
+    series: BTreeMap<&'static str, Vec<Point>>,
+}
+
+#[derive(Serialize)]
+struct Point {
+    at: Ts,
+    count: u64,
+    failed: u64,
+    stakes: i64,
+    payouts: i64,
+    ggr: i64,
+    hold_ppm: i64,
+    unique_players: u64,
+    unique_players_estimated: bool,
+}
+
+impl Point {
+    fn of(at: Ts, sums: &Sums) -> Self {
+        Self {
+            at,
+            count: sums.count,
+            failed: sums.failed,
+            stakes: sums.stakes,
+            payouts: sums.payouts,
+            ggr: sums.gross_gaming_revenue(),
+            hold_ppm: sums.hold_ppm(),
+            unique_players: sums.players.count(),
+            unique_players_estimated: sums.players.is_estimate(),
+        }
+    }
+}
+
+impl CurrencyView {
+    fn of(currency: Currency, book: &Book) -> Self {
+        let mut view = Self {
+            currency,
+            totals: Point::of(Ts(0), &book.total),
+            windows: BTreeMap::new(),
+            series: BTreeMap::new(),
+        };
+        for (granularity, points) in Granularity::ALL.iter().zip(SERIES) {
+            let mut series: Vec<Point> =
+                book.newest(*granularity).take(points).map(|(window, sums)| Point::of(window.start, sums)).collect();
+            series.reverse();
+            if let Some((window, sums)) = book.newest(*granularity).next() {
+                view.windows.insert(granularity.as_str(), Point::of(window.start, sums));
+            }
+            view.series.insert(granularity.as_str(), series);
+        }
+        view
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::windows::tests::record;
+    use models::record::RecordKind;
+    use models::ts::DAY;
+
+    fn state() -> OperatorState {
+        OperatorState::new(OperatorNo(1), "alpha".to_owned(), TimeZone::UTC)
+    }
+
+    fn day(n: i64, amount: i64) -> Record {
+        record(RecordKind::Stake, Ts((n + 4) * DAY), amount, 1)
+    }
+
+    fn push(state: &mut OperatorState, seq: i64, records: &[Record]) -> Vec<(Metric, Granularity, RevisionKind)> {
+        let clock_at = records.iter().map(|r| r.occurred_at).max().unwrap().max(state.watermark);
+        let input = OperatorInput::Batch { operator_seq: seq, clock_at, clock: SourceClock::Event, records };
+        state.apply(input).revisions.iter().map(|r| (r.subject.metric, r.subject.granularity, r.kind)).collect()
+    }
+
+    fn daily(found: Vec<(Metric, Granularity, RevisionKind)>) -> Vec<(Metric, RevisionKind)> {
+        found.into_iter().filter(|(_, g, _)| *g == Granularity::Day).map(|(m, _, k)| (m, k)).collect()
+    }
+
+    fn quiet_days(state: &mut OperatorState, days: i64) {
+        for n in 0..days {
+            assert_eq!(push(state, n + 1, &[day(n, 100_000 + n)]), []);
+        }
+    }
+
+    #[test]
+    fn a_rise_is_raised_with_its_batch_and_a_fall_at_the_close() {
+        let mut state = state();
+        quiet_days(&mut state, 12);
+        let risen = daily(push(&mut state, 13, &[day(12, 900_000)]));
+        assert_eq!(risen, [(Metric::Stakes, RevisionKind::Raised)]);
+        assert_eq!(daily(push(&mut state, 14, &[day(13, 1_000)])), [(Metric::GrossGamingRevenue, RevisionKind::Raised)]);
+        let fallen = daily(push(&mut state, 15, &[day(14, 100_000)]));
+        assert!(fallen.contains(&(Metric::Stakes, RevisionKind::Raised)), "{fallen:?}");
+    }
+
+    #[test]
+    fn late_data_corrects_and_withdraws() {
+        let mut state = state();
+        quiet_days(&mut state, 12);
+        push(&mut state, 13, &[day(12, 1_000)]);
+        push(&mut state, 14, &[day(13, 100_000)]);
+        let mut late = day(12, 50_000);
+        late.occurred_at = late.occurred_at.plus(1);
+        let found = daily(push(&mut state, 15, &[late.clone()]));
+        assert!(found.contains(&(Metric::Stakes, RevisionKind::Withdrawn)), "{found:?}");
+        late.occurred_at = late.occurred_at.plus(1);
+        late.amount_minor = 900_000;
+        let found = daily(push(&mut state, 16, &[late]));
+        assert!(found.contains(&(Metric::Stakes, RevisionKind::Raised)), "{found:?}");
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_alerts() {
+        let run = || {
+            let mut state = state();
+            let mut all = Vec::new();
+            for n in 0..60 {
+                let amount = if n % 17 == 16 { 5_000_000 } else { 100_000 + n * 7 % 13 };
+                let records = [day(n, amount), day(n, amount / 3)];
+                let clock_at = records[0].occurred_at;
+                let input = OperatorInput::Batch { operator_seq: n + 1, clock_at, clock: SourceClock::Event, records: &records };
+                all.extend(state.apply(input).revisions);
+            }
+            all
+        };
+        let first = run();
+        assert!(!first.is_empty());
+        assert_eq!(first, run());
+    }
+
+    #[test]
+    fn the_wall_clock_sees_silence() {
+        let mut state = state();
+        let mut seq = 0;
+        let mut found = Vec::new();
+        for minute in 0..30 {
+            seq += 1;
+            let at = Ts(10 * DAY + minute * MINUTE);
+            if minute < 20 {
+                let records = [record(RecordKind::Stake, at, 50_000, 1)];
+                let input = OperatorInput::Batch { operator_seq: seq, clock_at: at, clock: SourceClock::Wall, records: &records };
+                found.extend(state.apply(input).revisions);
+            } else {
+                assert!(state.needs_tick(at.plus(3 * SECOND)));
+                found.extend(state.apply(OperatorInput::Tick { operator_seq: seq, at: at.plus(3 * SECOND) }).revisions);
+                assert!(!state.needs_tick(at.plus(3 * SECOND)));
+            }
+        }
+        let silent = found.iter().find(|r| r.subject.metric == Metric::Stakes && r.subject.granularity == Granularity::Minute);
+        assert_eq!(silent.map(|r| (r.evidence.observed, r.evidence.expected)), Some((0, 50_000)));
+    }
+}
