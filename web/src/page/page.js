@@ -173,12 +173,24 @@ function drawTotals() {
 
 const local = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 
+const LENGTH_MS = { minute: 60e3, hour: 3600e3, day: 86400e3, week: 7 * 86400e3 };
+
+/** The finest series without many holes: minutes of a live feed, weeks of a weekly one. */
+function courseOf(series) {
+  for (const [unit, length] of Object.entries(LENGTH_MS)) {
+    const points = series?.[unit] ?? [];
+    if (points.length < 3) continue;
+    const span = Date.parse(points.at(-1).at) - Date.parse(points[0].at);
+    if (span <= 2 * length * (points.length - 1)) return { unit, points };
+  }
+  return { unit: "week", points: series?.week ?? [] };
+}
+
 /** Rows of an operator's view: one a currency. */
 function rowsOf(view) {
-  return (view?.currencies ?? []).map((c) => {
-    const series = ["minutes", "hours", "days", "weeks"].map((name) => [name, c[name] ?? []]).filter(([, s]) => s.length > 1);
-    const [unit, windows] = series[0] ?? ["windows", []];
-    return { ...c, unit, course: windows.map((w) => w.ggr ?? w.stakes - w.payouts) };
+  return (view?.currencies ?? []).map(({ currency, totals, series }) => {
+    const { unit, points } = courseOf(series);
+    return { currency, ...totals, unit, course: points.map((point) => point.ggr) };
   });
 }
 
@@ -198,8 +210,8 @@ function drawOperators() {
       rows.push(el("tr", {},
         el("th", { scope: "row" }, code), el("td", {}, row.currency), cell(money(row.stakes, row.currency)), cell(money(row.payouts, row.currency)),
         cell(money(row.ggr, row.currency), row.ggr < 0 ? "negative" : ""), cell(percent(row.ggr, row.stakes)),
-        cell(count(row.unique_players)), cell(count(row.records)), el("td", {}, pill(label, FRESH[label])),
-        el("td", {}, sparkline(row.course, `gross gaming revenue of the last ${row.course.length} ${row.unit}`))));
+        cell((row.unique_players_estimated ? "≈ " : "") + count(row.unique_players)), cell(count(row.count)), el("td", {}, pill(label, FRESH[label])),
+        el("td", {}, sparkline(row.course, `gross gaming revenue of the last ${row.course.length} ${row.unit}s`))));
     }
   }
   $("operators").replaceChildren(...(rows.length ? rows : [empty(10, "No records yet.")]));

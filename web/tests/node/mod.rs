@@ -1,0 +1,323 @@
+//! A node under test: engine, server, client, and a socket client of a hundred lines.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::api::NewKey;
+use actors::engine::{Engine, EngineConfig};
+use actors::live::Rights;
+use actors::secrets::{KeyMaterial, KeyRing};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use models::jurisdiction::{Jurisdiction, JurisdictionNo};
+use models::money::Currency;
+use models::operator::Scope;
+use models::phone::Country;
+use reqwest::RequestBuilder;
+use ring::{digest, hmac};
+use serde_json::{Value, json};
+use store::{OpenOptions, Store, SystemClock};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use web::{AppState, ServerOptions, WebOptions};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running node.
+pub struct Node {
+    pub address: SocketAddr,
+    /// Bearer of a staff key with every scope of staff.
+    pub staff: String,
+    engine: Engine,
+    state: AppState,
+    client: reqwest::Client,
+    stop: oneshot::Sender<()>,
+    served: actix_web::rt::task::JoinHandle<std::io::Result<()>>,
+    _dir: testkit::TempDir,
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    pub status: u16,
+    pub text: String,
+    headers: reqwest::header::HeaderMap,
+}
+
+impl Answer {
+    /// A header, or nothing.
+    pub fn header(&self, name: &str) -> String {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+    }
+
+    /// The body.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not json: {}", self.text))
+    }
+}
+
+impl Node {
+    /// Starts everything and waits until the node is ready.
+    pub async fn start() -> Self {
+        // a second test in this process finds it installed
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = testkit::temp_dir();
+        let store =
+            Store::open(&testkit::sqlite_url(&dir), &OpenOptions::default()).await.expect("a fresh store opens");
+        let material = KeyMaterial::generate().expect("keys");
+        let ring = Arc::new(KeyRing::new(&material).expect("keys of the right shape"));
+        let registry = prometheus::Registry::new();
+        let config = EngineConfig {
+            node: 1,
+            family: "KE".to_owned(),
+            arbiters: 1,
+            live_tick: Duration::from_millis(20),
+            checkpoint_every: Duration::from_secs(60),
+            source_queue: 16,
+            operator_queue: 64,
+            register_queue: 1024,
+            write_timeout: Duration::from_secs(5),
+            jurisdictions: vec![Jurisdiction {
+                code: "KE".to_owned(),
+                name: "Kenya".to_owned(),
+                country: Country::Ke,
+                currency: Currency::KES,
+                time_zone: "Africa/Nairobi".to_owned(),
+            }],
+            inspect: None,
+        };
+        let engine =
+            Engine::start(config, store, ring, Arc::new(SystemClock), &registry).await.expect("the engine starts");
+        let state = AppState::new(engine.clone(), WebOptions::new("KE"), registry).expect("metrics register");
+        let staff = NewKey {
+            operator: None,
+            jurisdiction: JurisdictionNo(0),
+            label: "staff".to_owned(),
+            scopes: vec![
+                Scope::OperatorsManage,
+                Scope::RegisterWrite,
+                Scope::MarketRead,
+                Scope::SystemRead,
+                Scope::FeedsManage,
+            ],
+            purposes: Vec::new(),
+            allow_from: Vec::new(),
+            rate_per_second: 10_000,
+            expires_at: None,
+        };
+        let staff = engine.create_key(staff).await.expect("a staff key").bearer;
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let options = ServerOptions { workers: 1, shutdown: Duration::from_secs(2), ..ServerOptions::default() };
+        let ended = async move {
+            let _ = stopped.await;
+        };
+        let served = actix_web::rt::spawn(web::run(listener, options, state.clone(), ended));
+        let client =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(PATIENCE).build();
+        let node = Self { address, staff, engine, state, client: client.expect("a client"), stop, served, _dir: dir };
+        node.ready().await;
+        node
+    }
+
+    async fn ready(&self) {
+        let ready = async {
+            while self.call("GET", "/health/ready", None, "").await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.expect("the node becomes ready");
+    }
+
+    /// Stops server and engine.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.served.await.expect("the server does not panic").expect("the server ends well");
+        assert!(self.engine.stop(Duration::from_secs(5)).await, "every queue is drained");
+    }
+
+    /// A request to this node.
+    pub fn request(&self, method: &str, path: &str, bearer: Option<&str>) -> RequestBuilder {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = self.client.request(method, format!("http://{}{path}", self.address));
+        match bearer {
+            Some(bearer) => request.bearer_auth(bearer),
+            None => request,
+        }
+    }
+
+    /// Sends it.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.expect("the server answers");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, text: response.text().await.expect("the body is text") }
+    }
+
+    /// A call with a JSON body, or none.
+    pub async fn call(&self, method: &str, path: &str, bearer: Option<&str>, body: &str) -> Answer {
+        let mut request = self.request(method, path, bearer);
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json").body(body.to_owned());
+        }
+        self.send(request).await
+    }
+
+    /// A new operator.
+    pub async fn operator(&self, code: &str) -> Operator {
+        let body = json!({"code": code, "name": code}).to_string();
+        let made = self.call("POST", "/api/v1/operators/register", Some(&self.staff), &body).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        Operator { id: made.json()["id"].as_str().unwrap_or_default().to_owned() }
+    }
+
+    /// The token of a one-time link that shows everything.
+    pub fn link(&self) -> String {
+        let rights = Rights { market: true, system: true, operator: None, jurisdiction: JurisdictionNo(0) };
+        self.state.one_time_link(rights, 60)
+    }
+}
+
+/// An operator of the node.
+pub struct Operator {
+    pub id: String,
+}
+
+/// A key with its secrets.
+pub struct Key {
+    pub id: String,
+    pub bearer: String,
+    signing_secret: Vec<u8>,
+}
+
+impl Operator {
+    /// A new key.
+    pub async fn key(&self, node: &Node, body: Value) -> Key {
+        let path = format!("/api/v1/operators/{}/keys", self.id);
+        let made = node.call("POST", &path, Some(&node.staff), &body.to_string()).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let made = made.json();
+        let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+        let signing_secret = STANDARD.decode(text("signing_secret")).expect("base64");
+        Key { id: text("id"), bearer: text("bearer"), signing_secret }
+    }
+}
+
+impl Key {
+    /// What the signature of an answer must be, as a client computes it from the contract.
+    pub fn sign(&self, answer: &Value, request: &str, response: &str) -> String {
+        let hash: String =
+            digest::digest(&digest::SHA256, request.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        let signed = format!("{}.{}.{hash}.{response}", text("lookup_id"), text("as_of"));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.signing_secret);
+        format!("v1={}", STANDARD.encode(hmac::sign(&key, signed.as_bytes())))
+    }
+}
+
+/// A WebSocket, as far as these tests need one (RFC 6455).
+pub struct Socket(TcpStream);
+
+enum Frame {
+    Text(Vec<u8>),
+    Close(Option<u16>),
+    Other,
+}
+
+impl Socket {
+    /// Opens one, or gives the status of the refusal.
+    pub async fn open(node: &Node, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        let mut stream = TcpStream::connect(node.address).await.expect("the server accepts");
+        let mut head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            node.address
+        );
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes()).await.expect("the request is sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.expect("a head comes back"));
+        }
+        let answer = String::from_utf8_lossy(&answer).to_lowercase();
+        let status: u16 = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+        if status != 101 {
+            return Err(status);
+        }
+        assert!(answer.contains("sec-websocket-protocol: mlinzi.v1"), "{answer}");
+        Ok(Self(stream))
+    }
+
+    async fn frame(&mut self) -> Frame {
+        let read = async {
+            let first = self.0.read_u8().await?;
+            let length = match self.0.read_u8().await? {
+                126 => u64::from(self.0.read_u16().await?),
+                127 => self.0.read_u64().await?,
+                short => u64::from(short),
+            };
+            let mut payload = vec![0; usize::try_from(length).expect("a frame that fits")];
+            self.0.read_exact(&mut payload).await?;
+            Ok::<_, std::io::Error>(match first & 15 {
+                1 => Frame::Text(payload),
+                8 => Frame::Close(payload.get(..2).map(|c| u16::from_be_bytes([c[0], c[1]]))),
+                _ => Frame::Other,
+            })
+        };
+        tokio::time::timeout(PATIENCE, read).await.expect("a frame comes").unwrap_or(Frame::Close(None))
+    }
+
+    /// The next text frame.
+    pub async fn json(&mut self) -> Value {
+        loop {
+            match self.frame().await {
+                Frame::Text(text) => return serde_json::from_slice(&text).expect("frames are json"),
+                Frame::Close(code) => panic!("closed with {code:?}"),
+                Frame::Other => {}
+            }
+        }
+    }
+
+    /// Reads on until the server closes.
+    pub async fn closed(&mut self) -> Option<u16> {
+        loop {
+            if let Frame::Close(code) = self.frame().await {
+                return code;
+            }
+        }
+    }
+
+    /// Sends a text frame, masked with zeros.
+    pub async fn text(&mut self, text: &str) {
+        let length = u16::try_from(text.len()).expect("a short frame");
+        let mut frame = vec![0x81];
+        if length < 126 {
+            frame.push(0x80 | length as u8);
+        } else {
+            frame.push(0x80 | 126);
+            frame.extend(length.to_be_bytes());
+        }
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.0.write_all(&frame).await.expect("the frame is sent");
+    }
+}
+
+/// Prometheus's own judgement; without promtool the test fails and says how to get it.
+pub fn promtool_check(text: &str) {
+    let mut child = std::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("promtool is needed: `make test` installs it (Debian: apt-get install prometheus)");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("promtool reads");
+    let output = child.wait_with_output().expect("promtool ends");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
