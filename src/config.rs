@@ -34,6 +34,7 @@ pub struct Server {
     pub connections_max: usize,
     pub client_timeout_seconds: u64,
     pub shutdown_seconds: u64,
+    pub bench_routes: bool,
     pub allowed_origins: Vec<String>,
 }
 
@@ -73,9 +74,9 @@ pub struct Node {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct EngineSection {
+    pub family: String,
     pub arbiters: usize,
     pub live_tick_ms: u64,
-    pub checkpoint_rows: u64,
     pub checkpoint_seconds: u64,
 }
 
@@ -148,7 +149,7 @@ fn check(c: &Config) -> Vec<String> {
     must(c.node.id > 0, "node.id: is 0");
     must((1..=64).contains(&c.engine.arbiters), "engine.arbiters: not from 1 to 64");
     must((10..=250).contains(&c.engine.live_tick_ms), "engine.live_tick_ms: not from 10 to 250");
-    must(c.engine.checkpoint_rows > 0, "engine.checkpoint_rows: is 0");
+    must((1..=255).contains(&c.engine.family.len()), "engine.family: not from 1 to 255 bytes");
     must((1..=3600).contains(&c.engine.checkpoint_seconds), "engine.checkpoint_seconds: not from 1 to 3600");
     must((256..=1 << 20).contains(&c.limits.lookup_body_bytes), "limits.lookup_body_bytes: not from 256 to 1048576");
     must((1024..=1 << 20).contains(&c.limits.register_body_bytes), "limits.register_body_bytes: not from 1024 to 1048576");

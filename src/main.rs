@@ -1,1 +1,129 @@
-fn main() {}
+//! `mlinzi`: the one binary. This file only dispatches; one file per subcommand.
+
+mod audit;
+mod config;
+mod demo;
+mod feed_push;
+mod key;
+mod keys;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Real-time monitoring engine for gambling regulators.
+#[derive(Parser)]
+#[command(name = "mlinzi", version)]
+struct Cli {
+    /// Configuration file (TOML); defaults are in config/default.toml.
+    #[arg(long, global = true, env = "MLINZI_CONFIG")]
+    config: Option<PathBuf>,
+    /// Database: `sqlite:PATH` or `postgres://…`. Overrides the configuration.
+    #[arg(long, global = true)]
+    store: Option<String>,
+    /// File with the keys. Overrides the configuration.
+    #[arg(long, global = true)]
+    keys: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the engine.
+    Serve {
+        /// Port to listen on. Overrides the configuration.
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// Runs the engine on a fresh embedded store with a small simulated market.
+    Demo(demo::Args),
+    /// Brings the database's tables up to date and ends.
+    Migrate,
+    /// Reads the configuration and says what is wrong with it.
+    CheckConfig,
+    /// Makes, lists and revokes keys.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Feeds.
+    #[command(subcommand)]
+    Feed(Feed),
+    /// Proves the journal.
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Subcommand)]
+enum Feed {
+    /// Streams a CSV file through the push endpoint of a running engine.
+    Push(feed_push::FeedPush),
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Walks the whole journal; names the first bad row and ends with 1 where there is one.
+    Verify,
+}
+
+fn main() -> ExitCode {
+    actors::kernel::install_panic_hook();
+    // reqwest and rustls need a provider before their first use; a second install only says there is one
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let system = actix_rt::System::new();
+    match system.block_on(dispatch(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says something on standard error.
+pub fn complain(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "mlinzi: {text}");
+}
+
+/// Says something on standard output.
+pub fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let mut overrides = Vec::new();
+    if let Some(store) = &cli.store {
+        overrides.push(("store.url", store.clone()));
+    }
+    if let Some(keys) = &cli.keys {
+        overrides.push(("keys.file", keys.display().to_string()));
+    }
+    if let Command::Serve { port: Some(port) } = &cli.command {
+        overrides.push(("server.port", port.to_string()));
+    }
+    let load = || config::load(cli.config.as_deref(), &overrides);
+    match cli.command {
+        Command::Serve { .. } => serve::run(load()?).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Migrate => {
+            let config = load()?;
+            serve::open_store(&config).await?;
+            say("the tables are up to date");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::CheckConfig => {
+            load()?;
+            say("the configuration is valid");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Key(command) => key::run(load()?, command).await,
+        Command::Feed(Feed::Push(args)) => feed_push::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
+    }
+}

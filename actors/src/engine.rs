@@ -119,7 +119,7 @@ impl Engine {
         let system = Arc::new(ActorSystem::with_metrics(config.arbiters, metrics));
         let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
 
-        let directory = Arc::new(ArcSwap::from_pointee(load_directory(&config, &store, &ring).await?));
+        let directory = Arc::new(ArcSwap::from_pointee(load_directory(config.jurisdictions.clone(), &store, &ring).await?));
         let index = Arc::new(ArcSwap::from_pointee(IndexWriter::with_capacity(0).reader()));
         let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), Arc::clone(&clock)));
 
@@ -583,8 +583,34 @@ impl Engine {
     }
 }
 
-async fn load_directory(config: &EngineConfig, store: &Store, ring: &KeyRing) -> Result<Directory, StartError> {
-    let mut directory = Directory::new(config.jurisdictions.clone());
+/// Directory commands for tools, beside a running engine or without one: the engine hears of them by the journal.
+pub async fn tools(
+    jurisdictions: Vec<Jurisdiction>,
+    store: &Store,
+    ring: Arc<KeyRing>,
+    clock: Arc<dyn Clock>,
+) -> Result<(Staff, Arc<ArcSwap<Directory>>), StartError> {
+    struct Answer;
+    impl store::Sink for Answer {
+        fn publish(&mut self, group: store::CommittedGroup) {
+            group.members.into_iter().for_each(store::Member::complete);
+        }
+        fn head(&mut self, _: models::ids::Seq, _: Ts) {}
+    }
+    let directory = Arc::new(ArcSwap::from_pointee(load_directory(jurisdictions, store, &ring).await?));
+    let writer = store.start_writer(Box::new(Answer), ring.chain, clock, Duration::from_secs(10)).await?;
+    let next = store.next_numbers().await?;
+    let writer = WriterHandle::new(writer);
+    let staff = Staff::new(writer, ring, Arc::clone(&directory), next.operator_no, next.source_no);
+    Ok((staff, directory))
+}
+
+async fn load_directory(
+    jurisdictions: Vec<Jurisdiction>,
+    store: &Store,
+    ring: &KeyRing,
+) -> Result<Directory, StartError> {
+    let mut directory = Directory::new(jurisdictions);
     for operator in store.operators().await? {
         directory.token_keys_of(ring, Some(operator.operator_no));
         directory.set_operator(operator);

@@ -8,7 +8,7 @@ use models::match_key::DigestKeys;
 use models::token::TokenMaster;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::signature::Ed25519KeyPair;
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -158,6 +158,11 @@ impl KeyRing {
             chain: key32("chain", &material.chain)?,
             checkpoint: Arc::new(checkpoint),
         })
+    }
+
+    /// Public key of the checkpoints.
+    pub fn checkpoint_public_key(&self) -> Vec<u8> {
+        self.checkpoint.public_key().as_ref().to_vec()
     }
 
     /// Seals bytes under a data key of their own, wrapped by the current vault key (envelope encryption,

@@ -1,0 +1,129 @@
+//! `mlinzi serve`: assembles top-down, stops in the order of the flow.
+
+use crate::config::{Config, LogFormat};
+use crate::{complain, keys};
+use actors::engine::{Engine, EngineConfig};
+use actors::secrets::KeyRing;
+use std::future::Future;
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{OpenOptions, Store, SystemClock};
+use tokio::signal::unix::{SignalKind, signal};
+use web::{AppState, ServerOptions, WebOptions};
+
+/// Opens the configured store.
+pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let options = OpenOptions {
+        allow_unsafe_durability: config.store.allow_unsafe_durability,
+        readers: config.store.readers,
+    };
+    Ok(Store::open(&config.store.url, &options).await?)
+}
+
+/// Log lines as configured; a second call changes nothing.
+pub fn start_logging(config: &Config) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log.format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.try_init(),
+    };
+    if started.is_err() {
+        complain("logging was started before");
+    }
+    Ok(())
+}
+
+/// Everything that runs.
+pub struct Running {
+    /// The engine.
+    pub engine: Engine,
+    /// The web's state.
+    pub state: AppState,
+}
+
+/// Opens the store, recovers, starts every actor.
+pub async fn start(config: &Config) -> anyhow::Result<Running> {
+    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let store = open_store(config).await?;
+    let registry = prometheus_registry()?;
+    let engine_config = EngineConfig {
+        node: config.node.id,
+        arbiters: config.engine.arbiters,
+        live_tick: Duration::from_millis(config.engine.live_tick_ms),
+        checkpoint_every: Duration::from_secs(config.engine.checkpoint_seconds),
+        source_queue: config.limits.source_queue,
+        operator_queue: config.limits.operator_queue,
+        register_queue: config.limits.register_queue,
+        write_timeout: Duration::from_secs(config.store.write_timeout_seconds),
+        jurisdictions: config.jurisdictions.clone(),
+        family: config.engine.family.clone(),
+        inspect: None,
+    };
+    let engine = Engine::start(engine_config, store, ring, Arc::new(SystemClock), &registry).await?;
+    let mut options = WebOptions::new(config.engine.family.clone());
+    options.origins.clone_from(&config.server.allowed_origins);
+    options.bench_routes = config.server.bench_routes;
+    options.limits.lookup_bytes = config.limits.lookup_body_bytes;
+    options.limits.register_bytes = config.limits.register_body_bytes;
+    options.limits.push_bytes = config.limits.push_body_bytes;
+    let state = AppState::new(engine.clone(), options, registry)?;
+    Ok(Running { engine, state })
+}
+
+fn prometheus_registry() -> anyhow::Result<prometheus::Registry> {
+    let registry = prometheus::Registry::new();
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    Ok(registry)
+}
+
+/// Serves until `end` resolves; then drains, within the configured time.
+pub async fn serve(config: &Config, running: Running, listener: TcpListener, end: impl Future<Output = ()> + 'static) -> anyhow::Result<bool> {
+    let options = ServerOptions {
+        workers: match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(2, usize::from),
+            n => n,
+        },
+        connections_max: config.server.connections_max,
+        client_timeout: Duration::from_secs(config.server.client_timeout_seconds),
+        shutdown: Duration::from_secs(config.server.shutdown_seconds),
+        ..ServerOptions::default()
+    };
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "listening");
+    web::run(listener, options, running.state, end).await?;
+    let drained = running.engine.stop(Duration::from_secs(config.server.shutdown_seconds)).await;
+    tracing::info!(drained, "stopped");
+    Ok(drained)
+}
+
+/// Resolves at the first SIGTERM or SIGINT; the second one ends the process at once.
+pub async fn end_signal() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tracing::info!("stopping; a second signal forces it");
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        complain("forced");
+        std::process::exit(130);
+    });
+}
+
+/// The command.
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    start_logging(&config)?;
+    let listener = TcpListener::bind((config.server.host, config.server.port))?;
+    let running = start(&config).await?;
+    let drained = serve(&config, running, listener, end_signal()).await?;
+    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
