@@ -122,7 +122,8 @@ pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Config,
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
     }
-    builder = builder.add_source(Environment::with_prefix("MLINZI").prefix_separator("__").separator("__").try_parsing(true));
+    builder =
+        builder.add_source(Environment::with_prefix("MLINZI").prefix_separator("__").separator("__").try_parsing(true));
     for (path, value) in overrides {
         builder = builder.set_override(*path, value.clone()).map_err(|e| one(&e))?;
     }
@@ -152,7 +153,10 @@ fn check(c: &Config) -> Vec<String> {
     must((1..=255).contains(&c.engine.family.len()), "engine.family: not from 1 to 255 bytes");
     must((1..=3600).contains(&c.engine.checkpoint_seconds), "engine.checkpoint_seconds: not from 1 to 3600");
     must((256..=1 << 20).contains(&c.limits.lookup_body_bytes), "limits.lookup_body_bytes: not from 256 to 1048576");
-    must((1024..=1 << 20).contains(&c.limits.register_body_bytes), "limits.register_body_bytes: not from 1024 to 1048576");
+    must(
+        (1024..=1 << 20).contains(&c.limits.register_body_bytes),
+        "limits.register_body_bytes: not from 1024 to 1048576",
+    );
     must((1024..=1 << 26).contains(&c.limits.push_body_bytes), "limits.push_body_bytes: not from 1024 to 67108864");
     must(c.limits.source_queue > 0, "limits.source_queue: is 0");
     must(c.limits.operator_queue > 0, "limits.operator_queue: is 0");
@@ -185,7 +189,11 @@ mod tests {
 
     #[test]
     fn every_mistake_is_reported_at_once() {
-        let overrides = [("store.url", "mysql://x".to_owned()), ("node.id", "0".to_owned()), ("engine.live_tick_ms", "900".to_owned())];
+        let overrides = [
+            ("store.url", "mysql://x".to_owned()),
+            ("node.id", "0".to_owned()),
+            ("engine.live_tick_ms", "900".to_owned()),
+        ];
         let error = load(None, &overrides).unwrap_err();
         assert_eq!(error.0.len(), 3, "{error}");
     }

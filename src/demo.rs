@@ -38,18 +38,18 @@ pub struct Args {
 
 /// Operators of the market: code, name, stakes a second on average, minor units a stake on average.
 const OPERATORS: [(&str, &str, u64, i64); 5] = [
-    ("simba-bets", "Simba Bets", 14, 15_000),
-    ("twiga-play", "Twiga Play", 9, 22_000),
-    ("kifaru-odds", "Kifaru Odds", 6, 9_000),
-    ("chui-casino", "Chui Casino", 4, 60_000),
-    ("nyati-lotto", "Nyati Lotto", 3, 5_000),
+    ("simba-bets", "Simba Bets", 3, 15_000),
+    ("twiga-play", "Twiga Play", 2, 22_000),
+    ("kifaru-odds", "Kifaru Odds", 2, 9_000),
+    ("chui-casino", "Chui Casino", 2, 60_000),
+    ("nyati-lotto", "Nyati Lotto", 2, 5_000),
 ];
 /// Second at which Twiga Play's stakes jump, and for how long.
 const SPIKE: (u64, u64) = (40, 25);
 /// Second at which Chui Casino falls silent, and for how long.
 const SILENCE: (u64, u64) = (90, 200);
 /// Minutes of play pushed before the start, so that medians exist.
-const HISTORY_MINUTES: i64 = 40;
+const HISTORY_MINUTES: i64 = 20;
 
 struct Player<'a> {
     client: &'a reqwest::Client,
@@ -120,7 +120,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
-async fn key(engine: &Engine, operator: Option<OperatorNo>, label: &str, scopes: &[Scope]) -> anyhow::Result<IssuedKey> {
+async fn key(
+    engine: &Engine,
+    operator: Option<OperatorNo>,
+    label: &str,
+    scopes: &[Scope],
+) -> anyhow::Result<IssuedKey> {
     let new = NewKey {
         operator,
         jurisdiction: JurisdictionNo(0),
@@ -153,11 +158,18 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
     ready(&engine).await;
     let client = reqwest::Client::new();
     let player = Player { client: &client, base: &base };
-    let staff = key(&engine, None, "demo staff", &[Scope::RegisterWrite, Scope::OperatorsManage, Scope::FeedsManage, Scope::MarketRead, Scope::SystemRead]).await?;
+    let staff = key(
+        &engine,
+        None,
+        "demo staff",
+        &[Scope::RegisterWrite, Scope::OperatorsManage, Scope::FeedsManage, Scope::MarketRead, Scope::SystemRead],
+    )
+    .await?;
     let mut feeds = Vec::new();
     for (code, name, _, _) in OPERATORS {
         let operator = operator(&engine, code, name).await?;
-        let operator_key = key(&engine, Some(operator.operator_no), "demo", &[Scope::Lookup, Scope::FeedsWrite]).await?;
+        let operator_key =
+            key(&engine, Some(operator.operator_no), "demo", &[Scope::Lookup, Scope::FeedsWrite]).await?;
         let source = engine
             .create_source(NewSource {
                 operator: operator.operator_no,
@@ -180,21 +192,35 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
         let start = engine.now().floor_to(MINUTE).plus(-HISTORY_MINUTES * MINUTE);
         let mut lines = Vec::new();
         for minute in 0..HISTORY_MINUTES {
-            for second in (0..60).step_by(12) {
+            for second in 0..60 {
                 let at = start.plus(minute * MINUTE + second * SECOND);
-                lines.extend(bets(&mut chance, at, rate * 4, stake * 3, u64::from(minute as u32) * 100 + u64::from(second as u32)));
+                lines.extend(bets(
+                    &mut chance,
+                    at,
+                    rate,
+                    stake,
+                    u64::from(minute as u32) * 100 + u64::from(second as u32),
+                ));
             }
         }
-        for batch in lines.chunks(4_000) {
-            player.push(source, &key.bearer, batch).await?;
-        }
+        // one push: the wall clock closes every minute behind it, and a second push would only be late data
+        lines.truncate(models::record::BATCH_RECORDS_MAX);
+        player.push(source, &key.bearer, &lines).await?;
     }
 
-    let link = state.one_time_link(Rights { market: true, system: true, operator: None, jurisdiction: JurisdictionNo(0) }, 3600);
+    let link = state
+        .one_time_link(Rights { market: true, system: true, operator: None, jurisdiction: JurisdictionNo(0) }, 3600);
     let (operator_key, _) = &feeds[0];
     say(&format!(
         "\nMlinzi is running with a simulated market.\n\n  watch it:      {base}/?t={link}   (works once)\n  documentation: {base}/docs\n\nAsk whether a person is excluded, first one who is, then one who is not:\n\n  curl -s {base}/api/v1/operators/lookup -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{{\"phone\":\"{}\",\"purpose\":\"login\"}}'\n  curl -s {base}/api/v1/operators/lookup -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{{\"phone\":\"0733000001\",\"purpose\":\"login\"}}'\n\nExclude somebody, read alerts, see the actors:\n\n  curl -s {base}/api/v1/nser/register -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{{\"phone\":\"0733000001\",\"period\":\"6_months\",\"reason_class\":\"self\",\"channel\":\"web\"}}'\n  curl -s {base}/api/v1/alerts -H 'Authorization: Bearer {}'\n  curl -s {base}/api/v1/system/actors -H 'Authorization: Bearer {}'\n\nTwiga Play's stakes jump about {} seconds after the start; Chui Casino falls silent at {} seconds. End with Ctrl-C.\n",
-        operator_key.bearer, phone(0), operator_key.bearer, staff.bearer, staff.bearer, staff.bearer, SPIKE.0, SILENCE.0
+        operator_key.bearer,
+        phone(0),
+        operator_key.bearer,
+        staff.bearer,
+        staff.bearer,
+        staff.bearer,
+        SPIKE.0,
+        SILENCE.0
     ));
 
     let mut interval = tokio::time::interval(Duration::from_secs(1));
@@ -225,7 +251,7 @@ fn phone(n: u64) -> String {
 /// One second of play: stakes and, for some, payouts.
 fn bets(chance: &mut Chance, at: Ts, rate: u64, stake: i64, serial: u64) -> Vec<String> {
     let mut lines = Vec::new();
-    for n in 0..rate / 2 + chance.below(rate) {
+    for n in 0..rate / 2 + chance.below(rate + 1) {
         let amount = stake / 2 + chance.below(stake.unsigned_abs()) as i64;
         let player = json!({"phone": phone(12 + chance.below(380))});
         let bet = format!("{serial}-{n}");

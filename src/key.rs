@@ -83,7 +83,10 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
             if json {
                 say(&serde_json::json!({"id": issued.key.id, "bearer": issued.bearer, "signing_secret": issued.signing_secret}).to_string());
             } else {
-                say(&format!("id              {}\nbearer          {}\nsigning secret  {}\nneither secret is shown again", issued.key.id, issued.bearer, issued.signing_secret));
+                say(&format!(
+                    "id              {}\nbearer          {}\nsigning secret  {}\nneither secret is shown again",
+                    issued.key.id, issued.bearer, issued.signing_secret
+                ));
             }
         }
         Command::List => {
@@ -110,10 +113,12 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
 
 impl Create {
     fn parse(self, config: &Config, directory: &actors::directory::Directory, now: Ts) -> anyhow::Result<NewKey> {
-        let scope = |text: &String| Scope::parse(text).ok_or_else(|| {
-            let known: Vec<&str> = Scope::ALL.iter().map(|s| s.as_str()).collect();
-            anyhow::anyhow!("no scope {text}; there are {}", known.join(", "))
-        });
+        let scope = |text: &String| {
+            Scope::parse(text).ok_or_else(|| {
+                let known: Vec<&str> = Scope::ALL.iter().map(|s| s.as_str()).collect();
+                anyhow::anyhow!("no scope {text}; there are {}", known.join(", "))
+            })
+        };
         let purpose = |text: &String| {
             Purpose::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| anyhow::anyhow!("no purpose {text}"))
         };
@@ -123,7 +128,9 @@ impl Create {
         let operator = operator.transpose()?;
         let by_code = |code: &String| config.jurisdictions.iter().position(|j| j.code == *code);
         let jurisdiction = match (&self.jurisdiction, operator) {
-            (Some(code), _) => JurisdictionNo(by_code(code).ok_or_else(|| anyhow::anyhow!("no jurisdiction {code}"))? as u8),
+            (Some(code), _) => {
+                JurisdictionNo(by_code(code).ok_or_else(|| anyhow::anyhow!("no jurisdiction {code}"))? as u8)
+            }
             (None, Some(no)) => directory.operators.get(&no).map_or(JurisdictionNo(0), |o| o.jurisdiction),
             (None, None) => JurisdictionNo(0),
         };

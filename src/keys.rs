@@ -51,7 +51,11 @@ fn refuse_open_file(_: &Path) -> Result<(), KeyError> {
 
 /// The provider in force: the environment where it is set, else the file.
 pub fn provider(file: &Path) -> Box<dyn KeyProvider> {
-    if std::env::var_os(ENVIRONMENT).is_some() { Box::new(EnvironmentKeys) } else { Box::new(FileKeys(file.to_owned())) }
+    if std::env::var_os(ENVIRONMENT).is_some() {
+        Box::new(EnvironmentKeys)
+    } else {
+        Box::new(FileKeys(file.to_owned()))
+    }
 }
 
 /// Writes fresh keys; refuses to overwrite, because lost keys are lost data.

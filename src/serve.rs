@@ -15,10 +15,8 @@ use web::{AppState, ServerOptions, WebOptions};
 
 /// Opens the configured store.
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let options = OpenOptions {
-        allow_unsafe_durability: config.store.allow_unsafe_durability,
-        readers: config.store.readers,
-    };
+    let options =
+        OpenOptions { allow_unsafe_durability: config.store.allow_unsafe_durability, readers: config.store.readers };
     Ok(Store::open(&config.store.url, &options).await?)
 }
 
@@ -80,7 +78,12 @@ fn prometheus_registry() -> anyhow::Result<prometheus::Registry> {
 }
 
 /// Serves until `end` resolves; then drains, within the configured time.
-pub async fn serve(config: &Config, running: Running, listener: TcpListener, end: impl Future<Output = ()> + 'static) -> anyhow::Result<bool> {
+pub async fn serve(
+    config: &Config,
+    running: Running,
+    listener: TcpListener,
+    end: impl Future<Output = ()> + 'static,
+) -> anyhow::Result<bool> {
     let options = ServerOptions {
         workers: match config.server.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),

@@ -119,7 +119,8 @@ impl Engine {
         let system = Arc::new(ActorSystem::with_metrics(config.arbiters, metrics));
         let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
 
-        let directory = Arc::new(ArcSwap::from_pointee(load_directory(config.jurisdictions.clone(), &store, &ring).await?));
+        let directory =
+            Arc::new(ArcSwap::from_pointee(load_directory(config.jurisdictions.clone(), &store, &ring).await?));
         let index = Arc::new(ArcSwap::from_pointee(IndexWriter::with_capacity(0).reader()));
         let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), Arc::clone(&clock)));
 
@@ -137,19 +138,16 @@ impl Engine {
             growth,
             deferred: Arc::clone(&deferred),
         };
-        let writer = WriterHandle::new(store.start_writer(Box::new(spine), ring.chain, Arc::clone(&clock), config.write_timeout).await?);
+        let writer = WriterHandle::new(
+            store.start_writer(Box::new(spine), ring.chain, Arc::clone(&clock), config.write_timeout).await?,
+        );
 
         let zones = config.jurisdictions.iter().map(|j| TimeZone::get(&j.time_zone).unwrap_or(TimeZone::UTC)).collect();
         let next = store.next_numbers().await?;
-        let register = Register::new(
-            store.clone(),
-            writer.clone(),
-            Arc::clone(&ring),
-            Arc::clone(&index),
-            next.person_no,
-            zones,
-        );
-        let staff = Staff::new(writer.clone(), Arc::clone(&ring), Arc::clone(&directory), next.operator_no, next.source_no);
+        let register =
+            Register::new(store.clone(), writer.clone(), Arc::clone(&ring), Arc::clone(&index), next.person_no, zones);
+        let staff =
+            Staff::new(writer.clone(), Arc::clone(&ring), Arc::clone(&directory), next.operator_no, next.source_no);
         let context = SourceContext {
             writer: writer.clone(),
             ring: Arc::clone(&ring),
@@ -158,7 +156,8 @@ impl Engine {
             clock: Arc::clone(&clock),
             inspect: config.inspect.clone(),
         };
-        let started = Event::EngineStarted { boot: format!("{boot:08x}"), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let started =
+            Event::EngineStarted { boot: format!("{boot:08x}"), version: env!("CARGO_PKG_VERSION").to_owned() };
         if let Err(error) = writer.commit(vec![started], Vec::new()).await {
             tracing::warn!(%error, "the start is not journaled");
         }
@@ -240,7 +239,8 @@ impl Engine {
         };
         let made = Arc::clone(source);
         let mut spec = Spec::new(name, "source", move |generation| {
-            let (store, context, gauge, source) = (store.clone(), context.clone(), Arc::clone(&gauge), Arc::clone(&made));
+            let (store, context, gauge, source) =
+                (store.clone(), context.clone(), Arc::clone(&gauge), Arc::clone(&made));
             Box::pin(async move { recover_source(&store, source, context, gauge, &generation.progress).await })
         });
         spec.capacity = inner.config.source_queue;
@@ -296,7 +296,9 @@ impl Engine {
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {
-            let (Some(inner), KernelEvent::Quarantined { actor, reason, .. }) = (engine.upgrade(), event) else { return };
+            let (Some(inner), KernelEvent::Quarantined { actor, reason, .. }) = (engine.upgrade(), event) else {
+                return;
+            };
             let event = Event::ActorQuarantined { actor: actor.clone(), reason: reason.clone() };
             runtime.spawn(async move {
                 if let Err(error) = inner.writer.commit(vec![event], Vec::new()).await {
@@ -515,7 +517,8 @@ impl Engine {
     ) -> Result<PushOutcome, EngineError> {
         let known = self.directory().sources.get(&source).cloned();
         known.filter(|s| operator.is_none_or(|no| s.operator_no == no)).ok_or(EngineError::NotFound("source"))?;
-        let handle = self.0.sources.read().get(&source).cloned().ok_or(EngineError::Unavailable("the source's actor"))?;
+        let handle =
+            self.0.sources.read().get(&source).cloned().ok_or(EngineError::Unavailable("the source's actor"))?;
         let (reply, outcome) = Reply::new();
         handle.try_send(SourceMsg::Push { body, dry_run, reply }).map_err(|refused| match refused {
             SendError::Full(_) => EngineError::Overloaded("the source's queue"),
@@ -543,7 +546,14 @@ impl Engine {
             (Some(no), _) => Some(vec![no]),
             (None, Some(jurisdiction)) => {
                 let directory = self.directory();
-                Some(directory.operators.values().filter(|o| o.jurisdiction == jurisdiction).map(|o| o.operator_no).collect())
+                Some(
+                    directory
+                        .operators
+                        .values()
+                        .filter(|o| o.jurisdiction == jurisdiction)
+                        .map(|o| o.operator_no)
+                        .collect(),
+                )
             }
             (None, None) => None,
         };
@@ -622,7 +632,8 @@ async fn load_directory(
         directory.set_source(source);
     }
     for (key, sealed) in store.keys().await? {
-        let signing = ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(format!("{}: {e}", key.id)))?;
+        let signing =
+            ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(format!("{}: {e}", key.id)))?;
         if !directory.set_key(ring, key, &signing) {
             tracing::error!("a stored key has no readable digest and is left out");
         }
@@ -680,9 +691,11 @@ async fn recover_source(
     gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
     gauge.last_success_at.store(stored.last_stored_at.map_or(0, |t| t.0), Ordering::Relaxed);
     let reread: crate::source::Reread = {
-        let (store, source, clock, progress) = (store.clone(), Arc::clone(&source), Arc::clone(&context.clock), progress.clone());
+        let (store, source, clock, progress) =
+            (store.clone(), Arc::clone(&source), Arc::clone(&context.clock), progress.clone());
         Arc::new(move || {
-            let (store, source, clock, progress) = (store.clone(), Arc::clone(&source), Arc::clone(&clock), progress.clone());
+            let (store, source, clock, progress) =
+                (store.clone(), Arc::clone(&source), Arc::clone(&clock), progress.clone());
             Box::pin(async move { read_source(&store, &source, clock.now(), &progress).await })
         })
     };

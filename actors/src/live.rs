@@ -333,7 +333,9 @@ impl LiveHub {
     fn apply(&mut self, msg: &LiveMsg) {
         match msg {
             LiveMsg::Join(outlet) => self.join(outlet),
-            LiveMsg::Client(no, ClientFrame::Subscribe { topics, resume }) => self.subscribe(*no, topics, resume.as_ref()),
+            LiveMsg::Client(no, ClientFrame::Subscribe { topics, resume }) => {
+                self.subscribe(*no, topics, resume.as_ref())
+            }
             LiveMsg::Client(no, ClientFrame::Unsubscribe { topics }) => self.unsubscribe(*no, topics),
             LiveMsg::Leave(no) => self.leave(*no),
             LiveMsg::Alerts(revisions) => revisions.iter().for_each(|r| self.alert(r)),
@@ -437,7 +439,8 @@ impl LiveHub {
             state.data = Some(data);
         }
         state.sessions.insert(outlet.no);
-        let held = resume.and_then(|r| r.offsets.get(&topic.to_string()).map(|o| (r.epoch == self.epoch).then_some(*o)));
+        let held =
+            resume.and_then(|r| r.offsets.get(&topic.to_string()).map(|o| (r.epoch == self.epoch).then_some(*o)));
         match held {
             Some(Some(offset)) if offset == state.offset => {
                 let resumed: ServerFrame<'_, ()> =

@@ -250,7 +250,9 @@ impl Work for Market {
                 // its records are stored; only this actor's view of them is missing, which the event says
                 let actor = format!("operator:{}", self.operator.0);
                 let reason = format!("input {} cannot be applied", input.operator_seq());
-                if let Err(error) = self.writer.commit(vec![Event::ActorQuarantined { actor, reason }], Vec::new()).await {
+                if let Err(error) =
+                    self.writer.commit(vec![Event::ActorQuarantined { actor, reason }], Vec::new()).await
+                {
                     tracing::error!(operator_no = self.operator.0, %error, "dead letter is not journaled");
                 }
                 self.applied = self.applied.max(input.operator_seq());

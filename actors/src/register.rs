@@ -235,7 +235,11 @@ impl Inner {
 
     /// Everybody who holds one of the keys, under the locks of *all* their keys: two commands may come to one
     /// person by different documents.
-    async fn locked_dossiers(&self, keys: &[MatchKey], now: Ts) -> Result<(Vec<OwnedMutexGuard<()>>, Vec<Dossier>), EngineError> {
+    async fn locked_dossiers(
+        &self,
+        keys: &[MatchKey],
+        now: Ts,
+    ) -> Result<(Vec<OwnedMutexGuard<()>>, Vec<Dossier>), EngineError> {
         let mut wanted: BTreeSet<u128> = keys.iter().map(|k| k.0).collect();
         loop {
             let locks = self.lock(wanted.iter().copied()).await;
@@ -297,7 +301,13 @@ impl Inner {
             keys: new
                 .keys
                 .iter()
-                .map(|(kind, key)| PersonKey { kind: *kind, digest_version, key: *key, valid_from: now, valid_to: None })
+                .map(|(kind, key)| PersonKey {
+                    kind: *kind,
+                    digest_version,
+                    key: *key,
+                    valid_from: now,
+                    valid_to: None,
+                })
                 .collect(),
             birth_digest: new.birth_digest,
             jurisdiction: new.jurisdiction,

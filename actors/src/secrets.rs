@@ -111,7 +111,11 @@ fn key32(name: &str, text: &str) -> Result<[u8; 32], KeyError> {
 fn versions(name: &'static str, table: &BTreeMap<String, String>, max: u8) -> Result<Vec<(u8, [u8; 32])>, KeyError> {
     let mut keys = Vec::with_capacity(table.len());
     for (version, text) in table {
-        let number = version.parse().ok().filter(|v| *v <= max).ok_or_else(|| KeyError::Malformed(format!("{name}.{version}")))?;
+        let number = version
+            .parse()
+            .ok()
+            .filter(|v| *v <= max)
+            .ok_or_else(|| KeyError::Malformed(format!("{name}.{version}")))?;
         keys.push((number, key32(&format!("{name}.{version}"), text)?));
     }
     keys.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
@@ -253,7 +257,10 @@ mod tests {
     fn bad_material_is_named() {
         let mut material = KeyMaterial::generate().unwrap();
         material.digest.insert("7".to_owned(), fresh().unwrap());
-        assert_eq!(KeyRing::new(&material).err().map(|e| e.to_string()).unwrap(), "key digest.7 is not 32 bytes in hex");
+        assert_eq!(
+            KeyRing::new(&material).err().map(|e| e.to_string()).unwrap(),
+            "key digest.7 is not 32 bytes in hex"
+        );
         let mut material = KeyMaterial::generate().unwrap();
         material.chain = "00".to_owned();
         assert!(KeyRing::new(&material).is_err());

@@ -208,7 +208,8 @@ impl SourceActor {
                         Refusal { index, code: QuarantineCode::Conflict, detail }
                     }
                     Some(Seen::BehindHorizon) => {
-                        let detail = format!("occurred_at: more than {} days behind the clock", self.source.horizon_days);
+                        let detail =
+                            format!("occurred_at: more than {} days behind the clock", self.source.horizon_days);
                         Refusal { index, code: QuarantineCode::BehindHorizon, detail }
                     }
                     Some(Seen::New) => {
@@ -277,7 +278,8 @@ impl SourceActor {
     ) -> Result<PushOutcome, EngineError> {
         let mut attachments = Vec::new();
         if !staged.refused.is_empty() {
-            let rows = staged.refused.iter().map(|(refusal, range)| self.quarantine_row(refusal, &body[range.clone()], now));
+            let rows =
+                staged.refused.iter().map(|(refusal, range)| self.quarantine_row(refusal, &body[range.clone()], now));
             attachments.push(Attachment::Quarantine(rows.collect::<Result<_, _>>()?));
         }
         let mut events = Vec::new();
@@ -351,8 +353,7 @@ impl SourceActor {
     fn quarantine_row(&self, refusal: &Refusal, raw: &[u8], now: Ts) -> Result<QuarantineRow, EngineError> {
         let id = QuarantineId(new_id());
         let context = id.0.to_be_bytes();
-        let sealed =
-            self.context.ring.seal(&context, raw).map_err(|_| EngineError::Unavailable("the vault key"))?;
+        let sealed = self.context.ring.seal(&context, raw).map_err(|_| EngineError::Unavailable("the vault key"))?;
         Ok(QuarantineRow {
             id,
             source_no: self.source.source_no,
@@ -442,7 +443,8 @@ impl Work for SourceActor {
     fn split(msg: &SourceMsg) -> Option<Vec<SourceMsg>> {
         let SourceMsg::Push { body, dry_run: false, .. } = msg else { return None };
         let parts = ingest::split(body).ok()?;
-        let part = |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
+        let part =
+            |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
         Some(parts.into_iter().enumerate().map(part).collect())
     }
 

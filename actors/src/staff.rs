@@ -125,9 +125,12 @@ impl Staff {
         if licence.valid_to.is_some_and(|to| to <= licence.valid_from) {
             return Err(invalid("/valid_to", "not after valid_from"));
         }
-        let known = self.directory.load().licences.get(&licence.operator_no).and_then(|list| {
-            list.iter().find(|l| l.number == licence.number).map(|l| l.id)
-        });
+        let known = self
+            .directory
+            .load()
+            .licences
+            .get(&licence.operator_no)
+            .and_then(|list| list.iter().find(|l| l.number == licence.number).map(|l| l.id));
         licence.id = known.unwrap_or_else(|| LicenceId(new_id()));
         self.commit(Event::LicenceSet(licence.clone()), Vec::new()).await?;
         Ok(licence)
@@ -183,10 +186,8 @@ impl Staff {
         let random = || secrets::random::<32>().map_err(|_| EngineError::Unavailable("randomness"));
         let (secret, signing) = (hex(&random()?), random()?);
         key.secret_sha256 = hex(digest(&SHA256, secret.as_bytes()).as_ref());
-        let sealed = self
-            .ring
-            .seal(&key.id.0.to_be_bytes(), &signing)
-            .map_err(|_| EngineError::Unavailable("the vault key"))?;
+        let sealed =
+            self.ring.seal(&key.id.0.to_be_bytes(), &signing).map_err(|_| EngineError::Unavailable("the vault key"))?;
         // before the event is published, so that the first call with the key finds its signing secret
         self.directory.rcu(|old| {
             let mut new = Directory::clone(old);

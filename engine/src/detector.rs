@@ -117,7 +117,12 @@ mod tests {
             ("just outside", &steady, 1700, Some(Severity::Low)),
             ("a spike", &steady, 3000, Some(Severity::High)),
             ("a drop to nothing", &steady, 0, Some(Severity::Medium)),
-            ("one outlier in the past does not hide the next", &[1000, 1000, 1000, 9_000_000, 1000, 1000, 1000, 1000], 3000, Some(Severity::High)),
+            (
+                "one outlier in the past does not hide the next",
+                &[1000, 1000, 1000, 9_000_000, 1000, 1000, 1000, 1000],
+                3000,
+                Some(Severity::High),
+            ),
             ("too little history", &[1000; 7], 9000, None),
             ("a silent series may begin softly", &[0; 9], 500, None),
         ];

@@ -9,8 +9,8 @@ use models::match_key::{DigestKeys, MatchKey, OpaqueKind};
 use models::money::Currency;
 use models::phone::{Country, Phone};
 use models::record::{
-    BATCH_RECORDS_MAX, EXTRA_BYTES_MAX, PlayChannel, Product, QuarantineCode, Record, RecordKind, RecordStatus, Refusal,
-    TEXT_BYTES_MAX, Text, WirePlayer, WireRecord,
+    BATCH_RECORDS_MAX, EXTRA_BYTES_MAX, PlayChannel, Product, QuarantineCode, Record, RecordKind, RecordStatus,
+    Refusal, TEXT_BYTES_MAX, Text, WirePlayer, WireRecord,
 };
 use models::token::{self, Token, TokenKey};
 use models::ts::Ts;
@@ -60,7 +60,9 @@ pub fn split(body: &[u8]) -> Result<Vec<Range<usize>>, SplitError> {
     let first = body.iter().position(|b| !b.is_ascii_whitespace()).ok_or(SplitError::Empty)?;
     let ranges: Vec<Range<usize>> = if body[first] == b'[' {
         let items: Vec<&RawValue> = match std::str::from_utf8(body) {
-            Ok(text) => serde_json::from_str(text).map_err(|e| SplitError::Array(byte_of(body, e.line(), e.column())))?,
+            Ok(text) => {
+                serde_json::from_str(text).map_err(|e| SplitError::Array(byte_of(body, e.line(), e.column())))?
+            }
             Err(e) => return Err(SplitError::Array(e.valid_up_to())),
         };
         items.iter().map(|item| offset(body, item.get().as_bytes())).collect()
@@ -157,7 +159,9 @@ fn validate(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<Record, Re
 fn required<'t>(field: &str, text: Option<&'t Text<'_>>) -> Result<&'t str, Refusal> {
     match text.map(|t| &**t) {
         None | Some("") => Err(refuse(QuarantineCode::MissingField, format!("{field}: missing"))),
-        Some(text) if text.len() > TEXT_BYTES_MAX => Err(refuse(QuarantineCode::TooLarge, format!("{field}: too long"))),
+        Some(text) if text.len() > TEXT_BYTES_MAX => {
+            Err(refuse(QuarantineCode::TooLarge, format!("{field}: too long")))
+        }
         Some(text) => Ok(text),
     }
 }
@@ -165,7 +169,9 @@ fn required<'t>(field: &str, text: Option<&'t Text<'_>>) -> Result<&'t str, Refu
 fn short(field: &str, text: Option<&Text<'_>>) -> Result<Option<String>, Refusal> {
     match text.map(|t| &**t) {
         None | Some("") => Ok(None),
-        Some(text) if text.len() > TEXT_BYTES_MAX => Err(refuse(QuarantineCode::TooLarge, format!("{field}: too long"))),
+        Some(text) if text.len() > TEXT_BYTES_MAX => {
+            Err(refuse(QuarantineCode::TooLarge, format!("{field}: too long")))
+        }
         Some(text) => Ok(Some(text.to_owned())),
     }
 }
@@ -350,7 +356,10 @@ mod tests {
     #[test]
     fn a_full_record_keeps_no_raw_identity() {
         let record = with(|r| record(FINE.as_bytes(), r)).unwrap();
-        assert_eq!((record.amount_minor, record.kind, record.status), (12500, RecordKind::Stake, RecordStatus::Successful));
+        assert_eq!(
+            (record.amount_minor, record.kind, record.status),
+            (12500, RecordKind::Stake, RecordStatus::Successful)
+        );
         assert_eq!(record.detail, r#"{"payment.method":"mpesa","extra":{"x":1}}"#);
         assert!(record.player.is_some() && record.device.is_some() && record.account.is_some());
         assert!(!format!("{record:?}").contains("712345678"));

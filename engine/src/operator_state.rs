@@ -171,7 +171,8 @@ impl OperatorState {
                 if self.wall {
                     self.fill_gaps(currency, granularity, until);
                 }
-                let closing = self.books.get(&currency).map_or_else(Vec::new, |b| b.ending_within(granularity, from, until));
+                let closing =
+                    self.books.get(&currency).map_or_else(Vec::new, |b| b.ending_within(granularity, from, until));
                 for window in closing {
                     for metric in Metric::ALL {
                         self.judge(step, currency, granularity, window, *metric, true, effects);
@@ -218,14 +219,16 @@ impl OperatorState {
         let observed = sums.metric(metric);
         let history: Vec<i64> =
             book.before(granularity, window.start).take(self.params.history).map(|s| s.metric(metric)).collect();
-        let finding = detector::judge(&self.params, metric, observed, &history)
-            .filter(|f| closed || f.evidence.score_milli > 0);
+        let finding =
+            detector::judge(&self.params, metric, observed, &history).filter(|f| closed || f.evidence.score_milli > 0);
         let subject = Subject { operator: self.code.clone(), metric, granularity, currency };
         let id = alert_id(self.params.version, &subject, window);
         let standing = self.alerts.get(&id);
         let active = standing.filter(|s| s.kind != RevisionKind::Withdrawn);
         let (kind, severity, evidence) = match (finding, active) {
-            (None, Some(was)) if closed => (RevisionKind::Withdrawn, was.severity, quiet(observed, &history, &self.params)),
+            (None, Some(was)) if closed => {
+                (RevisionKind::Withdrawn, was.severity, quiet(observed, &history, &self.params))
+            }
             (None, _) => return,
             (Some(f), None) => (RevisionKind::Raised, f.severity, f.evidence),
             (Some(f), Some(was)) if was.observed != observed && (closed || f.severity > was.severity) => {
@@ -292,7 +295,8 @@ struct Step<'a> {
 impl Step<'_> {
     /// The largest records of this input in a window.
     fn heaviest(&self, currency: Currency, window: Window) -> Vec<String> {
-        let inside = |r: &&Record| r.currency == currency && r.occurred_at >= window.start && r.occurred_at < window.end;
+        let inside =
+            |r: &&Record| r.currency == currency && r.occurred_at >= window.start && r.occurred_at < window.end;
         let mut records: Vec<&Record> = self.records.iter().filter(inside).collect();
         records.sort_by(|a, b| b.amount_minor.cmp(&a.amount_minor).then_with(|| a.record_id.cmp(&b.record_id)));
         records.truncate(RECORDS_MAX);
@@ -378,12 +382,8 @@ impl Point {
 
 impl CurrencyView {
     fn of(currency: Currency, book: &Book) -> Self {
-        let mut view = Self {
-            currency,
-            totals: Point::of(Ts(0), &book.total),
-            windows: BTreeMap::new(),
-            series: BTreeMap::new(),
-        };
+        let mut view =
+            Self { currency, totals: Point::of(Ts(0), &book.total), windows: BTreeMap::new(), series: BTreeMap::new() };
         for (granularity, points) in Granularity::ALL.iter().zip(SERIES) {
             let mut series: Vec<Point> =
                 book.newest(*granularity).take(points).map(|(window, sums)| Point::of(window.start, sums)).collect();
@@ -434,7 +434,10 @@ mod tests {
         quiet_days(&mut state, 12);
         let risen = daily(push(&mut state, 13, &[day(12, 900_000)]));
         assert_eq!(risen, [(Metric::Stakes, RevisionKind::Raised)]);
-        assert_eq!(daily(push(&mut state, 14, &[day(13, 1_000)])), [(Metric::GrossGamingRevenue, RevisionKind::Raised)]);
+        assert_eq!(
+            daily(push(&mut state, 14, &[day(13, 1_000)])),
+            [(Metric::GrossGamingRevenue, RevisionKind::Raised)]
+        );
         let fallen = daily(push(&mut state, 15, &[day(14, 100_000)]));
         assert!(fallen.contains(&(Metric::Stakes, RevisionKind::Raised)), "{fallen:?}");
     }
@@ -464,7 +467,12 @@ mod tests {
                 let amount = if n % 17 == 16 { 5_000_000 } else { 100_000 + n * 7 % 13 };
                 let records = [day(n, amount), day(n, amount / 3)];
                 let clock_at = records[0].occurred_at;
-                let input = OperatorInput::Batch { operator_seq: n + 1, clock_at, clock: SourceClock::Event, records: &records };
+                let input = OperatorInput::Batch {
+                    operator_seq: n + 1,
+                    clock_at,
+                    clock: SourceClock::Event,
+                    records: &records,
+                };
                 all.extend(state.apply(input).revisions);
             }
             all
@@ -484,7 +492,12 @@ mod tests {
             let at = Ts(10 * DAY + minute * MINUTE);
             if minute < 20 {
                 let records = [record(RecordKind::Stake, at, 50_000, 1)];
-                let input = OperatorInput::Batch { operator_seq: seq, clock_at: at, clock: SourceClock::Wall, records: &records };
+                let input = OperatorInput::Batch {
+                    operator_seq: seq,
+                    clock_at: at,
+                    clock: SourceClock::Wall,
+                    records: &records,
+                };
                 found.extend(state.apply(input).revisions);
             } else {
                 assert!(state.needs_tick(at.plus(3 * SECOND)));
@@ -492,7 +505,8 @@ mod tests {
                 assert!(!state.needs_tick(at.plus(3 * SECOND)));
             }
         }
-        let silent = found.iter().find(|r| r.subject.metric == Metric::Stakes && r.subject.granularity == Granularity::Minute);
+        let silent =
+            found.iter().find(|r| r.subject.metric == Metric::Stakes && r.subject.granularity == Granularity::Minute);
         assert_eq!(silent.map(|r| (r.evidence.observed, r.evidence.expected)), Some((0, 50_000)));
     }
 }

@@ -223,7 +223,10 @@ impl Book {
 
     /// The newest windows, newest first.
     pub fn newest(&self, granularity: Granularity) -> impl Iterator<Item = (Window, &Sums)> {
-        self.windows[granularity as usize].iter().rev().map(|(start, (end, sums))| (Window { start: *start, end: *end }, sums))
+        self.windows[granularity as usize]
+            .iter()
+            .rev()
+            .map(|(start, (end, sums))| (Window { start: *start, end: *end }, sums))
     }
 
     /// Windows that end in `(after, until]`, oldest first.

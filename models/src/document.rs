@@ -17,9 +17,7 @@ pub const DOCUMENT_TEXT_BYTES_MAX: usize = 40;
 const NUMBER_MAX: usize = 16;
 
 /// Kinds of identity document the register knows.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentType {
     /// National identity card; what a request without `id_type` means.
@@ -39,14 +37,7 @@ pub enum DocumentType {
 
 impl DocumentType {
     /// Every kind, in the order of their key numbers.
-    pub const ALL: [Self; 6] = [
-        Self::NationalId,
-        Self::AlienId,
-        Self::Passport,
-        Self::Maisha,
-        Self::KraPin,
-        Self::Nin,
-    ];
+    pub const ALL: [Self; 6] = [Self::NationalId, Self::AlienId, Self::Passport, Self::Maisha, Self::KraPin, Self::Nin];
 
     /// Wire name.
     #[must_use]
@@ -146,17 +137,8 @@ impl Document {
     ///
     /// # Errors
     /// [`DocumentError`] names the problem.
-    pub fn parse(
-        kind: DocumentType,
-        country: IssuingCountry,
-        text: &str,
-    ) -> Result<Self, DocumentError> {
-        let mut document = Self {
-            kind,
-            country,
-            number: [0; NUMBER_MAX],
-            len: 0,
-        };
+    pub fn parse(kind: DocumentType, country: IssuingCountry, text: &str) -> Result<Self, DocumentError> {
+        let mut document = Self { kind, country, number: [0; NUMBER_MAX], len: 0 };
         document.take_characters(text)?;
         let kenya = country.is(Country::Ke);
         let nigeria = country.is(Country::Ng);
@@ -188,10 +170,7 @@ impl Document {
         for character in text.chars() {
             match character {
                 'a'..='z' | 'A'..='Z' | '0'..='9' => {
-                    let slot = self
-                        .number
-                        .get_mut(usize::from(self.len))
-                        .ok_or(DocumentError::Length)?;
+                    let slot = self.number.get_mut(usize::from(self.len)).ok_or(DocumentError::Length)?;
                     *slot = character.to_ascii_uppercase() as u8;
                     self.len += 1;
                 }
@@ -199,19 +178,11 @@ impl Document {
                 _ => return Err(DocumentError::Form),
             }
         }
-        if self.len == 0 {
-            Err(DocumentError::Empty)
-        } else {
-            Ok(())
-        }
+        if self.len == 0 { Err(DocumentError::Empty) } else { Ok(()) }
     }
 
     fn require_length(&self, lengths: std::ops::RangeInclusive<u8>) -> Result<(), DocumentError> {
-        if lengths.contains(&self.len) {
-            Ok(())
-        } else {
-            Err(DocumentError::Length)
-        }
+        if lengths.contains(&self.len) { Ok(()) } else { Err(DocumentError::Length) }
     }
 
     fn require_digits(&self, lengths: std::ops::RangeInclusive<u8>) -> Result<(), DocumentError> {
@@ -225,9 +196,7 @@ impl Document {
     fn require_kra_pin(&self) -> Result<(), DocumentError> {
         self.require_length(11..=11)?;
         match self.number() {
-            [b'A' | b'P', digits @ .., last]
-                if digits.iter().all(u8::is_ascii_digit) && last.is_ascii_uppercase() =>
-            {
+            [b'A' | b'P', digits @ .., last] if digits.iter().all(u8::is_ascii_digit) && last.is_ascii_uppercase() => {
                 Ok(())
             }
             _ => Err(DocumentError::Form),
@@ -235,11 +204,7 @@ impl Document {
     }
 
     fn drop_leading_zeros(&mut self) -> Result<(), DocumentError> {
-        let zeros = self
-            .number()
-            .iter()
-            .take_while(|&&digit| digit == b'0')
-            .count();
+        let zeros = self.number().iter().take_while(|&&digit| digit == b'0').count();
         let len = usize::from(self.len);
         if zeros == len {
             return Err(DocumentError::Form);
@@ -294,13 +259,8 @@ mod tests {
 
     #[track_caller]
     fn check(kind: DocumentType, iso: &str, text: &str, expected: Result<&str, DocumentError>) {
-        let parsed =
-            Document::parse(kind, country(iso), text).map(|document| document.reveal_number());
-        assert_eq!(
-            parsed.as_deref().map_err(|error| *error),
-            expected,
-            "{kind} {iso} {text:?}"
-        );
+        let parsed = Document::parse(kind, country(iso), text).map(|document| document.reveal_number());
+        assert_eq!(parsed.as_deref().map_err(|error| *error), expected, "{kind} {iso} {text:?}");
     }
 
     #[test]
@@ -354,33 +314,21 @@ mod tests {
         assert_ne!(passport("KE"), passport("UG"));
         let card = Document::parse(DocumentType::NationalId, country("KE"), "1234567");
         assert_ne!(passport("KE"), card);
-        assert_eq!(
-            card,
-            Document::parse(DocumentType::NationalId, country("ke"), "01234567")
-        );
+        assert_eq!(card, Document::parse(DocumentType::NationalId, country("ke"), "01234567"));
         let nin = Document::parse(DocumentType::Nin, country("NG"), "12345678901");
-        assert_eq!(
-            nin,
-            Document::parse(DocumentType::NationalId, country("NG"), "12345678901")
-        );
+        assert_eq!(nin, Document::parse(DocumentType::NationalId, country("NG"), "12345678901"));
     }
 
     #[test]
     fn debug_shows_no_character_of_it() {
         let document = Document::parse(DocumentType::NationalId, country("KE"), "12345678");
-        assert_eq!(
-            format!("{document:?}"),
-            "Ok(Document(national_id, redacted))"
-        );
+        assert_eq!(format!("{document:?}"), "Ok(Document(national_id, redacted))");
     }
 
     #[test]
     fn wire_names_are_snake_case() {
         for kind in DocumentType::ALL {
-            assert_eq!(
-                serde_json::to_string(&kind).ok(),
-                Some(format!("\"{kind}\""))
-            );
+            assert_eq!(serde_json::to_string(&kind).ok(), Some(format!("\"{kind}\"")));
         }
     }
 

@@ -52,15 +52,8 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// Every kind, by number.
-    pub const ALL: [Self; 7] = [
-        Self::Phone,
-        Self::NationalId,
-        Self::AlienId,
-        Self::Passport,
-        Self::Maisha,
-        Self::KraPin,
-        Self::Nin,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Phone, Self::NationalId, Self::AlienId, Self::Passport, Self::Maisha, Self::KraPin, Self::Nin];
 
     /// Stable number, 1–7 (three bits; 0 is no kind).
     #[must_use]
@@ -157,11 +150,7 @@ impl MatchKey {
     /// Reads big-endian bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; MATCH_KEY_BYTES]) -> Self {
-        Self(
-            bytes
-                .iter()
-                .fold(0, |bits, &byte| bits << 8 | u128::from(byte)),
-        )
+        Self(bytes.iter().fold(0, |bits, &byte| bits << 8 | u128::from(byte)))
     }
 
     /// Big-endian bytes, as stored.
@@ -198,9 +187,7 @@ impl FromStr for MatchKey {
         if text.len() != HEX_DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(MatchKeyError);
         }
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| MatchKeyError)
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| MatchKeyError)
     }
 }
 
@@ -262,10 +249,7 @@ impl DigestKey {
         if secret.len() < DIGEST_SECRET_BYTES_MIN {
             return Err(DigestKeyError::Short(version));
         }
-        Ok(Self {
-            version,
-            key: hmac::Key::new(hmac::HMAC_SHA512, secret),
-        })
+        Ok(Self { version, key: hmac::Key::new(hmac::HMAC_SHA512, secret) })
     }
 
     /// Version, 0–3.
@@ -284,11 +268,7 @@ impl DigestKey {
     #[must_use]
     pub fn document(&self, family: &str, document: &Document) -> MatchKey {
         let kind = KeyKind::from(document.kind()).number();
-        self.digest(
-            family,
-            kind,
-            &[&document.country().iso_bytes(), document.number()],
-        )
+        self.digest(family, kind, &[&document.country().iso_bytes(), document.number()])
     }
 
     /// Key of a value that names no person in the register.
@@ -309,12 +289,7 @@ impl DigestKey {
             context.update(part);
         }
         let tag = context.sign();
-        MatchKey(
-            tag.as_ref()
-                .iter()
-                .take(MATCH_KEY_BYTES)
-                .fold(0, |bits, &byte| bits << 8 | u128::from(byte)),
-        )
+        MatchKey(tag.as_ref().iter().take(MATCH_KEY_BYTES).fold(0, |bits, &byte| bits << 8 | u128::from(byte)))
     }
 }
 
@@ -336,25 +311,16 @@ impl DigestKeys {
     ///
     /// # Errors
     /// [`DigestKeyError`]: none at all, a bad version, one twice, a short secret.
-    pub fn new<S: AsRef<[u8]>>(
-        keys: impl IntoIterator<Item = (u8, S)>,
-    ) -> Result<Self, DigestKeyError> {
+    pub fn new<S: AsRef<[u8]>>(keys: impl IntoIterator<Item = (u8, S)>) -> Result<Self, DigestKeyError> {
         let mut live = Vec::new();
         for (version, secret) in keys {
             live.push(DigestKey::new(version, secret.as_ref())?);
         }
         live.sort_by_key(|key| std::cmp::Reverse(key.version));
-        if let Some(pair) = live
-            .windows(2)
-            .find(|pair| pair[0].version == pair[1].version)
-        {
+        if let Some(pair) = live.windows(2).find(|pair| pair[0].version == pair[1].version) {
             return Err(DigestKeyError::Twice(pair[0].version));
         }
-        if live.is_empty() {
-            Err(DigestKeyError::None)
-        } else {
-            Ok(Self { live })
-        }
+        if live.is_empty() { Err(DigestKeyError::None) } else { Ok(Self { live }) }
     }
 
     /// The key that makes tokens and digests of records: the highest version.
@@ -419,20 +385,10 @@ mod tests {
         let keys = keys();
         let phone = Phone::parse("0712345678", Country::Ke).unwrap();
         let card = document(DocumentType::NationalId, "KE", "12345678");
-        let got = [
-            keys.phone("ke", &phone),
-            keys.document("ke", &card),
-            keys.opaque("ke", OpaqueKind::Device, b"device-1"),
-        ]
-        .map(|key| key.to_string());
-        assert_eq!(
-            got,
-            [
-                "d7b0563c41fa0a01dbdba6",
-                "6698e76f2adc4d1dd2fc12",
-                "b2e4f49f63b942e97a8759"
-            ]
-        );
+        let got =
+            [keys.phone("ke", &phone), keys.document("ke", &card), keys.opaque("ke", OpaqueKind::Device, b"device-1")]
+                .map(|key| key.to_string());
+        assert_eq!(got, ["d7b0563c41fa0a01dbdba6", "6698e76f2adc4d1dd2fc12", "b2e4f49f63b942e97a8759"]);
     }
 
     #[test]
@@ -463,17 +419,11 @@ mod tests {
     fn the_highest_version_is_current_and_each_answers_by_number() {
         let keys = DigestKeys::new([(1, [1; 32]), (3, [3; 32]), (0, [0; 32])]).unwrap();
         assert_eq!(keys.current().version(), 3);
-        assert_eq!(
-            keys.live().map(DigestKey::version).collect::<Vec<_>>(),
-            [3, 1, 0]
-        );
+        assert_eq!(keys.live().map(DigestKey::version).collect::<Vec<_>>(), [3, 1, 0]);
         assert!(keys.version(2).is_none());
         let phone = Phone::parse("0712345678", Country::Ke).unwrap();
         let old = DigestKeys::new([(1, [1; 32])]).unwrap();
-        assert_eq!(
-            keys.version(1).map(|key| key.phone("ke", &phone)),
-            Some(old.phone("ke", &phone))
-        );
+        assert_eq!(keys.version(1).map(|key| key.phone("ke", &phone)), Some(old.phone("ke", &phone)));
     }
 
     #[test]
@@ -481,15 +431,9 @@ mod tests {
         let error = |keys: &[(u8, &[u8])]| DigestKeys::new(keys.iter().copied()).err();
         assert_eq!(error(&[]), Some(DigestKeyError::None));
         assert_eq!(error(&[(4, &SECRET)]), Some(DigestKeyError::Version(4)));
-        assert_eq!(
-            error(&[(1, &SECRET), (1, &SECRET)]),
-            Some(DigestKeyError::Twice(1))
-        );
+        assert_eq!(error(&[(1, &SECRET), (1, &SECRET)]), Some(DigestKeyError::Twice(1)));
         assert_eq!(error(&[(1, &SECRET[1..])]), Some(DigestKeyError::Short(1)));
-        assert_eq!(
-            format!("{:?}", keys()),
-            "DigestKeys { live: [DigestKey(version 0, redacted)] }"
-        );
+        assert_eq!(format!("{:?}", keys()), "DigestKeys { live: [DigestKey(version 0, redacted)] }");
     }
 
     #[test]
@@ -497,10 +441,7 @@ mod tests {
         for (index, kind) in KeyKind::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(kind.number()), index + 1);
             assert_eq!(KeyKind::from_number(kind.number()), Some(kind));
-            assert_eq!(
-                serde_json::to_string(&kind).unwrap(),
-                format!("\"{}\"", kind.as_str())
-            );
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.as_str()));
         }
         assert_eq!(KeyKind::from_number(0), None);
         assert_eq!(KeyKind::from_number(8), None);
@@ -508,13 +449,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in [
-            "",
-            "0",
-            "+000000000000000000001",
-            "g000000000000000000001",
-            "00000000000000000000001",
-        ] {
+        for text in ["", "0", "+000000000000000000001", "g000000000000000000001", "00000000000000000000001"] {
             assert_eq!(text.parse::<MatchKey>(), Err(MatchKeyError), "{text}");
         }
     }

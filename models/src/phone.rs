@@ -48,9 +48,7 @@ impl Country {
     #[must_use]
     pub fn from_iso(text: &str) -> Option<Self> {
         let code = text.split_once('-').map_or(text, |(country, _)| country);
-        Self::ALL
-            .into_iter()
-            .find(|country| country.iso().eq_ignore_ascii_case(code))
+        Self::ALL.into_iter().find(|country| country.iso().eq_ignore_ascii_case(code))
     }
 
     const fn plan(self) -> &'static NumberingPlan {
@@ -173,11 +171,7 @@ impl Phone {
         if national.len() != plan.national_digits {
             return Err(PhoneError::Length);
         }
-        if !plan
-            .mobile_leads
-            .iter()
-            .any(|lead| national.starts_with(lead))
-        {
+        if !plan.mobile_leads.iter().any(|lead| national.starts_with(lead)) {
             return Err(PhoneError::NotMobile);
         }
         let calling = plan.calling.len();
@@ -185,11 +179,7 @@ impl Phone {
         let mut digits = [0; E164_DIGITS_MAX];
         digits[..calling].copy_from_slice(plan.calling);
         digits[calling..len].copy_from_slice(national);
-        Ok(Self {
-            digits,
-            len: len as u8,
-            country: plan.country,
-        })
+        Ok(Self { digits, len: len as u8, country: plan.country })
     }
 
     /// ASCII digits with the country code and without the plus: what digests are taken over.
@@ -248,11 +238,7 @@ impl Typed {
         if text.len() > PHONE_TEXT_BYTES_MAX {
             return Err(PhoneError::TooLong);
         }
-        let mut typed = Self {
-            digits: [0; TYPED_DIGITS_MAX],
-            len: 0,
-            plus: false,
-        };
+        let mut typed = Self { digits: [0; TYPED_DIGITS_MAX], len: 0, plus: false };
         for character in text.chars() {
             match character {
                 '0'..='9' => {
@@ -266,11 +252,7 @@ impl Typed {
                 _ => return Err(PhoneError::Character),
             }
         }
-        if typed.len == 0 {
-            Err(PhoneError::Empty)
-        } else {
-            Ok(typed)
-        }
+        if typed.len == 0 { Err(PhoneError::Empty) } else { Ok(typed) }
     }
 
     fn digits(&self) -> &[u8] {
@@ -287,11 +269,7 @@ mod tests {
     #[track_caller]
     fn check(default: Country, text: &str, expected: Result<&str, PhoneError>) {
         let parsed = Phone::parse(text, default).map(|phone| phone.reveal_e164());
-        assert_eq!(
-            parsed.as_deref().map_err(|error| *error),
-            expected,
-            "{text:?} in {default}"
-        );
+        assert_eq!(parsed.as_deref().map_err(|error| *error), expected, "{text:?} in {default}");
     }
 
     #[test]
@@ -358,11 +336,7 @@ mod tests {
             (Country::Ng, "08231234567", E::NotMobile),
             (Country::Ng, "0803123456", E::Length),
             (Country::Ke, "11111111111111111111", E::TooLong),
-            (
-                Country::Ke,
-                "                                         7",
-                E::TooLong,
-            ),
+            (Country::Ke, "                                         7", E::TooLong),
         ] {
             check(default, text, Err(error));
         }
@@ -373,10 +347,7 @@ mod tests {
         let phone = Phone::parse("0712345678", Country::Ke);
         assert_eq!(format!("{phone:?}"), "Ok(Phone(redacted))");
         let refused = Phone::parse("0212345678", Country::Ke);
-        assert!(
-            !format!("{refused:?} {}", PhoneError::NotMobile)
-                .contains(|c: char| c.is_ascii_digit())
-        );
+        assert!(!format!("{refused:?} {}", PhoneError::NotMobile).contains(|c: char| c.is_ascii_digit()));
     }
 
     #[test]

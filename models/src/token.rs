@@ -65,10 +65,7 @@ impl TokenMaster {
     /// Prepares a master secret.
     #[must_use]
     pub fn new(version: u8, secret: [u8; 32]) -> Self {
-        Self {
-            version,
-            key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
-        }
+        Self { version, key: hmac::Key::new(hmac::HMAC_SHA256, &secret) }
     }
 
     /// Version of this master.
@@ -88,10 +85,7 @@ impl TokenMaster {
         let derived = context.sign();
         let mut key = [0; 16];
         key.copy_from_slice(&derived.as_ref()[..16]);
-        TokenKey {
-            version: self.version,
-            cipher: Aes128::new(&key.into()),
-        }
+        TokenKey { version: self.version, cipher: Aes128::new(&key.into()) }
     }
 }
 
@@ -154,10 +148,7 @@ pub fn encode(
     generation: u8,
     key: MatchKey,
 ) -> Result<Token, TokenError> {
-    if digest_version > DIGEST_VERSION_MAX
-        || generation > GENERATION_MAX
-        || key.0 >> MATCH_KEY_BITS != 0
-    {
+    if digest_version > DIGEST_VERSION_MAX || generation > GENERATION_MAX || key.0 >> MATCH_KEY_BITS != 0 {
         return Err(TokenError::Range);
     }
     let head = kind.number() << 5 | digest_version << 3 | generation;
@@ -204,10 +195,7 @@ impl Token {
     /// # Errors
     /// [`TokenError::Malformed`] or [`TokenError::Checksum`].
     pub fn parse(text: &str) -> Result<Self, TokenError> {
-        let mut canonical: [u8; TOKEN_CHARS] = text
-            .as_bytes()
-            .try_into()
-            .map_err(|_| TokenError::Malformed)?;
+        let mut canonical: [u8; TOKEN_CHARS] = text.as_bytes().try_into().map_err(|_| TokenError::Malformed)?;
         canonical.make_ascii_uppercase();
         let digits = |part: &[u8]| part.iter().all(|byte| hex_value(*byte).is_some());
         let well_formed = canonical.starts_with(PREFIX)
@@ -226,10 +214,7 @@ impl Token {
     fn from_block(block: [u8; 16]) -> Self {
         let mut text = [b'-'; TOKEN_CHARS];
         text[..PREFIX.len()].copy_from_slice(PREFIX);
-        for (pair, byte) in text[PREFIX.len()..CHECKED_CHARS]
-            .chunks_exact_mut(2)
-            .zip(block)
-        {
+        for (pair, byte) in text[PREFIX.len()..CHECKED_CHARS].chunks_exact_mut(2).zip(block) {
             pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
         let checksum = checksum(&text[..CHECKED_CHARS]);
@@ -328,15 +313,7 @@ mod tests {
     fn golden_tokens() {
         let key = MatchKey(0x01_2345_6789_abcd_ef01_2345);
         let got = [(0, 1), (0, 2), (1, 1)].map(|(version, operator_no)| {
-            encode(
-                &key_of(version, operator_no),
-                KeyKind::NationalId,
-                1,
-                2,
-                key,
-            )
-            .unwrap()
-            .to_string()
+            encode(&key_of(version, operator_no), KeyKind::NationalId, 1, 2, key).unwrap().to_string()
         });
         assert_eq!(
             got,
@@ -357,9 +334,7 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         use TokenError as E;
-        let token = encode(&key_of(0, 1), KeyKind::Phone, 0, 0, MatchKey(5))
-            .unwrap()
-            .to_string();
+        let token = encode(&key_of(0, 1), KeyKind::Phone, 0, 0, MatchKey(5)).unwrap().to_string();
         let with = |from: &str, to: &str| token.replacen(from, to, 1);
         let (head, _) = token.split_at(40);
         for (text, error) in [
@@ -370,10 +345,7 @@ mod tests {
             (format!("{token} "), E::Malformed),
             (token[..43].to_owned(), E::Malformed),
             (format!("{head}00G0"), E::Malformed),
-            (
-                "BST-02-A7F3E9D2C1B8F4A6E3D9C7B2F1A8E5D3-C4B9".to_owned(),
-                E::Checksum,
-            ),
+            ("BST-02-A7F3E9D2C1B8F4A6E3D9C7B2F1A8E5D3-C4B9".to_owned(), E::Checksum),
         ] {
             assert_eq!(Token::parse(&text), Err(error), "{text}");
         }
@@ -382,28 +354,16 @@ mod tests {
     #[test]
     fn numbers_without_bits_are_refused() {
         let key = key_of(0, 1);
-        assert_eq!(
-            encode(&key, KeyKind::Phone, 4, 0, MatchKey(1)),
-            Err(TokenError::Range)
-        );
-        assert_eq!(
-            encode(&key, KeyKind::Phone, 0, 8, MatchKey(1)),
-            Err(TokenError::Range)
-        );
-        assert_eq!(
-            encode(&key, KeyKind::Phone, 0, 0, MatchKey(1 << 88)),
-            Err(TokenError::Range)
-        );
+        assert_eq!(encode(&key, KeyKind::Phone, 4, 0, MatchKey(1)), Err(TokenError::Range));
+        assert_eq!(encode(&key, KeyKind::Phone, 0, 8, MatchKey(1)), Err(TokenError::Range));
+        assert_eq!(encode(&key, KeyKind::Phone, 0, 0, MatchKey(1 << 88)), Err(TokenError::Range));
     }
 
     #[test]
     fn debug_shows_neither_keys_nor_tokens() {
         let key = key_of(3, 1);
         let token = encode(&key, KeyKind::Phone, 0, 0, MatchKey(5)).unwrap();
-        assert_eq!(
-            format!("{token:?} {key:?}"),
-            "Token(redacted) TokenKey(version 3, redacted)"
-        );
+        assert_eq!(format!("{token:?} {key:?}"), "Token(redacted) TokenKey(version 3, redacted)");
     }
 
     proptest! {

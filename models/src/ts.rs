@@ -72,7 +72,8 @@ impl Ts {
 /// The common shape `YYYY-MM-DDTHH:MM:SS[.fraction]Z`, without allocation.
 fn parse_utc(b: &[u8]) -> Option<Ts> {
     let body = b.strip_suffix(b"Z")?;
-    if body.len() < 19 || body[4] != b'-' || body[7] != b'-' || body[10] != b'T' || body[13] != b':' || body[16] != b':' {
+    if body.len() < 19 || body[4] != b'-' || body[7] != b'-' || body[10] != b'T' || body[13] != b':' || body[16] != b':'
+    {
         return None;
     }
     let (year, month, day) = (number(&body[0..4])?, number(&body[5..7])?, number(&body[8..10])?);

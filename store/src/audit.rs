@@ -120,7 +120,12 @@ impl Store {
     }
 }
 
-fn bad_checkpoint(row: &crate::db::Row, seq: Seq, digest: &[u8], public_key: &[u8]) -> Result<Option<&'static str>, StoreError> {
+fn bad_checkpoint(
+    row: &crate::db::Row,
+    seq: Seq,
+    digest: &[u8],
+    public_key: &[u8],
+) -> Result<Option<&'static str>, StoreError> {
     let stored = row.bytes(1)?;
     if row.int(0)? != seq || stored != digest {
         return Ok(Some("row does not fit its checkpoint"));

@@ -37,7 +37,7 @@ pub enum Val<'a> {
 pub enum Db {
     /// Embedded: one writer, several readers.
     Sqlite {
-        /// One connection.
+        /// The lane's connection, and one for checkpoints.
         writer: SqlitePool,
         /// Several.
         readers: SqlitePool,

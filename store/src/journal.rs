@@ -67,7 +67,12 @@ struct Payload<'a> {
 }
 
 /// Puts events behind `(seq, digest)`.
-pub fn extend(chain: &Chain, head: (Seq, [u8; 32]), at: Ts, events: Vec<Event>) -> Result<Vec<JournalRow>, serde_json::Error> {
+pub fn extend(
+    chain: &Chain,
+    head: (Seq, [u8; 32]),
+    at: Ts,
+    events: Vec<Event>,
+) -> Result<Vec<JournalRow>, serde_json::Error> {
     let (mut seq, mut before) = head;
     events
         .into_iter()

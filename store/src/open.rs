@@ -43,7 +43,9 @@ pub enum OpenError {
     #[error("folder of the database: {0}")]
     Folder(#[from] std::io::Error),
     /// Acknowledged commits could be lost in a power cut.
-    #[error("the database does not sync its commits ({0}): what is acknowledged could be lost; turn it on, or set store.allow_unsafe_durability")]
+    #[error(
+        "the database does not sync its commits ({0}): what is acknowledged could be lost; turn it on, or set store.allow_unsafe_durability"
+    )]
     NotSynced(String),
     /// First facts.
     #[error("{0}")]
@@ -97,7 +99,8 @@ impl Store {
         let mut conn = self.db.write().await?;
         let sql = "INSERT INTO store_meta (key, value) VALUES ('epoch', $1) ON CONFLICT (key) DO NOTHING";
         conn.run(sql, &[Val::Owned(epoch)]).await?;
-        let sql = "INSERT INTO journal_head (id, seq, digest, group_id) VALUES (1, 0, $1, $2) ON CONFLICT (id) DO NOTHING";
+        let sql =
+            "INSERT INTO journal_head (id, seq, digest, group_id) VALUES (1, 0, $1, $2) ON CONFLICT (id) DO NOTHING";
         conn.run(sql, &[Val::Bytes(GENESIS.to_vec()), Val::Bytes(vec![0; 16])]).await?;
         Ok(())
     }
@@ -128,7 +131,8 @@ async fn open_sqlite(path: &str, options: &OpenOptions) -> Result<Db, OpenError>
         .pragma("cache_size", "-65536")
         .pragma("wal_autocheckpoint", "4000")
         .busy_timeout(Duration::from_secs(5));
-    let writer = SqlitePoolOptions::new().max_connections(1).connect_with(connect.clone()).await?;
+    // the lane keeps one; checkpoints and the question what became of a commit take the other, SQLite orders them
+    let writer = SqlitePoolOptions::new().max_connections(2).connect_with(connect.clone()).await?;
     let readers = SqlitePoolOptions::new().max_connections(options.readers).connect_with(connect).await?;
     Ok(Db::Sqlite { writer, readers })
 }
@@ -151,7 +155,11 @@ async fn unsynced(conn: &mut Conn) -> Result<Option<String>, sqlx::Error> {
         let level = rows.first().map_or(Ok(0), |row| row.int(0))?;
         return Ok((level < 2).then(|| format!("synchronous = {level}")));
     }
-    for (setting, fine) in [("fsync", &["on"][..]), ("full_page_writes", &["on"]), ("synchronous_commit", &["on", "remote_write", "remote_apply"])] {
+    for (setting, fine) in [
+        ("fsync", &["on"][..]),
+        ("full_page_writes", &["on"]),
+        ("synchronous_commit", &["on", "remote_write", "remote_apply"]),
+    ] {
         let rows = conn.rows(&format!("SHOW {setting}"), &[]).await?;
         let value = rows.first().map_or(Ok(String::new()), |row| row.text(0))?;
         if !fine.contains(&value.as_str()) {

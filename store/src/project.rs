@@ -19,7 +19,8 @@ struct Table {
     tail: &'static str,
 }
 
-const JOURNAL: Table = Table { name: "journal", columns: &["seq", "at", "kind", "payload", "payload_digest", "digest"], tail: "" };
+const JOURNAL: Table =
+    Table { name: "journal", columns: &["seq", "at", "kind", "payload", "payload_digest", "digest"], tail: "" };
 const OPERATORS: Table = Table {
     name: "operators",
     columns: &["operator_no", "id", "code", "jurisdiction", "body"],
@@ -48,26 +49,56 @@ const MATCH_KEYS: Table = Table {
 };
 const EXCLUSIONS: Table = Table {
     name: "exclusions",
-    columns: &["id", "person_no", "jurisdiction", "period", "at_end", "reason_class", "channel", "effective_at", "ends_at", "ended_at"],
+    columns: &[
+        "id",
+        "person_no",
+        "jurisdiction",
+        "period",
+        "at_end",
+        "reason_class",
+        "channel",
+        "effective_at",
+        "ends_at",
+        "ended_at",
+    ],
     tail: "ON CONFLICT (id) DO UPDATE SET period = excluded.period, at_end = excluded.at_end, ends_at = excluded.ends_at, ended_at = excluded.ended_at",
 };
-const CASES: Table = Table {
-    name: "identity_cases",
-    columns: &["id", "person_no", "other_person_no", "reason", "opened_at"],
-    tail: "",
-};
+const CASES: Table =
+    Table { name: "identity_cases", columns: &["id", "person_no", "other_person_no", "reason", "opened_at"], tail: "" };
 const BATCHES: Table = Table {
     name: "feed_batches",
     columns: &[
-        "batch_no", "id", "source_no", "source_seq", "operator_no", "operator_seq", "records", "duplicates", "quarantined",
-        "first_at", "last_at", "clock_at", "chain", "stored_at",
+        "batch_no",
+        "id",
+        "source_no",
+        "source_seq",
+        "operator_no",
+        "operator_seq",
+        "records",
+        "duplicates",
+        "quarantined",
+        "first_at",
+        "last_at",
+        "clock_at",
+        "chain",
+        "stored_at",
     ],
     tail: "",
 };
 const TICKS: Table = Table { name: "operator_ticks", columns: &["operator_no", "operator_seq", "at"], tail: "" };
 const ALERTS: Table = Table {
     name: "alert_revisions",
-    columns: &["alert_offset", "id", "operator_seq", "operator_no", "operator_offset", "rule", "kind", "severity", "body"],
+    columns: &[
+        "alert_offset",
+        "id",
+        "operator_seq",
+        "operator_no",
+        "operator_offset",
+        "rule",
+        "kind",
+        "severity",
+        "body",
+    ],
     tail: "",
 };
 const VAULT: Table = Table { name: "vault", columns: &["id", "person_no", "sealed", "at"], tail: "" };
@@ -84,9 +115,28 @@ const QUARANTINE: Table = Table {
 };
 /// Columns of a record, in the order in which [`record_values`] gives them.
 pub const RECORD_COLUMNS: &[&str] = &[
-    "batch_no", "idx", "operator_no", "occurred_at", "id_digest", "content_digest", "kind", "status", "amount_minor", "currency",
-    "record_id", "replaces", "player", "balance_after_minor", "product", "channel", "bet_id", "session_id", "region",
-    "device", "account", "detail",
+    "batch_no",
+    "idx",
+    "operator_no",
+    "occurred_at",
+    "id_digest",
+    "content_digest",
+    "kind",
+    "status",
+    "amount_minor",
+    "currency",
+    "record_id",
+    "replaces",
+    "player",
+    "balance_after_minor",
+    "product",
+    "channel",
+    "bet_id",
+    "session_id",
+    "region",
+    "device",
+    "account",
+    "detail",
 ];
 
 /// Rows of a group by table, in the order in which they are inserted.
@@ -154,45 +204,55 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
 pub async fn journal(conn: &mut Conn, journal: &[JournalRow]) -> Result<(), sqlx::Error> {
     let mut rows = Gathered::default();
     for row in journal {
-        rows.add(&JOURNAL, [
-            Val::Int(row.committed.seq),
-            Val::Int(row.committed.at.0),
-            Val::Text(row.committed.event.kind()),
-            Val::Text(&row.payload),
-            Val::Bytes(row.payload_digest.to_vec()),
-            Val::Bytes(row.digest.to_vec()),
-        ]);
+        rows.add(
+            &JOURNAL,
+            [
+                Val::Int(row.committed.seq),
+                Val::Int(row.committed.at.0),
+                Val::Text(row.committed.event.kind()),
+                Val::Text(&row.payload),
+                Val::Bytes(row.payload_digest.to_vec()),
+                Val::Bytes(row.digest.to_vec()),
+            ],
+        );
     }
     rows.insert(conn).await
 }
 
 fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
     match event {
-        Event::OperatorSet(o) => rows.upsert(&OPERATORS, o.operator_no.0.to_string(), [
-            Val::Int(o.operator_no.0.into()),
-            Val::Owned(o.id.to_string()),
-            Val::Text(&o.code),
-            Val::Int(o.jurisdiction.0.into()),
-            body(o),
-        ]),
-        Event::LicenceSet(l) => rows.upsert(&LICENCES, l.id.to_string(), [
-            Val::Owned(l.id.to_string()),
-            Val::Int(l.operator_no.0.into()),
-            Val::Text(&l.number),
-            body(l),
-        ]),
-        Event::KeySet(k) => rows.upsert(&API_KEYS, k.id.to_string(), [
-            Val::Owned(k.id.to_string()),
-            Val::IntOpt(k.operator_no.map(|no| no.0.into())),
-            body(k),
-        ]),
-        Event::SourceSet(s) => rows.upsert(&SOURCES, s.source_no.0.to_string(), [
-            Val::Int(s.source_no.0.into()),
-            Val::Owned(s.id.to_string()),
-            Val::Int(s.operator_no.0.into()),
-            Val::Text(&s.name),
-            body(s),
-        ]),
+        Event::OperatorSet(o) => rows.upsert(
+            &OPERATORS,
+            o.operator_no.0.to_string(),
+            [
+                Val::Int(o.operator_no.0.into()),
+                Val::Owned(o.id.to_string()),
+                Val::Text(&o.code),
+                Val::Int(o.jurisdiction.0.into()),
+                body(o),
+            ],
+        ),
+        Event::LicenceSet(l) => rows.upsert(
+            &LICENCES,
+            l.id.to_string(),
+            [Val::Owned(l.id.to_string()), Val::Int(l.operator_no.0.into()), Val::Text(&l.number), body(l)],
+        ),
+        Event::KeySet(k) => rows.upsert(
+            &API_KEYS,
+            k.id.to_string(),
+            [Val::Owned(k.id.to_string()), Val::IntOpt(k.operator_no.map(|no| no.0.into())), body(k)],
+        ),
+        Event::SourceSet(s) => rows.upsert(
+            &SOURCES,
+            s.source_no.0.to_string(),
+            [
+                Val::Int(s.source_no.0.into()),
+                Val::Owned(s.id.to_string()),
+                Val::Int(s.operator_no.0.into()),
+                Val::Text(&s.name),
+                body(s),
+            ],
+        ),
         Event::PersonAdded { person_no, birth_digest, keys } => {
             let birth = birth_digest.map(|d| d.to_bytes().to_vec());
             rows.add(&PERSONS, [Val::Int(person_no.0.into()), Val::BytesOpt(birth)]);
@@ -203,106 +263,127 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::ExclusionExtended(e)
         | Event::ExclusionRenewed(e)
         | Event::ExclusionLapsed(e) => exclusion(rows, e),
-        Event::IdentityCaseOpened { id, person_no, other_person_no, reason } => rows.add(&CASES, [
-            Val::Owned(id.to_string()),
-            Val::Int(person_no.0.into()),
-            Val::Int(other_person_no.0.into()),
-            Val::Text(reason),
-            Val::Int(at.0),
-        ]),
-        Event::FeedBatchStored(b) => rows.add(&BATCHES, [
-            Val::Int(b.batch_no),
-            Val::Owned(b.id.to_string()),
-            Val::Int(b.source_no.0.into()),
-            Val::Int(b.source_seq),
-            Val::Int(b.operator_no.0.into()),
-            Val::Int(b.operator_seq),
-            Val::Int(b.records.into()),
-            Val::Int(b.duplicates.into()),
-            Val::Int(b.quarantined.into()),
-            Val::Int(b.first_at.0),
-            Val::Int(b.last_at.0),
-            Val::Int(b.clock_at.0),
-            Val::Text(&b.chain),
-            Val::Int(at.0),
-        ]),
+        Event::IdentityCaseOpened { id, person_no, other_person_no, reason } => rows.add(
+            &CASES,
+            [
+                Val::Owned(id.to_string()),
+                Val::Int(person_no.0.into()),
+                Val::Int(other_person_no.0.into()),
+                Val::Text(reason),
+                Val::Int(at.0),
+            ],
+        ),
+        Event::FeedBatchStored(b) => rows.add(
+            &BATCHES,
+            [
+                Val::Int(b.batch_no),
+                Val::Owned(b.id.to_string()),
+                Val::Int(b.source_no.0.into()),
+                Val::Int(b.source_seq),
+                Val::Int(b.operator_no.0.into()),
+                Val::Int(b.operator_seq),
+                Val::Int(b.records.into()),
+                Val::Int(b.duplicates.into()),
+                Val::Int(b.quarantined.into()),
+                Val::Int(b.first_at.0),
+                Val::Int(b.last_at.0),
+                Val::Int(b.clock_at.0),
+                Val::Text(&b.chain),
+                Val::Int(at.0),
+            ],
+        ),
         Event::OperatorTicked { operator_no, operator_seq, at } => {
             rows.add(&TICKS, [Val::Int(operator_no.0.into()), Val::Int(*operator_seq), Val::Int(at.0)]);
         }
-        Event::AlertRevised(r) => rows.add(&ALERTS, [
-            Val::Int(r.offset),
-            Val::Owned(r.id.to_string()),
-            Val::Int(r.operator_seq),
-            Val::Int(r.operator_no.0.into()),
-            Val::Int(r.operator_offset),
-            Val::Text(&r.rule),
-            Val::Int(r.kind.code().into()),
-            Val::Int(r.severity.code().into()),
-            body(r),
-        ]),
+        Event::AlertRevised(r) => rows.add(
+            &ALERTS,
+            [
+                Val::Int(r.offset),
+                Val::Owned(r.id.to_string()),
+                Val::Int(r.operator_seq),
+                Val::Int(r.operator_no.0.into()),
+                Val::Int(r.operator_offset),
+                Val::Text(&r.rule),
+                Val::Int(r.kind.code().into()),
+                Val::Int(r.severity.code().into()),
+                body(r),
+            ],
+        ),
         Event::EngineStarted { .. } | Event::ActorQuarantined { .. } | Event::RecordDeadLettered { .. } => {}
     }
 }
 
 fn match_key(rows: &mut Gathered<'_>, person_no: PersonNo, key: &PersonKey) {
-    rows.upsert(&MATCH_KEYS, format!("{}/{}", person_no.0, key.key), [
-        Val::Bytes(key.key.to_bytes().to_vec()),
-        Val::Int(person_no.0.into()),
-        Val::Int(key.kind.number().into()),
-        Val::Int(key.digest_version.into()),
-        Val::Int(key.valid_from.0),
-        Val::IntOpt(key.valid_to.map(|t| t.0)),
-    ]);
+    rows.upsert(
+        &MATCH_KEYS,
+        format!("{}/{}", person_no.0, key.key),
+        [
+            Val::Bytes(key.key.to_bytes().to_vec()),
+            Val::Int(person_no.0.into()),
+            Val::Int(key.kind.number().into()),
+            Val::Int(key.digest_version.into()),
+            Val::Int(key.valid_from.0),
+            Val::IntOpt(key.valid_to.map(|t| t.0)),
+        ],
+    );
 }
 
 fn exclusion(rows: &mut Gathered<'_>, e: &Exclusion) {
-    rows.upsert(&EXCLUSIONS, e.id.to_string(), [
-        Val::Owned(e.id.to_string()),
-        Val::Int(e.person_no.0.into()),
-        Val::Int(e.jurisdiction.0.into()),
-        Val::Int(e.period.code().into()),
-        Val::Owned(name(&e.at_end)),
-        Val::Owned(name(&e.reason_class)),
-        Val::Owned(name(&e.channel)),
-        Val::Int(e.effective_at.0),
-        Val::IntOpt(e.ends_at.map(|t| t.0)),
-        Val::IntOpt(e.ended_at.map(|t| t.0)),
-    ]);
+    rows.upsert(
+        &EXCLUSIONS,
+        e.id.to_string(),
+        [
+            Val::Owned(e.id.to_string()),
+            Val::Int(e.person_no.0.into()),
+            Val::Int(e.jurisdiction.0.into()),
+            Val::Int(e.period.code().into()),
+            Val::Owned(name(&e.at_end)),
+            Val::Owned(name(&e.reason_class)),
+            Val::Owned(name(&e.channel)),
+            Val::Int(e.effective_at.0),
+            Val::IntOpt(e.ends_at.map(|t| t.0)),
+            Val::IntOpt(e.ended_at.map(|t| t.0)),
+        ],
+    );
 }
 
 fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
     match attachment {
-        Attachment::Vault(v) => rows.add(&VAULT, [
-            Val::Bytes(v.id.to_vec()),
-            Val::Int(v.person_no.0.into()),
-            Val::Bytes(v.sealed.clone()),
-            Val::Int(v.at.0),
-        ]),
+        Attachment::Vault(v) => rows.add(
+            &VAULT,
+            [Val::Bytes(v.id.to_vec()), Val::Int(v.person_no.0.into()), Val::Bytes(v.sealed.clone()), Val::Int(v.at.0)],
+        ),
         Attachment::KeySecret { key_id, sealed } => {
             rows.add(&SECRETS, [Val::Owned(key_id.to_string()), Val::Bytes(sealed.clone())]);
         }
-        Attachment::Idempotency(i) => rows.add(&IDEMPOTENCY, [
-            Val::Bytes(i.key_digest.to_vec()),
-            Val::Bytes(i.body_digest.to_vec()),
-            Val::Int(i.status.into()),
-            Val::Text(&i.result_id),
-            Val::Int(i.expires_at.0),
-        ]),
+        Attachment::Idempotency(i) => rows.add(
+            &IDEMPOTENCY,
+            [
+                Val::Bytes(i.key_digest.to_vec()),
+                Val::Bytes(i.body_digest.to_vec()),
+                Val::Int(i.status.into()),
+                Val::Text(&i.result_id),
+                Val::Int(i.expires_at.0),
+            ],
+        ),
         Attachment::Quarantine(list) => list.iter().for_each(|row| quarantine(rows, row)),
         Attachment::FeedRecords(_) => {}
     }
 }
 
 fn quarantine<'a>(rows: &mut Gathered<'a>, q: &'a QuarantineRow) {
-    rows.add(&QUARANTINE, [
-        Val::Owned(q.id.to_string()),
-        Val::Int(q.source_no.0.into()),
-        Val::Int(q.index.into()),
-        Val::Text(q.code.as_str()),
-        Val::Text(&q.detail),
-        Val::Bytes(q.sealed.clone()),
-        Val::Int(q.at.0),
-    ]);
+    rows.add(
+        &QUARANTINE,
+        [
+            Val::Owned(q.id.to_string()),
+            Val::Int(q.source_no.0.into()),
+            Val::Int(q.index.into()),
+            Val::Text(q.code.as_str()),
+            Val::Text(&q.detail),
+            Val::Bytes(q.sealed.clone()),
+            Val::Int(q.at.0),
+        ],
+    );
 }
 
 /// Inserts a batch's records: multi-row statements on SQLite, binary COPY on PostgreSQL.

@@ -233,11 +233,18 @@ impl Store {
     pub async fn dossier(&self, person_no: PersonNo) -> Result<PersonDossier, StoreError> {
         let no = i64::from(person_no.0);
         let mut conn = self.db.read().await?;
-        let rows = conn.rows("SELECT person_no, birth_digest FROM persons WHERE person_no = $1", &[Val::Int(no)]).await?;
+        let rows =
+            conn.rows("SELECT person_no, birth_digest FROM persons WHERE person_no = $1", &[Val::Int(no)]).await?;
         self.dossiers(&mut conn, &rows, no, no).await?.pop().ok_or(StoreError::Unreadable("person"))
     }
 
-    async fn dossiers(&self, conn: &mut Conn, persons: &[Row], from: i64, to: i64) -> Result<Vec<PersonDossier>, StoreError> {
+    async fn dossiers(
+        &self,
+        conn: &mut Conn,
+        persons: &[Row],
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<PersonDossier>, StoreError> {
         let span = [Val::Int(from), Val::Int(to)];
         let mut people = Vec::with_capacity(persons.len());
         let mut places = HashMap::with_capacity(persons.len());
@@ -449,7 +456,10 @@ impl Store {
         if let Some(operators) = &query.operators {
             // numbers of our own, at most 65,535: no text of anybody's
             let list: Vec<String> = operators.iter().map(|no| no.0.to_string()).collect();
-            sql.push_str(&format!(" AND a.operator_no IN ({})", if list.is_empty() { "NULL".to_owned() } else { list.join(",") }));
+            sql.push_str(&format!(
+                " AND a.operator_no IN ({})",
+                if list.is_empty() { "NULL".to_owned() } else { list.join(",") }
+            ));
         }
         if let Some(severity) = query.severity {
             add(&mut sql, " AND a.severity = ?", Val::Int(severity.code().into()));

@@ -415,11 +415,11 @@ impl Lane {
     }
 
     fn publish(&self, parts: CommittedParts, group: Vec<Pending>) {
-        let members = parts
-            .events
-            .into_iter()
-            .zip(group)
-            .map(|(events, mut pending)| Member { events, records: pending.records().cloned(), done: pending.done.take() });
+        let members = parts.events.into_iter().zip(group).map(|(events, mut pending)| Member {
+            events,
+            records: pending.records().cloned(),
+            done: pending.done.take(),
+        });
         if parts.last_seq < parts.first_seq {
             return members.for_each(Member::complete);
         }
@@ -539,7 +539,12 @@ impl Lane {
     }
 
     /// Takes the head, late, and puts the events behind it.
-    async fn journal(&mut self, conn: &mut Conn, events: Vec<(Event, Ts)>, at: Ts) -> Result<Vec<JournalRow>, sqlx::Error> {
+    async fn journal(
+        &mut self,
+        conn: &mut Conn,
+        events: Vec<(Event, Ts)>,
+        at: Ts,
+    ) -> Result<Vec<JournalRow>, sqlx::Error> {
         let lock = if matches!(conn, Conn::Postgres(_)) { " FOR UPDATE" } else { "" };
         let head = conn.rows(&format!("SELECT seq, digest FROM journal_head WHERE id = 1{lock}"), &[]).await?;
         let head = head.first().ok_or(sqlx::Error::RowNotFound)?;
@@ -553,7 +558,8 @@ impl Lane {
             let mut group_id = at.0.to_be_bytes().to_vec();
             group_id.extend_from_slice(&self.group_no.to_be_bytes());
             let sql = "UPDATE journal_head SET seq = $1, digest = $2, group_id = $3 WHERE id = 1";
-            conn.run(sql, &[Val::Int(last.committed.seq), Val::Bytes(last.digest.to_vec()), Val::Bytes(group_id)]).await?;
+            conn.run(sql, &[Val::Int(last.committed.seq), Val::Bytes(last.digest.to_vec()), Val::Bytes(group_id)])
+                .await?;
         }
         Ok(rows)
     }
@@ -594,7 +600,8 @@ fn month(at: Ts) -> (i64, i64) {
     let text = at.to_string();
     let (year, number): (i32, u32) = (text[..4].parse().unwrap_or(1970), text[5..7].parse().unwrap_or(1));
     let (next_year, next) = if number == 12 { (year + 1, 1) } else { (year, number + 1) };
-    let start = |year: i32, number: u32| Ts::parse(&format!("{year:04}-{number:02}-01T00:00:00Z")).unwrap_or_default().0;
+    let start =
+        |year: i32, number: u32| Ts::parse(&format!("{year:04}-{number:02}-01T00:00:00Z")).unwrap_or_default().0;
     (start(year, number), start(next_year, next))
 }
 
@@ -633,7 +640,10 @@ async fn load_counters(conn: &mut Conn) -> Result<Counters, sqlx::Error> {
     counters.alert_offset = rows.first().map_or(Ok(0), |row| row.int(0))?;
     for (sql, into) in [
         ("SELECT operator_no, MAX(operator_seq) FROM feed_batches GROUP BY operator_no", &mut counters.operator_seq),
-        ("SELECT operator_no, MAX(operator_offset) FROM alert_revisions GROUP BY operator_no", &mut counters.operator_offset),
+        (
+            "SELECT operator_no, MAX(operator_offset) FROM alert_revisions GROUP BY operator_no",
+            &mut counters.operator_offset,
+        ),
     ] {
         for row in conn.rows(sql, &[]).await? {
             into.insert(OperatorNo(row.int(0)? as u16), row.int(1)?);
@@ -667,13 +677,15 @@ async fn known_revisions(conn: &mut Conn, group: &[Pending]) -> Result<HashSet<(
 /// The database's refusal of the content; none where the database itself is the trouble.
 fn refusal(error: &sqlx::Error) -> Option<CommitError> {
     let sqlx::Error::Database(e) = error else {
-        return matches!(error, sqlx::Error::Encode(_)).then(|| CommitError::Rejected { detail: "encoding".to_owned() });
+        return matches!(error, sqlx::Error::Encode(_))
+            .then(|| CommitError::Rejected { detail: "encoding".to_owned() });
     };
     if e.is_unique_violation() {
         return Some(CommitError::Conflict { what: e.constraint().unwrap_or("a unique value").to_owned() });
     }
     let code = e.code().unwrap_or_default();
-    let content = e.is_check_violation() || e.is_foreign_key_violation() || code.starts_with("22") || code.starts_with("23");
+    let content =
+        e.is_check_violation() || e.is_foreign_key_violation() || code.starts_with("22") || code.starts_with("23");
     content.then(|| CommitError::Rejected { detail: code.into_owned() })
 }
 

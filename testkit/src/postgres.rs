@@ -29,7 +29,8 @@ fn bin_folder() -> PathBuf {
         .map(|entries| entries.flatten().map(|e| e.path().join("bin")).filter(|p| p.join("initdb").exists()).collect())
         .unwrap_or_default();
     found.sort();
-    let on_path = || std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).find(|p| p.join("initdb").exists());
+    let on_path =
+        || std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).find(|p| p.join("initdb").exists());
     found.pop().or_else(on_path).unwrap_or_else(|| panic!("{HOW}"))
 }
 
@@ -60,10 +61,8 @@ impl Postgres {
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
         let data = dir.path().join("data");
         run(&bin, "initdb", &["-D", path(&data), "-U", "mlinzi", "-A", "trust", "-E", "UTF8", "--locale=C"], true);
-        let server = Self {
-            admin: format!("postgres://mlinzi@127.0.0.1:{port}/postgres"),
-            own: Some(Own { bin, dir, port }),
-        };
+        let server =
+            Self { admin: format!("postgres://mlinzi@127.0.0.1:{port}/postgres"), own: Some(Own { bin, dir, port }) };
         server.start();
         server
     }
@@ -116,7 +115,8 @@ fn run(bin: &Path, tool: &str, args: &[&str], must: bool) {
         Command::new(bin.join(tool))
     };
     // pg_ctl's server would keep our pipes open: give it none
-    let status = command.args(args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status =
+        command.args(args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     assert!(!must || status.as_ref().is_ok_and(std::process::ExitStatus::success), "{tool} fails: {status:?}; {HOW}");
 }
 

@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn a_break_lapses_for_the_reader_without_an_event() {
         let mut index = IndexWriter::with_capacity(16);
-        event(&mut index, &Event::PersonAdded { person_no: PersonNo(7), birth_digest: None, keys: vec![key()] }).unwrap();
+        event(&mut index, &Event::PersonAdded { person_no: PersonNo(7), birth_digest: None, keys: vec![key()] })
+            .unwrap();
         event(&mut index, &Event::ExclusionRegistered(exclusion(1, 0, Period::Hours24, false))).unwrap();
         assert_eq!(status(&mut index, 0, 1_700_086_399), Status::Excluded);
         assert_eq!(status(&mut index, 0, 1_700_086_400), Status::PreviouslyExcluded);

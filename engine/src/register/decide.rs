@@ -149,12 +149,8 @@ pub fn register(request: &Request, others: &[Dossier], zone: &TimeZone) -> Outco
             Outcome { events, exclusion: wanted, created: true, person_no }
         }
         Some(active) if strictness(&wanted) > strictness(active) => {
-            let longer = Exclusion {
-                period: wanted.period,
-                at_end: wanted.at_end,
-                ends_at: wanted.ends_at,
-                ..active.clone()
-            };
+            let longer =
+                Exclusion { period: wanted.period, at_end: wanted.at_end, ends_at: wanted.ends_at, ..active.clone() };
             events.push(Event::ExclusionExtended(longer.clone()));
             Outcome { events, exclusion: longer, created: false, person_no }
         }
@@ -191,11 +187,8 @@ pub fn end_of_period(current: &Exclusion, now: Ts, zone: &TimeZone) -> Option<Ev
 }
 
 fn find_same_person<'a>(request: &Request, others: &'a [Dossier]) -> Option<&'a Dossier> {
-    let by_document = request
-        .keys
-        .iter()
-        .filter(|k| k.kind != KeyKind::Phone)
-        .find_map(|k| others.iter().find(|d| d.holds(k.key)));
+    let by_document =
+        request.keys.iter().filter(|k| k.kind != KeyKind::Phone).find_map(|k| others.iter().find(|d| d.holds(k.key)));
     if by_document.is_some() {
         return by_document;
     }
@@ -264,10 +257,28 @@ mod tests {
     fn who_is_the_same_person() {
         use KeyKind::{NationalId, Phone};
         let table: [(&str, Vec<PersonKey>, Vec<PersonKey>, u32, &[&str]); 5] = [
-            ("a document merges, the new phone is added", vec![key(NationalId, 1)], vec![key(NationalId, 1), key(Phone, 2)], 1, &["person_keys_added"]),
+            (
+                "a document merges, the new phone is added",
+                vec![key(NationalId, 1)],
+                vec![key(NationalId, 1), key(Phone, 2)],
+                1,
+                &["person_keys_added"],
+            ),
             ("a phone alone merges where nobody has a document", vec![key(Phone, 2)], vec![key(Phone, 2)], 1, &[]),
-            ("a phone does not merge against a document", vec![key(NationalId, 1), key(Phone, 2)], vec![key(Phone, 2)], 9, &["person_added", "identity_case_opened", "exclusion_registered"]),
-            ("nor with a different document", vec![key(NationalId, 1), key(Phone, 2)], vec![key(NationalId, 3), key(Phone, 2)], 9, &["person_added", "identity_case_opened", "exclusion_registered"]),
+            (
+                "a phone does not merge against a document",
+                vec![key(NationalId, 1), key(Phone, 2)],
+                vec![key(Phone, 2)],
+                9,
+                &["person_added", "identity_case_opened", "exclusion_registered"],
+            ),
+            (
+                "nor with a different document",
+                vec![key(NationalId, 1), key(Phone, 2)],
+                vec![key(NationalId, 3), key(Phone, 2)],
+                9,
+                &["person_added", "identity_case_opened", "exclusion_registered"],
+            ),
             ("nor without any hit", vec![], vec![key(Phone, 2)], 9, &["person_added", "exclusion_registered"]),
         ];
         for (what, there, asked, person, events) in table {
@@ -314,7 +325,10 @@ mod tests {
         assert_eq!(status_at(&exclusion, at("2026-11-22T09:59:59.999999Z")), Status::Excluded);
         assert_eq!(status_at(&exclusion, at("2026-11-22T10:00:00Z")), Status::PreviouslyExcluded);
         assert!(end_of_period(&exclusion, at("2026-11-22T09:59:59Z"), &TimeZone::UTC).is_none());
-        assert_eq!(end_of_period(&exclusion, at("2026-11-22T10:00:00Z"), &TimeZone::UTC).unwrap().kind(), "exclusion_lapsed");
+        assert_eq!(
+            end_of_period(&exclusion, at("2026-11-22T10:00:00Z"), &TimeZone::UTC).unwrap().kind(),
+            "exclusion_lapsed"
+        );
         assert_eq!(
             extend(&exclusion, Period::Year1, at("2026-11-22T10:00:00Z"), &TimeZone::UTC),
             Err(ExtendError::Ended)
@@ -331,6 +345,9 @@ mod tests {
         let staying = known(vec![key(KeyKind::Phone, 1)], Period::Year1).exclusions.remove(0);
         assert_eq!(end_of_period(&staying, at("2042-01-01T00:00:00Z"), &TimeZone::UTC), None);
         assert_eq!(status_at(&staying, at("2042-01-01T00:00:00Z")), Status::Excluded);
-        assert_eq!(extend(&staying, Period::Months6, at("2026-12-01T00:00:00Z"), &TimeZone::UTC), Err(ExtendError::Shorter));
+        assert_eq!(
+            extend(&staying, Period::Months6, at("2026-12-01T00:00:00Z"), &TimeZone::UTC),
+            Err(ExtendError::Shorter)
+        );
     }
 }
