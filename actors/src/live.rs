@@ -172,7 +172,7 @@ impl AlertTopic {
     /// Takes in a revision; gives its frame.
     fn push(&mut self, topic: Topic, revision: &AlertRevision) -> Arc<str> {
         self.offset += 1;
-        let frame = delta(topic, self.offset, &AlertView::of(revision));
+        let frame = delta(topic, self.offset, AlertView::of(revision));
         self.ring.push_back((self.offset, Arc::clone(&frame)));
         if self.ring.len() > RING_FRAMES_MAX {
             self.ring.pop_front();
@@ -334,7 +334,7 @@ impl LiveHub {
         match msg {
             LiveMsg::Join(outlet) => self.join(outlet),
             LiveMsg::Client(no, ClientFrame::Subscribe { topics, resume }) => {
-                self.subscribe(*no, topics, resume.as_ref())
+                self.subscribe(*no, topics, resume.as_ref());
             }
             LiveMsg::Client(no, ClientFrame::Unsubscribe { topics }) => self.unsubscribe(*no, topics),
             LiveMsg::Leave(no) => self.leave(*no),
@@ -558,12 +558,15 @@ impl Work for LiveHub {
     }
 }
 
+/// Who watches with which key, so that a dead key ends its sessions.
+type SessionsByKey = HashMap<models::ids::KeyId, Vec<(SessionNo, Arc<Closing>)>>;
+
 /// What `web` holds: makes sessions.
 #[derive(Clone)]
 pub struct LiveHandle {
     hub: crate::kernel::Handle<LiveMsg>,
     next: Arc<AtomicU64>,
-    by_key: Arc<Mutex<HashMap<models::ids::KeyId, Vec<(SessionNo, Arc<Closing>)>>>>,
+    by_key: Arc<Mutex<SessionsByKey>>,
     sessions: Arc<AtomicU64>,
 }
 

@@ -420,6 +420,7 @@ fn idempotency_row(key: &IdempotencyKey, status: u16, id: ExclusionId, now: Ts) 
 }
 
 /// Reads that fail are the database's fault.
+#[allow(clippy::needless_pass_by_value)] // used in map_err
 pub fn unavailable(error: store::StoreError) -> EngineError {
     tracing::warn!(%error, "the store does not answer");
     EngineError::Unavailable("the database")

@@ -32,8 +32,11 @@ pub struct Views {
     pub system: Arc<ActorSystem>,
     /// Now.
     pub clock: Arc<dyn Clock>,
-    cache: Mutex<HashMap<(u8, JurisdictionNo), (u64, Arc<str>)>>,
+    cache: Mutex<Encoded>,
 }
+
+/// The last text of a topic of a jurisdiction, with its number.
+type Encoded = HashMap<(u8, JurisdictionNo), (u64, Arc<str>)>;
 
 #[derive(Serialize)]
 struct National {

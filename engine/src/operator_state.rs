@@ -34,6 +34,7 @@ const CUMULATIVE: [Metric; 4] = [Metric::Count, Metric::Stakes, Metric::Payouts,
 const SERIES: [usize; 4] = [60, 48, 60, 160];
 
 /// One input, in the order of `operator_seq`.
+#[derive(Clone, Copy)]
 pub enum OperatorInput<'a> {
     /// A stored batch.
     Batch {
@@ -485,10 +486,9 @@ mod tests {
     #[test]
     fn the_wall_clock_sees_silence() {
         let mut state = state();
-        let mut seq = 0;
         let mut found = Vec::new();
         for minute in 0..30 {
-            seq += 1;
+            let seq = minute + 1;
             let at = Ts(10 * DAY + minute * MINUTE);
             if minute < 20 {
                 let records = [record(RecordKind::Stake, at, 50_000, 1)];

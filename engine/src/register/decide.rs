@@ -256,7 +256,8 @@ mod tests {
     #[test]
     fn who_is_the_same_person() {
         use KeyKind::{NationalId, Phone};
-        let table: [(&str, Vec<PersonKey>, Vec<PersonKey>, u32, &[&str]); 5] = [
+        type Case<'a> = (&'a str, Vec<PersonKey>, Vec<PersonKey>, u32, &'a [&'a str]);
+        let table: [Case<'_>; 5] = [
             (
                 "a document merges, the new phone is added",
                 vec![key(NationalId, 1)],
