@@ -8,6 +8,7 @@ use crate::directory::Directory;
 use crate::kernel::{ActorSystem, Handle, KernelEvent, KernelMetrics, SendError, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveMsg};
 use crate::market::{Input, InputLog, Market, MarketMsg, ViewSlot};
+use crate::metrics::EngineMetrics;
 use crate::register::{Register, RegisterActor, unavailable};
 use crate::secrets::KeyRing;
 use crate::source::{Inspect, Reply, SourceActor, SourceContext, SourceGauge, SourceHead, SourceMsg};
@@ -104,6 +105,7 @@ struct Inner {
     writer: WriterHandle,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     deferred: Arc<AtomicU64>,
+    metrics: EngineMetrics,
 }
 
 impl Engine {
@@ -117,6 +119,7 @@ impl Engine {
     ) -> Result<Self, StartError> {
         let metrics = KernelMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let system = Arc::new(ActorSystem::with_metrics(config.arbiters, metrics));
+        let gauges = EngineMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
 
         let directory =
@@ -180,6 +183,7 @@ impl Engine {
             writer,
             tasks: Mutex::default(),
             deferred,
+            metrics: gauges,
         }));
         engine.start_known()?;
         engine.start_tasks(growing);
@@ -199,7 +203,9 @@ impl Engine {
 
     fn start_market(&self, no: OperatorNo) -> Result<(), StartError> {
         let inner = &self.0;
-        if inner.markets.read().contains_key(&no) {
+        // held to the end: the spine's growth and a command may both come to start it
+        let mut markets = inner.markets.write();
+        if markets.contains_key(&no) {
             return Ok(());
         }
         let directory = inner.directory.load();
@@ -220,13 +226,15 @@ impl Engine {
         spec.capacity = inner.config.operator_queue;
         spec.hang_after = Duration::from_secs(30);
         let handle = spawn(&inner.system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
-        inner.markets.write().insert(no, handle);
+        markets.insert(no, handle);
         Ok(())
     }
 
     fn start_source(&self, source: &Arc<Source>) -> Result<(), StartError> {
         let inner = &self.0;
-        if inner.sources.read().contains_key(&source.id) {
+        // held to the end: the spine's growth and a command may both come to start it
+        let mut sources = inner.sources.write();
+        if sources.contains_key(&source.id) {
             return Ok(());
         }
         let gauge = Arc::new(SourceGauge::default());
@@ -246,7 +254,7 @@ impl Engine {
         spec.capacity = inner.config.source_queue;
         spec.hang_after = Duration::from_secs(60);
         let handle = spawn(&inner.system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
-        inner.sources.write().insert(source.id, handle);
+        sources.insert(source.id, handle);
         Ok(())
     }
 
@@ -353,6 +361,26 @@ impl Engine {
         if let Err(error) = self.0.register.sweep(now).await {
             tracing::debug!(%error, "exclusions are ended later");
         }
+        if let Err(error) = self.0.store.forget_idempotency(now).await {
+            tracing::debug!(%error, "old idempotency keys are forgotten later");
+        }
+        self.measure(now);
+    }
+
+    fn measure(&self, now: Ts) {
+        let (metrics, freshness) = (&self.0.metrics, self.freshness());
+        let age = match freshness.state {
+            NodeState::Loading => -1.0,
+            _ => (now.0 - freshness.as_of.0) as f64 / SECOND as f64,
+        };
+        metrics.register_age_seconds.set(age);
+        metrics.register_version.set(freshness.register_version);
+        metrics.index_bytes.set(self.index().memory_bytes() as i64);
+        metrics.live_sessions.set(self.0.live.sessions() as i64);
+        metrics.deferred_inputs.set(self.deferred_inputs() as i64);
+        let gauges = self.0.views.gauges.read();
+        metrics.records.set(gauges.values().map(|g| g.records.load(Ordering::Relaxed) as i64).sum());
+        metrics.quarantined.set(gauges.values().map(|g| g.quarantined.load(Ordering::Relaxed) as i64).sum());
     }
 
     async fn checkpoint(&self) {

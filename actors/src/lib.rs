@@ -9,6 +9,7 @@ pub mod engine;
 pub mod kernel;
 pub mod live;
 pub mod market;
+pub mod metrics;
 pub mod register;
 pub mod secrets;
 pub mod source;

@@ -1,0 +1,168 @@
+//! What was acknowledged survives `kill -9`, on both stores: the running program, killed in the middle of its work.
+
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 3;
+const PROGRAM: &str = env!("CARGO_BIN_EXE_mlinzi");
+
+struct Server {
+    child: Child,
+    base: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(dir: &Path, store: &str) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--store").arg(store).arg("--keys").arg(dir.join("keys.toml")).env("MLINZI__LOG__LEVEL", "warn");
+    command
+}
+
+fn run(dir: &Path, store: &str, args: &[&str]) -> String {
+    let out = command(dir, store).args(args).output().expect("the program runs");
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("text")
+}
+
+async fn serve(client: &reqwest::Client, dir: &Path, store: &str) -> Server {
+    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
+    let child = command(dir, store).args(["serve", "--port", &port.to_string()]).stdout(Stdio::null()).spawn();
+    let server = Server { child: child.expect("the program starts"), base: format!("http://127.0.0.1:{port}") };
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let ready = client.get(format!("{}/health/ready", server.base)).send().await;
+        if ready.is_ok_and(|r| r.status().is_success()) {
+            return server;
+        }
+        assert!(Instant::now() < end, "the engine is not ready after a minute");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn post(client: &reqwest::Client, url: String, key: &str, body: String) -> Option<Value> {
+    let request = client.post(url).bearer_auth(key).header("content-type", "application/json").body(body);
+    let answer = request.send().await.ok()?;
+    if !answer.status().is_success() {
+        return None;
+    }
+    serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+}
+
+fn phone(n: usize) -> String {
+    format!("07{n:08}")
+}
+
+fn records(batch: usize) -> String {
+    let line = |n: usize| {
+        let at = format!("2026-01-01T00:{:02}:{:02}Z", batch % 60, n % 60);
+        json!({"record_id": format!("{batch}-{n}"), "kind": "stake", "occurred_at": at, "money": {"amount_minor": 100, "currency": "KES"}}).to_string()
+    };
+    (0..100).map(line).collect::<Vec<_>>().join("\n")
+}
+
+async fn check(store: &str) {
+    // a second test of this process may have installed it
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = testkit::temp_dir();
+    let dir = dir.path();
+    run(dir, store, &["key", "init"]);
+    let scopes = ["register:write", "operators:manage", "feeds:manage", "feeds:write", "lookup", "market:read"];
+    let mut args = vec!["key", "create", "--label", "test", "--rate", "100000", "--json"];
+    scopes.iter().for_each(|scope| args.extend(["--scope", scope]));
+    let key: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
+    let key = key["bearer"].as_str().expect("a bearer").to_owned();
+    let client = reqwest::Client::new();
+
+    let mut server = serve(&client, dir, store).await;
+    let operator = json!({"code": "alpha", "name": "Alpha"}).to_string();
+    let operator =
+        post(&client, format!("{}/api/v1/operators/register", server.base), &key, operator).await.expect("an operator");
+    let source = json!({"operator": operator["id"], "name": "play", "class": "gaming_transactions", "kind": "push", "clock": "event", "horizon_days": 60, "currency": "KES"});
+    let source =
+        post(&client, format!("{}/api/v1/feeds", server.base), &key, source.to_string()).await.expect("a source");
+    let source = source["id"].as_str().expect("an id").to_owned();
+
+    let (mut excluded, mut stored): (HashMap<usize, String>, u64) = (HashMap::new(), 0);
+    let (mut person, mut batch) = (0, 0);
+    for round in 0..ROUNDS {
+        let end = Instant::now() + Duration::from_millis(700 + 150 * round as u64);
+        while Instant::now() < end {
+            let body = json!({"phone": phone(10_000_000 + person), "period": "1_year", "reason_class": "self", "channel": "web"});
+            let register = post(&client, format!("{}/api/v1/nser/register", server.base), &key, body.to_string());
+            let push = post(&client, format!("{}/api/v1/feeds/{source}/records", server.base), &key, records(batch));
+            let (registered, pushed) = tokio::join!(register, push);
+            excluded.insert(person, registered.expect("a registration")["exclusion_id"].to_string());
+            stored += pushed.expect("a push")["accepted"].as_u64().expect("a number");
+            (person, batch) = (person + 1, batch + 1);
+        }
+        // one more of each under way while the process dies
+        let body =
+            json!({"phone": phone(10_000_000 + person), "period": "1_year", "reason_class": "self", "channel": "web"});
+        let register = post(&client, format!("{}/api/v1/nser/register", server.base), &key, body.to_string());
+        let push = post(&client, format!("{}/api/v1/feeds/{source}/records", server.base), &key, records(batch));
+        let kill = async {
+            tokio::time::sleep(Duration::from_millis(3 * round as u64)).await;
+            server.child.kill().expect("kill -9");
+        };
+        let (registered, pushed, ()) = tokio::join!(register, push, kill);
+        if let Some(registered) = registered {
+            excluded.insert(person, registered["exclusion_id"].to_string());
+        }
+        let in_flight = pushed.map(|p| p["accepted"].as_u64().expect("a number"));
+        drop(server);
+        run(dir, store, &["audit", "verify"]);
+        server = serve(&client, dir, store).await;
+        // pushed again, the batch is stored exactly once, whatever the kill hit
+        let again = post(&client, format!("{}/api/v1/feeds/{source}/records", server.base), &key, records(batch))
+            .await
+            .expect("a push");
+        let (accepted, duplicates) =
+            (again["accepted"].as_u64().unwrap_or(0), again["duplicates"].as_u64().unwrap_or(0));
+        assert_eq!(accepted + duplicates, 100, "all or nothing of a batch");
+        if let Some(acknowledged) = in_flight {
+            assert_eq!((acknowledged, duplicates), (100, 100), "an acknowledged batch is lost");
+        }
+        stored += 100;
+        (person, batch) = (person + 1, batch + 1);
+
+        for (n, id) in &excluded {
+            let body = json!({"phone": phone(10_000_000 + n), "purpose": "login"}).to_string();
+            let answer =
+                post(&client, format!("{}/api/v1/operators/lookup", server.base), &key, body).await.expect("an answer");
+            assert_eq!(answer["decision"], "block", "person {n} ({id}) is lost after round {round}");
+        }
+        let sources: Value = {
+            let answer =
+                client.get(format!("{}/api/v1/feeds", server.base)).bearer_auth(&key).send().await.expect("sources");
+            serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
+        };
+        assert_eq!(
+            sources["items"][0]["records"].as_u64(),
+            Some(stored),
+            "records lost or doubled after round {round}"
+        );
+    }
+    assert!(run(dir, store, &["audit", "verify"]).contains("\"first_bad\":null"));
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_by_kill_9_on_sqlite() {
+    let dir = testkit::temp_dir();
+    check(&testkit::sqlite_url(&dir)).await;
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_by_kill_9_on_postgres() {
+    let database = testkit::Postgres::shared().database().await;
+    check(&database.url).await;
+}
