@@ -14,6 +14,9 @@ function typeOf(schema) {
   return names.join(" or ") + (schema.format ? ` (${schema.format})` : "");
 }
 
+/** A sentence with its `names` as code. */
+const prose = (text) => text.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
+
 /** The fields of a schema, those of its parts included. */
 function fields(schema, all, depth = 0) {
   if (!schema || depth > 4) return [];
@@ -26,16 +29,16 @@ function fieldList(schema, all) {
   const list = fields(schema, all);
   if (!list.length) return el("p", { class: "quiet" }, typeOf(schema));
   return el("ul", {}, ...list.map((f) => el("li", {}, el("code", {}, f.name), ` ${typeOf(f.schema)}${f.required ? "" : ", may be missing"}`,
-    f.schema.description ? el("span", { class: "quiet" }, ` – ${f.schema.description}`) : null)));
+    f.schema.description ? el("span", { class: "quiet" }, " – ", ...prose(f.schema.description)) : null)));
 }
 
 function operation(path, method, op, all) {
-  const parts = [el("h3", {}, el("span", { class: "method" }, method.toUpperCase()), path), el("p", {}, op.summary ?? op.description ?? "")];
+  const parts = [el("h3", {}, el("span", { class: "method" }, method.toUpperCase()), path), el("p", {}, ...prose(op.summary ?? op.description ?? ""))];
   const scopes = (op.security ?? []).flatMap((s) => Object.values(s).flat());
   if (scopes.length) parts.push(el("p", { class: "quiet" }, "Scope: ", ...scopes.flatMap((s, i) => [i ? " or " : "", el("code", {}, s)])));
   if (op.parameters?.length) {
     parts.push(el("h4", {}, "Parameters"), el("ul", {}, ...op.parameters.map((p) => el("li", {}, el("code", {}, p.name),
-      ` in ${p.in}, ${typeOf(p.schema)}`, p.description ? el("span", { class: "quiet" }, ` – ${p.description}`) : null))));
+      ` in ${p.in}, ${typeOf(p.schema)}`, p.description ? el("span", { class: "quiet" }, " – ", ...prose(p.description)) : null))));
   }
   for (const [type, content] of Object.entries(op.requestBody?.content ?? {})) {
     parts.push(el("h4", {}, `Body, ${type}`), fieldList(content.schema, all));
@@ -57,10 +60,10 @@ async function show() {
     const found = Object.entries(document_.paths).flatMap(([path, item]) => METHODS.filter((m) => item[m]?.tags?.includes(tag.name))
       .map((m) => operation(path, m, item[m], all)));
     document.getElementById("tags").append(el("a", { href: `#${tag.name}` }, tag.name));
-    return el("section", { id: tag.name }, el("h2", {}, tag.name), el("p", { class: "quiet" }, tag.description ?? ""), ...found);
+    return el("section", { id: tag.name }, el("h2", {}, tag.name), el("p", { class: "quiet" }, ...prose(tag.description ?? "")), ...found);
   });
   const problem = Object.values(document_.paths)[0]?.[METHODS.find((m) => Object.values(document_.paths)[0][m])]?.responses?.default;
-  main.replaceChildren(...sections, el("section", {}, el("h2", {}, "Problems"), el("p", {}, problem?.description ?? ""), fieldList(all.Problem, all)));
+  main.replaceChildren(...sections, el("section", {}, el("h2", {}, "Problems"), el("p", {}, ...prose(problem?.description ?? "")), fieldList(all.Problem, all)));
 }
 
 show().catch(() => { document.getElementById("loading").textContent = "The contract cannot be loaded."; });

@@ -190,7 +190,9 @@ function courseOf(series) {
 function rowsOf(view) {
   return (view?.currencies ?? []).map(({ currency, totals, series }) => {
     const { unit, points } = courseOf(series);
-    return { currency, ...totals, unit, course: points.map((point) => point.ggr) };
+    const newest = points.at(-1);
+    const players = newest ? `${newest.unique_players_estimated ? "≈ " : ""}${count(newest.unique_players)} in the ${unit}` : "–";
+    return { currency, ...totals, unit, players, course: points.map((point) => point.ggr) };
   });
 }
 
@@ -210,7 +212,7 @@ function drawOperators() {
       rows.push(el("tr", {},
         el("th", { scope: "row" }, code), el("td", {}, row.currency), cell(money(row.stakes, row.currency)), cell(money(row.payouts, row.currency)),
         cell(money(row.ggr, row.currency), row.ggr < 0 ? "negative" : ""), cell(percent(row.ggr, row.stakes)),
-        cell((row.unique_players_estimated ? "≈ " : "") + count(row.unique_players)), cell(count(row.count)), el("td", {}, pill(label, FRESH[label])),
+        cell(row.players), cell(count(row.count)), el("td", {}, pill(label, FRESH[label])),
         el("td", {}, sparkline(row.course, `gross gaming revenue of the last ${row.course.length} ${row.unit}s`))));
     }
   }
