@@ -361,9 +361,6 @@ impl Engine {
         if let Err(error) = self.0.register.sweep(now).await {
             tracing::debug!(%error, "exclusions are ended later");
         }
-        if let Err(error) = self.0.store.forget_idempotency(now).await {
-            tracing::debug!(%error, "old idempotency keys are forgotten later");
-        }
         self.measure(now);
     }
 
@@ -386,6 +383,9 @@ impl Engine {
     async fn checkpoint(&self) {
         if let Err(error) = self.0.store.sign_checkpoint(&self.0.ring.checkpoint, self.now()).await {
             tracing::warn!(%error, "no checkpoint of the journal");
+        }
+        if let Err(error) = self.0.store.forget_idempotency(self.now()).await {
+            tracing::debug!(%error, "old idempotency keys are forgotten later");
         }
     }
 

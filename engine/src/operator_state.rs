@@ -22,8 +22,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How long behind the wall clock a minute stays open.
 const GRACE: i64 = 2 * SECOND;
-/// Record ids in an alert.
-const RECORDS_MAX: usize = 10;
 /// Alerts an operator's state remembers; the oldest windows' are forgotten first.
 const ALERTS_MAX: usize = 4_096;
 /// Empty windows made known in one step at most.
@@ -118,7 +116,7 @@ impl OperatorState {
                 self.wall |= clock == SourceClock::Wall;
                 let touched = self.add(records);
                 let mut effects = Effects::default();
-                let step = Step { operator_seq, at: clock_at, records };
+                let step = Step { operator_seq, at: clock_at };
                 for (currency, granularity, window) in touched {
                     let late = window.end <= self.watermark;
                     let metrics = if late { Metric::ALL } else { &CUMULATIVE };
@@ -132,7 +130,7 @@ impl OperatorState {
             }
             OperatorInput::Tick { operator_seq, at } => {
                 let mut effects = Effects::default();
-                self.close(&Step { operator_seq, at, records: &[] }, at.plus(-GRACE), &mut effects);
+                self.close(&Step { operator_seq, at }, at.plus(-GRACE), &mut effects);
                 effects
             }
         }
@@ -159,7 +157,7 @@ impl OperatorState {
     }
 
     /// Moves the watermark and judges every window it passes.
-    fn close(&mut self, step: &Step<'_>, until: Ts, effects: &mut Effects) {
+    fn close(&mut self, step: &Step, until: Ts, effects: &mut Effects) {
         if until <= self.watermark {
             return;
         }
@@ -207,7 +205,7 @@ impl OperatorState {
     #[allow(clippy::too_many_arguments)]
     fn judge(
         &mut self,
-        step: &Step<'_>,
+        step: &Step,
         currency: Currency,
         granularity: Granularity,
         window: Window,
@@ -237,7 +235,8 @@ impl OperatorState {
             }
             (Some(_), Some(_)) => return,
         };
-        let evidence = Evidence { records: step.heaviest(currency, window), ..evidence };
+        let records = sums.heaviest.iter().map(|(_, id)| id.clone()).collect();
+        let evidence = Evidence { records, ..evidence };
         self.alerts.insert(id, Standing { kind, severity, observed, window_end: window.end });
         let revision = AlertRevision {
             id,
@@ -287,22 +286,9 @@ impl OperatorState {
     }
 }
 
-struct Step<'a> {
+struct Step {
     operator_seq: i64,
     at: Ts,
-    records: &'a [Record],
-}
-
-impl Step<'_> {
-    /// The largest records of this input in a window.
-    fn heaviest(&self, currency: Currency, window: Window) -> Vec<String> {
-        let inside =
-            |r: &&Record| r.currency == currency && r.occurred_at >= window.start && r.occurred_at < window.end;
-        let mut records: Vec<&Record> = self.records.iter().filter(inside).collect();
-        records.sort_by(|a, b| b.amount_minor.cmp(&a.amount_minor).then_with(|| a.record_id.cmp(&b.record_id)));
-        records.truncate(RECORDS_MAX);
-        records.into_iter().map(|r| r.record_id.clone()).collect()
-    }
 }
 
 fn quiet(observed: i64, history: &[i64], params: &Params) -> Evidence {
@@ -480,6 +466,10 @@ mod tests {
         };
         let first = run();
         assert!(!first.is_empty());
+        assert!(
+            first.iter().all(|r| !r.evidence.records.is_empty()),
+            "every alert names the records that weighed most"
+        );
         assert_eq!(first, run());
     }
 

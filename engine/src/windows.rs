@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const RETENTION: [usize; 4] = [180, 14 * 24, 400, 210];
 /// Players counted exactly in a window; beyond, estimated to about 1.6 %.
 pub const PLAYERS_EXACT_MAX: usize = 1_024;
+/// Records kept as evidence in a window.
+pub const HEAVIEST_MAX: usize = 10;
 const HLL_BITS: u32 = 12;
 
 /// Sums of a window.
@@ -30,6 +32,8 @@ pub struct Sums {
     pub payouts: i64,
     /// Players.
     pub players: Players,
+    /// The records of the largest amounts, largest first: evidence.
+    pub heaviest: Vec<(i64, String)>,
 }
 
 impl Sums {
@@ -61,8 +65,23 @@ impl Sums {
 
     fn add(&mut self, record: &Record) {
         self.add_money(record);
-        if let Some(player) = record.player.filter(|_| record.status == RecordStatus::Successful) {
+        if record.status != RecordStatus::Successful {
+            return;
+        }
+        if let Some(player) = record.player {
             self.players.add(player);
+        }
+        self.weigh(record);
+    }
+
+    /// By amount, then by id: which ones are kept does not depend on their order.
+    fn weigh(&mut self, record: &Record) {
+        let heavier =
+            |(amount, id): &(i64, String)| (-*amount, id.as_str()) < (-record.amount_minor, &record.record_id);
+        let place = self.heaviest.partition_point(heavier);
+        if place < HEAVIEST_MAX && record.kind.needs_money() {
+            self.heaviest.truncate(HEAVIEST_MAX - 1);
+            self.heaviest.insert(place, (record.amount_minor, record.record_id.clone()));
         }
     }
 
