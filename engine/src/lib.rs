@@ -5,6 +5,7 @@
 pub mod dedupe;
 pub mod detector;
 pub mod ingest;
+pub mod mapping;
 pub mod operator_state;
 pub mod register;
 pub mod windows;

@@ -1,0 +1,415 @@
+//! Files of others become canonical records: a mapping says how.
+//!
+//! Every supervisor's archive and every operator's export has its own columns, encodings and habits; a mapping keeps
+//! that knowledge in a TOML file beside the data's documentation instead of in code. Bytes go in, the JSON of API.md,
+//! "Feeds from operators", comes out; a row that cannot be mapped is one refusal and says why without its values.
+//!
+//! ```text
+//! bytes ─▶ rows ─▶ decode cells ─▶ operator, time ─▶ each [[record]] whose condition holds ─▶ [[check]] ─▶ sorted
+//! ```
+
+mod cell;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+use cell::{Cells, NumberError};
+use models::feed::SourceClock;
+use models::money::Currency;
+use models::record::{QuarantineCode, RecordKind, Refusal, Text, WireMoney, WireRecord};
+use models::ts::Ts;
+use spec::{Amount, Check, Clock, Condition, Field, Piece, RecordRule, Rules};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+pub use spec::{Encoding, Order, Sign};
+
+/// Largest file, bytes.
+pub const FILE_BYTES_MAX: usize = 512 << 20;
+/// Largest cell, bytes: a quotation mark that is never closed would swallow the rest of the file.
+pub const CELL_BYTES_MAX: usize = 4_096;
+
+/// Why a mapping or a file cannot be used at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MappingError {
+    /// Not TOML, or not this shape of it.
+    #[error("the mapping does not parse: {0}")]
+    Toml(String),
+    /// It parses and makes no sense.
+    #[error("{place}: {what}")]
+    Invalid {
+        /// Where in the mapping.
+        place: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The file has no header.
+    #[error("the file is empty")]
+    Empty,
+    /// The file is above [`FILE_BYTES_MAX`].
+    #[error("the file is larger than {FILE_BYTES_MAX} bytes")]
+    TooLarge,
+    /// The header does not decode.
+    #[error("the header is not in the mapping's encoding")]
+    HeaderEncoding,
+    /// A column that the mapping needs is not in the file.
+    #[error("the file has no column {0}")]
+    MissingColumn(String),
+    /// A column that the mapping needs is there twice.
+    #[error("the file has the column {0} twice")]
+    ColumnTwice(String),
+}
+
+/// What a source of these files is to be created with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceDefaults {
+    /// Name, unique within the operator.
+    pub name: String,
+    /// Class of data, e.g. `gaming_transactions`.
+    pub class: String,
+    /// By which clock it is judged.
+    pub clock: SourceClock,
+    /// How far back a record may lie, days.
+    pub horizon_days: u16,
+    /// Expected time between two batches, seconds.
+    pub expected_interval_seconds: u32,
+    /// Currency of every amount.
+    pub currency: Currency,
+}
+
+/// One canonical record made of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MappedRecord {
+    /// Row it was made of, from 0, without the header.
+    pub row: u32,
+    /// The operator's stable code.
+    pub operator: Arc<str>,
+    /// When it happened.
+    pub occurred_at: Ts,
+    /// What happened.
+    pub kind: RecordKind,
+    /// Minor units; 0 where the kind carries none.
+    pub amount_minor: i64,
+    /// The record as the push endpoint takes it: one line of JSON, without the line's end.
+    pub json: String,
+}
+
+/// A file, mapped: every row is in `records` or in `refusals`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapped {
+    /// Rows of the file, without the header and without blank lines.
+    pub rows: u32,
+    /// Canonical records in the mapping's order.
+    pub records: Vec<MappedRecord>,
+    /// Rows that could not be mapped; the index is the row's.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A mapping, checked.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    rules: Rules,
+}
+
+impl Mapping {
+    /// Reads a mapping. Time zones are looked up in jiff's time zone database.
+    ///
+    /// # Errors
+    /// [`MappingError::Toml`] and [`MappingError::Invalid`], naming the place.
+    pub fn from_toml(text: &str) -> Result<Self, MappingError> {
+        Ok(Self { rules: Rules::from_toml(text)? })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.rules.name
+    }
+
+    /// What its sources are created with.
+    pub fn source(&self) -> &SourceDefaults {
+        &self.rules.source
+    }
+
+    /// Every operator that it can give: code and name, by code.
+    pub fn operators(&self) -> Vec<(&str, &str)> {
+        let rule = &self.rules.operator;
+        let mut operators: Vec<(&str, &str)> = rule.codes.iter().map(|(name, code)| (&**code, &**name)).collect();
+        operators.extend(rule.code.as_deref().map(|code| (code, rule.name.as_deref().unwrap_or(code))));
+        operators.sort_unstable();
+        operators.dedup_by_key(|(code, _)| *code);
+        operators
+    }
+
+    /// Maps a whole file.
+    ///
+    /// # Errors
+    /// [`MappingError`] where the file as a whole does not fit; single rows are refused in [`Mapped::refusals`].
+    pub fn read(&self, file: &[u8]) -> Result<Mapped, MappingError> {
+        if file.len() > FILE_BYTES_MAX {
+            return Err(MappingError::TooLarge);
+        }
+        let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(self.rules.delimiter)
+            .quoting(self.rules.quoting)
+            .from_reader(file);
+        let mut row = csv::ByteRecord::new();
+        if !next(&mut reader, &mut row) {
+            return Err(MappingError::Empty);
+        }
+        let header = self.header(&row)?;
+        let mut mapped = Mapped::default();
+        while next(&mut reader, &mut row) {
+            let index = mapped.rows;
+            mapped.rows += 1;
+            let before = mapped.records.len();
+            if let Err((code, detail)) = self.row(&header, &row, index, &mut mapped.records) {
+                mapped.records.truncate(before);
+                mapped.refusals.push(Refusal { index, code, detail });
+            }
+        }
+        if self.rules.order == Order::OccurredAt {
+            // stable: rows of one instant keep their order, and so do the records of a row
+            mapped.records.sort_by_key(|r| r.occurred_at);
+        }
+        Ok(mapped)
+    }
+
+    /// Where each column that the rules use lies in the file.
+    fn header(&self, row: &csv::ByteRecord) -> Result<Header, MappingError> {
+        let decode = |bytes| cell::decode(self.rules.encoding, bytes).map(|text| text.trim().to_owned());
+        let names: Option<Vec<String>> = row.iter().map(decode).collect();
+        let names = names.ok_or(MappingError::HeaderEncoding)?;
+        let mut places = Vec::with_capacity(self.rules.columns.len());
+        for column in &self.rules.columns {
+            let mut found = names.iter().enumerate().filter(|(_, name)| *name == column).map(|(i, _)| i);
+            places.push(found.next().ok_or_else(|| MappingError::MissingColumn(column.clone()))?);
+            if found.next().is_some() {
+                return Err(MappingError::ColumnTwice(column.clone()));
+            }
+        }
+        Ok(Header { width: names.len(), places })
+    }
+
+    fn row(
+        &self,
+        header: &Header,
+        row: &csv::ByteRecord,
+        index: u32,
+        out: &mut Vec<MappedRecord>,
+    ) -> Result<(), Refused> {
+        let rules = &self.rules;
+        if row.len() != header.width {
+            let code =
+                if row.len() < header.width { QuarantineCode::MissingField } else { QuarantineCode::InvalidField };
+            return Err((code, format!("{} fields instead of {}", row.len(), header.width)));
+        }
+        let cells = Cells::read(rules, &header.places, row)?;
+        let operator = self.operator(&cells)?;
+        let occurred_at = occurred_at(&rules.time, &cells)?;
+        let (mut stakes, mut payouts) = (0i128, 0i128);
+        for rule in &rules.records {
+            if !rule.when.iter().all(|c| holds(c, &cells)) {
+                continue;
+            }
+            let record = self.record(rule, &cells, &operator, occurred_at, index)?;
+            match record.kind {
+                RecordKind::Stake | RecordKind::TicketSale => stakes += i128::from(record.amount_minor),
+                RecordKind::Void => stakes -= i128::from(record.amount_minor),
+                RecordKind::Payout | RecordKind::CashOut | RecordKind::Redemption => {
+                    payouts += i128::from(record.amount_minor);
+                }
+                _ => {}
+            }
+            out.push(record);
+        }
+        rules.checks.iter().try_for_each(|check| self.check(check, &cells, stakes - payouts))
+    }
+
+    fn operator(&self, cells: &Cells<'_>) -> Result<Arc<str>, Refused> {
+        let rule = &self.rules.operator;
+        let Some(column) = rule.column else { return Ok(rule.code.clone().unwrap_or_default()) };
+        let name = cells.required(&self.rules, column)?;
+        let unknown =
+            || (QuarantineCode::InvalidField, format!("{}: no operator of the mapping's", self.rules.columns[column]));
+        rule.codes.get(name).cloned().ok_or_else(unknown)
+    }
+
+    fn record(
+        &self,
+        rule: &RecordRule,
+        cells: &Cells<'_>,
+        operator: &Arc<str>,
+        occurred_at: Ts,
+        row: u32,
+    ) -> Result<MappedRecord, Refused> {
+        let rules = &self.rules;
+        let mut flags = Vec::new();
+        let mut amount_minor = 0;
+        let mut wire = WireRecord::default();
+        if let Some(amount) = &rule.amount {
+            amount_minor = self.amount(amount, cells, &mut flags)?;
+            wire.money =
+                Some(WireMoney { amount_minor, currency: Text(Cow::Borrowed(rules.source.currency.as_str())) });
+        }
+        let id = fill(&rule.id, cells, operator);
+        wire.record_id = Some(id.ok_or_else(|| (QuarantineCode::MissingField, "record id: missing".to_owned()))?);
+        wire.kind = Some(Text(Cow::Borrowed(rule.kind.as_str())));
+        wire.occurred_at = Some(Text(Cow::Owned(exact(occurred_at))));
+        for (field, template) in &rule.fields {
+            if let Some(text) = fill(template, cells, operator) {
+                set(&mut wire, *field, text);
+            }
+        }
+        for column in &rule.extra {
+            let value = cells.get(*column).map_or(serde_json::Value::Null, Into::into);
+            wire.extra.insert(rules.columns[*column].clone(), value);
+        }
+        if !flags.is_empty() {
+            wire.extra.insert("mapping_flags".to_owned(), flags.into());
+        }
+        let json = serde_json::to_string(&wire)
+            .map_err(|_| (QuarantineCode::Unreadable, "the record cannot be written".to_owned()))?;
+        Ok(MappedRecord { row, operator: operator.clone(), occurred_at, kind: rule.kind, amount_minor, json })
+    }
+
+    /// The amount of a record. What was put right on the way is flagged, so that nobody takes it for the file's word.
+    fn amount(&self, amount: &Amount, cells: &Cells<'_>, flags: &mut Vec<String>) -> Result<i64, Refused> {
+        let (sum, inexact) = self.sum(&amount.sum.plus, &amount.sum.minus, cells)?;
+        flags.extend(inexact.into_iter().map(|column| format!("inexact:{}", self.rules.columns[column])));
+        let signed = match amount.sign {
+            Sign::AsIs => sum,
+            Sign::Negate => -sum,
+            Sign::Absolute => {
+                if sum < 0 {
+                    flags.push("sign_normalised".to_owned());
+                }
+                sum.abs()
+            }
+        };
+        i64::try_from(signed).map_err(|_| (QuarantineCode::TooLarge, "amount: too large".to_owned()))
+    }
+
+    /// Sum of columns in minor units, and the columns whose text could not be taken to the last digit.
+    fn sum(&self, plus: &[usize], minus: &[usize], cells: &Cells<'_>) -> Result<(i128, Vec<usize>), Refused> {
+        let mut sum = 0i128;
+        let mut inexact = Vec::new();
+        for (column, sign) in plus.iter().map(|c| (*c, 1)).chain(minus.iter().map(|c| (*c, -1))) {
+            let text = cells.required(&self.rules, column)?;
+            let number = self.rules.numbers.parse(text).map_err(|e| {
+                let code =
+                    if e == NumberError::TooLarge { QuarantineCode::TooLarge } else { QuarantineCode::InvalidField };
+                (code, format!("{}: {e}", self.rules.columns[column]))
+            })?;
+            sum += sign * i128::from(number.minor);
+            if !number.exact {
+                inexact.push(column);
+            }
+        }
+        Ok((sum, inexact))
+    }
+
+    fn check(&self, check: &Check, cells: &Cells<'_>, revenue: i128) -> Result<(), Refused> {
+        if !check.when.iter().all(|c| holds(c, cells)) {
+            return Ok(());
+        }
+        for column in &check.not_negative {
+            if self.sum(&[*column], &[], cells)?.0 < 0 {
+                return Err((QuarantineCode::SignMismatch, format!("{}: negative", self.rules.columns[*column])));
+            }
+        }
+        let Some(wanted) = &check.gross_gaming_revenue else { return Ok(()) };
+        let (wanted, _) = self.sum(&wanted.plus, &wanted.minus, cells)?;
+        if (revenue - wanted).abs() <= i128::from(check.tolerance_minor) {
+            Ok(())
+        } else {
+            Err((QuarantineCode::SumMismatch, format!("{}: stakes less payouts differ from the columns", check.name)))
+        }
+    }
+}
+
+/// Code and sentence of a refusal.
+type Refused = (QuarantineCode, String);
+
+struct Header {
+    width: usize,
+    places: Vec<usize>,
+}
+
+/// The next row that is not blank. Reading from memory does not fail, and rows of any width are taken.
+fn next(reader: &mut csv::Reader<&[u8]>, row: &mut csv::ByteRecord) -> bool {
+    while reader.read_byte_record(row).unwrap_or(false) {
+        if row.iter().any(|cell| !cell.trim_ascii().is_empty()) {
+            return true;
+        }
+    }
+    false
+}
+
+fn holds(condition: &Condition, cells: &Cells<'_>) -> bool {
+    match condition {
+        Condition::Null(column) => cells.get(*column).is_none(),
+        Condition::NotNull(column) => cells.get(*column).is_some(),
+        Condition::Is(column, text) => cells.get(*column) == Some(text),
+        Condition::IsNot(column, text) => cells.get(*column) != Some(text),
+    }
+}
+
+/// RFC 3339 with microseconds: nothing of the file's time is lost.
+fn exact(at: Ts) -> String {
+    let millis = at.to_string();
+    let micros = at.0.rem_euclid(1000);
+    if micros == 0 { millis } else { format!("{}{micros:03}Z", millis.trim_end_matches('Z')) }
+}
+
+fn occurred_at(clock: &Clock, cells: &Cells<'_>) -> Result<Ts, Refused> {
+    let text = cells
+        .get(clock.column)
+        .ok_or_else(|| (QuarantineCode::MissingField, format!("{}: missing", clock.column_name)))?;
+    clock.parse(text).ok_or_else(|| {
+        (QuarantineCode::InvalidField, format!("{}: not a time of the mapping's format", clock.column_name))
+    })
+}
+
+/// A template filled; none where one of its columns is null.
+fn fill<'t>(template: &[Piece], cells: &Cells<'_>, operator: &str) -> Option<Text<'t>> {
+    let mut text = String::new();
+    for piece in template {
+        match piece {
+            Piece::Literal(literal) => text.push_str(literal),
+            Piece::Operator => text.push_str(operator),
+            Piece::Column(column) => text.push_str(cells.get(*column)?),
+        }
+    }
+    Some(Text(Cow::Owned(text)))
+}
+
+fn set<'a>(wire: &mut WireRecord<'a>, field: Field, text: Text<'a>) {
+    let text = Some(text);
+    let player = &mut wire.player;
+    match field {
+        Field::Status => wire.status = text,
+        Field::Replaces => wire.replaces = text,
+        Field::PlayerBst => player.get_or_insert_default().bst = text,
+        Field::PlayerPhone => player.get_or_insert_default().phone = text,
+        Field::PlayerIdNumber => player.get_or_insert_default().id_number = text,
+        Field::PlayerIdType => player.get_or_insert_default().id_type = text,
+        Field::PlayerAccountRef => player.get_or_insert_default().account_ref = text,
+        Field::Product => wire.product = text,
+        Field::GameId => wire.game.get_or_insert_default().id = text,
+        Field::GameType => wire.game.get_or_insert_default().kind = text,
+        Field::BetId => wire.bet.get_or_insert_default().id = text,
+        Field::BetSettles => wire.bet.get_or_insert_default().settles = text,
+        Field::SessionId => wire.session_id = text,
+        Field::Licence => wire.licence = text,
+        Field::Channel => wire.channel = text,
+        Field::OutletId => wire.outlet_id = text,
+        Field::TerminalId => wire.terminal_id = text,
+        Field::DeviceId => wire.device_id = text,
+        Field::Region => wire.region = text,
+        Field::PaymentMethod => wire.payment.get_or_insert_default().method = text,
+        Field::PaymentAccount => wire.payment.get_or_insert_default().account = text,
+    }
+}
