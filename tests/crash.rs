@@ -1,66 +1,13 @@
 //! What was acknowledged survives `kill -9`, on both stores: the running program, killed in the middle of its work.
 
+mod program;
+
+use program::{phone, post, prepare, run, serve};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 3;
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mlinzi");
-
-struct Server {
-    child: Child,
-    base: String,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(dir: &Path, store: &str) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.arg("--store").arg(store).arg("--keys").arg(dir.join("keys.toml")).env("MLINZI__LOG__LEVEL", "warn");
-    command
-}
-
-fn run(dir: &Path, store: &str, args: &[&str]) -> String {
-    let out = command(dir, store).args(args).output().expect("the program runs");
-    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8(out.stdout).expect("text")
-}
-
-async fn serve(client: &reqwest::Client, dir: &Path, store: &str) -> Server {
-    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
-    let child = command(dir, store).args(["serve", "--port", &port.to_string()]).stdout(Stdio::null()).spawn();
-    let server = Server { child: child.expect("the program starts"), base: format!("http://127.0.0.1:{port}") };
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let ready = client.get(format!("{}/health/ready", server.base)).send().await;
-        if ready.is_ok_and(|r| r.status().is_success()) {
-            return server;
-        }
-        assert!(Instant::now() < end, "the engine is not ready after a minute");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-async fn post(client: &reqwest::Client, url: String, key: &str, body: String) -> Option<Value> {
-    let request = client.post(url).bearer_auth(key).header("content-type", "application/json").body(body);
-    let answer = request.send().await.ok()?;
-    if !answer.status().is_success() {
-        return None;
-    }
-    serde_json::from_slice(&answer.bytes().await.ok()?).ok()
-}
-
-fn phone(n: usize) -> String {
-    format!("07{n:08}")
-}
 
 fn records(batch: usize) -> String {
     let line = |n: usize| {
@@ -71,16 +18,9 @@ fn records(batch: usize) -> String {
 }
 
 async fn check(store: &str) {
-    // a second test of this process may have installed it
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = testkit::temp_dir();
     let dir = dir.path();
-    run(dir, store, &["key", "init"]);
-    let scopes = ["register:write", "operators:manage", "feeds:manage", "feeds:write", "lookup", "market:read"];
-    let mut args = vec!["key", "create", "--label", "test", "--rate", "100000", "--json"];
-    scopes.iter().for_each(|scope| args.extend(["--scope", scope]));
-    let key: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
-    let key = key["bearer"].as_str().expect("a bearer").to_owned();
+    let key = prepare(dir, store);
     let client = reqwest::Client::new();
 
     let mut server = serve(&client, dir, store).await;

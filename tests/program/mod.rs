@@ -1,0 +1,81 @@
+//! The running program, as its users meet it.
+#![allow(dead_code, clippy::needless_pass_by_value)] // each test file uses its part
+
+use serde_json::Value;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_mlinzi");
+
+/// A running engine, killed with its value.
+pub struct Server {
+    pub child: Child,
+    pub base: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(dir: &Path, store: &str) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--store").arg(store).arg("--keys").arg(dir.join("keys.toml")).env("MLINZI__LOG__LEVEL", "warn");
+    command
+}
+
+pub fn run(dir: &Path, store: &str, args: &[&str]) -> String {
+    let out = command(dir, store).args(args).output().expect("the program runs");
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("text")
+}
+
+pub async fn serve(client: &reqwest::Client, dir: &Path, store: &str) -> Server {
+    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
+    let child = command(dir, store).args(["serve", "--port", &port.to_string()]).stdout(Stdio::null()).spawn();
+    let server = Server { child: child.expect("the program starts"), base: format!("http://127.0.0.1:{port}") };
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let ready = client.get(format!("{}/health/ready", server.base)).send().await;
+        if ready.is_ok_and(|r| r.status().is_success()) {
+            return server;
+        }
+        assert!(Instant::now() < end, "the engine is not ready after a minute");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The status of a POST.
+pub async fn status(client: &reqwest::Client, url: String, key: &str, body: String) -> Option<u16> {
+    let request = client.post(url).bearer_auth(key).header("content-type", "application/json").body(body);
+    Some(request.send().await.ok()?.status().as_u16())
+}
+
+pub async fn post(client: &reqwest::Client, url: String, key: &str, body: String) -> Option<Value> {
+    let request = client.post(url).bearer_auth(key).header("content-type", "application/json").body(body);
+    let answer = request.send().await.ok()?;
+    if !answer.status().is_success() {
+        return None;
+    }
+    serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+}
+
+pub fn phone(n: usize) -> String {
+    format!("07{n:08}")
+}
+
+/// Keys of the engine, and a staff key that may do everything.
+pub fn prepare(dir: &Path, store: &str) -> String {
+    // a second test of this process may have installed it
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    run(dir, store, &["key", "init"]);
+    let scopes = ["register:write", "operators:manage", "feeds:manage", "feeds:write", "lookup", "market:read"];
+    let mut args = vec!["key", "create", "--label", "test", "--rate", "100000", "--json"];
+    scopes.iter().for_each(|scope| args.extend(["--scope", scope]));
+    let key: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
+    key["bearer"].as_str().expect("a bearer").to_owned()
+}
