@@ -15,6 +15,7 @@ use models::record::{
 use models::token::{self, Token, TokenKey};
 use models::ts::Ts;
 use ring::digest::{Context, SHA256, digest};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt::Write;
 use std::ops::Range;
@@ -252,22 +253,8 @@ fn detail(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<String, Refu
     if !wire.extra.is_empty() {
         member(&mut out, "extra");
         let start = out.len();
-        out.push('{');
-        for (i, (name, value)) in wire.extra.iter().enumerate() {
-            if i > 0 {
-                out.push(',');
-            }
-            json_text(&mut out, name);
-            out.push(':');
-            let plain = serde_json::to_string(value).unwrap_or_default();
-            if PERSONAL.contains(&name.to_ascii_lowercase().as_str()) {
-                let digest = resolver.digest.opaque(resolver.family, OpaqueKind::Player, plain.as_bytes());
-                let _ = write!(out, "\"digest:{digest}\"");
-            } else {
-                out.push_str(&plain);
-            }
-        }
-        out.push('}');
+        let members = wire.extra.iter().map(|(name, value)| (name.as_str(), value));
+        object(&mut out, members, resolver);
         if out.len() - start > EXTRA_BYTES_MAX {
             return Err(refuse(QuarantineCode::TooLarge, "extra: larger than 4096 bytes"));
         }
@@ -276,6 +263,50 @@ fn detail(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<String, Refu
         out.push('}');
     }
     Ok(out)
+}
+
+/// JSON of free data: members by name, whatever their order was, and no person in the clear at any depth.
+fn object<'v>(out: &mut String, members: impl Iterator<Item = (&'v str, &'v Value)>, resolver: &Resolver<'_>) {
+    let mut members: Vec<_> = members.collect();
+    members.sort_unstable_by_key(|(name, _)| *name);
+    out.push('{');
+    for (i, (name, value)) in members.into_iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        json_text(out, name);
+        out.push(':');
+        if !value.is_null() && PERSONAL.iter().any(|personal| personal.eq_ignore_ascii_case(name)) {
+            let mut plain = String::new();
+            canonical(&mut plain, value, resolver);
+            let digest = resolver.digest.opaque(resolver.family, OpaqueKind::Player, plain.as_bytes());
+            let _ = write!(out, "\"digest:{digest}\"");
+        } else {
+            canonical(out, value, resolver);
+        }
+    }
+    out.push('}');
+}
+
+/// The parser bounds the depth.
+fn canonical(out: &mut String, value: &Value, resolver: &Resolver<'_>) {
+    match value {
+        Value::Object(members) => object(out, members.iter().map(|(name, value)| (name.as_str(), value)), resolver),
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                canonical(out, item, resolver);
+            }
+            out.push(']');
+        }
+        Value::String(text) => json_text(out, text),
+        plain => {
+            let _ = write!(out, "{plain}");
+        }
+    }
 }
 
 fn member(out: &mut String, name: &str) {
@@ -401,6 +432,23 @@ mod tests {
         assert_ne!(base.id_digest, same.id_digest);
         let other = with(|r| record(FINE.replace("12500", "12501").as_bytes(), r)).unwrap();
         assert_ne!(base.content_digest, other.content_digest);
+    }
+
+    #[test]
+    fn free_data_is_the_same_in_any_order_and_names_nobody_at_any_depth() {
+        let with_extra = |extra: &str| {
+            let bytes = FINE.replace("{\"x\":1}", extra);
+            with(|r| record(bytes.as_bytes(), r)).unwrap()
+        };
+        let a = with_extra(r#"{"b":{"y":[1,{"q":2,"p":1}],"x":"\n"},"a":null,"who":[{"MSISDN":"0712345678","n":1}]}"#);
+        let b = with_extra(r#"{"who":[{"n":1,"MSISDN":"0712345678"}],"a":null,"b":{"x":"\n","y":[1,{"p":1,"q":2}]}}"#);
+        assert_eq!((a.content_digest, &a.detail), (b.content_digest, &b.detail));
+        assert!(!a.detail.contains("712345678") && a.detail.contains("digest:"), "{}", a.detail);
+        let wanted = r#""extra":{"a":null,"b":{"x":"\n","y":[1,{"p":1,"q":2}]},"who":[{"MSISDN":"digest:"#;
+        assert!(a.detail.contains(wanted), "{}", a.detail);
+        let other =
+            with_extra(r#"{"b":{"y":[1,{"q":2,"p":1}],"x":"\n"},"a":null,"who":[{"MSISDN":"0712345679","n":1}]}"#);
+        assert_ne!(a.content_digest, other.content_digest);
     }
 
     #[test]
