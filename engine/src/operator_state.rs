@@ -61,6 +61,29 @@ pub struct Effects {
     pub revisions: Vec<AlertRevision>,
 }
 
+impl Effects {
+    /// One revision of an alert for one input, as those see it who only see what was committed.
+    fn revise(&mut self, revision: AlertRevision) {
+        use RevisionKind::{Corrected, Raised, Withdrawn};
+        let Some(place) = self.revisions.iter().position(|r| r.id == revision.id) else {
+            self.revisions.push(revision);
+            return;
+        };
+        let earlier = &mut self.revisions[place];
+        let kind = match (earlier.kind, revision.kind) {
+            // nobody has heard of it
+            (Raised, Withdrawn) => {
+                self.revisions.remove(place);
+                return;
+            }
+            (Raised, _) => Raised,
+            (_, Raised) => Corrected,
+            (_, kind) => kind,
+        };
+        *earlier = AlertRevision { kind, ..revision };
+    }
+}
+
 /// Sums of all time in one currency.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
@@ -145,7 +168,7 @@ impl OperatorState {
         let mut touched = BTreeSet::new();
         for record in records {
             let book = self.books.entry(record.currency).or_default();
-            for (granularity, window) in book.add(&mut self.cutter, record) {
+            for (granularity, window) in book.add(&mut self.cutter, record).into_iter().flatten() {
                 // a minute of an archive says nothing a day does not
                 if self.wall || granularity != Granularity::Minute {
                     touched.insert((record.currency, granularity, window));
@@ -159,6 +182,7 @@ impl OperatorState {
     /// Moves the watermark and judges every window it passes.
     fn close(&mut self, step: &Step, until: Ts, effects: &mut Effects) {
         if until <= self.watermark {
+            self.forget();
             return;
         }
         let from = self.watermark;
@@ -180,6 +204,11 @@ impl OperatorState {
             }
         }
         self.watermark = until;
+        self.forget();
+    }
+
+    /// Keeps the state bounded, also where the clock stands still and only late data comes.
+    fn forget(&mut self) {
         self.books.values_mut().for_each(Book::forget);
         while self.alerts.len() > ALERTS_MAX {
             let oldest = self.alerts.iter().min_by_key(|(id, s)| (s.window_end, **id)).map(|(id, _)| *id);
@@ -253,22 +282,15 @@ impl OperatorState {
             operator_offset: 0,
             evidence,
         };
-        // one revision of an alert for one input: the last word of the input stands
-        match effects.revisions.iter_mut().find(|r| r.id == id) {
-            Some(earlier) if earlier.kind == RevisionKind::Raised && kind == RevisionKind::Corrected => {
-                *earlier = AlertRevision { kind: RevisionKind::Raised, ..revision };
-            }
-            Some(earlier) => *earlier = revision,
-            None => effects.revisions.push(revision),
-        }
+        effects.revise(revision);
     }
 
     /// Sums of all time.
     pub fn totals(&self) -> Vec<Totals> {
         let total = |(currency, book): (&Currency, &Book)| Totals {
             currency: *currency,
-            stakes: book.total.stakes,
-            payouts: book.total.payouts,
+            stakes: book.total.stakes(),
+            payouts: book.total.payouts(),
             ggr: book.total.gross_gaming_revenue(),
             records: book.total.count + book.total.failed,
         };
@@ -333,6 +355,8 @@ pub struct OperatorView<'a> {
 #[derive(Serialize)]
 struct CurrencyView {
     currency: Currency,
+    /// Late records whose window was forgotten; only the totals have them.
+    behind_retention: u64,
     totals: Point,
     windows: BTreeMap<&'static str, Point>,
     series: BTreeMap<&'static str, Vec<Point>>,
@@ -349,6 +373,8 @@ struct Point {
     hold_ppm: i64,
     unique_players: u64,
     unique_players_estimated: bool,
+    replacing: u64,
+    saturated: bool,
 }
 
 impl Point {
@@ -357,20 +383,27 @@ impl Point {
             at,
             count: sums.count,
             failed: sums.failed,
-            stakes: sums.stakes,
-            payouts: sums.payouts,
+            stakes: sums.stakes(),
+            payouts: sums.payouts(),
             ggr: sums.gross_gaming_revenue(),
             hold_ppm: sums.hold_ppm(),
             unique_players: sums.players.count(),
             unique_players_estimated: sums.players.is_estimate(),
+            replacing: sums.replacing,
+            saturated: sums.is_saturated(),
         }
     }
 }
 
 impl CurrencyView {
     fn of(currency: Currency, book: &Book) -> Self {
-        let mut view =
-            Self { currency, totals: Point::of(Ts(0), &book.total), windows: BTreeMap::new(), series: BTreeMap::new() };
+        let mut view = Self {
+            currency,
+            behind_retention: book.behind_retention,
+            totals: Point::of(Ts(0), &book.total),
+            windows: BTreeMap::new(),
+            series: BTreeMap::new(),
+        };
         for (granularity, points) in Granularity::ALL.iter().zip(SERIES) {
             let mut series: Vec<Point> =
                 book.newest(*granularity).take(points).map(|(window, sums)| Point::of(window.start, sums)).collect();
@@ -390,6 +423,7 @@ mod tests {
     use crate::windows::tests::record;
     use models::record::RecordKind;
     use models::ts::DAY;
+    use proptest::prelude::*;
 
     fn state() -> OperatorState {
         OperatorState::new(OperatorNo(1), "alpha".to_owned(), TimeZone::UTC)
@@ -474,6 +508,35 @@ mod tests {
     }
 
     #[test]
+    fn an_input_says_one_thing_of_an_alert() {
+        use RevisionKind::{Corrected, Raised, Withdrawn};
+        let mut state = state();
+        quiet_days(&mut state, 12);
+        let records = [day(12, 900_000)];
+        let input = OperatorInput::Batch {
+            operator_seq: 13,
+            clock_at: records[0].occurred_at,
+            clock: SourceClock::Event,
+            records: &records,
+        };
+        let sample = state.apply(input).revisions.remove(0);
+        let table: [(&[RevisionKind], Option<RevisionKind>); 6] = [
+            (&[Raised, Corrected], Some(Raised)),
+            (&[Raised, Withdrawn], None),
+            (&[Corrected, Corrected], Some(Corrected)),
+            (&[Corrected, Withdrawn], Some(Withdrawn)),
+            (&[Withdrawn, Raised], Some(Corrected)),
+            (&[Raised, Withdrawn, Raised], Some(Raised)),
+        ];
+        for (said, wanted) in table {
+            let mut effects = Effects::default();
+            said.iter().for_each(|kind| effects.revise(AlertRevision { kind: *kind, ..sample.clone() }));
+            assert_eq!(effects.revisions.first().map(|r| r.kind), wanted, "{said:?}");
+            assert!(effects.revisions.len() <= 1);
+        }
+    }
+
+    #[test]
     fn the_wall_clock_sees_silence() {
         let mut state = state();
         let mut found = Vec::new();
@@ -498,5 +561,52 @@ mod tests {
         let silent =
             found.iter().find(|r| r.subject.metric == Metric::Stakes && r.subject.granularity == Granularity::Minute);
         assert_eq!(silent.map(|r| (r.evidence.observed, r.evidence.expected)), Some((0, 50_000)));
+    }
+
+    /// Play of some hours in batches: mostly quiet, some large, some late.
+    fn batches(hours: i64) -> impl Strategy<Value = Vec<Vec<Record>>> {
+        let stake = (0i64..hours, prop_oneof![9 => 900i64..1100, 1 => 0i64..90_000], 1u128..9, any::<bool>());
+        let record = stake.prop_map(|(hour, amount, player, payout)| {
+            let kind = if payout { RecordKind::Payout } else { RecordKind::Stake };
+            record(kind, Ts(10 * DAY + hour * models::ts::HOUR), amount, player)
+        });
+        prop::collection::vec(prop::collection::vec(record, 1..40), 1..12)
+    }
+
+    fn run(batches: &[Vec<Record>]) -> (Vec<AlertRevision>, OperatorState) {
+        let (mut state, mut all, mut newest) = (state(), Vec::new(), Ts(0));
+        for (records, seq) in batches.iter().zip(1..) {
+            newest = records.iter().map(|r| r.occurred_at).fold(newest, Ts::max);
+            let clock = SourceClock::Event;
+            all.extend(
+                state.apply(OperatorInput::Batch { operator_seq: seq, clock_at: newest, clock, records }).revisions,
+            );
+        }
+        (all, state)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn alerts_are_the_same_bit_for_bit(play in batches(60 * 24)) {
+            let alerts = run(&play).0;
+            prop_assert!(run(&play).0 == alerts);
+            // an alert is said once by an input, begins with raised, and is withdrawn only where it stands
+            let mut standing: BTreeMap<AlertId, (RevisionKind, i64)> = BTreeMap::new();
+            for r in &alerts {
+                let before = standing.insert(r.id, (r.kind, r.operator_seq));
+                let stood = before.is_some_and(|(kind, _)| kind != RevisionKind::Withdrawn);
+                prop_assert_eq!(r.kind != RevisionKind::Raised, stood);
+                prop_assert!(before.is_none_or(|(_, seq)| seq < r.operator_seq));
+            }
+        }
+
+        /// Other batches may give other alerts on the way, but the same windows, as long as none is forgotten.
+        #[test]
+        fn windows_do_not_depend_on_the_batches(play in batches(170)) {
+            let (state, one) = (run(&play).1, run(&[play.concat()]).1);
+            prop_assert!(one.books == state.books);
+            prop_assert_eq!(serde_json::to_string(&one.view()).unwrap(), serde_json::to_string(&state.view()).unwrap());
+        }
     }
 }

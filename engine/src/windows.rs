@@ -3,12 +3,14 @@
 //! A window is a sum over its records and nothing else, so late data corrects it and order does not matter.
 //! Hours, days and weeks (from Monday) are cut in the jurisdiction's time zone.
 
-use jiff::Timestamp;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 use models::alert::{Granularity, Metric, Window};
 use models::match_key::MatchKey;
 use models::record::{Record, RecordKind, RecordStatus};
 use models::ts::{DAY, HOUR, MINUTE, SECOND, Ts};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Windows kept of each granularity: three hours, two weeks, 400 days, four years.
@@ -26,10 +28,11 @@ pub struct Sums {
     pub count: u64,
     /// Failed and cancelled records.
     pub failed: u64,
-    /// Stakes and ticket sales, less voided ones, minor units.
-    pub stakes: i64,
-    /// Payouts, cash-outs and redemptions, minor units.
-    pub payouts: i64,
+    /// Records that say they replace another. What the replaced one added stays: a sum does not know its parts.
+    pub replacing: u64,
+    // wide enough for any number of records, so that the order cannot matter; cut to 63 bits where they are read
+    stakes: i128,
+    payouts: i128,
     /// Players.
     pub players: Players,
     /// The records of the largest amounts, largest first: evidence.
@@ -37,9 +40,24 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// Stakes and ticket sales, less voided ones, minor units.
+    pub fn stakes(&self) -> i64 {
+        saturated(self.stakes)
+    }
+
+    /// Payouts, cash-outs and redemptions, minor units.
+    pub fn payouts(&self) -> i64 {
+        saturated(self.payouts)
+    }
+
     /// Stakes − payouts, minor units (FACTS.md, "Money and tax").
     pub fn gross_gaming_revenue(&self) -> i64 {
-        self.stakes.saturating_sub(self.payouts)
+        saturated(self.stakes - self.payouts)
+    }
+
+    /// Is a sum larger than what is shown of it?
+    pub fn is_saturated(&self) -> bool {
+        [self.stakes, self.payouts, self.stakes - self.payouts].iter().any(|sum| i64::try_from(*sum).is_err())
     }
 
     /// Gross gaming revenue in parts per million of stakes; 0 without stakes.
@@ -47,16 +65,15 @@ impl Sums {
         if self.stakes <= 0 {
             return 0;
         }
-        let ppm = i128::from(self.gross_gaming_revenue()) * 1_000_000 / i128::from(self.stakes);
-        ppm.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+        saturated((self.stakes - self.payouts).saturating_mul(1_000_000) / self.stakes)
     }
 
     /// The value of a metric.
     pub fn metric(&self, metric: Metric) -> i64 {
         match metric {
             Metric::Count => self.count.try_into().unwrap_or(i64::MAX),
-            Metric::Stakes => self.stakes,
-            Metric::Payouts => self.payouts,
+            Metric::Stakes => self.stakes(),
+            Metric::Payouts => self.payouts(),
             Metric::GrossGamingRevenue => self.gross_gaming_revenue(),
             Metric::UniquePlayers => self.players.count().try_into().unwrap_or(i64::MAX),
             Metric::Hold => self.hold_ppm(),
@@ -77,7 +94,7 @@ impl Sums {
     /// By amount, then by id: which ones are kept does not depend on their order.
     fn weigh(&mut self, record: &Record) {
         let heavier =
-            |(amount, id): &(i64, String)| (-*amount, id.as_str()) < (-record.amount_minor, &record.record_id);
+            |(amount, id): &(i64, String)| (Reverse(*amount), id) < (Reverse(record.amount_minor), &record.record_id);
         let place = self.heaviest.partition_point(heavier);
         if place < HEAVIEST_MAX && record.kind.needs_money() {
             self.heaviest.truncate(HEAVIEST_MAX - 1);
@@ -92,15 +109,19 @@ impl Sums {
             return;
         }
         self.count += 1;
+        self.replacing += u64::from(record.replaces.is_some());
+        let amount = i128::from(record.amount_minor);
         match record.kind {
-            RecordKind::Stake | RecordKind::TicketSale => self.stakes = self.stakes.saturating_add(record.amount_minor),
-            RecordKind::Void => self.stakes = self.stakes.saturating_sub(record.amount_minor),
-            RecordKind::Payout | RecordKind::CashOut | RecordKind::Redemption => {
-                self.payouts = self.payouts.saturating_add(record.amount_minor);
-            }
+            RecordKind::Stake | RecordKind::TicketSale => self.stakes += amount,
+            RecordKind::Void => self.stakes -= amount,
+            RecordKind::Payout | RecordKind::CashOut | RecordKind::Redemption => self.payouts += amount,
             _ => {}
         }
     }
+}
+
+fn saturated(sum: i128) -> i64 {
+    sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
 /// Distinct players: exact while few, a HyperLogLog (Flajolet et al. 2007) beyond. Depends on the set only, not on
@@ -167,41 +188,65 @@ fn observe(registers: &mut [u8], bits: u64) {
 #[derive(Clone, Debug)]
 pub struct Cutter {
     zone: TimeZone,
-    /// The last hour asked for and its offset from UTC, microseconds.
-    cached: (i64, i64),
+    /// The last quarter of an hour asked for and its offset from UTC, microseconds.
+    offset: (i64, i64),
+    /// The last local day asked for and its window.
+    day: (i64, Window),
+    /// The last Monday asked for and its week.
+    week: (i64, Window),
 }
 
 impl Cutter {
     /// In a time zone.
     pub fn new(zone: TimeZone) -> Self {
-        Self { zone, cached: (i64::MIN, 0) }
+        let none = (i64::MIN, Window { start: Ts(0), end: Ts(0) });
+        Self { zone, offset: (i64::MIN, 0), day: none, week: none }
     }
 
     fn offset(&mut self, at: Ts) -> i64 {
         // zones change their offset at whole quarters of an hour
         let quarter = at.0.div_euclid(15 * MINUTE);
-        if self.cached.0 != quarter {
+        if self.offset.0 != quarter {
             let instant = Timestamp::from_microsecond(at.0).unwrap_or_default();
-            self.cached = (quarter, i64::from(self.zone.to_offset(instant).seconds()) * SECOND);
+            self.offset = (quarter, i64::from(self.zone.to_offset(instant).seconds()) * SECOND);
         }
-        self.cached.1
+        self.offset.1
+    }
+
+    /// The first instant of a local day, given in days since 1970-01-01: not always 24 hours after the one before.
+    fn midnight(&self, day: i64) -> Ts {
+        let date = Date::constant(1970, 1, 1).checked_add(Span::new().days(day.clamp(-1, 2_900_000)));
+        let instant = date.and_then(|date| self.zone.to_timestamp(date.to_datetime(Time::midnight())));
+        instant.map_or(Ts(day.saturating_mul(DAY)), |instant| Ts(instant.as_microsecond()))
     }
 
     /// The window of a granularity in which an instant lies.
     pub fn window(&mut self, granularity: Granularity, at: Ts) -> Window {
         let offset = self.offset(at);
         let local = at.0 + offset;
-        let (start, length) = match granularity {
-            Granularity::Minute => (local - local.rem_euclid(MINUTE), MINUTE),
-            Granularity::Hour => (local - local.rem_euclid(HOUR), HOUR),
-            Granularity::Day => (local - local.rem_euclid(DAY), DAY),
-            Granularity::Week => {
-                // 1970-01-01 was a Thursday
-                let day = local.div_euclid(DAY);
-                ((day - (day + 3).rem_euclid(7)) * DAY, 7 * DAY)
-            }
+        let today = local.div_euclid(DAY);
+        // 1970-01-01 was a Thursday
+        let monday = today - (today + 3).rem_euclid(7);
+        let span = |length: i64| {
+            let start = local - local.rem_euclid(length) - offset;
+            Window { start: Ts(start), end: Ts(start + length) }
         };
-        Window { start: Ts(start - offset), end: Ts(start - offset + length) }
+        match granularity {
+            Granularity::Minute => span(MINUTE),
+            Granularity::Hour => span(HOUR),
+            Granularity::Day => {
+                if self.day.0 != today {
+                    self.day = (today, Window { start: self.midnight(today), end: self.midnight(today + 1) });
+                }
+                self.day.1
+            }
+            Granularity::Week => {
+                if self.week.0 != monday {
+                    self.week = (monday, Window { start: self.midnight(monday), end: self.midnight(monday + 7) });
+                }
+                self.week.1
+            }
+        }
     }
 }
 
@@ -209,20 +254,30 @@ impl Cutter {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Book {
     windows: [BTreeMap<Ts, (Ts, Sums)>; 4],
+    /// End of the newest window forgotten of each granularity: what lies before it is never opened again, because half
+    /// a window would look like a fall.
+    forgotten: [Option<Ts>; 4],
     /// Everything ever.
     pub total: Sums,
+    /// Records that came for a forgotten window; only `total` has them there.
+    pub behind_retention: u64,
 }
 
 impl Book {
-    /// Adds a record; gives the windows that it changed.
-    pub fn add(&mut self, cutter: &mut Cutter, record: &Record) -> [(Granularity, Window); 4] {
+    /// Adds a record; gives the window that it changed of each granularity.
+    pub fn add(&mut self, cutter: &mut Cutter, record: &Record) -> [Option<(Granularity, Window)>; 4] {
         self.total.add_money(record);
-        [0, 1, 2, 3].map(|i| {
+        let changed = [0, 1, 2, 3].map(|i| {
             let granularity = Granularity::ALL[i];
             let window = cutter.window(granularity, record.occurred_at);
+            if self.forgotten[i].is_some_and(|end| window.start < end) {
+                return None;
+            }
             self.windows[i].entry(window.start).or_insert_with(|| (window.end, Sums::default())).1.add(record);
-            (granularity, window)
-        })
+            Some((granularity, window))
+        });
+        self.behind_retention += u64::from(changed.contains(&None));
+        changed
     }
 
     /// A window's sums; none where nothing happened in it.
@@ -232,7 +287,9 @@ impl Book {
 
     /// Makes an empty window known as empty.
     pub fn touch(&mut self, granularity: Granularity, window: Window) {
-        self.windows[granularity as usize].entry(window.start).or_insert_with(|| (window.end, Sums::default()));
+        if self.forgotten[granularity as usize].is_none_or(|end| window.start >= end) {
+            self.windows[granularity as usize].entry(window.start).or_insert_with(|| (window.end, Sums::default()));
+        }
     }
 
     /// Windows before `start`, newest first.
@@ -258,9 +315,10 @@ impl Book {
 
     /// Forgets the oldest beyond the retention.
     pub fn forget(&mut self) {
-        for (windows, keep) in self.windows.iter_mut().zip(RETENTION) {
+        for ((windows, forgotten), keep) in self.windows.iter_mut().zip(&mut self.forgotten).zip(RETENTION) {
             while windows.len() > keep {
-                windows.pop_first();
+                let Some((_, (end, _))) = windows.pop_first() else { break };
+                *forgotten = (*forgotten).max(Some(end));
             }
         }
     }
@@ -327,7 +385,7 @@ pub(crate) mod tests {
             sums.add(&record(kind, Ts(0), amount, 1));
         }
         sums.add(&Record { status: RecordStatus::Failed, ..record(RecordKind::Stake, Ts(0), 7, 2) });
-        assert_eq!((sums.stakes, sums.payouts, sums.gross_gaming_revenue()), (1300, 400, 900));
+        assert_eq!((sums.stakes(), sums.payouts(), sums.gross_gaming_revenue()), (1300, 400, 900));
         assert_eq!((sums.count, sums.failed, sums.players.count(), sums.hold_ppm()), (6, 1, 1, 692_307));
     }
 
@@ -342,22 +400,122 @@ pub(crate) mod tests {
         assert!(error < 2_500, "off by {error}");
     }
 
+    #[test]
+    fn a_day_on_which_the_clocks_change_is_one_day() {
+        let mut berlin = Cutter::new(TimeZone::get("Europe/Berlin").unwrap());
+        let table = [
+            (Granularity::Day, "2026-03-28T23:30:00Z", "2026-03-28T23:00:00.000Z", "2026-03-29T22:00:00.000Z"),
+            (Granularity::Day, "2026-03-29T21:30:00Z", "2026-03-28T23:00:00.000Z", "2026-03-29T22:00:00.000Z"),
+            (Granularity::Day, "2026-10-25T22:30:00Z", "2026-10-24T22:00:00.000Z", "2026-10-25T23:00:00.000Z"),
+            (Granularity::Week, "2026-03-29T21:30:00Z", "2026-03-22T23:00:00.000Z", "2026-03-29T22:00:00.000Z"),
+            (Granularity::Week, "2026-03-23T00:30:00Z", "2026-03-22T23:00:00.000Z", "2026-03-29T22:00:00.000Z"),
+            // the hour that is there twice is two windows
+            (Granularity::Hour, "2026-10-25T00:30:00Z", "2026-10-25T00:00:00.000Z", "2026-10-25T01:00:00.000Z"),
+            (Granularity::Hour, "2026-10-25T01:30:00Z", "2026-10-25T01:00:00.000Z", "2026-10-25T02:00:00.000Z"),
+        ];
+        for (granularity, at, start, end) in table {
+            let window = berlin.window(granularity, Ts::parse(at).unwrap());
+            assert_eq!((window.start.to_string().as_str(), window.end.to_string().as_str()), (start, end), "{at}");
+        }
+    }
+
+    #[test]
+    fn sums_beyond_63_bits_are_cut_and_say_so() {
+        let mut sums = Sums::default();
+        let largest = |kind| record(kind, Ts(0), i64::MAX, 1);
+        sums.add(&largest(RecordKind::Stake));
+        assert_eq!((sums.stakes(), sums.is_saturated()), (i64::MAX, false));
+        sums.add(&largest(RecordKind::Stake));
+        assert_eq!((sums.stakes(), sums.gross_gaming_revenue(), sums.is_saturated()), (i64::MAX, i64::MAX, true));
+        sums.add(&largest(RecordKind::Void));
+        sums.add(&largest(RecordKind::Void));
+        assert_eq!((sums.stakes(), sums.is_saturated()), (0, false));
+        sums.add(&record(RecordKind::Adjustment, Ts(0), i64::MIN, 1));
+    }
+
+    #[test]
+    fn a_forgotten_window_is_not_opened_again() {
+        let (mut book, mut cutter) = (Book::default(), Cutter::new(TimeZone::UTC));
+        for minute in 0..200 {
+            book.add(&mut cutter, &record(RecordKind::Stake, Ts(minute * MINUTE), 1, 1));
+        }
+        book.forget();
+        assert_eq!(book.newest(Granularity::Minute).count(), RETENTION[0]);
+        let changed = book.add(&mut cutter, &record(RecordKind::Stake, Ts(19 * MINUTE), 1, 1));
+        let changed: Vec<Granularity> = changed.into_iter().flatten().map(|(granularity, _)| granularity).collect();
+        assert_eq!(changed, [Granularity::Hour, Granularity::Day, Granularity::Week]);
+        assert_eq!(book.newest(Granularity::Minute).count(), RETENTION[0]);
+        assert_eq!((book.total.stakes(), book.behind_retention), (201, 1));
+    }
+
+    #[derive(Debug, Clone, Default, PartialEq)]
+    struct Plain {
+        count: u64,
+        failed: u64,
+        stakes: i64,
+        payouts: i64,
+        players: BTreeSet<u128>,
+    }
+
+    /// The second implementation: every record is asked for its window again, by arithmetic of its own.
+    fn recomputed(play: &[(i64, i64, u128, usize, bool)], zone: i64) -> BTreeMap<(usize, i64), Plain> {
+        let mut windows: BTreeMap<(usize, i64), Plain> = BTreeMap::new();
+        for (at, amount, player, kind, failed) in play {
+            // 1969-12-29 was a Monday
+            for (i, (length, shift)) in [(MINUTE, 0), (HOUR, 0), (DAY, 0), (7 * DAY, 3 * DAY)].into_iter().enumerate() {
+                let start = (at + zone + shift) / length * length - shift - zone;
+                let plain = windows.entry((i, start)).or_default();
+                if *failed {
+                    plain.failed += 1;
+                    continue;
+                }
+                plain.count += 1;
+                plain.players.extend((*player > 0).then_some(*player));
+                match RecordKind::ALL[*kind] {
+                    RecordKind::Stake | RecordKind::TicketSale => plain.stakes += amount,
+                    RecordKind::Void => plain.stakes -= amount,
+                    RecordKind::Payout | RecordKind::CashOut | RecordKind::Redemption => plain.payouts += amount,
+                    _ => {}
+                }
+            }
+        }
+        windows
+    }
+
     proptest! {
         #[test]
-        fn order_does_not_matter(mut play in prop::collection::vec((0i64..3 * DAY, 0i64..1000, 0u128..50, any::<bool>()), 1..80)) {
-            let fill = |play: &[(i64, i64, u128, bool)]| {
-                let (mut book, mut cutter) = (Book::default(), Cutter::new(TimeZone::UTC));
-                for (at, amount, player, stake) in play {
-                    let kind = if *stake { RecordKind::Stake } else { RecordKind::Payout };
-                    book.add(&mut cutter, &record(kind, Ts(*at), *amount, *player));
+        fn windows_equal_a_recomputation_in_whatever_order_records_come(
+            play in prop::collection::vec(
+                (10 * DAY..25 * DAY, 0i64..1000, 0u128..50, 0usize..RecordKind::ALL.len(), prop::bool::weighted(0.1)),
+                1..120,
+            ),
+            rotate in 0usize..120,
+            east in any::<bool>(),
+        ) {
+            let zone = if east { "Africa/Nairobi" } else { "UTC" };
+            let fill = |play: &[(i64, i64, u128, usize, bool)]| {
+                let (mut book, mut cutter) = (Book::default(), Cutter::new(TimeZone::get(zone).unwrap()));
+                for (at, amount, player, kind, failed) in play {
+                    let status = if *failed { RecordStatus::Failed } else { RecordStatus::Successful };
+                    let record = record(RecordKind::ALL[*kind], Ts(*at), *amount, *player);
+                    book.add(&mut cutter, &Record { status, ..record });
                 }
                 book
             };
-            let forward = fill(&play);
-            let naive: i64 = play.iter().filter(|p| p.3 && p.0 < DAY).map(|p| p.1).sum();
-            prop_assert_eq!(forward.get(Granularity::Day, Ts(0)).map_or(0, |s| s.stakes), naive);
-            play.reverse();
-            prop_assert_eq!(fill(&play), forward);
+            let book = fill(&play);
+            let wanted = recomputed(&play, if east { 3 * HOUR } else { 0 });
+            prop_assert_eq!(book.windows.iter().map(BTreeMap::len).sum::<usize>(), wanted.len());
+            for ((i, start), plain) in wanted {
+                let sums = book.get(Granularity::ALL[i], Ts(start)).expect("the window is there");
+                prop_assert_eq!((sums.count, sums.failed), (plain.count, plain.failed));
+                prop_assert_eq!((sums.stakes(), sums.payouts()), (plain.stakes, plain.payouts));
+                prop_assert_eq!(sums.players.count(), plain.players.len() as u64);
+            }
+            let mut late = play.clone();
+            late.rotate_left(rotate % play.len());
+            prop_assert_eq!(&fill(&late), &book);
+            late.reverse();
+            prop_assert_eq!(&fill(&late), &book);
         }
     }
 }
