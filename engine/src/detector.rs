@@ -22,11 +22,13 @@ pub struct Params {
     pub threshold_milli: i64,
     /// Least spread, in thousandths of the median's size.
     pub spread_milli: i64,
+    /// Windows that one sample of the history may span on average: what happens more seldom is no series of this length.
+    pub span_windows_max: i64,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { version: 1, history: 28, samples_min: 8, threshold_milli: 6_000, spread_milli: 100 }
+        Self { version: 1, history: 28, samples_min: 8, threshold_milli: 6_000, spread_milli: 100, span_windows_max: 4 }
     }
 }
 

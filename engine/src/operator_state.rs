@@ -245,10 +245,21 @@ impl OperatorState {
         let Some(book) = self.books.get(&currency) else { return };
         let Some(sums) = book.get(granularity, window.start) else { return };
         let observed = sums.metric(metric);
-        let history: Vec<i64> =
-            book.before(granularity, window.start).take(self.params.history).map(|s| s.metric(metric)).collect();
-        let finding =
-            detector::judge(&self.params, metric, observed, &history).filter(|f| closed || f.evidence.score_milli > 0);
+        let mut oldest = window.start;
+        let history: Vec<i64> = book
+            .before(granularity, window.start)
+            .take(self.params.history)
+            .map(|(start, sums)| {
+                oldest = start;
+                sums.metric(metric)
+            })
+            .collect();
+        // weekly data is no series of hours: its week says the same once
+        let length = window.end.0 - window.start.0;
+        let windows_spanned = (window.start.0 - oldest.0) / length;
+        let is_series = windows_spanned <= self.params.span_windows_max * history.len() as i64;
+        let finding = detector::judge(&self.params, metric, observed, &history)
+            .filter(|f| is_series && (closed || f.evidence.score_milli > 0));
         let subject = Subject { operator: self.code.clone(), metric, granularity, currency };
         let id = alert_id(self.params.version, &subject, window);
         let standing = self.alerts.get(&id);
@@ -534,6 +545,16 @@ mod tests {
             assert_eq!(effects.revisions.first().map(|r| r.kind), wanted, "{said:?}");
             assert!(effects.revisions.len() <= 1);
         }
+    }
+
+    #[test]
+    fn weekly_data_is_judged_by_the_week_alone() {
+        let mut state = state();
+        let found: Vec<_> = (0..20)
+            .flat_map(|n| push(&mut state, n + 1, &[day(7 * n, if n == 15 { 900_000 } else { 100_000 })]))
+            .collect();
+        assert!(found.contains(&(Metric::Stakes, Granularity::Week, RevisionKind::Raised)), "{found:?}");
+        assert!(found.iter().all(|(_, granularity, _)| *granularity == Granularity::Week), "{found:?}");
     }
 
     #[test]

@@ -292,9 +292,9 @@ impl Book {
         }
     }
 
-    /// Windows before `start`, newest first.
-    pub fn before(&self, granularity: Granularity, start: Ts) -> impl Iterator<Item = &Sums> {
-        self.windows[granularity as usize].range(..start).rev().map(|(_, (_, sums))| sums)
+    /// Windows before `start` with their own starts, newest first.
+    pub fn before(&self, granularity: Granularity, start: Ts) -> impl Iterator<Item = (Ts, &Sums)> {
+        self.windows[granularity as usize].range(..start).rev().map(|(start, (_, sums))| (*start, sums))
     }
 
     /// The newest windows, newest first.
