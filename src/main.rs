@@ -3,6 +3,7 @@
 mod audit;
 mod config;
 mod demo;
+mod feed_push;
 mod key;
 mod keys;
 mod serve;
@@ -48,9 +49,18 @@ enum Command {
     /// Makes, lists and revokes keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// Feeds.
+    #[command(subcommand)]
+    Feed(Feed),
     /// Proves the journal.
     #[command(subcommand)]
     Audit(Audit),
+}
+
+#[derive(Subcommand)]
+enum Feed {
+    /// Streams a CSV file through the push endpoint of a running engine.
+    Push(feed_push::FeedPush),
 }
 
 #[derive(Subcommand)]
@@ -113,6 +123,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Key(command) => key::run(load()?, command).await,
+        Command::Feed(Feed::Push(args)) => feed_push::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
     }
 }

@@ -2,8 +2,8 @@
 
 mod program;
 
-use program::{phone, post, prepare, run, serve};
-use serde_json::{Value, json};
+use program::{get, phone, post, prepare, run, serve};
+use serde_json::json;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -81,11 +81,7 @@ async fn check(store: &str) {
                 post(&client, format!("{}/api/v1/operators/lookup", server.base), &key, body).await.expect("an answer");
             assert_eq!(answer["decision"], "block", "person {n} ({id}) is lost after round {round}");
         }
-        let sources: Value = {
-            let answer =
-                client.get(format!("{}/api/v1/feeds", server.base)).bearer_auth(&key).send().await.expect("sources");
-            serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
-        };
+        let sources = get(&client, format!("{}/api/v1/feeds", server.base), &key).await;
         assert_eq!(
             sources["items"][0]["records"].as_u64(),
             Some(stored),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mlinzi");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mlinzi");
 
 /// A running engine, killed with its value.
 pub struct Server {
@@ -19,6 +19,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    /// Asks it to stop (SIGTERM) and waits until it has drained and gone, which it must do cleanly.
+    pub fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "a graceful stop ended with {status}");
     }
 }
 
@@ -62,6 +72,13 @@ pub async fn post(client: &reqwest::Client, url: String, key: &str, body: String
         return None;
     }
     serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+}
+
+/// The body of a GET that must succeed.
+pub async fn get(client: &reqwest::Client, url: String, key: &str) -> Value {
+    let answer = client.get(url).bearer_auth(key).send().await.expect("an answer");
+    assert!(answer.status().is_success(), "{}", answer.status());
+    serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
 }
 
 pub fn phone(n: usize) -> String {

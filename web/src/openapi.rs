@@ -21,7 +21,7 @@ use crate::ws;
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     paths(
         lookup::lookup, nser::register, nser::stats, nser::get, nser::extend,
-        operators::register, operators::get, operators::patch, operators::licences, operators::set_licence,
+        operators::list, operators::register, operators::get, operators::patch, operators::licences, operators::set_licence,
         operators::keys, operators::create_key, operators::rotate_key, operators::revoke_key,
         feeds::list, feeds::create, feeds::push, feeds::quarantine, alerts::list, alerts::get, system::actors, ws::open,
         health::health, health::live, health::ready, health::version, metrics::metrics, document

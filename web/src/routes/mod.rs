@@ -74,6 +74,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/nser/stats" => nser::stats;
     api Register get    "/api/v1/nser/{id}" => nser::get;
     api Register put    "/api/v1/nser/{id}/extend" => nser::extend;
+    api Register get    "/api/v1/operators" => operators::list;
     api Register post   "/api/v1/operators/register" => operators::register;
     api Register get    "/api/v1/operators/{id}" => operators::get;
     api Register patch  "/api/v1/operators/{id}" => operators::patch;

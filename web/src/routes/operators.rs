@@ -225,6 +225,30 @@ pub async fn register(caller: Caller, state: AppState, req: HttpRequest, body: B
     Ok(view_operator(response, &state.engine.directory(), &operator))
 }
 
+/// Operators of the jurisdiction, newest first; an operator's key sees its own.
+#[utoipa::path(
+    get, path = "/api/v1/operators", tag = "operators",
+    params(("code" = Option<String>, Query, description = "Only the one with this code"), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, description = "Operators", body = ListView<OperatorView>)),
+    security(("bearer" = ["operators:manage"]))
+)]
+pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+    let own = caller.entry.key.operator_no;
+    if own.is_none() {
+        caller.require(Scope::OperatorsManage)?;
+    }
+    let parameters = parse::query(&req, &["code", "limit", "cursor"])?;
+    let (code, query) = (parse::parameter(&parameters, "code"), parse::list_query(&parameters)?);
+    let directory = state.engine.directory();
+    let seen = directory.operators.values().filter(|operator| {
+        operator.jurisdiction == caller.jurisdiction()
+            && own.is_none_or(|own| own == operator.operator_no)
+            && code.is_none_or(|code| code == operator.code)
+    });
+    let page = page_by(seen, &query, |operator| operator.id.to_string())?;
+    Ok(HttpResponse::Ok().json(page.map(|operator| OperatorView::of(operator, &directory))))
+}
+
 /// An operator.
 #[utoipa::path(
     get, path = "/api/v1/operators/{id}", tag = "operators", params(("id" = String, Path, description = "opr_…")),
@@ -403,16 +427,22 @@ fn view_operator(
     directory: &Directory,
     operator: &Operator,
 ) -> HttpResponse {
-    let view = OperatorView {
-        id: operator.id,
-        code: operator.code.clone(),
-        name: operator.name.clone(),
-        jurisdiction: jurisdiction_code(directory, operator.jurisdiction),
-        state: operator.state,
-        registered_at: operator.registered_at,
-        version: operator.version,
-    };
-    response.insert_header((header::ETAG, format!("\"{}\"", operator.version))).json(view)
+    let etag = format!("\"{}\"", operator.version);
+    response.insert_header((header::ETAG, etag)).json(OperatorView::of(operator, directory))
+}
+
+impl OperatorView {
+    fn of(operator: &Operator, directory: &Directory) -> Self {
+        Self {
+            id: operator.id,
+            code: operator.code.clone(),
+            name: operator.name.clone(),
+            jurisdiction: jurisdiction_code(directory, operator.jurisdiction),
+            state: operator.state,
+            registered_at: operator.registered_at,
+            version: operator.version,
+        }
+    }
 }
 
 impl LicenceRequest {
