@@ -418,6 +418,14 @@ impl Store {
         self.rows(&sql, &values).await?.iter().map(record).collect()
     }
 
+    /// How many records of an operator lie in a span of time.
+    pub async fn count_between(&self, operator_no: OperatorNo, from: Ts, to: Ts) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM feed_batches b JOIN feed_records r ON r.batch_no = b.batch_no WHERE b.operator_no = $1 AND b.last_at >= $2 AND b.first_at < $3 AND r.occurred_at >= $2 AND r.occurred_at < $3";
+        let values = [Val::Int(operator_no.0.into()), Val::Int(from.0), Val::Int(to.0)];
+        let rows = self.rows(sql, &values).await?;
+        Ok(rows.first().map_or(Ok(0), |row| row.int(0))?.unsigned_abs())
+    }
+
     /// A page of a source's refused records, newest first: (id, index, code, detail, at).
     pub async fn quarantine(
         &self,

@@ -1,0 +1,102 @@
+//! Durable records a second over HTTP: parsed, resolved, deduplicated, stored, counted in windows and judged.
+
+use crate::Effort;
+use crate::driver::together;
+use crate::node::{Feed, Node, StoreKind};
+use crate::report::{Report, median, say};
+use crate::traffic::{Chance, Stream, now, players};
+use crate::wire::Connection;
+use anyhow::Context;
+use models::ts::{SECOND, Ts};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Operators that push at the same time, one push each under way.
+const FEEDS: u64 = 8;
+/// Records of a push.
+const BATCH: usize = 5_000;
+/// Players over all operators.
+const PLAYERS: u64 = 100_000;
+
+/// Both stores.
+pub async fn throughput(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    for (kind, name, goal) in [
+        (StoreKind::Embedded, "ingest_embedded_per_s", 80_000),
+        (StoreKind::Postgres, "ingest_postgres_per_s", 50_000),
+    ] {
+        let preload: u64 = effort.pick(500_000, 5_000_000, 20_000_000);
+        let rounds = effort.pick(2, 5, 7);
+        let measured = effort.pick(200_000u64, 800_000, 2_000_000);
+        let node = Node::fresh(kind, &[]).await?;
+        let mut chance = Chance(11);
+        let mut feeds = Vec::new();
+        let mut record_bytes = 0.0;
+        for n in 0..FEEDS {
+            let feed = node.feed(&format!("operator-{n}"), "wall", 7).await?;
+            let players = players(&node, &feed, n * PLAYERS / FEEDS, PLAYERS / FEEDS).await?;
+            let stream = Stream::new(&mut chance, &players, 4, BATCH, 10_000);
+            record_bytes = stream.record_bytes();
+            feeds.push(Rc::new((feed, RefCell::new(stream))));
+        }
+        anyhow::ensure!(record_bytes >= 450.0, "records of {record_bytes} bytes are shorter than promised");
+        let started = now();
+        let rate = push_all(&node, &feeds, preload).await?;
+        say(&format!("  {}: {preload} rows stored at {rate:.0}/s, {record_bytes:.0} bytes a record", kind.name()));
+        let mut rates = Vec::new();
+        for _ in 0..rounds {
+            let cpu = node.cpu()?;
+            let rate = push_all(&node, &feeds, measured).await?;
+            let cpu = (node.cpu()? - cpu).as_secs_f64() * 1e6 / measured as f64;
+            say(&format!("  {}: {rate:.0}/s, {cpu:.1} µs of the engine's processor time a record", kind.name()));
+            rates.push(rate);
+        }
+        let ended = now();
+        for feed in &feeds {
+            let expected = feed.1.borrow().written();
+            let found = selectable(&node, &feed.0, started.plus(-SECOND), ended.plus(SECOND)).await?;
+            anyhow::ensure!(found == expected, "{found} of {expected} records can be selected");
+        }
+        let reference = format!(
+            "≥ {goal}; {}, batches of {BATCH} from {FEEDS} operators, {record_bytes:.0} bytes a record, {PLAYERS} players half by phone, {preload} rows stored before, median of {rounds} rounds of {measured}, every row selected by operator and time afterwards",
+            kind.name()
+        );
+        report.add(name, median(&rates), "1/s", &reference)?;
+    }
+    Ok(())
+}
+
+/// Pushes records from all operators at once; gives records a second.
+async fn push_all(node: &Node, feeds: &[Rc<(Feed, RefCell<Stream>)>], records: u64) -> anyhow::Result<f64> {
+    let left = Rc::new(Cell::new(records / BATCH as u64));
+    let start = Instant::now();
+    let pushes = feeds.iter().map(|feed| {
+        let (feed, left, address) = (Rc::clone(feed), Rc::clone(&left), node.address);
+        async move {
+            let mut connection = Connection::open(address).await?;
+            let (head, mut body, mut stored) = (feed.0.push(), Vec::new(), 0);
+            while left.get() > 0 {
+                left.set(left.get() - 1);
+                feed.1.borrow_mut().next(now().plus(-SECOND), SECOND, &mut body);
+                let answer = connection.must(&head, &body).await?;
+                let accepted = answer["accepted"].as_u64().context("accepted")?;
+                anyhow::ensure!(accepted == BATCH as u64, "not everything was accepted: {answer}");
+                stored += accepted;
+            }
+            Ok::<_, anyhow::Error>(stored)
+        }
+    });
+    let stored: anyhow::Result<Vec<u64>> = together(pushes.collect::<Vec<_>>()).await.into_iter().collect();
+    let stored: u64 = stored.with_context(|| node.log())?.into_iter().sum();
+    Ok(stored as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Records of an operator in a span of time, counted in the store itself.
+async fn selectable(node: &Node, feed: &Feed, from: Ts, to: Ts) -> anyhow::Result<u64> {
+    let operator = node.get(&format!("/api/v1/operators/{}", feed.operator)).await?;
+    let code = operator["code"].as_str().context("a code")?.to_owned();
+    let store = store::Store::open(&node.store, &store::OpenOptions::default()).await?;
+    let operators = store.operators().await?;
+    let operator = operators.iter().find(|o| o.code == code).context("the operator")?;
+    Ok(store.count_between(operator.operator_no, from, to).await?)
+}

@@ -1,0 +1,293 @@
+//! The product under load: the release binary with a store of its own, started, killed and looked at from outside.
+
+use crate::postgres::Database;
+use crate::wire::{Connection, Head};
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a node may take to become ready.
+const READY: Duration = Duration::from_secs(300);
+/// Requests a second of bench keys: beyond any load here, the rate limit is still in the way of each request.
+const RATE: u32 = 10_000_000;
+
+/// Which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// SQLite in a file.
+    Embedded,
+    /// The private PostgreSQL.
+    Postgres,
+}
+
+impl StoreKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Embedded, Self::Postgres];
+
+    /// Name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+/// A store, the keys beside it, and the program that runs on it.
+pub struct Node {
+    /// Address of the server.
+    pub address: SocketAddr,
+    /// A staff key that may do everything.
+    pub staff: String,
+    /// URL of the store.
+    pub store: String,
+    child: Option<Child>,
+    environment: Vec<(String, String)>,
+    program: Program,
+    dir: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+    _database: Option<Database>,
+}
+
+/// What is started.
+#[derive(Clone)]
+struct Program {
+    binary: PathBuf,
+    /// Before the program's own name, e.g. a tracer.
+    wrapper: Vec<String>,
+}
+
+/// An operator with a key and a source of its own.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// `opr_…`
+    pub operator: String,
+    /// Operator's key: lookups and pushes.
+    pub bearer: String,
+    /// `src_…`
+    pub source: String,
+}
+
+impl Feed {
+    /// The head of a push.
+    pub fn push(&self) -> Head {
+        Head::new("POST", &format!("/api/v1/feeds/{}/records", self.source), &self.bearer, "application/x-ndjson")
+    }
+}
+
+/// Folder of the built binaries.
+pub fn binaries() -> anyhow::Result<PathBuf> {
+    Ok(std::env::current_exe()?.parent().context("a folder")?.to_owned())
+}
+
+/// Where stores lie: on the disk the build lies on, never in a memory file system.
+pub fn scratch() -> anyhow::Result<PathBuf> {
+    let folder = binaries()?.join("../bench");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder.canonicalize()?)
+}
+
+impl Node {
+    /// A running node on a fresh store.
+    pub async fn fresh(kind: StoreKind, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let temporary = tempfile::Builder::new().prefix("store-").tempdir_in(scratch()?)?;
+        let dir = temporary.path().to_owned();
+        let database = match kind {
+            StoreKind::Embedded => None,
+            StoreKind::Postgres => Some(Database::create()?),
+        };
+        let store = database.as_ref().map_or_else(|| sqlite(&dir), |d| d.url.clone());
+        Self::start_in(dir, store, settings, Some(temporary), database).await
+    }
+
+    /// A running node on what lies in a folder; a fresh store where nothing does.
+    pub async fn kept(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        Self::start_in(dir.to_owned(), sqlite(dir), settings, None, None).await
+    }
+
+    async fn start_in(
+        dir: PathBuf,
+        store: String,
+        settings: &[(&str, &str)],
+        temporary: Option<tempfile::TempDir>,
+        database: Option<Database>,
+    ) -> anyhow::Result<Self> {
+        let binary = binaries()?.join("mlinzi");
+        anyhow::ensure!(binary.exists(), "{} is not built: cargo build --release --workspace", binary.display());
+        let mut environment = vec![
+            ("MLINZI__LOG__LEVEL".to_owned(), "warn".to_owned()),
+            ("MLINZI__SERVER__BENCH_ROUTES".to_owned(), "true".to_owned()),
+        ];
+        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let mut node = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            staff: String::new(),
+            store,
+            child: None,
+            environment,
+            program: Program { binary, wrapper: Vec::new() },
+            dir,
+            _temporary: temporary,
+            _database: database,
+        };
+        node.prepare()?;
+        node.start().await?;
+        Ok(node)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program.binary);
+        command.arg("--store").arg(&self.store).arg("--keys").arg(self.dir.join("keys.toml"));
+        command.envs(self.environment.iter().map(|(n, v)| (n, v)));
+        command
+    }
+
+    /// Runs a command of the program and gives what it says.
+    pub fn run(&self, args: &[&str]) -> anyhow::Result<String> {
+        let out = self.command().args(args).stdin(Stdio::null()).output()?;
+        anyhow::ensure!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        Ok(String::from_utf8(out.stdout)?)
+    }
+
+    fn prepare(&mut self) -> anyhow::Result<()> {
+        if !self.dir.join("keys.toml").exists() {
+            self.run(&["key", "init"])?;
+        }
+        let rate = RATE.to_string();
+        let mut args = vec!["key", "create", "--label", "bench", "--rate", &rate, "--json"];
+        let scopes =
+            ["register:write", "operators:manage", "feeds:manage", "feeds:write", "lookup", "market:read", "system:read"];
+        scopes.iter().for_each(|scope| args.extend(["--scope", scope]));
+        let key: Value = serde_json::from_str(&self.run(&args)?)?;
+        self.staff = text(&key, "bearer")?;
+        Ok(())
+    }
+
+    /// Runs the program under another one, e.g. a tracer, from its next start on.
+    pub fn wrap(&mut self, wrapper: &[&str]) {
+        self.program.wrapper = wrapper.iter().map(|w| (*w).to_owned()).collect();
+    }
+
+    /// Starts the program and waits until it is ready.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        self.address = SocketAddr::from(([127, 0, 0, 1], port));
+        let log = std::fs::File::options().create(true).append(true).open(self.dir.join("log"))?;
+        let mut command = self.command();
+        if let Some((tracer, args)) = self.program.wrapper.split_first() {
+            let mut traced = Command::new(tracer);
+            traced.args(args).arg(command.get_program()).args(command.get_args());
+            traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command = traced;
+        }
+        command.args(["serve", "--port", &port.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn()?);
+        let end = Instant::now() + READY;
+        let head = Head::new("GET", "/health/ready", "none", "application/json");
+        loop {
+            if let Ok(mut connection) = Connection::open(self.address).await
+                && connection.send(&head, b"").await.is_ok_and(|answer| answer.status == 200)
+            {
+                return Ok(());
+            }
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            anyhow::ensure!(ended.is_none() && Instant::now() < end, "the node does not start: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What the program complained of.
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        text.lines().rev().take(5).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Process id of what was started.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Asks the program to stop and waits for its end.
+    pub fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut child = self.child.take().context("it does not run")?;
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+        Ok(child.wait()?)
+    }
+
+    /// Processor time the program has used.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid().context("it does not run")?))?;
+        let fields = stat.rsplit_once(") ").context("a stat line")?.1.split(' ');
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+        // USER_HZ is 100 on every Linux we build for
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Resident memory, bytes.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().context("it does not run")?))?;
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("VmRSS")?;
+        let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).context("a number")?;
+        Ok(kib << 10)
+    }
+
+    /// A new connection.
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        Ok(Connection::open(self.address).await?)
+    }
+
+    /// A POST as staff that must succeed.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let mut connection = self.connect().await?;
+        connection.must(&Head::json(path, &self.staff), body.to_string().as_bytes()).await
+    }
+
+    /// A GET as staff that must succeed.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let mut connection = self.connect().await?;
+        connection.must(&Head::new("GET", path, &self.staff, "application/json"), b"").await
+    }
+
+    /// An operator with a key and a source.
+    pub async fn feed(&self, code: &str, clock: &str, horizon_days: u16) -> anyhow::Result<Feed> {
+        let operator = self.post("/api/v1/operators/register", &json!({"code": code, "name": code})).await?;
+        let operator = text(&operator, "id")?;
+        let key = json!({"label": "bench", "scopes": ["lookup", "feeds:write"], "rate_per_second": RATE});
+        let bearer = text(&self.post(&format!("/api/v1/operators/{operator}/keys"), &key).await?, "bearer")?;
+        let source = json!({
+            "operator": operator, "name": "play", "kind": "push", "class": "gaming_transactions", "clock": clock,
+            "horizon_days": horizon_days, "expected_interval_seconds": 60, "currency": "KES",
+        });
+        let source = text(&self.post("/api/v1/feeds", &source).await?, "id")?;
+        Ok(Feed { operator, bearer, source })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+fn sqlite(dir: &Path) -> String {
+    format!("sqlite:{}", dir.join("mlinzi.sqlite").display())
+}
+
+/// A text field of an answer.
+pub fn text(body: &Value, field: &str) -> anyhow::Result<String> {
+    body[field].as_str().map(ToOwned::to_owned).with_context(|| format!("the answer has no {field}: {body}"))
+}
