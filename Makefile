@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
-.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long audit
+.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long bench-build bench-deps audit
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -26,14 +26,20 @@ lint: ## format and lints
 fmt: ## formats
 	cd $(ROOT) && cargo fmt --all
 
-bench: ## the measures of docs/BENCHMARKS.md into target/bench.json; NAME=… for one
-	cd $(ROOT) && scripts/with-postgres.sh cargo run --release --bin mlinzi-bench -- $(or $(NAME),all)
+bench: bench-build ## the measures of docs/BENCHMARKS.md into target/bench.json; NAME=… for one
+	cd $(ROOT) && scripts/with-postgres.sh target/release/mlinzi-bench $(or $(NAME),all)
 
-bench-quick: ## the same, at most five minutes
-	cd $(ROOT) && scripts/with-postgres.sh cargo run --release --bin mlinzi-bench -- --quick $(or $(NAME),all)
+bench-quick: bench-build ## the same, at most five minutes
+	cd $(ROOT) && scripts/with-postgres.sh target/release/mlinzi-bench --quick $(or $(NAME),all)
 
-bench-long: ## kill rounds and soaks
-	cd $(ROOT) && scripts/with-postgres.sh cargo run --release --bin mlinzi-bench -- --long $(or $(NAME),all)
+bench-long: bench-build ## kill rounds and soaks
+	cd $(ROOT) && scripts/with-postgres.sh target/release/mlinzi-bench --long $(or $(NAME),all)
+
+bench-build: bench-deps
+	cd $(ROOT) && cargo build --release --workspace
+
+bench-deps:
+	$(ROOT)scripts/install-test-deps.sh strace
 
 audit: ## licences, bans and sources by cargo-deny, where it is installed
 	cd $(ROOT) && if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; exit 1; fi

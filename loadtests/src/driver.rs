@@ -85,9 +85,9 @@ pub async fn load<R: Requests + 'static>(
         opened.push(Connection::open(address).await?);
     }
     let (next, start) = (Rc::new(Cell::new(0u64)), Instant::now());
-    let workers = opened.into_iter().map(|connection| {
-        work(connection, head.clone(), pace, Rc::clone(&requests), Rc::clone(&next), start)
-    });
+    let workers = opened
+        .into_iter()
+        .map(|connection| work(connection, head.clone(), pace, Rc::clone(&requests), Rc::clone(&next), start));
     let mut total = Outcome { good: 0, bad: 0, elapsed: Duration::ZERO, latency_us: histogram()? };
     for part in together(workers).await {
         let part = part?;

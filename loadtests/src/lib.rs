@@ -9,6 +9,7 @@
 //! would have asked meanwhile (no coordinated omission). Ratios are medians of interleaved pairs of one run.
 
 pub mod driver;
+pub mod faulty;
 pub mod measures;
 pub mod node;
 pub mod postgres;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// How long a node may take to become ready.
 const READY: Duration = Duration::from_secs(300);
-/// Requests a second of bench keys: beyond any load here, the rate limit is still in the way of each request.
-const RATE: u32 = 10_000_000;
+/// Requests a second of bench keys: the most there is, beyond any load here; the limit is still in the way of each request.
+const RATE: u32 = 100_000;
 
 /// Which store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +46,12 @@ pub struct Node {
     pub store: String,
     child: Option<Child>,
     environment: Vec<(String, String)>,
-    program: Program,
+    binary: PathBuf,
+    /// Record ids that make a source panic: then this program plays the node, see [`crate::faulty`].
+    poison: Option<&'static str>,
     dir: PathBuf,
     _temporary: Option<tempfile::TempDir>,
     _database: Option<Database>,
-}
-
-/// What is started.
-#[derive(Clone)]
-struct Program {
-    binary: PathBuf,
-    /// Before the program's own name, e.g. a tracer.
-    wrapper: Vec<String>,
 }
 
 /// An operator with a key and a source of its own.
@@ -100,13 +94,21 @@ impl Node {
             StoreKind::Postgres => Some(Database::create()?),
         };
         let store = database.as_ref().map_or_else(|| sqlite(&dir), |d| d.url.clone());
-        Self::start_in(dir, store, settings, Some(temporary), database).await
+        Self::start_in(dir, store, settings, Some(temporary), database, None).await
+    }
+
+    /// A running node on a fresh embedded store whose sources panic at every record with such an id.
+    pub async fn isolated(poison: &'static str) -> anyhow::Result<Self> {
+        let temporary = tempfile::Builder::new().prefix("store-").tempdir_in(scratch()?)?;
+        let dir = temporary.path().to_owned();
+        let store = sqlite(&dir);
+        Self::start_in(dir, store, &[], Some(temporary), None, Some(poison)).await
     }
 
     /// A running node on what lies in a folder; a fresh store where nothing does.
     pub async fn kept(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        Self::start_in(dir.to_owned(), sqlite(dir), settings, None, None).await
+        Self::start_in(dir.to_owned(), sqlite(dir), settings, None, None, None).await
     }
 
     async fn start_in(
@@ -115,6 +117,7 @@ impl Node {
         settings: &[(&str, &str)],
         temporary: Option<tempfile::TempDir>,
         database: Option<Database>,
+        poison: Option<&'static str>,
     ) -> anyhow::Result<Self> {
         let binary = binaries()?.join("mlinzi");
         anyhow::ensure!(binary.exists(), "{} is not built: cargo build --release --workspace", binary.display());
@@ -129,7 +132,8 @@ impl Node {
             store,
             child: None,
             environment,
-            program: Program { binary, wrapper: Vec::new() },
+            binary,
+            poison,
             dir,
             _temporary: temporary,
             _database: database,
@@ -140,7 +144,7 @@ impl Node {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program.binary);
+        let mut command = Command::new(&self.binary);
         command.arg("--store").arg(&self.store).arg("--keys").arg(self.dir.join("keys.toml"));
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
         command
@@ -159,17 +163,19 @@ impl Node {
         }
         let rate = RATE.to_string();
         let mut args = vec!["key", "create", "--label", "bench", "--rate", &rate, "--json"];
-        let scopes =
-            ["register:write", "operators:manage", "feeds:manage", "feeds:write", "lookup", "market:read", "system:read"];
+        let scopes = [
+            "register:write",
+            "operators:manage",
+            "feeds:manage",
+            "feeds:write",
+            "lookup",
+            "market:read",
+            "system:read",
+        ];
         scopes.iter().for_each(|scope| args.extend(["--scope", scope]));
         let key: Value = serde_json::from_str(&self.run(&args)?)?;
         self.staff = text(&key, "bearer")?;
         Ok(())
-    }
-
-    /// Runs the program under another one, e.g. a tracer, from its next start on.
-    pub fn wrap(&mut self, wrapper: &[&str]) {
-        self.program.wrapper = wrapper.iter().map(|w| (*w).to_owned()).collect();
     }
 
     /// Starts the program and waits until it is ready.
@@ -177,14 +183,20 @@ impl Node {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         self.address = SocketAddr::from(([127, 0, 0, 1], port));
         let log = std::fs::File::options().create(true).append(true).open(self.dir.join("log"))?;
-        let mut command = self.command();
-        if let Some((tracer, args)) = self.program.wrapper.split_first() {
-            let mut traced = Command::new(tracer);
-            traced.args(args).arg(command.get_program()).args(command.get_args());
-            traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            command = traced;
-        }
-        command.args(["serve", "--port", &port.to_string()]);
+        let mut command = match self.poison {
+            None => {
+                let mut command = self.command();
+                command.args(["serve", "--port", &port.to_string()]);
+                command
+            }
+            Some(poison) => {
+                let mut command = Command::new(std::env::current_exe()?);
+                let keys = self.dir.join("keys.toml").display().to_string();
+                command.args(["node", "--store", &self.store, "--keys", &keys, "--poison", poison]);
+                command.args(["--port", &port.to_string()]);
+                command
+            }
+        };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn()?);
         let end = Instant::now() + READY;

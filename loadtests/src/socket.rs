@@ -3,7 +3,8 @@
 use crate::node::Node;
 use anyhow::Context;
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::json;
 use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -30,7 +31,7 @@ impl Screen {
     }
 
     /// The next frame and when it came.
-    pub async fn next(&mut self) -> anyhow::Result<(Instant, Value)> {
+    pub async fn next<T: DeserializeOwned>(&mut self) -> anyhow::Result<(Instant, T)> {
         loop {
             match self.0.next().await.context("the server closed the socket")?? {
                 Message::Text(text) => {

@@ -17,7 +17,7 @@ pub struct Chance(pub u64);
 
 impl Chance {
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,7 +27,7 @@ impl Chance {
 
     /// Evenly below `n`, as far as a modulus is even.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
+        self.bits() % n.max(1)
     }
 }
 
@@ -67,7 +67,7 @@ pub async fn players(node: &Node, feed: &Feed, from: u64, count: u64) -> anyhow:
             let mut players = Vec::new();
             let mut body = Vec::new();
             for n in (from + lane..from + count).step_by(8) {
-                if n % 2 == 0 {
+                if n.is_multiple_of(2) {
                     players.push(Player::Phone(phone(n)));
                     continue;
                 }
@@ -99,7 +99,8 @@ struct Place {
 impl Batch {
     /// `records` records of these players; stakes lie around `stake_minor`, four in ten bets are paid out.
     pub fn new(chance: &mut Chance, players: &[Player], records: usize, stake_minor: i64) -> Self {
-        let mut batch = Self { bytes: Vec::with_capacity(records * 640), places: Vec::with_capacity(records), stakes_minor: 0 };
+        let mut batch =
+            Self { bytes: Vec::with_capacity(records * 640), places: Vec::with_capacity(records), stakes_minor: 0 };
         for n in 0..records {
             let player = match &players[chance.below(players.len() as u64) as usize] {
                 Player::Phone(phone) => json!({ "phone": phone }),
@@ -192,7 +193,6 @@ pub fn now() -> Ts {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Ts(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -192,6 +192,9 @@ impl Conn {
         tail: &str,
         values: &[Val<'_>],
     ) -> Result<(), sqlx::Error> {
+        // SQLite looks a numbered variable's name up in a list of all of them: with thousands of variables that is all
+        // it does, so they have no names there
+        let numbered = matches!(self, Self::Postgres(_));
         let width = columns.len();
         let mut rest = values;
         while !rest.is_empty() {
@@ -205,8 +208,12 @@ impl Conn {
                     if column > 0 {
                         sql.push(',');
                     }
-                    sql.push('$');
-                    sql.push_str(&(row * width + column + 1).to_string());
+                    if numbered {
+                        sql.push('$');
+                        sql.push_str(&(row * width + column + 1).to_string());
+                    } else {
+                        sql.push('?');
+                    }
                 }
                 sql.push(')');
             }

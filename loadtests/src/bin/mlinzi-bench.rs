@@ -3,7 +3,7 @@
 use clap::Parser;
 use loadtests::measures::MEASURES;
 use loadtests::report::{Report, say};
-use loadtests::{Effort, node};
+use loadtests::{Effort, faulty, node};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,22 +18,23 @@ struct Args {
     /// All kill rounds and soaks.
     #[arg(long)]
     long: bool,
-    /// Makes the node of a measure out of this process.
-    #[arg(long, hide = true, num_args = 1..)]
-    node: Vec<String>,
+    /// For `node`, which plays a node with faults: store, key file, port and the record ids that panic.
+    #[command(flatten)]
+    node: faulty::Args,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     if args.name == "node" {
-        return Ok(ExitCode::SUCCESS);
+        return faulty::run(&args.node).map(|()| ExitCode::SUCCESS);
     }
     let effort = match (args.quick, args.long) {
         (true, _) => Effort::Quick,
         (_, true) => Effort::Long,
         _ => Effort::Full,
     };
-    let wanted: Vec<_> = MEASURES.iter().filter(|m| args.name == "all" || m.names.contains(&args.name.as_str())).collect();
+    let wanted: Vec<_> =
+        MEASURES.iter().filter(|m| args.name == "all" || m.names.contains(&args.name.as_str())).collect();
     if wanted.is_empty() {
         say("measures:");
         MEASURES.iter().flat_map(|m| m.names).for_each(|name| say(&format!("  {name}")));

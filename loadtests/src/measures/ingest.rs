@@ -21,10 +21,9 @@ const PLAYERS: u64 = 100_000;
 
 /// Both stores.
 pub async fn throughput(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    for (kind, name, goal) in [
-        (StoreKind::Embedded, "ingest_embedded_per_s", 80_000),
-        (StoreKind::Postgres, "ingest_postgres_per_s", 50_000),
-    ] {
+    for (kind, name, goal) in
+        [(StoreKind::Embedded, "ingest_embedded_per_s", 80_000), (StoreKind::Postgres, "ingest_postgres_per_s", 50_000)]
+    {
         let preload: u64 = effort.pick(500_000, 5_000_000, 20_000_000);
         let rounds = effort.pick(2, 5, 7);
         let measured = effort.pick(200_000u64, 800_000, 2_000_000);
@@ -54,7 +53,7 @@ pub async fn throughput(effort: Effort, report: &mut Report) -> anyhow::Result<(
         let ended = now();
         for feed in &feeds {
             let expected = feed.1.borrow().written();
-            let found = selectable(&node, &feed.0, started.plus(-SECOND), ended.plus(SECOND)).await?;
+            let found = selectable(&node, &feed.0, started.plus(-2 * SECOND), ended.plus(SECOND)).await?;
             anyhow::ensure!(found == expected, "{found} of {expected} records can be selected");
         }
         let reference = format!(

@@ -1,1 +1,281 @@
+//! `kill -9` in the middle of everything: what was acknowledged is there, once, and the journal proves it.
 
+use crate::Effort;
+use crate::driver::together;
+use crate::node::{Feed, Node, StoreKind, text};
+use crate::report::{Report, say};
+use crate::traffic::{lookup, phone};
+use crate::wire::{Connection, Head};
+use anyhow::Context;
+use models::ts::{HOUR, Ts};
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Connections that register.
+const REGISTRARS: usize = 8;
+/// Operators that push; one more jumps.
+const FEEDS: usize = 4;
+/// Records of a push.
+const BATCH: u64 = 100;
+/// Quiet hours an archive starts with.
+const QUIET_HOURS: i64 = 24;
+
+/// What was acknowledged.
+#[derive(Default)]
+struct Ledger {
+    /// Person → exclusion.
+    people: HashMap<u64, String>,
+    /// Source → pushes acknowledged, by their number; what was under way when the process died is not among them.
+    pushes: HashMap<String, HashSet<u64>>,
+    /// Source → pushes sent.
+    sent: HashMap<String, u64>,
+    /// Alert revisions that a user has seen, by (id, revision, time).
+    alerts: BTreeMap<String, Value>,
+}
+
+/// Counts over all rounds and both stores.
+#[derive(Default)]
+struct Damage {
+    lost: u64,
+    doubled: u64,
+}
+
+/// Both figures.
+pub async fn crashes(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    let rounds = effort.pick(3, 10, 200);
+    let mut damage = Damage::default();
+    let mut acknowledged = 0;
+    for kind in StoreKind::ALL {
+        acknowledged += on(kind, rounds, &mut damage).await?;
+    }
+    let reference = format!(
+        "to reach 0; {rounds} rounds of kill -9 on each store, {acknowledged} acknowledged registrations, records and alerts, journal verified after each round"
+    );
+    report.add("crash_lost", damage.lost as f64, "count", &reference)?;
+    report.add("crash_doubled", damage.doubled as f64, "count", &reference)
+}
+
+async fn on(kind: StoreKind, rounds: u64, damage: &mut Damage) -> anyhow::Result<u64> {
+    let mut node = Node::fresh(kind, &[("MLINZI__ENGINE__CHECKPOINT_SECONDS", "1")]).await?;
+    let mut feeds = Vec::new();
+    for n in 0..FEEDS {
+        feeds.push(Rc::new(node.feed(&format!("feed-{n}"), "event", 3_000).await?));
+    }
+    let archive = node.feed("archive", "event", 3_000).await?;
+    for hour in 0..QUIET_HOURS {
+        push_hour(&mut node.connect().await?, &archive, hour, 1_000).await?;
+    }
+    let ledger = Rc::new(RefCell::new(Ledger::default()));
+    let mut jumps = 0;
+    for round in 0..rounds {
+        let running = Rc::new(Cell::new(true));
+        let mut tasks: Vec<_> = Vec::new();
+        for n in 0..REGISTRARS {
+            let (ledger, running, head) =
+                (Rc::clone(&ledger), Rc::clone(&running), Head::json("/api/v1/nser/register", &node.staff));
+            let (address, from) = (node.address, round * 100_000 + n as u64 * 10_000);
+            tasks.push(tokio::task::spawn_local(async move {
+                let _ = registrar(address, &head, from, &ledger, &running).await;
+            }));
+        }
+        for feed in &feeds {
+            let (ledger, running, feed, address) =
+                (Rc::clone(&ledger), Rc::clone(&running), Rc::clone(feed), node.address);
+            tasks.push(tokio::task::spawn_local(async move {
+                let _ = pusher(address, &feed, &ledger, &running).await;
+            }));
+        }
+        // two quiet hours between two jumps keep the median where it is
+        let mut connection = node.connect().await?;
+        let hour = QUIET_HOURS + round as i64 * 3;
+        push_hour(&mut connection, &archive, hour, 1_000).await?;
+        push_hour(&mut connection, &archive, hour + 1, 1_000).await?;
+        push_hour(&mut connection, &archive, hour + 2, 900_000).await?;
+        jumps += 1;
+        // from well before to well after the alert is on its way
+        tokio::time::sleep(Duration::from_millis(round * 37 % 400)).await;
+        let shown = alerts(&node).await?;
+        node.kill()?;
+        running.set(false);
+        ledger.borrow_mut().alerts.extend(shown);
+        for task in tasks {
+            let _ = task.await;
+        }
+        let verified: Value = serde_json::from_str(&node.run(&["audit", "verify"])?)?;
+        anyhow::ensure!(verified["first_bad"].is_null(), "the journal is broken after round {round}: {verified}");
+        node.start().await?;
+        let before = (damage.lost, damage.doubled);
+        check(&node, &ledger, &feeds, jumps, damage).await?;
+        if before != (damage.lost, damage.doubled) {
+            say(&format!(
+                "  {}: round {round} lost {} doubled {}",
+                kind.name(),
+                damage.lost - before.0,
+                damage.doubled - before.1
+            ));
+        }
+    }
+    let ledger = ledger.borrow();
+    let records = ledger.pushes.values().map(|p| p.len() as u64 * BATCH).sum::<u64>();
+    say(&format!(
+        "  {}: {rounds} rounds, {} registrations, {records} records, {} alert revisions",
+        kind.name(),
+        ledger.people.len(),
+        ledger.alerts.len()
+    ));
+    Ok(ledger.people.len() as u64 + records + ledger.alerts.len() as u64)
+}
+
+async fn registrar(
+    address: std::net::SocketAddr,
+    head: &Head,
+    from: u64,
+    ledger: &RefCell<Ledger>,
+    running: &Cell<bool>,
+) -> anyhow::Result<()> {
+    let mut connection = Connection::open(address).await?;
+    let mut n = from;
+    while running.get() {
+        let body = json!({"phone": phone(n), "period": "1_year", "reason_class": "self", "channel": "web"}).to_string();
+        let answer = connection.must(head, body.as_bytes()).await?;
+        ledger.borrow_mut().people.insert(n, text(&answer, "exclusion_id")?);
+        n += 1;
+    }
+    Ok(())
+}
+
+fn records(push: u64) -> String {
+    let line = |n: u64| {
+        let at = Ts((1_700_000_000 + push as i64) * 1_000_000 + n as i64 * 1_000);
+        json!({"record_id": format!("{push}-{n}"), "kind": "stake", "occurred_at": at.to_string(), "money": {"amount_minor": 100, "currency": "KES"}}).to_string()
+    };
+    (0..BATCH).map(line).collect::<Vec<_>>().join("\n")
+}
+
+async fn pusher(
+    address: std::net::SocketAddr,
+    feed: &Feed,
+    ledger: &RefCell<Ledger>,
+    running: &Cell<bool>,
+) -> anyhow::Result<()> {
+    let mut connection = Connection::open(address).await?;
+    while running.get() {
+        let push = {
+            let mut ledger = ledger.borrow_mut();
+            let sent = ledger.sent.entry(feed.source.clone()).or_default();
+            *sent += 1;
+            *sent
+        };
+        let answer = connection.must(&feed.push(), records(push).as_bytes()).await?;
+        anyhow::ensure!(answer["accepted"] == BATCH, "{answer}");
+        ledger.borrow_mut().pushes.entry(feed.source.clone()).or_default().insert(push);
+    }
+    Ok(())
+}
+
+/// One hour of an archive.
+async fn push_hour(connection: &mut Connection, feed: &Feed, hour: i64, stake: i64) -> anyhow::Result<()> {
+    let line = |n: i64| {
+        let at = Ts(1_700_000_000 / 3_600 * HOUR + hour * HOUR + n * 60_000_000);
+        json!({"record_id": format!("{hour}-{n}"), "kind": "stake", "occurred_at": at.to_string(), "money": {"amount_minor": stake + n, "currency": "KES"}}).to_string()
+    };
+    let body = (0..50).map(line).collect::<Vec<_>>().join("\n");
+    connection.must(&feed.push(), body.as_bytes()).await.map(|_| ())
+}
+
+/// Every alert as a user sees it, by id.
+async fn alerts(node: &Node) -> anyhow::Result<BTreeMap<String, Value>> {
+    let (mut all, mut cursor) = (BTreeMap::new(), String::new());
+    loop {
+        let page = node.get(&format!("/api/v1/alerts?limit=500{cursor}")).await?;
+        for alert in page["items"].as_array().context("a list")? {
+            let id = text(alert, "id")?;
+            anyhow::ensure!(all.insert(id, alert.clone()).is_none(), "an alert is listed twice");
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Holds what is there against what was acknowledged.
+async fn check(
+    node: &Node,
+    ledger: &Rc<RefCell<Ledger>>,
+    feeds: &[Rc<Feed>],
+    jumps: u64,
+    damage: &mut Damage,
+) -> anyhow::Result<()> {
+    let people: Vec<u64> = ledger.borrow().people.keys().copied().collect();
+    let chunks = people.chunks(people.len().div_ceil(16).max(1)).map(<[u64]>::to_vec);
+    let lanes = chunks.map(|chunk| {
+        let (head, address) = (Head::json("/api/v1/operators/lookup", &node.staff), node.address);
+        async move {
+            let (mut connection, mut body, mut lost) = (Connection::open(address).await?, Vec::new(), 0);
+            for n in chunk {
+                body.clear();
+                lookup(n, "login", &mut body);
+                lost += u64::from(connection.must(&head, &body).await?["decision"] != "block");
+            }
+            Ok::<_, anyhow::Error>(lost)
+        }
+    });
+    let lost: anyhow::Result<Vec<u64>> = together(lanes.collect::<Vec<_>>()).await.into_iter().collect();
+    damage.lost += lost?.into_iter().sum::<u64>();
+
+    // a push that was under way is there whole or not at all; sent again, all of it is there once
+    let mut connection = node.connect().await?;
+    for feed in feeds {
+        let last = ledger.borrow().sent.get(&feed.source).copied().unwrap_or(0);
+        let answer = connection.must(&feed.push(), records(last).as_bytes()).await?;
+        let count = |field: &str| answer[field].as_u64().unwrap_or(0);
+        anyhow::ensure!(
+            matches!((count("accepted"), count("duplicates")), (BATCH, 0) | (0, BATCH)),
+            "a torn push: {answer}"
+        );
+        let mut ledger = ledger.borrow_mut();
+        let known = ledger.pushes.entry(feed.source.clone()).or_default();
+        if !known.insert(last) && count("accepted") > 0 {
+            damage.lost += BATCH;
+        }
+    }
+    let sources = node.get("/api/v1/feeds?limit=500").await?;
+    for feed in feeds {
+        let source = sources["items"].as_array().and_then(|s| s.iter().find(|s| s["id"] == feed.source.as_str()));
+        let stored = source.and_then(|s| s["records"].as_u64()).context("records of a source")?;
+        let expected = ledger.borrow().pushes[&feed.source].len() as u64 * BATCH;
+        damage.lost += expected.saturating_sub(stored);
+        damage.doubled += stored.saturating_sub(expected);
+    }
+
+    // what was seen is still there and says the same, unless a later revision followed; what was due comes
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let shown = alerts(node).await?;
+        let jumped = shown.values().filter(|a| a["metric"] == "stakes" && a["granularity"] == "hour").count() as u64;
+        if jumped >= jumps {
+            let ledger = ledger.borrow();
+            damage.lost += ledger.alerts.keys().filter(|id| !shown.contains_key(*id)).count() as u64;
+            damage.doubled += jumped - jumps;
+            break;
+        }
+        if Instant::now() >= end {
+            damage.lost += jumps - jumped;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // one alert, one row a revision
+    let some: Vec<String> = ledger.borrow().alerts.keys().take(20).cloned().collect();
+    for id in some {
+        let alert = node.get(&format!("/api/v1/alerts/{id}")).await?;
+        let revisions = alert["revisions"].as_array().context("revisions")?;
+        let distinct: HashSet<String> = revisions.iter().map(ToString::to_string).collect();
+        damage.doubled += (revisions.len() - distinct.len()) as u64;
+    }
+    Ok(())
+}

@@ -1,1 +1,234 @@
+//! From the last byte of a push to the screen: what the market did, and what is wrong with it.
 
+use crate::Effort;
+use crate::driver::histogram;
+use crate::node::{Feed, Node, StoreKind};
+use crate::report::{Report, say};
+use crate::socket::Screen;
+use crate::traffic::{Batch, Chance, Player, Stream, now, phone};
+use crate::wire::Connection;
+use hdrhistogram::Histogram;
+use models::ts::{MINUTE, SECOND};
+use serde::Deserialize;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Operators with ordinary play.
+const STEADY: usize = 10;
+/// Operators whose stakes jump now and then.
+const JUMPY: usize = 60;
+/// Records of a push.
+const BATCH: usize = 500;
+/// Records a second over all operators.
+const RATE: f64 = 10_000.0;
+/// Minutes of play an operator needs before anything is said about it.
+const HISTORY_MINUTES: usize = 20;
+
+/// What waits to be seen, and what was.
+struct Waiting {
+    /// By operator: (records pushed so far, when their last byte was out).
+    records: HashMap<String, VecDeque<(u64, Instant)>>,
+    /// By operator: when the last byte of the jump was out.
+    jumps: HashMap<String, Instant>,
+    record_us: Histogram<u64>,
+    alert_us: Histogram<u64>,
+}
+
+/// The part of a frame that is looked at.
+#[derive(Deserialize)]
+struct Frame {
+    #[serde(default)]
+    topic: String,
+    #[serde(default)]
+    data: Data,
+}
+
+#[derive(Default, Deserialize)]
+struct Data {
+    #[serde(default)]
+    operator: String,
+    #[serde(default)]
+    currencies: Vec<Totals>,
+    subject: Option<Subject>,
+}
+
+#[derive(Deserialize)]
+struct Totals {
+    // the national topic has currencies of another shape
+    totals: Option<Count>,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    count: u64,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    operator: String,
+}
+
+impl Waiting {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { records: HashMap::new(), jumps: HashMap::new(), record_us: histogram()?, alert_us: histogram()? })
+    }
+
+    fn see(&mut self, at: Instant, frame: &Frame) {
+        if let Some(subject) = &frame.data.subject {
+            if let Some(sent) = self.jumps.remove(&subject.operator) {
+                self.alert_us.saturating_record(at.duration_since(sent).as_micros() as u64);
+            }
+            return;
+        }
+        if !frame.topic.starts_with("operator:") {
+            return;
+        }
+        let count = frame.data.currencies.first().and_then(|c| c.totals.as_ref()).map_or(0, |t| t.count);
+        let Some(waiting) = self.records.get_mut(&frame.data.operator) else { return };
+        while let Some((_, sent)) = waiting.pop_front_if(|(records, _)| *records <= count) {
+            self.record_us.saturating_record(at.duration_since(sent).as_micros() as u64);
+        }
+    }
+}
+
+/// Both latencies, under the same load.
+pub async fn latency(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    for (kind, suffix) in [(StoreKind::Embedded, "_embedded"), (StoreKind::Postgres, "")] {
+        let node = Node::fresh(kind, &[]).await?;
+        let mut chance = Chance(7);
+        let players: Vec<Player> = (0..10_000).map(|n| Player::Phone(phone(n))).collect();
+        let mut steady = Vec::new();
+        for n in 0..STEADY {
+            let feed = node.feed(&format!("steady-{n}"), "wall", 7).await?;
+            steady.push((format!("steady-{n}"), feed, Stream::new(&mut chance, &players, 2, BATCH, 10_000)));
+        }
+        let mut jumpy = Vec::new();
+        for n in 0..JUMPY {
+            let feed = node.feed(&format!("jumpy-{n}"), "wall", 7).await?;
+            history(&node, &feed, &mut chance, &players).await?;
+            jumpy.push((format!("jumpy-{n}"), feed));
+        }
+        let jump = Batch::new(&mut chance, &players, BATCH, 2_000_000);
+
+        let waiting = Rc::new(RefCell::new(Waiting::new()?));
+        let mut topics = vec!["alerts".to_owned(), "national".to_owned()];
+        topics.extend(steady.iter().map(|(_, feed, _)| format!("operator:{}", feed.operator)));
+        let mut screen = Screen::open(&node, &topics).await?;
+        let seen = Rc::clone(&waiting);
+        let watching = tokio::task::spawn_local(async move {
+            loop {
+                match screen.next::<Frame>().await {
+                    Ok((at, frame)) => seen.borrow_mut().see(at, &frame),
+                    Err(error) => break say(&format!("  the screen went dark: {error:#}")),
+                }
+            }
+        });
+
+        let time = Duration::from_secs(effort.pick(20, 240, 900));
+        let stop = Instant::now() + time;
+        let pushed = Rc::new(Cell::new(0));
+        let ordinary = ordinary(&node, steady, &waiting, stop, &pushed);
+        let jumping = jumps(&node, jumpy, jump, &waiting, stop);
+        let (ordinary, jumping) = tokio::join!(ordinary, jumping);
+        ordinary?;
+        let jumps = jumping?;
+        // the last ones have to come, too
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        watching.abort();
+
+        let waiting = waiting.borrow();
+        let unseen: usize = waiting.records.values().map(VecDeque::len).sum();
+        anyhow::ensure!(unseen == 0, "{unseen} pushes never reached the screen");
+        anyhow::ensure!(waiting.jumps.is_empty(), "{} of {jumps} jumps raised no alert", waiting.jumps.len());
+        let ms = |h: &Histogram<u64>, p: f64| h.value_at_percentile(p) as f64 / 1_000.0;
+        for (name, h, goal) in [("record", &waiting.record_us, 350), ("alert", &waiting.alert_us, 100)] {
+            say(&format!(
+                "  {} {name}: {} seen, p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+                kind.name(),
+                h.len(),
+                ms(h, 50.0),
+                ms(h, 99.0),
+                ms(h, 100.0)
+            ));
+            let reference = format!(
+                "≤ {goal}; {}, {:.0} records/s in pushes of {BATCH} from {STEADY} operators, {jumps} jumps at {JUMPY} others, {} s, from the last byte of the request",
+                kind.name(),
+                pushed.get() as f64 / time.as_secs_f64(),
+                time.as_secs()
+            );
+            report.add(&format!("{name}_to_socket_p99_ms{suffix}"), ms(h, 99.0), "ms", &reference)?;
+        }
+    }
+    Ok(())
+}
+
+/// Twenty ordinary minutes in one push: the wall clock closes every minute behind it.
+async fn history(node: &Node, feed: &Feed, chance: &mut Chance, players: &[Player]) -> anyhow::Result<()> {
+    let records = HISTORY_MINUTES * 25;
+    let batch = Batch::new(chance, players, records, 10_000);
+    let (span, mut body) = (HISTORY_MINUTES as i64 * MINUTE, Vec::new());
+    batch.stamp(1 << 40, now().floor_to(MINUTE).plus(-span), span / records as i64, &mut body);
+    let answer = node.connect().await?.must(&feed.push(), &body).await?;
+    anyhow::ensure!(answer["accepted"] == records, "{answer}");
+    Ok(())
+}
+
+/// Ordinary play, due at its rate whatever the answers do.
+async fn ordinary(
+    node: &Node,
+    steady: Vec<(String, Feed, Stream)>,
+    waiting: &Rc<RefCell<Waiting>>,
+    stop: Instant,
+    pushed: &Rc<Cell<u64>>,
+) -> anyhow::Result<()> {
+    let gap = Duration::from_secs_f64(BATCH as f64 / RATE * STEADY as f64);
+    let start = Instant::now();
+    let lanes = steady.into_iter().enumerate().map(|(n, (code, feed, mut stream))| {
+        let (waiting, pushed, address) = (Rc::clone(waiting), Rc::clone(pushed), node.address);
+        async move {
+            let mut connection = Connection::open(address).await?;
+            let (head, mut body, mut due) = (feed.push(), Vec::new(), start + gap.mul_f64(n as f64 / STEADY as f64));
+            while due < stop {
+                tokio::time::sleep_until(due.into()).await;
+                stream.next(now().plus(-SECOND), SECOND, &mut body);
+                connection.write(&head, &body).await?;
+                let sent = Instant::now();
+                waiting.borrow_mut().records.entry(code.clone()).or_default().push_back((stream.written(), sent));
+                let answer = connection.read().await?;
+                anyhow::ensure!(answer.status == 200, "{}", String::from_utf8_lossy(answer.body));
+                pushed.set(pushed.get() + BATCH as u64);
+                due += gap;
+            }
+            Ok(())
+        }
+    });
+    crate::driver::together(lanes.collect::<Vec<_>>()).await.into_iter().collect()
+}
+
+/// One operator after the other jumps, each at most once in a minute; gives how many did.
+async fn jumps(
+    node: &Node,
+    jumpy: Vec<(String, Feed)>,
+    jump: Batch,
+    waiting: &Rc<RefCell<Waiting>>,
+    stop: Instant,
+) -> anyhow::Result<u64> {
+    let mut connection = node.connect().await?;
+    let (mut body, mut jumps, mut due) = (Vec::new(), 0u64, Instant::now() + Duration::from_secs(2));
+    for (code, feed) in jumpy.iter().cycle() {
+        if due >= stop {
+            break;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        jump.stamp((1 << 41) + jumps * BATCH as u64, now().plus(-SECOND / 2), 100, &mut body);
+        connection.write(&feed.push(), &body).await?;
+        waiting.borrow_mut().jumps.insert(code.clone(), Instant::now());
+        let answer = connection.read().await?;
+        anyhow::ensure!(answer.status == 200, "{}", String::from_utf8_lossy(answer.body));
+        jumps += 1;
+        due += Duration::from_millis(1_010);
+    }
+    Ok(jumps)
+}

@@ -17,13 +17,12 @@ pub async fn against_bare(effort: Effort, report: &mut Report) -> anyhow::Result
     let node = Node::kept(&scratch()?.join(format!("people-{people}")), &[]).await?;
     fill(&node, people).await?;
 
-    let (ask, bare) =
-        (Head::json("/api/v1/operators/lookup", &node.staff), Head::json("/bench/bare", &node.staff));
+    let (ask, bare) = (Head::json("/api/v1/operators/lookup", &node.staff), Head::json("/bench/bare", &node.staff));
     let (pairs, time) = (effort.pick(7, 9, 15), Duration::from_secs(effort.pick(1, 3, 5)));
     // a stride that no cache foresees, every second person unknown
     let body = move |n: u64, body: &mut Vec<u8>| {
         let who = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % people;
-        lookup(if n % 2 == 0 { who } else { 40_000_000 + who }, "login", body);
+        lookup(if n.is_multiple_of(2) { who } else { 40_000_000 + who }, "login", body);
     };
     let (mut ratios, mut p99_ratios, mut p99, mut cpu_ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for pair in 0..=pairs {
@@ -35,7 +34,10 @@ pub async fn against_bare(effort: Effort, report: &mut Report) -> anyhow::Result
         }
         say(&format!(
             "  lookup {:.0}/s p99 {:.2} ms {full_cpu:.1} µs, bare {:.0}/s p99 {:.2} ms {floor_cpu:.1} µs",
-            full.per_second(), full.ms(99.0), floor.per_second(), floor.ms(99.0)
+            full.per_second(),
+            full.ms(99.0),
+            floor.per_second(),
+            floor.ms(99.0)
         ));
         ratios.push(full.per_second() / floor.per_second());
         p99_ratios.push(full.ms(99.0) / floor.ms(99.0));
@@ -44,7 +46,9 @@ pub async fn against_bare(effort: Effort, report: &mut Report) -> anyhow::Result
     }
     say(&format!(
         "  p99 of lookups {:.2} ms, {:.2} of the bare handler's; processor time of the bare handler ÷ lookup {:.2}",
-        median(&p99), median(&p99_ratios), median(&cpu_ratios)
+        median(&p99),
+        median(&p99_ratios),
+        median(&cpu_ratios)
     ));
     let reference = format!(
         "≥ 0.75; {people} people, half of the lookups hits, {CONNECTIONS} connections, loader on the same machine, median of {pairs} interleaved pairs"

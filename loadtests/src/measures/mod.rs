@@ -1,12 +1,12 @@
 //! Every measure, in one list.
 
 mod ingest;
-//mod isolation;
-//mod kills;
-//mod live;
+mod isolation;
+mod kills;
+mod live;
 mod lookups;
 mod register;
-//mod syncs;
+mod syncs;
 
 use crate::Effort;
 use crate::report::Report;
@@ -32,10 +32,8 @@ pub static MEASURES: &[Measure] = measures! {
     ["register_per_s", "register_p99_ms"] => register::throughput;
     ["lookup_vs_bare_quick"] => lookups::against_bare;
     ["ingest_embedded_per_s", "ingest_postgres_per_s"] => ingest::throughput;
-    //["record_to_socket_p99_ms", "alert_to_socket_p99_ms"] => live::latency;
-    //["panic_isolation"] => isolation::panics;
-    //["unsynced_acks"] => syncs::unsynced;
-    //["crash_lost", "crash_doubled"] => kills::crashes;
+    ["record_to_socket_p99_ms", "alert_to_socket_p99_ms", "record_to_socket_p99_ms_embedded", "alert_to_socket_p99_ms_embedded"] => live::latency;
+    ["panic_isolation"] => isolation::panics;
+    ["unsynced_acks"] => syncs::unsynced;
+    ["crash_lost", "crash_doubled"] => kills::crashes;
 };
-
-//pub use isolation::node as isolated_node;

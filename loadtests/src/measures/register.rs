@@ -62,7 +62,9 @@ pub async fn throughput(effort: Effort, report: &mut Report) -> anyhow::Result<(
             rates.push(out.per_second());
         }
     }
-    let reference = format!("≥ 5000; PostgreSQL, 512 connections, median of {rounds} rounds of {count}, each answered after its commit");
+    let reference = format!(
+        "≥ 5000; PostgreSQL, 512 connections, median of {rounds} rounds of {count}, each answered after its commit"
+    );
     report.add("register_per_s", median(&rates), "1/s", &reference)?;
 
     let count = effort.pick(5_000, 30_000, 150_000);
