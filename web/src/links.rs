@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use actors::live::Rights;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use models::ids::KeyId;
 use models::ts::Ts;
 use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
@@ -27,6 +28,7 @@ type Digest = [u8; 32];
 struct Entry {
     id: Digest,
     rights: Rights,
+    key: Option<KeyId>,
     until: Ts,
 }
 
@@ -51,6 +53,8 @@ impl Table {
 pub struct PageSession {
     /// What it may watch.
     pub rights: Rights,
+    /// The key that asked for its link, with which it ends; none where the process itself made the link.
+    pub key: Option<KeyId>,
     /// First instant at which it is over.
     pub until: Ts,
 }
@@ -75,9 +79,9 @@ fn digest_of(text: &str) -> Digest {
 
 impl Links {
     /// Makes a link's token, good for one use until `until`.
-    pub fn make(&self, rights: Rights, until: Ts) -> String {
+    pub fn make(&self, rights: Rights, key: Option<KeyId>, until: Ts) -> String {
         let token = fresh();
-        self.links.lock().add(Entry { id: digest_of(&token), rights, until }, LINKS_MAX);
+        self.links.lock().add(Entry { id: digest_of(&token), rights, key, until }, LINKS_MAX);
         token
     }
 
@@ -85,11 +89,11 @@ impl Links {
     pub fn redeem(&self, token: &str, now: Ts) -> Option<String> {
         let mut links = self.links.lock();
         let at = links.position(&digest_of(token), now)?;
-        let rights = links.0.remove(at)?.rights;
+        let Entry { rights, key, .. } = links.0.remove(at)?;
         drop(links);
         let id = fresh();
         let until = now.plus(SESSION_MICROS);
-        self.sessions.lock().add(Entry { id: digest_of(&id), rights, until }, SESSIONS_MAX);
+        self.sessions.lock().add(Entry { id: digest_of(&id), rights, key, until }, SESSIONS_MAX);
         Some(id)
     }
 
@@ -97,7 +101,7 @@ impl Links {
     pub fn session(&self, id: &str, now: Ts) -> Option<PageSession> {
         let sessions = self.sessions.lock();
         let entry = &sessions.0[sessions.position(&digest_of(id), now)?];
-        Some(PageSession { rights: entry.rights, until: entry.until })
+        Some(PageSession { rights: entry.rights, key: entry.key, until: entry.until })
     }
 
     /// Ends a session.
@@ -117,7 +121,7 @@ mod tests {
     #[test]
     fn a_link_works_once_and_in_time() {
         let links = Links::default();
-        let token = links.make(RIGHTS, Ts(100));
+        let token = links.make(RIGHTS, None, Ts(100));
         assert!(links.redeem("other", Ts(1)).is_none());
         assert!(links.redeem(&token, Ts(100)).is_none(), "too late");
         let session = links.redeem(&token, Ts(99)).unwrap();
@@ -132,7 +136,7 @@ mod tests {
     #[test]
     fn the_oldest_leaves_a_full_table() {
         let links = Links::default();
-        let tokens: Vec<String> = (0..=LINKS_MAX).map(|_| links.make(RIGHTS, Ts(100))).collect();
+        let tokens: Vec<String> = (0..=LINKS_MAX).map(|_| links.make(RIGHTS, None, Ts(100))).collect();
         assert!(links.redeem(&tokens[0], Ts(1)).is_none());
         assert!(links.redeem(&tokens[1], Ts(1)).is_some());
         assert!(links.redeem(&tokens[LINKS_MAX], Ts(1)).is_some());

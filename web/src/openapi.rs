@@ -12,7 +12,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, Responses};
 
 use crate::links::COOKIE;
 use crate::problem::{Code, PROBLEM_JSON, ProblemBody};
-use crate::routes::{alerts, feeds, health, lookup, metrics, nser, operators, system};
+use crate::routes::{alerts, feeds, health, links, lookup, metrics, nser, operators, system};
 use crate::ws;
 
 #[derive(OpenApi)]
@@ -23,7 +23,7 @@ use crate::ws;
         lookup::lookup, nser::register, nser::stats, nser::get, nser::extend,
         operators::list, operators::register, operators::get, operators::patch, operators::licences, operators::set_licence,
         operators::keys, operators::create_key, operators::rotate_key, operators::revoke_key,
-        feeds::list, feeds::create, feeds::push, feeds::quarantine, alerts::list, alerts::get, system::actors, ws::open,
+        feeds::list, feeds::create, feeds::push, feeds::quarantine, alerts::list, alerts::get, system::actors, links::create, ws::open,
         health::health, health::live, health::ready, health::version, metrics::metrics, document
     ),
     components(schemas(ProblemBody<'static>)),

@@ -126,7 +126,7 @@ impl AppState {
     /// A token for `/?t=…`: signs a browser in once, within `ttl_seconds`.
     pub fn one_time_link(&self, rights: Rights, ttl_seconds: u32) -> String {
         let until = self.engine.now().plus(i64::from(ttl_seconds) * models::ts::SECOND);
-        self.links.make(rights, until)
+        self.links.make(rights, None, until)
     }
 
     /// Asks every open socket to end with 1012 (come again).

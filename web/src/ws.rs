@@ -14,6 +14,7 @@ use actix_web::dev::Extensions;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{AggregatedMessage, CloseCode, Session};
+use actors::directory::Directory;
 use actors::live::{CloseReason, LiveSession, Rights};
 use models::ids::KeyId;
 use models::live::{CLOSE_FORBIDDEN, CLOSE_SLOW, CLOSE_UNAUTHENTICATED, ClientFrame, SUBPROTOCOL};
@@ -61,10 +62,17 @@ pub fn remember_connection(io: &dyn Any, data: &mut Extensions) {
 
 /// Whose socket it is, and how long.
 #[derive(Clone, Copy)]
-enum Holder {
-    Key(KeyId),
-    /// A page's session, over at this instant.
-    Page(Ts),
+struct Holder {
+    /// The key it was opened with, or that asked for the page's link.
+    key: Option<KeyId>,
+    /// First instant at which a page's session is over.
+    until: Option<Ts>,
+}
+
+impl Holder {
+    fn is_valid(&self, directory: &Directory, now: Ts) -> bool {
+        self.key.is_none_or(|key| still_valid(directory, key, now)) && self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// Opens the live stream; see "Live stream" in the contract for its frames.
@@ -93,7 +101,8 @@ fn admit(state: &AppState, req: &HttpRequest) -> Result<(Rights, Holder), Proble
     if req.headers().contains_key(header::AUTHORIZATION) {
         let caller = authenticate(state, req)?;
         let nothing = || Problem::new(Code::Forbidden, "the key has no scope that shows a topic");
-        return Ok((caller.rights().ok_or_else(nothing)?, Holder::Key(caller.entry.key.id)));
+        let holder = Holder { key: Some(caller.entry.key.id), until: None };
+        return Ok((caller.rights().ok_or_else(nothing)?, holder));
     }
     let cookie = req.cookie(COOKIE);
     let session = cookie.and_then(|cookie| state.links.session(cookie.value(), state.engine.now()));
@@ -105,7 +114,12 @@ fn admit(state: &AppState, req: &HttpRequest) -> Result<(Rights, Holder), Proble
         state.metrics.auth_failed(AuthFailure::Origin);
         return Err(Problem::new(Code::Forbidden, "the page is of another origin"));
     }
-    Ok((session.rights, Holder::Page(session.until)))
+    let holder = Holder { key: session.key, until: Some(session.until) };
+    if !holder.is_valid(&state.engine.directory(), state.engine.now()) {
+        state.metrics.auth_failed(AuthFailure::Dead);
+        return Err(Problem::new(Code::Unauthenticated, "the key that asked for the page's link has ended"));
+    }
+    Ok((session.rights, holder))
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -150,10 +164,7 @@ fn accept(
     rights: Rights,
     holder: Holder,
 ) -> Result<HttpResponse, Problem> {
-    let key = match holder {
-        Holder::Key(key) => Some(key),
-        Holder::Page(_) => None,
-    };
+    let key = holder.key;
     let (response, session, messages) = handshake(req, body)?;
     let live = state
         .engine
@@ -284,11 +295,7 @@ impl Socket {
     }
 
     fn check_rights(&self) -> Option<Ended> {
-        let now = self.state.engine.now();
-        let valid = match self.holder {
-            Holder::Key(key) => still_valid(&self.state.engine.directory(), key, now),
-            Holder::Page(until) => now < until,
-        };
+        let valid = self.holder.is_valid(&self.state.engine.directory(), self.state.engine.now());
         (!valid).then_some(Ended::Close(CLOSE_FORBIDDEN, "the rights are gone"))
     }
 

@@ -324,6 +324,39 @@ async fn a_link_signs_a_browser_in_once_and_only_from_its_own_origin() {
 }
 
 #[actix_web::test]
+async fn a_key_lets_a_browser_in_and_takes_it_out_with_itself() {
+    let node = Node::start().await;
+    let operator = node.operator("alpha").await;
+    let blind = operator.key(&node, json!({"label": "t", "scopes": ["lookup"]})).await;
+    let refused = node.call("POST", "/api/v1/links", Some(&blind.bearer), "").await;
+    assert_eq!(refused.status, 403, "a key that sees nothing shows nothing");
+    let late = node.call("POST", "/api/v1/links", Some(&node.staff), r#"{"expires_in_seconds": 86401}"#).await;
+    assert_eq!(late.status, 422, "{}", late.text);
+
+    let key = operator.key(&node, json!({"label": "t", "scopes": ["feeds:write"]})).await;
+    let made = node.call("POST", "/api/v1/links", Some(&key.bearer), "").await;
+    assert_eq!((made.status, made.header("cache-control")), (201, "no-store".to_owned()), "{}", made.text);
+    let path = made.json()["path"].as_str().unwrap_or_default().to_owned();
+    let cookie = node.call("GET", &path, None, "").await.header("set-cookie");
+    let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+    assert_eq!(node.call("GET", &path, None, "").await.header("location"), "/?link=used");
+    let origin = format!("http://{}", node.address);
+    let headers = [("Sec-WebSocket-Protocol", "mlinzi.v1"), ("Cookie", &*cookie), ("Origin", &*origin)];
+    let mut socket = Socket::open(&node, "/ws/dashboards/realtime", &headers).await.expect("a socket");
+    assert_eq!(socket.json().await["type"], "welcome");
+    // an operator sees itself and nobody else
+    socket.text(&json!({"type": "subscribe", "topics": ["national"]}).to_string()).await;
+    assert_eq!(socket.json().await["code"], "forbidden");
+
+    let path = format!("/api/v1/operators/{}/keys/{}", operator.id, key.id);
+    assert_eq!(node.call("DELETE", &path, Some(&node.staff), "").await.status, 204);
+    assert_eq!(socket.closed().await, Some(4003), "the key is gone, and the session with it");
+    let mut again = Socket::open(&node, "/ws/dashboards/realtime", &headers).await.expect("a handshake");
+    assert_eq!(again.closed().await, Some(4001));
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn health_metrics_and_pages_answer() {
     let node = Node::start().await;
     for path in [

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod bench;
 pub mod feeds;
 pub mod health;
+pub mod links;
 pub mod list;
 pub mod lookup;
 pub mod metrics;
@@ -91,6 +92,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/alerts" => alerts::list;
     api Register get    "/api/v1/alerts/{id}" => alerts::get;
     api Register get    "/api/v1/system/actors" => system::actors;
+    api Register post   "/api/v1/links" => links::create;
     api Register get    "/ws/dashboards/realtime" => ws::open;
     api Register get    "/health" => health::health;
     api Register get    "/health/live" => health::live;
