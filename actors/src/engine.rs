@@ -617,7 +617,9 @@ impl Engine {
         }
         self.checkpoint().await;
         drained &= self.0.store.stop_writer(drain).await;
-        drained & self.0.system.shutdown(drain).await
+        drained &= self.0.system.shutdown(drain).await;
+        // a connection that does not come back must not keep the process
+        drained & tokio::time::timeout(drain, self.0.store.close()).await.is_ok()
     }
 }
 

@@ -105,6 +105,18 @@ impl Store {
         Ok(())
     }
 
+    /// Closes every connection; the embedded database then lies in its one file. Nothing can be read or written
+    /// afterwards. The writer is to be stopped first.
+    pub async fn close(&self) {
+        match &self.db {
+            Db::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Db::Postgres(pool) => pool.close().await,
+        }
+    }
+
     /// The database, for this crate's tests.
     #[doc(hidden)]
     pub fn is_postgres(&self) -> bool {

@@ -23,9 +23,9 @@ use models::ts::Ts;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// Commits in one group at most.
@@ -210,14 +210,14 @@ pub struct WriterHandle {
     main: mpsc::Sender<Pending>,
     feed: mpsc::Sender<Pending>,
     timeout: Duration,
-    closed: Arc<AtomicBool>,
+    closed: Arc<watch::Sender<bool>>,
     open: Arc<AtomicUsize>,
 }
 
 impl WriterHandle {
     /// Puts a commit into its lane.
     pub async fn submit(&self, commit: Commit) -> Result<(), CommitError> {
-        if self.closed.load(Ordering::Acquire) {
+        if *self.closed.borrow() {
             return Err(CommitError::Unavailable);
         }
         let feed = commit.events.iter().any(|e| matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. }));
@@ -239,7 +239,7 @@ impl WriterHandle {
     }
 
     async fn stop(&self, drain: Duration) -> bool {
-        self.closed.store(true, Ordering::Release);
+        self.closed.send_replace(true);
         let end = Instant::now() + drain;
         while self.open.load(Ordering::Acquire) > 0 {
             if Instant::now() >= end {
@@ -330,17 +330,17 @@ impl Store {
             months: HashSet::new(),
             group_no: 0,
         };
+        let closed = Arc::new(watch::Sender::new(false));
         let (main, main_queue) = mpsc::channel(QUEUE_COMMITS_MAX);
-        tokio::spawn(lane().run(main_queue, Arc::clone(&open)));
+        tokio::spawn(lane().run(main_queue, Arc::clone(&open), closed.subscribe()));
         let feed = if self.db.is_postgres() {
             let (feed, feed_queue) = mpsc::channel(QUEUE_COMMITS_MAX);
-            tokio::spawn(lane().run(feed_queue, Arc::clone(&open)));
+            tokio::spawn(lane().run(feed_queue, Arc::clone(&open), closed.subscribe()));
             feed
         } else {
             main.clone()
         };
-        let closed = Arc::new(AtomicBool::new(false));
-        tokio::spawn(poll(self.db.clone(), publisher, clock, Arc::clone(&closed)));
+        tokio::spawn(poll(self.db.clone(), publisher, clock, closed.subscribe()));
         let handle = WriterHandle { main, feed, timeout, closed, open };
         *self.writer.lock() = Some(handle.clone());
         Ok(handle)
@@ -357,8 +357,20 @@ impl Store {
 }
 
 impl Lane {
-    async fn run(mut self, mut queue: mpsc::Receiver<Pending>, open: Arc<AtomicUsize>) {
-        while let Some(first) = queue.recv().await {
+    /// Commits what comes until the writer is closed and nothing waits; its connection goes with it.
+    async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Pending>,
+        open: Arc<AtomicUsize>,
+        mut closed: watch::Receiver<bool>,
+    ) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                first = queue.recv() => first,
+                _ = closed.wait_for(|closed| *closed) => None,
+            };
+            let Some(first) = first else { return };
             let mut records = first.records().map_or(0, |r| r.len());
             let mut group = vec![first];
             // whoever is about to submit gets the chance to join
@@ -696,9 +708,9 @@ fn is_full(error: &sqlx::Error) -> bool {
 }
 
 /// Reads the head again and again: how fresh the node is, and what other processes wrote.
-async fn poll(db: Db, publisher: Arc<Mutex<Publisher>>, clock: Arc<dyn Clock>, closed: Arc<AtomicBool>) {
+async fn poll(db: Db, publisher: Arc<Mutex<Publisher>>, clock: Arc<dyn Clock>, closed: watch::Receiver<bool>) {
     let mut stuck_at = 0;
-    while !closed.load(Ordering::Acquire) {
+    while !*closed.borrow() {
         let read_at = clock.now();
         if let Ok(head) = read_head(&db).await {
             let missing = {

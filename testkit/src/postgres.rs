@@ -136,6 +136,16 @@ pub struct TestDatabase {
     name: String,
 }
 
+impl TestDatabase {
+    /// Everything that is in it, as `pg_dump` writes it; bytes are in hexadecimal.
+    pub fn dump(&self) -> Vec<u8> {
+        let out = Command::new(bin_folder().join("pg_dump")).args(["-d", &self.url]).stdin(Stdio::null()).output();
+        let out = out.unwrap_or_else(|e| panic!("pg_dump: {e}; {HOW}"));
+        assert!(out.status.success(), "pg_dump: {}", String::from_utf8_lossy(&out.stderr));
+        out.stdout
+    }
+}
+
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (admin, name) = (self.admin.clone(), self.name.clone());

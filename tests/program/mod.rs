@@ -45,8 +45,16 @@ pub fn run(dir: &Path, store: &str, args: &[&str]) -> String {
 }
 
 pub async fn serve(client: &reqwest::Client, dir: &Path, store: &str) -> Server {
+    serve_logging(client, dir, store, "warn").await
+}
+
+/// A server whose log lines of this level and above lie in `dir/log`.
+pub async fn serve_logging(client: &reqwest::Client, dir: &Path, store: &str, level: &str) -> Server {
+    let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
     let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
-    let child = command(dir, store).args(["serve", "--port", &port.to_string()]).stdout(Stdio::null()).spawn();
+    let mut command = command(dir, store);
+    command.args(["serve", "--port", &port.to_string()]).env("MLINZI__LOG__LEVEL", level);
+    let child = command.stdout(Stdio::null()).stderr(log).spawn();
     let server = Server { child: child.expect("the program starts"), base: format!("http://127.0.0.1:{port}") };
     let end = Instant::now() + Duration::from_secs(60);
     loop {
@@ -54,7 +62,8 @@ pub async fn serve(client: &reqwest::Client, dir: &Path, store: &str) -> Server 
         if ready.is_ok_and(|r| r.status().is_success()) {
             return server;
         }
-        assert!(Instant::now() < end, "the engine is not ready after a minute");
+        let said = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+        assert!(Instant::now() < end, "the engine is not ready after a minute: {}", said());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -90,7 +99,8 @@ pub fn prepare(dir: &Path, store: &str) -> String {
     // a second test of this process may have installed it
     let _ = rustls::crypto::ring::default_provider().install_default();
     run(dir, store, &["key", "init"]);
-    let scopes = ["register:write", "operators:manage", "feeds:manage", "feeds:write", "lookup", "market:read"];
+    let scopes =
+        ["register:write", "operators:manage", "feeds:manage", "feeds:write", "lookup", "market:read", "system:read"];
     let mut args = vec!["key", "create", "--label", "test", "--rate", "100000", "--json"];
     scopes.iter().for_each(|scope| args.extend(["--scope", scope]));
     let key: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
