@@ -298,7 +298,7 @@ enum Failure {
     /// Nothing was written.
     Before(sqlx::Error),
     /// COMMIT was sent and its answer is missing: this row says what became of it.
-    Unknown { seq: Seq, digest: [u8; 32], group: CommittedParts },
+    Unknown { seq: Seq, digest: [u8; 32], group: CommittedParts, error: sqlx::Error },
 }
 
 /// A group as it is in the journal, its members not yet told.
@@ -389,40 +389,39 @@ impl Lane {
     /// Sees a group through; every member is told in the end.
     async fn commit(&mut self, mut group: Vec<Pending>) {
         loop {
-            match self.attempt(&group).await {
+            let error = match self.attempt(&group).await {
                 Ok(parts) => return self.publish(parts, group),
-                Err(Failure::Unknown { seq, digest, group: parts }) => {
+                Err(Failure::Before(error)) => error,
+                Err(Failure::Unknown { seq, digest, group: parts, error }) => {
                     self.conn = None;
                     match self.find_out(seq, digest, &group).await {
                         Some(true) => return self.publish(parts, group),
-                        Some(false) => {}
+                        Some(false) => error,
                         // should it be there after all, the poll finds it and passes it on
                         None => return group.iter_mut().for_each(|p| p.fail(CommitError::Unavailable)),
                     }
                 }
-                Err(Failure::Before(error)) => {
-                    if let Some(refusal) = refusal(&error) {
-                        if group.len() == 1 {
-                            return group.iter_mut().for_each(|p| p.fail(refusal.clone()));
-                        }
-                        for pending in group {
-                            Box::pin(self.commit(vec![pending])).await;
-                        }
-                        return;
-                    }
-                    self.conn = None;
-                    let now = Instant::now();
-                    tracing::warn!(%error, members = group.len(), "a group could not be written");
-                    for pending in group.iter_mut().filter(|p| p.deadline <= now || is_full(&error)) {
-                        pending.fail(CommitError::Unavailable);
-                    }
-                    group.retain(|p| p.done.is_some());
-                    if group.is_empty() {
-                        return;
-                    }
-                    tokio::time::sleep(RETRY).await;
+            };
+            if let Some(refusal) = refusal(&error) {
+                if group.len() == 1 {
+                    return group.iter_mut().for_each(|p| p.fail(refusal.clone()));
                 }
+                for pending in group {
+                    Box::pin(self.commit(vec![pending])).await;
+                }
+                return;
             }
+            self.conn = None;
+            let now = Instant::now();
+            tracing::warn!(%error, members = group.len(), "a group could not be written");
+            for pending in group.iter_mut().filter(|p| p.deadline <= now || is_full(&error)) {
+                pending.fail(CommitError::Unavailable);
+            }
+            group.retain(|p| p.done.is_some());
+            if group.is_empty() {
+                return;
+            }
+            tokio::time::sleep(RETRY).await;
         }
     }
 
@@ -440,13 +439,23 @@ impl Lane {
     }
 
     /// Was the group committed? None where the database stays away beyond every member's time.
+    ///
+    /// The lost connection's transaction may still be on its way through the server: it holds the head, so the head is
+    /// waited for first. Only then is "not there" final, and the group may be written again.
     async fn find_out(&self, seq: Seq, digest: [u8; 32], group: &[Pending]) -> Option<bool> {
         let end = group.iter().map(|p| p.deadline).max().unwrap_or_else(Instant::now);
         loop {
             let found = async {
                 let mut conn = self.db.write().await?;
-                let rows = conn.rows("SELECT digest FROM journal WHERE seq = $1", &[Val::Int(seq)]).await?;
-                rows.first().map(|row| row.bytes(0)).transpose()
+                conn.begin().await?;
+                let found = async {
+                    conn.rows(head_for_update(&conn), &[]).await?;
+                    let rows = conn.rows("SELECT digest FROM journal WHERE seq = $1", &[Val::Int(seq)]).await?;
+                    rows.first().map(|row| row.bytes(0)).transpose()
+                };
+                let found = found.await;
+                conn.run("ROLLBACK", &[]).await?;
+                found
             };
             match found.await {
                 Ok(stored) => return Some(stored.is_some_and(|d| d == digest)),
@@ -489,7 +498,7 @@ impl Lane {
                     tracing::warn!(%error, "the outcome of a commit is unknown");
                     let _ = conn.run("ROLLBACK", &[]).await;
                     match last {
-                        Some((seq, digest)) => Err(Failure::Unknown { seq, digest, group: parts }),
+                        Some((seq, digest)) => Err(Failure::Unknown { seq, digest, group: parts, error }),
                         None => Err(Failure::Before(error)),
                     }
                 }
@@ -557,8 +566,7 @@ impl Lane {
         events: Vec<(Event, Ts)>,
         at: Ts,
     ) -> Result<Vec<JournalRow>, sqlx::Error> {
-        let lock = if matches!(conn, Conn::Postgres(_)) { " FOR UPDATE" } else { "" };
-        let head = conn.rows(&format!("SELECT seq, digest FROM journal_head WHERE id = 1{lock}"), &[]).await?;
+        let head = conn.rows(head_for_update(conn), &[]).await?;
         let head = head.first().ok_or(sqlx::Error::RowNotFound)?;
         let before = head.bytes(1)?.try_into().map_err(|_| sqlx::Error::Decode("head digest".into()))?;
         let events = events.into_iter().map(|(event, _)| event).collect();
@@ -642,6 +650,15 @@ fn next(counters: &mut HashMap<OperatorNo, i64>, operator_no: OperatorNo) -> i64
     let counter = counters.entry(operator_no).or_default();
     *counter += 1;
     *counter
+}
+
+/// Reads the head and keeps everybody else from it until the transaction ends. SQLite's transactions that write are one
+/// after the other by themselves.
+fn head_for_update(conn: &Conn) -> &'static str {
+    match conn {
+        Conn::Sqlite(_) => "SELECT seq, digest FROM journal_head WHERE id = 1",
+        Conn::Postgres(_) => "SELECT seq, digest FROM journal_head WHERE id = 1 FOR UPDATE",
+    }
 }
 
 async fn load_counters(conn: &mut Conn) -> Result<Counters, sqlx::Error> {

@@ -1,0 +1,53 @@
+//! The store's contract: one set of functions, run on SQLite and on PostgreSQL.
+
+mod bench;
+mod failures;
+mod proof;
+mod schema;
+mod writes;
+
+use bench::Kind;
+
+/// Runs each function of a module on both databases, as tests of their own names.
+macro_rules! both {
+    ($($module:ident :: $name:ident),+ $(,)?) => {
+        mod sqlite { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$module::$name(super::Kind::Sqlite).await; }
+        )+ }
+        mod postgres { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$module::$name(super::Kind::Postgres).await; }
+        )+ }
+    };
+}
+
+both!(
+    writes::sequences_are_gapless_and_published_in_order,
+    writes::a_refused_member_fails_alone,
+    writes::an_alert_revision_is_stored_once,
+    writes::records_are_found_by_operator_and_time,
+    writes::an_idempotency_key_stands_once_and_is_forgotten,
+    writes::events_of_another_process_are_published_in_order,
+    writes::a_closed_writer_takes_nothing_and_loses_nothing,
+    proof::any_flipped_byte_of_the_journal_is_named,
+    proof::a_missing_a_swapped_and_a_cut_off_row_are_named,
+    proof::a_forged_checkpoint_is_named,
+    proof::the_journal_takes_no_change,
+    failures::a_full_disk_refuses_cleanly_and_writing_goes_on_when_there_is_space,
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_of_unknown_outcome_are_neither_lost_nor_doubled() {
+    failures::commits_of_unknown_outcome_are_neither_lost_nor_doubled().await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_sync_is_refused() {
+    failures::a_server_that_does_not_sync_is_refused().await;
+}
+
+#[tokio::test]
+async fn both_schemas_say_the_same() {
+    schema::both_schemas_say_the_same().await;
+}
