@@ -136,7 +136,7 @@ async fn key(
         rate_per_second: 1_000,
         expires_at: None,
     };
-    Ok(engine.create_key(new).await?)
+    Ok(engine.create_key(new, None).await?)
 }
 
 async fn ready(engine: &Engine) {
@@ -151,7 +151,7 @@ async fn operator(engine: &Engine, code: &str, name: &str) -> anyhow::Result<Ope
         return Ok(Operator::clone(&known));
     }
     let new = NewOperator { code: code.to_owned(), name: name.to_owned(), jurisdiction: JurisdictionNo(0) };
-    Ok(engine.create_operator(new).await?)
+    Ok(engine.create_operator(new, None).await?)
 }
 
 async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> anyhow::Result<()> {

@@ -79,7 +79,7 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
         Command::Create(create) => {
             let json = create.json;
             let new = create.parse(&config, &directory.load(), now)?;
-            let issued = staff.create_key(new, now).await?;
+            let issued = staff.create_key(new, None, now).await?;
             if json {
                 say(&serde_json::json!({"id": issued.key.id, "bearer": issued.bearer, "signing_secret": issued.signing_secret}).to_string());
             } else {

@@ -149,8 +149,14 @@ impl Engine {
         let next = store.next_numbers().await?;
         let register =
             Register::new(store.clone(), writer.clone(), Arc::clone(&ring), Arc::clone(&index), next.person_no, zones);
-        let staff =
-            Staff::new(writer.clone(), Arc::clone(&ring), Arc::clone(&directory), next.operator_no, next.source_no);
+        let staff = Staff::new(
+            store.clone(),
+            writer.clone(),
+            Arc::clone(&ring),
+            Arc::clone(&directory),
+            next.operator_no,
+            next.source_no,
+        );
         let context = SourceContext {
             writer: writer.clone(),
             ring: Arc::clone(&ring),
@@ -493,8 +499,12 @@ impl Engine {
     }
 
     /// Puts an operator under supervision.
-    pub async fn create_operator(&self, new: NewOperator) -> Result<Operator, EngineError> {
-        self.0.staff.create_operator(new, self.now()).await
+    pub async fn create_operator(
+        &self,
+        new: NewOperator,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Operator, EngineError> {
+        self.0.staff.create_operator(new, key, self.now()).await
     }
 
     /// Changes an operator.
@@ -509,13 +519,18 @@ impl Engine {
     }
 
     /// Makes a key.
-    pub async fn create_key(&self, new: NewKey) -> Result<IssuedKey, EngineError> {
-        self.0.staff.create_key(new, self.now()).await
+    pub async fn create_key(&self, new: NewKey, key: Option<IdempotencyKey>) -> Result<IssuedKey, EngineError> {
+        self.0.staff.create_key(new, key, self.now()).await
     }
 
     /// Follows a key with a new one.
-    pub async fn rotate_key(&self, id: KeyId, overlap_seconds: u32) -> Result<IssuedKey, EngineError> {
-        self.0.staff.rotate_key(id, overlap_seconds, self.now()).await
+    pub async fn rotate_key(
+        &self,
+        id: KeyId,
+        overlap_seconds: u32,
+        key: Option<IdempotencyKey>,
+    ) -> Result<IssuedKey, EngineError> {
+        self.0.staff.rotate_key(id, overlap_seconds, key, self.now()).await
     }
 
     /// Kills a key.
@@ -641,7 +656,7 @@ pub async fn tools(
     let writer = store.start_writer(Box::new(Answer), ring.chain, clock, Duration::from_secs(10)).await?;
     let next = store.next_numbers().await?;
     let writer = WriterHandle::new(writer);
-    let staff = Staff::new(writer, ring, Arc::clone(&directory), next.operator_no, next.source_no);
+    let staff = Staff::new(store.clone(), writer, ring, Arc::clone(&directory), next.operator_no, next.source_no);
     Ok((staff, directory))
 }
 

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod directory;
 pub mod engine;
+mod idempotency;
 pub mod kernel;
 pub mod live;
 pub mod market;

@@ -10,6 +10,7 @@
 //! a task of its own: a caller who hangs up does not let go of the locks.
 
 use crate::api::{EngineError, IdempotencyKey, NewExclusion, Registered};
+use crate::idempotency;
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::secrets::{self, KeyRing};
 use crate::writer::WriterHandle;
@@ -327,7 +328,7 @@ impl Inner {
         let vault = VaultRow { id: vault_id, person_no: outcome.person_no, sealed, at: now };
         let mut attachments = vec![Attachment::Vault(vault)];
         let status = if outcome.created { 201 } else { 200 };
-        attachments.extend(idempotency.map(|key| idempotency_row(&key, status, outcome.exclusion.id, now)));
+        attachments.extend(idempotency::attachment(idempotency.as_ref(), status, outcome.exclusion.id, now));
         self.finish(outcome.events, attachments, outcome.exclusion, outcome.created).await
     }
 
@@ -351,7 +352,7 @@ impl Inner {
         let Event::ExclusionExtended(exclusion) = event.clone() else {
             return Err(EngineError::Unavailable("the register"));
         };
-        let attachments = idempotency.map(|key| idempotency_row(&key, 200, id, now)).into_iter().collect();
+        let attachments = idempotency::attachment(idempotency.as_ref(), 200, id, now).into_iter().collect();
         self.finish(vec![event], attachments, exclusion, false).await
     }
 
@@ -373,13 +374,7 @@ impl Inner {
         key: Option<&IdempotencyKey>,
         jurisdiction: JurisdictionNo,
     ) -> Result<Option<Registered>, EngineError> {
-        let Some(key) = key else { return Ok(None) };
-        let Some(stored) = self.store.idempotency(&key.key_digest).await.map_err(unavailable)? else {
-            return Ok(None);
-        };
-        if stored.body_digest != key.body_digest {
-            return Err(EngineError::Conflict("this idempotency key was used with another body".to_owned()));
-        }
+        let Some(stored) = idempotency::earlier(&self.store, key).await? else { return Ok(None) };
         let id = stored.result_id.parse().map_err(|_| EngineError::NotFound("exclusion"))?;
         let exclusion = self.exclusion(jurisdiction, id).await?;
         Ok(Some(Registered { exclusion, created: stored.status == 201, register_version: self.version()? }))
@@ -407,16 +402,6 @@ impl Inner {
 /// A UUIDv7: ordered by time, so that rows made together lie together.
 pub fn new_id() -> u128 {
     uuid::Uuid::now_v7().as_u128()
-}
-
-fn idempotency_row(key: &IdempotencyKey, status: u16, id: ExclusionId, now: Ts) -> Attachment {
-    Attachment::Idempotency(store::IdempotencyRow {
-        key_digest: key.key_digest,
-        body_digest: key.body_digest,
-        status,
-        result_id: id.to_string(),
-        expires_at: now.plus(models::ts::DAY),
-    })
 }
 
 /// Reads that fail are the database's fault.

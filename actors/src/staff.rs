@@ -1,7 +1,8 @@
 //! Commands about the directory: operators, licences, keys, sources. Rare, so one at a time.
 
-use crate::api::{EngineError, IssuedKey, NewKey, NewOperator, NewSource, OperatorChange};
+use crate::api::{EngineError, IdempotencyKey, IssuedKey, NewKey, NewOperator, NewSource, OperatorChange};
 use crate::directory::Directory;
+use crate::idempotency;
 use crate::register::{commit_error, new_id};
 use crate::secrets::{self, KeyRing, hex};
 use crate::writer::WriterHandle;
@@ -13,7 +14,7 @@ use models::operator::{ApiKey, Licence, Operator, OperatorState, Scope};
 use models::ts::{SECOND, Ts};
 use ring::digest::{SHA256, digest};
 use std::sync::Arc;
-use store::Attachment;
+use store::{Attachment, Store};
 use tokio::sync::Mutex;
 
 /// Operators at most: their numbers are 16 bits, 0 is staff.
@@ -23,6 +24,7 @@ pub const RATE_MAX: u32 = 100_000;
 
 /// Decides and commits directory commands.
 pub struct Staff {
+    store: Store,
     writer: WriterHandle,
     ring: Arc<KeyRing>,
     directory: Arc<ArcSwap<Directory>>,
@@ -45,13 +47,14 @@ fn is_name(text: &str) -> bool {
 impl Staff {
     /// `next_operator` and `next_source` are the first free numbers.
     pub fn new(
+        store: Store,
         writer: WriterHandle,
         ring: Arc<KeyRing>,
         directory: Arc<ArcSwap<Directory>>,
         next_operator: u16,
         next_source: u32,
     ) -> Self {
-        Self { writer, ring, directory, next: Mutex::new((next_operator, next_source)) }
+        Self { store, writer, ring, directory, next: Mutex::new((next_operator, next_source)) }
     }
 
     async fn commit(&self, event: Event, attachments: Vec<Attachment>) -> Result<(), EngineError> {
@@ -59,7 +62,12 @@ impl Staff {
     }
 
     /// Puts an operator under supervision.
-    pub async fn create_operator(&self, new: NewOperator, now: Ts) -> Result<Operator, EngineError> {
+    pub async fn create_operator(
+        &self,
+        new: NewOperator,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<Operator, EngineError> {
         if !is_code(&new.code) {
             return Err(invalid("/code", "not 2 to 40 of a-z, 0-9 and -"));
         }
@@ -67,6 +75,14 @@ impl Staff {
             return Err(invalid("/name", "empty, longer than 200 bytes, or with control characters"));
         }
         let mut next = self.next.lock().await;
+        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref()).await? {
+            let id: OperatorId = earlier.result_id.parse().map_err(|_| EngineError::NotFound("operator"))?;
+            let directory = self.directory.load();
+            return directory
+                .operator(id, new.jurisdiction)
+                .map(|o| Operator::clone(o))
+                .ok_or(EngineError::NotFound("operator"));
+        }
         if self.directory.load().operator_by_code.contains_key(&new.code) {
             return Err(EngineError::Conflict("an operator with this code exists".to_owned()));
         }
@@ -83,7 +99,8 @@ impl Staff {
             registered_at: now,
             version: 1,
         };
-        self.commit(Event::OperatorSet(operator.clone()), Vec::new()).await?;
+        let attachment = idempotency::attachment(idempotency.as_ref(), 201, operator.id, now);
+        self.commit(Event::OperatorSet(operator.clone()), attachment.into_iter().collect()).await?;
         next.0 += 1;
         Ok(operator)
     }
@@ -137,7 +154,12 @@ impl Staff {
     }
 
     /// Makes a key; its secrets are in the answer and nowhere else.
-    pub async fn create_key(&self, new: NewKey, now: Ts) -> Result<IssuedKey, EngineError> {
+    pub async fn create_key(
+        &self,
+        new: NewKey,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<IssuedKey, EngineError> {
         self.check_key(&new, now)?;
         let key = ApiKey {
             id: KeyId(new_id()),
@@ -154,7 +176,7 @@ impl Staff {
             revoked_at: None,
             rotated_from: None,
         };
-        self.issue(key).await
+        self.issue(key, idempotency, now).await
     }
 
     fn check_key(&self, new: &NewKey, now: Ts) -> Result<(), EngineError> {
@@ -182,7 +204,17 @@ impl Staff {
         Ok(())
     }
 
-    async fn issue(&self, mut key: ApiKey) -> Result<IssuedKey, EngineError> {
+    /// Secrets are in one answer only: a repeated request hears which key it has made, and no secret.
+    async fn issue(
+        &self,
+        mut key: ApiKey,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<IssuedKey, EngineError> {
+        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref()).await? {
+            let made = format!("this request has made {}, whose secrets were shown once", earlier.result_id);
+            return Err(EngineError::Conflict(made));
+        }
         let random = || secrets::random::<32>().map_err(|_| EngineError::Unavailable("randomness"));
         let (secret, signing) = (hex(&random()?), random()?);
         key.secret_sha256 = hex(digest(&SHA256, secret.as_bytes()).as_ref());
@@ -195,8 +227,9 @@ impl Staff {
             new.set_key(&self.ring, unborn, &signing);
             new
         });
-        let attachment = Attachment::KeySecret { key_id: key.id, sealed };
-        if let Err(error) = self.commit(Event::KeySet(key.clone()), vec![attachment]).await {
+        let mut attachments = vec![Attachment::KeySecret { key_id: key.id, sealed }];
+        attachments.extend(idempotency::attachment(idempotency.as_ref(), 201, key.id, now));
+        if let Err(error) = self.commit(Event::KeySet(key.clone()), attachments).await {
             self.directory.rcu(|old| {
                 let mut new = Directory::clone(old);
                 new.keys.remove(&key.id);
@@ -210,7 +243,13 @@ impl Staff {
     }
 
     /// Follows a key with a new one; the old one lives on for the overlap.
-    pub async fn rotate_key(&self, id: KeyId, overlap_seconds: u32, now: Ts) -> Result<IssuedKey, EngineError> {
+    pub async fn rotate_key(
+        &self,
+        id: KeyId,
+        overlap_seconds: u32,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<IssuedKey, EngineError> {
         let old = self.directory.load().keys.get(&id).cloned().ok_or(EngineError::NotFound("key"))?;
         if !old.key.is_live(now) {
             return Err(EngineError::Conflict("the key is no longer live".to_owned()));
@@ -222,7 +261,7 @@ impl Staff {
             secret_sha256: String::new(),
             ..old.key.clone()
         };
-        let issued = self.issue(key).await?;
+        let issued = self.issue(key, idempotency, now).await?;
         let end = now.plus(i64::from(overlap_seconds) * SECOND);
         let expires_at = Some(old.key.expires_at.map_or(end, |at| at.min(end)));
         self.commit(Event::KeySet(ApiKey { expires_at, ..old.key.clone() }), Vec::new()).await?;

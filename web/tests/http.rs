@@ -197,6 +197,39 @@ async fn keys_are_limited_and_die_at_once() {
 }
 
 #[actix_web::test]
+async fn a_repeated_write_is_made_once() {
+    let node = Node::start().await;
+    let send = async |path: &str, key: &str, body: &str| {
+        let request = node.request("POST", path, Some(&node.staff)).header("content-type", "application/json");
+        node.send(request.header("Idempotency-Key", key).body(body.to_owned())).await
+    };
+    let (register, alpha) = ("/api/v1/operators/register", r#"{"code":"alpha","name":"Alpha"}"#);
+    let first = send(register, "one", alpha).await;
+    let again = send(register, "one", alpha).await;
+    assert_eq!((first.status, again.status), (201, 201), "{}", again.text);
+    assert_eq!(first.text, again.text, "the same operator");
+    let other = send(register, "one", r#"{"code":"beta","name":"Beta"}"#).await;
+    assert_eq!(other.status, 409, "the same key for something else: {}", other.text);
+    let nameless = node.call("POST", register, Some(&node.staff), alpha).await;
+    assert_eq!(nameless.status, 409, "without a key the code is taken");
+
+    let operator = first.json()["id"].as_str().unwrap_or_default().to_owned();
+    let keys = format!("/api/v1/operators/{operator}/keys");
+    let new = r#"{"label":"one","scopes":["lookup"]}"#;
+    let made = send(&keys, "two", new).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let again = send(&keys, "two", new).await;
+    let id = made.json()["id"].as_str().unwrap_or_default().to_owned();
+    assert_eq!((again.status, again.text.contains(&id)), (409, true), "names the key it has made: {}", again.text);
+    let rotate = format!("{keys}/{id}/rotate");
+    assert_eq!(send(&rotate, "two", "").await.status, 201, "another path is another write");
+    assert_eq!(send(&rotate, "two", "").await.status, 409);
+    let listed = node.call("GET", &keys, Some(&node.staff), "").await.json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "{listed}");
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn operators_change_by_version_and_only_for_staff() {
     let node = Node::start().await;
     let operator = node.operator("acme").await;

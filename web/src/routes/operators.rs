@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::list::{ListView, page_by};
 use crate::cidr::{Cidr, NETWORKS_MAX};
-use crate::extractors::Caller;
+use crate::extractors::{Caller, idempotency::idempotency};
 use crate::parse::{self, Fields, wire};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -207,6 +207,7 @@ pub struct IssuedKeyView {
 /// Puts an operator under supervision.
 #[utoipa::path(
     post, path = "/api/v1/operators/register", tag = "operators", request_body = OperatorRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: same operator")),
     responses((status = 201, description = "The operator, its version in ETag", body = OperatorView)),
     security(("bearer" = ["operators:manage"]))
 )]
@@ -218,8 +219,8 @@ pub async fn register(caller: Caller, state: AppState, req: HttpRequest, body: B
     let code = fields.required_text("/code", sent.code.as_deref(), 40);
     let name = fields.required_text("/name", sent.name.as_deref(), 200);
     let (code, name) = fields.finish(code.zip(name))?;
-    let operator =
-        state.engine.create_operator(NewOperator { code, name, jurisdiction: caller.jurisdiction() }).await?;
+    let new = NewOperator { code, name, jurisdiction: caller.jurisdiction() };
+    let operator = state.engine.create_operator(new, idempotency(&caller, &req, &body)?).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, format!("/api/v1/operators/{}", operator.id)));
     Ok(view_operator(response, &state.engine.directory(), &operator))
@@ -339,7 +340,7 @@ pub async fn keys(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
 /// Makes a key; its secrets are in this answer and nowhere else.
 #[utoipa::path(
     post, path = "/api/v1/operators/{id}/keys", tag = "keys", request_body = KeyRequest,
-    params(("id" = String, Path, description = "opr_…")),
+    params(("id" = String, Path, description = "opr_…"), ("Idempotency-Key" = Option<String>, Header, description = "A repeated request makes no second key: 409 names the first")),
     responses((status = 201, description = "The key with its secrets", body = IssuedKeyView)),
     security(("bearer" = ["operators:manage"]))
 )]
@@ -353,14 +354,14 @@ pub async fn create_key(
     parse::require_json(&req)?;
     let operator = reach(&caller, &state.engine.directory(), &req)?;
     let new = parse::json::<KeyRequest>(&body)?.check(&operator)?;
-    let issued = state.engine.create_key(new).await?;
+    let issued = state.engine.create_key(new, idempotency(&caller, &req, &body)?).await?;
     Ok(HttpResponse::Created().json(IssuedKeyView::of(issued, caller.now)))
 }
 
 /// Follows a key with a new one; the old one lives on for the overlap.
 #[utoipa::path(
     post, path = "/api/v1/operators/{id}/keys/{key}/rotate", tag = "keys", request_body = RotateRequest,
-    params(("id" = String, Path, description = "opr_…"), ("key" = String, Path, description = "key_…")),
+    params(("id" = String, Path, description = "opr_…"), ("key" = String, Path, description = "key_…"), ("Idempotency-Key" = Option<String>, Header, description = "A repeated request makes no second key: 409 names the first")),
     responses((status = 201, description = "The new key with its secrets", body = IssuedKeyView)),
     security(("bearer" = ["operators:manage"]))
 )]
@@ -377,7 +378,7 @@ pub async fn rotate_key(
     if overlap > OVERLAP_SECONDS_MAX {
         return Err(Problem::field("/overlap_seconds", "longer than 30 days"));
     }
-    let issued = state.engine.rotate_key(entry.key.id, overlap).await?;
+    let issued = state.engine.rotate_key(entry.key.id, overlap, idempotency(&caller, &req, &body)?).await?;
     Ok(HttpResponse::Created().json(IssuedKeyView::of(issued, caller.now)))
 }
 

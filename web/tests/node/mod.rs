@@ -107,7 +107,7 @@ impl Node {
             rate_per_second: 10_000,
             expires_at: None,
         };
-        let staff = engine.create_key(staff).await.expect("a staff key").bearer;
+        let staff = engine.create_key(staff, None).await.expect("a staff key").bearer;
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
