@@ -37,26 +37,48 @@ pub fn event(index: &mut IndexWriter, event: &Event) -> Result<(), IndexError> {
 /// As [`event`].
 pub fn person(index: &mut IndexWriter, dossier: &Dossier) -> Result<(), IndexError> {
     let mut exclusions: Vec<&Exclusion> = dossier.exclusions.iter().collect();
-    // the newest of a jurisdiction stands, and one that binds stands above one that ended
-    exclusions.sort_by_key(|e| (e.ended_at.is_none(), e.effective_at));
+    // of those that ended the newest is told of
+    exclusions.sort_by_key(|e| e.effective_at);
     let states = exclusions.into_iter().fold(Vec::new(), with);
     index.set_person(PersonNo(dossier.person_no), &states)?;
     dossier.keys.iter().try_for_each(|key| index.insert_key(PersonNo(dossier.person_no), key))
 }
 
-/// A person's states with an exclusion's jurisdiction replaced.
+/// A person's states after an exclusion has become as it is now.
+///
+/// The index keeps one state per jurisdiction, and a person may have had several exclusions there: what binds is never
+/// replaced by the end of another one, and of two that bind the stricter stands. Fail closed: the events of two
+/// exclusions may come in any order.
 fn with(mut states: Vec<PersonState>, exclusion: &Exclusion) -> Vec<PersonState> {
     let mask = exclusion.jurisdiction.mask();
+    let state = state_of(exclusion);
+    let present = states.iter().find(|state| state.jurisdictions & mask != 0).copied();
+    if present.is_some_and(|present| outlives(&present, &state)) {
+        return states;
+    }
     for state in &mut states {
         state.jurisdictions &= !mask;
     }
     states.retain(|state| state.jurisdictions != 0);
-    let state = state_of(exclusion);
     match states.iter_mut().find(|other| PersonState { jurisdictions: mask, ..**other } == state) {
         Some(same) => same.jurisdictions |= mask,
         None => states.push(state),
     }
     states
+}
+
+/// Does the present state of a jurisdiction stand against what another of its exclusions has become?
+fn outlives(present: &PersonState, new: &PersonState) -> bool {
+    let until = |state: &PersonState| if state.lapse_second == 0 { u32::MAX } else { state.lapse_second };
+    match (present.status, new.status) {
+        // an extension never shortens: whatever is shorter is older, or of another exclusion
+        (Status::Excluded, Status::Excluded) => until(present) > until(new),
+        // an exclusion keeps its beginning for life, and of two with one beginning the periods differ
+        (Status::Excluded, _) => {
+            (present.effective_second, present.period_code) != (new.effective_second, new.period_code)
+        }
+        _ => false,
+    }
 }
 
 fn state_of(exclusion: &Exclusion) -> PersonState {
@@ -141,6 +163,43 @@ mod tests {
             for (jurisdiction, wanted) in wanted.iter().enumerate() {
                 assert_eq!(status(&mut by_events, jurisdiction as u8, 1_700_000_100), *wanted, "{step:?}");
                 assert_eq!(status(&mut by_tables, jurisdiction as u8, 1_700_000_100), *wanted, "{step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_one_exclusion_never_lifts_another() {
+        let later = |mut e: Exclusion, days: i64| {
+            e.effective_at = e.effective_at.plus(days * models::ts::DAY);
+            e.ends_at = e.period.ends_at(e.effective_at, &jiff::tz::TimeZone::UTC);
+            e.ended_at = e.ended_at.and(e.ends_at);
+            e
+        };
+        // the second begins later, earlier (back-dated) or in the same second
+        for (days, period) in [(1, Period::Permanent), (-3, Period::Permanent), (0, Period::Year1), (1, Period::Days10)]
+        {
+            let first = exclusion(1, 0, Period::Hours24, false);
+            let second = later(exclusion(2, 0, period, false), days);
+            let over = Event::ExclusionLapsed(exclusion(1, 0, Period::Hours24, true));
+            let (first, second) = (Event::ExclusionRegistered(first), Event::ExclusionRegistered(second));
+            let orders = [
+                vec![&first, &over, &second],
+                vec![&first, &second, &over],
+                vec![&second, &first, &over],
+                // a recovered index hears of what the tables knew already
+                vec![&first, &second, &over, &first, &second, &over],
+            ];
+            for order in orders {
+                let mut index = IndexWriter::with_capacity(16);
+                event(
+                    &mut index,
+                    &Event::PersonAdded { person_no: PersonNo(7), birth_digest: None, keys: vec![key()] },
+                )
+                .unwrap();
+                for step in &order {
+                    event(&mut index, step).unwrap();
+                }
+                assert_eq!(status(&mut index, 0, 1_700_100_000), Status::Excluded, "{days} {period:?} {order:?}");
             }
         }
     }

@@ -106,6 +106,10 @@ pub fn register(request: &Request, others: &[Dossier], zone: &TimeZone) -> Outco
     let mut events = Vec::with_capacity(3);
     let person_no = match same {
         Some(dossier) => {
+            // a break that is over by the clock ends in the journal before the next exclusion begins
+            let over = dossier.exclusions.iter().filter(|e| e.jurisdiction == request.jurisdiction);
+            let over = over.filter(|e| e.at_end == AtEnd::Lapse);
+            events.extend(over.filter_map(|e| end_of_period(e, request.now, zone)));
             let new: Vec<PersonKey> = request.keys.iter().filter(|k| !dossier.holds(k.key)).cloned().collect();
             if !new.is_empty() {
                 events.push(Event::PersonKeysAdded { person_no: PersonNo(dossier.person_no), keys: new });
@@ -318,6 +322,17 @@ mod tests {
         let outcome = register(&late, &[other], &TimeZone::UTC);
         assert_eq!(outcome.exclusion.period, Period::Month1);
         assert!(outcome.events.is_empty());
+    }
+
+    #[test]
+    fn a_break_that_is_over_ends_before_the_next_exclusion_begins() {
+        let other = known(vec![key(KeyKind::Phone, 1)], Period::Hours24);
+        let mut next = request(vec![key(KeyKind::Phone, 1)], Period::Permanent);
+        next.now = at("2026-11-22T10:00:00.4Z");
+        next.effective_at = next.now;
+        let outcome = register(&next, &[other], &TimeZone::UTC);
+        assert_eq!(kinds(&outcome), ["exclusion_lapsed", "exclusion_registered"]);
+        assert!(outcome.created);
     }
 
     #[test]
