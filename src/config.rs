@@ -35,6 +35,7 @@ pub struct Server {
     pub client_timeout_seconds: u64,
     pub shutdown_seconds: u64,
     pub bench_routes: bool,
+    pub secure_cookies: bool,
     pub allowed_origins: Vec<String>,
 }
 

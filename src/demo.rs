@@ -117,7 +117,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if fresh {
         std::fs::remove_dir_all(&dir)?;
     }
-    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
 async fn key(

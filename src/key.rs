@@ -122,6 +122,10 @@ impl Create {
         let purpose = |text: &String| {
             Purpose::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| anyhow::anyhow!("no purpose {text}"))
         };
+        let network = |text: &String| {
+            let parsed = web::cidr::Cidr::parse(text).map(|_| text.clone());
+            parsed.ok_or_else(|| anyhow::anyhow!("{text} is no network of the form 10.0.0.0/8 or 2001:db8::/32"))
+        };
         let operator = self.operator.as_ref().map(|code| {
             directory.operator_by_code.get(code).copied().ok_or_else(|| anyhow::anyhow!("no operator {code}"))
         });
@@ -140,7 +144,7 @@ impl Create {
             label: self.label,
             scopes: self.scopes.iter().map(scope).collect::<Result<_, _>>()?,
             purposes: self.purposes.iter().map(purpose).collect::<Result<_, _>>()?,
-            allow_from: self.allow_from,
+            allow_from: self.allow_from.iter().map(network).collect::<Result<_, _>>()?,
             rate_per_second: self.rate,
             expires_at: self.days.map(|days| now.plus(i64::from(days) * DAY)),
         })

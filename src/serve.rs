@@ -15,8 +15,21 @@ use web::{AppState, ServerOptions, WebOptions};
 
 /// Opens the configured store.
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let options =
-        OpenOptions { allow_unsafe_durability: config.store.allow_unsafe_durability, readers: config.store.readers };
+    let options = OpenOptions {
+        allow_unsafe_durability: config.store.allow_unsafe_durability,
+        readers: config.store.readers,
+        create: true,
+    };
+    Ok(Store::open(&config.store.url, &options).await?)
+}
+
+/// Opens a store that is there already: a mistyped path must not become an empty database that looks fine.
+pub async fn open_known_store(config: &Config) -> anyhow::Result<Store> {
+    let options = OpenOptions {
+        allow_unsafe_durability: config.store.allow_unsafe_durability,
+        readers: config.store.readers,
+        create: false,
+    };
     Ok(Store::open(&config.store.url, &options).await?)
 }
 
@@ -64,6 +77,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let mut options = WebOptions::new(config.engine.family.clone());
     options.origins.clone_from(&config.server.allowed_origins);
     options.bench_routes = config.server.bench_routes;
+    options.secure_cookies = config.server.secure_cookies;
     options.limits.lookup_bytes = config.limits.lookup_body_bytes;
     options.limits.register_bytes = config.limits.register_body_bytes;
     options.limits.push_bytes = config.limits.push_body_bytes;
@@ -128,5 +142,6 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind((config.server.host, config.server.port))?;
     let running = start(&config).await?;
     let drained = serve(&config, running, listener, end_signal()).await?;
-    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    // 2 is what clap answers to a mistyped command
+    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }

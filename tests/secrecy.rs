@@ -43,6 +43,8 @@ fn records() -> String {
             "record_id": id, "kind": "stake", "occurred_at": "2026-01-01T00:00:00Z", "player": player,
             "money": {"amount_minor": 900_000, "currency": "KES"}, "device_id": "device-of-wanjiku",
             "payment": {"method": "mpesa", "account": "254700111222"},
+            "customer_msisdn": "254712345678", "contact": 254712345678u64,
+            "extra": {"note": "call 0712 345-678", "Customer_Full_Name": "Wanjiku", "deep": [{"reply_to": "wanjiku@example.com"}]},
         })
         .to_string()
     };

@@ -10,6 +10,7 @@ use models::ids::{KeyId, OperatorId, OperatorNo, SourceId, SourceNo};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::operator::{ApiKey, Licence, Operator};
 use models::token::TokenKey;
+use models::ts::Ts;
 use ring::hmac;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub struct KeyEntry {
     /// Makes and opens this operator's tokens, current version first. Staff keys use operator 0.
     pub token_keys: Arc<[TokenKey]>,
 }
+
+/// Revocation of a key that is not yet committed: it is there, so that its first call finds it, and opens nothing.
+pub const UNBORN: Ts = Ts(0);
 
 /// Everything `web` must know of a caller without asking the database.
 #[derive(Default, Clone)]
@@ -76,6 +80,10 @@ impl Directory {
             Event::SourceSet(source) => self.set_source(source.clone()),
             Event::KeySet(key) => {
                 let Some(entry) = self.keys.get(&key.id) else { return true };
+                if entry.key.revoked_at.is_some_and(|at| at != UNBORN) {
+                    // dead is final, whatever another process wrote without knowing it
+                    return true;
+                }
                 let entry = KeyEntry {
                     key: key.clone(),
                     secret_sha256: entry.secret_sha256,

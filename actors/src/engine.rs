@@ -9,6 +9,7 @@ use crate::kernel::{ActorSystem, Handle, KernelEvent, KernelMetrics, SendError, 
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveMsg};
 use crate::market::{Input, InputLog, Market, MarketMsg, ViewSlot};
 use crate::metrics::EngineMetrics;
+use crate::missed::Missed;
 use crate::register::{Register, RegisterActor, unavailable};
 use crate::secrets::KeyRing;
 use crate::source::{Inspect, Reply, SourceActor, SourceContext, SourceGauge, SourceHead, SourceMsg};
@@ -82,6 +83,11 @@ pub enum StartError {
     Random,
 }
 
+/// How far the clock may have been set back since the register's last proof of freshness.
+const CLOCK_BACK_MAX: i64 = -5 * SECOND;
+/// How long a push waits for its source.
+const PUSH_MAX: Duration = Duration::from_secs(60);
+
 /// The running engine; cheap to clone.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
@@ -120,26 +126,31 @@ impl Engine {
         let metrics = KernelMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let system = Arc::new(ActorSystem::with_metrics(config.arbiters, metrics));
         let gauges = EngineMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
+        store.claim().await?;
         let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
 
+        keep(&store, "family", &config.family, "engine.family", |known, now| known == now).await?;
         let directory =
             Arc::new(ArcSwap::from_pointee(load_directory(config.jurisdictions.clone(), &store, &ring).await?));
         let index = Arc::new(ArcSwap::from_pointee(IndexWriter::with_capacity(0).reader()));
         let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), Arc::clone(&clock)));
 
-        let register_actor = start_register(&system, &config, &store, &index, &clock)?;
+        let register_missed = Missed::default();
+        let register_actor = start_register(&system, &config, &store, &index, &register_missed, &clock)?;
         let live = start_live(&system, &store, &views, boot)?;
         let markets = Markets::default();
         let deferred = Arc::new(AtomicU64::new(0));
         let (growth, growing) = mpsc::unbounded_channel();
         let spine = Spine {
             register: register_actor,
+            register_missed,
             markets: Arc::clone(&markets),
             live: live.clone(),
             directory: Arc::clone(&directory),
             ring: Arc::clone(&ring),
             growth,
             deferred: Arc::clone(&deferred),
+            slots: Arc::clone(&views),
         };
         let writer = WriterHandle::new(
             store.start_writer(Box::new(spine), ring.chain, Arc::clone(&clock), config.write_timeout).await?,
@@ -269,8 +280,10 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move {
                 while let Some(growth) = growing.recv().await {
-                    if let Err(error) = engine.grow(growth).await {
-                        tracing::error!(%error, "an actor cannot be started");
+                    // without it a key made elsewhere, a source or an operator would stay unknown until a restart
+                    while let Err(error) = engine.grow(&growth).await {
+                        tracing::error!(%error, "what another process made is not known yet");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 }
             })
@@ -292,7 +305,21 @@ impl Engine {
                 let mut interval = tokio::time::interval(Duration::from_secs(1));
                 loop {
                     interval.tick().await;
-                    engine.each_second().await;
+                    engine.each_second();
+                }
+            })
+        };
+        // apart from everything else that happens each second: the database may take its time
+        let sweep = {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                let mut interval = tokio::time::interval(Duration::from_secs(1));
+                interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    interval.tick().await;
+                    if let Err(error) = engine.sweep().await {
+                        tracing::warn!(%error, "exclusions are ended later");
+                    }
                 }
             })
         };
@@ -306,7 +333,7 @@ impl Engine {
                 }
             })
         };
-        self.0.tasks.lock().extend([grow, tick, second, checkpoint]);
+        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint]);
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {
@@ -322,11 +349,11 @@ impl Engine {
         });
     }
 
-    async fn grow(&self, growth: Growth) -> Result<(), StartError> {
+    async fn grow(&self, growth: &Growth) -> Result<(), StartError> {
         match growth {
-            Growth::Operator(no) => self.start_market(no),
+            Growth::Operator(no) => self.start_market(*no),
             Growth::Source(id) => {
-                let source = self.0.directory.load().sources.get(&id).cloned();
+                let source = self.0.directory.load().sources.get(id).cloned();
                 source.map_or(Ok(()), |source| self.start_source(&source))
             }
             Growth::Key(key) => {
@@ -335,7 +362,7 @@ impl Engine {
                     self.0.ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(e.to_string()))?;
                 self.0.directory.rcu(|old| {
                     let mut new = Directory::clone(old);
-                    new.set_key(&self.0.ring, (*key).clone(), &signing);
+                    new.set_key(&self.0.ring, models::operator::ApiKey::clone(key), &signing);
                     new
                 });
                 Ok(())
@@ -358,16 +385,13 @@ impl Engine {
         let _ = self.0.live.hub().try_send(LiveMsg::Tick);
     }
 
-    async fn each_second(&self) {
+    fn each_second(&self) {
         let now = self.now();
+        self.measure(now);
         for market in self.0.markets.read().values() {
             // a full queue has inputs that move the clock, too
             let _ = market.try_send(MarketMsg::Clock(now));
         }
-        if let Err(error) = self.0.register.sweep(now).await {
-            tracing::debug!(%error, "exclusions are ended later");
-        }
-        self.measure(now);
     }
 
     fn measure(&self, now: Ts) {
@@ -407,7 +431,9 @@ impl Engine {
             IndexState::Ready { as_of, register_version } => {
                 let age = self.now().0.saturating_sub(as_of.0);
                 let state = match age {
-                    ..FRESH_MAX => NodeState::Fresh,
+                    // proven in the future: the clock was set back since, and nobody knows how old the proof is
+                    ..CLOCK_BACK_MAX => NodeState::Stale,
+                    CLOCK_BACK_MAX..FRESH_MAX => NodeState::Fresh,
                     FRESH_MAX..VALID_FOR => NodeState::Degraded,
                     _ => NodeState::Stale,
                 };
@@ -419,6 +445,9 @@ impl Engine {
     /// Why the node should get no traffic; empty = ready.
     pub fn readiness(&self) -> Vec<String> {
         let mut reasons = Vec::new();
+        if !self.0.store.is_writing() {
+            reasons.push("store: the writer has ended".to_owned());
+        }
         match self.freshness().state {
             NodeState::Loading => reasons.push("register: loading".to_owned()),
             NodeState::Stale => reasons.push("register: older than 15 minutes".to_owned()),
@@ -568,7 +597,11 @@ impl Engine {
             SendError::Quarantined(_) => EngineError::Unavailable("the source: it is quarantined"),
             SendError::Stopped(_) => EngineError::Unavailable("the source: the engine stops"),
         })?;
-        outcome.await.unwrap_or(Err(EngineError::Unavailable("the source's actor")))
+        // a source that is given up keeps what waits in its queue: whoever pushed must not wait for its release
+        let answered = tokio::time::timeout(PUSH_MAX, outcome).await;
+        answered.map_or(Err(EngineError::Unavailable("the source's actor")), |outcome| {
+            outcome.unwrap_or(Err(EngineError::Unavailable("the source's actor")))
+        })
     }
 
     /// A page of alerts, newest first.
@@ -626,15 +659,18 @@ impl Engine {
         for task in self.0.tasks.lock().drain(..) {
             task.abort();
         }
+        // one time for all stages
+        let end = tokio::time::Instant::now() + drain;
+        let left = || end.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));
         let mut drained = true;
         for kind in ["source", "operator"] {
-            drained &= self.0.system.stop_kind(kind, drain).await;
+            drained &= self.0.system.stop_kind(kind, left()).await;
         }
-        self.checkpoint().await;
-        drained &= self.0.store.stop_writer(drain).await;
-        drained &= self.0.system.shutdown(drain).await;
+        let _ = tokio::time::timeout(left(), self.checkpoint()).await;
+        drained &= self.0.store.stop_writer(left()).await;
+        drained &= self.0.system.shutdown(left()).await;
         // a connection that does not come back must not keep the process
-        drained & tokio::time::timeout(drain, self.0.store.close()).await.is_ok()
+        drained & tokio::time::timeout(left(), self.0.store.close()).await.is_ok()
     }
 }
 
@@ -660,11 +696,49 @@ pub async fn tools(
     Ok((staff, directory))
 }
 
+/// Holds a setting against what the store was begun with: some can never change once people are registered.
+async fn keep(
+    store: &Store,
+    name: &str,
+    value: &str,
+    what: &str,
+    fits: impl Fn(&str, &str) -> bool,
+) -> Result<(), StartError> {
+    let known = store.first_fact(name, value).await?;
+    if fits(&known, value) {
+        return Ok(());
+    }
+    Err(StartError::Keys(format!(
+        "{what} is not the one this store was begun with: people would not be found under it"
+    )))
+}
+
+/// People are found only under the current version of the digest key: with another one, everybody in the register
+/// would be answered "not excluded".
+async fn refuse_other_digests(store: &Store, ring: &KeyRing) -> Result<(), StartError> {
+    let digest = ring.digest.current();
+    let mark = digest.opaque("fingerprint", models::match_key::OpaqueKind::Player, b"digest key").to_string();
+    keep(store, &format!("digest_key_{}", digest.version()), &mark, "the digest key", |known, now| known == now)
+        .await?;
+    let current = ring.digest.current().version();
+    match store.digest_versions().await?.into_iter().find(|version| *version != current) {
+        None => Ok(()),
+        Some(version) => Err(StartError::Keys(format!(
+            "people are registered under digest key version {version}, and the current one is {current}: they would not be found; changing the digest key needs their re-derivation, which this version cannot do yet"
+        ))),
+    }
+}
+
 async fn load_directory(
     jurisdictions: Vec<Jurisdiction>,
     store: &Store,
     ring: &KeyRing,
 ) -> Result<Directory, StartError> {
+    refuse_other_digests(store, ring).await?;
+    let codes: Vec<&str> = jurisdictions.iter().map(|j| j.code.as_str()).collect();
+    // their numbers are stored: new ones may follow, none may move
+    let appended = |known: &str, now: &str| now == known || now.starts_with(&format!("{known},"));
+    keep(store, "jurisdictions", &codes.join(","), "the order of jurisdictions", appended).await?;
     let mut directory = Directory::new(jurisdictions);
     for operator in store.operators().await? {
         directory.token_keys_of(ring, Some(operator.operator_no));
@@ -691,12 +765,13 @@ fn start_register(
     config: &EngineConfig,
     store: &Store,
     index: &Arc<ArcSwap<IndexReader>>,
+    missed: &Missed,
     clock: &Arc<dyn Clock>,
 ) -> Result<Handle<crate::register::RegisterMsg>, StartError> {
-    let (store, index, clock) = (store.clone(), Arc::clone(index), Arc::clone(clock));
+    let (store, index, missed, clock) = (store.clone(), Arc::clone(index), missed.clone(), Arc::clone(clock));
     let mut spec = Spec::new("register", "register", move |generation| {
-        let (store, index, clock) = (store.clone(), Arc::clone(&index), Arc::clone(&clock));
-        Box::pin(async move { RegisterActor::recover(&store, clock.now(), &index, &generation.progress).await })
+        let (store, index, missed, clock) = (store.clone(), Arc::clone(&index), missed.clone(), Arc::clone(&clock));
+        Box::pin(async move { RegisterActor::recover(&store, clock.now(), &index, missed, &generation.progress).await })
     });
     spec.capacity = config.register_queue;
     spec.hang_after = Duration::from_secs(60);
@@ -705,21 +780,24 @@ fn start_register(
 
 fn start_live(system: &ActorSystem, store: &Store, views: &Arc<Views>, boot: u32) -> Result<LiveHandle, StartError> {
     let sessions = Arc::new(AtomicU64::new(0));
-    let (store, views, gauge) = (store.clone(), Arc::clone(views), Arc::clone(&sessions));
+    let missed = Missed::default();
+    let (store, views, raised, gauge) = (store.clone(), Arc::clone(views), missed.clone(), Arc::clone(&sessions));
     let mut spec = Spec::new("live", "live", move |generation| {
-        let (store, views, gauge) = (store.clone(), Arc::clone(&views), Arc::clone(&gauge));
+        let (store, views, missed, gauge) = (store.clone(), Arc::clone(&views), raised.clone(), Arc::clone(&gauge));
         Box::pin(async move {
+            missed.clear();
             let say = |e: StoreError| e.to_string();
-            let counts = store.alert_counts().await.map_err(say)?;
-            let recent = store.recent_alerts(crate::live::RING_FRAMES_MAX as u32).await.map_err(say)?;
-            let checkpoint = AlertsCheckpoint { counts: counts.into_iter().collect(), recent };
+            let until = store.last_alert_offset().await.map_err(say)?;
+            let counts = store.alert_counts(until).await.map_err(say)?;
+            let recent = store.recent_alerts(until, crate::live::RING_FRAMES_MAX as u32).await.map_err(say)?;
+            let checkpoint = AlertsCheckpoint { until, counts: counts.into_iter().collect(), recent };
             let epoch = store.epoch().await.map_err(say)?;
-            Ok(LiveHub::new(views, &epoch, &format!("{boot:08x}{}", generation.number), &checkpoint, gauge))
+            Ok(LiveHub::new(views, &epoch, &format!("{boot:08x}{}", generation.number), &checkpoint, missed, gauge))
         })
     });
     spec.capacity = 16 * 1024;
     let hub = spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
-    Ok(LiveHandle::new(hub, sessions))
+    Ok(LiveHandle::new(hub, missed, sessions))
 }
 
 async fn recover_source(

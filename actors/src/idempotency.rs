@@ -13,9 +13,13 @@ use store::{Attachment, IdempotencyRow, IdempotencyStored, Store};
 ///
 /// # Errors
 /// [`EngineError::Conflict`] where the key was used with another body.
-pub async fn earlier(store: &Store, key: Option<&IdempotencyKey>) -> Result<Option<IdempotencyStored>, EngineError> {
+pub async fn earlier(
+    store: &Store,
+    key: Option<&IdempotencyKey>,
+    now: Ts,
+) -> Result<Option<IdempotencyStored>, EngineError> {
     let Some(key) = key else { return Ok(None) };
-    let stored = store.idempotency(&key.key_digest).await.map_err(unavailable)?;
+    let stored = store.idempotency(&key.key_digest, now).await.map_err(unavailable)?;
     if stored.as_ref().is_some_and(|stored| stored.body_digest != key.body_digest) {
         return Err(EngineError::Conflict("this idempotency key was used with another body".to_owned()));
     }

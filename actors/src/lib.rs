@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod live;
 pub mod market;
 pub mod metrics;
+mod missed;
 pub mod register;
 pub mod secrets;
 pub mod source;

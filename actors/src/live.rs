@@ -10,6 +10,7 @@
 //! | the others | frames since boot | of the boot |
 
 use crate::kernel::{DeadLetter, Progress, Work};
+use crate::missed::Missed;
 use futures_util::future::LocalBoxFuture;
 use models::alert::AlertRevision;
 use models::ids::{AlertId, OperatorId, OperatorNo};
@@ -142,6 +143,8 @@ pub trait LiveSource: Send + Sync {
 /// Where the alert topics stand: read from the store by the hub's factory.
 #[derive(Default, Clone)]
 pub struct AlertsCheckpoint {
+    /// Everything up to this offset of the store is in here; later revisions come as messages.
+    pub until: i64,
     /// Revisions so far, by operator.
     pub counts: HashMap<OperatorNo, u64>,
     /// The newest revisions, oldest first.
@@ -281,6 +284,9 @@ pub struct LiveHub {
     sessions: HashMap<SessionNo, Session>,
     metrics: HashMap<Key, MetricTopic>,
     alerts: HashMap<Key, AlertTopic>,
+    /// Offset of the store up to which revisions were taken in.
+    until: i64,
+    missed: Missed,
     gauge: Arc<AtomicU64>,
 }
 
@@ -292,6 +298,7 @@ impl LiveHub {
         store_epoch: &str,
         boot: &str,
         checkpoint: &AlertsCheckpoint,
+        missed: Missed,
         gauge: Arc<AtomicU64>,
     ) -> Self {
         let mut alerts: HashMap<Key, AlertTopic> = HashMap::new();
@@ -326,11 +333,14 @@ impl LiveHub {
             sessions: HashMap::new(),
             metrics: HashMap::new(),
             alerts,
+            until: checkpoint.until,
+            missed,
             gauge,
         }
     }
 
     fn apply(&mut self, msg: &LiveMsg) {
+        self.missed.check("an alert");
         match msg {
             LiveMsg::Join(outlet) => self.join(outlet),
             LiveMsg::Client(no, ClientFrame::Subscribe { topics, resume }) => {
@@ -472,6 +482,11 @@ impl LiveHub {
     }
 
     fn alert(&mut self, revision: &AlertRevision) {
+        if revision.offset <= self.until {
+            // it was in the queue while the hub before this one died, and in the store when this one was built
+            return;
+        }
+        self.until = revision.offset;
         let Some((id, jurisdiction)) = self.source.operator_of(revision.operator_no) else { return };
         for topic in [Topic::Alerts, Topic::OperatorAlerts(id)] {
             let state = self.alerts.entry((jurisdiction, topic)).or_default();
@@ -565,6 +580,7 @@ type SessionsByKey = HashMap<models::ids::KeyId, Vec<(SessionNo, Arc<Closing>)>>
 #[derive(Clone)]
 pub struct LiveHandle {
     hub: crate::kernel::Handle<LiveMsg>,
+    missed: Missed,
     next: Arc<AtomicU64>,
     by_key: Arc<Mutex<SessionsByKey>>,
     sessions: Arc<AtomicU64>,
@@ -577,8 +593,13 @@ pub struct LiveUnavailable;
 
 impl LiveHandle {
     /// Wraps the hub's queue; `sessions` is the gauge the hub keeps.
-    pub fn new(hub: crate::kernel::Handle<LiveMsg>, sessions: Arc<AtomicU64>) -> Self {
-        Self { hub, next: Arc::new(AtomicU64::new(1)), by_key: Arc::default(), sessions }
+    pub fn new(hub: crate::kernel::Handle<LiveMsg>, missed: Missed, sessions: Arc<AtomicU64>) -> Self {
+        Self { hub, missed, next: Arc::new(AtomicU64::new(1)), by_key: Arc::default(), sessions }
+    }
+
+    /// To be raised where the hub did not hear of an alert.
+    pub(crate) fn missed(&self) -> &Missed {
+        &self.missed
     }
 
     /// The hub's queue.

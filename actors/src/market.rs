@@ -67,6 +67,7 @@ pub enum MarketMsg {
 #[derive(Default)]
 pub struct ViewSlot {
     dirty: AtomicBool,
+    behind: AtomicBool,
     version: AtomicU64,
     json: Mutex<Option<Arc<str>>>,
     totals: Mutex<Vec<CurrencyTotals>>,
@@ -87,6 +88,11 @@ impl ViewSlot {
     /// Has the operator changed since its view was written? Reading takes the mark away.
     pub fn take_dirty(&self) -> bool {
         self.dirty.swap(false, Ordering::AcqRel)
+    }
+
+    /// An input did not fit into the operator's queue.
+    pub fn fall_behind(&self) {
+        self.behind.store(true, Ordering::Release);
     }
 
     /// The view could not be written: it is still to come.
@@ -199,6 +205,12 @@ impl Market {
                 }
             }
             MarketMsg::Clock(now) => {
+                if self.slot.behind.swap(false, Ordering::AcqRel)
+                    && let Err(error) = self.catch_up(i64::MAX, progress).await
+                {
+                    tracing::warn!(operator_no = self.operator.0, %error, "inputs wait for the store");
+                    self.slot.fall_behind();
+                }
                 if self.state.needs_tick(*now) {
                     let tick = Event::OperatorTicked { operator_no: self.operator, operator_seq: 0, at: *now };
                     if let Err(error) = self.writer.commit(vec![tick], Vec::new()).await {

@@ -12,11 +12,12 @@
 use crate::api::{EngineError, IdempotencyKey, NewExclusion, Registered};
 use crate::idempotency;
 use crate::kernel::{DeadLetter, Progress, Work};
+use crate::missed::Missed;
 use crate::secrets::{self, KeyRing};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::register::decide::{self, Dossier, Request};
-use engine::register::index::{IndexReader, IndexState, IndexWriter};
+use engine::register::index::{IndexReader, IndexState, IndexWriter, PEOPLE_MAX};
 use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
 use models::event::{Committed, Event, Exclusion, PersonKey};
@@ -35,6 +36,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 const STRIPES: usize = 4096;
 /// Exclusions that one sweep ends or renews.
 pub const SWEEP_MAX: u32 = 1_000;
+/// Of them, how many at the same time.
+const SWEEP_AT_ONCE: usize = 64;
+/// People registered under one phone at most: each lookup of it asks for all of them.
+const SHARERS_MAX: usize = 64;
 /// People read at once while the index is rebuilt.
 const PEOPLE_CHUNK: u32 = 10_000;
 
@@ -59,6 +64,7 @@ pub struct RegisterActor {
     index: IndexWriter,
     as_of: Ts,
     version: Seq,
+    missed: Missed,
 }
 
 impl RegisterActor {
@@ -68,8 +74,10 @@ impl RegisterActor {
         store: &Store,
         now: Ts,
         shown: &ArcSwap<IndexReader>,
+        missed: Missed,
         progress: &Progress,
     ) -> Result<Self, String> {
+        missed.clear();
         let say = |e: store::StoreError| e.to_string();
         shown.store(Arc::new(IndexWriter::with_capacity(0).reader()));
         let version = store.head().await.map_err(say)?;
@@ -87,10 +95,12 @@ impl RegisterActor {
         }
         index.set_ready(now, version);
         shown.store(Arc::new(index.reader()));
-        Ok(Self { index, as_of: now, version })
+        Ok(Self { index, as_of: now, version, missed })
     }
 
     fn apply(&mut self, msg: &RegisterMsg) {
+        // dropped with the panic, the index says "loading" to whoever still reads it
+        self.missed.check("a register event");
         match msg {
             RegisterMsg::Committed { events, member } => {
                 for committed in events.iter().filter(|c| c.event.is_register()) {
@@ -107,7 +117,8 @@ impl RegisterActor {
                 }
             }
             RegisterMsg::Head { read_at } => {
-                self.as_of = self.as_of.max(*read_at);
+                // not the later of both: where the clock was set back, the proof is as old as it is
+                self.as_of = *read_at;
                 self.index.set_ready(self.as_of, self.version);
             }
         }
@@ -294,11 +305,11 @@ impl Inner {
         }
         let keys: Vec<MatchKey> = new.keys.iter().map(|(_, key)| *key).collect();
         let (_locks, others) = self.locked_dossiers(&keys, now).await?;
-        if let Some(replayed) = self.replay(idempotency.as_ref(), new.jurisdiction).await? {
+        if let Some(replayed) = self.replay(idempotency.as_ref(), new.jurisdiction, now).await? {
             return Ok(replayed);
         }
         let digest_version = self.ring.digest.current().version();
-        let request = Request {
+        let mut request = Request {
             keys: new
                 .keys
                 .iter()
@@ -311,16 +322,24 @@ impl Inner {
                 })
                 .collect(),
             birth_digest: new.birth_digest,
+            is_described: !new.person.names.is_empty(),
             jurisdiction: new.jurisdiction,
             period: new.period,
             reason_class: new.reason_class,
             channel: new.channel,
             effective_at,
             now,
-            person_no: PersonNo(self.next_person.fetch_add(1, Ordering::Relaxed)),
+            person_no: PersonNo(0),
             exclusion_id: ExclusionId(new_id()),
             case_id: CaseId(new_id()),
         };
+        if !decide::is_known(&request, &others) {
+            if others.len() >= SHARERS_MAX {
+                let detail = "too many people are registered under it; register with a document alone".to_owned();
+                return Err(EngineError::Invalid { pointer: "/phone", detail });
+            }
+            request.person_no = self.next_person()?;
+        }
         let outcome = decide::register(&request, &others, self.zone(new.jurisdiction));
         let vault_id = secrets::random::<16>().map_err(|_| EngineError::Unavailable("randomness"))?;
         let sealed =
@@ -330,6 +349,14 @@ impl Inner {
         let status = if outcome.created { 201 } else { 200 };
         attachments.extend(idempotency::attachment(idempotency.as_ref(), status, outcome.exclusion.id, now));
         self.finish(outcome.events, attachments, outcome.exclusion, outcome.created).await
+    }
+
+    /// A number for a new person; none is taken where none is left, so that nothing the index cannot hold is committed.
+    fn next_person(&self) -> Result<PersonNo, EngineError> {
+        let next = self
+            .next_person
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |no| (no < PEOPLE_MAX).then_some(no + 1));
+        next.map(PersonNo).map_err(|_| EngineError::Overloaded("the register is full"))
     }
 
     async fn extend(
@@ -343,7 +370,7 @@ impl Inner {
         self.version()?;
         let found = self.exclusion(jurisdiction, id).await?;
         let _locks = self.locked_person(found.person_no, now).await?;
-        if let Some(replayed) = self.replay(idempotency.as_ref(), jurisdiction).await? {
+        if let Some(replayed) = self.replay(idempotency.as_ref(), jurisdiction, now).await? {
             return Ok(replayed);
         }
         let current = self.exclusion(jurisdiction, id).await?;
@@ -373,8 +400,9 @@ impl Inner {
         &self,
         key: Option<&IdempotencyKey>,
         jurisdiction: JurisdictionNo,
+        now: Ts,
     ) -> Result<Option<Registered>, EngineError> {
-        let Some(stored) = idempotency::earlier(&self.store, key).await? else { return Ok(None) };
+        let Some(stored) = idempotency::earlier(&self.store, key, now).await? else { return Ok(None) };
         let id = stored.result_id.parse().map_err(|_| EngineError::NotFound("exclusion"))?;
         let exclusion = self.exclusion(jurisdiction, id).await?;
         Ok(Some(Registered { exclusion, created: stored.status == 201, register_version: self.version()? }))
@@ -386,16 +414,28 @@ impl Inner {
     }
 
     async fn sweep(&self, now: Ts) -> Result<usize, EngineError> {
+        use futures_util::stream::{StreamExt, iter};
+        let due = self.store.due_exclusions(now, SWEEP_MAX).await.map_err(unavailable)?;
+        // many at once, so that their commits form groups; one that fails holds up nobody
+        let ended = iter(due.into_iter().map(|due| self.end(due, now))).buffer_unordered(SWEEP_AT_ONCE);
+        let outcomes: Vec<Result<bool, EngineError>> = ended.collect().await;
         let mut changed = 0;
-        for due in self.store.due_exclusions(now, SWEEP_MAX).await.map_err(unavailable)? {
-            let _locks = self.locked_person(due.person_no, now).await?;
-            let current = self.exclusion(due.jurisdiction, due.id).await?;
-            if let Some(event) = decide::end_of_period(&current, now, self.zone(due.jurisdiction)) {
-                self.writer.commit(vec![event], Vec::new()).await.map_err(commit_error)?;
-                changed += 1;
+        for outcome in outcomes {
+            match outcome {
+                Ok(ended) => changed += usize::from(ended),
+                Err(error) => tracing::warn!(%error, "an exclusion is ended later"),
             }
         }
         Ok(changed)
+    }
+
+    /// Ends or renews one exclusion whose period is over.
+    async fn end(&self, due: Exclusion, now: Ts) -> Result<bool, EngineError> {
+        let _locks = self.locked_person(due.person_no, now).await?;
+        let current = self.exclusion(due.jurisdiction, due.id).await?;
+        let Some(event) = decide::end_of_period(&current, now, self.zone(due.jurisdiction)) else { return Ok(false) };
+        self.writer.commit(vec![event], Vec::new()).await.map_err(commit_error)?;
+        Ok(true)
     }
 }
 

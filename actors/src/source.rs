@@ -23,7 +23,7 @@ use models::event::Event;
 use models::feed::{FeedBatchStored, Source, SourceClock};
 use models::ids::{BatchId, QuarantineId};
 use models::record::{QuarantineCode, Record, Refusal};
-use models::ts::{DAY, HOUR, Ts};
+use models::ts::{DAY, HOUR, SECOND, Ts};
 use parking_lot::Mutex;
 use ring::digest;
 use std::ops::Range;
@@ -34,6 +34,8 @@ use tokio::sync::oneshot;
 
 /// How far ahead of the wall clock a record may lie.
 const FUTURE_MAX: i64 = HOUR;
+/// Nothing before the year 2000 is a record of this market: a partition for each month of history would be made for it.
+const EARLIEST: Ts = Ts(946_684_800 * SECOND);
 
 /// A reply that is sent once, whoever gets to it first.
 pub struct Reply<T>(Mutex<Option<oneshot::Sender<T>>>);
@@ -225,10 +227,11 @@ impl SourceActor {
     /// None: new. `Seen::New` here means: new, but from the future.
     fn judge(&mut self, record: &Record, now: Ts) -> Option<Seen> {
         let clock_at = self.clock_at(now, record.occurred_at);
-        if self.source.clock == SourceClock::Wall && record.occurred_at > now.plus(FUTURE_MAX) {
+        // the event clock, too: one date of the next century would put everything after it behind the horizon
+        if record.occurred_at > now.plus(FUTURE_MAX) {
             return Some(Seen::New);
         }
-        if record.occurred_at < self.horizon_start(clock_at) {
+        if record.occurred_at < EARLIEST || record.occurred_at < self.horizon_start(clock_at) {
             return Some(Seen::BehindHorizon);
         }
         match self.dedupe.insert(record.id_digest, record.content_digest, record.occurred_at) {
@@ -297,7 +300,8 @@ impl SourceActor {
                     self.dedupe.remove(record.id_digest, record.occurred_at);
                 }
                 self.head.newest = newest;
-                self.unsure = true;
+                // refused for sure is not stored for sure: only an outcome that nobody knows asks the store
+                self.unsure = error == store::CommitError::Unavailable;
                 return Err(commit_error(error));
             }
             self.stored(&records, chain, now);

@@ -7,8 +7,10 @@ use crate::directory::Directory;
 use crate::kernel::{Handle, SendError};
 use crate::live::{LiveHandle, LiveMsg};
 use crate::market::{Input, MarketMsg};
+use crate::missed::Missed;
 use crate::register::RegisterMsg;
 use crate::secrets::KeyRing;
+use crate::views::Views;
 use arc_swap::ArcSwap;
 use models::alert::AlertRevision;
 use models::event::{Committed, Event};
@@ -41,6 +43,8 @@ pub enum Growth {
 pub struct Spine {
     /// The register's actor.
     pub register: Handle<RegisterMsg>,
+    /// Raised where a register event did not reach it.
+    pub register_missed: Missed,
     /// The operators' actors.
     pub markets: Markets,
     /// The live hub.
@@ -53,6 +57,8 @@ pub struct Spine {
     pub growth: mpsc::UnboundedSender<Growth>,
     /// Inputs an operator's full queue refused: it reads them back from the store.
     pub deferred: Arc<AtomicU64>,
+    /// Where such an operator is told that it is behind.
+    pub slots: Arc<Views>,
 }
 
 impl Sink for Spine {
@@ -92,7 +98,8 @@ impl Spine {
             }
         }
         if !alerts.is_empty() && self.live.hub().try_send(LiveMsg::Alerts(alerts.into())).is_err() {
-            // the hub's sessions see a hole in the offsets only as a restart: it rebuilds from the store
+            // screens must never have a silent hole: the hub starts anew from the store, and its clients resume
+            self.live.missed().raise();
             tracing::warn!("the live hub does not hear alerts");
         }
         if register { self.register(events, member) } else { member.complete() }
@@ -100,14 +107,11 @@ impl Spine {
 
     fn register(&self, events: Arc<[Committed]>, member: Member) {
         let msg = RegisterMsg::Committed { events, member: parking_lot::Mutex::new(Some(member)) };
-        if let Err(refused) = self.register.try_send(msg) {
-            // the register is stopped or quarantined, and not ready: what is committed is in the tables it will be
-            // rebuilt from, and the caller's answer may say so
-            if let RegisterMsg::Committed { member, .. } = refused.into_inner()
-                && let Some(member) = member.into_inner()
-            {
-                member.complete();
-            }
+        if self.register.try_send(msg).is_err() {
+            // an undecodable or missing event is never skipped (invariant 1): the index is built anew from the tables.
+            // Whoever waits hears 503, because the index does not have it yet
+            self.register_missed.raise();
+            tracing::error!("the register does not hear a committed event");
         }
     }
 
@@ -126,8 +130,11 @@ impl Spine {
         let markets = self.markets.read();
         let Some(market) = markets.get(&operator) else { return };
         if let Err(SendError::Full(_) | SendError::Quarantined(_)) = market.try_send(MarketMsg::Input(input)) {
-            // the actor sees the hole in its sequence at its next input and reads the store
+            // the actor sees the hole in its sequence at its next input, or at the next second, and reads the store
             self.deferred.fetch_add(1, Ordering::Relaxed);
+            if let Some(slot) = self.slots.slots.read().get(&operator) {
+                slot.fall_behind();
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Commands about the directory: operators, licences, keys, sources. Rare, so one at a time.
 
 use crate::api::{EngineError, IdempotencyKey, IssuedKey, NewKey, NewOperator, NewSource, OperatorChange};
-use crate::directory::Directory;
+use crate::directory::{Directory, UNBORN};
 use crate::idempotency;
 use crate::register::{commit_error, new_id};
 use crate::secrets::{self, KeyRing, hex};
@@ -75,7 +75,7 @@ impl Staff {
             return Err(invalid("/name", "empty, longer than 200 bytes, or with control characters"));
         }
         let mut next = self.next.lock().await;
-        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref()).await? {
+        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref(), now).await? {
             let id: OperatorId = earlier.result_id.parse().map_err(|_| EngineError::NotFound("operator"))?;
             let directory = self.directory.load();
             return directory
@@ -176,7 +176,7 @@ impl Staff {
             revoked_at: None,
             rotated_from: None,
         };
-        self.issue(key, idempotency, now).await
+        self.issue(key, Vec::new(), idempotency, now).await
     }
 
     fn check_key(&self, new: &NewKey, now: Ts) -> Result<(), EngineError> {
@@ -208,10 +208,11 @@ impl Staff {
     async fn issue(
         &self,
         mut key: ApiKey,
+        mut events: Vec<Event>,
         idempotency: Option<IdempotencyKey>,
         now: Ts,
     ) -> Result<IssuedKey, EngineError> {
-        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref()).await? {
+        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref(), now).await? {
             let made = format!("this request has made {}, whose secrets were shown once", earlier.result_id);
             return Err(EngineError::Conflict(made));
         }
@@ -223,13 +224,14 @@ impl Staff {
         // before the event is published, so that the first call with the key finds its signing secret
         self.directory.rcu(|old| {
             let mut new = Directory::clone(old);
-            let unborn = ApiKey { revoked_at: Some(Ts(0)), ..key.clone() };
+            let unborn = ApiKey { revoked_at: Some(UNBORN), ..key.clone() };
             new.set_key(&self.ring, unborn, &signing);
             new
         });
         let mut attachments = vec![Attachment::KeySecret { key_id: key.id, sealed }];
         attachments.extend(idempotency::attachment(idempotency.as_ref(), 201, key.id, now));
-        if let Err(error) = self.commit(Event::KeySet(key.clone()), attachments).await {
+        events.push(Event::KeySet(key.clone()));
+        if let Err(error) = self.writer.commit(events, attachments).await.map_err(commit_error) {
             self.directory.rcu(|old| {
                 let mut new = Directory::clone(old);
                 new.keys.remove(&key.id);
@@ -250,6 +252,8 @@ impl Staff {
         idempotency: Option<IdempotencyKey>,
         now: Ts,
     ) -> Result<IssuedKey, EngineError> {
+        // read, decided and committed under one lock: a rotation must not loosen what a revocation tightens
+        let _one_at_a_time = self.next.lock().await;
         let old = self.directory.load().keys.get(&id).cloned().ok_or(EngineError::NotFound("key"))?;
         if !old.key.is_live(now) {
             return Err(EngineError::Conflict("the key is no longer live".to_owned()));
@@ -261,15 +265,15 @@ impl Staff {
             secret_sha256: String::new(),
             ..old.key.clone()
         };
-        let issued = self.issue(key, idempotency, now).await?;
         let end = now.plus(i64::from(overlap_seconds) * SECOND);
         let expires_at = Some(old.key.expires_at.map_or(end, |at| at.min(end)));
-        self.commit(Event::KeySet(ApiKey { expires_at, ..old.key.clone() }), Vec::new()).await?;
-        Ok(issued)
+        let limited = Event::KeySet(ApiKey { expires_at, ..old.key.clone() });
+        self.issue(key, vec![limited], idempotency, now).await
     }
 
     /// Kills a key.
     pub async fn revoke_key(&self, id: KeyId, now: Ts) -> Result<(), EngineError> {
+        let _one_at_a_time = self.next.lock().await;
         let entry = self.directory.load().keys.get(&id).cloned().ok_or(EngineError::NotFound("key"))?;
         if entry.key.revoked_at.is_some() {
             return Ok(());

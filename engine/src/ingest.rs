@@ -20,8 +20,27 @@ use serde_json::value::RawValue;
 use std::fmt::Write;
 use std::ops::Range;
 
-/// Names under which operators like to send people in free data: their values are digested.
-const PERSONAL: [&str; 8] = ["phone", "msisdn", "mobile", "id_number", "national_id", "name", "names", "email"];
+/// Parts of names under which operators like to send people in free data: their values are digested.
+const PERSONAL: [&str; 12] = [
+    "phone",
+    "msisdn",
+    "mobile",
+    "id_number",
+    "national",
+    "passport",
+    "first_name",
+    "last_name",
+    "surname",
+    "full_name",
+    "mail",
+    "birth",
+];
+/// Whole names of that kind.
+const PERSONAL_WHOLE: [&str; 4] = ["name", "names", "dob", "customer"];
+/// Digits in a row, whatever separates them, that may be somebody's number.
+const NUMBER_DIGITS: usize = 7;
+/// The same for a JSON number: an amount is shorter, a phone is not.
+const BARE_DIGITS: usize = 9;
 
 /// What turns identity into digests for one source.
 pub struct Resolver<'a> {
@@ -163,6 +182,7 @@ fn required<'t>(field: &str, text: Option<&'t Text<'_>>) -> Result<&'t str, Refu
         Some(text) if text.len() > TEXT_BYTES_MAX => {
             Err(refuse(QuarantineCode::TooLarge, format!("{field}: too long")))
         }
+        Some(text) if text.contains(char::is_control) => Err(invalid(field, "holds control characters")),
         Some(text) => Ok(text),
     }
 }
@@ -173,6 +193,7 @@ fn short(field: &str, text: Option<&Text<'_>>) -> Result<Option<String>, Refusal
         Some(text) if text.len() > TEXT_BYTES_MAX => {
             Err(refuse(QuarantineCode::TooLarge, format!("{field}: too long")))
         }
+        Some(text) if text.contains(char::is_control) => Err(invalid(field, "holds control characters")),
         Some(text) => Ok(Some(text.to_owned())),
     }
 }
@@ -276,16 +297,43 @@ fn object<'v>(out: &mut String, members: impl Iterator<Item = (&'v str, &'v Valu
         }
         json_text(out, name);
         out.push(':');
-        if !value.is_null() && PERSONAL.iter().any(|personal| personal.eq_ignore_ascii_case(name)) {
+        if !value.is_null() && is_personal(name) {
             let mut plain = String::new();
             canonical(&mut plain, value, resolver);
-            let digest = resolver.digest.opaque(resolver.family, OpaqueKind::Player, plain.as_bytes());
-            let _ = write!(out, "\"digest:{digest}\"");
+            sealed(out, &plain, resolver);
         } else {
             canonical(out, value, resolver);
         }
     }
     out.push('}');
+}
+
+fn is_personal(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    PERSONAL_WHOLE.contains(&name.as_str()) || PERSONAL.iter().any(|part| name.contains(part))
+}
+
+/// The keyed digest of a value in its place: the same person gives the same digest, and nobody reads who.
+fn sealed(out: &mut String, plain: &str, resolver: &Resolver<'_>) {
+    let digest = resolver.digest.opaque(resolver.family, OpaqueKind::Player, plain.as_bytes());
+    let _ = write!(out, "\"digest:{digest}\"");
+}
+
+/// Does a free text hold as many digits in a row as a phone or a document, or an address of mail?
+fn may_name_somebody(text: &str) -> bool {
+    let mut run = 0;
+    for c in text.chars() {
+        match c {
+            '0'..='9' => run += 1,
+            '@' => return true,
+            ' ' | '-' | '.' | '(' | ')' | '+' | '/' => {}
+            _ => run = 0,
+        }
+        if run >= NUMBER_DIGITS {
+            return true;
+        }
+    }
+    false
 }
 
 /// The parser bounds the depth.
@@ -301,6 +349,10 @@ fn canonical(out: &mut String, value: &Value, resolver: &Resolver<'_>) {
                 canonical(out, item, resolver);
             }
             out.push(']');
+        }
+        Value::String(text) if may_name_somebody(text) => sealed(out, text, resolver),
+        Value::Number(number) if number.to_string().bytes().filter(u8::is_ascii_digit).count() >= BARE_DIGITS => {
+            sealed(out, &number.to_string(), resolver);
         }
         Value::String(text) => json_text(out, text),
         plain => {

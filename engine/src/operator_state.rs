@@ -147,8 +147,12 @@ impl OperatorState {
                         self.judge(&step, currency, granularity, window, *metric, late, &mut effects);
                     }
                 }
-                let until = if clock == SourceClock::Wall { clock_at.plus(-GRACE) } else { clock_at };
-                self.close(&step, until, &mut effects);
+                // where a source follows the wall clock, an archive beside it is late data and moves nothing
+                match clock {
+                    SourceClock::Wall => self.close(&step, clock_at.plus(-GRACE), &mut effects),
+                    SourceClock::Event if self.wall => self.forget(),
+                    SourceClock::Event => self.close(&step, clock_at, &mut effects),
+                }
                 effects
             }
             OperatorInput::Tick { operator_seq, at } => {
@@ -220,7 +224,9 @@ impl OperatorState {
     fn fill_gaps(&mut self, currency: Currency, granularity: Granularity, until: Ts) {
         let Some(book) = self.books.get_mut(&currency) else { return };
         let Some((newest, _)) = book.newest(granularity).next() else { return };
-        let mut next = newest.end;
+        // from where windows were closed last: a window ahead of the clock must not hide the silence before it
+        let closed = self.cutter.window(granularity, self.watermark).start;
+        let mut next = if self.watermark.0 == 0 { newest.end } else { closed };
         for _ in 0..GAP_MAX {
             let window = self.cutter.window(granularity, next);
             if window.end > until {

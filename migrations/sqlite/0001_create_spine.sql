@@ -33,7 +33,7 @@ CREATE TABLE operators (
     body TEXT NOT NULL
 );
 CREATE TABLE licences (id TEXT PRIMARY KEY, operator_no BIGINT NOT NULL, number TEXT NOT NULL, body TEXT NOT NULL);
-CREATE TABLE api_keys (id TEXT PRIMARY KEY, operator_no BIGINT, body TEXT NOT NULL);
+CREATE TABLE api_keys (id TEXT PRIMARY KEY, operator_no BIGINT, revoked_at BIGINT, body TEXT NOT NULL);
 CREATE TABLE key_secrets (key_id TEXT PRIMARY KEY, sealed BLOB NOT NULL);
 CREATE TABLE sources (
     source_no BIGINT PRIMARY KEY,

@@ -33,6 +33,9 @@ pub enum StoreError {
     /// The database.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// Another engine runs on this database.
+    #[error("another engine runs on this database; only one may")]
+    Claimed,
     /// A stored value.
     #[error("stored {0} cannot be read")]
     Unreadable(&'static str),

@@ -5,12 +5,18 @@ use crate::db::{Conn, Db, Val};
 use crate::journal::GENESIS;
 use crate::writer::WriterHandle;
 use parking_lot::Mutex;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long a starting engine waits for the one before it to be gone.
+pub const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
+/// Number of the advisory lock on PostgreSQL ("mlinzi").
+const ENGINE_LOCK: i64 = 0x6d6c_696e_7a69;
 
 /// How to open.
 #[derive(Clone, Debug)]
@@ -19,11 +25,13 @@ pub struct OpenOptions {
     pub allow_unsafe_durability: bool,
     /// Connections for reading.
     pub readers: u32,
+    /// Make the embedded database where there is none; tools that only look must not.
+    pub create: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { allow_unsafe_durability: false, readers: 4 }
+        Self { allow_unsafe_durability: false, readers: 4, create: true }
     }
 }
 
@@ -57,6 +65,16 @@ pub enum OpenError {
 pub struct Store {
     pub(crate) db: Db,
     pub(crate) writer: Arc<Mutex<Option<WriterHandle>>>,
+    url: Arc<str>,
+    claim: Arc<tokio::sync::Mutex<Option<Claim>>>,
+}
+
+/// Held by the one engine of a database.
+enum Claim {
+    /// A lock on a file beside it; goes with the process.
+    File(#[allow(dead_code)] std::fs::File),
+    /// An advisory lock; goes with its connection.
+    Session(#[allow(dead_code)] sqlx::PgConnection),
 }
 
 impl Store {
@@ -86,7 +104,7 @@ impl Store {
                 sqlx::migrate!("../migrations/postgres").run(pool).await?;
             }
         }
-        let store = Self { db, writer: Arc::default() };
+        let store = Self { db, writer: Arc::default(), url: url.into(), claim: Arc::default() };
         store.first_facts().await?;
         Ok(store)
     }
@@ -105,9 +123,63 @@ impl Store {
         Ok(())
     }
 
+    /// Makes this process the engine of the database. Registrations are decided under locks in memory, so a second
+    /// engine must not run beside; command-line tools may.
+    ///
+    /// # Errors
+    /// [`StoreError::Claimed`] where another engine still runs after [`CLAIM_PATIENCE`].
+    pub async fn claim(&self) -> Result<(), StoreError> {
+        let end = tokio::time::Instant::now() + CLAIM_PATIENCE;
+        let mut held = self.claim.lock().await;
+        loop {
+            *held = match &self.db {
+                Db::Sqlite { .. } => self.lock_file().map_err(sqlx::Error::Io)?.map(Claim::File),
+                Db::Postgres(_) => {
+                    let mut session = PgConnection::connect(&self.url).await?;
+                    let sql = "SELECT pg_try_advisory_lock($1)";
+                    let locked: bool = sqlx::query_scalar(sql).bind(ENGINE_LOCK).fetch_one(&mut session).await?;
+                    locked.then_some(Claim::Session(session))
+                }
+            };
+            if held.is_some() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= end {
+                return Err(StoreError::Claimed);
+            }
+            // an engine that was killed a moment ago may still hold it
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn lock_file(&self) -> std::io::Result<Option<std::fs::File>> {
+        let path = self.url.trim_start_matches("sqlite:").trim_start_matches("//");
+        let file = std::fs::File::options().create(true).append(true).open(format!("{path}.lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// The value a fact of the store was first given: `value`, where it had none.
+    pub async fn first_fact(&self, name: &str, value: &str) -> Result<String, StoreError> {
+        let mut conn = self.db.write().await?;
+        let sql = "INSERT INTO store_meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
+        conn.run(sql, &[Val::Text(name), Val::Text(value)]).await?;
+        let rows = conn.rows("SELECT value FROM store_meta WHERE key = $1", &[Val::Text(name)]).await?;
+        Ok(rows.first().ok_or(StoreError::Unreadable("fact"))?.text(0)?)
+    }
+
+    /// Does the writer still take commits?
+    pub fn is_writing(&self) -> bool {
+        self.writer.lock().as_ref().is_some_and(WriterHandle::is_open)
+    }
+
     /// Closes every connection; the embedded database then lies in its one file. Nothing can be read or written
     /// afterwards. The writer is to be stopped first.
     pub async fn close(&self) {
+        *self.claim.lock().await = None;
         match &self.db {
             Db::Sqlite { writer, readers } => {
                 readers.close().await;
@@ -136,7 +208,7 @@ async fn open_sqlite(path: &str, options: &OpenOptions) -> Result<Db, OpenError>
     }
     let connect = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
+        .create_if_missing(options.create)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
@@ -150,7 +222,10 @@ async fn open_sqlite(path: &str, options: &OpenOptions) -> Result<Db, OpenError>
 }
 
 async fn open_postgres(url: &str, options: &OpenOptions) -> Result<Db, OpenError> {
-    let connect = PgConnectOptions::from_str(url)?.application_name("mlinzi");
+    let connect = PgConnectOptions::from_str(url)?
+        .application_name("mlinzi")
+        // a database that accepts and never answers must become an error
+        .options([("statement_timeout", "60s"), ("idle_in_transaction_session_timeout", "30s")]);
     let pool = PgPoolOptions::new()
         // the writer's lanes, the poll of the head, the readers
         .max_connections(options.readers + 4)

@@ -33,8 +33,9 @@ const LICENCES: Table = Table {
 };
 const API_KEYS: Table = Table {
     name: "api_keys",
-    columns: &["id", "operator_no", "body"],
-    tail: "ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+    columns: &["id", "operator_no", "revoked_at", "body"],
+    // dead is final
+    tail: "ON CONFLICT (id) DO UPDATE SET body = excluded.body, revoked_at = excluded.revoked_at WHERE api_keys.revoked_at IS NULL",
 };
 const SOURCES: Table = Table {
     name: "sources",
@@ -240,7 +241,12 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         Event::KeySet(k) => rows.upsert(
             &API_KEYS,
             k.id.to_string(),
-            [Val::Owned(k.id.to_string()), Val::IntOpt(k.operator_no.map(|no| no.0.into())), body(k)],
+            [
+                Val::Owned(k.id.to_string()),
+                Val::IntOpt(k.operator_no.map(|no| no.0.into())),
+                Val::IntOpt(k.revoked_at.map(|at| at.0)),
+                body(k),
+            ],
         ),
         Event::SourceSet(s) => rows.upsert(
             &SOURCES,

@@ -304,11 +304,16 @@ impl Store {
         Ok(stats)
     }
 
-    /// The stored result under an idempotency key.
-    pub async fn idempotency(&self, key_digest: &[u8; 32]) -> Result<Option<IdempotencyStored>, StoreError> {
-        let sql = "SELECT body_digest, status, result_id FROM idempotency WHERE key_digest = $1";
+    /// The stored result under an idempotency key; one whose time is over is forgotten on the spot.
+    pub async fn idempotency(&self, key_digest: &[u8; 32], now: Ts) -> Result<Option<IdempotencyStored>, StoreError> {
+        let sql = "SELECT body_digest, status, result_id, expires_at FROM idempotency WHERE key_digest = $1";
         let rows = self.rows(sql, &[Val::Bytes(key_digest.to_vec())]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
+        if row.int(3)? <= now.0 {
+            let sql = "DELETE FROM idempotency WHERE key_digest = $1 AND expires_at <= $2";
+            self.db.write().await?.run(sql, &[Val::Bytes(key_digest.to_vec()), Val::Int(now.0)]).await?;
+            return Ok(None);
+        }
         let body_digest = bytes32(&row.bytes(0)?)?;
         Ok(Some(IdempotencyStored { body_digest, status: row.int(1)? as u16, result_id: row.text(2)? }))
     }
@@ -316,7 +321,15 @@ impl Store {
     /// Forgets results whose time is over; gives how many.
     pub async fn forget_idempotency(&self, now: Ts) -> Result<u64, StoreError> {
         let sql = "DELETE FROM idempotency WHERE key_digest IN (SELECT key_digest FROM idempotency WHERE expires_at <= $1 LIMIT 1000)";
-        Ok(self.db.write().await?.run(sql, &[Val::Int(now.0)]).await?)
+        let mut forgotten = 0;
+        loop {
+            // in small statements, between which others write
+            let some = self.db.write().await?.run(sql, &[Val::Int(now.0)]).await?;
+            forgotten += some;
+            if some == 0 {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// Where a source stands.
@@ -441,15 +454,28 @@ impl Store {
     }
 
     /// Alert revisions by operator.
-    pub async fn alert_counts(&self) -> Result<Vec<(OperatorNo, u64)>, StoreError> {
-        let rows = self.rows("SELECT operator_no, COUNT(*) FROM alert_revisions GROUP BY operator_no", &[]).await?;
+    pub async fn alert_counts(&self, until: i64) -> Result<Vec<(OperatorNo, u64)>, StoreError> {
+        let sql = "SELECT operator_no, COUNT(*) FROM alert_revisions WHERE alert_offset <= $1 GROUP BY operator_no";
+        let rows = self.rows(sql, &[Val::Int(until)]).await?;
         rows.iter().map(|row| Ok((OperatorNo(row.int(0)? as u16), row.int(1)? as u64))).collect()
     }
 
+    /// Offset of the newest alert revision; 0 where there is none.
+    pub async fn last_alert_offset(&self) -> Result<i64, StoreError> {
+        let rows = self.rows("SELECT COALESCE(MAX(alert_offset), 0) FROM alert_revisions", &[]).await?;
+        Ok(rows.first().map_or(Ok(0), |row| row.int(0))?)
+    }
+
+    /// Versions of the digest key under which people are registered.
+    pub async fn digest_versions(&self) -> Result<Vec<u8>, StoreError> {
+        let rows = self.rows("SELECT DISTINCT digest_version FROM match_keys", &[]).await?;
+        rows.iter().map(|row| Ok(row.int(0)? as u8)).collect()
+    }
+
     /// The newest revisions, oldest first.
-    pub async fn recent_alerts(&self, limit: u32) -> Result<Vec<AlertRevision>, StoreError> {
-        let sql = "SELECT body FROM alert_revisions ORDER BY alert_offset DESC LIMIT $1";
-        let rows = self.rows(sql, &[Val::Int(limit.into())]).await?;
+    pub async fn recent_alerts(&self, until: i64, limit: u32) -> Result<Vec<AlertRevision>, StoreError> {
+        let sql = "SELECT body FROM alert_revisions WHERE alert_offset <= $1 ORDER BY alert_offset DESC LIMIT $2";
+        let rows = self.rows(sql, &[Val::Int(until), Val::Int(limit.into())]).await?;
         rows.iter().rev().map(|row| parse("alert", &row.text(0)?)).collect()
     }
 

@@ -36,6 +36,8 @@ pub const GROUP_RECORDS_MAX: usize = 20_000;
 pub const QUEUE_COMMITS_MAX: usize = 16_384;
 /// How often the head of the journal is read.
 const POLL: Duration = Duration::from_millis(250);
+/// How long an attempt may go on after its members' time before the database counts as hanging.
+const STUCK_MAX: Duration = Duration::from_secs(5);
 /// Pause between two tries to reach the database.
 const RETRY: Duration = Duration::from_millis(100);
 /// Rows of another process read at once.
@@ -238,6 +240,11 @@ impl WriterHandle {
         })
     }
 
+    /// Do both lanes run? They end with the writer, or by a panic.
+    pub fn is_open(&self) -> bool {
+        !self.main.is_closed() && !self.feed.is_closed()
+    }
+
     async fn stop(&self, drain: Duration) -> bool {
         self.closed.send_replace(true);
         let end = Instant::now() + drain;
@@ -261,13 +268,16 @@ struct Publisher {
 impl Publisher {
     fn publish(&mut self, group: CommittedGroup) {
         if group.first_seq < self.next {
-            // the poll reads it from the journal, wholly or from here on: only whoever waits is still to be told
-            group.members.into_iter().for_each(Member::complete);
-            return;
+            // the poll was faster and has passed on some of it: all of it goes the usual way once more, which changes
+            // nothing, so that whoever waits is told when it is applied and not before
+            self.next = self.next.max(group.last_seq + 1);
+            self.sink.publish(group);
+        } else {
+            self.held.insert(group.first_seq, group);
         }
-        self.held.insert(group.first_seq, group);
-        while let Some(group) = self.held.remove(&self.next) {
-            self.next = group.last_seq + 1;
+        while let Some(held) = self.held.first_entry().filter(|held| *held.key() <= self.next) {
+            let group = held.remove();
+            self.next = self.next.max(group.last_seq + 1);
             self.sink.publish(group);
         }
     }
@@ -389,7 +399,17 @@ impl Lane {
     /// Sees a group through; every member is told in the end.
     async fn commit(&mut self, mut group: Vec<Pending>) {
         loop {
-            let error = match self.attempt(&group).await {
+            let patience = group.iter().map(|p| p.deadline).max().unwrap_or_else(Instant::now) + STUCK_MAX;
+            let attempt = match tokio::time::timeout_at(patience, self.attempt(&group)).await {
+                Ok(attempt) => attempt,
+                Err(_) => {
+                    // the database neither answers nor fails. Whether this was committed nobody knows: the poll will
+                    // find it if so. The connection went with the attempt
+                    tracing::error!(members = group.len(), "the database does not answer");
+                    return group.iter_mut().for_each(|p| p.fail(CommitError::Unavailable));
+                }
+            };
+            let error = match attempt {
                 Ok(parts) => return self.publish(parts, group),
                 Err(Failure::Before(error)) => error,
                 Err(Failure::Unknown { seq, digest, group: parts, error }) => {
@@ -713,8 +733,10 @@ fn refusal(error: &sqlx::Error) -> Option<CommitError> {
         return Some(CommitError::Conflict { what: e.constraint().unwrap_or("a unique value").to_owned() });
     }
     let code = e.code().unwrap_or_default();
-    let content =
-        e.is_check_violation() || e.is_foreign_key_violation() || code.starts_with("22") || code.starts_with("23");
+    // 22: data, 23: constraints, 42: a statement made of bad content, 54: a limit of the database
+    let content = e.is_check_violation()
+        || e.is_foreign_key_violation()
+        || ["22", "23", "42", "54"].iter().any(|class| code.len() == 5 && code.starts_with(class));
     content.then(|| CommitError::Rejected { detail: code.into_owned() })
 }
 

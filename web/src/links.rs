@@ -22,6 +22,8 @@ pub const SESSION_MICROS: i64 = 12 * models::ts::HOUR;
 pub const SESSIONS_MAX: usize = 1_000;
 /// Links not yet used, held at once.
 pub const LINKS_MAX: usize = 100;
+/// Of them, and of sessions, those of one key: nobody pushes the others' out.
+pub const OF_ONE_KEY_MAX: usize = 20;
 
 type Digest = [u8; 32];
 
@@ -37,6 +39,12 @@ struct Table(VecDeque<Entry>);
 
 impl Table {
     fn add(&mut self, entry: Entry, max: usize) {
+        let own = |e: &Entry| e.key.is_some() && e.key == entry.key;
+        if self.0.iter().filter(|e| own(e)).count() >= OF_ONE_KEY_MAX
+            && let Some(oldest) = self.0.iter().position(own)
+        {
+            self.0.remove(oldest);
+        }
         while self.0.len() >= max {
             self.0.pop_front();
         }
@@ -131,6 +139,16 @@ mod tests {
         assert!(links.session(&session, Ts(99 + SESSION_MICROS)).is_none());
         links.end(&session);
         assert!(links.session(&session, Ts(99)).is_none());
+    }
+
+    #[test]
+    fn one_key_pushes_out_only_its_own() {
+        let links = Links::default();
+        let others = links.make(RIGHTS, Some(KeyId(1)), Ts(100));
+        let own: Vec<String> = (0..3 * LINKS_MAX).map(|_| links.make(RIGHTS, Some(KeyId(2)), Ts(100))).collect();
+        assert!(links.redeem(&others, Ts(1)).is_some());
+        assert!(links.redeem(&own[0], Ts(1)).is_none());
+        assert!(links.redeem(&own[3 * LINKS_MAX - 1], Ts(1)).is_some());
     }
 
     #[test]

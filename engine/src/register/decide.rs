@@ -46,6 +46,8 @@ pub struct Request {
     pub keys: Vec<PersonKey>,
     /// Keyed digest of the birth date.
     pub birth_digest: Option<MatchKey>,
+    /// Does it name somebody? Names are not compared yet, so they keep it from merging by phone.
+    pub is_described: bool,
     /// Where.
     pub jurisdiction: JurisdictionNo,
     /// How long.
@@ -96,11 +98,15 @@ pub fn status_at(exclusion: &Exclusion, now: Ts) -> Status {
     if exclusion.ended_at.is_some() || lapsed { Status::PreviouslyExcluded } else { Status::Excluded }
 }
 
+/// Is it somebody of `others`? Only then no number for a new person is needed.
+pub fn is_known(request: &Request, others: &[Dossier]) -> bool {
+    find_same_person(request, others).is_some()
+}
+
 /// Decides a registration. `others` are the dossiers of everybody who shares one of the keys.
 ///
-/// A document merges; a phone merges only where neither side has a document and the birth dates agree
-/// (DESIGN.md, "Merging"; names come with the people work). Otherwise they are two people who share a key:
-/// both exclusions stand and a case opens.
+/// A document merges. A phone merges only where it is all that is known on both sides: no document, no birth date, no
+/// name. Otherwise they are two people who share a key: both exclusions stand and a case opens (docs/adr/0004).
 pub fn register(request: &Request, others: &[Dossier], zone: &TimeZone) -> Outcome {
     let same = find_same_person(request, others);
     let mut events = Vec::with_capacity(3);
@@ -152,13 +158,11 @@ pub fn register(request: &Request, others: &[Dossier], zone: &TimeZone) -> Outco
             events.push(Event::ExclusionRegistered(wanted.clone()));
             Outcome { events, exclusion: wanted, created: true, person_no }
         }
-        Some(active) if strictness(&wanted) > strictness(active) => {
-            let longer =
-                Exclusion { period: wanted.period, at_end: wanted.at_end, ends_at: wanted.ends_at, ..active.clone() };
-            events.push(Event::ExclusionExtended(longer.clone()));
-            Outcome { events, exclusion: longer, created: false, person_no }
+        Some(active) => {
+            let longer = stricter(active, &wanted);
+            events.extend(longer.clone().map(Event::ExclusionExtended));
+            Outcome { events, exclusion: longer.unwrap_or_else(|| active.clone()), created: false, person_no }
         }
-        Some(active) => Outcome { events, exclusion: active.clone(), created: false, person_no },
     }
 }
 
@@ -167,11 +171,8 @@ pub fn extend(current: &Exclusion, period: Period, now: Ts, zone: &TimeZone) -> 
     if status_at(current, now) != Status::Excluded {
         return Err(ExtendError::Ended);
     }
-    let longer = Exclusion { period, at_end: period.at_end(), ends_at: period.ends_at(now, zone), ..current.clone() };
-    if strictness(&longer) <= strictness(current) {
-        return Err(ExtendError::Shorter);
-    }
-    Ok(Event::ExclusionExtended(longer))
+    let wish = Exclusion { period, at_end: period.at_end(), ends_at: period.ends_at(now, zone), ..current.clone() };
+    stricter(current, &wish).map(Event::ExclusionExtended).ok_or(ExtendError::Shorter)
 }
 
 /// What the clock does to an exclusion whose minimum period is over; none where it stays on.
@@ -196,22 +197,42 @@ fn find_same_person<'a>(request: &Request, others: &'a [Dossier]) -> Option<&'a 
     if by_document.is_some() {
         return by_document;
     }
-    if request.keys.iter().any(|k| k.kind != KeyKind::Phone) {
+    let only_phone = request.keys.iter().all(|k| k.kind == KeyKind::Phone);
+    if !only_phone || request.is_described || request.birth_digest.is_some() {
         return None;
     }
-    others.iter().find(|d| {
-        !d.has_document() && d.birth_digest == request.birth_digest && request.keys.iter().any(|k| d.holds(k.key))
-    })
+    others.iter().find(|d| !d.has_document() && d.birth_digest.is_none() && request.keys.iter().any(|k| d.holds(k.key)))
 }
 
-/// Order of exclusions by what they promise: first whether they lapse, then how long they bind. One that
-/// lapses never replaces one that stays on, however late it would end.
-fn strictness(exclusion: &Exclusion) -> (u8, i64) {
-    let holds = match exclusion.at_end {
+/// How firmly an exclusion holds at its end.
+fn firmness(at_end: AtEnd) -> u8 {
+    match at_end {
         AtEnd::Lapse => 0,
-        AtEnd::StayOn | AtEnd::Renew => 1,
-    };
-    (holds, exclusion.ends_at.map_or(i64::MAX, |end| end.0))
+        AtEnd::StayOn => 1,
+        AtEnd::Renew => 2,
+    }
+}
+
+/// When the minimum period is over; an open one ends after all others.
+fn end(exclusion: &Exclusion) -> i64 {
+    exclusion.ends_at.map_or(i64::MAX, |end| end.0)
+}
+
+/// An exclusion with a further wish of the same person in it: of end and firmness the stricter stands, each for
+/// itself, so that no wish ever takes anything back. None where nothing becomes stricter. The period is that of the
+/// part that was decisive last.
+fn stricter(current: &Exclusion, wish: &Exclusion) -> Option<Exclusion> {
+    // a lapsing wish ends before it could matter to one that stays on
+    let longer = end(wish) > end(current) && (wish.at_end != AtEnd::Lapse || current.at_end == AtEnd::Lapse);
+    let firmer = firmness(wish.at_end) > firmness(current.at_end);
+    if !longer && !firmer {
+        return None;
+    }
+    let at_end = if firmer { wish.at_end } else { current.at_end };
+    // what renews renews by its own period
+    let period = if at_end == current.at_end && at_end == AtEnd::Renew { current.period } else { wish.period };
+    let ends_at = if longer { wish.ends_at } else { current.ends_at };
+    Some(Exclusion { period, at_end, ends_at, ..current.clone() })
 }
 
 #[cfg(test)]
@@ -232,6 +253,7 @@ mod tests {
         Request {
             keys,
             birth_digest: None,
+            is_described: false,
             jurisdiction: KE,
             period,
             reason_class: ReasonClass::Own,
@@ -322,6 +344,59 @@ mod tests {
         let outcome = register(&late, &[other], &TimeZone::UTC);
         assert_eq!(outcome.exclusion.period, Period::Month1);
         assert!(outcome.events.is_empty());
+    }
+
+    #[test]
+    fn a_phone_that_is_not_all_that_is_known_does_not_merge() {
+        let mut first = request(vec![key(KeyKind::Phone, 2)], Period::Year1);
+        let other = known(first.keys.clone(), Period::Year1);
+        assert_eq!(
+            register(&first, std::slice::from_ref(&other), &TimeZone::UTC).person_no.0,
+            1,
+            "nothing else is known"
+        );
+        first.is_described = true;
+        assert_eq!(register(&first, std::slice::from_ref(&other), &TimeZone::UTC).person_no.0, 9, "a name may differ");
+        first.is_described = false;
+        first.birth_digest = Some(MatchKey(1));
+        assert_eq!(register(&first, &[other], &TimeZone::UTC).person_no.0, 9, "only one birth date is known");
+    }
+
+    #[test]
+    fn no_sequence_of_wishes_takes_anything_back() {
+        let wishes = [
+            Period::Hours24,
+            Period::Days10,
+            Period::Month1,
+            Period::Months3,
+            Period::Months6,
+            Period::Year1,
+            Period::Years3,
+            Period::Years5,
+            Period::Years5Renewing,
+            Period::Permanent,
+        ];
+        for first in wishes {
+            for second in wishes {
+                for third in wishes {
+                    let mut current = known(vec![key(KeyKind::Phone, 1)], first).exclusions.remove(0);
+                    for (n, wish) in [second, third].into_iter().enumerate() {
+                        let now = at("2026-11-21T10:00:01Z").plus(n as i64 * models::ts::MINUTE);
+                        let before = (firmness(current.at_end), end(&current));
+                        if let Ok(Event::ExclusionExtended(longer)) = extend(&current, wish, now, &TimeZone::UTC) {
+                            current = longer;
+                            let after = (firmness(current.at_end), end(&current));
+                            assert!(
+                                after.0 >= before.0 && after.1 >= before.1 && after != before,
+                                "{first:?} {second:?} {third:?}"
+                            );
+                        }
+                    }
+                    let strongest = [first, second, third].map(|p| firmness(p.at_end())).into_iter().max();
+                    assert_eq!(Some(firmness(current.at_end)), strongest, "{first:?} {second:?} {third:?}");
+                }
+            }
+        }
     }
 
     #[test]

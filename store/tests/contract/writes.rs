@@ -226,11 +226,13 @@ pub async fn an_idempotency_key_stands_once_and_is_forgotten(kind: Kind) {
     let second = node.commit(vec![started(2)], row(2, 100)).await;
     assert!(matches!(second, Err(CommitError::Conflict { .. })), "{second:?}");
     assert_eq!(database.int("SELECT COUNT(*) FROM journal").await, 1, "what went with it is not stored either");
-    let stored = node.store.idempotency(&[1; 32]).await.expect("an answer").expect("a row");
+    let stored = node.store.idempotency(&[1; 32], Ts(99)).await.expect("an answer").expect("a row");
     assert_eq!((stored.body_digest, stored.result_id.as_str()), ([1; 32], "exc_x"));
+    assert!(node.store.idempotency(&[1; 32], Ts(100)).await.expect("an answer").is_none(), "its time is over");
     assert_eq!(node.store.forget_idempotency(Ts(99)).await.expect("an answer"), 0);
-    assert_eq!(node.store.forget_idempotency(Ts(100)).await.expect("an answer"), 1);
     node.commit(vec![started(3)], row(2, 200)).await.expect("stored: the day is over");
+    assert_eq!(node.store.forget_idempotency(Ts(199)).await.expect("an answer"), 0);
+    assert_eq!(node.store.forget_idempotency(Ts(200)).await.expect("an answer"), 1);
     node.stop().await;
 }
 
