@@ -292,11 +292,24 @@ async fn factory_that_fails_or_panics_is_tried_again() {
     assert!(last_error.contains("kernel.rs:") && !last_error.contains(SECRET), "{last_error}");
 }
 
+/// Longer than any budget: a database that is away is waited for, not given up.
+#[actix_rt::test]
+async fn actor_whose_store_is_away_is_built_when_it_is_back() {
+    let (system, events) = system(1);
+    let store = Arc::new(Store::default());
+    store.build_failures.lock().extend(["database away"; 8]);
+    let handle = spawn(&system, spec("a", &store)).unwrap();
+    handle.try_send(Job::of(good(0..1))).unwrap();
+    until("applied", || handle.status().handled == 1).await;
+    assert_eq!((store.builds(), store.applied()), (9, vec![0]));
+    assert_eq!(count(&events, |event| matches!(event, KernelEvent::Quarantined { .. })), 0);
+}
+
 #[actix_rt::test]
 async fn crash_loop_is_quarantined_and_released() {
     let (system, events) = system(1);
     let store = Arc::new(Store::default());
-    store.build_failures.lock().extend(["checkpoint unreadable"; 6]);
+    store.build_failures.lock().extend(["panic"; 6]);
     let handle = spawn(&system, spec("a", &store)).unwrap();
     handle.try_send(Job::of(good(0..2))).unwrap();
     until_state(&handle, ActorState::Quarantined).await;
@@ -304,7 +317,7 @@ async fn crash_loop_is_quarantined_and_released() {
     assert_eq!(store.builds(), 6, "5 restarts are tolerated, the sixth crash is too many");
     let status = handle.status();
     assert_eq!((status.restarts, status.queue_depth), (5, 1));
-    assert!(status.last_error.unwrap().contains("checkpoint unreadable"));
+    assert!(status.last_error.unwrap().contains("kernel.rs:"));
     let refused = handle.try_send(Job::of(good(7..8)));
     assert!(matches!(&refused, Err(SendError::Quarantined(job)) if job.records.len() == 1), "{refused:?}");
     assert!(matches!(soon(handle.send(Job::of(good(7..8)))).await, Err(SendError::Quarantined(_))));
@@ -627,7 +640,7 @@ async fn stop_that_cannot_drain_says_so() {
     let handle = spawn(&system, spec("a", &store)).unwrap();
     handle.try_send(Job::of([Record::Gated(1, Arc::default())])).unwrap();
     let quarantined_store = Arc::new(Store::default());
-    quarantined_store.build_failures.lock().extend(["no"; 6]);
+    quarantined_store.build_failures.lock().extend(["panic"; 6]);
     let quarantined = spawn(&system, spec("b", &quarantined_store)).unwrap();
     quarantined.try_send(Job::of(good(0..1))).unwrap();
     until_state(&quarantined, ActorState::Quarantined).await;

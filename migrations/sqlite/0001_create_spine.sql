@@ -1,15 +1,17 @@
+-- SQLite lets a primary key be null unless told not to.
+
 -- The engine's own facts: epoch of the alert topics, format.
-CREATE TABLE store_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE store_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);
 
 -- The spine. One row of journal_head is taken late in every commit; journal rows are never changed.
 CREATE TABLE journal_head (
-    id BIGINT PRIMARY KEY CHECK (id = 1),
+    id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     seq BIGINT NOT NULL,
     digest BLOB NOT NULL,
     group_id BLOB NOT NULL
 );
 CREATE TABLE journal (
-    seq BIGINT PRIMARY KEY,
+    seq BIGINT NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL,
     kind TEXT NOT NULL,
     payload TEXT NOT NULL,
@@ -17,7 +19,7 @@ CREATE TABLE journal (
     digest BLOB NOT NULL
 );
 CREATE TABLE journal_checkpoints (
-    seq BIGINT PRIMARY KEY,
+    seq BIGINT NOT NULL PRIMARY KEY,
     digest BLOB NOT NULL,
     at BIGINT NOT NULL,
     public_key BLOB NOT NULL,
@@ -26,17 +28,17 @@ CREATE TABLE journal_checkpoints (
 
 -- Projections of the events. Times are microseconds since the epoch, UTC.
 CREATE TABLE operators (
-    operator_no BIGINT PRIMARY KEY,
+    operator_no BIGINT NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     code TEXT NOT NULL UNIQUE,
     jurisdiction BIGINT NOT NULL,
     body TEXT NOT NULL
 );
-CREATE TABLE licences (id TEXT PRIMARY KEY, operator_no BIGINT NOT NULL, number TEXT NOT NULL, body TEXT NOT NULL);
-CREATE TABLE api_keys (id TEXT PRIMARY KEY, operator_no BIGINT, revoked_at BIGINT, body TEXT NOT NULL);
-CREATE TABLE key_secrets (key_id TEXT PRIMARY KEY, sealed BLOB NOT NULL);
+CREATE TABLE licences (id TEXT NOT NULL PRIMARY KEY, operator_no BIGINT NOT NULL, number TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE api_keys (id TEXT NOT NULL PRIMARY KEY, operator_no BIGINT, revoked_at BIGINT, body TEXT NOT NULL);
+CREATE TABLE key_secrets (key_id TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL);
 CREATE TABLE sources (
-    source_no BIGINT PRIMARY KEY,
+    source_no BIGINT NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     operator_no BIGINT NOT NULL,
     name TEXT NOT NULL,
@@ -44,7 +46,7 @@ CREATE TABLE sources (
     UNIQUE (operator_no, name)
 );
 
-CREATE TABLE persons (person_no BIGINT PRIMARY KEY, birth_digest BLOB);
+CREATE TABLE persons (person_no BIGINT NOT NULL PRIMARY KEY, birth_digest BLOB);
 CREATE TABLE match_keys (
     match_key BLOB NOT NULL,
     person_no BIGINT NOT NULL,
@@ -55,7 +57,7 @@ CREATE TABLE match_keys (
     PRIMARY KEY (person_no, match_key)
 ) WITHOUT ROWID;
 CREATE TABLE exclusions (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL PRIMARY KEY,
     person_no BIGINT NOT NULL,
     jurisdiction BIGINT NOT NULL,
     period BIGINT NOT NULL,
@@ -68,17 +70,17 @@ CREATE TABLE exclusions (
 );
 CREATE INDEX exclusions_person ON exclusions (person_no);
 CREATE INDEX exclusions_due ON exclusions (ends_at) WHERE ended_at IS NULL AND at_end <> 'stay_on';
-CREATE TABLE vault (id BLOB PRIMARY KEY, person_no BIGINT NOT NULL, sealed BLOB NOT NULL, at BIGINT NOT NULL);
+CREATE TABLE vault (id BLOB NOT NULL PRIMARY KEY, person_no BIGINT NOT NULL, sealed BLOB NOT NULL, at BIGINT NOT NULL);
 CREATE INDEX vault_person ON vault (person_no);
 CREATE TABLE identity_cases (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL PRIMARY KEY,
     person_no BIGINT NOT NULL,
     other_person_no BIGINT NOT NULL,
     reason TEXT NOT NULL,
     opened_at BIGINT NOT NULL
 );
 CREATE TABLE idempotency (
-    key_digest BLOB PRIMARY KEY,
+    key_digest BLOB NOT NULL PRIMARY KEY,
     body_digest BLOB NOT NULL,
     status BIGINT NOT NULL,
     result_id TEXT NOT NULL,
@@ -88,7 +90,7 @@ CREATE INDEX idempotency_expiry ON idempotency (expires_at);
 
 -- Feeds. No unique index on records: dedupe is the source's actor's (measured in PERFORMANCE.md).
 CREATE TABLE feed_batches (
-    batch_no BIGINT PRIMARY KEY,
+    batch_no BIGINT NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     source_no BIGINT NOT NULL,
     source_seq BIGINT NOT NULL,
@@ -138,7 +140,7 @@ CREATE TABLE feed_records (
     PRIMARY KEY (batch_no, idx)
 ) WITHOUT ROWID;
 CREATE TABLE quarantine (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL PRIMARY KEY,
     source_no BIGINT NOT NULL,
     idx BIGINT NOT NULL,
     code TEXT NOT NULL,
@@ -149,7 +151,7 @@ CREATE TABLE quarantine (
 CREATE INDEX quarantine_source ON quarantine (source_no, at);
 
 CREATE TABLE alert_revisions (
-    alert_offset BIGINT PRIMARY KEY,
+    alert_offset BIGINT NOT NULL PRIMARY KEY,
     id TEXT NOT NULL,
     operator_seq BIGINT NOT NULL,
     operator_no BIGINT NOT NULL,
@@ -167,3 +169,6 @@ CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABO
 CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'journal is append-only'); END;
 CREATE TRIGGER journal_checkpoints_no_update BEFORE UPDATE ON journal_checkpoints BEGIN SELECT RAISE(ABORT, 'journal_checkpoints is append-only'); END;
 CREATE TRIGGER journal_checkpoints_no_delete BEFORE DELETE ON journal_checkpoints BEGIN SELECT RAISE(ABORT, 'journal_checkpoints is append-only'); END;
+-- INSERT OR REPLACE deletes the old row without asking the triggers above.
+CREATE TRIGGER journal_no_replace BEFORE INSERT ON journal WHEN NEW.seq IN (SELECT seq FROM journal) BEGIN SELECT RAISE(ABORT, 'journal is append-only'); END;
+CREATE TRIGGER journal_checkpoints_no_replace BEFORE INSERT ON journal_checkpoints WHEN NEW.seq IN (SELECT seq FROM journal_checkpoints) BEGIN SELECT RAISE(ABORT, 'journal_checkpoints is append-only'); END;

@@ -1,7 +1,7 @@
 //! Proving the journal: signed checkpoints, and a walk that names the first bad row.
 
 use crate::StoreError;
-use crate::db::Val;
+use crate::db::{Row, Val};
 use crate::journal::{Chain, GENESIS, payload_digest};
 use crate::open::Store;
 use models::ids::Seq;
@@ -72,12 +72,21 @@ impl Store {
             .await?
             .into_iter()
             .peekable();
+        // read before the head: what is committed meanwhile is below it
+        let span = conn.rows("SELECT COALESCE(MIN(seq), 1), COALESCE(MAX(seq), 0) FROM journal", &[]).await?;
         let head = conn.rows("SELECT seq, digest FROM journal_head WHERE id = 1", &[]).await?;
         let head = head.first().ok_or(StoreError::Unreadable("journal head"))?;
         report.head = head.int(0)?;
         let mut before = GENESIS.to_vec();
         let mut seq = 0;
         let bad = |seq, what| Some(BadRow { seq, what });
+        // aggregates give a row; what is no number sorts behind all numbers
+        let (first, last) =
+            span.first().map_or((1, 0), |row| (row.int(0).unwrap_or(1), row.int(1).unwrap_or(Seq::MAX)));
+        if first < 1 {
+            report.first_bad = bad(first, "row before the first");
+            return Ok(report);
+        }
         while seq < report.head {
             let sql = "SELECT seq, at, kind, payload, payload_digest, digest FROM journal WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3";
             let rows = conn.rows(sql, &[Val::Int(seq), Val::Int(report.head), Val::Int(CHUNK)]).await?;
@@ -87,22 +96,16 @@ impl Store {
             }
             for row in rows {
                 seq += 1;
-                if row.int(0)? != seq {
-                    report.first_bad = bad(seq, "row is missing");
-                    return Ok(report);
-                }
-                let (stored_payload, digest) = (row.bytes(4)?, row.bytes(5)?);
-                if payload_digest(&row.text(3)?).as_slice() != stored_payload {
-                    report.first_bad = bad(seq, "payload does not fit its digest");
-                    return Ok(report);
-                }
-                if chain.digest(&before, seq, Ts(row.int(1)?), &row.text(2)?, &stored_payload).as_slice() != digest {
-                    report.first_bad = bad(seq, "row does not fit the chain");
-                    return Ok(report);
-                }
+                let digest = match check_row(&chain, &before, seq, &row) {
+                    Ok(digest) => digest,
+                    Err(what) => {
+                        report.first_bad = bad(seq, what);
+                        return Ok(report);
+                    }
+                };
                 while let Some(checkpoint) = checkpoints.next_if(|c| c.int(0).is_ok_and(|at| at <= seq)) {
                     report.checkpoints += 1;
-                    if let Some(what) = bad_checkpoint(&checkpoint, seq, &digest, public_key)? {
+                    if let Err(what) = check_checkpoint(&checkpoint, seq, &digest, public_key) {
                         report.first_bad = bad(checkpoint.int(0)?, what);
                         return Ok(report);
                     }
@@ -114,26 +117,43 @@ impl Store {
         if head.bytes(1)? != before {
             report.first_bad = bad(report.head, "head does not fit the last row");
         } else if let Some(row) = checkpoints.next() {
-            report.first_bad = bad(row.int(0)?, "checkpoint of a row that is missing");
+            report.first_bad = bad(row.int(0).unwrap_or(0), "checkpoint of a row that is missing");
+        } else if last > report.head {
+            report.first_bad = bad(last, "row behind the head");
         }
         Ok(report)
     }
 }
 
-fn bad_checkpoint(
-    row: &crate::db::Row,
-    seq: Seq,
-    digest: &[u8],
-    public_key: &[u8],
-) -> Result<Option<&'static str>, StoreError> {
-    let stored = row.bytes(1)?;
-    if row.int(0)? != seq || stored != digest {
-        return Ok(Some("row does not fit its checkpoint"));
+/// The digest of a row that is what was written, or what is wrong with it. SQLite stores any type in any column.
+fn check_row(chain: &Chain, before: &[u8], seq: Seq, row: &Row) -> Result<Vec<u8>, &'static str> {
+    let unreadable = |_| "row cannot be read";
+    if row.int(0).map_err(unreadable)? != seq {
+        return Err("row is missing");
     }
-    if row.bytes(3)? != public_key {
-        return Ok(Some("checkpoint is signed by another key"));
+    let (at, kind) = (Ts(row.int(1).map_err(unreadable)?), row.text(2).map_err(unreadable)?);
+    let (payload, stored) = (row.text(3).map_err(unreadable)?, row.bytes(4).map_err(unreadable)?);
+    let digest = row.bytes(5).map_err(unreadable)?;
+    if payload_digest(&payload).as_slice() != stored {
+        return Err("payload does not fit its digest");
     }
-    let text = signed_text(seq, &stored, Ts(row.int(2)?));
-    let signed = UnparsedPublicKey::new(&ED25519, public_key).verify(&text, &row.bytes(4)?).is_ok();
-    Ok((!signed).then_some("checkpoint has a bad signature"))
+    if chain.digest(before, seq, at, &kind, &stored).as_slice() != digest {
+        return Err("row does not fit the chain");
+    }
+    Ok(digest)
+}
+
+fn check_checkpoint(row: &Row, seq: Seq, digest: &[u8], public_key: &[u8]) -> Result<(), &'static str> {
+    let unreadable = |_| "checkpoint cannot be read";
+    let stored = row.bytes(1).map_err(unreadable)?;
+    if row.int(0).map_err(unreadable)? != seq || stored != digest {
+        return Err("row does not fit its checkpoint");
+    }
+    if row.bytes(3).map_err(unreadable)? != public_key {
+        return Err("checkpoint is signed by another key");
+    }
+    let text = signed_text(seq, &stored, Ts(row.int(2).map_err(unreadable)?));
+    let signature = row.bytes(4).map_err(unreadable)?;
+    let signed = UnparsedPublicKey::new(&ED25519, public_key).verify(&text, &signature).is_ok();
+    if signed { Ok(()) } else { Err("checkpoint has a bad signature") }
 }

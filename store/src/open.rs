@@ -255,3 +255,24 @@ async fn unsynced(conn: &mut Conn) -> Result<Option<String>, sqlx::Error> {
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [`open_sqlite`] always asks for FULL; should it ever not, opening finds out.
+    #[tokio::test]
+    async fn a_connection_that_does_not_sync_is_named() {
+        for (synchronous, named) in [
+            (SqliteSynchronous::Off, Some("synchronous = 0")),
+            (SqliteSynchronous::Normal, Some("synchronous = 1")),
+            (SqliteSynchronous::Full, None),
+            (SqliteSynchronous::Extra, None),
+        ] {
+            let connect = SqliteConnectOptions::new().in_memory(true).synchronous(synchronous);
+            let pool = SqlitePoolOptions::new().connect_with(connect).await.expect("memory opens");
+            let mut conn = Conn::Sqlite(pool.acquire().await.expect("a connection"));
+            assert_eq!(unsynced(&mut conn).await.expect("a pragma").as_deref(), named);
+        }
+    }
+}

@@ -11,6 +11,7 @@ use models::ids::PersonNo;
 use models::record::Record;
 use models::ts::Ts;
 use serde::Serialize;
+use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 
 struct Table {
@@ -392,35 +393,41 @@ fn quarantine<'a>(rows: &mut Gathered<'a>, q: &'a QuarantineRow) {
     );
 }
 
-/// Inserts a batch's records: multi-row statements on SQLite, binary COPY on PostgreSQL.
+/// Records from which on COPY pays. Below, its last message can wait 40 ms for the server's delayed acknowledgement of
+/// the one before, because sqlx leaves Nagle's algorithm on (measured: 45 ms against 1.4 ms for 100 records).
+const COPY_RECORDS_MIN: usize = 500;
+
+/// Inserts a batch's records: multi-row statements, for large batches on PostgreSQL binary COPY.
 pub async fn records(conn: &mut Conn, batch_no: i64, operator_no: u16, records: &[Record]) -> Result<(), sqlx::Error> {
     match conn {
-        Conn::Sqlite(_) => {
+        Conn::Postgres(c) if records.len() >= COPY_RECORDS_MIN => copy(c, batch_no, operator_no, records).await,
+        conn => {
             let mut values = Vec::with_capacity(records.len() * RECORD_COLUMNS.len());
             for (idx, record) in records.iter().enumerate() {
                 values.extend(record_values(batch_no, idx, operator_no, record));
             }
             conn.insert("feed_records", RECORD_COLUMNS, "", &values).await
         }
-        Conn::Postgres(c) => {
-            let sql = format!("COPY feed_records ({}) FROM STDIN WITH (FORMAT binary)", RECORD_COLUMNS.join(", "));
-            let mut data = Vec::with_capacity(records.len() * 512);
-            data.extend_from_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
-            for (idx, record) in records.iter().enumerate() {
-                data.extend_from_slice(&(RECORD_COLUMNS.len() as i16).to_be_bytes());
-                for value in record_values(batch_no, idx, operator_no, record) {
-                    copy_value(&mut data, &value);
-                }
-            }
-            data.extend_from_slice(&(-1i16).to_be_bytes());
-            let mut copy = c.copy_in_raw(&sql).await?;
-            if let Err(error) = copy.send(data).await {
-                copy.abort("the sender failed").await?;
-                return Err(error);
-            }
-            copy.finish().await.map(|_| ())
+    }
+}
+
+async fn copy(c: &mut PgConnection, batch_no: i64, operator_no: u16, records: &[Record]) -> Result<(), sqlx::Error> {
+    let sql = format!("COPY feed_records ({}) FROM STDIN WITH (FORMAT binary)", RECORD_COLUMNS.join(", "));
+    let mut data = Vec::with_capacity(records.len() * 512);
+    data.extend_from_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
+    for (idx, record) in records.iter().enumerate() {
+        data.extend_from_slice(&(RECORD_COLUMNS.len() as i16).to_be_bytes());
+        for value in record_values(batch_no, idx, operator_no, record) {
+            copy_value(&mut data, &value);
         }
     }
+    data.extend_from_slice(&(-1i16).to_be_bytes());
+    let mut copy = c.copy_in_raw(&sql).await?;
+    if let Err(error) = copy.send(data).await {
+        copy.abort("the sender failed").await?;
+        return Err(error);
+    }
+    copy.finish().await.map(|_| ())
 }
 
 fn copy_value(out: &mut Vec<u8>, value: &Val<'_>) {

@@ -7,8 +7,9 @@
 //! | what fails | what follows |
 //! |---|---|
 //! | a constraint | the members run one by one; only the bad one is rejected |
+//! | a number that another process took | the group runs again with fresh numbers |
 //! | anything before COMMIT | nothing was written: tried again until the members' time is over, then `Unavailable` |
-//! | the answer to COMMIT | the journal is asked whether the group's first row is there before anybody is told anything |
+//! | the answer to COMMIT | once the head is free, the journal is asked whether the group's last row is there before anybody is told "stored" |
 
 use crate::StoreError;
 use crate::clock::Clock;
@@ -40,6 +41,18 @@ const POLL: Duration = Duration::from_millis(250);
 const STUCK_MAX: Duration = Duration::from_secs(5);
 /// Pause between two tries to reach the database.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long the journal is asked at least what became of a commit, however late it is for the members.
+const ASK_MIN: Duration = Duration::from_secs(1);
+/// Keys whose numbers the writer gives, as the databases name them. Another process that writes may have taken one
+/// since they were read.
+const OWN_NUMBERS: [(&str, &str); 6] = [
+    ("feed_batches_pkey", "feed_batches.batch_no"),
+    ("feed_batches_operator_no_operator_seq_key", "feed_batches.operator_no, feed_batches.operator_seq"),
+    ("operator_ticks_pkey", "operator_ticks.operator_no, operator_ticks.operator_seq"),
+    ("alert_revisions_pkey", "alert_revisions.alert_offset"),
+    ("alert_revisions_id_operator_seq_key", "alert_revisions.id, alert_revisions.operator_seq"),
+    ("alert_revisions_operator_no_operator_offset_key", "alert_revisions.operator_no, alert_revisions.operator_offset"),
+];
 /// Rows of another process read at once.
 const FOREIGN_CHUNK: i64 = 1_000;
 
@@ -441,7 +454,9 @@ impl Lane {
             if group.is_empty() {
                 return;
             }
-            tokio::time::sleep(RETRY).await;
+            if !numbers_taken(&error) {
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 
@@ -463,7 +478,8 @@ impl Lane {
     /// The lost connection's transaction may still be on its way through the server: it holds the head, so the head is
     /// waited for first. Only then is "not there" final, and the group may be written again.
     async fn find_out(&self, seq: Seq, digest: [u8; 32], group: &[Pending]) -> Option<bool> {
-        let end = group.iter().map(|p| p.deadline).max().unwrap_or_else(Instant::now);
+        let deadline = group.iter().map(|p| p.deadline).max();
+        let end = (Instant::now() + ASK_MIN).max(deadline.unwrap_or_else(Instant::now));
         loop {
             let found = async {
                 let mut conn = self.db.write().await?;
@@ -477,10 +493,10 @@ impl Lane {
                 conn.run("ROLLBACK", &[]).await?;
                 found
             };
-            match found.await {
-                Ok(stored) => return Some(stored.is_some_and(|d| d == digest)),
-                Err(_) if Instant::now() >= end => return None,
-                Err(_) => tokio::time::sleep(RETRY).await,
+            match tokio::time::timeout_at(end, found).await {
+                Ok(Ok(stored)) => return Some(stored.is_some_and(|d| d == digest)),
+                Ok(Err(_)) if Instant::now() < end => tokio::time::sleep(RETRY).await,
+                _ => return None,
             }
         }
     }
@@ -729,6 +745,9 @@ fn refusal(error: &sqlx::Error) -> Option<CommitError> {
         return matches!(error, sqlx::Error::Encode(_))
             .then(|| CommitError::Rejected { detail: "encoding".to_owned() });
     };
+    if numbers_taken(error) {
+        return None;
+    }
     if e.is_unique_violation() {
         return Some(CommitError::Conflict { what: e.constraint().unwrap_or("a unique value").to_owned() });
     }
@@ -738,6 +757,13 @@ fn refusal(error: &sqlx::Error) -> Option<CommitError> {
         || e.is_foreign_key_violation()
         || ["22", "23", "42", "54"].iter().any(|class| code.len() == 5 && code.starts_with(class));
     content.then(|| CommitError::Rejected { detail: code.into_owned() })
+}
+
+/// Another process took a number of ours: with fresh ones it goes.
+fn numbers_taken(error: &sqlx::Error) -> bool {
+    let Some(e) = error.as_database_error().filter(|e| e.is_unique_violation()) else { return false };
+    let columns = e.message().rsplit(": ").next();
+    OWN_NUMBERS.iter().any(|(postgres, sqlite)| e.constraint() == Some(*postgres) || columns == Some(*sqlite))
 }
 
 /// No space left: waiting does not help whoever waits.

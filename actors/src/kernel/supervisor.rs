@@ -18,6 +18,8 @@ use super::runner::{Exit, Kill, Runner, Start};
 use super::status::{ActorState, Generation};
 use super::{Factory, Work};
 
+/// Pause before an actor that could not be built is built again.
+const BUILD_AGAIN: Duration = Duration::from_millis(500);
 /// How long a killed actor may take to end before its arbiter counts as blocked.
 const KILL_GRACE: Duration = Duration::from_secs(1);
 
@@ -70,7 +72,13 @@ impl<W: Work> Supervisor<W> {
             let (culprit, reason) = match end {
                 End::Exit(Exit::Drained | Exit::Fenced) | End::Killed => return,
                 End::Exit(Exit::Rebuild) => continue,
-                End::Exit(Exit::NotBuilt(reason)) => (None, format!("could not be built: {reason}")),
+                End::Exit(Exit::NotBuilt(reason)) => {
+                    // a store that is away is no crash loop: it comes back, and then everything heals by itself
+                    if self.build_later(generation, format!("could not be built: {reason}"), &mut phase).await {
+                        continue;
+                    }
+                    return;
+                }
                 End::Exit(Exit::Panicked { culprit, panic }) => (culprit, panic.to_string()),
                 End::Vanished => {
                     self.move_on();
@@ -136,6 +144,20 @@ impl<W: Work> Supervisor<W> {
             actor.do_send(Kill);
             let arbiter_blocked = timeout(KILL_GRACE, &mut exit).await.is_err();
             return End::Hung { silent_for, arbiter_blocked };
+        }
+    }
+
+    /// Waits until what its factory needs may be there again. False when there will be no further try.
+    async fn build_later(&self, generation: u64, reason: String, phase: &mut watch::Receiver<Phase>) -> bool {
+        let shared = &self.shared;
+        shared.vitals.failed(&reason);
+        shared.vitals.set_state(ActorState::BackingOff);
+        shared.vitals.restarted();
+        let (actor, kind, delay) = (shared.name.clone(), shared.kind, BUILD_AGAIN);
+        shared.bus.emit(&KernelEvent::Restarted { actor, kind, generation, reason, delay });
+        tokio::select! {
+            () = sleep(delay) => true,
+            () = reached(phase, Phase::Killed) => false,
         }
     }
 
