@@ -1,4 +1,4 @@
-//! What third parties send: records with every field of API.md, made once and stamped with ids and times as they go.
+//! What third parties send: records with every field of the contract, made once and stamped with ids and times as they go.
 
 use crate::driver::together;
 use crate::node::{Feed, Node, text};

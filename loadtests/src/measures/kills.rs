@@ -26,6 +26,8 @@ const QUIET_HOURS: i64 = 24;
 /// What was acknowledged.
 #[derive(Default)]
 struct Ledger {
+    /// Everybody whose registration was sent.
+    tried: HashSet<u64>,
     /// Person → exclusion.
     people: HashMap<u64, String>,
     /// Source → pushes acknowledged, by their number; what was under way when the process died is not among them.
@@ -139,6 +141,7 @@ async fn registrar(
     let mut connection = Connection::open(address).await?;
     let mut n = from;
     while running.get() {
+        ledger.borrow_mut().tried.insert(n);
         let body = json!({"phone": phone(n), "period": "1_year", "reason_class": "self", "channel": "web"}).to_string();
         let answer = connection.must(head, body.as_bytes()).await?;
         ledger.borrow_mut().people.insert(n, text(&answer, "exclusion_id")?);
@@ -226,6 +229,13 @@ async fn check(
     });
     let lost: anyhow::Result<Vec<u64>> = together(lanes.collect::<Vec<_>>()).await.into_iter().collect();
     damage.lost += lost?.into_iter().sum::<u64>();
+
+    // nobody is there twice: not more people, nor more exclusions, than registrations were sent
+    let stats = node.get("/api/v1/nser/stats").await?;
+    let tried = ledger.borrow().tried.len() as u64;
+    for count in ["people", "active"] {
+        damage.doubled += stats[count].as_u64().context("a count")?.saturating_sub(tried);
+    }
 
     // a push that was under way is there whole or not at all; sent again, all of it is there once
     let mut connection = node.connect().await?;

@@ -14,7 +14,15 @@ const CONNECTIONS: usize = 64;
 /// Throughput of lookups ÷ throughput of the bare handler; half of the lookups are hits.
 pub async fn against_bare(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let people: u64 = effort.pick(50_000, 1_000_000, 1_000_000);
-    let node = Node::kept(&scratch()?.join(format!("people-{people}")), &[]).await?;
+    let folder = scratch()?.join(format!("people-{people}"));
+    let node = match Node::kept(&folder, &[]).await {
+        Ok(node) => node,
+        Err(error) => {
+            say(&format!("  the kept register does not fit this version and is made anew: {error:#}"));
+            std::fs::remove_dir_all(&folder)?;
+            Node::kept(&folder, &[]).await?
+        }
+    };
     fill(&node, people).await?;
 
     let (ask, bare) = (Head::json("/api/v1/operators/lookup", &node.staff), Head::json("/bench/bare", &node.staff));
