@@ -95,7 +95,7 @@ async fn check(store: &str) {
 async fn nothing_acknowledged_is_lost_by_kill_9_on_sqlite() {
     let dir = testkit::temp_dir();
     check(&testkit::sqlite_url(&dir)).await;
-    // and nothing on the disk names the people that were excluded (DESIGN.md, invariant 4)
+    // and nothing on the disk names the people that were excluded
     for entry in std::fs::read_dir(dir.path()).expect("the store's folder") {
         let file = entry.expect("a file").path();
         let bytes = std::fs::read(&file).expect("readable");

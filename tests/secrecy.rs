@@ -1,4 +1,4 @@
-//! No person in the clear outside the sealed vault (DESIGN.md, invariant 4): the program is given people in every way
+//! No person in the clear outside the sealed vault: the program is given people in every way
 //! it takes them, and then everything it has written, logged, counted, answered to others and shown is searched.
 
 mod program;

@@ -50,7 +50,7 @@ impl Sums {
         saturated(self.payouts)
     }
 
-    /// Stakes − payouts, minor units (FACTS.md, "Money and tax").
+    /// Stakes − payouts, minor units.
     pub fn gross_gaming_revenue(&self) -> i64 {
         saturated(self.stakes - self.payouts)
     }

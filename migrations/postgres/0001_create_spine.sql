@@ -86,7 +86,7 @@ CREATE TABLE idempotency (
 );
 CREATE INDEX idempotency_expiry ON idempotency (expires_at);
 
--- Feeds. No unique index on records: dedupe is the source's actor's (measured in PERFORMANCE.md).
+-- Feeds. No unique index on records: dedupe is the source's actor's.
 CREATE TABLE feed_batches (
     batch_no BIGINT PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,

@@ -143,7 +143,7 @@ impl Document {
         let kenya = country.is(Country::Ke);
         let nigeria = country.is(Country::Ng);
         match kind {
-            // 7–8 digits, 9 allowed, no checksum (FACTS.md, "Identity")
+            // 7–8 digits, 9 allowed, no checksum
             DocumentType::NationalId if kenya => document.require_digits(7..=9)?,
             DocumentType::NationalId if nigeria => {
                 document.kind = DocumentType::Nin;

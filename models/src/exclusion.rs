@@ -4,7 +4,7 @@ use crate::ts::Ts;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-/// How long an exclusion binds at least. Source: FACTS.md, "Self-exclusion".
+/// How long an exclusion binds at least. Source: the periods of the two regulators' self-exclusion forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Period {
     /// A break of 24 hours.
@@ -66,7 +66,7 @@ impl Period {
         Self::Permanent,
     ];
 
-    /// What happens at the end (API.md, "Register").
+    /// What happens at the end.
     pub fn at_end(self) -> AtEnd {
         match self {
             Self::Hours24 | Self::Days10 => AtEnd::Lapse,

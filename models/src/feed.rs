@@ -5,7 +5,7 @@ use crate::money::Currency;
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
-/// The clock a source is judged by (DESIGN.md, "Feed records").
+/// The clock a source is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceClock {

@@ -1,4 +1,4 @@
-//! Frames of the live stream (API.md, "Live stream").
+//! Frames of the live stream.
 
 use crate::ids::OperatorId;
 use serde::{Deserialize, Serialize};

@@ -35,7 +35,7 @@ impl Purpose {
         }
     }
 
-    /// A degraded node does not answer these (DESIGN.md, "Freshness of a node").
+    /// A degraded node does not answer these.
     pub fn needs_a_fresh_node(self) -> bool {
         matches!(self, Self::Registration | Self::Marketing)
     }
@@ -62,7 +62,7 @@ impl Decision {
     }
 }
 
-/// The default decision table of API.md, "Lookup".
+/// The default decision table of the contract.
 pub fn decide(status: Status, purpose: Purpose) -> Decision {
     use Decision::{Allow, Block, Hold};
     match (status, purpose) {

@@ -2,7 +2,7 @@
 //!
 //! A match key is the first 88 bits of HMAC-SHA-512 under a digest key that lives outside the database,
 //! over (jurisdiction family, kind, normalised value). An unkeyed hash of a phone would be the phone:
-//! there are only 2×10⁸ of them (FACTS.md, "Identity"). 88 bits are what fits a token beside its own
+//! there are only 2×10⁸ of them. 88 bits are what fits a token beside its own
 //! fields; two of 10⁹ people share one with a chance of about 2×10⁻⁹.
 
 use std::fmt;
@@ -75,7 +75,7 @@ impl KeyKind {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 
-    /// Whether it is an id document, a strong key (DESIGN.md, "Merging").
+    /// Whether it is an id document, a strong key.
     #[must_use]
     pub const fn is_document(self) -> bool {
         !matches!(self, Self::Phone)

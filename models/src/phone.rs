@@ -2,7 +2,7 @@
 //! twenty ways.
 //!
 //! Normalisation is a table lookup on the stack: the general `phonenumber` crate costs 1.4–8.6 µs a
-//! number, more than the rest of a lookup together (PERFORMANCE.md). A number is kept as its E.164
+//! number, more than the rest of a lookup together. A number is kept as its E.164
 //! digits without the plus sign. Neither `Debug` nor an error ever shows a digit of it: a Kenyan
 //! mobile number has at most 2×10⁸ values, so even half a number names a person.
 
@@ -78,7 +78,7 @@ struct NumberingPlan {
     mobile_leads: &'static [&'static [u8]],
 }
 
-/// FACTS.md: `^\+254[17]\d{8}$`.
+/// `^\+254[17]\d{8}$`.
 const KENYA: NumberingPlan = NumberingPlan {
     country: Country::Ke,
     calling: b"254",

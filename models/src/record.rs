@@ -1,4 +1,4 @@
-//! The canonical record of a feed: its wire shape (API.md, "Feeds from operators") and the validated one.
+//! The canonical record of a feed: its wire shape and the validated one.
 //!
 //! A wire record borrows from the request body. A [`Record`] holds no raw identity: player, device and
 //! account are keyed digests made on receipt.

@@ -9,7 +9,7 @@
 //! |---|---|---|---|---|
 //! | 3 bits | 2 bits | 3 bits | 88 bits | 32 zero bits |
 //!
-//! Nothing is stored: opening a token gives the index key itself (DESIGN.md, "Identity and tokens"). One
+//! Nothing is stored: opening a token gives the index key itself. One
 //! block needs no mode and no nonce: equal payloads *shall* give equal tokens, and the check bits
 //! authenticate well enough (2⁻³² a guess, each of which costs a rate-limited request).
 

@@ -1,6 +1,6 @@
 //! One way to talk to two databases: a connection that takes SQL with `$n` and plain values.
 //!
-//! The same SQL text runs on SQLite and PostgreSQL (DEPENDENCIES.md, section 4): integers are `BIGINT`, times
+//! The same SQL text runs on SQLite and PostgreSQL: integers are `BIGINT`, times
 //! microseconds, bytes `BLOB`/`BYTEA`, JSON text. The few places where the dialects differ match on [`Conn`].
 
 use sqlx::pool::PoolConnection;

@@ -4,7 +4,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Every crate of the workspace and the members it may depend on (DESIGN.md, "Folders").
+/// Every crate of the workspace and the members it may depend on.
 const MAY: &[(&str, &[&str])] = &[
     ("models", &[]),
     ("engine", &["models"]),

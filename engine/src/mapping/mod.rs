@@ -1,8 +1,8 @@
 //! Files of others become canonical records: a mapping says how.
 //!
 //! Every supervisor's archive and every operator's export has its own columns, encodings and habits; a mapping keeps
-//! that knowledge in a TOML file beside the data's documentation instead of in code. Bytes go in, the JSON of API.md,
-//! "Feeds from operators", comes out; a row that cannot be mapped is one refusal and says why without its values.
+//! that knowledge in a TOML file beside the data's documentation instead of in code. Bytes go in, the canonical
+//! records of the contract come out; a row that cannot be mapped is one refusal and says why without its values.
 //!
 //! ```text
 //! bytes ─▶ rows ─▶ decode cells ─▶ operator, time ─▶ each [[record]] whose condition holds ─▶ [[check]] ─▶ sorted

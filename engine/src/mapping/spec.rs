@@ -49,7 +49,7 @@ pub enum Order {
     File,
 }
 
-/// What the sign of an amount means (FACTS.md: operators send stakes positive or negative).
+/// What the sign of an amount means (operators send stakes positive or negative).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sign {

@@ -185,7 +185,7 @@ fn a_mapping_that_makes_no_sense_says_where() {
     }
 }
 
-/// The shape of the Dutch control data bank's exports (FACTS.md, "Supervisors' data feeds").
+/// The shape of the Dutch control data bank's exports.
 #[test]
 fn dutch_exports_are_read_too() {
     let text = r#"

@@ -1,7 +1,7 @@
 //! The index: which people a key names and what the register decides of them, answered wait-free.
 //!
 //! Every lookup of every operator reads this, so it must not lock, must not wait for the writer, must not
-//! need a mailbox, and must fit ten million people into a few hundred megabytes (PERFORMANCE.md, section 3).
+//! need a mailbox, and must fit ten million people into a few hundred megabytes.
 //!
 //! ```text
 //! match key ─ tag ─► table: control bytes + slots ─► person ─► cell: decision │ informative

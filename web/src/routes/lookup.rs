@@ -251,7 +251,7 @@ impl<'a> Question<'a> {
             status: verdict.status.as_str(),
             excluded: decision != Decision::Allow,
             bst: bst.as_str(),
-            // stays unknown until a model version validated by the regulator is promoted (API.md, "Lookup")
+            // stays unknown until a model version validated by the regulator is promoted
             risk_level: risk.then_some("unknown"),
             requires_screening: false,
             last_assessment: None,

@@ -75,7 +75,7 @@ impl IndexReader {
     ///
     /// A document hit is `exact`, a phone hit `strong`. A person hit by phone alone whose record holds a
     /// *different* document of the same type (under the same digest key) than one supplied is `possible`, and
-    /// an exclusion of that person is at most `review` (DESIGN.md, "Merging").
+    /// an exclusion of that person is at most `review`.
     ///
     /// # Errors
     /// [`Unanswerable`]: loading, inconsistent, or not a jurisdiction.

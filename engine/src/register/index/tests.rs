@@ -292,7 +292,7 @@ fn jurisdictions_differ() {
     assert_eq!(statuses(), [Status::NotExcluded, Status::NotExcluded, Status::Excluded]);
 }
 
-/// DESIGN.md, "Merging": the rule for a phone whose record holds a different document.
+/// The rule for a phone whose record holds a different document.
 #[test]
 fn a_phone_with_a_different_document_of_the_same_type_is_review() {
     use KeyKind::{NationalId, Passport, Phone};
