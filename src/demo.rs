@@ -162,7 +162,14 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
         &engine,
         None,
         "demo staff",
-        &[Scope::RegisterWrite, Scope::OperatorsManage, Scope::FeedsManage, Scope::MarketRead, Scope::SystemRead],
+        &[
+            Scope::RegisterWrite,
+            Scope::OperatorsManage,
+            Scope::FeedsManage,
+            Scope::MarketRead,
+            Scope::SystemRead,
+            Scope::SystemManage,
+        ],
     )
     .await?;
     let mut feeds = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, LogFormat};
 use crate::{complain, keys};
-use actors::engine::{Engine, EngineConfig};
+use actors::engine::{Engine, EngineConfig, Faults};
 use actors::secrets::KeyRing;
 use std::future::Future;
 use std::net::TcpListener;
@@ -71,7 +71,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         write_timeout: Duration::from_secs(config.store.write_timeout_seconds),
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
-        inspect: None,
+        faults: Faults::default(),
     };
     let engine = Engine::start(engine_config, store, ring, Arc::new(SystemClock), &registry).await?;
     let mut options = WebOptions::new(config.engine.family.clone());

@@ -4,19 +4,20 @@ use crate::api::{
     AlertFilter, AlertHistory, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey, NewOperator, NewSource,
     NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
 };
+use crate::auditor::{AuditMsg, Auditing, Auditor};
 use crate::directory::Directory;
-use crate::kernel::{ActorSystem, Handle, KernelEvent, KernelMetrics, SendError, Spec, spawn};
+use crate::kernel::{ActorState, ActorSystem, Handle, KernelEvent, KernelMetrics, SendError, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveMsg};
-use crate::market::{Input, InputLog, Market, MarketMsg, ViewSlot};
-use crate::metrics::EngineMetrics;
+use crate::market::{Input, InputLog, Market, MarketContext, MarketMsg, SetAside, ViewSlot};
+use crate::metrics::{EngineMetrics, raise_to};
 use crate::missed::Missed;
-use crate::register::{Register, RegisterActor, unavailable};
+use crate::register::{Register, RegisterActor, commit_error, section, unavailable};
 use crate::secrets::KeyRing;
 use crate::source::{Inspect, Reply, SourceActor, SourceContext, SourceGauge, SourceHead, SourceMsg};
 use crate::spine::{Growth, Markets, Spine};
 use crate::staff::Staff;
 use crate::views::Views;
-use crate::writer::WriterHandle;
+use crate::writer::{CommitMetrics, WriterHandle};
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use engine::register::index::{IndexReader, IndexState, IndexWriter};
@@ -34,7 +35,7 @@ use models::ts::{MINUTE, SECOND, Ts};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Clock, OperatorInputRow, Store, StoreError};
 use tokio::sync::mpsc;
@@ -62,8 +63,17 @@ pub struct EngineConfig {
     pub jurisdictions: Vec<Jurisdiction>,
     /// Jurisdiction family of the deployment: part of every digest, never to be changed.
     pub family: String,
-    /// Fault injection for benches.
-    pub inspect: Option<Inspect>,
+    /// Faults for tests and benches; the product injects none.
+    pub faults: Faults,
+}
+
+/// Faults for tests and benches: a hook sees each record and may panic.
+#[derive(Clone, Default)]
+pub struct Faults {
+    /// Before a source stages it.
+    pub sources: Option<Inspect>,
+    /// Before an operator's state applies it.
+    pub operators: Option<Inspect>,
 }
 
 /// Why the engine does not start.
@@ -111,6 +121,9 @@ struct Inner {
     writer: WriterHandle,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     deferred: Arc<AtomicU64>,
+    auditing: Auditing,
+    /// When the auditor last left the journal signed, microseconds.
+    signed_at: Arc<AtomicI64>,
     metrics: EngineMetrics,
 }
 
@@ -126,6 +139,7 @@ impl Engine {
         let metrics = KernelMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let system = Arc::new(ActorSystem::with_metrics(config.arbiters, metrics));
         let gauges = EngineMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
+        let commits = CommitMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         store.claim().await?;
         let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
 
@@ -154,7 +168,10 @@ impl Engine {
         };
         let writer = WriterHandle::new(
             store.start_writer(Box::new(spine), ring.chain, Arc::clone(&clock), config.write_timeout).await?,
+            commits,
         );
+        let signed_at = Arc::new(AtomicI64::new(0));
+        let auditing = start_auditor(&system, &store, &ring, &clock, &signed_at)?;
 
         let zones = config.jurisdictions.iter().map(|j| TimeZone::get(&j.time_zone).unwrap_or(TimeZone::UTC)).collect();
         let next = store.next_numbers().await?;
@@ -174,7 +191,7 @@ impl Engine {
             directory: Arc::clone(&directory),
             family: config.family.as_str().into(),
             clock: Arc::clone(&clock),
-            inspect: config.inspect.clone(),
+            inspect: config.faults.sources.clone(),
         };
         let started =
             Event::EngineStarted { boot: format!("{boot:08x}"), version: env!("CARGO_PKG_VERSION").to_owned() };
@@ -200,6 +217,8 @@ impl Engine {
             writer,
             tasks: Mutex::default(),
             deferred,
+            auditing,
+            signed_at,
             metrics: gauges,
         }));
         engine.start_known()?;
@@ -230,14 +249,18 @@ impl Engine {
         let zone = directory.jurisdiction(operator.jurisdiction).map_or("UTC", |j| &j.time_zone).to_owned();
         let slot = Arc::new(ViewSlot::default());
         inner.views.slots.write().insert(no, Arc::clone(&slot));
-        let (store, writer) = (inner.store.clone(), inner.writer.clone());
+        let context = MarketContext {
+            log: Arc::new(StoredInputs(inner.store.clone())),
+            writer: inner.writer.clone(),
+            slot,
+            inspect: inner.config.faults.operators.clone(),
+        };
         let mut spec = Spec::new(format!("operator:{}", operator.code), "operator", move |generation| {
-            let (store, writer, slot) = (store.clone(), writer.clone(), Arc::clone(&slot));
-            let (code, zone) = (operator.code.clone(), zone.clone());
+            let (context, code, zone) = (context.clone(), operator.code.clone(), zone.clone());
             Box::pin(async move {
                 let zone = TimeZone::get(&zone).map_err(|e| e.to_string())?;
-                let state = engine::operator_state::OperatorState::new(no, code, zone);
-                Market::recover(no, state, Arc::new(StoredInputs(store)), writer, slot, &generation.progress).await
+                let blank = engine::operator_state::OperatorState::new(no, code, zone);
+                Market::recover(no, blank, context, &generation.progress).await
             })
         });
         spec.capacity = inner.config.operator_queue;
@@ -329,7 +352,8 @@ impl Engine {
                 let mut interval = tokio::time::interval(engine.0.config.checkpoint_every);
                 loop {
                     interval.tick().await;
-                    engine.checkpoint().await;
+                    // a full queue has one that will sign as much
+                    let _ = engine.0.auditing.try_send(AuditMsg::Checkpoint);
                 }
             })
         };
@@ -404,19 +428,14 @@ impl Engine {
         metrics.register_version.set(freshness.register_version);
         metrics.index_bytes.set(self.index().memory_bytes() as i64);
         metrics.live_sessions.set(self.0.live.sessions() as i64);
-        metrics.deferred_inputs.set(self.deferred_inputs() as i64);
+        raise_to(&metrics.deferred_inputs, self.deferred_inputs());
+        metrics.checkpoint_age_seconds.set(match self.0.signed_at.load(Ordering::Relaxed) {
+            0 => -1.0,
+            at => (now.0 - at) as f64 / SECOND as f64,
+        });
         let gauges = self.0.views.gauges.read();
-        metrics.records.set(gauges.values().map(|g| g.records.load(Ordering::Relaxed) as i64).sum());
-        metrics.quarantined.set(gauges.values().map(|g| g.quarantined.load(Ordering::Relaxed) as i64).sum());
-    }
-
-    async fn checkpoint(&self) {
-        if let Err(error) = self.0.store.sign_checkpoint(&self.0.ring.checkpoint, self.now()).await {
-            tracing::warn!(%error, "no checkpoint of the journal");
-        }
-        if let Err(error) = self.0.store.forget_idempotency(self.now()).await {
-            tracing::debug!(%error, "old idempotency keys are forgotten later");
-        }
+        raise_to(&metrics.records, gauges.values().map(|g| g.records.load(Ordering::Relaxed)).sum());
+        raise_to(&metrics.quarantined, gauges.values().map(|g| g.quarantined.load(Ordering::Relaxed)).sum());
     }
 
     /// Now.
@@ -481,6 +500,23 @@ impl Engine {
         &self.0.system
     }
 
+    /// Releases a quarantined actor: it starts anew and goes on with what waits in its queue.
+    pub async fn release(&self, actor: &str) -> Result<(), EngineError> {
+        let known = self.0.system.list().into_iter().find(|status| status.name == actor);
+        if known.ok_or(EngineError::NotFound("actor"))?.state != ActorState::Quarantined {
+            return Err(EngineError::Conflict("the actor is not quarantined".to_owned()));
+        }
+        let (inner, actor) = (Arc::clone(&self.0), actor.to_owned());
+        section(async move {
+            let released = Event::ActorReleased { actor: actor.clone() };
+            inner.writer.commit(vec![released], Vec::new()).await.map_err(commit_error)?;
+            // somebody else may have been faster, which is as good
+            inner.system.release(&actor);
+            Ok(())
+        })
+        .await
+    }
+
     /// The live hub.
     pub fn live(&self) -> &LiveHandle {
         &self.0.live
@@ -533,23 +569,27 @@ impl Engine {
         new: NewOperator,
         key: Option<IdempotencyKey>,
     ) -> Result<Operator, EngineError> {
-        self.0.staff.create_operator(new, key, self.now()).await
+        let (inner, now) = (Arc::clone(&self.0), self.now());
+        section(async move { inner.staff.create_operator(new, key, now).await }).await
     }
 
     /// Changes an operator.
     pub async fn change_operator(&self, id: OperatorId, change: OperatorChange) -> Result<Operator, EngineError> {
         let no = self.directory().operator_by_id.get(&id).copied().ok_or(EngineError::NotFound("operator"))?;
-        self.0.staff.change_operator(no, change).await
+        let inner = Arc::clone(&self.0);
+        section(async move { inner.staff.change_operator(no, change).await }).await
     }
 
     /// Adds or changes a licence.
     pub async fn set_licence(&self, licence: Licence) -> Result<Licence, EngineError> {
-        self.0.staff.set_licence(licence).await
+        let inner = Arc::clone(&self.0);
+        section(async move { inner.staff.set_licence(licence).await }).await
     }
 
     /// Makes a key.
     pub async fn create_key(&self, new: NewKey, key: Option<IdempotencyKey>) -> Result<IssuedKey, EngineError> {
-        self.0.staff.create_key(new, key, self.now()).await
+        let (inner, now) = (Arc::clone(&self.0), self.now());
+        section(async move { inner.staff.create_key(new, key, now).await }).await
     }
 
     /// Follows a key with a new one.
@@ -559,19 +599,27 @@ impl Engine {
         overlap_seconds: u32,
         key: Option<IdempotencyKey>,
     ) -> Result<IssuedKey, EngineError> {
-        self.0.staff.rotate_key(id, overlap_seconds, key, self.now()).await
+        let (inner, now) = (Arc::clone(&self.0), self.now());
+        section(async move { inner.staff.rotate_key(id, overlap_seconds, key, now).await }).await
     }
 
     /// Kills a key.
     pub async fn revoke_key(&self, id: KeyId) -> Result<(), EngineError> {
-        self.0.staff.revoke_key(id, self.now()).await
+        let (inner, now) = (Arc::clone(&self.0), self.now());
+        section(async move { inner.staff.revoke_key(id, now).await }).await
     }
 
     /// Makes a source.
     pub async fn create_source(&self, new: NewSource) -> Result<Source, EngineError> {
-        let source = self.0.staff.create_source(new, self.now()).await?;
-        self.start_source(&Arc::new(source.clone())).map_err(|_| EngineError::Unavailable("the source's actor"))?;
-        Ok(source)
+        let engine = self.clone();
+        section(async move {
+            let source = engine.0.staff.create_source(new, engine.now()).await?;
+            engine
+                .start_source(&Arc::new(source.clone()))
+                .map_err(|_| EngineError::Unavailable("the source's actor"))?;
+            Ok(source)
+        })
+        .await
     }
 
     /// Sources with their positions.
@@ -666,7 +714,8 @@ impl Engine {
         for kind in ["source", "operator"] {
             drained &= self.0.system.stop_kind(kind, left()).await;
         }
-        let _ = tokio::time::timeout(left(), self.checkpoint()).await;
+        let _ = self.0.auditing.try_send(AuditMsg::Checkpoint);
+        drained &= self.0.system.stop_kind("audit", left()).await;
         drained &= self.0.store.stop_writer(left()).await;
         drained &= self.0.system.shutdown(left()).await;
         // a connection that does not come back must not keep the process
@@ -691,7 +740,8 @@ pub async fn tools(
     let directory = Arc::new(ArcSwap::from_pointee(load_directory(jurisdictions, store, &ring).await?));
     let writer = store.start_writer(Box::new(Answer), ring.chain, clock, Duration::from_secs(10)).await?;
     let next = store.next_numbers().await?;
-    let writer = WriterHandle::new(writer);
+    let metrics = CommitMetrics::unregistered().map_err(|e| StartError::Actor(e.to_string()))?;
+    let writer = WriterHandle::new(writer, metrics);
     let staff = Staff::new(store.clone(), writer, ring, Arc::clone(&directory), next.operator_no, next.source_no);
     Ok((staff, directory))
 }
@@ -778,6 +828,22 @@ fn start_register(
     spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))
 }
 
+fn start_auditor(
+    system: &ActorSystem,
+    store: &Store,
+    ring: &KeyRing,
+    clock: &Arc<dyn Clock>,
+    signed_at: &Arc<AtomicI64>,
+) -> Result<Auditing, StartError> {
+    let auditor = Auditor::new(store.clone(), Arc::clone(&ring.checkpoint), Arc::clone(clock), Arc::clone(signed_at));
+    let mut spec = Spec::new("audit", "audit", move |_| Box::pin(std::future::ready(Ok(auditor.clone()))));
+    // one under way, one that waits
+    spec.capacity = 2;
+    // as long as the store lets a statement run
+    spec.hang_after = Duration::from_secs(120);
+    spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))
+}
+
 fn start_live(system: &ActorSystem, store: &Store, views: &Arc<Views>, boot: u32) -> Result<LiveHandle, StartError> {
     let sessions = Arc::new(AtomicU64::new(0));
     let missed = Missed::default();
@@ -857,6 +923,14 @@ async fn read_source(
 struct StoredInputs(Store);
 
 impl InputLog for StoredInputs {
+    fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>> {
+        let store = self.0.clone();
+        Box::pin(async move {
+            let rows = store.set_aside(operator).await.map_err(|e| e.to_string())?;
+            Ok(rows.into_iter().collect())
+        })
+    }
+
     fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>> {
         let store = self.0.clone();
         Box::pin(async move {

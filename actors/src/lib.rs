@@ -4,6 +4,7 @@
 //! carries inputs in and effects out, and sees to it that one part can fail alone.
 
 pub mod api;
+mod auditor;
 pub mod directory;
 pub mod engine;
 mod idempotency;

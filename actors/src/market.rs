@@ -3,10 +3,15 @@
 //! Its input is the operator's sequence of batches and ticks, already committed; its state is a function of that
 //! sequence alone, so the factory rebuilds it by reading the sequence back. Alerts leave as commits: the message is
 //! done only when they are durable, and a repeated input raises the same ids, which the store drops.
+//!
+//! The inputs are stored before the actor sees them, so one on which it panics would come back with every recovery. It
+//! is therefore found out here: on a copy of the state, by halves, down to the records that do it. They are set aside by
+//! a journaled event, and the state is from then on a function of the inputs without them.
 
-use crate::kernel::{DeadLetter, Progress, Work};
+use crate::kernel::{DeadLetter, PanicReport, Progress, Work, guard};
+use crate::source::Inspect;
 use crate::writer::WriterHandle;
-use engine::operator_state::{OperatorInput, OperatorState};
+use engine::operator_state::{Effects, OperatorInput, OperatorState};
 use futures_util::future::LocalBoxFuture;
 use models::event::Event;
 use models::feed::SourceClock;
@@ -14,6 +19,7 @@ use models::ids::OperatorNo;
 use models::record::Record;
 use models::ts::Ts;
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -122,16 +128,35 @@ impl ViewSlot {
 pub trait InputLog: 'static {
     /// Inputs behind `after`, a chunk at a time; empty at the end.
     fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>>;
+    /// What the actor cannot apply.
+    fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>>;
+}
+
+/// What an operator's actor cannot apply: positions of records by `operator_seq`; no positions = the whole input.
+pub type SetAside = HashMap<i64, Vec<u32>>;
+
+/// What an operator's actor is made of.
+#[derive(Clone)]
+pub struct MarketContext {
+    /// Its inputs.
+    pub log: Arc<dyn InputLog + Send + Sync>,
+    /// Into the store.
+    pub writer: WriterHandle,
+    /// Where its view goes.
+    pub slot: Arc<ViewSlot>,
+    /// Fault injection, if any: sees each record before it is applied.
+    pub inspect: Option<Inspect>,
 }
 
 /// The operator's actor.
 pub struct Market {
     operator: OperatorNo,
+    /// Before any input.
+    blank: OperatorState,
     state: OperatorState,
     applied: i64,
-    log: Arc<dyn InputLog + Send + Sync>,
-    writer: WriterHandle,
-    slot: Arc<ViewSlot>,
+    set_aside: SetAside,
+    context: MarketContext,
 }
 
 impl Market {
@@ -139,13 +164,13 @@ impl Market {
     /// dropped by the store, those lost in the crash are not lost.
     pub async fn recover(
         operator: OperatorNo,
-        state: OperatorState,
-        log: Arc<dyn InputLog + Send + Sync>,
-        writer: WriterHandle,
-        slot: Arc<ViewSlot>,
+        blank: OperatorState,
+        context: MarketContext,
         progress: &Progress,
     ) -> Result<Self, String> {
-        let mut market = Self { operator, state, applied: 0, log, writer, slot };
+        let set_aside = context.log.set_aside(operator).await?;
+        let state = blank.clone();
+        let mut market = Self { operator, blank, state, applied: 0, set_aside, context };
         market.catch_up(i64::MAX, progress).await?;
         market.show();
         Ok(market)
@@ -154,7 +179,7 @@ impl Market {
     /// Applies what is stored behind `applied`, up to `until`.
     async fn catch_up(&mut self, until: i64, progress: &Progress) -> Result<(), String> {
         while self.applied < until {
-            let inputs = self.log.after(self.operator, self.applied).await?;
+            let inputs = self.context.log.after(self.operator, self.applied).await?;
             if inputs.is_empty() {
                 return Ok(());
             }
@@ -168,24 +193,95 @@ impl Market {
     }
 
     async fn apply(&mut self, input: &Input, progress: &Progress) {
-        let effects = self.state.apply(match input {
-            Input::Batch { operator_seq, clock_at, clock, records } => {
-                OperatorInput::Batch { operator_seq: *operator_seq, clock_at: *clock_at, clock: *clock, records }
-            }
-            Input::Tick { operator_seq, at } => OperatorInput::Tick { operator_seq: *operator_seq, at: *at },
-        });
+        let effects = match self.attempt(input) {
+            Ok(effects) => effects,
+            Err(panic) => self.without_culprits(input, &panic, progress).await,
+        };
         self.applied = input.operator_seq();
-        self.slot.dirty.store(true, Ordering::Release);
-        if effects.revisions.is_empty() {
-            return;
+        self.context.slot.dirty.store(true, Ordering::Release);
+        if !effects.revisions.is_empty() {
+            self.commit_surely(effects.revisions.into_iter().map(Event::AlertRevised).collect(), progress).await;
         }
-        let events: Vec<Event> = effects.revisions.into_iter().map(Event::AlertRevised).collect();
-        // an alert must not be lost to a database that is away: wait for it, the queue waits with us
-        while let Err(error) = self.writer.commit(events.clone(), Vec::new()).await {
+    }
+
+    /// An alert must not be lost to a database that is away: wait for it, the queue waits with us.
+    async fn commit_surely(&self, events: Vec<Event>, progress: &Progress) {
+        while let Err(error) = self.context.writer.commit(events.clone(), Vec::new()).await {
             tracing::warn!(operator_no = self.operator.0, %error, "alerts wait for the store");
             progress.beat();
             tokio::time::sleep(RETRY).await;
         }
+    }
+
+    /// Applies an input, or says that the state panicked and may be half-way.
+    fn attempt(&mut self, input: &Input) -> Result<Effects, PanicReport> {
+        let inspect = self.context.inspect.as_ref();
+        match (input, self.set_aside.get(&input.operator_seq())) {
+            (_, Some(positions)) if positions.is_empty() => Ok(Effects::default()),
+            (Input::Batch { records, .. }, Some(positions)) => {
+                let kept = records.iter().zip(0u32..).filter(|(_, at)| !positions.contains(at));
+                let kept: Vec<Record> = kept.map(|(record, _)| record.clone()).collect();
+                try_apply(&mut self.state, input, &kept, inspect)
+            }
+            (Input::Batch { records, .. }, None) => try_apply(&mut self.state, input, records, inspect),
+            (Input::Tick { .. }, _) => try_apply(&mut self.state, input, &[], inspect),
+        }
+    }
+
+    /// Sets aside what makes the state panic, durably, and applies the rest.
+    async fn without_culprits(&mut self, input: &Input, panic: &PanicReport, progress: &Progress) -> Effects {
+        let operator_seq = input.operator_seq();
+        tracing::error!(operator_no = self.operator.0, operator_seq, %panic, "an input cannot be applied as it is");
+        self.state = self.before(operator_seq, progress).await;
+        let mut positions = Vec::new();
+        if let Input::Batch { records, .. } = input {
+            let inspect = self.context.inspect.as_ref();
+            find_culprits(&self.state, input, records, 0, inspect, &mut positions);
+        }
+        self.set_aside.insert(operator_seq, positions);
+        let sound = self.state.clone();
+        let effects = self.attempt(input).unwrap_or_else(|_| {
+            // no record alone does it
+            self.state = sound;
+            self.set_aside.insert(operator_seq, Vec::new());
+            Effects::default()
+        });
+        let records = self.set_aside.get(&operator_seq).cloned().unwrap_or_default();
+        progress.dead_lettered(records.len().max(1) as u64);
+        let event = Event::OperatorInputSetAside { operator_no: self.operator, operator_seq, records };
+        self.commit_surely(vec![event], progress).await;
+        effects
+    }
+
+    /// The state before an input, from the store; the alerts on the way are stored already.
+    async fn before(&self, operator_seq: i64, progress: &Progress) -> OperatorState {
+        loop {
+            match self.replay(operator_seq, progress).await {
+                Ok(state) => return state,
+                Err(error) => tracing::warn!(operator_no = self.operator.0, %error, "inputs wait for the store"),
+            }
+            progress.beat();
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn replay(&self, until: i64, progress: &Progress) -> Result<OperatorState, String> {
+        let (blank, context) = (self.blank.clone(), self.context.clone());
+        let (state, set_aside) = (blank.clone(), self.set_aside.clone());
+        let mut past = Self { operator: self.operator, blank, state, applied: 0, set_aside, context };
+        while past.applied + 1 < until {
+            let inputs = past.context.log.after(past.operator, past.applied).await?;
+            if inputs.is_empty() {
+                return Err("inputs are missing in the store".to_owned());
+            }
+            for input in inputs.iter().take_while(|input| input.operator_seq() < until) {
+                past.attempt(input).map_err(|panic| panic.to_string())?;
+                past.applied = input.operator_seq();
+            }
+            progress.beat();
+            tokio::task::yield_now().await;
+        }
+        Ok(past.state)
     }
 
     async fn handle_msg(&mut self, msg: &MarketMsg, progress: &Progress) {
@@ -205,15 +301,15 @@ impl Market {
                 }
             }
             MarketMsg::Clock(now) => {
-                if self.slot.behind.swap(false, Ordering::AcqRel)
+                if self.context.slot.behind.swap(false, Ordering::AcqRel)
                     && let Err(error) = self.catch_up(i64::MAX, progress).await
                 {
                     tracing::warn!(operator_no = self.operator.0, %error, "inputs wait for the store");
-                    self.slot.fall_behind();
+                    self.context.slot.fall_behind();
                 }
                 if self.state.needs_tick(*now) {
                     let tick = Event::OperatorTicked { operator_no: self.operator, operator_seq: 0, at: *now };
-                    if let Err(error) = self.writer.commit(vec![tick], Vec::new()).await {
+                    if let Err(error) = self.context.writer.commit(vec![tick], Vec::new()).await {
                         tracing::warn!(operator_no = self.operator.0, %error, "the tick comes later");
                     }
                 }
@@ -226,7 +322,7 @@ impl Market {
         let view = self.state.view();
         let totals = self.state.totals();
         match serde_json::to_string(&view) {
-            Ok(json) => self.slot.write(json.into(), totals.into_iter().map(Into::into).collect()),
+            Ok(json) => self.context.slot.write(json.into(), totals.into_iter().map(Into::into).collect()),
             Err(error) => tracing::error!(operator_no = self.operator.0, %error, "view is not JSON"),
         }
     }
@@ -255,20 +351,55 @@ impl Work for Market {
         &'a mut self,
         record: Arc<MarketMsg>,
         _letter: &'a DeadLetter,
-        _progress: &'a Progress,
+        progress: &'a Progress,
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
+            // applying guards itself; what panics elsewhere is given up whole, in recoveries too
             if let MarketMsg::Input(input) = record.as_ref() {
-                // its records are stored; only this actor's view of them is missing, which the event says
-                let actor = format!("operator:{}", self.operator.0);
-                let reason = format!("input {} cannot be applied", input.operator_seq());
-                if let Err(error) =
-                    self.writer.commit(vec![Event::ActorQuarantined { actor, reason }], Vec::new()).await
-                {
-                    tracing::error!(operator_no = self.operator.0, %error, "dead letter is not journaled");
-                }
-                self.applied = self.applied.max(input.operator_seq());
+                let (operator_no, operator_seq) = (self.operator, input.operator_seq());
+                let event = Event::OperatorInputSetAside { operator_no, operator_seq, records: Vec::new() };
+                self.commit_surely(vec![event], progress).await;
             }
         })
     }
+}
+
+fn try_apply(
+    state: &mut OperatorState,
+    input: &Input,
+    records: &[Record],
+    inspect: Option<&Inspect>,
+) -> Result<Effects, PanicReport> {
+    guard(|| {
+        if let Some(inspect) = inspect {
+            records.iter().for_each(|record| inspect(record));
+        }
+        state.apply(match *input {
+            Input::Batch { operator_seq, clock_at, clock, .. } => {
+                OperatorInput::Batch { operator_seq, clock_at, clock, records }
+            }
+            Input::Tick { operator_seq, at } => OperatorInput::Tick { operator_seq, at },
+        })
+    })
+}
+
+/// Adds the positions of the records on which a copy of the state panics, by halves: few copies for few culprits.
+fn find_culprits(
+    state: &OperatorState,
+    input: &Input,
+    records: &[Record],
+    first: u32,
+    inspect: Option<&Inspect>,
+    found: &mut Vec<u32>,
+) {
+    if records.is_empty() || try_apply(&mut state.clone(), input, records, inspect).is_ok() {
+        return;
+    }
+    if records.len() == 1 {
+        found.push(first);
+        return;
+    }
+    let (left, right) = records.split_at(records.len() / 2);
+    find_culprits(state, input, left, first, inspect, found);
+    find_culprits(state, input, right, first + left.len() as u32, inspect, found);
 }

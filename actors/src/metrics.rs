@@ -1,11 +1,13 @@
 //! Figures of the engine itself, set once a second. Labels: none, so nothing can grow.
 
-use prometheus::{Gauge, IntGauge, Registry};
+use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 
-/// Gauges of a node.
+/// Figures of a node.
 pub struct EngineMetrics {
     /// Age of `as_of`, seconds; −1 while loading.
     pub register_age_seconds: Gauge,
+    /// Age of the last look of the auditor that found or left the journal signed, seconds; −1 before the first.
+    pub checkpoint_age_seconds: Gauge,
     /// Sequence of the register's last change.
     pub register_version: IntGauge,
     /// Bytes of the index.
@@ -13,34 +15,47 @@ pub struct EngineMetrics {
     /// Sessions at the live hub.
     pub live_sessions: IntGauge,
     /// Inputs that operators read back because their queue was full, since the start.
-    pub deferred_inputs: IntGauge,
+    pub deferred_inputs: IntCounter,
     /// Records stored, over all sources.
-    pub records: IntGauge,
+    pub records: IntCounter,
     /// Records refused, over all sources.
-    pub quarantined: IntGauge,
+    pub quarantined: IntCounter,
 }
 
 impl EngineMetrics {
     /// Registers them.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| {
+        let whole = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help)?;
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let register_age_seconds = Gauge::new(
-            "mlinzi_register_age_seconds",
-            "Age of the register's last proof of completeness, -1 = loading",
-        )?;
-        registry.register(Box::new(register_age_seconds.clone()))?;
+        let fraction = |name: &str, help: &str| {
+            let gauge = Gauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let age = "Age of the register's last proof of completeness, -1 = loading";
+        let signed = "Age of the last signed checkpoint of the whole journal, -1 = none yet";
         Ok(Self {
-            register_age_seconds,
-            register_version: gauge("mlinzi_register_version", "Sequence of the register's last change")?,
-            index_bytes: gauge("mlinzi_index_bytes", "Bytes of the exclusion index")?,
-            live_sessions: gauge("mlinzi_live_sessions", "Sessions at the live hub")?,
-            deferred_inputs: gauge("mlinzi_deferred_inputs", "Inputs read back from the store since the start")?,
-            records: gauge("mlinzi_feed_records", "Records stored, over all sources")?,
-            quarantined: gauge("mlinzi_feed_records_quarantined", "Records refused, over all sources")?,
+            register_age_seconds: fraction("mlinzi_register_age_seconds", age)?,
+            checkpoint_age_seconds: fraction("mlinzi_checkpoint_age_seconds", signed)?,
+            register_version: whole("mlinzi_register_version", "Sequence of the register's last change")?,
+            index_bytes: whole("mlinzi_index_bytes", "Bytes of the exclusion index")?,
+            live_sessions: whole("mlinzi_live_sessions", "Sessions at the live hub")?,
+            deferred_inputs: counter("mlinzi_deferred_inputs_total", "Inputs that operators read back from the store")?,
+            records: counter("mlinzi_feed_records_total", "Records stored, over all sources")?,
+            quarantined: counter("mlinzi_feed_records_quarantined_total", "Records refused, over all sources")?,
         })
     }
+}
+
+/// Brings a counter to a total that is counted elsewhere and never falls.
+pub fn raise_to(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }

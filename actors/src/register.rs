@@ -228,10 +228,11 @@ impl Register {
     }
 }
 
-async fn section<T: Send + 'static>(
+/// Runs a write to its end, also where whoever asked for it hangs up: what it holds is not let go half-way.
+pub(crate) async fn section<T: Send + 'static>(
     work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
 ) -> Result<T, EngineError> {
-    tokio::spawn(work).await.unwrap_or(Err(EngineError::Unavailable("the register")))
+    tokio::spawn(work).await.unwrap_or(Err(EngineError::Unavailable("the write")))
 }
 
 impl Inner {

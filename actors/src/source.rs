@@ -285,7 +285,10 @@ impl SourceActor {
                 staged.refused.iter().map(|(refusal, range)| self.quarantine_row(refusal, &body[range.clone()], now));
             attachments.push(Attachment::Quarantine(rows.collect::<Result<_, _>>()?));
         }
-        let mut events = Vec::new();
+        let dead = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::DeadLetter);
+        let source_no = self.source.source_no;
+        let mut events: Vec<Event> =
+            dead.map(|(refusal, _)| Event::RecordDeadLettered { source_no, index: refusal.index }).collect();
         if !staged.records.is_empty() {
             let records: Arc<[Record]> = std::mem::take(&mut staged.records).into();
             let chain = chain_digest(&self.head.chain, &records);

@@ -89,8 +89,11 @@ impl Staff {
         if next.0 == OPERATORS_MAX {
             return Err(EngineError::Conflict("no operator number is free".to_owned()));
         }
+        // never given twice: a commit that nobody has heard of may yet be there
+        let operator_no = OperatorNo(next.0);
+        next.0 += 1;
         let operator = Operator {
-            operator_no: OperatorNo(next.0),
+            operator_no,
             id: OperatorId(new_id()),
             code: new.code,
             name: new.name,
@@ -101,7 +104,6 @@ impl Staff {
         };
         let attachment = idempotency::attachment(idempotency.as_ref(), 201, operator.id, now);
         self.commit(Event::OperatorSet(operator.clone()), attachment.into_iter().collect()).await?;
-        next.0 += 1;
         Ok(operator)
     }
 
@@ -303,8 +305,10 @@ impl Staff {
                 Err(EngineError::Conflict("a source with this name and other settings exists".to_owned()))
             };
         }
+        let source_no = SourceNo(next.1);
+        next.1 += 1;
         let source = Source {
-            source_no: SourceNo(next.1),
+            source_no,
             id: SourceId(new_id()),
             operator_no: new.operator,
             name: new.name,
@@ -317,7 +321,6 @@ impl Staff {
             created_at: now,
         };
         self.commit(Event::SourceSet(source.clone()), Vec::new()).await?;
-        next.1 += 1;
         Ok(source)
     }
 }

@@ -1,23 +1,85 @@
 //! The way into the store: events in, receipt out, answered only when durable *and* applied.
 
 use models::event::Event;
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use store::{Attachment, Commit, CommitError, CommitReceipt};
 use tokio::sync::oneshot;
 
+/// Seconds from the offer of a commit to its receipt.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// What is counted of commits.
+#[derive(Clone)]
+pub struct CommitMetrics {
+    seconds: Histogram,
+    failed: IntCounterVec,
+}
+
+impl CommitMetrics {
+    /// Counts without showing: for tools.
+    pub fn unregistered() -> Result<Self, prometheus::Error> {
+        let help = "From the offer of a commit until it is durable and applied";
+        Ok(Self {
+            seconds: Histogram::with_opts(HistogramOpts::new("mlinzi_commit_seconds", help).buckets(SECONDS.to_vec()))?,
+            failed: IntCounterVec::new(
+                Opts::new("mlinzi_commits_failed_total", "Commits without a receipt"),
+                &["reason"],
+            )?,
+        })
+    }
+
+    /// Counts into a registry.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self::unregistered()?;
+        for reason in ["unavailable", "conflict", "rejected", "full"] {
+            metrics.failed.with_label_values(&[reason]);
+        }
+        registry.register(Box::new(metrics.seconds.clone()))?;
+        registry.register(Box::new(metrics.failed.clone()))?;
+        Ok(metrics)
+    }
+
+    fn count(&self, error: &CommitError) {
+        let reason = match error {
+            CommitError::Unavailable => "unavailable",
+            CommitError::Conflict { .. } => "conflict",
+            CommitError::Rejected { .. } => "rejected",
+            CommitError::Full => "full",
+        };
+        self.failed.with_label_values(&[reason]).inc();
+    }
+}
+
 /// Offers commits to the node's one writer.
 #[derive(Clone)]
-pub struct WriterHandle(store::WriterHandle);
+pub struct WriterHandle {
+    queue: store::WriterHandle,
+    metrics: CommitMetrics,
+}
 
 impl WriterHandle {
     /// Wraps the writer's queue.
-    pub fn new(inner: store::WriterHandle) -> Self {
-        Self(inner)
+    pub fn new(queue: store::WriterHandle, metrics: CommitMetrics) -> Self {
+        Self { queue, metrics }
     }
 
     /// Commits; the receipt comes after the disk has it and the spine has passed it on.
     pub async fn commit(&self, events: Vec<Event>, attachments: Vec<Attachment>) -> Result<CommitReceipt, CommitError> {
+        let timer = self.metrics.seconds.start_timer();
+        let receipt = self.offer(events, attachments).await;
+        match &receipt {
+            Ok(_) => timer.observe_duration(),
+            Err(error) => {
+                timer.stop_and_discard();
+                self.metrics.count(error);
+            }
+        }
+        receipt
+    }
+
+    async fn offer(&self, events: Vec<Event>, attachments: Vec<Attachment>) -> Result<CommitReceipt, CommitError> {
         let (done, receipt) = oneshot::channel();
-        self.0.submit(Commit { events, attachments, done }).await?;
+        self.queue.submit(Commit { events, attachments, done }).await?;
         receipt.await.map_err(|_| CommitError::Unavailable)?
     }
 }

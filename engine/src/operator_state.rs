@@ -104,6 +104,7 @@ struct Standing {
 }
 
 /// The operator.
+#[derive(Clone)]
 pub struct OperatorState {
     operator_no: OperatorNo,
     code: String,

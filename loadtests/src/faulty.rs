@@ -2,7 +2,7 @@
 //!
 //! The released program has no way to inject a fault; this process assembles the same parts and adds one.
 
-use actors::engine::{Engine, EngineConfig};
+use actors::engine::{Engine, EngineConfig, Faults};
 use actors::secrets::{KeyMaterial, KeyRing};
 use anyhow::Context;
 use models::jurisdiction::Jurisdiction;
@@ -62,7 +62,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
             currency: Currency::KES,
             time_zone: "Africa/Nairobi".to_owned(),
         }],
-        inspect: Some(Arc::new(inspect)),
+        faults: Faults { sources: Some(Arc::new(inspect)), operators: None },
     };
     let engine = Engine::start(config, store, ring, Arc::new(SystemClock), &registry).await?;
     let state = AppState::new(engine, WebOptions::new("mlinzi"), registry)?;

@@ -114,6 +114,13 @@ CREATE TABLE operator_ticks (
     at BIGINT NOT NULL,
     PRIMARY KEY (operator_no, operator_seq)
 );
+-- What an operator's actor could not apply: its state goes on without it. A JSON list of positions; [] is all.
+CREATE TABLE operator_set_aside (
+    operator_no BIGINT NOT NULL,
+    operator_seq BIGINT NOT NULL,
+    records TEXT NOT NULL,
+    PRIMARY KEY (operator_no, operator_seq)
+);
 CREATE TABLE feed_records (
     batch_no BIGINT NOT NULL,
     idx BIGINT NOT NULL,

@@ -125,6 +125,16 @@ pub enum Event {
         #[serde(with = "micros")]
         at: Ts,
     },
+    /// An operator's actor cannot apply an input, or some of its records: they stay stored, and its state goes on
+    /// without them, now and in every recovery.
+    OperatorInputSetAside {
+        /// Whose.
+        operator_no: OperatorNo,
+        /// Position of the input.
+        operator_seq: i64,
+        /// Positions of the records in it, ascending; empty = the whole input.
+        records: Vec<u32>,
+    },
     /// An alert was raised, corrected or withdrawn.
     AlertRevised(AlertRevision),
     /// A supervised actor was given up until somebody releases it.
@@ -133,6 +143,11 @@ pub enum Event {
         actor: String,
         /// Why, without personal data.
         reason: String,
+    },
+    /// A quarantined actor was released by a person.
+    ActorReleased {
+        /// Its name.
+        actor: String,
     },
     /// A record crashed its actor and was set aside.
     RecordDeadLettered {
@@ -161,8 +176,10 @@ impl Event {
             Self::SourceSet(_) => "source_set",
             Self::FeedBatchStored(_) => "feed_batch_stored",
             Self::OperatorTicked { .. } => "operator_ticked",
+            Self::OperatorInputSetAside { .. } => "operator_input_set_aside",
             Self::AlertRevised(_) => "alert_revised",
             Self::ActorQuarantined { .. } => "actor_quarantined",
+            Self::ActorReleased { .. } => "actor_released",
             Self::RecordDeadLettered { .. } => "record_dead_lettered",
         }
     }

@@ -112,11 +112,14 @@ pub enum Scope {
     /// Read the state of the engine.
     #[serde(rename = "system:read")]
     SystemRead,
+    /// Release quarantined actors.
+    #[serde(rename = "system:manage")]
+    SystemManage,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Lookup,
         Self::LookupBatch,
         Self::FeedsWrite,
@@ -128,6 +131,7 @@ impl Scope {
         Self::OperatorsManage,
         Self::MarketRead,
         Self::SystemRead,
+        Self::SystemManage,
     ];
 
     /// The wire name.
@@ -144,6 +148,7 @@ impl Scope {
             Self::OperatorsManage => "operators:manage",
             Self::MarketRead => "market:read",
             Self::SystemRead => "system:read",
+            Self::SystemManage => "system:manage",
         }
     }
 
@@ -154,7 +159,10 @@ impl Scope {
 
     /// May a key that belongs to an operator hold it? The others are for staff and tools.
     pub fn for_operators(self) -> bool {
-        !matches!(self, Self::RegisterWrite | Self::OperatorsManage | Self::MarketRead | Self::SystemRead)
+        !matches!(
+            self,
+            Self::RegisterWrite | Self::OperatorsManage | Self::MarketRead | Self::SystemRead | Self::SystemManage
+        )
     }
 }
 

@@ -88,6 +88,11 @@ const BATCHES: Table = Table {
     tail: "",
 };
 const TICKS: Table = Table { name: "operator_ticks", columns: &["operator_no", "operator_seq", "at"], tail: "" };
+const SET_ASIDE: Table = Table {
+    name: "operator_set_aside",
+    columns: &["operator_no", "operator_seq", "records"],
+    tail: "ON CONFLICT (operator_no, operator_seq) DO UPDATE SET records = excluded.records",
+};
 const ALERTS: Table = Table {
     name: "alert_revisions",
     columns: &[
@@ -302,6 +307,11 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         Event::OperatorTicked { operator_no, operator_seq, at } => {
             rows.add(&TICKS, [Val::Int(operator_no.0.into()), Val::Int(*operator_seq), Val::Int(at.0)]);
         }
+        Event::OperatorInputSetAside { operator_no, operator_seq, records } => rows.upsert(
+            &SET_ASIDE,
+            format!("{}/{operator_seq}", operator_no.0),
+            [Val::Int(operator_no.0.into()), Val::Int(*operator_seq), body(records)],
+        ),
         Event::AlertRevised(r) => rows.add(
             &ALERTS,
             [
@@ -316,7 +326,10 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 body(r),
             ],
         ),
-        Event::EngineStarted { .. } | Event::ActorQuarantined { .. } | Event::RecordDeadLettered { .. } => {}
+        Event::EngineStarted { .. }
+        | Event::ActorQuarantined { .. }
+        | Event::ActorReleased { .. }
+        | Event::RecordDeadLettered { .. } => {}
     }
 }
 

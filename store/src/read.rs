@@ -415,6 +415,13 @@ impl Store {
         Ok(inputs)
     }
 
+    /// Inputs of an operator that its actor could not apply, with the positions of their records; none = all of it.
+    pub async fn set_aside(&self, operator_no: OperatorNo) -> Result<Vec<(i64, Vec<u32>)>, StoreError> {
+        let sql = "SELECT operator_seq, records FROM operator_set_aside WHERE operator_no = $1 ORDER BY operator_seq";
+        let rows = self.rows(sql, &[Val::Int(operator_no.0.into())]).await?;
+        rows.iter().map(|row| Ok((row.int(0)?, parse("records set aside", &row.text(1)?)?))).collect()
+    }
+
     /// Records of an operator in a span of time, oldest first.
     pub async fn records_between(
         &self,

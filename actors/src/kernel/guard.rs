@@ -105,7 +105,7 @@ impl Drop for Scope {
 }
 
 /// Runs `body`; a panic becomes a report.
-pub(super) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, PanicReport> {
+pub(crate) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, PanicReport> {
     let _scope = Scope::enter();
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
         let report = PanicReport {

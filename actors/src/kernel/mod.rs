@@ -46,6 +46,7 @@ use futures_util::future::LocalBoxFuture;
 
 pub use budget::{Backoff, Budget};
 pub use event::{DeadLetter, KernelEvent};
+pub(crate) use guard::guard;
 pub use guard::{PanicReport, install_panic_hook};
 pub use handle::{Handle, SendError};
 pub use metrics::KernelMetrics;

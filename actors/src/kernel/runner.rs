@@ -270,7 +270,7 @@ async fn store<W: Work>(
 }
 
 fn count<M>(shared: &Shared<M>, culprit: u64, letter: DeadLetter) {
-    shared.vitals.dead_lettered();
+    shared.vitals.dead_lettered(1);
     shared.ledger.lock().poisoned(culprit);
     shared.pardon_due.store(true, Ordering::Release);
     shared.bus.emit(&KernelEvent::DeadLettered {

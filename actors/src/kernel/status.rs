@@ -147,9 +147,9 @@ impl Vitals {
         self.meters.handled.inc();
     }
 
-    pub(super) fn dead_lettered(&self) {
-        self.dead_letters.fetch_add(1, Ordering::Relaxed);
-        self.meters.dead_letters.inc();
+    pub(super) fn dead_lettered(&self, records: u64) {
+        self.dead_letters.fetch_add(records, Ordering::Relaxed);
+        self.meters.dead_letters.inc_by(records);
     }
 
     /// True once after a failure.
@@ -196,6 +196,11 @@ impl Progress {
         if self.is_current() {
             self.vitals.beat_ms.store(self.vitals.now_ms(), Ordering::Release);
         }
+    }
+
+    /// Counts records that the work itself set aside; those of [`super::Work::dead_letter`] are counted by the kernel.
+    pub fn dead_lettered(&self, records: u64) {
+        self.vitals.dead_lettered(records);
     }
 
     /// The number to fence writes with.

@@ -92,6 +92,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/alerts" => alerts::list;
     api Register get    "/api/v1/alerts/{id}" => alerts::get;
     api Register get    "/api/v1/system/actors" => system::actors;
+    api Register post   "/api/v1/system/actors/release" => system::release;
     api Register post   "/api/v1/links" => links::create;
     api Register get    "/ws/dashboards/realtime" => ws::open;
     api Register get    "/health" => health::health;

@@ -1,12 +1,14 @@
 //! The engine's own state.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use actors::kernel::{ActorState, ActorStatus};
+use bytes::Bytes;
 use models::operator::Scope;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::extractors::Caller;
+use crate::parse;
 use crate::problem::Problem;
 use crate::state::AppState;
 
@@ -60,6 +62,30 @@ pub async fn actors(caller: Caller, state: AppState) -> Result<HttpResponse, Pro
     let mut actors: Vec<ActorView> = state.engine.system().list().into_iter().map(ActorView::of).collect();
     actors.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(HttpResponse::Ok().json(ActorsView { actors }))
+}
+
+/// Which actor to release.
+#[derive(Deserialize, ToSchema)]
+pub struct ReleaseRequest {
+    /// Its name, as `GET /api/v1/system/actors` gives it.
+    actor: String,
+}
+
+/// Releases an actor that was quarantined after a crash loop. It starts anew and goes on with what waits in its queue.
+#[utoipa::path(
+    post, path = "/api/v1/system/actors/release", tag = "operations", request_body = ReleaseRequest,
+    responses(
+        (status = 204, description = "Released; whether it works again is in its state"),
+        (status = 409, description = "It is not quarantined"),
+    ),
+    security(("bearer" = ["system:manage"]))
+)]
+pub async fn release(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::SystemManage)?;
+    parse::require_json(&req)?;
+    let sent: ReleaseRequest = parse::json(&body)?;
+    state.engine.release(&sent.actor).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 impl ActorView {

@@ -1,8 +1,6 @@
-//! The contract over real connections: an engine on a temporary SQLite database behind a real server.
+//! What callers see: statuses, problems, keys, sockets, pages.
 
-mod node;
-
-use node::{Node, Socket};
+use crate::node::{Node, Socket, promtool_check};
 use serde_json::{Value, json};
 
 const PHONE: &str = "+254712345678";
@@ -417,6 +415,6 @@ async fn health_metrics_and_pages_answer() {
     );
     let metrics = node.call("GET", "/metrics", None, "").await;
     assert!(metrics.text.contains("mlinzi_http_request_duration_seconds_bucket"));
-    node::promtool_check(&metrics.text);
+    promtool_check(&metrics.text);
     node.stop().await;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::api::NewKey;
-use actors::engine::{Engine, EngineConfig};
+use actors::engine::{Engine, EngineConfig, Faults};
 use actors::live::Rights;
 use actors::secrets::{KeyMaterial, KeyRing};
 use base64::Engine as _;
@@ -36,7 +36,8 @@ pub struct Node {
     client: reqwest::Client,
     stop: oneshot::Sender<()>,
     served: actix_web::rt::task::JoinHandle<std::io::Result<()>>,
-    _dir: testkit::TempDir,
+    material: KeyMaterial,
+    dir: testkit::TempDir,
 }
 
 /// An answer, read to its end.
@@ -61,12 +62,27 @@ impl Answer {
 impl Node {
     /// Starts everything and waits until the node is ready.
     pub async fn start() -> Self {
+        Self::start_with(Faults::default()).await
+    }
+
+    /// The same, with faults.
+    pub async fn start_with(faults: Faults) -> Self {
+        Self::start_on(testkit::temp_dir(), KeyMaterial::generate().expect("keys"), faults).await
+    }
+
+    /// Stops, and starts on the same store with the same keys.
+    pub async fn restart(mut self, faults: Faults) -> Self {
+        let dir = std::mem::replace(&mut self.dir, testkit::temp_dir());
+        let material = self.material.clone();
+        self.stop().await;
+        Self::start_on(dir, material, faults).await
+    }
+
+    async fn start_on(dir: testkit::TempDir, material: KeyMaterial, faults: Faults) -> Self {
         // a second test in this process finds it installed
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let dir = testkit::temp_dir();
         let store =
             Store::open(&testkit::sqlite_url(&dir), &OpenOptions::default()).await.expect("a fresh store opens");
-        let material = KeyMaterial::generate().expect("keys");
         let ring = Arc::new(KeyRing::new(&material).expect("keys of the right shape"));
         let registry = prometheus::Registry::new();
         let config = EngineConfig {
@@ -86,7 +102,7 @@ impl Node {
                 currency: Currency::KES,
                 time_zone: "Africa/Nairobi".to_owned(),
             }],
-            inspect: None,
+            faults,
         };
         let engine =
             Engine::start(config, store, ring, Arc::new(SystemClock), &registry).await.expect("the engine starts");
@@ -100,6 +116,7 @@ impl Node {
                 Scope::RegisterWrite,
                 Scope::MarketRead,
                 Scope::SystemRead,
+                Scope::SystemManage,
                 Scope::FeedsManage,
             ],
             purposes: Vec::new(),
@@ -118,7 +135,8 @@ impl Node {
         let served = actix_web::rt::spawn(web::run(listener, options, state.clone(), ended));
         let client =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(PATIENCE).build();
-        let node = Self { address, staff, engine, state, client: client.expect("a client"), stop, served, _dir: dir };
+        let node =
+            Self { address, staff, engine, state, client: client.expect("a client"), stop, served, material, dir };
         node.ready().await;
         node
     }

@@ -1,0 +1,163 @@
+//! What happens when something inside breaks: seen from outside, by whoever calls.
+
+use crate::node::{Key, Node, Operator, Socket};
+use actors::engine::Faults;
+use models::record::Record;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn feed(node: &Node, operator: &Operator) -> (Key, String) {
+    let scopes = json!({"label": "k", "scopes": ["feeds:write", "feeds:manage"], "rate_per_second": 1000});
+    let key = operator.key(node, scopes).await;
+    let new = json!({"name": "bets", "class": "gaming_transactions", "clock": "event", "horizon_days": 30}).to_string();
+    let source = node.call("POST", "/api/v1/feeds", Some(&key.bearer), &new).await;
+    assert_eq!(source.status, 201, "{}", source.text);
+    let path = format!("/api/v1/feeds/{}/records", source.json()["id"].as_str().unwrap_or_default());
+    (key, path)
+}
+
+fn batch(ids: &[&str]) -> String {
+    let record = |id: &&str| {
+        json!({"record_id": id, "kind": "stake", "occurred_at": "2026-11-01T10:00:00Z", "status": "successful",
+            "money": {"amount_minor": 100, "currency": "KES"}})
+    };
+    Value::from_iter(ids.iter().map(record)).to_string()
+}
+
+fn poison() -> Faults {
+    let panics = |record: &Record| assert!(!record.record_id.starts_with("poison"), "an injected fault");
+    Faults { operators: Some(Arc::new(panics)), sources: None }
+}
+
+async fn actor(node: &Node, name: &str) -> Value {
+    let listed = node.call("GET", "/api/v1/system/actors", Some(&node.staff), "").await.json();
+    let actors = listed["actors"].as_array().cloned().unwrap_or_default();
+    actors.into_iter().find(|actor| actor["name"] == name).unwrap_or_default()
+}
+
+/// How many records the operator's state counts, once it counts `wanted`.
+async fn counted(node: &Node, operator: &Operator, key: &Key, wanted: u64) -> u64 {
+    let bearer = format!("Bearer {}", key.bearer);
+    let headers = [("Sec-WebSocket-Protocol", "mlinzi.v1"), ("Authorization", bearer.as_str())];
+    let mut socket = Socket::open(node, "/ws/dashboards/realtime", &headers).await.expect("a socket");
+    let topic = format!("operator:{}", operator.id);
+    socket.text(&json!({"type": "subscribe", "topics": [topic]}).to_string()).await;
+    let mut seen = 0;
+    let until = async {
+        while seen != wanted {
+            seen = socket.json().await["data"]["currencies"][0]["totals"]["count"].as_u64().unwrap_or(seen);
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, until).await;
+    seen
+}
+
+#[actix_web::test]
+async fn records_that_break_an_operators_state_are_set_aside_for_good() {
+    let node = Node::start_with(poison()).await;
+    let operator = node.operator("acme").await;
+    let (key, path) = feed(&node, &operator).await;
+    for ids in [&["1", "2"][..], &["3", "poison-a", "4", "poison-b", "5"], &["6"]] {
+        let pushed = node.call("POST", &path, Some(&key.bearer), &batch(ids)).await;
+        assert_eq!(pushed.json()["accepted"].as_u64(), Some(ids.len() as u64), "{}", pushed.text);
+    }
+    assert_eq!(counted(&node, &operator, &key, 6).await, 6);
+    let state = actor(&node, "operator:acme").await;
+    assert_eq!((state["state"].as_str(), state["dead_letters"].as_u64()), (Some("running"), Some(2)), "{state}");
+    assert_eq!(state["restarts"].as_u64(), Some(0), "a bad record is no crash of the actor: {state}");
+
+    // recovery leaves them aside, too, and finds nothing new: the faults are still there
+    let node = node.restart(poison()).await;
+    assert_eq!(counted(&node, &operator, &key, 6).await, 6);
+    let state = actor(&node, "operator:acme").await;
+    assert_eq!((state["state"].as_str(), state["dead_letters"].as_u64()), (Some("running"), Some(0)), "{state}");
+
+    // mended or not, the state stays a function of what is journaled
+    let node = node.restart(Faults::default()).await;
+    assert_eq!(counted(&node, &operator, &key, 6).await, 6);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_source_that_is_given_up_goes_on_once_it_is_released() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let fault = {
+        let broken = Arc::clone(&broken);
+        move |_: &Record| assert!(!broken.load(Ordering::Relaxed), "an injected fault")
+    };
+    let node = Node::start_with(Faults { sources: Some(Arc::new(fault)), operators: None }).await;
+    let operator = node.operator("acme").await;
+    let (key, path) = feed(&node, &operator).await;
+    let release = |name: &str| {
+        let body = json!({"actor": name}).to_string();
+        async { node.call("POST", "/api/v1/system/actors/release", Some(&node.staff), &{ body }).await }
+    };
+    assert_eq!(release("source:acme/bets").await.status, 409, "it runs");
+    assert_eq!(release("source:acme/none").await.status, 404);
+    let by_operator = node.call("POST", "/api/v1/system/actors/release", Some(&key.bearer), "{}").await;
+    assert_eq!(by_operator.status, 403);
+
+    let given_up = async {
+        for n in 0.. {
+            // one that waits in the queue is not answered before its release, or 60 s
+            let push = node.request("POST", &path, Some(&key.bearer)).header("content-type", "application/json");
+            let _ = push.body(batch(&[&format!("r{n}")])).timeout(Duration::from_millis(300)).send().await;
+            if actor(&node, "source:acme/bets").await["state"] == "quarantined" {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, given_up).await.expect("an actor that panics on everything is given up");
+    let refused = node.call("POST", &path, Some(&key.bearer), &batch(&["refused"])).await;
+    assert_eq!(refused.status, 503, "{}", refused.text);
+
+    broken.store(false, Ordering::Relaxed);
+    assert_eq!(release("source:acme/bets").await.status, 204);
+    let pushed = node.call("POST", &path, Some(&key.bearer), &batch(&["after"])).await;
+    assert_eq!((pushed.status, pushed.json()["accepted"].as_u64()), (200, Some(1)), "{}", pushed.text);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_caller_who_hangs_up_leaves_no_number_to_be_given_twice() {
+    let node = Node::start().await;
+    for n in 0..20 {
+        let body = json!({"code": format!("gone-{n}"), "name": "gone"}).to_string();
+        let mut stream = tokio::net::TcpStream::connect(node.address).await.expect("the server accepts");
+        let head = format!(
+            "POST /api/v1/operators/register HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            node.staff,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        tokio::time::sleep(Duration::from_micros(300 * n)).await;
+        // a reset, not an end: the server drops the handler
+        stream.set_zero_linger().expect("a socket option");
+        drop(stream);
+        node.operator(&format!("stays-{n}")).await;
+    }
+    let mut codes = Vec::new();
+    let mut query = "?limit=500".to_owned();
+    loop {
+        let page = node.call("GET", &format!("/api/v1/operators{query}"), Some(&node.staff), "").await.json();
+        codes.extend(
+            page["items"].as_array().into_iter().flatten().map(|o| o["code"].as_str().unwrap_or_default().to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        query = format!("?limit=500&cursor={cursor}");
+    }
+    for n in 0..20 {
+        assert!(codes.contains(&format!("stays-{n}")), "stays-{n} is gone: {codes:?}");
+    }
+    // and after a restart the tables say the same as the memory did
+    let before = codes.len();
+    let node = node.restart(Faults::default()).await;
+    let page = node.call("GET", "/api/v1/operators?limit=500", Some(&node.staff), "").await.json();
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(before), "{page}");
+    node.stop().await;
+}

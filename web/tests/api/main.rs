@@ -1,0 +1,5 @@
+//! The contract over real connections: an engine on a temporary SQLite database behind a real server.
+
+mod faults;
+mod http;
+mod node;
