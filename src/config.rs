@@ -5,6 +5,7 @@ use serde::Deserialize;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use tracing_subscriber::EnvFilter;
 
 /// The documented defaults, compiled in.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -128,10 +129,46 @@ pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Config,
     for (path, value) in overrides {
         builder = builder.set_override(*path, value.clone()).map_err(|e| one(&e))?;
     }
-    let config: Config = builder.build().and_then(config::Config::try_deserialize).map_err(|e| one(&e))?;
-    let mistakes = check(&config);
+    let read = builder.build().map_err(|e| one(&e))?;
+    let (config, mut mistakes) = typed(&read)?;
+    mistakes.extend(check(&config));
     if mistakes.is_empty() { Ok(config) } else { Err(ConfigError(mistakes)) }
 }
+
+/// The options as types, and those that are none: the reader itself stops at its first mistake, so each option is tried
+/// alone among the defaults.
+fn typed(read: &config::Config) -> Result<(Config, Vec<String>), ConfigError> {
+    let defaults = || config::Config::builder().add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
+    let mut options = Vec::new();
+    flatten("", &read.cache, &mut options);
+    let (mut mistakes, mut sound) = (Vec::new(), defaults());
+    for (path, value) in options {
+        let alone = defaults().set_override(&path, value.clone()).and_then(|b| b.build());
+        match alone.and_then(config::Config::try_deserialize::<Config>) {
+            Ok(_) => sound = sound.set_override(&path, value).map_err(|e| ConfigError(vec![e.to_string()]))?,
+            Err(wrong) => mistakes.push(format!("{path}: {wrong}")),
+        }
+    }
+    match sound.build().and_then(config::Config::try_deserialize) {
+        Ok(config) => Ok((config, mistakes)),
+        Err(wrong) => Err(ConfigError([mistakes, vec![wrong.to_string()]].concat())),
+    }
+}
+
+/// Options by path; a list is one.
+fn flatten(path: &str, value: &config::Value, options: &mut Vec<(String, config::Value)>) {
+    let config::ValueKind::Table(table) = &value.kind else {
+        options.push((path.to_owned(), value.clone()));
+        return;
+    };
+    for (name, value) in table {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        flatten(&path, value, options);
+    }
+}
+
+/// Messages a queue may hold.
+const QUEUES: std::ops::RangeInclusive<usize> = 1..=1_000_000;
 
 /// What is wrong beyond types and names.
 fn check(c: &Config) -> Vec<String> {
@@ -146,7 +183,12 @@ fn check(c: &Config) -> Vec<String> {
     must((1..=60).contains(&c.store.write_timeout_seconds), "store.write_timeout_seconds: not from 1 to 60");
     must((1..=64).contains(&c.store.readers), "store.readers: not from 1 to 64");
     must(c.server.workers <= 256, "server.workers: above 256");
-    must(c.server.connections_max > 0, "server.connections_max: is 0");
+    must((1..=1_000_000).contains(&c.server.connections_max), "server.connections_max: not from 1 to 1000000");
+    must((1..=300).contains(&c.server.client_timeout_seconds), "server.client_timeout_seconds: not from 1 to 300");
+    must(
+        c.log.level.parse::<EnvFilter>().is_ok(),
+        "log.level: not a level, nor a filter of the form mlinzi=debug,info",
+    );
     must((1..=300).contains(&c.server.shutdown_seconds), "server.shutdown_seconds: not from 1 to 300");
     must(c.node.id > 0, "node.id: is 0");
     must((1..=64).contains(&c.engine.arbiters), "engine.arbiters: not from 1 to 64");
@@ -159,9 +201,9 @@ fn check(c: &Config) -> Vec<String> {
         "limits.register_body_bytes: not from 1024 to 1048576",
     );
     must((1024..=1 << 26).contains(&c.limits.push_body_bytes), "limits.push_body_bytes: not from 1024 to 67108864");
-    must(c.limits.source_queue > 0, "limits.source_queue: is 0");
-    must(c.limits.operator_queue > 0, "limits.operator_queue: is 0");
-    must(c.limits.register_queue > 0, "limits.register_queue: is 0");
+    must(QUEUES.contains(&c.limits.source_queue), "limits.source_queue: not from 1 to 1000000");
+    must(QUEUES.contains(&c.limits.operator_queue), "limits.operator_queue: not from 1 to 1000000");
+    must(QUEUES.contains(&c.limits.register_queue), "limits.register_queue: not from 1 to 1000000");
     must(!c.jurisdictions.is_empty(), "jurisdictions: none");
     must(c.jurisdictions.len() <= JURISDICTIONS_MAX, "jurisdictions: more than 16");
     let mut codes = HashSet::new();
@@ -197,6 +239,15 @@ mod tests {
         ];
         let error = load(None, &overrides).unwrap_err();
         assert_eq!(error.0.len(), 3, "{error}");
+        let overrides = [
+            ("server.port", "abc".to_owned()),
+            ("node.foo", "1".to_owned()),
+            ("node.id", "0".to_owned()),
+            ("log.level", "foo[bar".to_owned()),
+            ("limits.register_queue", "99999999999".to_owned()),
+        ];
+        let error = load(None, &overrides).unwrap_err();
+        assert_eq!(error.0.len(), 5, "{error}");
     }
 
     #[test]

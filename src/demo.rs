@@ -187,7 +187,8 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
                 expected_interval_seconds: 5,
                 currency: Currency::KES,
             })
-            .await?;
+            .await?
+            .source;
         feeds.push((operator_key, source.id.to_string()));
     }
     let mut chance = Chance(seed);
@@ -242,9 +243,15 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
             }
             serial += 1;
             let lines = bets(&mut chance, engine.now(), rate, if spike { stake * 60 } else { stake }, serial);
-            player.push(source, &key.bearer, &lines).await?;
+            let pushed = player.push(source, &key.bearer, &lines).await;
             let asked = json!({"phone": phone(chance.below(400)), "purpose": if chance.below(3) == 0 { "registration" } else { "login" }});
-            player.post("/api/v1/operators/lookup", &key.bearer, &asked).await?;
+            let answered = player.post("/api/v1/operators/lookup", &key.bearer, &asked).await;
+            // an operator that was suspended, a key that was revoked: the rest of the market plays on
+            if let Err(error) = pushed.and(answered)
+                && second % 30 == 0
+            {
+                complain(&format!("the simulated market: {error:#}"));
+            }
         }
     }
     Ok(())

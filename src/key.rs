@@ -70,7 +70,11 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
-    let store = serve::open_store(&config).await?;
+    // a mistyped address must not become an empty database of which there is nothing to list
+    let store = match command {
+        Command::List | Command::Revoke { .. } => serve::open_known_store(&config).await?,
+        Command::Init | Command::Create(_) => serve::open_store(&config).await?,
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let now = clock.now();
     let (staff, directory) = actors::engine::tools(config.jurisdictions.clone(), &store, ring, clock).await?;

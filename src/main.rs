@@ -110,6 +110,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let load = || config::load(cli.config.as_deref(), &overrides);
     match cli.command {
         Command::Serve { .. } => serve::run(load()?).await,
+        Command::Demo(_) if cli.config.is_some() || cli.store.is_some() || cli.keys.is_some() => {
+            anyhow::bail!("the demo has a store, keys and a configuration of its own")
+        }
         Command::Demo(args) => demo::run(args).await,
         Command::Migrate => {
             let config = load()?;

@@ -46,6 +46,15 @@ pub enum EngineError {
     Stale,
 }
 
+/// A source that was asked for.
+#[derive(Debug, Clone)]
+pub struct CreatedSource {
+    /// As it is.
+    pub source: Source,
+    /// False where it was there already.
+    pub created: bool,
+}
+
 /// What the vault keeps of a person, sealed; nobody sees it in the clear afterwards.
 #[derive(Default, Serialize, serde::Deserialize, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
 #[allow(missing_docs)]

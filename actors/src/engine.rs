@@ -1,8 +1,8 @@
 //! The engine's front door and its assembly, top-down: what is started in which order, and stopped in reverse.
 
 use crate::api::{
-    AlertFilter, AlertHistory, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey, NewOperator, NewSource,
-    NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
+    AlertFilter, AlertHistory, CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey,
+    NewOperator, NewSource, NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
 };
 use crate::auditor::{AuditMsg, Auditing, Auditor};
 use crate::directory::Directory;
@@ -306,6 +306,10 @@ impl Engine {
                     // without it a key made elsewhere, a source or an operator would stay unknown until a restart
                     while let Err(error) = engine.grow(&growth).await {
                         tracing::error!(%error, "what another process made is not known yet");
+                        if !matches!(error, StartError::Store(_)) {
+                            // as at the start: what cannot be used is left out, and must not hold up the rest
+                            break;
+                        }
                         tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 }
@@ -610,14 +614,13 @@ impl Engine {
     }
 
     /// Makes a source.
-    pub async fn create_source(&self, new: NewSource) -> Result<Source, EngineError> {
+    pub async fn create_source(&self, new: NewSource) -> Result<CreatedSource, EngineError> {
         let engine = self.clone();
         section(async move {
-            let source = engine.0.staff.create_source(new, engine.now()).await?;
-            engine
-                .start_source(&Arc::new(source.clone()))
-                .map_err(|_| EngineError::Unavailable("the source's actor"))?;
-            Ok(source)
+            let made = engine.0.staff.create_source(new, engine.now()).await?;
+            let source = Arc::new(made.source.clone());
+            engine.start_source(&source).map_err(|_| EngineError::Unavailable("the source's actor"))?;
+            Ok(made)
         })
         .await
     }
@@ -661,8 +664,8 @@ impl Engine {
     ) -> Result<Page<AlertRevision>, EngineError> {
         let before = match cursor {
             None => i64::MAX,
-            Some(text) => text.parse().map_err(|_| EngineError::Invalid {
-                pointer: "/cursor",
+            Some(text) => text.parse().ok().filter(|offset| *offset > 0).ok_or_else(|| EngineError::Invalid {
+                pointer: "?cursor",
                 detail: "not one that this list gave".to_owned(),
             })?,
         };

@@ -586,10 +586,24 @@ pub struct LiveHandle {
     sessions: Arc<AtomicU64>,
 }
 
-/// The hub cannot take a session now.
-#[derive(Debug, thiserror::Error)]
-#[error("the live hub takes no session now")]
-pub struct LiveUnavailable;
+/// Sessions of one key at most: one operator must not take the sockets of all.
+pub const SESSIONS_PER_KEY_MAX: usize = 64;
+/// Sessions at most. They share the server's connections with lookups, which go first.
+pub const SESSIONS_MAX: u64 = 4_096;
+
+/// Why there is no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LiveUnavailable {
+    /// The hub's queue is full, or it starts.
+    #[error("the live hub takes no session now")]
+    Busy,
+    /// There are [`SESSIONS_MAX`].
+    #[error("the live hub has as many sessions as it takes")]
+    Full,
+    /// The key has [`SESSIONS_PER_KEY_MAX`].
+    #[error("the key has as many sessions as it may")]
+    KeyFull,
+}
 
 impl LiveHandle {
     /// Wraps the hub's queue; `sessions` is the gauge the hub keeps.
@@ -614,16 +628,24 @@ impl LiveHandle {
 
     /// Starts a session with an empty outbox; the welcome is its first frame.
     pub fn connect(&self, rights: Rights, key: Option<models::ids::KeyId>) -> Result<LiveSession, LiveUnavailable> {
+        if self.sessions() >= SESSIONS_MAX {
+            return Err(LiveUnavailable::Full);
+        }
+        // held to the end: two handshakes must not both take the last place
+        let mut by_key = self.by_key.lock();
+        if let Some(list) = key.and_then(|key| by_key.get_mut(&key)) {
+            list.retain(|(_, closing)| Arc::strong_count(closing) > 1);
+            if list.len() >= SESSIONS_PER_KEY_MAX {
+                return Err(LiveUnavailable::KeyFull);
+            }
+        }
         let no = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, outbox) = mpsc::channel(OUTBOX_FRAMES_MAX);
         let closing = Arc::new(Closing::default());
         let outlet = Outlet { no, rights, frames: sender, closing: Arc::clone(&closing) };
-        self.hub.try_send(LiveMsg::Join(outlet)).map_err(|_| LiveUnavailable)?;
+        self.hub.try_send(LiveMsg::Join(outlet)).map_err(|_| LiveUnavailable::Busy)?;
         if let Some(key) = key {
-            let mut by_key = self.by_key.lock();
-            let list = by_key.entry(key).or_default();
-            list.retain(|(_, closing)| Arc::strong_count(closing) > 1);
-            list.push((no, Arc::clone(&closing)));
+            by_key.entry(key).or_default().push((no, Arc::clone(&closing)));
         }
         Ok(LiveSession { no, hub: self.hub.clone(), outbox, closing })
     }

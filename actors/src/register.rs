@@ -21,7 +21,7 @@ use engine::register::index::{IndexReader, IndexState, IndexWriter, PEOPLE_MAX};
 use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
 use models::event::{Committed, Event, Exclusion, PersonKey};
-use models::exclusion::Period;
+use models::exclusion::{AtEnd, Period};
 use models::ids::{CaseId, ExclusionId, PersonNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
@@ -308,6 +308,12 @@ impl Inner {
         let (_locks, others) = self.locked_dossiers(&keys, now).await?;
         if let Some(replayed) = self.replay(idempotency.as_ref(), new.jurisdiction, now).await? {
             return Ok(replayed);
+        }
+        let end = new.period.ends_at(effective_at, self.zone(new.jurisdiction));
+        if new.period.at_end() == AtEnd::Lapse && end.is_some_and(|end| end <= now) {
+            // a receipt for nothing: nobody would ever be kept out by it
+            let detail = "the exclusion would have ended already".to_owned();
+            return Err(EngineError::Invalid { pointer: "/effective_at", detail });
         }
         let digest_version = self.ring.digest.current().version();
         let mut request = Request {

@@ -29,7 +29,7 @@ use ring::digest;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use store::{Attachment, Clock, QuarantineRow};
+use store::{Attachment, Clock, CommitError, QuarantineRow};
 use tokio::sync::oneshot;
 
 /// How far ahead of the wall clock a record may lie.
@@ -147,9 +147,13 @@ pub struct SourceActor {
     dedupe: Dedupe,
     head: SourceHead,
     staged: Staged,
+    /// Newest record of those that are stored; the head's may be of one that is only staged.
+    newest: Option<Ts>,
     reread: Reread,
     /// A commit failed and may yet be there: nothing is known until the store was read again.
     unsure: bool,
+    /// A part of a push could not be staged: the push is not to be answered as if it were whole.
+    incomplete: bool,
 }
 
 impl SourceActor {
@@ -162,13 +166,15 @@ impl SourceActor {
         reread: Reread,
     ) -> Self {
         gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
-        Self { source, context, gauge, dedupe, head, staged: Staged::default(), reread, unsure: false }
+        let (newest, staged) = (head.newest, Staged::default());
+        Self { source, context, gauge, dedupe, head, staged, newest, reread, unsure: false, incomplete: false }
     }
 
     /// Makes sure of what is stored, after a commit whose outcome is unknown.
     async fn make_sure(&mut self) -> Result<(), EngineError> {
         if self.unsure {
             let (dedupe, head) = (self.reread)().await.map_err(|_| EngineError::Unavailable("the database"))?;
+            self.newest = head.newest;
             (self.dedupe, self.head, self.unsure) = (dedupe, head, false);
             self.staged = Staged::default();
         }
@@ -243,42 +249,35 @@ impl SourceActor {
         }
     }
 
-    fn take_back(&mut self, staged: &Staged, newest: Option<Ts>) {
-        for record in &staged.records {
+    fn take_back(&mut self, records: &[Record]) {
+        for record in records {
             self.dedupe.remove(record.id_digest, record.occurred_at);
         }
-        self.head.newest = newest;
+        self.head.newest = self.newest;
     }
 
     async fn push(&mut self, body: &Bytes, dry_run: bool) -> Result<PushOutcome, EngineError> {
         self.make_sure().await?;
         let parts = ingest::split(body).map_err(|e| EngineError::Invalid { pointer: "", detail: e.to_string() })?;
         let now = self.context.clock.now();
-        let newest = self.head.newest;
         let context = self.context.clone();
         let directory = context.directory.load_full();
         let resolver = resolver(&context, &directory, &self.source)?;
         // a message that is tried again finds what the panic left
         let left = std::mem::take(&mut self.staged);
-        self.take_back(&left, newest);
+        self.take_back(&left.records);
         for (index, range) in parts.into_iter().enumerate() {
             self.stage(&resolver, body, range, index as u32, now);
         }
         let staged = std::mem::take(&mut self.staged);
         if dry_run {
-            self.take_back(&staged, newest);
+            self.take_back(&staged.records);
             return Ok(outcome(&staged, None, self.head.source_seq));
         }
-        self.commit(staged, body, newest, now).await
+        self.commit(staged, body, now).await
     }
 
-    async fn commit(
-        &mut self,
-        mut staged: Staged,
-        body: &Bytes,
-        newest: Option<Ts>,
-        now: Ts,
-    ) -> Result<PushOutcome, EngineError> {
+    async fn commit(&mut self, mut staged: Staged, body: &Bytes, now: Ts) -> Result<PushOutcome, EngineError> {
         let mut attachments = Vec::new();
         if !staged.refused.is_empty() {
             let rows =
@@ -299,13 +298,12 @@ impl SourceActor {
             staged.records = Vec::new();
             let committed = self.context.writer.commit(events, attachments).await;
             if let Err(error) = committed {
-                for record in records.iter() {
-                    self.dedupe.remove(record.id_digest, record.occurred_at);
-                }
-                self.head.newest = newest;
-                // refused for sure is not stored for sure: only an outcome that nobody knows asks the store
-                self.unsure = error == store::CommitError::Unavailable;
-                return Err(commit_error(error));
+                self.take_back(&records);
+                // a position that is taken is one of ours whose outcome nobody knew
+                let is_taken = matches!(error, CommitError::Conflict { .. });
+                // refused for sure is not stored for sure: what else may be there is asked of the store
+                self.unsure = is_taken || error == CommitError::Unavailable;
+                return Err(if is_taken { EngineError::Unavailable("the source") } else { commit_error(error) });
             }
             self.stored(&records, chain, now);
             self.count(&staged, now);
@@ -343,6 +341,7 @@ impl SourceActor {
     fn stored(&mut self, records: &[Record], chain: [u8; 32], now: Ts) {
         self.head.source_seq += 1;
         self.head.chain = chain;
+        self.newest = self.head.newest;
         let clock_at = self.clock_at(now, self.head.newest.unwrap_or(now));
         self.dedupe.forget_before(self.horizon_start(clock_at));
         self.gauge.records.fetch_add(records.len() as u64, Ordering::Relaxed);
@@ -374,13 +373,24 @@ impl SourceActor {
 
     /// Applies what is left of a push whose bad records were set aside.
     async fn settle(&mut self, body: &Bytes) -> Result<PushOutcome, EngineError> {
-        if self.unsure {
+        if std::mem::take(&mut self.incomplete) || self.unsure {
+            let staged = std::mem::take(&mut self.staged);
+            self.take_back(&staged.records);
             return Err(EngineError::Unavailable("the database"));
         }
         let now = self.context.clock.now();
         let staged = std::mem::take(&mut self.staged);
-        let newest = self.head.newest;
-        self.commit(staged, body, newest, now).await
+        self.commit(staged, body, now).await
+    }
+
+    /// Stages one record of a push that is tried record by record.
+    async fn part(&mut self, body: &Bytes, range: Range<usize>, index: u32) -> Result<(), EngineError> {
+        self.make_sure().await?;
+        let context = self.context.clone();
+        let directory = context.directory.load_full();
+        let resolver = resolver(&context, &directory, &self.source)?;
+        self.stage(&resolver, body, range, index, context.clock.now());
+        Ok(())
     }
 }
 
@@ -433,15 +443,8 @@ impl Work for SourceActor {
             match msg.as_ref() {
                 SourceMsg::Push { body, dry_run, reply } => reply.send(self.push(body, *dry_run).await),
                 SourceMsg::Part { body, range, index } => {
-                    if self.make_sure().await.is_err() {
-                        return;
-                    }
-                    let context = self.context.clone();
-                    let directory = context.directory.load_full();
-                    let now = context.clock.now();
-                    if let Ok(resolver) = resolver(&context, &directory, &self.source) {
-                        self.stage(&resolver, body, range.clone(), *index, now);
-                    }
+                    let staged = self.part(body, range.clone(), *index).await;
+                    self.incomplete |= staged.is_err();
                 }
             }
         })

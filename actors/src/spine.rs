@@ -88,6 +88,9 @@ impl Spine {
                     let clock = self.directory.load().source_by_no(batch.source_no).map(|s| s.clock);
                     if let (Some(records), Some(clock)) = (member.records(), clock) {
                         self.input(batch.operator_no, batch.operator_seq, batch.clock_at, clock, records);
+                    } else if let Some(slot) = self.slots.slots.read().get(&batch.operator_no) {
+                        // found by the poll, after an outcome that nobody knew: its records are in the store
+                        slot.fall_behind();
                     }
                 }
                 Event::OperatorTicked { operator_no, operator_seq, at } => {

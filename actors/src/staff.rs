@@ -1,6 +1,8 @@
 //! Commands about the directory: operators, licences, keys, sources. Rare, so one at a time.
 
-use crate::api::{EngineError, IdempotencyKey, IssuedKey, NewKey, NewOperator, NewSource, OperatorChange};
+use crate::api::{
+    CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewKey, NewOperator, NewSource, OperatorChange,
+};
 use crate::directory::{Directory, UNBORN};
 use crate::idempotency;
 use crate::register::{commit_error, new_id};
@@ -10,15 +12,21 @@ use arc_swap::ArcSwap;
 use models::event::Event;
 use models::feed::{Source, SourceKind};
 use models::ids::{KeyId, LicenceId, OperatorId, OperatorNo, SourceId, SourceNo};
+use models::money::Currency;
 use models::operator::{ApiKey, Licence, Operator, OperatorState, Scope};
 use models::ts::{SECOND, Ts};
 use ring::digest::{SHA256, digest};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Attachment, Store};
 use tokio::sync::Mutex;
 
 /// Operators at most: their numbers are 16 bits, 0 is staff.
 pub const OPERATORS_MAX: u16 = u16::MAX;
+/// Sources an operator may have at most.
+pub const SOURCES_PER_OPERATOR_MAX: usize = 256;
+/// Currencies of its sources at most: each has windows of its own.
+pub const CURRENCIES_PER_OPERATOR_MAX: usize = 8;
 /// Requests a second that a key may have at most.
 pub const RATE_MAX: u32 = 100_000;
 
@@ -123,6 +131,9 @@ impl Staff {
             version: current.version + 1,
             ..Operator::clone(&current)
         };
+        if (changed.name == current.name) && (changed.state == current.state) {
+            return Ok(Operator::clone(&current));
+        }
         self.commit(Event::OperatorSet(changed.clone()), Vec::new()).await?;
         Ok(changed)
     }
@@ -283,8 +294,8 @@ impl Staff {
         self.commit(Event::KeySet(ApiKey { revoked_at: Some(now), ..entry.key.clone() }), Vec::new()).await
     }
 
-    /// Makes a source of an operator; one with the same name is returned as it is.
-    pub async fn create_source(&self, new: NewSource, now: Ts) -> Result<Source, EngineError> {
+    /// Makes a source of an operator; one with the same name and settings is returned as it is.
+    pub async fn create_source(&self, new: NewSource, now: Ts) -> Result<CreatedSource, EngineError> {
         if !is_code(&new.name) {
             return Err(invalid("/name", "not 2 to 40 of a-z, 0-9 and -"));
         }
@@ -298,12 +309,24 @@ impl Staff {
         self.operator(new.operator)?;
         let twin = |s: &&Arc<Source>| s.operator_no == new.operator && s.name == new.name;
         if let Some(known) = self.directory.load().sources.values().find(twin) {
-            let same = known.clock == new.clock && known.horizon_days == new.horizon_days && known.class == new.class;
-            return if same {
-                Ok(Source::clone(known))
+            let settings = |s: &Source| (s.clock, s.horizon_days, s.currency, s.expected_interval_seconds);
+            let wanted = (new.clock, new.horizon_days, new.currency, new.expected_interval_seconds);
+            return if settings(known) == wanted && known.class == new.class {
+                Ok(CreatedSource { source: Source::clone(known), created: false })
             } else {
                 Err(EngineError::Conflict("a source with this name and other settings exists".to_owned()))
             };
+        }
+        {
+            let directory = self.directory.load();
+            let own: Vec<&Arc<Source>> = directory.sources.values().filter(|s| s.operator_no == new.operator).collect();
+            if own.len() >= SOURCES_PER_OPERATOR_MAX {
+                return Err(EngineError::Conflict("the operator has as many sources as it may".to_owned()));
+            }
+            let currencies: BTreeSet<Currency> = own.iter().map(|s| s.currency).chain([new.currency]).collect();
+            if currencies.len() > CURRENCIES_PER_OPERATOR_MAX {
+                return Err(EngineError::Conflict("the operator has as many currencies as it may".to_owned()));
+            }
         }
         let source_no = SourceNo(next.1);
         next.1 += 1;
@@ -321,6 +344,6 @@ impl Staff {
             created_at: now,
         };
         self.commit(Event::SourceSet(source.clone()), Vec::new()).await?;
-        Ok(source)
+        Ok(CreatedSource { source, created: true })
     }
 }

@@ -61,7 +61,8 @@ pub fn judge(params: &Params, metric: Metric, observed: i64, history: &[i64]) ->
     let least = (median.abs() * params.spread_milli as f64 / 1000.0).max(floor(metric));
     let spread = (1.4826 * self::median(&mut deviations)).max(least);
     let score = (observed as f64 - median) / spread;
-    let score_milli = (score * 1000.0).round() as i64;
+    // what a reader of JSON holds exactly, and far beyond what says more
+    let score_milli = (score * 1000.0).round().clamp(-1e12, 1e12) as i64;
     if score_milli.abs() <= params.threshold_milli {
         return None;
     }

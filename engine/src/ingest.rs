@@ -37,10 +37,18 @@ const PERSONAL: [&str; 12] = [
 ];
 /// Whole names of that kind.
 const PERSONAL_WHOLE: [&str; 4] = ["name", "names", "dob", "customer"];
+/// Parts of names of numbers: a whole number under one of them may be that of a document.
+const NUMBERED: [&str; 7] = ["doc", "ident", "_no", "num", "subscriber", "card", "user"];
 /// Digits in a row, whatever separates them, that may be somebody's number.
 const NUMBER_DIGITS: usize = 7;
+/// Digits of a mobile number with its leading 0 or country code; fewer are a serial number as often.
+const NATIONAL_DIGITS: usize = 10;
 /// The same for a JSON number: an amount is shorter, a phone is not.
 const BARE_DIGITS: usize = 9;
+
+/// Largest amount of a record, minor units: a hundred billion of a currency with cents. Beyond lie slips of the keyboard,
+/// and sums that no later record could mend.
+pub const AMOUNT_MINOR_MAX: i64 = 10_000_000_000_000;
 
 /// What turns identity into digests for one source.
 pub struct Resolver<'a> {
@@ -54,7 +62,7 @@ pub struct Resolver<'a> {
     pub operator_no: OperatorNo,
     /// Rules for phones and documents.
     pub country: Country,
-    /// Currency of records without an amount.
+    /// Currency of the source.
     pub currency: Currency,
 }
 
@@ -140,6 +148,10 @@ fn validate(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<Record, Re
     let (amount_minor, currency) = match &wire.money {
         Some(money) => {
             let currency = Currency::parse(&money.currency).map_err(|e| invalid("money.currency", &e.to_string()))?;
+            if currency != resolver.currency {
+                // each currency has windows of its own: a source is of one, and an operator has few
+                return Err(invalid("money.currency", &format!("not {}, the source's", resolver.currency)));
+            }
             (money.amount_minor, currency)
         }
         None if kind.needs_money() => return Err(refuse(QuarantineCode::MissingField, "money: missing")),
@@ -149,10 +161,17 @@ fn validate(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<Record, Re
         let detail = format!("money.amount_minor: negative; a {} is an amount, not a direction", kind.as_str());
         return Err(refuse(QuarantineCode::SignMismatch, detail));
     }
+    for (field, value) in
+        [("money.amount_minor", amount_minor), ("balance_after_minor", wire.balance_after_minor.unwrap_or(0))]
+    {
+        if value.unsigned_abs() > AMOUNT_MINOR_MAX.unsigned_abs() {
+            return Err(invalid(field, "beyond 10000000000000"));
+        }
+    }
     let opaque = |kind, value: &Text<'_>| resolver.digest.opaque(resolver.family, kind, value.as_bytes());
     let mut record = Record {
-        record_id: record_id.to_owned(),
-        replaces: short("replaces", wire.replaces.as_ref())?,
+        record_id: nameless(record_id, resolver),
+        replaces: short("replaces", wire.replaces.as_ref(), resolver)?,
         kind,
         occurred_at,
         status,
@@ -162,9 +181,9 @@ fn validate(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<Record, Re
         balance_after_minor: wire.balance_after_minor,
         product: closed("product", wire.product.as_ref(), Product::parse)?,
         channel: closed("channel", wire.channel.as_ref(), PlayChannel::parse)?,
-        bet_id: short("bet.id", wire.bet.as_ref().and_then(|b| b.id.as_ref()))?,
-        session_id: short("session_id", wire.session_id.as_ref())?,
-        region: short("region", wire.region.as_ref())?,
+        bet_id: short("bet.id", wire.bet.as_ref().and_then(|b| b.id.as_ref()), resolver)?,
+        session_id: short("session_id", wire.session_id.as_ref(), resolver)?,
+        region: short("region", wire.region.as_ref(), resolver)?,
         device: wire.device_id.as_ref().map(|d| opaque(OpaqueKind::Device, d)),
         account: wire.payment.as_ref().and_then(|p| p.account.as_ref()).map(|a| opaque(OpaqueKind::Account, a)),
         detail: detail(wire, resolver)?,
@@ -187,14 +206,14 @@ fn required<'t>(field: &str, text: Option<&'t Text<'_>>) -> Result<&'t str, Refu
     }
 }
 
-fn short(field: &str, text: Option<&Text<'_>>) -> Result<Option<String>, Refusal> {
+fn short(field: &str, text: Option<&Text<'_>>, resolver: &Resolver<'_>) -> Result<Option<String>, Refusal> {
     match text.map(|t| &**t) {
         None | Some("") => Ok(None),
         Some(text) if text.len() > TEXT_BYTES_MAX => {
             Err(refuse(QuarantineCode::TooLarge, format!("{field}: too long")))
         }
         Some(text) if text.contains(char::is_control) => Err(invalid(field, "holds control characters")),
-        Some(text) => Ok(Some(text.to_owned())),
+        Some(text) => Ok(Some(nameless(text, resolver))),
     }
 }
 
@@ -237,7 +256,7 @@ fn detail(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<String, Refu
             return Err(refuse(QuarantineCode::TooLarge, format!("{name}: too long")));
         }
         member(out, name);
-        json_text(out, value);
+        json_text(out, &nameless(value, resolver));
         Ok(())
     };
     let number = |out: &mut String, name: &str, value: Option<i64>| {
@@ -295,9 +314,13 @@ fn object<'v>(out: &mut String, members: impl Iterator<Item = (&'v str, &'v Valu
         if i > 0 {
             out.push(',');
         }
-        json_text(out, name);
+        if may_name_somebody(name) {
+            sealed(out, name, resolver);
+        } else {
+            json_text(out, name);
+        }
         out.push(':');
-        if !value.is_null() && is_personal(name) {
+        if !value.is_null() && (is_personal(name) || is_numbered(name, value)) {
             let mut plain = String::new();
             canonical(&mut plain, value, resolver);
             sealed(out, &plain, resolver);
@@ -313,10 +336,28 @@ fn is_personal(name: &str) -> bool {
     PERSONAL_WHOLE.contains(&name.as_str()) || PERSONAL.iter().any(|part| name.contains(part))
 }
 
+/// Is it a whole number as long as that of a document, under a name that says so?
+fn is_numbered(name: &str, value: &Value) -> bool {
+    let name = name.to_ascii_lowercase();
+    NUMBERED.iter().any(|part| name.contains(part))
+        && value.as_u64().is_some_and(|number| number >= 10_u64.pow(NUMBER_DIGITS as u32 - 1))
+}
+
 /// The keyed digest of a value in its place: the same person gives the same digest, and nobody reads who.
 fn sealed(out: &mut String, plain: &str, resolver: &Resolver<'_>) {
     let digest = resolver.digest.opaque(resolver.family, OpaqueKind::Player, plain.as_bytes());
     let _ = write!(out, "\"digest:{digest}\"");
+}
+
+/// An operator's own id goes on to journal and screens as it is, unless it is made of somebody's mobile number (or of
+/// an address of mail): then its keyed digest stands for it, the same wherever the id comes again.
+fn nameless(id: &str, resolver: &Resolver<'_>) -> String {
+    let is_mobile = |digits: &str| digits.len() >= NATIONAL_DIGITS && Phone::parse(digits, resolver.country).is_ok();
+    if id.contains('@') || id.split(|c: char| !c.is_ascii_digit()).any(is_mobile) {
+        let digest = resolver.digest.opaque(resolver.family, OpaqueKind::Player, id.as_bytes());
+        return format!("digest:{digest}");
+    }
+    id.to_owned()
 }
 
 /// Does a free text hold as many digits in a row as a phone or a document, or an address of mail?
@@ -462,6 +503,9 @@ mod tests {
             (FINE.replace("12500", "-12500").into(), SignMismatch),
             (FINE.replace("12500", "1.5").into(), Unreadable),
             (FINE.replace("KES", "kes").into(), InvalidField),
+            (FINE.replace("KES", "USD").into(), InvalidField),
+            (FINE.replace("12500", "10000000000001").into(), InvalidField),
+            (FINE.replace("\"product\"", "\"balance_after_minor\":-10000000000001,\"product\"").into(), InvalidField),
             (FINE.replace("T10", "T25").into(), InvalidField),
             (FINE.replace("{\"phone\":\"0712345678\"}", "{\"phone\":\"12\"}").into(), InvalidField),
             (FINE.replace("{\"phone\":\"0712345678\"}", "{\"bst\":\"BST-02-0\"}").into(), InvalidField),
@@ -501,6 +545,24 @@ mod tests {
         let other =
             with_extra(r#"{"b":{"y":[1,{"q":2,"p":1}],"x":"\n"},"a":null,"who":[{"MSISDN":"0712345679","n":1}]}"#);
         assert_ne!(a.content_digest, other.content_digest);
+    }
+
+    #[test]
+    fn ids_made_of_a_mobile_number_are_digested_and_others_are_kept() {
+        let id_of = |id: &str| with(|r| record(FINE.replace("\"r1\"", &format!("\"{id}\"")).as_bytes(), r)).unwrap();
+        for id in ["254712345678-20261121-1", "bet_0712345678", "wanjiku@example.org/7", "+254112345678"] {
+            let once = id_of(id);
+            assert!(once.record_id.starts_with("digest:"), "{id}: {}", once.record_id);
+            assert_eq!(once.record_id, id_of(id).record_id, "{id}");
+            assert_ne!(once.id_digest, id_of(&format!("{id}x")).id_digest, "{id}");
+        }
+        for id in ["r1", "712345678", "20261121100000", "9c1f-254712", "1000000007", "0812345678-1"] {
+            assert_eq!(id_of(id).record_id, id);
+        }
+        let bytes = FINE.replace("{\"x\":1}", r#"{"0712345678":{"visits":3},"docs":31415926,"jackpot":31415926}"#);
+        let record = with(|r| record(bytes.as_bytes(), r)).unwrap();
+        assert!(!record.detail.contains("712345678"), "{}", record.detail);
+        assert_eq!(record.detail.matches("31415926").count(), 1, "{}", record.detail);
     }
 
     #[test]

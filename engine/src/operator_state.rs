@@ -6,6 +6,10 @@
 //! ```
 //! Rises are judged with every batch on the still open window; falls, hold and revenue at its close. A closed window
 //! that late data changes is judged again; the windows behind it are not (their median saw the old value).
+//!
+//! On the wall clock something comes at least every minute while the engine is awake: a tick, if nothing else. Where
+//! nothing came for longer the engine was away, and the market was not: a window that lies in such a gap is no evidence
+//! of silence, so it is not made up as an empty one, and no fall is seen in it.
 
 use crate::detector::{self, Params, RULE};
 use crate::windows::{Book, Cutter, Sums};
@@ -18,7 +22,7 @@ use models::record::Record;
 use models::ts::{MINUTE, SECOND, Ts};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long behind the wall clock a minute stays open.
 const GRACE: i64 = 2 * SECOND;
@@ -26,6 +30,12 @@ const GRACE: i64 = 2 * SECOND;
 const ALERTS_MAX: usize = 4_096;
 /// Empty windows made known in one step at most.
 const GAP_MAX: usize = 180;
+/// Ticks come every minute; an operator of the wall clock who heard nothing for so long was not being watched.
+const AWAKE_MAX: i64 = 90 * SECOND;
+/// Gaps an operator's state remembers.
+const ASLEEP_MAX: usize = 32;
+/// A window is judged like any other where less of it lies in a gap, parts of a thousand.
+const ASLEEP_PERMILLE: i64 = 20;
 /// Metrics that only rise while a window is open.
 const CUMULATIVE: [Metric; 4] = [Metric::Count, Metric::Stakes, Metric::Payouts, Metric::UniquePlayers];
 /// Points of each series in the view.
@@ -114,6 +124,10 @@ pub struct OperatorState {
     alerts: BTreeMap<AlertId, Standing>,
     watermark: Ts,
     wall: bool,
+    /// When the wall clock was last heard of.
+    awake_at: Ts,
+    /// When it was not, newest last.
+    asleep: VecDeque<Window>,
     last_event_at: Option<Ts>,
 }
 
@@ -129,6 +143,8 @@ impl OperatorState {
             alerts: BTreeMap::new(),
             watermark: Ts(0),
             wall: false,
+            awake_at: Ts(0),
+            asleep: VecDeque::new(),
             last_event_at: None,
         }
     }
@@ -137,7 +153,9 @@ impl OperatorState {
     pub fn apply(&mut self, input: OperatorInput<'_>) -> Effects {
         match input {
             OperatorInput::Batch { operator_seq, clock_at, clock, records } => {
-                self.wall |= clock == SourceClock::Wall;
+                if clock == SourceClock::Wall {
+                    self.hear(clock_at);
+                }
                 let touched = self.add(records);
                 let mut effects = Effects::default();
                 let step = Step { operator_seq, at: clock_at };
@@ -158,6 +176,7 @@ impl OperatorState {
             }
             OperatorInput::Tick { operator_seq, at } => {
                 let mut effects = Effects::default();
+                self.hear(at);
                 self.close(&Step { operator_seq, at }, at.plus(-GRACE), &mut effects);
                 effects
             }
@@ -167,6 +186,27 @@ impl OperatorState {
     /// Should the wall clock be told? Once a minute, where a source follows it.
     pub fn needs_tick(&self, now: Ts) -> bool {
         self.wall && now.plus(-GRACE).floor_to(MINUTE) > self.watermark
+    }
+
+    /// The wall clock is heard of.
+    fn hear(&mut self, at: Ts) {
+        if self.wall && at.0 - self.awake_at.0 > AWAKE_MAX {
+            self.asleep.push_back(Window { start: self.awake_at, end: at });
+            if self.asleep.len() > ASLEEP_MAX {
+                self.asleep.pop_front();
+            }
+        }
+        self.wall = true;
+        self.awake_at = self.awake_at.max(at);
+    }
+
+    /// Does so much of a window lie in a gap that its silence says nothing? Gives the end of the gap.
+    fn slept_through(&self, window: Window) -> Option<Ts> {
+        let within = |gap: &&Window| {
+            let overlap = gap.end.0.min(window.end.0) - gap.start.0.max(window.start.0);
+            overlap * 1_000 > (window.end.0 - window.start.0) * ASLEEP_PERMILLE
+        };
+        self.asleep.iter().rev().find(within).map(|gap| gap.end)
     }
 
     fn add(&mut self, records: &[Record]) -> BTreeSet<(Currency, Granularity, Window)> {
@@ -223,7 +263,7 @@ impl OperatorState {
 
     /// On the wall clock a window without records is a window in which nothing happened.
     fn fill_gaps(&mut self, currency: Currency, granularity: Granularity, until: Ts) {
-        let Some(book) = self.books.get_mut(&currency) else { return };
+        let Some(book) = self.books.get(&currency) else { return };
         let Some((newest, _)) = book.newest(granularity).next() else { return };
         // from where windows were closed last: a window ahead of the clock must not hide the silence before it
         let closed = self.cutter.window(granularity, self.watermark).start;
@@ -233,7 +273,13 @@ impl OperatorState {
             if window.end > until {
                 return;
             }
-            book.touch(granularity, window);
+            if let Some(end) = self.slept_through(window) {
+                next = end.max(window.end);
+                continue;
+            }
+            if let Some(book) = self.books.get_mut(&currency) {
+                book.touch(granularity, window);
+            }
             next = window.end;
         }
     }
@@ -265,8 +311,9 @@ impl OperatorState {
         let length = window.end.0 - window.start.0;
         let windows_spanned = (window.start.0 - oldest.0) / length;
         let is_series = windows_spanned <= self.params.span_windows_max * history.len() as i64;
+        let falls_count = closed && self.slept_through(window).is_none();
         let finding = detector::judge(&self.params, metric, observed, &history)
-            .filter(|f| is_series && (closed || f.evidence.score_milli > 0));
+            .filter(|f| is_series && (falls_count || f.evidence.score_milli > 0));
         let subject = Subject { operator: self.code.clone(), metric, granularity, currency };
         let id = alert_id(self.params.version, &subject, window);
         let standing = self.alerts.get(&id);
@@ -589,6 +636,43 @@ mod tests {
         let silent =
             found.iter().find(|r| r.subject.metric == Metric::Stakes && r.subject.granularity == Granularity::Minute);
         assert_eq!(silent.map(|r| (r.evidence.observed, r.evidence.expected)), Some((0, 50_000)));
+    }
+
+    #[test]
+    fn the_engines_own_absence_is_no_silence_of_the_market() {
+        let minute = |n: i64| Ts(10 * DAY + n * MINUTE);
+        // minutes without play, whether the engine was awake, and so whether it was a silence
+        let table = [(5, true), (60, false), (600, false)];
+        for (away, is_silence) in table {
+            let (mut state, mut seq, mut found) = (state(), 0, Vec::new());
+            let mut hear = |state: &mut OperatorState, at: Ts, played: Option<Ts>| {
+                seq += 1;
+                let records: Vec<Record> =
+                    played.map(|t| record(RecordKind::Stake, t, 50_000, 1)).into_iter().collect();
+                let clock = SourceClock::Wall;
+                let batch = OperatorInput::Batch { operator_seq: seq, clock_at: at, clock, records: &records };
+                let tick = OperatorInput::Tick { operator_seq: seq, at };
+                found.extend(state.apply(if records.is_empty() { tick } else { batch }).revisions);
+            };
+            for n in 0..20 {
+                hear(&mut state, minute(n), Some(minute(n)));
+            }
+            let back = 20 + away;
+            for n in (20..back).filter(|_| is_silence) {
+                hear(&mut state, minute(n).plus(3 * SECOND), None);
+            }
+            hear(&mut state, minute(back).plus(3 * SECOND), None);
+            // the backlog, minute by minute, and play goes on
+            for n in 20..back {
+                hear(&mut state, minute(back).plus(4 * SECOND), Some(minute(n)));
+            }
+            for n in back..back + 5 {
+                hear(&mut state, minute(n).plus(30 * SECOND), Some(minute(n)));
+            }
+            let fell = found.iter().any(|r| r.evidence.score_milli < 0 && r.kind == RevisionKind::Raised);
+            assert_eq!(fell, is_silence, "{away} minutes: {:?}", found.first());
+            assert!(found.iter().all(|r| r.evidence.score_milli <= 0), "{away} minutes: no rise when play goes on");
+        }
     }
 
     /// Play of some hours in batches: mostly quiet, some large, some late.

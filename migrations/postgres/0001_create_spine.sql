@@ -106,6 +106,12 @@ CREATE TABLE feed_batches (
     UNIQUE (operator_no, operator_seq)
 );
 CREATE INDEX feed_batches_span ON feed_batches (operator_no, last_at, first_at);
+-- An operator's inputs are batches and ticks under one numbering.
+CREATE TABLE operator_inputs (
+    operator_no BIGINT NOT NULL,
+    operator_seq BIGINT NOT NULL,
+    PRIMARY KEY (operator_no, operator_seq)
+);
 CREATE TABLE operator_ticks (
     operator_no BIGINT NOT NULL,
     operator_seq BIGINT NOT NULL,
@@ -144,7 +150,8 @@ CREATE TABLE feed_records (
     detail TEXT NOT NULL
 ) PARTITION BY RANGE (occurred_at);
 CREATE TABLE quarantine (
-    id TEXT PRIMARY KEY,
+    -- ids sort by time, byte by byte, whatever the database's language is
+    id TEXT COLLATE "C" PRIMARY KEY,
     source_no BIGINT NOT NULL,
     idx BIGINT NOT NULL,
     code TEXT NOT NULL,
@@ -152,7 +159,7 @@ CREATE TABLE quarantine (
     sealed BYTEA NOT NULL,
     at BIGINT NOT NULL
 );
-CREATE INDEX quarantine_source ON quarantine (source_no, at);
+CREATE INDEX quarantine_source ON quarantine (source_no, id);
 
 CREATE TABLE alert_revisions (
     alert_offset BIGINT PRIMARY KEY,

@@ -108,6 +108,12 @@ CREATE TABLE feed_batches (
     UNIQUE (operator_no, operator_seq)
 );
 CREATE INDEX feed_batches_span ON feed_batches (operator_no, last_at, first_at);
+-- An operator's inputs are batches and ticks under one numbering.
+CREATE TABLE operator_inputs (
+    operator_no BIGINT NOT NULL,
+    operator_seq BIGINT NOT NULL,
+    PRIMARY KEY (operator_no, operator_seq)
+) WITHOUT ROWID;
 CREATE TABLE operator_ticks (
     operator_no BIGINT NOT NULL,
     operator_seq BIGINT NOT NULL,
@@ -155,7 +161,7 @@ CREATE TABLE quarantine (
     sealed BLOB NOT NULL,
     at BIGINT NOT NULL
 );
-CREATE INDEX quarantine_source ON quarantine (source_no, at);
+CREATE INDEX quarantine_source ON quarantine (source_no, id);
 
 CREATE TABLE alert_revisions (
     alert_offset BIGINT NOT NULL PRIMARY KEY,

@@ -177,8 +177,18 @@ impl Conn {
         }
     }
 
-    /// Begins a transaction that writes.
+    /// Never goes back to the pool.
+    pub fn close_on_drop(&mut self) {
+        match self {
+            Self::Sqlite(c) => c.close_on_drop(),
+            Self::Postgres(c) => c.close_on_drop(),
+        }
+    }
+
+    /// Begins a transaction that writes. From here on the connection ends with its value and never goes back to the
+    /// pool: whoever gives up waiting would otherwise leave the transaction, its locks and its rows to the next user.
     pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        self.close_on_drop();
         let sql = if matches!(self, Self::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
         self.run(sql, &[]).await.map(|_| ())
     }

@@ -217,7 +217,8 @@ async fn open_sqlite(path: &str, options: &OpenOptions) -> Result<Db, OpenError>
         .busy_timeout(Duration::from_secs(5));
     // the lane keeps one; checkpoints and the question what became of a commit take the other, SQLite orders them
     let writer = SqlitePoolOptions::new().max_connections(2).connect_with(connect.clone()).await?;
-    let readers = SqlitePoolOptions::new().max_connections(options.readers).connect_with(connect).await?;
+    // the poll of the head keeps one
+    let readers = SqlitePoolOptions::new().max_connections(options.readers + 1).connect_with(connect).await?;
     Ok(Db::Sqlite { writer, readers })
 }
 

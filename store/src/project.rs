@@ -87,6 +87,7 @@ const BATCHES: Table = Table {
     ],
     tail: "",
 };
+const INPUTS: Table = Table { name: "operator_inputs", columns: &["operator_no", "operator_seq"], tail: "" };
 const TICKS: Table = Table { name: "operator_ticks", columns: &["operator_no", "operator_seq", "at"], tail: "" };
 const SET_ASIDE: Table = Table {
     name: "operator_set_aside",
@@ -285,26 +286,30 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 Val::Int(at.0),
             ],
         ),
-        Event::FeedBatchStored(b) => rows.add(
-            &BATCHES,
-            [
-                Val::Int(b.batch_no),
-                Val::Owned(b.id.to_string()),
-                Val::Int(b.source_no.0.into()),
-                Val::Int(b.source_seq),
-                Val::Int(b.operator_no.0.into()),
-                Val::Int(b.operator_seq),
-                Val::Int(b.records.into()),
-                Val::Int(b.duplicates.into()),
-                Val::Int(b.quarantined.into()),
-                Val::Int(b.first_at.0),
-                Val::Int(b.last_at.0),
-                Val::Int(b.clock_at.0),
-                Val::Text(&b.chain),
-                Val::Int(at.0),
-            ],
-        ),
+        Event::FeedBatchStored(b) => {
+            rows.add(&INPUTS, [Val::Int(b.operator_no.0.into()), Val::Int(b.operator_seq)]);
+            rows.add(
+                &BATCHES,
+                [
+                    Val::Int(b.batch_no),
+                    Val::Owned(b.id.to_string()),
+                    Val::Int(b.source_no.0.into()),
+                    Val::Int(b.source_seq),
+                    Val::Int(b.operator_no.0.into()),
+                    Val::Int(b.operator_seq),
+                    Val::Int(b.records.into()),
+                    Val::Int(b.duplicates.into()),
+                    Val::Int(b.quarantined.into()),
+                    Val::Int(b.first_at.0),
+                    Val::Int(b.last_at.0),
+                    Val::Int(b.clock_at.0),
+                    Val::Text(&b.chain),
+                    Val::Int(at.0),
+                ],
+            );
+        }
         Event::OperatorTicked { operator_no, operator_seq, at } => {
+            rows.add(&INPUTS, [Val::Int(operator_no.0.into()), Val::Int(*operator_seq)]);
             rows.add(&TICKS, [Val::Int(operator_no.0.into()), Val::Int(*operator_seq), Val::Int(at.0)]);
         }
         Event::OperatorInputSetAside { operator_no, operator_seq, records } => rows.upsert(

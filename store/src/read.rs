@@ -453,10 +453,18 @@ impl Store {
         before: Option<&str>,
         limit: u32,
     ) -> Result<Vec<(String, i64, String, String, Ts)>, StoreError> {
-        let sql = "SELECT id, idx, code, detail, at FROM quarantine WHERE source_no = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
-        // ids sort by time; '~' is behind them all
-        let values = [Val::Int(source_no.0.into()), Val::Text(before.unwrap_or("~")), Val::Int(limit.into())];
-        let rows = self.rows(sql, &values).await?;
+        let (source, limit) = (Val::Int(source_no.0.into()), Val::Int(limit.into()));
+        let rows = match before {
+            None => {
+                let sql =
+                    "SELECT id, idx, code, detail, at FROM quarantine WHERE source_no = $1 ORDER BY id DESC LIMIT $2";
+                self.rows(sql, &[source, limit]).await?
+            }
+            Some(id) => {
+                let sql = "SELECT id, idx, code, detail, at FROM quarantine WHERE source_no = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+                self.rows(sql, &[source, Val::Text(id), limit]).await?
+            }
+        };
         rows.iter().map(|row| Ok((row.text(0)?, row.int(1)?, row.text(2)?, row.text(3)?, Ts(row.int(4)?)))).collect()
     }
 

@@ -37,6 +37,8 @@ pub const GROUP_RECORDS_MAX: usize = 20_000;
 pub const QUEUE_COMMITS_MAX: usize = 16_384;
 /// How often the head of the journal is read.
 const POLL: Duration = Duration::from_millis(250);
+/// A head that takes longer to read is asked for on a new connection.
+const POLL_MAX: Duration = Duration::from_secs(2);
 /// How long an attempt may go on after its members' time before the database counts as hanging.
 const STUCK_MAX: Duration = Duration::from_secs(5);
 /// Pause between two tries to reach the database.
@@ -45,10 +47,11 @@ const RETRY: Duration = Duration::from_millis(100);
 const ASK_MIN: Duration = Duration::from_secs(1);
 /// Keys whose numbers the writer gives, as the databases name them. Another process that writes may have taken one
 /// since they were read.
-const OWN_NUMBERS: [(&str, &str); 6] = [
+const OWN_NUMBERS: [(&str, &str); 7] = [
     ("feed_batches_pkey", "feed_batches.batch_no"),
     ("feed_batches_operator_no_operator_seq_key", "feed_batches.operator_no, feed_batches.operator_seq"),
     ("operator_ticks_pkey", "operator_ticks.operator_no, operator_ticks.operator_seq"),
+    ("operator_inputs_pkey", "operator_inputs.operator_no, operator_inputs.operator_seq"),
     ("alert_revisions_pkey", "alert_revisions.alert_offset"),
     ("alert_revisions_id_operator_seq_key", "alert_revisions.id, alert_revisions.operator_seq"),
     ("alert_revisions_operator_no_operator_offset_key", "alert_revisions.operator_no, alert_revisions.operator_offset"),
@@ -417,7 +420,7 @@ impl Lane {
                 Ok(attempt) => attempt,
                 Err(_) => {
                     // the database neither answers nor fails. Whether this was committed nobody knows: the poll will
-                    // find it if so. The connection went with the attempt
+                    // find it if so. The connection went with the attempt, and closes
                     tracing::error!(members = group.len(), "the database does not answer");
                     return group.iter_mut().for_each(|p| p.fail(CommitError::Unavailable));
                 }
@@ -516,12 +519,13 @@ impl Lane {
         conn.begin().await.map_err(Failure::Before)?;
         match self.fill(&mut conn, group).await {
             Err(error) => {
-                // a broken connection has no transaction to take back; numbers are read anew either way
-                if conn.run("ROLLBACK", &[]).await.is_ok() {
-                    self.counters = load_counters(&mut conn).await.unwrap_or_default();
-                    if refusal(&error).is_some() {
-                        self.conn = Some(conn);
-                    }
+                // where the content is at fault the connection is sound; numbers were given out, so they are read anew
+                if refusal(&error).is_some()
+                    && conn.run("ROLLBACK", &[]).await.is_ok()
+                    && let Ok(counters) = load_counters(&mut conn).await
+                {
+                    self.counters = counters;
+                    self.conn = Some(conn);
                 }
                 Err(Failure::Before(error))
             }
@@ -703,21 +707,19 @@ async fn load_counters(conn: &mut Conn) -> Result<Counters, sqlx::Error> {
     counters.batch_no = rows.first().map_or(Ok(0), |row| row.int(0))?;
     let rows = conn.rows("SELECT COALESCE(MAX(alert_offset), 0) FROM alert_revisions", &[]).await?;
     counters.alert_offset = rows.first().map_or(Ok(0), |row| row.int(0))?;
+    let highest = |table: &str, column: &str| {
+        // from operator to operator by the index: neither database does so by itself, and a scan grows with the table
+        format!(
+            "WITH RECURSIVE o(no) AS (SELECT MIN(operator_no) FROM {table} UNION ALL SELECT (SELECT MIN(operator_no) FROM {table} WHERE operator_no > o.no) FROM o WHERE o.no IS NOT NULL) SELECT no, (SELECT MAX({column}) FROM {table} WHERE operator_no = o.no) FROM o WHERE no IS NOT NULL"
+        )
+    };
     for (sql, into) in [
-        ("SELECT operator_no, MAX(operator_seq) FROM feed_batches GROUP BY operator_no", &mut counters.operator_seq),
-        (
-            "SELECT operator_no, MAX(operator_offset) FROM alert_revisions GROUP BY operator_no",
-            &mut counters.operator_offset,
-        ),
+        (highest("operator_inputs", "operator_seq"), &mut counters.operator_seq),
+        (highest("alert_revisions", "operator_offset"), &mut counters.operator_offset),
     ] {
-        for row in conn.rows(sql, &[]).await? {
+        for row in conn.rows(&sql, &[]).await? {
             into.insert(OperatorNo(row.int(0)? as u16), row.int(1)?);
         }
-    }
-    let sql = "SELECT operator_no, MAX(operator_seq) FROM operator_ticks GROUP BY operator_no";
-    for row in conn.rows(sql, &[]).await? {
-        let last = counters.operator_seq.entry(OperatorNo(row.int(0)? as u16)).or_default();
-        *last = (*last).max(row.int(1)?);
     }
     Ok(counters)
 }
@@ -772,12 +774,27 @@ fn is_full(error: &sqlx::Error) -> bool {
     code == "53100" || code == "13"
 }
 
-/// Reads the head again and again: how fresh the node is, and what other processes wrote.
+/// Reads the head again and again: how fresh the node is, and what other processes wrote. On a connection of its own:
+/// slow lists must not make the register old.
 async fn poll(db: Db, publisher: Arc<Mutex<Publisher>>, clock: Arc<dyn Clock>, closed: watch::Receiver<bool>) {
     let mut stuck_at = 0;
+    let mut kept: Option<Conn> = None;
     while !*closed.borrow() {
         let read_at = clock.now();
-        if let Ok(head) = read_head(&db).await {
+        let read = async {
+            let mut conn = match kept.take() {
+                Some(conn) => conn,
+                None => {
+                    let mut conn = db.read().await?;
+                    // dropped while it hangs, it must not go back to the others
+                    conn.close_on_drop();
+                    conn
+                }
+            };
+            let head = read_head(&mut conn).await?;
+            Ok::<_, sqlx::Error>((conn, head))
+        };
+        if let Ok(Ok((mut conn, head))) = tokio::time::timeout(POLL_MAX, read).await {
             let missing = {
                 let mut publisher = publisher.lock();
                 if publisher.next > head {
@@ -792,25 +809,27 @@ async fn poll(db: Db, publisher: Arc<Mutex<Publisher>>, clock: Arc<dyn Clock>, c
                 }
             };
             if let Some((from, to)) = missing
-                && let Err(error) = publish_foreign(&db, &publisher, from, to).await
+                && let Err(error) = publish_foreign(&mut conn, &publisher, from, to).await
             {
                 tracing::warn!(%error, "what another process wrote cannot be read");
+            } else {
+                kept = Some(conn);
             }
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
-async fn read_head(db: &Db) -> Result<Seq, sqlx::Error> {
-    let rows = db.read().await?.rows("SELECT seq FROM journal_head WHERE id = 1", &[]).await?;
+async fn read_head(conn: &mut Conn) -> Result<Seq, sqlx::Error> {
+    let rows = conn.rows("SELECT seq FROM journal_head WHERE id = 1", &[]).await?;
     rows.first().ok_or(sqlx::Error::RowNotFound)?.int(0)
 }
 
-async fn publish_foreign(db: &Db, publisher: &Mutex<Publisher>, from: Seq, to: Seq) -> Result<(), StoreError> {
+async fn publish_foreign(conn: &mut Conn, publisher: &Mutex<Publisher>, from: Seq, to: Seq) -> Result<(), StoreError> {
     let mut from = from;
     while from <= to {
         let sql = "SELECT seq, at, payload FROM journal WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3";
-        let rows = db.read().await?.rows(sql, &[Val::Int(from), Val::Int(to), Val::Int(FOREIGN_CHUNK)]).await?;
+        let rows = conn.rows(sql, &[Val::Int(from), Val::Int(to), Val::Int(FOREIGN_CHUNK)]).await?;
         if rows.is_empty() {
             return Ok(());
         }

@@ -95,7 +95,10 @@ impl Postgres {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut admin = PgConnection::connect(&self.admin).await.unwrap_or_else(|e| panic!("{e}; {HOW}"));
-        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        // as an ordinary installation has it: an order of text that is not that of bytes
+        let create = sqlx::AssertSqlSafe(format!(
+            "CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+        ));
         admin.execute(create).await.expect("a database can be made");
         let base = self.admin.rsplit_once('/').map_or(self.admin.as_str(), |(base, _)| base);
         TestDatabase { url: format!("{base}/{name}"), admin: self.admin.clone(), name }

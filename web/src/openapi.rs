@@ -23,7 +23,7 @@ use crate::ws;
         lookup::lookup, nser::register, nser::stats, nser::get, nser::extend,
         operators::list, operators::register, operators::get, operators::patch, operators::licences, operators::set_licence,
         operators::keys, operators::create_key, operators::rotate_key, operators::revoke_key,
-        feeds::list, feeds::create, feeds::push, feeds::quarantine, alerts::list, alerts::get, system::actors, system::release, links::create, ws::open,
+        feeds::list, feeds::create, feeds::get, feeds::push, feeds::quarantine, alerts::list, alerts::get, system::actors, system::release, links::create, ws::open,
         health::health, health::live, health::ready, health::version, metrics::metrics, document
     ),
     components(schemas(ProblemBody<'static>)),

@@ -49,6 +49,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 
 /// Reads a JSON body; unknown fields are left out, a field named twice is refused.
 pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        // serde would take its items for fields by their order
+        return Err(Problem::new(Code::Unreadable, "a json object is needed, not an array"));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let what = match error.classify() {
             serde_json::error::Category::Data => "a field is missing, named twice or of a wrong json type",

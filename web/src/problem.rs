@@ -74,6 +74,8 @@ codes! {
     NotFound = "not_found", 404, "there is nothing here";
     /// The path exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "the method is not allowed here";
+    /// The body did not arrive in time.
+    RequestTimeout = "request_timeout", 408, "the request took too long to arrive";
     /// It contradicts what is there.
     Conflict = "conflict", 409, "the request contradicts the present state";
     /// A token of a version or generation that is no longer live.
@@ -194,6 +196,7 @@ impl Problem {
             403 => (Code::Forbidden, "not allowed"),
             404 => (Code::NotFound, "no such path"),
             405 => (Code::MethodNotAllowed, "the header allow names the methods"),
+            408 => (Code::RequestTimeout, "the request did not arrive in time"),
             413 => (Code::TooLarge, "the body is over the limit of this route"),
             415 => (Code::UnsupportedMediaType, "the body must be json"),
             422 => (Code::Invalid, "the request is invalid"),
@@ -301,11 +304,11 @@ mod tests {
 
     #[test]
     fn a_status_chosen_by_actix_keeps_its_number() {
-        for status in [400u16, 401, 403, 404, 405, 413, 415, 422, 500, 503] {
+        for status in [400u16, 401, 403, 404, 405, 408, 413, 415, 422, 500, 503] {
             let problem = Problem::of_status(StatusCode::from_u16(status).unwrap());
             assert_eq!(problem.code.status(), status);
         }
-        assert_eq!(Problem::of_status(StatusCode::from_u16(408).unwrap()).code, Code::Unreadable);
+        assert_eq!(Problem::of_status(StatusCode::from_u16(418).unwrap()).code, Code::Unreadable);
         assert_eq!(Problem::of_status(StatusCode::BAD_GATEWAY).code, Code::Internal);
     }
 

@@ -15,7 +15,7 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{AggregatedMessage, CloseCode, Session};
 use actors::directory::Directory;
-use actors::live::{CloseReason, LiveSession, Rights};
+use actors::live::{CloseReason, LiveSession, LiveUnavailable, Rights};
 use models::ids::KeyId;
 use models::live::{CLOSE_FORBIDDEN, CLOSE_SLOW, CLOSE_UNAUTHENTICATED, ClientFrame, SUBPROTOCOL};
 use models::ts::Ts;
@@ -46,6 +46,8 @@ const FRAMES_PER_SECOND: f64 = 5.0;
 const FRAMES_BURST: f64 = 50.0;
 /// Close code: the service restarts, come again (RFC 6455 registry).
 const CLOSE_RESTART: u16 = 1012;
+/// Close code: all is well.
+const CLOSE_NORMAL: u16 = 1000;
 
 /// The connection below a request, so that it can be cut.
 struct Connection(TcpStream);
@@ -165,12 +167,12 @@ fn accept(
     holder: Holder,
 ) -> Result<HttpResponse, Problem> {
     let key = holder.key;
+    let live = state.engine.live().connect(rights, key).map_err(|refused| match refused {
+        LiveUnavailable::Busy => Problem::new(Code::Overloaded, "the live hub takes no session now"),
+        LiveUnavailable::Full => Problem::new(Code::Overloaded, "the live hub has as many sessions as it takes"),
+        LiveUnavailable::KeyFull => Problem::rate_limited("the key has as many sessions as it may", 1),
+    })?;
     let (response, session, messages) = handshake(req, body)?;
-    let live = state
-        .engine
-        .live()
-        .connect(rights, key)
-        .map_err(|_| Problem::new(Code::Overloaded, "the live hub takes no session now"))?;
     let messages =
         messages.max_frame_size(FRAME_BYTES_MAX).aggregate_continuations().max_continuation_size(FRAME_BYTES_MAX);
     let connection = req.conn_data::<Arc<Connection>>().cloned();
@@ -186,8 +188,14 @@ fn accept(
         };
         let ended = socket.run(messages, stopping).await;
         state.metrics.sockets.dec();
-        let Ended::Close(code, why) = ended else { return };
-        state.metrics.socket_closed(code);
+        let (code, why) = match ended {
+            Ended::Gone => return,
+            Ended::Left => (CLOSE_NORMAL, ""),
+            Ended::Close(code, why) => {
+                state.metrics.socket_closed(code);
+                (code, why)
+            }
+        };
         close(session, code, why).await;
         if let Some(connection) = connection {
             // who read the close frame has left by now; who did not is cut off
@@ -206,8 +214,10 @@ async fn close(session: Session, code: u16, why: &'static str) {
 
 /// How a socket ended.
 enum Ended {
-    /// The client left.
+    /// The connection is gone.
     Gone,
+    /// The client said goodbye; it is answered (RFC 6455 5.5.1).
+    Left,
     /// We end it.
     Close(u16, &'static str),
 }
@@ -301,18 +311,18 @@ impl Socket {
 
     async fn hear(&mut self, message: AggregatedMessage) -> Option<Ended> {
         match message {
-            AggregatedMessage::Text(text) => self.frame(text.as_bytes()).await,
-            AggregatedMessage::Ping(bytes) => write(self.session.pong(&bytes)).await,
             AggregatedMessage::Pong(_) => None,
+            AggregatedMessage::Close(_) => Some(Ended::Left),
+            // a ping beyond the budget is not answered: an answer would cost what the budget is to save
+            AggregatedMessage::Ping(_) if !self.budget.take(Instant::now()) => None,
+            AggregatedMessage::Ping(bytes) => write(self.session.pong(&bytes)).await,
+            _ if !self.budget.take(Instant::now()) => self.error("rate_limited").await,
+            AggregatedMessage::Text(text) => self.frame(text.as_bytes()).await,
             AggregatedMessage::Binary(_) => self.error("unreadable").await,
-            AggregatedMessage::Close(_) => Some(Ended::Gone),
         }
     }
 
     async fn frame(&mut self, text: &[u8]) -> Option<Ended> {
-        if !self.budget.take(Instant::now()) {
-            return self.error("rate_limited").await;
-        }
         let Ok(frame) = serde_json::from_slice::<ClientFrame>(text) else { return self.error("unreadable").await };
         if self.live.receive(frame) { None } else { self.error("overloaded").await }
     }
@@ -388,7 +398,7 @@ mod tests {
     fn reasons_have_the_codes_of_the_contract() {
         let code = |reason: CloseReason| match Ended::from(reason) {
             Ended::Close(code, _) => code,
-            Ended::Gone => 0,
+            Ended::Gone | Ended::Left => 0,
         };
         assert_eq!([CloseReason::Slow, CloseReason::Forbidden, CloseReason::Restart].map(code), [4008, 4003, 1012]);
     }

@@ -206,6 +206,16 @@ impl<M> Queue<M> {
         Ok(())
     }
 
+    /// Begins the trial of the front message anew: what a work keeps of it in memory went with its generation.
+    pub(super) fn forget_trial(&self, generation: u64) -> Result<(), Fenced> {
+        let mut inner = self.inner.lock();
+        if inner.generation != generation {
+            return Err(Fenced);
+        }
+        inner.trial = None;
+        Ok(())
+    }
+
     /// Reads or changes the trial of the front message; `None` before it began.
     pub(super) fn trial<R>(&self, generation: u64, work: impl FnOnce(&mut Trial<M>) -> R) -> Result<Option<R>, Fenced> {
         let mut inner = self.inner.lock();

@@ -114,7 +114,12 @@ async fn run<W: Work>(shared: &Shared<W::Msg>, factory: &Factory<W>, generation:
     }
     shared.vitals.set_state(ActorState::Running);
     match work.work.as_mut() {
-        Some(work) => drain(work, shared, &progress).await,
+        Some(work) => {
+            if W::survives_panic() && shared.queue.forget_trial(progress.generation()).is_err() {
+                return Exit::Fenced;
+            }
+            drain(work, shared, &progress).await
+        }
         None => Exit::Fenced, // only a dropped `Owned` is empty
     }
 }

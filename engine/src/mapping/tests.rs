@@ -29,13 +29,16 @@ fn mapping(text: &str) -> Mapping {
 /// Through the same door as a push.
 fn ingest(mapped: &Mapped) -> Vec<Result<Record, Code>> {
     let digest = DigestKeys::new([(0, [7; 32])]).unwrap();
+    // `feed push` makes its sources in the mapping's currency
+    let first = &mapped.records[0].json;
+    let currency = ["XBT", "USD"].into_iter().find(|code| first.contains(&format!("\"{code}\""))).unwrap();
     let resolver = Resolver {
         digest: &digest,
         token_keys: &[],
         family: "t",
         operator_no: OperatorNo(1),
         country: Country::Ke,
-        currency: Currency::KES,
+        currency: Currency::parse(currency).unwrap(),
     };
     mapped.records.iter().map(|r| ingest::record(r.json.as_bytes(), &resolver).map_err(|e| e.code)).collect()
 }

@@ -105,8 +105,8 @@ pub fn is_known(request: &Request, others: &[Dossier]) -> bool {
 
 /// Decides a registration. `others` are the dossiers of everybody who shares one of the keys.
 ///
-/// A document merges. A phone merges only where it is all that is known on both sides: no document, no birth date, no
-/// name. Otherwise they are two people who share a key: both exclusions stand and a case opens (docs/adr/0004).
+/// A document merges. A phone merges only where it is all that is known: no document and no birth date on either side,
+/// and no name in the request (whether the other side has one only the sealed vault knows). Otherwise they are two people who share a key: both exclusions stand and a case opens (docs/adr/0004).
 pub fn register(request: &Request, others: &[Dossier], zone: &TimeZone) -> Outcome {
     let same = find_same_person(request, others);
     let mut events = Vec::with_capacity(3);
@@ -205,11 +205,13 @@ fn find_same_person<'a>(request: &Request, others: &'a [Dossier]) -> Option<&'a 
 }
 
 /// How firmly an exclusion holds at its end.
-fn firmness(at_end: AtEnd) -> u8 {
+fn firmness(at_end: AtEnd, ends_at: Option<Ts>) -> u8 {
     match at_end {
         AtEnd::Lapse => 0,
-        AtEnd::StayOn => 1,
+        AtEnd::StayOn if ends_at.is_some() => 1,
         AtEnd::Renew => 2,
+        // without an end there is nothing to renew
+        AtEnd::StayOn => 3,
     }
 }
 
@@ -224,7 +226,7 @@ fn end(exclusion: &Exclusion) -> i64 {
 fn stricter(current: &Exclusion, wish: &Exclusion) -> Option<Exclusion> {
     // a lapsing wish ends before it could matter to one that stays on
     let longer = end(wish) > end(current) && (wish.at_end != AtEnd::Lapse || current.at_end == AtEnd::Lapse);
-    let firmer = firmness(wish.at_end) > firmness(current.at_end);
+    let firmer = firmness(wish.at_end, wish.ends_at) > firmness(current.at_end, current.ends_at);
     if !longer && !firmer {
         return None;
     }
@@ -382,18 +384,25 @@ mod tests {
                     let mut current = known(vec![key(KeyKind::Phone, 1)], first).exclusions.remove(0);
                     for (n, wish) in [second, third].into_iter().enumerate() {
                         let now = at("2026-11-21T10:00:01Z").plus(n as i64 * models::ts::MINUTE);
-                        let before = (firmness(current.at_end), end(&current));
+                        let before = (firmness(current.at_end, current.ends_at), end(&current));
                         if let Ok(Event::ExclusionExtended(longer)) = extend(&current, wish, now, &TimeZone::UTC) {
                             current = longer;
-                            let after = (firmness(current.at_end), end(&current));
+                            let after = (firmness(current.at_end, current.ends_at), end(&current));
                             assert!(
                                 after.0 >= before.0 && after.1 >= before.1 && after != before,
                                 "{first:?} {second:?} {third:?}"
                             );
                         }
                     }
-                    let strongest = [first, second, third].map(|p| firmness(p.at_end())).into_iter().max();
-                    assert_eq!(Some(firmness(current.at_end)), strongest, "{first:?} {second:?} {third:?}");
+                    let strongest = [first, second, third]
+                        .map(|p| firmness(p.at_end(), p.ends_at(Ts(0), &TimeZone::UTC)))
+                        .into_iter()
+                        .max();
+                    assert_eq!(
+                        Some(firmness(current.at_end, current.ends_at)),
+                        strongest,
+                        "{first:?} {second:?} {third:?}"
+                    );
                 }
             }
         }

@@ -40,6 +40,22 @@ pub enum Raw {
     Postgres(PgPool),
 }
 
+/// A transaction that nobody ends.
+pub enum Held {
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+}
+
+impl Held {
+    pub async fn release(self) {
+        match self {
+            Self::Sqlite(held) => held.rollback().await,
+            Self::Postgres(held) => held.rollback().await,
+        }
+        .expect("the transaction ends");
+    }
+}
+
 impl Database {
     pub async fn fresh(kind: Kind) -> Self {
         match kind {
@@ -83,11 +99,27 @@ impl Database {
     }
 
     pub async fn open(&self) -> Node {
+        self.open_with(Duration::from_secs(5)).await
+    }
+
+    /// With so much time for a commit.
+    pub async fn open_with(&self, timeout: Duration) -> Node {
         let store = Store::open(&self.url, &OpenOptions::default()).await.expect("the store opens");
         let heard = Heard::default();
-        let timeout = Duration::from_secs(5);
         let writer = store.start_writer(Box::new(heard.clone()), CHAIN, Arc::new(SystemClock), timeout).await;
         Node { writer: writer.expect("a writer"), store, heard }
+    }
+
+    /// Holds what every commit needs, until the answer is dropped.
+    pub async fn hold(&self) -> Held {
+        match &self.raw {
+            Raw::Sqlite(pool) => Held::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.expect("the write lock")),
+            Raw::Postgres(pool) => {
+                let mut held = pool.begin().await.expect("a transaction");
+                sqlx::query("SELECT seq FROM journal_head FOR UPDATE").execute(&mut *held).await.expect("the head");
+                Held::Postgres(held)
+            }
+        }
     }
 
     pub async fn run(&self, sql: &str) -> Result<u64, sqlx::Error> {

@@ -1,6 +1,6 @@
 //! The database fails: gone in the middle of a commit, full, not syncing.
 
-use super::bench::{Database, Kind, commit, started};
+use super::bench::{Database, Kind, commit, operator, started};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -57,6 +57,32 @@ pub async fn commits_of_unknown_outcome_are_neither_lost_nor_doubled() {
         assert!(std::time::Instant::now() < end, "{:?} of {}", node.heard.groups().last(), payloads.len());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    node.stop().await;
+}
+
+/// A database that neither answers nor fails: whoever waits hears so, and what was given up leaves no transaction behind
+/// that somebody else could commit or wait for.
+pub async fn a_database_that_hangs_leaves_nothing_behind(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open_with(Duration::from_secs(1)).await;
+    node.commit(vec![started(1)], Vec::new()).await.expect("stored");
+    for round in 0..2 {
+        let held = database.hold().await;
+        let given_up = node.commit(vec![operator(1 + round, "given-up")], Vec::new()).await;
+        assert_eq!(given_up.err(), Some(CommitError::Unavailable));
+        held.release().await;
+    }
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while let Err(error) = node.commit(vec![operator(1, "after")], Vec::new()).await {
+        assert!(std::time::Instant::now() < end, "writing does not go on: {error}");
+    }
+    assert_eq!(database.texts("SELECT code FROM operators").await, ["after"], "no row without its journal row");
+    assert_eq!(database.int("SELECT COUNT(*) FROM journal").await, 2);
+    if kind == Kind::Postgres {
+        let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'mlinzi' AND state LIKE 'idle in transaction%'";
+        assert_eq!(database.int(open).await, 0);
+    }
+    assert_eq!(node.verify().await.first_bad, None);
     node.stop().await;
 }
 

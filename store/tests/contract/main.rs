@@ -34,6 +34,8 @@ both!(
     proof::a_missing_a_swapped_and_a_cut_off_row_are_named,
     proof::a_forged_checkpoint_is_named,
     proof::the_journal_takes_no_change,
+    writes::refused_records_are_listed_page_by_page,
+    failures::a_database_that_hangs_leaves_nothing_behind,
     failures::a_full_disk_refuses_cleanly_and_writing_goes_on_when_there_is_space,
 );
 

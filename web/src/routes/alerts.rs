@@ -102,7 +102,7 @@ pub struct AlertHistoryView {
         ("operator" = Option<String>, Query, description = "opr_…"), ("rule" = Option<String>, Query),
         ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, description = "Alerts", body = ListView<AlertBody>)),
-    security(("bearer" = ["market:read"]), ("bearer" = ["feeds:manage"]))
+    security(("bearer" = ["market:read"]), ("bearer" = ["feeds:manage"]), ("bearer" = ["feeds:write"]))
 )]
 pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
     let own = require_view(&caller)?;
@@ -119,7 +119,7 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
 #[utoipa::path(
     get, path = "/api/v1/alerts/{id}", tag = "alerts", params(("id" = String, Path, description = "alr_…")),
     responses((status = 200, description = "The alert", body = AlertHistoryView)),
-    security(("bearer" = ["market:read"]), ("bearer" = ["feeds:manage"]))
+    security(("bearer" = ["market:read"]), ("bearer" = ["feeds:manage"]), ("bearer" = ["feeds:write"]))
 )]
 pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
     let own = require_view(&caller)?;

@@ -3,9 +3,8 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{NewSource, SourceView};
-use bytes::Bytes;
 use models::feed::{Source, SourceClock};
-use models::ids::{BatchId, OperatorId, SourceId};
+use models::ids::{BatchId, OperatorId, QuarantineId, SourceId};
 use models::money::Currency;
 use models::operator::Scope;
 use models::ts::Ts;
@@ -13,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-use super::list::{ListView, page_by};
-use crate::extractors::Caller;
+use super::list::{ListView, cursor, page_by};
+use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields, wire};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -155,25 +154,49 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     let directory = state.engine.directory();
     let seen = state.engine.sources(caller.entry.key.operator_no).into_iter();
     let seen = seen.filter(|s| directory.operator(s.operator, caller.jurisdiction()).is_some());
-    let page = page_by(seen, &query, |s| s.id.to_string())?;
+    let page = page_by(seen, &query, |s| s.id)?;
     Ok(HttpResponse::Ok().json(page.map(SourceBody::of)))
 }
 
 /// Makes a source.
 #[utoipa::path(
     post, path = "/api/v1/feeds", tag = "feeds", request_body = SourceRequest,
-    responses((status = 201, description = "The source", body = SourceBody)),
+    responses((status = 201, description = "The source", body = SourceBody),
+        (status = 200, description = "It was there, with the same settings", body = SourceBody),
+        (status = 409, description = "One of this name has other settings")),
     security(("bearer" = ["feeds:manage"]))
 )]
-pub async fn create(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn create(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::FeedsManage)?;
     parse::require_json(&req)?;
     let new = parse::json::<SourceRequest>(&body)?.check(&caller, &state)?;
-    let source = state.engine.create_source(new).await?;
+    let made = state.engine.create_source(new).await?;
+    let view = view_of(&state, &made.source)?;
+    let mut response = if made.created { HttpResponse::Created() } else { HttpResponse::Ok() };
+    let location = (header::LOCATION, format!("/api/v1/feeds/{}", made.source.id));
+    Ok(response.insert_header(location).json(view))
+}
+
+/// A source.
+#[utoipa::path(
+    get, path = "/api/v1/feeds/{source}", tag = "feeds", params(("source" = String, Path, description = "src_…")),
+    responses((status = 200, description = "The source", body = SourceBody)),
+    security(("bearer" = ["feeds:manage"]))
+)]
+pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::FeedsManage)?;
+    let source = reach(&caller, &state, &req)?;
+    Ok(HttpResponse::Ok().json(view_of(&state, &source)?))
+}
+
+fn view_of(state: &AppState, source: &Source) -> Result<SourceBody, Problem> {
     let view = state.engine.sources(Some(source.operator_no)).into_iter().find(|s| s.id == source.id);
-    let view = view.ok_or_else(|| Problem::new(Code::Unavailable, "the source is made and will be listed soon"))?;
-    let location = (header::LOCATION, format!("/api/v1/feeds/{}", source.id));
-    Ok(HttpResponse::Created().insert_header(location).json(SourceBody::of(view)))
+    view.map(SourceBody::of).ok_or_else(|| Problem::new(Code::Unavailable, "the source will be listed soon"))
 }
 
 /// Stores records: NDJSON or a JSON array, at most 5,000.
@@ -184,7 +207,12 @@ pub async fn create(caller: Caller, state: AppState, req: HttpRequest, body: Byt
     responses((status = 200, description = "Durable before this answer", body = PushView)),
     security(("bearer" = ["feeds:write"]))
 )]
-pub async fn push(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn push(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::FeedsWrite)?;
     parse::require_media_type(&req, &["application/x-ndjson", "application/ndjson", "application/json"])?;
     let source = reach(&caller, &state, &req)?;
@@ -219,7 +247,8 @@ pub async fn quarantine(caller: Caller, state: AppState, req: HttpRequest) -> Re
     let source = reach(&caller, &state, &req)?;
     let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
     let limit = query.limit as usize;
-    let mut rows = state.engine.store().quarantine(source.source_no, query.cursor.as_deref(), query.limit + 1).await?;
+    let before = cursor::<QuarantineId>(&query)?.map(|id| id.to_string());
+    let mut rows = state.engine.store().quarantine(source.source_no, before.as_deref(), query.limit + 1).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next_cursor = rows.last().filter(|_| more).map(|row| row.0.clone());

@@ -3,12 +3,11 @@
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::header;
-use bytes::Bytes;
 use models::ts::{SECOND, Ts};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::extractors::Caller;
+use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -40,9 +39,14 @@ pub struct LinkView {
 #[utoipa::path(
     post, path = "/api/v1/links", tag = "live", request_body = LinkRequest,
     responses((status = 201, description = "Works once", body = LinkView)),
-    security(("bearer" = ["market:read"]))
+    security(("bearer" = ["market:read"]), ("bearer" = ["system:read"]), ("bearer" = ["feeds:manage"]), ("bearer" = ["feeds:write"]))
 )]
-pub async fn create(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn create(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
     let nothing = || Problem::new(Code::Forbidden, "the key has no scope that shows a topic");
     let rights = caller.rights().ok_or_else(nothing)?;
     let sent: LinkRequest = if body.is_empty() {

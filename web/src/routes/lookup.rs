@@ -8,7 +8,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{NodeFreshness, NodeState};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use engine::register::index::{LookupKey, Verdict};
 use models::document::{Document, DocumentType, IssuingCountry};
 use models::exclusion::{Period, Status};
@@ -23,7 +22,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::extractors::Caller;
+use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields, Text, wire};
 use crate::problem::{Code, FieldError, Problem};
 use crate::state::{AppState, Worker};
@@ -144,7 +143,11 @@ pub struct MatchPart {
 /// Asks whether a person may be served.
 #[utoipa::path(
     post, path = "/api/v1/operators/lookup", tag = "lookup", request_body = LookupRequest,
-    responses((status = 200, description = "The answer, signed in X-Mlinzi-Signature", body = LookupAnswer)),
+    responses((status = 200, description = "The answer", body = LookupAnswer, headers(
+        ("X-Mlinzi-Signature" = String, description = "v1=<base64 HMAC-SHA-256 under the key's signing secret over lookup_id \".\" as_of \".\" hex(SHA-256(request body)) \".\" response body>"),
+        ("RateLimit" = String, description = "What is left of the key's rate"),
+        ("RateLimit-Policy" = String, description = "The key's rate"),
+        ("X-Request-Id" = String, description = "As sent, or made")))),
     security(("bearer" = ["lookup"]))
 )]
 pub async fn lookup(
@@ -152,7 +155,7 @@ pub async fn lookup(
     state: AppState,
     worker: Worker,
     req: HttpRequest,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     let answered = answer(&caller, &state, &worker, &req, &body);
     if let Err(problem) = &answered {
@@ -275,6 +278,9 @@ impl WireLookup<'_> {
         let document = self.id_number.as_deref().and_then(|number| {
             read_document(fields, number, self.id_type.as_deref(), self.id_country.as_deref(), country)
         });
+        if self.id_number.is_none() && self.id_type.is_some() {
+            fields.known("/id_type", self.id_type.as_deref(), wire::<DocumentType>);
+        }
         let token = self.bst.as_deref().and_then(|text| fields.take("/bst", Token::parse(text)));
         if self.phone.is_none() && self.id_number.is_none() && self.bst.is_none() {
             fields.wrong("", "at least one of phone, id_number and bst is needed");

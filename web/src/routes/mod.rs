@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
-use actix_web::{HttpResponse, Route};
+use actix_web::{HttpResponse, Route, guard};
 
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -57,9 +57,12 @@ macro_rules! endpoints {
             path: $path,
             documented: endpoints!(@kind $kind),
             size: Size::$size,
-            make: || web::$method().to($handler),
+            make: || endpoints!(@route $method).to($handler),
         }),+]
     };
+    // HEAD wherever GET is (RFC 9110): the server leaves the body out
+    (@route get) => { Route::new().guard(guard::Any(guard::Get()).or(guard::Head())) };
+    (@route $method:ident) => { web::$method() };
     (@name get) => { "GET" };
     (@name post) => { "POST" };
     (@name put) => { "PUT" };
@@ -87,6 +90,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register delete "/api/v1/operators/{id}/keys/{key}" => operators::revoke_key;
     api Register get    "/api/v1/feeds" => feeds::list;
     api Register post   "/api/v1/feeds" => feeds::create;
+    api Register get    "/api/v1/feeds/{source}" => feeds::get;
     api Push     post   "/api/v1/feeds/{source}/records" => feeds::push;
     api Register get    "/api/v1/feeds/{source}/quarantine" => feeds::quarantine;
     api Register get    "/api/v1/alerts" => alerts::list;
@@ -165,7 +169,8 @@ fn resource(path: &'static str, state: &AppState) -> actix_web::Resource {
     let here: Vec<&Endpoint> = ENDPOINTS.iter().filter(|e| e.path == path).collect();
     let limits = state.options.limits;
     let limit = here.iter().map(|e| limits.of(e.size)).max().unwrap_or(limits.register_bytes);
-    let methods = here.iter().map(|e| e.method).collect::<Vec<_>>().join(", ");
+    let methods = here.iter().map(|e| if e.method == "GET" { "GET, HEAD" } else { e.method });
+    let methods = methods.collect::<Vec<_>>().join(", ");
     let allow = HeaderValue::try_from(methods).unwrap_or_else(|_| HeaderValue::from_static("GET"));
     let refuse = move || {
         let response = HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, allow.clone())).finish();

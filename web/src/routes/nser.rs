@@ -3,7 +3,6 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{NewExclusion, PersonData, Registered};
-use bytes::Bytes;
 use engine::register::decide::status_at;
 use models::event::Exclusion;
 use models::exclusion::{AtEnd, Channel, Period, ReasonClass};
@@ -11,16 +10,19 @@ use models::ids::ExclusionId;
 use models::match_key::{KeyKind, OpaqueKind};
 use models::operator::Scope;
 use models::phone::Phone;
-use models::ts::Ts;
+use models::ts::{DAY, SECOND, Ts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use super::lookup::read_document;
-use crate::extractors::{Caller, idempotency::idempotency};
+use crate::extractors::{Body, Caller, idempotency::idempotency};
 use crate::parse::{self, Fields, is_date, wire};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
+
+/// No exclusion begins before this: 2000-01-01.
+const EARLIEST: Ts = Ts(946_684_800 * SECOND);
 
 /// Most names of a person.
 const NAMES_MAX: usize = 10;
@@ -168,7 +170,12 @@ pub struct StatsView {
         (status = 200, description = "Was excluded already", body = RegisteredView)),
     security(("bearer" = ["register:write"]))
 )]
-pub async fn register(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn register(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RegisterWrite)?;
     parse::require_json(&req)?;
     let key = idempotency(&caller, &req, &body)?;
@@ -184,7 +191,12 @@ pub async fn register(caller: Caller, state: AppState, req: HttpRequest, body: B
     responses((status = 200, description = "As it now stands", body = RegisteredView)),
     security(("bearer" = ["register:write"]))
 )]
-pub async fn extend(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn extend(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RegisterWrite)?;
     parse::require_json(&req)?;
     let id: ExclusionId = parse::path_id(&req, "id", "exclusion")?;
@@ -253,7 +265,10 @@ impl RegisterRequest {
         if effective_at.is_some_and(|at| at > caller.now) {
             fields.wrong("/effective_at", "in the future: an exclusion binds from now on at the latest");
         }
-        let mut person = self.person(&mut fields);
+        if effective_at.is_some_and(|at| at < EARLIEST) {
+            fields.wrong("/effective_at", "before the year 2000");
+        }
+        let mut person = self.person(&mut fields, caller.now);
         person.phone = phone.as_ref().map(Phone::reveal_e164);
         person.id_number = document.as_ref().map(models::document::Document::reveal_number);
         person.id_type = document.as_ref().map(|d| format!("{}:{}", d.country(), d.kind()));
@@ -270,7 +285,7 @@ impl RegisterRequest {
     }
 
     /// What only the vault gets.
-    fn person(&self, fields: &mut Fields) -> PersonData {
+    fn person(&self, fields: &mut Fields, now: Ts) -> PersonData {
         let mut person = PersonData::default();
         for name in self.names.iter().flatten().take(NAMES_MAX + 1) {
             person.names.extend(fields.text("/names", Some(name), 100));
@@ -279,6 +294,10 @@ impl RegisterRequest {
             fields.wrong("/names", "more than 10 names");
         }
         match self.date_of_birth.as_deref() {
+            // a day ahead of UTC it is tomorrow already
+            Some(date) if is_date(date) && *date > *now.plus(DAY).to_string() => {
+                fields.wrong("/date_of_birth", "in the future");
+            }
             Some(date) if is_date(date) => person.date_of_birth = Some(date.to_owned()),
             Some(_) => fields.wrong("/date_of_birth", "not a date of the form YYYY-MM-DD"),
             None => {}

@@ -4,7 +4,6 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{IssuedKey, NewKey, NewOperator, OperatorChange};
 use actors::directory::{Directory, KeyEntry};
-use bytes::Bytes;
 use models::ids::{KeyId, LicenceId, OperatorId};
 use models::lookup::Purpose;
 use models::operator::{ApiKey, Licence, LicenceState, Operator, OperatorState, Scope};
@@ -15,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::list::{ListView, page_by};
 use crate::cidr::{Cidr, NETWORKS_MAX};
-use crate::extractors::{Caller, idempotency::idempotency};
+use crate::extractors::{Body, Caller, idempotency::idempotency};
 use crate::parse::{self, Fields, wire};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -211,7 +210,12 @@ pub struct IssuedKeyView {
     responses((status = 201, description = "The operator, its version in ETag", body = OperatorView)),
     security(("bearer" = ["operators:manage"]))
 )]
-pub async fn register(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn register(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
     parse::require_json(&req)?;
     let sent: OperatorRequest = parse::json(&body)?;
@@ -246,7 +250,7 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
             && own.is_none_or(|own| own == operator.operator_no)
             && code.is_none_or(|code| code == operator.code)
     });
-    let page = page_by(seen, &query, |operator| operator.id.to_string())?;
+    let page = page_by(seen, &query, |operator| operator.id)?;
     Ok(HttpResponse::Ok().json(page.map(|operator| OperatorView::of(operator, &directory))))
 }
 
@@ -269,13 +273,21 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
     responses((status = 200, description = "As it now stands", body = OperatorView)),
     security(("bearer" = ["operators:manage"]))
 )]
-pub async fn patch(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn patch(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
     parse::require_json(&req)?;
     let operator = reach(&caller, &state.engine.directory(), &req)?;
     let sent: OperatorPatch = parse::json(&body)?;
     let mut fields = Fields::default();
     let name = fields.text("/name", sent.name.as_deref(), 200);
+    if sent.name.is_some() && name.is_none() {
+        fields.wrong("/name", "empty");
+    }
     let change = sent.state.as_deref().and_then(|text| fields.known("/state", Some(text), wire::<OperatorState>));
     fields.check()?;
     let change = OperatorChange { name, state: change, expected_version: if_match(req.headers())? };
@@ -295,7 +307,7 @@ pub async fn licences(caller: Caller, state: AppState, req: HttpRequest) -> Resu
     let operator = reach(&caller, &directory, &req)?;
     let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
     let held = directory.licences.get(&operator.operator_no).map(Vec::as_slice).unwrap_or_default();
-    let page = page_by(held.iter(), &query, |l| l.id.to_string())?;
+    let page = page_by(held.iter(), &query, |l| l.id)?;
     Ok(HttpResponse::Ok().json(page.map(|l| LicenceView::of(l, &directory))))
 }
 
@@ -310,7 +322,7 @@ pub async fn set_licence(
     caller: Caller,
     state: AppState,
     req: HttpRequest,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
     parse::require_json(&req)?;
@@ -333,7 +345,7 @@ pub async fn keys(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     let operator = reach(&caller, &directory, &req)?;
     let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
     let own = directory.keys.values().filter(|k| k.key.operator_no == Some(operator.operator_no));
-    let page = page_by(own, &query, |k| k.key.id.to_string())?;
+    let page = page_by(own, &query, |k| k.key.id)?;
     Ok(HttpResponse::Ok().json(page.map(|k| KeyView::of(&k.key, caller.now))))
 }
 
@@ -348,7 +360,7 @@ pub async fn create_key(
     caller: Caller,
     state: AppState,
     req: HttpRequest,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
     parse::require_json(&req)?;
@@ -369,7 +381,7 @@ pub async fn rotate_key(
     caller: Caller,
     state: AppState,
     req: HttpRequest,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
     let entry = key_in_reach(&caller, &state.engine.directory(), &req)?;

@@ -3,6 +3,7 @@
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header;
+use actix_web::web::Query;
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::links::{COOKIE, SESSION_MICROS};
@@ -25,7 +26,9 @@ fn file(media_type: &'static str, text: &'static str) -> HttpResponse {
 /// The screen. With `?t=` of a one-time link it signs the browser in and goes on without it, so that the token stays
 /// in no history.
 pub async fn index(state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
-    let pairs = parse::query(&req, &["t", "link"])?;
+    // people come with what mailers and portals hang on to links: only `t` means something
+    let pairs = Query::<Vec<(String, String)>>::from_query(req.query_string());
+    let pairs = pairs.map(Query::into_inner).unwrap_or_default();
     let Some(token) = parse::parameter(&pairs, "t") else {
         return Ok(file("text/html; charset=utf-8", include_str!("../page/index.html")));
     };

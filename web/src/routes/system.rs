@@ -2,12 +2,11 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use actors::kernel::{ActorState, ActorStatus};
-use bytes::Bytes;
 use models::operator::Scope;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::extractors::Caller;
+use crate::extractors::{Body, Caller};
 use crate::parse;
 use crate::problem::Problem;
 use crate::state::AppState;
@@ -80,7 +79,12 @@ pub struct ReleaseRequest {
     ),
     security(("bearer" = ["system:manage"]))
 )]
-pub async fn release(caller: Caller, state: AppState, req: HttpRequest, body: Bytes) -> Result<HttpResponse, Problem> {
+pub async fn release(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::SystemManage)?;
     parse::require_json(&req)?;
     let sent: ReleaseRequest = parse::json(&body)?;

@@ -26,6 +26,9 @@ async fn what_is_refused_is_refused_as_a_problem() {
         ("GET", "/api/v1/nser/0712345678", Some(&key), "", 403, "forbidden"),
         ("GET", "/api/v1/alerts", Some(&key), "", 403, "forbidden"),
         ("GET", "/ws/dashboards/realtime", Some(&key), "", 400, "unreadable"),
+        ("POST", lookup, Some(&key), r#"["0712345678"]"#, 400, "unreadable"),
+        ("POST", lookup, Some(&key), r#"{"phone":"0712345678","id_type":"library","purpose":"login"}"#, 422, "invalid"),
+        ("GET", "/api/v1/operators?cursor=z_b", Some(&key), "", 422, "invalid"),
     ];
     for (method, path, key, body, status, code) in table {
         let answer = node.call(method, path, key.map(|k| k.bearer.as_str()), body).await;
@@ -38,6 +41,8 @@ async fn what_is_refused_is_refused_as_a_problem() {
     }
     let answer = node.call("GET", lookup, None, "").await;
     assert_eq!(answer.header("allow"), "POST");
+    let alive = node.call("HEAD", "/health", None, "").await;
+    assert_eq!((alive.status, alive.text.as_str()), (200, ""));
     let typed = node
         .send(node.request("POST", lookup, Some(&key.bearer)).header("content-type", "text/plain").body("{}"))
         .await;
@@ -137,6 +142,27 @@ async fn a_registration_names_every_wrong_field() {
         json["errors"].as_array().map(|e| e.iter().filter_map(|e| e["pointer"].as_str()).collect()).unwrap_or_default();
     pointers.sort_unstable();
     assert_eq!(pointers, ["/channel", "/date_of_birth", "/effective_at", "/period", "/phone", "/reason_class"]);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn an_exclusion_that_would_keep_nobody_out_is_refused() {
+    let node = Node::start().await;
+    let new = |field: &str, value: &str| {
+        let mut new = json!({"phone": PHONE, "period": "24_hours", "reason_class": "self", "channel": "web"});
+        new[field] = value.into();
+        new.to_string()
+    };
+    let table = [
+        ("effective_at", "2020-01-01T00:00:00Z", 422),
+        ("effective_at", "1970-01-01T00:00:00Z", 422),
+        ("date_of_birth", "2099-01-01", 422),
+        ("date_of_birth", "1990-05-01", 201),
+    ];
+    for (field, value, status) in table {
+        let answer = node.call("POST", "/api/v1/nser/register", Some(&node.staff), &new(field, value)).await;
+        assert_eq!(answer.status, status, "{field} {value}: {}", answer.text);
+    }
     node.stop().await;
 }
 
@@ -284,8 +310,16 @@ async fn a_push_is_counted_and_bad_records_are_listed() {
     assert_eq!((dry.status, &dry.json()["batch_id"]), (200, &Value::Null), "{}", dry.text);
     let stored = node.send(push("")).await.json();
     assert_eq!((stored["accepted"].as_u64(), stored["quarantined"][0]["index"].as_u64()), (Some(2), Some(2)));
+    let other = new.replace("\"event\"", "\"wall\"");
+    for (body, status) in [(&new, 200), (&other, 409)] {
+        let twin = node.call("POST", "/api/v1/feeds", Some(&key.bearer), body).await;
+        assert_eq!(twin.status, status, "{}", twin.text);
+    }
+    assert_eq!(node.call("GET", &path, Some(&key.bearer), "").await.json()["id"], source.json()["id"]);
     let again = node.send(push("")).await.json();
     assert_eq!((again["accepted"].as_u64(), again["duplicates"].as_u64()), (Some(0), Some(2)));
+    let bad = node.call("GET", &format!("{path}/quarantine?cursor=garbage"), Some(&key.bearer), "").await;
+    assert_eq!(bad.status, 422, "{}", bad.text);
     let refused = node.call("GET", &format!("{path}/quarantine"), Some(&key.bearer), "").await;
     assert!(refused.json()["items"].as_array().is_some_and(|items| !items.is_empty()), "{}", refused.text);
     let other = node.operator("other").await.key(&node, json!({"label": "k", "scopes": ["feeds:write"]})).await;
@@ -315,6 +349,15 @@ async fn sockets_need_a_credential_and_die_with_it() {
     assert_eq!((frames[1]["type"].as_str(), frames[1]["topic"].as_str()), (Some("snapshot"), Some(own.as_str())));
     socket.text("not json").await;
     assert_eq!(socket.json().await["code"], "unreadable");
+
+    let mut more = Vec::new();
+    let refused = loop {
+        match Socket::open(&node, path, &headers).await {
+            Ok(socket) => more.push(socket),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((refused, more.len() + 1), (429, actors::live::SESSIONS_PER_KEY_MAX), "one key has its share");
 
     let revoke = format!("/api/v1/operators/{}/keys/{}", operator.id, key.id);
     assert_eq!(node.call("DELETE", &revoke, Some(&node.staff), "").await.status, 204);
