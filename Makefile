@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
-.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long bench-build bench-deps audit
+.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long bench-build bench-deps release audit
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,6 +34,9 @@ bench-quick: bench-build ## the same, at most five minutes
 
 bench-long: bench-build ## kill rounds and soaks
 	cd $(ROOT) && scripts/with-postgres.sh target/release/mlinzi-bench --long $(or $(NAME),all)
+
+release: ## the binary as it is shipped: target/dist/mlinzi, which knows its commit
+	cd $(ROOT) && MLINZI_COMMIT=$$(git rev-parse --short=12 HEAD) cargo build --profile dist --bin mlinzi
 
 bench-build: bench-deps
 	cd $(ROOT) && cargo build --release --workspace

@@ -41,8 +41,8 @@ const PERSONAL_WHOLE: [&str; 4] = ["name", "names", "dob", "customer"];
 const NUMBERED: [&str; 7] = ["doc", "ident", "_no", "num", "subscriber", "card", "user"];
 /// Digits in a row, whatever separates them, that may be somebody's number.
 const NUMBER_DIGITS: usize = 7;
-/// Digits of a mobile number with its leading 0 or country code; fewer are a serial number as often.
-const NATIONAL_DIGITS: usize = 10;
+/// Digits of a mobile number with its leading 0 or its country code; fewer are a serial number as often, more are one.
+const MOBILE_DIGITS: std::ops::RangeInclusive<usize> = 10..=13;
 /// The same for a JSON number: an amount is shorter, a phone is not.
 const BARE_DIGITS: usize = 9;
 
@@ -352,7 +352,8 @@ fn sealed(out: &mut String, plain: &str, resolver: &Resolver<'_>) {
 /// An operator's own id goes on to journal and screens as it is, unless it is made of somebody's mobile number (or of
 /// an address of mail): then its keyed digest stands for it, the same wherever the id comes again.
 fn nameless(id: &str, resolver: &Resolver<'_>) -> String {
-    let is_mobile = |digits: &str| digits.len() >= NATIONAL_DIGITS && Phone::parse(digits, resolver.country).is_ok();
+    let is_mobile =
+        |digits: &str| MOBILE_DIGITS.contains(&digits.len()) && Phone::parse(digits, resolver.country).is_ok();
     if id.contains('@') || id.split(|c: char| !c.is_ascii_digit()).any(is_mobile) {
         let digest = resolver.digest.opaque(resolver.family, OpaqueKind::Player, id.as_bytes());
         return format!("digest:{digest}");

@@ -39,17 +39,27 @@ impl Report {
         Ok(Self { path: path.to_owned(), figures, command: command.to_owned() })
     }
 
+    /// Takes figures out before they are measured anew: one that fails must leave no older one standing.
+    pub fn forget(&mut self, names: &[&str]) -> anyhow::Result<()> {
+        self.figures.retain(|name, _| !names.contains(&name.as_str()));
+        self.write()
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(&self.figures)?;
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        Ok(std::fs::write(&self.path, text + "\n")?)
+    }
+
     /// Takes a figure in, says it and writes the file.
     pub fn add(&mut self, name: &str, value: f64, unit: &str, reference: &str) -> anyhow::Result<()> {
         say(&format!("{name:<32} {value:>14.3} {unit:<6} ({reference})"));
         let command = format!("{} NAME={name}", self.command);
         let figure = Figure { value, unit: unit.to_owned(), reference: reference.to_owned(), command };
         self.figures.insert(name.to_owned(), figure);
-        let text = serde_json::to_string_pretty(&self.figures)?;
-        if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        Ok(std::fs::write(&self.path, text + "\n")?)
+        self.write()
     }
 }
 

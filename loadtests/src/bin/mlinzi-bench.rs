@@ -46,6 +46,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut report = Report::open(&node::binaries()?.join("../bench.json"), command)?;
     let mut failed = false;
     for measure in wanted {
+        report.forget(measure.names)?;
         let start = Instant::now();
         let local = tokio::task::LocalSet::new();
         let result = local.block_on(&runtime, (measure.run)(effort, &mut report));

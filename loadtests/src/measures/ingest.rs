@@ -2,13 +2,14 @@
 
 use crate::Effort;
 use crate::driver::together;
+use crate::measures::live::{HISTORY_RECORDS, history};
 use crate::node::{Feed, Node, StoreKind};
 use crate::report::{Report, median, say};
 use crate::socket::Screen;
 use crate::traffic::{Chance, Stream, now, players};
 use crate::wire::Connection;
 use anyhow::Context;
-use models::ts::{SECOND, Ts};
+use models::ts::{HOUR, SECOND, Ts};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -36,6 +37,8 @@ pub async fn throughput(effort: Effort, report: &mut Report) -> anyhow::Result<(
         for n in 0..FEEDS {
             let feed = node.feed(&format!("operator-{n}"), "wall", 7).await?;
             let players = players(&node, &feed, n * PLAYERS / FEEDS, PLAYERS / FEEDS).await?;
+            // without minutes to compare with the detector has nothing to say, and nothing to do
+            history(&node, &feed, &mut chance, &players).await?;
             let stream = Stream::new(&mut chance, &players, 4, BATCH, 10_000);
             record_bytes = stream.record_bytes();
             feeds.push(Rc::new((feed, RefCell::new(stream))));
@@ -55,8 +58,8 @@ pub async fn throughput(effort: Effort, report: &mut Report) -> anyhow::Result<(
         }
         let ended = now();
         for feed in &feeds {
-            let expected = feed.1.borrow().written();
-            let found = selectable(&node, &feed.0, started.plus(-2 * SECOND), ended.plus(SECOND)).await?;
+            let expected = HISTORY_RECORDS as u64 + feed.1.borrow().written();
+            let found = selectable(&node, &feed.0, started.plus(-HOUR), ended.plus(SECOND)).await?;
             anyhow::ensure!(found == expected, "{found} of {expected} records can be selected");
         }
         let reference = format!(
@@ -96,7 +99,7 @@ async fn push_all(
     });
     let stored: anyhow::Result<Vec<u64>> = together(pushes.collect::<Vec<_>>()).await.into_iter().collect();
     let stored: u64 = stored.with_context(|| node.log())?.into_iter().sum();
-    let all: u64 = feeds.iter().map(|feed| feed.1.borrow().written()).sum();
+    let all: u64 = feeds.iter().map(|feed| HISTORY_RECORDS as u64 + feed.1.borrow().written()).sum();
     loop {
         let (_, frame) = screen.next::<Value>().await?;
         let counted = frame["data"]["currencies"][0]["records"].as_u64().unwrap_or(0);

@@ -85,7 +85,8 @@ async fn run(
                 let (head, mut body, mut stored) = (feed.0.push(), Vec::new(), 0);
                 while start.elapsed() < time {
                     feed.1.borrow_mut().next(now().plus(-SECOND), SECOND, &mut body);
-                    connection.must(&head, &body).await?;
+                    let answer = connection.must(&head, &body).await?;
+                    anyhow::ensure!(answer["accepted"] == BATCH, "{answer}");
                     stored += BATCH as u64;
                 }
                 Ok::<_, anyhow::Error>(stored)

@@ -142,12 +142,15 @@ async fn registrar(
     let mut n = from;
     while running.get() {
         ledger.borrow_mut().tried.insert(n);
-        let body = json!({"phone": phone(n), "period": "1_year", "reason_class": "self", "channel": "web"}).to_string();
-        let answer = connection.must(head, body.as_bytes()).await?;
+        let answer = connection.must(head, registration(n).as_bytes()).await?;
         ledger.borrow_mut().people.insert(n, text(&answer, "exclusion_id")?);
         n += 1;
     }
     Ok(())
+}
+
+fn registration(n: u64) -> String {
+    json!({"phone": phone(n), "period": "1_year", "reason_class": "self", "channel": "web"}).to_string()
 }
 
 fn records(push: u64) -> String {
@@ -230,15 +233,31 @@ async fn check(
     let lost: anyhow::Result<Vec<u64>> = together(lanes.collect::<Vec<_>>()).await.into_iter().collect();
     damage.lost += lost?.into_iter().sum::<u64>();
 
-    // nobody is there twice: not more people, nor more exclusions, than registrations were sent
+    // what was under way when the process died is there or not: sent again, it is there once. Whoever was acknowledged
+    // is answered with the same exclusion
+    let mut connection = node.connect().await?;
+    let head = Head::json("/api/v1/nser/register", &node.staff);
+    let (under_way, again): (Vec<u64>, Vec<u64>) = {
+        let ledger = ledger.borrow();
+        let under_way = ledger.tried.iter().filter(|n| !ledger.people.contains_key(n)).copied().collect();
+        (under_way, people.iter().rev().take(50).copied().collect())
+    };
+    for n in under_way.into_iter().chain(again) {
+        let answer = connection.must(&head, registration(n).as_bytes()).await?;
+        let id = text(&answer, "exclusion_id")?;
+        let known = ledger.borrow().people.get(&n).cloned();
+        damage.lost += u64::from(known.is_some_and(|known| known != id));
+        ledger.borrow_mut().people.insert(n, id);
+    }
     let stats = node.get("/api/v1/nser/stats").await?;
     let tried = ledger.borrow().tried.len() as u64;
     for count in ["people", "active"] {
-        damage.doubled += stats[count].as_u64().context("a count")?.saturating_sub(tried);
+        let there = stats[count].as_u64().context("a count")?;
+        damage.doubled += there.saturating_sub(tried);
+        damage.lost += tried.saturating_sub(there);
     }
 
     // a push that was under way is there whole or not at all; sent again, all of it is there once
-    let mut connection = node.connect().await?;
     for feed in feeds {
         let last = ledger.borrow().sent.get(&feed.source).copied().unwrap_or(0);
         let answer = connection.must(&feed.push(), records(last).as_bytes()).await?;
@@ -264,28 +283,35 @@ async fn check(
 
     // what was seen is still there and says the same, unless a later revision followed; what was due comes
     let end = Instant::now() + Duration::from_secs(20);
-    loop {
+    let shown = loop {
         let shown = alerts(node).await?;
         let jumped = shown.values().filter(|a| a["metric"] == "stakes" && a["granularity"] == "hour").count() as u64;
         if jumped >= jumps {
-            let ledger = ledger.borrow();
-            damage.lost += ledger.alerts.keys().filter(|id| !shown.contains_key(*id)).count() as u64;
             damage.doubled += jumped - jumps;
-            break;
+            break shown;
         }
         if Instant::now() >= end {
             damage.lost += jumps - jumped;
-            break;
+            break shown;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    // one alert, one row a revision
-    let some: Vec<String> = ledger.borrow().alerts.keys().take(20).cloned().collect();
-    for id in some {
-        let alert = node.get(&format!("/api/v1/alerts/{id}")).await?;
-        let revisions = alert["revisions"].as_array().context("revisions")?;
+    };
+    // what says something else now must have what was seen in its history; of the others some, each round others
+    let seen = ledger.borrow().alerts.clone();
+    let (same, changed): (Vec<_>, Vec<_>) = seen.iter().partition(|(id, alert)| shown.get(*id) == Some(*alert));
+    let turn = (jumps as usize * 20) % same.len().max(1);
+    for (id, alert) in changed.into_iter().chain(same.into_iter().skip(turn).take(20)) {
+        if !shown.contains_key(id) {
+            damage.lost += 1;
+            continue;
+        }
+        let history = node.get(&format!("/api/v1/alerts/{id}")).await?;
+        let revisions = history["revisions"].as_array().context("revisions")?;
+        damage.lost += u64::from(!revisions.contains(alert));
+        // one row a revision
         let distinct: HashSet<String> = revisions.iter().map(ToString::to_string).collect();
         damage.doubled += (revisions.len() - distinct.len()) as u64;
     }
+    ledger.borrow_mut().alerts.extend(shown);
     Ok(())
 }

@@ -25,6 +25,8 @@ const BATCH: usize = 500;
 const RATE: f64 = 10_000.0;
 /// Minutes of play an operator needs before anything is said about it.
 const HISTORY_MINUTES: usize = 20;
+/// Records of that play.
+pub const HISTORY_RECORDS: usize = HISTORY_MINUTES * 25;
 
 /// What waits to be seen, and what was.
 struct Waiting {
@@ -142,6 +144,7 @@ pub async fn latency(effort: Effort, report: &mut Report) -> anyhow::Result<()> 
         let unseen: usize = waiting.records.values().map(VecDeque::len).sum();
         anyhow::ensure!(unseen == 0, "{unseen} pushes never reached the screen");
         anyhow::ensure!(waiting.jumps.is_empty(), "{} of {jumps} jumps raised no alert", waiting.jumps.len());
+        anyhow::ensure!(waiting.alert_us.len() == jumps, "{} alerts for {jumps} jumps", waiting.alert_us.len());
         let ms = |h: &Histogram<u64>, p: f64| h.value_at_percentile(p) as f64 / 1_000.0;
         for (name, h, goal) in [("record", &waiting.record_us, 350), ("alert", &waiting.alert_us, 100)] {
             say(&format!(
@@ -165,8 +168,8 @@ pub async fn latency(effort: Effort, report: &mut Report) -> anyhow::Result<()> 
 }
 
 /// Twenty ordinary minutes in one push: the wall clock closes every minute behind it.
-async fn history(node: &Node, feed: &Feed, chance: &mut Chance, players: &[Player]) -> anyhow::Result<()> {
-    let records = HISTORY_MINUTES * 25;
+pub async fn history(node: &Node, feed: &Feed, chance: &mut Chance, players: &[Player]) -> anyhow::Result<()> {
+    let records = HISTORY_RECORDS;
     let batch = Batch::new(chance, players, records, 10_000);
     let (span, mut body) = (HISTORY_MINUTES as i64 * MINUTE, Vec::new());
     batch.stamp(1 << 40, now().floor_to(MINUTE).plus(-span), span / records as i64, &mut body);
@@ -224,9 +227,13 @@ async fn jumps(
             break;
         }
         tokio::time::sleep_until(due.into()).await;
+        // one that an earlier answer holds up counts from when it was due
+        let late = due.elapsed();
         jump.stamp((1 << 41) + jumps * BATCH as u64, now().plus(-SECOND / 2), 100, &mut body);
         connection.write(&feed.push(), &body).await?;
-        waiting.borrow_mut().jumps.insert(code.clone(), Instant::now());
+        let sent = Instant::now().checked_sub(late).unwrap_or(due);
+        let unseen = waiting.borrow_mut().jumps.insert(code.clone(), sent);
+        anyhow::ensure!(unseen.is_none(), "the jump of {code} a minute ago raised no alert");
         let answer = connection.read().await?;
         anyhow::ensure!(answer.status == 200, "{}", String::from_utf8_lossy(answer.body));
         jumps += 1;

@@ -3,7 +3,7 @@
 mod ingest;
 mod isolation;
 mod kills;
-mod live;
+pub mod live;
 mod lookups;
 mod register;
 mod syncs;
