@@ -286,7 +286,7 @@ impl Store {
 
     /// Counts of a jurisdiction.
     pub async fn register_stats(&self, jurisdiction: JurisdictionNo, now: Ts) -> Result<RegisterStats, StoreError> {
-        let sql = "SELECT period, CASE WHEN ended_at IS NOT NULL OR (at_end = 'lapse' AND ends_at <= $2) THEN 1 ELSE 0 END AS ended, COUNT(*), COUNT(DISTINCT person_no) FROM exclusions WHERE jurisdiction = $1 GROUP BY period, 2";
+        let sql = "SELECT period, CAST(CASE WHEN ended_at IS NOT NULL OR (at_end = 'lapse' AND ends_at <= $2) THEN 1 ELSE 0 END AS BIGINT) AS ended, COUNT(*), COUNT(DISTINCT person_no) FROM exclusions WHERE jurisdiction = $1 GROUP BY period, 2";
         let values = [Val::Int(jurisdiction.0.into()), Val::Int(now.0)];
         let mut stats = RegisterStats::default();
         for row in self.rows(sql, &values).await? {

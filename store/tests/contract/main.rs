@@ -3,6 +3,7 @@
 mod bench;
 mod failures;
 mod proof;
+mod reads;
 mod schema;
 mod writes;
 
@@ -47,6 +48,11 @@ async fn commits_of_unknown_outcome_are_neither_lost_nor_doubled() {
 #[tokio::test]
 async fn a_server_that_does_not_sync_is_refused() {
     failures::a_server_that_does_not_sync_is_refused().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_databases_answer_alike() {
+    reads::both_databases_answer_alike().await;
 }
 
 #[tokio::test]

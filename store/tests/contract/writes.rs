@@ -68,7 +68,7 @@ pub async fn a_refused_member_fails_alone(kind: Kind) {
     node.stop().await;
 }
 
-fn revision(id: u128, operator_seq: i64) -> Event {
+pub fn revision(id: u128, operator_seq: i64) -> Event {
     Event::AlertRevised(AlertRevision {
         id: AlertId(id),
         rule: "test".to_owned(),
@@ -129,7 +129,7 @@ pub async fn an_alert_revision_is_stored_once(kind: Kind) {
     node.stop().await;
 }
 
-fn record(n: u32, at: Ts) -> Record {
+pub fn record(n: u32, at: Ts) -> Record {
     Record {
         record_id: format!("r{n}"),
         replaces: None,
@@ -153,7 +153,7 @@ fn record(n: u32, at: Ts) -> Record {
     }
 }
 
-fn batch(no: i64, operator: u16, records: &[Record]) -> (Event, Attachment) {
+pub fn batch(no: i64, operator: u16, records: &[Record]) -> (Event, Attachment) {
     let times = records.iter().map(|r| r.occurred_at);
     let batch = FeedBatchStored {
         id: BatchId(u128::from(operator) << 64 | no as u128),
