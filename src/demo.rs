@@ -178,15 +178,18 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
         let operator_key =
             key(&engine, Some(operator.operator_no), "demo", &[Scope::Lookup, Scope::FeedsWrite]).await?;
         let source = engine
-            .create_source(NewSource {
-                operator: operator.operator_no,
-                name: "play".to_owned(),
-                class: "gaming_transactions".to_owned(),
-                clock: SourceClock::Wall,
-                horizon_days: 7,
-                expected_interval_seconds: 5,
-                currency: Currency::KES,
-            })
+            .create_source(
+                NewSource {
+                    operator: operator.operator_no,
+                    name: "play".to_owned(),
+                    class: "gaming_transactions".to_owned(),
+                    clock: SourceClock::Wall,
+                    horizon_days: 7,
+                    expected_interval_seconds: 5,
+                    currency: Currency::KES,
+                },
+                None,
+            )
             .await?
             .source;
         feeds.push((operator_key, source.id.to_string()));

@@ -25,6 +25,7 @@ use models::ids::{BatchId, QuarantineId};
 use models::record::{QuarantineCode, Record, Refusal};
 use models::ts::{DAY, HOUR, SECOND, Ts};
 use parking_lot::Mutex;
+use prometheus::IntCounter;
 use ring::digest;
 use std::ops::Range;
 use std::sync::Arc;
@@ -115,6 +116,10 @@ pub struct SourceContext {
     pub clock: Arc<dyn Clock>,
     /// Fault injection, if any.
     pub inspect: Option<Inspect>,
+    /// Records stored since the start, over all sources.
+    pub records: IntCounter,
+    /// Records refused since the start, over all sources.
+    pub quarantined: IntCounter,
 }
 
 /// Where a source stood when its actor was made: read from the store.
@@ -345,6 +350,7 @@ impl SourceActor {
         let clock_at = self.clock_at(now, self.head.newest.unwrap_or(now));
         self.dedupe.forget_before(self.horizon_start(clock_at));
         self.gauge.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+        self.context.records.inc_by(records.len() as u64);
         self.gauge.source_seq.store(self.head.source_seq, Ordering::Relaxed);
         self.gauge.last_event_at.store(self.head.newest.map_or(0, |n| n.0), Ordering::Relaxed);
     }
@@ -352,6 +358,7 @@ impl SourceActor {
     fn count(&self, staged: &Staged, now: Ts) {
         self.gauge.duplicates.fetch_add(u64::from(staged.duplicates), Ordering::Relaxed);
         self.gauge.quarantined.fetch_add(staged.refused.len() as u64, Ordering::Relaxed);
+        self.context.quarantined.inc_by(staged.refused.len() as u64);
         self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
         self.gauge.version.fetch_add(1, Ordering::Release);
     }

@@ -116,9 +116,18 @@ impl Staff {
     }
 
     /// Changes an operator, if it still is what the caller saw.
-    pub async fn change_operator(&self, no: OperatorNo, change: OperatorChange) -> Result<Operator, EngineError> {
+    pub async fn change_operator(
+        &self,
+        no: OperatorNo,
+        change: OperatorChange,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<Operator, EngineError> {
         let _one_at_a_time = self.next.lock().await;
         let current = self.operator(no)?;
+        if idempotency::earlier(&self.store, idempotency.as_ref(), now).await?.is_some() {
+            return Ok(Operator::clone(&current));
+        }
         if change.expected_version.is_some_and(|version| version != current.version) {
             return Err(EngineError::Stale);
         }
@@ -134,7 +143,8 @@ impl Staff {
         if (changed.name == current.name) && (changed.state == current.state) {
             return Ok(Operator::clone(&current));
         }
-        self.commit(Event::OperatorSet(changed.clone()), Vec::new()).await?;
+        let attachment = idempotency::attachment(idempotency.as_ref(), 200, changed.id, now);
+        self.commit(Event::OperatorSet(changed.clone()), attachment.into_iter().collect()).await?;
         Ok(changed)
     }
 
@@ -143,9 +153,20 @@ impl Staff {
     }
 
     /// Adds or changes a licence; one with the same number is replaced.
-    pub async fn set_licence(&self, mut licence: Licence) -> Result<Licence, EngineError> {
+    pub async fn set_licence(
+        &self,
+        mut licence: Licence,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<Licence, EngineError> {
         let _one_at_a_time = self.next.lock().await;
         let operator = self.operator(licence.operator_no)?;
+        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref(), now).await? {
+            let directory = self.directory.load();
+            let held = directory.licences.get(&licence.operator_no).map(Vec::as_slice).unwrap_or_default();
+            let known = held.iter().find(|l| l.id.to_string() == earlier.result_id).map(|l| Licence::clone(l));
+            return known.ok_or(EngineError::NotFound("licence"));
+        }
         if licence.jurisdiction != operator.jurisdiction {
             return Err(invalid("/jurisdiction", "not the operator's"));
         }
@@ -162,7 +183,8 @@ impl Staff {
             .get(&licence.operator_no)
             .and_then(|list| list.iter().find(|l| l.number == licence.number).map(|l| l.id));
         licence.id = known.unwrap_or_else(|| LicenceId(new_id()));
-        self.commit(Event::LicenceSet(licence.clone()), Vec::new()).await?;
+        let attachment = idempotency::attachment(idempotency.as_ref(), 200, licence.id, now);
+        self.commit(Event::LicenceSet(licence.clone()), attachment.into_iter().collect()).await?;
         Ok(licence)
     }
 
@@ -295,7 +317,12 @@ impl Staff {
     }
 
     /// Makes a source of an operator; one with the same name and settings is returned as it is.
-    pub async fn create_source(&self, new: NewSource, now: Ts) -> Result<CreatedSource, EngineError> {
+    pub async fn create_source(
+        &self,
+        new: NewSource,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<CreatedSource, EngineError> {
         if !is_code(&new.name) {
             return Err(invalid("/name", "not 2 to 40 of a-z, 0-9 and -"));
         }
@@ -307,6 +334,12 @@ impl Staff {
         }
         let mut next = self.next.lock().await;
         self.operator(new.operator)?;
+        // its name says as much, but the same key with another request is a conflict
+        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref(), now).await? {
+            let id: SourceId = earlier.result_id.parse().map_err(|_| EngineError::NotFound("source"))?;
+            let source = self.directory.load().sources.get(&id).map(|s| Source::clone(s));
+            return Ok(CreatedSource { source: source.ok_or(EngineError::NotFound("source"))?, created: true });
+        }
         let twin = |s: &&Arc<Source>| s.operator_no == new.operator && s.name == new.name;
         if let Some(known) = self.directory.load().sources.values().find(twin) {
             let settings = |s: &Source| (s.clock, s.horizon_days, s.currency, s.expected_interval_seconds);
@@ -343,7 +376,8 @@ impl Staff {
             currency: new.currency,
             created_at: now,
         };
-        self.commit(Event::SourceSet(source.clone()), Vec::new()).await?;
+        let attachment = idempotency::attachment(idempotency.as_ref(), 201, source.id, now);
+        self.commit(Event::SourceSet(source.clone()), attachment.into_iter().collect()).await?;
         Ok(CreatedSource { source, created: true })
     }
 }

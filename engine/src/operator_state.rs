@@ -436,10 +436,17 @@ struct Point {
     payouts: i64,
     ggr: i64,
     hold_ppm: i64,
-    unique_players: u64,
-    unique_players_estimated: bool,
+    /// Not counted over all time: it would grow without end and answer nothing.
+    #[serde(flatten)]
+    players: Option<PlayersView>,
     replacing: u64,
     saturated: bool,
+}
+
+#[derive(Serialize)]
+struct PlayersView {
+    unique_players: u64,
+    unique_players_estimated: bool,
 }
 
 impl Point {
@@ -452,8 +459,10 @@ impl Point {
             payouts: sums.payouts(),
             ggr: sums.gross_gaming_revenue(),
             hold_ppm: sums.hold_ppm(),
-            unique_players: sums.players.count(),
-            unique_players_estimated: sums.players.is_estimate(),
+            players: Some(PlayersView {
+                unique_players: sums.players.count(),
+                unique_players_estimated: sums.players.is_estimate(),
+            }),
             replacing: sums.replacing,
             saturated: sums.is_saturated(),
         }
@@ -465,7 +474,7 @@ impl CurrencyView {
         let mut view = Self {
             currency,
             behind_retention: book.behind_retention,
-            totals: Point::of(Ts(0), &book.total),
+            totals: Point { players: None, ..Point::of(Ts(0), &book.total) },
             windows: BTreeMap::new(),
             series: BTreeMap::new(),
         };

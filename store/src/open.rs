@@ -74,7 +74,7 @@ enum Claim {
     /// A lock on a file beside it; goes with the process.
     File(#[allow(dead_code)] std::fs::File),
     /// An advisory lock; goes with its connection.
-    Session(#[allow(dead_code)] sqlx::PgConnection),
+    Session(PgConnection),
 }
 
 impl Store {
@@ -134,12 +134,7 @@ impl Store {
         loop {
             *held = match &self.db {
                 Db::Sqlite { .. } => self.lock_file().map_err(sqlx::Error::Io)?.map(Claim::File),
-                Db::Postgres(_) => {
-                    let mut session = PgConnection::connect(&self.url).await?;
-                    let sql = "SELECT pg_try_advisory_lock($1)";
-                    let locked: bool = sqlx::query_scalar(sql).bind(ENGINE_LOCK).fetch_one(&mut session).await?;
-                    locked.then_some(Claim::Session(session))
-                }
+                Db::Postgres(_) => self.lock_session().await?.map(Claim::Session),
             };
             if held.is_some() {
                 return Ok(());
@@ -150,6 +145,29 @@ impl Store {
             // an engine that was killed a moment ago may still hold it
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Makes sure that the claim still stands: on PostgreSQL it goes with its session, which a restart of the server ends.
+    ///
+    /// # Errors
+    /// [`StoreError::Claimed`] where another engine has it by now: this one must write no more.
+    pub async fn keep_claim(&self) -> Result<(), StoreError> {
+        let mut held = self.claim.lock().await;
+        let Some(Claim::Session(session)) = held.as_mut() else { return Ok(()) };
+        if matches!(tokio::time::timeout(CLAIM_PATIENCE, session.ping()).await, Ok(Ok(()))) {
+            return Ok(());
+        }
+        let again = tokio::time::timeout(CLAIM_PATIENCE, self.lock_session()).await;
+        let again = again.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        *held = Some(Claim::Session(again.ok_or(StoreError::Claimed)?));
+        Ok(())
+    }
+
+    async fn lock_session(&self) -> Result<Option<PgConnection>, sqlx::Error> {
+        let mut session = PgConnection::connect(&self.url).await?;
+        let sql = "SELECT pg_try_advisory_lock($1)";
+        let locked: bool = sqlx::query_scalar(sql).bind(ENGINE_LOCK).fetch_one(&mut session).await?;
+        Ok(locked.then_some(session))
     }
 
     fn lock_file(&self) -> std::io::Result<Option<std::fs::File>> {

@@ -11,6 +11,14 @@
 //! | anything before COMMIT | nothing was written: tried again until the members' time is over, then `Unavailable` |
 //! | the answer to COMMIT | once the head is free, the journal is asked whether the group's last row is there before anybody is told "stored" |
 
+mod numbers;
+mod publish;
+mod refusal;
+
+use numbers::{Counters, load_counters};
+use publish::{Publisher, poll};
+use refusal::{is_full, numbers_taken, refusal};
+
 use crate::StoreError;
 use crate::clock::Clock;
 use crate::db::{Conn, Db, Val};
@@ -18,11 +26,11 @@ use crate::journal::{self, Chain, JournalRow};
 use crate::open::Store;
 use crate::project;
 use models::event::{Committed, Event};
-use models::ids::{AlertId, KeyId, OperatorNo, PersonNo, QuarantineId, Seq, SourceNo};
+use models::ids::{AlertId, KeyId, PersonNo, QuarantineId, Seq, SourceNo};
 use models::record::{QuarantineCode, Record};
 use models::ts::Ts;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -35,29 +43,12 @@ pub const GROUP_COMMITS_MAX: usize = 1_000;
 pub const GROUP_RECORDS_MAX: usize = 20_000;
 /// Commits that may wait in a lane.
 pub const QUEUE_COMMITS_MAX: usize = 16_384;
-/// How often the head of the journal is read.
-const POLL: Duration = Duration::from_millis(250);
-/// A head that takes longer to read is asked for on a new connection.
-const POLL_MAX: Duration = Duration::from_secs(2);
 /// How long an attempt may go on after its members' time before the database counts as hanging.
 const STUCK_MAX: Duration = Duration::from_secs(5);
 /// Pause between two tries to reach the database.
 const RETRY: Duration = Duration::from_millis(100);
 /// How long the journal is asked at least what became of a commit, however late it is for the members.
 const ASK_MIN: Duration = Duration::from_secs(1);
-/// Keys whose numbers the writer gives, as the databases name them. Another process that writes may have taken one
-/// since they were read.
-const OWN_NUMBERS: [(&str, &str); 7] = [
-    ("feed_batches_pkey", "feed_batches.batch_no"),
-    ("feed_batches_operator_no_operator_seq_key", "feed_batches.operator_no, feed_batches.operator_seq"),
-    ("operator_ticks_pkey", "operator_ticks.operator_no, operator_ticks.operator_seq"),
-    ("operator_inputs_pkey", "operator_inputs.operator_no, operator_inputs.operator_seq"),
-    ("alert_revisions_pkey", "alert_revisions.alert_offset"),
-    ("alert_revisions_id_operator_seq_key", "alert_revisions.id, alert_revisions.operator_seq"),
-    ("alert_revisions_operator_no_operator_offset_key", "alert_revisions.operator_no, alert_revisions.operator_offset"),
-];
-/// Rows of another process read at once.
-const FOREIGN_CHUNK: i64 = 1_000;
 
 /// A sealed person.
 #[derive(Clone, Debug)]
@@ -272,40 +263,6 @@ impl WriterHandle {
         }
         true
     }
-}
-
-/// Orders groups of several lanes and other processes by sequence.
-struct Publisher {
-    next: Seq,
-    held: BTreeMap<Seq, CommittedGroup>,
-    sink: Box<dyn Sink>,
-}
-
-impl Publisher {
-    fn publish(&mut self, group: CommittedGroup) {
-        if group.first_seq < self.next {
-            // the poll was faster and has passed on some of it: all of it goes the usual way once more, which changes
-            // nothing, so that whoever waits is told when it is applied and not before
-            self.next = self.next.max(group.last_seq + 1);
-            self.sink.publish(group);
-        } else {
-            self.held.insert(group.first_seq, group);
-        }
-        while let Some(held) = self.held.first_entry().filter(|held| *held.key() <= self.next) {
-            let group = held.remove();
-            self.next = self.next.max(group.last_seq + 1);
-            self.sink.publish(group);
-        }
-    }
-}
-
-/// The next free numbers, per lane.
-#[derive(Default)]
-struct Counters {
-    batch_no: i64,
-    operator_seq: HashMap<OperatorNo, i64>,
-    alert_offset: i64,
-    operator_offset: HashMap<OperatorNo, i64>,
 }
 
 struct Lane {
@@ -665,33 +622,6 @@ fn month(at: Ts) -> (i64, i64) {
     (start(year, number), start(next_year, next))
 }
 
-impl Counters {
-    fn assign(&mut self, event: &mut Event) {
-        match event {
-            Event::FeedBatchStored(batch) => {
-                self.batch_no += 1;
-                batch.batch_no = self.batch_no;
-                batch.operator_seq = next(&mut self.operator_seq, batch.operator_no);
-            }
-            Event::OperatorTicked { operator_no, operator_seq, .. } => {
-                *operator_seq = next(&mut self.operator_seq, *operator_no);
-            }
-            Event::AlertRevised(revision) => {
-                self.alert_offset += 1;
-                revision.offset = self.alert_offset;
-                revision.operator_offset = next(&mut self.operator_offset, revision.operator_no);
-            }
-            _ => {}
-        }
-    }
-}
-
-fn next(counters: &mut HashMap<OperatorNo, i64>, operator_no: OperatorNo) -> i64 {
-    let counter = counters.entry(operator_no).or_default();
-    *counter += 1;
-    *counter
-}
-
 /// Reads the head and keeps everybody else from it until the transaction ends. SQLite's transactions that write are one
 /// after the other by themselves.
 fn head_for_update(conn: &Conn) -> &'static str {
@@ -699,29 +629,6 @@ fn head_for_update(conn: &Conn) -> &'static str {
         Conn::Sqlite(_) => "SELECT seq, digest FROM journal_head WHERE id = 1",
         Conn::Postgres(_) => "SELECT seq, digest FROM journal_head WHERE id = 1 FOR UPDATE",
     }
-}
-
-async fn load_counters(conn: &mut Conn) -> Result<Counters, sqlx::Error> {
-    let mut counters = Counters::default();
-    let rows = conn.rows("SELECT COALESCE(MAX(batch_no), 0) FROM feed_batches", &[]).await?;
-    counters.batch_no = rows.first().map_or(Ok(0), |row| row.int(0))?;
-    let rows = conn.rows("SELECT COALESCE(MAX(alert_offset), 0) FROM alert_revisions", &[]).await?;
-    counters.alert_offset = rows.first().map_or(Ok(0), |row| row.int(0))?;
-    let highest = |table: &str, column: &str| {
-        // from operator to operator by the index: neither database does so by itself, and a scan grows with the table
-        format!(
-            "WITH RECURSIVE o(no) AS (SELECT MIN(operator_no) FROM {table} UNION ALL SELECT (SELECT MIN(operator_no) FROM {table} WHERE operator_no > o.no) FROM o WHERE o.no IS NOT NULL) SELECT no, (SELECT MAX({column}) FROM {table} WHERE operator_no = o.no) FROM o WHERE no IS NOT NULL"
-        )
-    };
-    for (sql, into) in [
-        (highest("operator_inputs", "operator_seq"), &mut counters.operator_seq),
-        (highest("alert_revisions", "operator_offset"), &mut counters.operator_offset),
-    ] {
-        for row in conn.rows(&sql, &[]).await? {
-            into.insert(OperatorNo(row.int(0)? as u16), row.int(1)?);
-        }
-    }
-    Ok(counters)
 }
 
 /// Which of the group's alert revisions are stored already.
@@ -739,108 +646,4 @@ async fn known_revisions(conn: &mut Conn, group: &[Pending]) -> Result<HashSet<(
         }
     }
     Ok(known)
-}
-
-/// The database's refusal of the content; none where the database itself is the trouble.
-fn refusal(error: &sqlx::Error) -> Option<CommitError> {
-    let sqlx::Error::Database(e) = error else {
-        return matches!(error, sqlx::Error::Encode(_))
-            .then(|| CommitError::Rejected { detail: "encoding".to_owned() });
-    };
-    if numbers_taken(error) {
-        return None;
-    }
-    if e.is_unique_violation() {
-        return Some(CommitError::Conflict { what: e.constraint().unwrap_or("a unique value").to_owned() });
-    }
-    let code = e.code().unwrap_or_default();
-    // 22: data, 23: constraints, 42: a statement made of bad content, 54: a limit of the database
-    let content = e.is_check_violation()
-        || e.is_foreign_key_violation()
-        || ["22", "23", "42", "54"].iter().any(|class| code.len() == 5 && code.starts_with(class));
-    content.then(|| CommitError::Rejected { detail: code.into_owned() })
-}
-
-/// Another process took a number of ours: with fresh ones it goes.
-fn numbers_taken(error: &sqlx::Error) -> bool {
-    let Some(e) = error.as_database_error().filter(|e| e.is_unique_violation()) else { return false };
-    let columns = e.message().rsplit(": ").next();
-    OWN_NUMBERS.iter().any(|(postgres, sqlite)| e.constraint() == Some(*postgres) || columns == Some(*sqlite))
-}
-
-/// No space left: waiting does not help whoever waits.
-fn is_full(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
-    code == "53100" || code == "13"
-}
-
-/// Reads the head again and again: how fresh the node is, and what other processes wrote. On a connection of its own:
-/// slow lists must not make the register old.
-async fn poll(db: Db, publisher: Arc<Mutex<Publisher>>, clock: Arc<dyn Clock>, closed: watch::Receiver<bool>) {
-    let mut stuck_at = 0;
-    let mut kept: Option<Conn> = None;
-    while !*closed.borrow() {
-        let read_at = clock.now();
-        let read = async {
-            let mut conn = match kept.take() {
-                Some(conn) => conn,
-                None => {
-                    let mut conn = db.read().await?;
-                    // dropped while it hangs, it must not go back to the others
-                    conn.close_on_drop();
-                    conn
-                }
-            };
-            let head = read_head(&mut conn).await?;
-            Ok::<_, sqlx::Error>((conn, head))
-        };
-        if let Ok(Ok((mut conn, head))) = tokio::time::timeout(POLL_MAX, read).await {
-            let missing = {
-                let mut publisher = publisher.lock();
-                if publisher.next > head {
-                    publisher.sink.head(head, read_at);
-                    None
-                } else {
-                    // a group of ours may be between COMMIT and here: only what stays missing is foreign
-                    let stuck = stuck_at == publisher.next;
-                    stuck_at = publisher.next;
-                    let end = publisher.held.keys().next().map_or(head, |first| first - 1);
-                    stuck.then_some((publisher.next, end))
-                }
-            };
-            if let Some((from, to)) = missing
-                && let Err(error) = publish_foreign(&mut conn, &publisher, from, to).await
-            {
-                tracing::warn!(%error, "what another process wrote cannot be read");
-            } else {
-                kept = Some(conn);
-            }
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-async fn read_head(conn: &mut Conn) -> Result<Seq, sqlx::Error> {
-    let rows = conn.rows("SELECT seq FROM journal_head WHERE id = 1", &[]).await?;
-    rows.first().ok_or(sqlx::Error::RowNotFound)?.int(0)
-}
-
-async fn publish_foreign(conn: &mut Conn, publisher: &Mutex<Publisher>, from: Seq, to: Seq) -> Result<(), StoreError> {
-    let mut from = from;
-    while from <= to {
-        let sql = "SELECT seq, at, payload FROM journal WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3";
-        let rows = conn.rows(sql, &[Val::Int(from), Val::Int(to), Val::Int(FOREIGN_CHUNK)]).await?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        for row in rows {
-            let seq = row.int(0)?;
-            let event = journal::decode(&row.text(2)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
-            let events: Arc<[Committed]> = Arc::from(vec![Committed { seq, at: Ts(row.int(1)?), event }]);
-            let member = Member { events, records: None, done: None };
-            publisher.lock().publish(CommittedGroup { first_seq: seq, last_seq: seq, members: vec![member] });
-            from = seq + 1;
-        }
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use store::{CommitError, OpenError, OpenOptions, Store};
+use store::{CommitError, OpenError, OpenOptions, Store, StoreError};
 
 /// Backends are ended at any point of a commit; whoever heard "stored" is there once, and nobody is there twice.
 pub async fn commits_of_unknown_outcome_are_neither_lost_nor_doubled() {
@@ -84,6 +84,25 @@ pub async fn a_database_that_hangs_leaves_nothing_behind(kind: Kind) {
     }
     assert_eq!(node.verify().await.first_bad, None);
     node.stop().await;
+}
+
+/// The claim goes with its session: it is taken anew, unless somebody else was faster.
+pub async fn a_lost_claim_is_taken_anew_or_found_taken() {
+    let database = Database::fresh(Kind::Postgres).await;
+    let open = || async { Store::open(&database.url, &OpenOptions::default()).await.expect("the store opens") };
+    let (one, other) = (open().await, open().await);
+    one.claim().await.expect("nobody else runs");
+    let end_session = "SELECT COUNT(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) t";
+    assert_eq!(database.int(end_session).await, 1);
+    one.keep_claim().await.expect("taken anew");
+    one.keep_claim().await.expect("it stands");
+    assert!(matches!(other.claim().await, Err(StoreError::Claimed)));
+    assert_eq!(database.int(end_session).await, 1);
+    other.claim().await.expect("it was faster");
+    assert!(matches!(one.keep_claim().await, Err(StoreError::Claimed)));
+    for store in [one, other] {
+        store.close().await;
+    }
 }
 
 pub async fn a_server_that_does_not_sync_is_refused() {

@@ -46,6 +46,11 @@ async fn commits_of_unknown_outcome_are_neither_lost_nor_doubled() {
 }
 
 #[tokio::test]
+async fn a_lost_claim_is_taken_anew_or_found_taken() {
+    failures::a_lost_claim_is_taken_anew_or_found_taken().await;
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_sync_is_refused() {
     failures::a_server_that_does_not_sync_is_refused().await;
 }

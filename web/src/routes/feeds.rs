@@ -13,7 +13,7 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 use super::list::{ListView, cursor, page_by};
-use crate::extractors::{Body, Caller};
+use crate::extractors::{Body, Caller, idempotency::idempotency};
 use crate::parse::{self, Fields, wire};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -161,6 +161,7 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
 /// Makes a source.
 #[utoipa::path(
     post, path = "/api/v1/feeds", tag = "feeds", request_body = SourceRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: same source")),
     responses((status = 201, description = "The source", body = SourceBody),
         (status = 200, description = "It was there, with the same settings", body = SourceBody),
         (status = 409, description = "One of this name has other settings")),
@@ -175,7 +176,7 @@ pub async fn create(
     caller.require(Scope::FeedsManage)?;
     parse::require_json(&req)?;
     let new = parse::json::<SourceRequest>(&body)?.check(&caller, &state)?;
-    let made = state.engine.create_source(new).await?;
+    let made = state.engine.create_source(new, idempotency(&caller, &req, &body)?).await?;
     let view = view_of(&state, &made.source)?;
     let mut response = if made.created { HttpResponse::Created() } else { HttpResponse::Ok() };
     let location = (header::LOCATION, format!("/api/v1/feeds/{}", made.source.id));

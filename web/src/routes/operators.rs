@@ -269,7 +269,8 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
 /// Changes an operator.
 #[utoipa::path(
     patch, path = "/api/v1/operators/{id}", tag = "operators", request_body = OperatorPatch,
-    params(("id" = String, Path, description = "opr_…"), ("If-Match" = Option<String>, Header, description = "Version the change is based on")),
+    params(("id" = String, Path, description = "opr_…"), ("If-Match" = Option<String>, Header, description = "Version the change is based on"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: changed once")),
     responses((status = 200, description = "As it now stands", body = OperatorView)),
     security(("bearer" = ["operators:manage"]))
 )]
@@ -291,7 +292,7 @@ pub async fn patch(
     let change = sent.state.as_deref().and_then(|text| fields.known("/state", Some(text), wire::<OperatorState>));
     fields.check()?;
     let change = OperatorChange { name, state: change, expected_version: if_match(req.headers())? };
-    let changed = state.engine.change_operator(operator.id, change).await?;
+    let changed = state.engine.change_operator(operator.id, change, idempotency(&caller, &req, &body)?).await?;
     Ok(view_operator(HttpResponse::Ok(), &state.engine.directory(), &changed))
 }
 
@@ -314,7 +315,7 @@ pub async fn licences(caller: Caller, state: AppState, req: HttpRequest) -> Resu
 /// Adds a licence, or changes the one of the same number.
 #[utoipa::path(
     put, path = "/api/v1/operators/{id}/licence", tag = "operators", request_body = LicenceRequest,
-    params(("id" = String, Path, description = "opr_…")),
+    params(("id" = String, Path, description = "opr_…"), ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: same licence")),
     responses((status = 200, description = "As it now stands", body = LicenceView)),
     security(("bearer" = ["operators:manage"]))
 )]
@@ -328,7 +329,7 @@ pub async fn set_licence(
     parse::require_json(&req)?;
     let operator = reach(&caller, &state.engine.directory(), &req)?;
     let licence = parse::json::<LicenceRequest>(&body)?.check(&operator)?;
-    let licence = state.engine.set_licence(licence).await?;
+    let licence = state.engine.set_licence(licence, idempotency(&caller, &req, &body)?).await?;
     Ok(HttpResponse::Ok().json(LicenceView::of(&licence, &state.engine.directory())))
 }
 

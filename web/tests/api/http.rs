@@ -310,6 +310,14 @@ async fn a_push_is_counted_and_bad_records_are_listed() {
     assert_eq!((dry.status, &dry.json()["batch_id"]), (200, &Value::Null), "{}", dry.text);
     let stored = node.send(push("")).await.json();
     assert_eq!((stored["accepted"].as_u64(), stored["quarantined"][0]["index"].as_u64()), (Some(2), Some(2)));
+    let keyed = |body: &str| {
+        let request = node.request("POST", "/api/v1/feeds", Some(&key.bearer)).header("idempotency-key", "f-1");
+        node.send(request.header("content-type", "application/json").body(body.to_owned()))
+    };
+    let second = new.replace("bets", "more-bets");
+    let made = keyed(&second).await;
+    assert_eq!((made.status, keyed(&second).await.json()["id"].clone()), (201, made.json()["id"].clone()));
+    assert_eq!(keyed(&new).await.status, 409, "the same key, another request");
     let other = new.replace("\"event\"", "\"wall\"");
     for (body, status) in [(&new, 200), (&other, 409)] {
         let twin = node.call("POST", "/api/v1/feeds", Some(&key.bearer), body).await;

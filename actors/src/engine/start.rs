@@ -1,0 +1,346 @@
+//! The assembly, top-down: what is started in which order.
+
+use super::opening::{keep, load_directory};
+use super::{Engine, EngineConfig, Inner, StartError};
+use crate::auditor::{Auditing, Auditor};
+use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
+use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub};
+use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
+use crate::metrics::EngineMetrics;
+use crate::missed::Missed;
+use crate::register::{Register, RegisterActor};
+use crate::secrets::KeyRing;
+use crate::source::{SourceActor, SourceContext, SourceGauge, SourceHead};
+use crate::spine::{Markets, Spine};
+use crate::staff::Staff;
+use crate::views::Views;
+use crate::writer::{CommitMetrics, WriterHandle};
+use arc_swap::ArcSwap;
+use engine::register::index::{IndexReader, IndexWriter};
+use futures_util::future::LocalBoxFuture;
+use jiff::tz::TimeZone;
+use models::event::Event;
+use models::feed::Source;
+use models::ids::OperatorNo;
+use models::ts::Ts;
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use store::{Clock, OperatorInputRow, Store, StoreError};
+use tokio::sync::mpsc;
+
+/// Inputs read back at once while an operator is rebuilt.
+const INPUT_CHUNK: u32 = 64;
+
+impl Engine {
+    /// Recovers from the store and starts every actor. Ready once the register is ([`Self::readiness`]).
+    pub async fn start(
+        config: EngineConfig,
+        store: Store,
+        ring: Arc<KeyRing>,
+        clock: Arc<dyn Clock>,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, StartError> {
+        let metrics = KernelMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
+        let system = Arc::new(ActorSystem::with_metrics(config.arbiters, metrics));
+        let gauges = EngineMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
+        let commits = CommitMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
+        store.claim().await?;
+        let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
+
+        keep(&store, "family", &config.family, "engine.family", |known, now| known == now).await?;
+        let directory =
+            Arc::new(ArcSwap::from_pointee(load_directory(config.jurisdictions.clone(), &store, &ring).await?));
+        let index = Arc::new(ArcSwap::from_pointee(IndexWriter::with_capacity(0).reader()));
+        let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), Arc::clone(&clock)));
+
+        let register_missed = Missed::default();
+        let register_actor = start_register(&system, &config, &store, &index, &register_missed, &clock)?;
+        let live = start_live(&system, &store, &views, boot)?;
+        let markets = Markets::default();
+        let deferred = Arc::new(AtomicU64::new(0));
+        let (growth, growing) = mpsc::unbounded_channel();
+        let spine = Spine {
+            register: register_actor,
+            register_missed,
+            markets: Arc::clone(&markets),
+            live: live.clone(),
+            directory: Arc::clone(&directory),
+            ring: Arc::clone(&ring),
+            growth,
+            deferred: Arc::clone(&deferred),
+            slots: Arc::clone(&views),
+        };
+        let writer = WriterHandle::new(
+            store.start_writer(Box::new(spine), ring.chain, Arc::clone(&clock), config.write_timeout).await?,
+            commits,
+        );
+        let signed_at = Arc::new(AtomicI64::new(0));
+        let auditing = start_auditor(&system, &store, &ring, &clock, &signed_at)?;
+
+        let zones = config.jurisdictions.iter().map(|j| TimeZone::get(&j.time_zone).unwrap_or(TimeZone::UTC)).collect();
+        let next = store.next_numbers().await?;
+        let register =
+            Register::new(store.clone(), writer.clone(), Arc::clone(&ring), Arc::clone(&index), next.person_no, zones);
+        let staff = Staff::new(
+            store.clone(),
+            writer.clone(),
+            Arc::clone(&ring),
+            Arc::clone(&directory),
+            next.operator_no,
+            next.source_no,
+        );
+        let context = SourceContext {
+            writer: writer.clone(),
+            ring: Arc::clone(&ring),
+            directory: Arc::clone(&directory),
+            family: config.family.as_str().into(),
+            clock: Arc::clone(&clock),
+            inspect: config.faults.sources.clone(),
+            records: gauges.records.clone(),
+            quarantined: gauges.quarantined.clone(),
+        };
+        let started =
+            Event::EngineStarted { boot: format!("{boot:08x}"), version: env!("CARGO_PKG_VERSION").to_owned() };
+        if let Err(error) = writer.commit(vec![started], Vec::new()).await {
+            tracing::warn!(%error, "the start is not journaled");
+        }
+        let engine = Self(Arc::new(Inner {
+            config,
+            store,
+            ring,
+            clock,
+            boot,
+            system,
+            directory,
+            index,
+            register,
+            staff,
+            views,
+            live,
+            markets,
+            sources: RwLock::default(),
+            context,
+            writer,
+            tasks: Mutex::default(),
+            deferred,
+            auditing,
+            signed_at,
+            metrics: gauges,
+        }));
+        engine.start_known()?;
+        engine.start_tasks(growing);
+        Ok(engine)
+    }
+
+    fn start_known(&self) -> Result<(), StartError> {
+        let directory = self.0.directory.load_full();
+        for no in directory.operators.keys() {
+            self.start_market(*no)?;
+        }
+        for source in directory.sources.values() {
+            self.start_source(source)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_market(&self, no: OperatorNo) -> Result<(), StartError> {
+        let inner = &self.0;
+        // held to the end: the spine's growth and a command may both come to start it
+        let mut markets = inner.markets.write();
+        if markets.contains_key(&no) {
+            return Ok(());
+        }
+        let directory = inner.directory.load();
+        let Some(operator) = directory.operators.get(&no).cloned() else { return Ok(()) };
+        let zone = directory.jurisdiction(operator.jurisdiction).map_or("UTC", |j| &j.time_zone).to_owned();
+        let slot = Arc::new(ViewSlot::default());
+        inner.views.slots.write().insert(no, Arc::clone(&slot));
+        let context = MarketContext {
+            log: Arc::new(StoredInputs(inner.store.clone())),
+            writer: inner.writer.clone(),
+            slot,
+            inspect: inner.config.faults.operators.clone(),
+        };
+        let mut spec = Spec::new(format!("operator:{}", operator.code), "operator", move |generation| {
+            let (context, code, zone) = (context.clone(), operator.code.clone(), zone.clone());
+            Box::pin(async move {
+                let zone = TimeZone::get(&zone).map_err(|e| e.to_string())?;
+                let blank = engine::operator_state::OperatorState::new(no, code, zone);
+                Market::recover(no, blank, context, &generation.progress).await
+            })
+        });
+        spec.capacity = inner.config.operator_queue;
+        spec.hang_after = Duration::from_secs(30);
+        let handle = spawn(&inner.system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
+        markets.insert(no, handle);
+        Ok(())
+    }
+
+    pub(super) fn start_source(&self, source: &Arc<Source>) -> Result<(), StartError> {
+        let inner = &self.0;
+        // held to the end: the spine's growth and a command may both come to start it
+        let mut sources = inner.sources.write();
+        if sources.contains_key(&source.id) {
+            return Ok(());
+        }
+        let gauge = Arc::new(SourceGauge::default());
+        inner.views.gauges.write().insert(source.id, Arc::clone(&gauge));
+        let (store, context) = (inner.store.clone(), inner.context.clone());
+        let name = {
+            let directory = inner.directory.load();
+            let operator = directory.operators.get(&source.operator_no).map_or("?", |o| &o.code).to_owned();
+            format!("source:{operator}/{}", source.name)
+        };
+        let made = Arc::clone(source);
+        let mut spec = Spec::new(name, "source", move |generation| {
+            let (store, context, gauge, source) =
+                (store.clone(), context.clone(), Arc::clone(&gauge), Arc::clone(&made));
+            Box::pin(async move { recover_source(&store, source, context, gauge, &generation.progress).await })
+        });
+        spec.capacity = inner.config.source_queue;
+        spec.hang_after = Duration::from_secs(60);
+        let handle = spawn(&inner.system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
+        sources.insert(source.id, handle);
+        Ok(())
+    }
+}
+
+fn start_register(
+    system: &ActorSystem,
+    config: &EngineConfig,
+    store: &Store,
+    index: &Arc<ArcSwap<IndexReader>>,
+    missed: &Missed,
+    clock: &Arc<dyn Clock>,
+) -> Result<Handle<crate::register::RegisterMsg>, StartError> {
+    let (store, index, missed, clock) = (store.clone(), Arc::clone(index), missed.clone(), Arc::clone(clock));
+    let mut spec = Spec::new("register", "register", move |generation| {
+        let (store, index, missed, clock) = (store.clone(), Arc::clone(&index), missed.clone(), Arc::clone(&clock));
+        Box::pin(async move { RegisterActor::recover(&store, clock.now(), &index, missed, &generation.progress).await })
+    });
+    spec.capacity = config.register_queue;
+    spec.hang_after = Duration::from_secs(60);
+    spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))
+}
+
+fn start_auditor(
+    system: &ActorSystem,
+    store: &Store,
+    ring: &KeyRing,
+    clock: &Arc<dyn Clock>,
+    signed_at: &Arc<AtomicI64>,
+) -> Result<Auditing, StartError> {
+    let auditor = Auditor::new(store.clone(), Arc::clone(&ring.checkpoint), Arc::clone(clock), Arc::clone(signed_at));
+    let mut spec = Spec::new("audit", "audit", move |_| Box::pin(std::future::ready(Ok(auditor.clone()))));
+    // one under way, one that waits
+    spec.capacity = 2;
+    // as long as the store lets a statement run
+    spec.hang_after = Duration::from_secs(120);
+    spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))
+}
+
+fn start_live(system: &ActorSystem, store: &Store, views: &Arc<Views>, boot: u32) -> Result<LiveHandle, StartError> {
+    let sessions = Arc::new(AtomicU64::new(0));
+    let missed = Missed::default();
+    let (store, views, raised, gauge) = (store.clone(), Arc::clone(views), missed.clone(), Arc::clone(&sessions));
+    let mut spec = Spec::new("live", "live", move |generation| {
+        let (store, views, missed, gauge) = (store.clone(), Arc::clone(&views), raised.clone(), Arc::clone(&gauge));
+        Box::pin(async move {
+            missed.clear();
+            let say = |e: StoreError| e.to_string();
+            let until = store.last_alert_offset().await.map_err(say)?;
+            let counts = store.alert_counts(until).await.map_err(say)?;
+            let recent = store.recent_alerts(until, crate::live::RING_FRAMES_MAX as u32).await.map_err(say)?;
+            let checkpoint = AlertsCheckpoint { until, counts: counts.into_iter().collect(), recent };
+            let epoch = store.epoch().await.map_err(say)?;
+            Ok(LiveHub::new(views, &epoch, &format!("{boot:08x}{}", generation.number), &checkpoint, missed, gauge))
+        })
+    });
+    spec.capacity = 16 * 1024;
+    let hub = spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
+    Ok(LiveHandle::new(hub, missed, sessions))
+}
+
+async fn recover_source(
+    store: &Store,
+    source: Arc<Source>,
+    context: SourceContext,
+    gauge: Arc<SourceGauge>,
+    progress: &crate::kernel::Progress,
+) -> Result<SourceActor, String> {
+    let stored = store.source_head(source.source_no).await.map_err(|e| e.to_string())?;
+    gauge.records.store(stored.records, Ordering::Relaxed);
+    gauge.duplicates.store(stored.duplicates, Ordering::Relaxed);
+    gauge.quarantined.store(stored.quarantined, Ordering::Relaxed);
+    gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
+    gauge.last_success_at.store(stored.last_stored_at.map_or(0, |t| t.0), Ordering::Relaxed);
+    let reread: crate::source::Reread = {
+        let (store, source, clock, progress) =
+            (store.clone(), Arc::clone(&source), Arc::clone(&context.clock), progress.clone());
+        Arc::new(move || {
+            let (store, source, clock, progress) =
+                (store.clone(), Arc::clone(&source), Arc::clone(&clock), progress.clone());
+            Box::pin(async move { read_source(&store, &source, clock.now(), &progress).await })
+        })
+    };
+    let known = reread().await?;
+    Ok(SourceActor::new(source, context, gauge, known, reread))
+}
+
+/// Where a source stands, and the records of its horizon.
+async fn read_source(
+    store: &Store,
+    source: &Source,
+    now: Ts,
+    progress: &crate::kernel::Progress,
+) -> Result<(engine::dedupe::Dedupe, SourceHead), String> {
+    let say = |e: StoreError| e.to_string();
+    let stored = store.source_head(source.source_no).await.map_err(say)?;
+    let clock_at = match source.clock {
+        models::feed::SourceClock::Wall => now,
+        models::feed::SourceClock::Event => stored.newest.unwrap_or_default(),
+    };
+    let horizon = clock_at.plus(-i64::from(source.horizon_days) * models::ts::DAY);
+    let mut dedupe = engine::dedupe::Dedupe::new();
+    let mut after = (0, -1);
+    loop {
+        let digests = store.record_digests(source.source_no, horizon, after, 50_000).await.map_err(say)?;
+        let Some(last) = digests.last() else { break };
+        after = (last.batch_no, last.idx);
+        for digest in &digests {
+            dedupe.insert(digest.id_digest, digest.content_digest, digest.occurred_at);
+        }
+        progress.beat();
+    }
+    Ok((dedupe, SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest }))
+}
+
+struct StoredInputs(Store);
+
+impl InputLog for StoredInputs {
+    fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>> {
+        let store = self.0.clone();
+        Box::pin(async move {
+            let rows = store.set_aside(operator).await.map_err(|e| e.to_string())?;
+            Ok(rows.into_iter().collect())
+        })
+    }
+
+    fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>> {
+        let store = self.0.clone();
+        Box::pin(async move {
+            let rows = store.operator_inputs(operator, after, INPUT_CHUNK).await.map_err(|e| e.to_string())?;
+            Ok(rows
+                .into_iter()
+                .map(|row| match row {
+                    OperatorInputRow::Batch { operator_seq, clock_at, clock, records } => {
+                        Input::Batch { operator_seq, clock_at, clock, records: records.into() }
+                    }
+                    OperatorInputRow::Tick { operator_seq, at } => Input::Tick { operator_seq, at },
+                })
+                .collect())
+        })
+    }
+}

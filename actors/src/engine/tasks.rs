@@ -1,0 +1,184 @@
+//! What the engine does by itself: ticks, measures, ends exclusions, takes in what other processes made.
+
+use super::{Engine, StartError};
+use crate::api::NodeState;
+use crate::auditor::AuditMsg;
+use crate::directory::Directory;
+use crate::kernel::KernelEvent;
+use crate::live::LiveMsg;
+use crate::market::MarketMsg;
+use crate::metrics::raise_to;
+use crate::spine::Growth;
+use models::event::Event;
+use models::ts::{SECOND, Ts};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use store::StoreError;
+use tokio::sync::mpsc;
+
+/// How often the claim of the database is looked at.
+const CLAIM_EVERY: Duration = Duration::from_secs(5);
+
+impl Engine {
+    pub(super) fn start_tasks(&self, mut growing: mpsc::UnboundedReceiver<Growth>) {
+        let grow = {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                while let Some(growth) = growing.recv().await {
+                    // without it a key made elsewhere, a source or an operator would stay unknown until a restart
+                    while let Err(error) = engine.grow(&growth).await {
+                        tracing::error!(%error, "what another process made is not known yet");
+                        if !matches!(error, StartError::Store(_)) {
+                            // as at the start: what cannot be used is left out, and must not hold up the rest
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            })
+        };
+        let tick = {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                let mut interval = tokio::time::interval(engine.0.config.live_tick);
+                interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    interval.tick().await;
+                    engine.tick();
+                }
+            })
+        };
+        let second = {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                let mut interval = tokio::time::interval(Duration::from_secs(1));
+                loop {
+                    interval.tick().await;
+                    engine.each_second();
+                }
+            })
+        };
+        let claim = {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                let mut interval = tokio::time::interval(CLAIM_EVERY);
+                interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    interval.tick().await;
+                    match engine.0.store.keep_claim().await {
+                        Ok(()) => {}
+                        Err(StoreError::Claimed) => {
+                            // two that decide registrations under locks of their own would contradict each other
+                            tracing::error!("another engine has claimed the database: this one writes no more");
+                            engine.0.store.stop_writer(Duration::ZERO).await;
+                            return;
+                        }
+                        Err(error) => tracing::warn!(%error, "the claim of the database is looked at later"),
+                    }
+                }
+            })
+        };
+        // apart from everything else that happens each second: the database may take its time
+        let sweep = {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                let mut interval = tokio::time::interval(Duration::from_secs(1));
+                interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    interval.tick().await;
+                    if let Err(error) = engine.sweep().await {
+                        tracing::warn!(%error, "exclusions are ended later");
+                    }
+                }
+            })
+        };
+        let checkpoint = {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                let mut interval = tokio::time::interval(engine.0.config.checkpoint_every);
+                loop {
+                    interval.tick().await;
+                    // a full queue has one that will sign as much
+                    let _ = engine.0.auditing.try_send(AuditMsg::Checkpoint);
+                }
+            })
+        };
+        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint, claim]);
+        let engine = Arc::downgrade(&self.0);
+        let runtime = tokio::runtime::Handle::current();
+        self.0.system.on_event(move |event| {
+            let (Some(inner), KernelEvent::Quarantined { actor, reason, .. }) = (engine.upgrade(), event) else {
+                return;
+            };
+            let event = Event::ActorQuarantined { actor: actor.clone(), reason: reason.clone() };
+            runtime.spawn(async move {
+                if let Err(error) = inner.writer.commit(vec![event], Vec::new()).await {
+                    tracing::error!(%error, "a quarantined actor is not journaled");
+                }
+            });
+        });
+    }
+
+    async fn grow(&self, growth: &Growth) -> Result<(), StartError> {
+        match growth {
+            Growth::Operator(no) => self.start_market(*no),
+            Growth::Source(id) => {
+                let source = self.0.directory.load().sources.get(id).cloned();
+                source.map_or(Ok(()), |source| self.start_source(&source))
+            }
+            Growth::Key(key) => {
+                let Some(sealed) = self.0.store.key_secret(key.id).await? else { return Ok(()) };
+                let signing =
+                    self.0.ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(e.to_string()))?;
+                self.0.directory.rcu(|old| {
+                    let mut new = Directory::clone(old);
+                    new.set_key(&self.0.ring, models::operator::ApiKey::clone(key), &signing);
+                    new
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets operators that changed write their views, and the hub send what changed.
+    fn tick(&self) {
+        let markets = self.0.markets.read();
+        for (no, slot) in self.0.views.slots.read().iter() {
+            if slot.take_dirty()
+                && let Some(market) = markets.get(no)
+                && market.try_send(MarketMsg::Show).is_err()
+            {
+                slot.mark_dirty();
+            }
+        }
+        // a busy hub catches up with its next tick: topics are conflated
+        let _ = self.0.live.hub().try_send(LiveMsg::Tick);
+    }
+
+    fn each_second(&self) {
+        let now = self.now();
+        self.measure(now);
+        for market in self.0.markets.read().values() {
+            // a full queue has inputs that move the clock, too
+            let _ = market.try_send(MarketMsg::Clock(now));
+        }
+    }
+
+    fn measure(&self, now: Ts) {
+        let (metrics, freshness) = (&self.0.metrics, self.freshness());
+        let age = match freshness.state {
+            NodeState::Loading => -1.0,
+            _ => (now.0 - freshness.as_of.0) as f64 / SECOND as f64,
+        };
+        metrics.register_age_seconds.set(age);
+        metrics.register_version.set(freshness.register_version);
+        metrics.index_bytes.set(self.index().memory_bytes() as i64);
+        metrics.live_sessions.set(self.0.live.sessions() as i64);
+        raise_to(&metrics.deferred_inputs, self.deferred_inputs());
+        metrics.checkpoint_age_seconds.set(match self.0.signed_at.load(Ordering::Relaxed) {
+            0 => -1.0,
+            at => (now.0 - at) as f64 / SECOND as f64,
+        });
+    }
+}
