@@ -6,9 +6,8 @@ use actors::engine::{Engine, EngineConfig, Faults};
 use actors::secrets::{KeyMaterial, KeyRing};
 use anyhow::Context;
 use models::jurisdiction::Jurisdiction;
-use models::money::Currency;
-use models::phone::Country;
 use models::record::Record;
+use serde::Deserialize;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +34,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     actix_rt::System::new().block_on(serve(args))
 }
 
+/// What the store was begun with: keys and operators are made by the product itself, on its own configuration.
+#[derive(Deserialize)]
+struct Defaults {
+    engine: Family,
+    jurisdictions: Vec<Jurisdiction>,
+}
+
+#[derive(Deserialize)]
+struct Family {
+    family: String,
+}
+
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let keys = args.keys.as_ref().context("a node of the bench is started by the bench")?;
     let material: KeyMaterial = toml::from_str(&std::fs::read_to_string(keys)?).context("keys")?;
@@ -45,9 +56,10 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let inspect = move |record: &Record| {
         assert!(!record.record_id.starts_with(&poison), "an injected fault");
     };
+    let defaults: Defaults = toml::from_str(include_str!("../../config/default.toml")).context("the defaults")?;
     let config = EngineConfig {
         node: 1,
-        family: "mlinzi".to_owned(),
+        family: defaults.engine.family.clone(),
         arbiters: 2,
         live_tick: Duration::from_millis(100),
         checkpoint_every: Duration::from_secs(10),
@@ -55,17 +67,11 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         operator_queue: 256,
         register_queue: 4_096,
         write_timeout: Duration::from_secs(5),
-        jurisdictions: vec![Jurisdiction {
-            code: "KE".to_owned(),
-            name: "Kenya".to_owned(),
-            country: Country::Ke,
-            currency: Currency::KES,
-            time_zone: "Africa/Nairobi".to_owned(),
-        }],
+        jurisdictions: defaults.jurisdictions,
         faults: Faults { sources: Some(Arc::new(inspect)), operators: None },
     };
     let engine = Engine::start(config, store, ring, Arc::new(SystemClock), &registry).await?;
-    let state = AppState::new(engine, WebOptions::new("mlinzi"), registry)?;
+    let state = AppState::new(engine, WebOptions::new(defaults.engine.family), registry)?;
     let listener = TcpListener::bind(("127.0.0.1", args.port))?;
     Ok(web::run(listener, ServerOptions::default(), state, std::future::pending()).await?)
 }

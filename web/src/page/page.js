@@ -191,7 +191,8 @@ function rowsOf(view) {
   return (view?.currencies ?? []).map(({ currency, totals, series }) => {
     const { unit, points } = courseOf(series);
     const newest = points.at(-1);
-    const players = newest ? `${newest.unique_players_estimated ? "≈ " : ""}${count(newest.unique_players)} in the ${unit}` : "–";
+    // feeds of sums name no players: that is not nobody
+    const players = newest?.unique_players ? `${newest.unique_players_estimated ? "≈ " : ""}${count(newest.unique_players)} in the ${unit}` : "–";
     return { currency, ...totals, unit, players, course: points.map((point) => point.ggr) };
   });
 }
@@ -216,7 +217,7 @@ function drawOperators() {
         el("td", {}, sparkline(row.course, `gross gaming revenue of the last ${row.course.length} ${row.unit}s`))));
     }
   }
-  $("operators").replaceChildren(...(rows.length ? rows : [empty(10, "No records yet.")]));
+  $("operators").replaceChildren(...(rows.length ? rows : [empty(10, unlessHeard("feeds", "No records yet."))]));
 }
 
 const empty = (columns, text) => el("tr", {}, el("td", { class: "empty", colspan: columns }, text));
@@ -234,7 +235,7 @@ function drawAlerts() {
   list.replaceChildren(...items);
   fresh = new Set();
   if (had) list.querySelector(`li[data-id="${CSS.escape(had)}"] summary`)?.focus();
-  $("alerts-none").hidden = items.length > 0;
+  $("alerts-none").hidden = items.length > 0 || !topics.has("alerts");
   const standing = [...alerts.values()].filter((a) => a.kind !== "withdrawn").length;
   $("alerts-count").textContent = items.length ? `${standing} open of the newest ${items.length}` : "";
 }
@@ -259,12 +260,17 @@ function alertItem(alert, opened) {
       el("dl", {}, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))));
 }
 
+/** What an empty table means: nothing is known before the topic's snapshot came. */
+function unlessHeard(topic, text) {
+  return topics.get(topic)?.data == null ? "Waiting for the engine …" : text;
+}
+
 function drawFeeds() {
   const rows = (topics.get("feeds")?.data?.items ?? []).map((s) => el("tr", {},
     el("th", { scope: "row" }, `${s.operator_code} / ${s.name}`), el("td", {}, pill(s.freshness, FRESH[s.freshness])),
     el("td", {}, s.last_success_at ? ago(s.last_success_at, Date.now()) : "never"), el("td", { class: "n" }, count(s.records)),
     el("td", { class: "n" }, count(s.duplicates)), el("td", { class: s.quarantined ? "n negative" : "n" }, count(s.quarantined))));
-  $("feed-rows").replaceChildren(...(rows.length ? rows : [empty(6, "No sources yet.")]));
+  $("feed-rows").replaceChildren(...(rows.length ? rows : [empty(6, unlessHeard("feeds", "No sources yet."))]));
 }
 
 const STATES = { running: "good", starting: "wait", backing_off: "warn", quarantined: "bad", stopped: "wait" };
@@ -274,7 +280,7 @@ function drawActors() {
     el("th", { scope: "row" }, a.name), el("td", { title: a.last_error ?? "" }, pill(a.state.replace("_", " "), STATES[a.state])),
     el("td", { class: "n" }, `${count(a.queue_depth)} / ${count(a.queue_capacity)}`), el("td", { class: "n" }, count(a.handled)),
     el("td", { class: a.restarts ? "n negative" : "n" }, count(a.restarts)), el("td", { class: a.dead_letters ? "n negative" : "n" }, count(a.dead_letters))));
-  $("actor-rows").replaceChildren(...(rows.length ? rows : [empty(6, "–")]));
+  $("actor-rows").replaceChildren(...(rows.length ? rows : [empty(6, unlessHeard("system", "None."))]));
 }
 
 setInterval(() => {
