@@ -146,6 +146,8 @@ fn typed(read: &config::Config) -> Result<(Config, Vec<String>), ConfigError> {
         let alone = defaults().set_override(&path, value.clone()).and_then(|b| b.build());
         match alone.and_then(config::Config::try_deserialize::<Config>) {
             Ok(_) => sound = sound.set_override(&path, value).map_err(|e| ConfigError(vec![e.to_string()]))?,
+            // the reader's words quote the value, which may be an address with a password
+            Err(_) if path.starts_with("store") => mistakes.push(format!("{path}: unknown, or of a wrong type")),
             Err(wrong) => mistakes.push(format!("{path}: {wrong}")),
         }
     }
@@ -254,6 +256,14 @@ mod tests {
     fn an_address_with_a_password_is_not_printed() {
         let overrides = [("store.url", "postgres://mlinzi:hunter2@localhost/x".to_owned())];
         assert!(!format!("{:?}", load(None, &overrides).unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn an_address_in_the_wrong_place_is_not_printed_either() {
+        for path in ["store", "store.readers", "store.adress"] {
+            let error = load(None, &[(path, "postgres://mlinzi:hunter2@localhost/x".to_owned())]).unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -20,12 +20,16 @@ use models::record::Record;
 use models::ts::Ts;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long an actor waits before it offers refused alerts again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How often a batch is tried in parts to find the records that break the state.
+const TRIES_MAX: u32 = 400;
 
 /// One input of an operator, in the order of `operator_seq`.
 #[derive(Clone)]
@@ -63,8 +67,9 @@ impl Input {
 pub enum MarketMsg {
     /// A committed input.
     Input(Input),
-    /// Look whether windows are to be closed by the wall clock.
-    Clock(Ts),
+    /// Look whether windows are to be closed by the wall clock, whose time is in the slot: a message that waited must not
+    /// tell an old one.
+    Clock,
     /// Leave the newest view in the slot.
     Show,
 }
@@ -75,6 +80,10 @@ pub struct ViewSlot {
     dirty: AtomicBool,
     behind: AtomicBool,
     version: AtomicU64,
+    /// The wall clock, microseconds.
+    clock: AtomicI64,
+    /// A message that tells of it is on its way.
+    clock_sent: AtomicBool,
     json: Mutex<Option<Arc<str>>>,
     totals: Mutex<Vec<CurrencyTotals>>,
 }
@@ -99,6 +108,17 @@ impl ViewSlot {
     /// An input did not fit into the operator's queue.
     pub fn fall_behind(&self) {
         self.behind.store(true, Ordering::Release);
+    }
+
+    /// The wall clock moved. True where a message has to tell the actor: one at a time.
+    pub fn set_clock(&self, now: Ts) -> bool {
+        self.clock.store(now.0, Ordering::Release);
+        !self.clock_sent.swap(true, Ordering::AcqRel)
+    }
+
+    /// The message was not sent.
+    pub fn clock_unsent(&self) {
+        self.clock_sent.store(false, Ordering::Release);
     }
 
     /// The view could not be written: it is still to come.
@@ -151,8 +171,8 @@ pub struct MarketContext {
 /// The operator's actor.
 pub struct Market {
     operator: OperatorNo,
-    /// Before any input.
-    blank: OperatorState,
+    /// A sound state and the input it stands behind: where a replay begins.
+    base: (i64, OperatorState),
     state: OperatorState,
     applied: i64,
     set_aside: SetAside,
@@ -170,7 +190,7 @@ impl Market {
     ) -> Result<Self, String> {
         let set_aside = context.log.set_aside(operator).await?;
         let state = blank.clone();
-        let mut market = Self { operator, blank, state, applied: 0, set_aside, context };
+        let mut market = Self { operator, base: (0, blank), state, applied: 0, set_aside, context };
         market.catch_up(i64::MAX, progress).await?;
         market.show();
         Ok(market)
@@ -233,11 +253,7 @@ impl Market {
         let operator_seq = input.operator_seq();
         tracing::error!(operator_no = self.operator.0, operator_seq, %panic, "an input cannot be applied as it is");
         self.state = self.before(operator_seq, progress).await;
-        let mut positions = Vec::new();
-        if let Input::Batch { records, .. } = input {
-            let inspect = self.context.inspect.as_ref();
-            find_culprits(&self.state, input, records, 0, inspect, &mut positions);
-        }
+        let positions = self.find_culprits(input, progress).await;
         self.set_aside.insert(operator_seq, positions);
         let sound = self.state.clone();
         let effects = self.attempt(input).unwrap_or_else(|_| {
@@ -246,11 +262,45 @@ impl Market {
             self.set_aside.insert(operator_seq, Vec::new());
             Effects::default()
         });
+        // should the next input panic, too, what lies before this one is not replayed again
+        self.base = (operator_seq, self.state.clone());
         let records = self.set_aside.get(&operator_seq).cloned().unwrap_or_default();
         progress.dead_lettered(records.len().max(1) as u64);
         let event = Event::OperatorInputSetAside { operator_no: self.operator, operator_seq, records };
         self.commit_surely(vec![event], progress).await;
         effects
+    }
+
+    /// Positions of the records on which a copy of the state panics, found by halves: few copies for few culprits. None
+    /// where it panics without records, or on too many: then the input is given up whole.
+    async fn find_culprits(&self, input: &Input, progress: &Progress) -> Vec<u32> {
+        let (Input::Batch { records, .. }, inspect) = (input, self.context.inspect.as_ref()) else {
+            return Vec::new();
+        };
+        if try_apply(&mut self.state.clone(), input, &[], inspect).is_err() {
+            return Vec::new();
+        }
+        let (mut found, mut tries) = (Vec::new(), 0);
+        let mut parts: Vec<Range<usize>> = std::iter::once(0..records.len()).collect();
+        while let Some(part) = parts.pop() {
+            tries += 1;
+            if tries > TRIES_MAX {
+                return Vec::new();
+            }
+            progress.beat();
+            tokio::task::yield_now().await;
+            if try_apply(&mut self.state.clone(), input, &records[part.clone()], inspect).is_ok() {
+                continue;
+            }
+            if part.len() == 1 {
+                found.push(part.start as u32);
+                continue;
+            }
+            let middle = part.start + part.len() / 2;
+            // the left half is looked at first
+            parts.extend([middle..part.end, part.start..middle]);
+        }
+        found
     }
 
     /// The state before an input, from the store; the alerts on the way are stored already.
@@ -266,9 +316,9 @@ impl Market {
     }
 
     async fn replay(&self, until: i64, progress: &Progress) -> Result<OperatorState, String> {
-        let (blank, context) = (self.blank.clone(), self.context.clone());
-        let (state, set_aside) = (blank.clone(), self.set_aside.clone());
-        let mut past = Self { operator: self.operator, blank, state, applied: 0, set_aside, context };
+        let (base, set_aside, context) = (self.base.clone(), self.set_aside.clone(), self.context.clone());
+        let (applied, state) = base.clone();
+        let mut past = Self { operator: self.operator, base, state, applied, set_aside, context };
         while past.applied + 1 < until {
             let inputs = past.context.log.after(past.operator, past.applied).await?;
             if inputs.is_empty() {
@@ -300,15 +350,17 @@ impl Market {
                     self.apply(input, progress).await;
                 }
             }
-            MarketMsg::Clock(now) => {
+            MarketMsg::Clock => {
+                self.context.slot.clock_sent.store(false, Ordering::Release);
+                let now = Ts(self.context.slot.clock.load(Ordering::Acquire));
                 if self.context.slot.behind.swap(false, Ordering::AcqRel)
                     && let Err(error) = self.catch_up(i64::MAX, progress).await
                 {
                     tracing::warn!(operator_no = self.operator.0, %error, "inputs wait for the store");
                     self.context.slot.fall_behind();
                 }
-                if self.state.needs_tick(*now) {
-                    let tick = Event::OperatorTicked { operator_no: self.operator, operator_seq: 0, at: *now };
+                if self.state.needs_tick(now) {
+                    let tick = Event::OperatorTicked { operator_no: self.operator, operator_seq: 0, at: now };
                     if let Err(error) = self.context.writer.commit(vec![tick], Vec::new()).await {
                         tracing::warn!(operator_no = self.operator.0, %error, "the tick comes later");
                     }
@@ -355,7 +407,9 @@ impl Work for Market {
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
             // applying guards itself; what panics elsewhere is given up whole, in recoveries too
-            if let MarketMsg::Input(input) = record.as_ref() {
+            if let MarketMsg::Input(input) = record.as_ref()
+                && input.operator_seq() > self.applied
+            {
                 let (operator_no, operator_seq) = (self.operator, input.operator_seq());
                 let event = Event::OperatorInputSetAside { operator_no, operator_seq, records: Vec::new() };
                 self.commit_surely(vec![event], progress).await;
@@ -381,25 +435,4 @@ fn try_apply(
             Input::Tick { operator_seq, at } => OperatorInput::Tick { operator_seq, at },
         })
     })
-}
-
-/// Adds the positions of the records on which a copy of the state panics, by halves: few copies for few culprits.
-fn find_culprits(
-    state: &OperatorState,
-    input: &Input,
-    records: &[Record],
-    first: u32,
-    inspect: Option<&Inspect>,
-    found: &mut Vec<u32>,
-) {
-    if records.is_empty() || try_apply(&mut state.clone(), input, records, inspect).is_ok() {
-        return;
-    }
-    if records.len() == 1 {
-        found.push(first);
-        return;
-    }
-    let (left, right) = records.split_at(records.len() / 2);
-    find_culprits(state, input, left, first, inspect, found);
-    find_culprits(state, input, right, first + left.len() as u32, inspect, found);
 }

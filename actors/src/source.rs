@@ -287,7 +287,13 @@ impl SourceActor {
         if !staged.refused.is_empty() {
             let rows =
                 staged.refused.iter().map(|(refusal, range)| self.quarantine_row(refusal, &body[range.clone()], now));
-            attachments.push(Attachment::Quarantine(rows.collect::<Result<_, _>>()?));
+            match rows.collect::<Result<_, _>>() {
+                Ok(rows) => attachments.push(Attachment::Quarantine(rows)),
+                Err(error) => {
+                    self.take_back(&staged.records);
+                    return Err(error);
+                }
+            }
         }
         let dead = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::DeadLetter);
         let source_no = self.source.source_no;

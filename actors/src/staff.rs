@@ -89,7 +89,7 @@ impl Staff {
             return directory
                 .operator(id, new.jurisdiction)
                 .map(|o| Operator::clone(o))
-                .ok_or(EngineError::NotFound("operator"));
+                .ok_or(EngineError::Unavailable("what the first request has made"));
         }
         if self.directory.load().operator_by_code.contains_key(&new.code) {
             return Err(EngineError::Conflict("an operator with this code exists".to_owned()));
@@ -165,7 +165,7 @@ impl Staff {
             let directory = self.directory.load();
             let held = directory.licences.get(&licence.operator_no).map(Vec::as_slice).unwrap_or_default();
             let known = held.iter().find(|l| l.id.to_string() == earlier.result_id).map(|l| Licence::clone(l));
-            return known.ok_or(EngineError::NotFound("licence"));
+            return known.ok_or(EngineError::Unavailable("what the first request has made"));
         }
         if licence.jurisdiction != operator.jurisdiction {
             return Err(invalid("/jurisdiction", "not the operator's"));
@@ -240,6 +240,12 @@ impl Staff {
     }
 
     /// Secrets are in one answer only: a repeated request hears which key it has made, and no secret.
+    async fn refuse_repeated(&self, idempotency: Option<&IdempotencyKey>, now: Ts) -> Result<(), EngineError> {
+        let Some(earlier) = idempotency::earlier(&self.store, idempotency, now).await? else { return Ok(()) };
+        let made = format!("this request has made {}, whose secrets were shown once", earlier.result_id);
+        Err(EngineError::Conflict(made))
+    }
+
     async fn issue(
         &self,
         mut key: ApiKey,
@@ -247,10 +253,7 @@ impl Staff {
         idempotency: Option<IdempotencyKey>,
         now: Ts,
     ) -> Result<IssuedKey, EngineError> {
-        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref(), now).await? {
-            let made = format!("this request has made {}, whose secrets were shown once", earlier.result_id);
-            return Err(EngineError::Conflict(made));
-        }
+        self.refuse_repeated(idempotency.as_ref(), now).await?;
         let random = || secrets::random::<32>().map_err(|_| EngineError::Unavailable("randomness"));
         let (secret, signing) = (hex(&random()?), random()?);
         key.secret_sha256 = hex(digest(&SHA256, secret.as_bytes()).as_ref());
@@ -290,6 +293,7 @@ impl Staff {
         // read, decided and committed under one lock: a rotation must not loosen what a revocation tightens
         let _one_at_a_time = self.next.lock().await;
         let old = self.directory.load().keys.get(&id).cloned().ok_or(EngineError::NotFound("key"))?;
+        self.refuse_repeated(idempotency.as_ref(), now).await?;
         if !old.key.is_live(now) {
             return Err(EngineError::Conflict("the key is no longer live".to_owned()));
         }
@@ -338,7 +342,10 @@ impl Staff {
         if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref(), now).await? {
             let id: SourceId = earlier.result_id.parse().map_err(|_| EngineError::NotFound("source"))?;
             let source = self.directory.load().sources.get(&id).map(|s| Source::clone(s));
-            return Ok(CreatedSource { source: source.ok_or(EngineError::NotFound("source"))?, created: true });
+            return Ok(CreatedSource {
+                source: source.ok_or(EngineError::Unavailable("what the first request has made"))?,
+                created: true,
+            });
         }
         let twin = |s: &&Arc<Source>| s.operator_no == new.operator && s.name == new.name;
         if let Some(known) = self.directory.load().sources.values().find(twin) {

@@ -190,8 +190,10 @@ impl OperatorState {
 
     /// The wall clock is heard of.
     fn hear(&mut self, at: Ts) {
-        if self.wall && at.0 - self.awake_at.0 > AWAKE_MAX {
-            self.asleep.push_back(Window { start: self.awake_at, end: at });
+        // an archive ends where it ends: what lies between it and the live source was not watched either
+        let since = if self.wall { self.awake_at } else { self.watermark };
+        if since.0 > 0 && at.0 - since.0 > AWAKE_MAX {
+            self.asleep.push_back(Window { start: since, end: at });
             if self.asleep.len() > ASLEEP_MAX {
                 self.asleep.pop_front();
             }
@@ -682,6 +684,22 @@ mod tests {
             assert_eq!(fell, is_silence, "{away} minutes: {:?}", found.first());
             assert!(found.iter().all(|r| r.evidence.score_milli <= 0), "{away} minutes: no rise when play goes on");
         }
+    }
+
+    #[test]
+    fn a_live_source_beside_an_archive_makes_no_silence_of_the_time_between() {
+        let mut state = state();
+        quiet_days(&mut state, 20);
+        let live = Ts(60 * DAY);
+        let mut found = Vec::new();
+        for minute in 0..30 {
+            let at = live.plus(minute * MINUTE);
+            let records = [record(RecordKind::Stake, at, 100_000, 1)];
+            let clock = SourceClock::Wall;
+            let input = OperatorInput::Batch { operator_seq: 21 + minute, clock_at: at, clock, records: &records };
+            found.extend(state.apply(input).revisions);
+        }
+        assert!(found.iter().all(|r| r.evidence.score_milli >= 0), "{:?}", found.first());
     }
 
     /// Play of some hours in batches: mostly quiet, some large, some late.

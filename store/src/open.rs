@@ -74,7 +74,11 @@ enum Claim {
     /// A lock on a file beside it; goes with the process.
     File(#[allow(dead_code)] std::fs::File),
     /// An advisory lock; goes with its connection.
-    Session(PgConnection),
+    Session {
+        session: PgConnection,
+        /// Its process in the server.
+        pid: i32,
+    },
 }
 
 impl Store {
@@ -134,7 +138,7 @@ impl Store {
         loop {
             *held = match &self.db {
                 Db::Sqlite { .. } => self.lock_file().map_err(sqlx::Error::Io)?.map(Claim::File),
-                Db::Postgres(_) => self.lock_session().await?.map(Claim::Session),
+                Db::Postgres(_) => self.lock_session().await?,
             };
             if held.is_some() {
                 return Ok(());
@@ -153,21 +157,42 @@ impl Store {
     /// [`StoreError::Claimed`] where another engine has it by now: this one must write no more.
     pub async fn keep_claim(&self) -> Result<(), StoreError> {
         let mut held = self.claim.lock().await;
-        let Some(Claim::Session(session)) = held.as_mut() else { return Ok(()) };
+        let Some(Claim::Session { session, pid }) = held.as_mut() else { return Ok(()) };
         if matches!(tokio::time::timeout(CLAIM_PATIENCE, session.ping()).await, Ok(Ok(()))) {
             return Ok(());
         }
-        let again = tokio::time::timeout(CLAIM_PATIENCE, self.lock_session()).await;
-        let again = again.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        *held = Some(Claim::Session(again.ok_or(StoreError::Claimed)?));
+        let own = *pid;
+        let again = tokio::time::timeout(CLAIM_PATIENCE, self.claim_again(own)).await;
+        *held = Some(again.map_err(|_| sqlx::Error::PoolTimedOut)??);
         Ok(())
     }
 
-    async fn lock_session(&self) -> Result<Option<PgConnection>, sqlx::Error> {
+    /// A claim in place of the one that our session `own` held, which may hold it still: a connection can be lost on one
+    /// side only.
+    async fn claim_again(&self, own: i32) -> Result<Claim, StoreError> {
+        loop {
+            if let Some(claim) = self.lock_session().await? {
+                return Ok(claim);
+            }
+            let mut session = PgConnection::connect(&self.url).await?;
+            let holder = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = $1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+            let holder: Option<i32> = sqlx::query_scalar(holder).bind(ENGINE_LOCK).fetch_optional(&mut session).await?;
+            match holder {
+                Some(pid) if pid != own => return Err(StoreError::Claimed),
+                Some(pid) => {
+                    sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut session).await?;
+                }
+                None => {}
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn lock_session(&self) -> Result<Option<Claim>, sqlx::Error> {
         let mut session = PgConnection::connect(&self.url).await?;
-        let sql = "SELECT pg_try_advisory_lock($1)";
-        let locked: bool = sqlx::query_scalar(sql).bind(ENGINE_LOCK).fetch_one(&mut session).await?;
-        Ok(locked.then_some(session))
+        let sql = "SELECT pg_try_advisory_lock($1), pg_backend_pid()";
+        let (locked, pid): (bool, i32) = sqlx::query_as(sql).bind(ENGINE_LOCK).fetch_one(&mut session).await?;
+        Ok(locked.then_some(Claim::Session { session, pid }))
     }
 
     fn lock_file(&self) -> std::io::Result<Option<std::fs::File>> {

@@ -352,36 +352,29 @@ impl Store {
         Ok(head)
     }
 
-    /// Digests of a source's records from `horizon` on, behind `(batch_no, idx)`, in that order.
+    /// Digests of a source's records from `horizon` on, of some batches behind `after`, in their order; empty at the end.
     pub async fn record_digests(
         &self,
         source_no: SourceNo,
         horizon: Ts,
-        after: (i64, i64),
-        limit: u32,
+        after: i64,
     ) -> Result<Vec<RecordDigest>, StoreError> {
-        let sql = "SELECT batch_no FROM feed_batches WHERE source_no = $1 AND last_at >= $2 AND batch_no >= $3 ORDER BY batch_no LIMIT 64";
+        let sql = "SELECT batch_no, records FROM feed_batches WHERE source_no = $1 AND last_at >= $2 AND batch_no > $3 ORDER BY batch_no LIMIT $4";
         let mut conn = self.db.read().await?;
-        let batches = conn.rows(sql, &[Val::Int(source_no.0.into()), Val::Int(horizon.0), Val::Int(after.0)]).await?;
-        let mut digests = Vec::new();
-        for batch in batches {
-            let batch_no = batch.int(0)?;
-            let from = if batch_no == after.0 { after.1 } else { -1 };
-            let sql = "SELECT idx, id_digest, content_digest, occurred_at FROM feed_records WHERE batch_no = $1 AND idx > $2 ORDER BY idx";
-            for row in conn.rows(sql, &[Val::Int(batch_no), Val::Int(from)]).await? {
-                digests.push(RecordDigest {
-                    batch_no,
-                    idx: row.int(0)?,
-                    id_digest: row.int(1)?.cast_unsigned(),
-                    content_digest: row.int(2)? as u32,
-                    occurred_at: Ts(row.int(3)?),
-                });
-            }
-            if digests.len() >= limit as usize {
-                break;
-            }
-        }
-        Ok(digests)
+        let limit = Val::Int(BATCHES_AT_ONCE as i64);
+        let rows = conn.rows(sql, &[Val::Int(source_no.0.into()), Val::Int(horizon.0), Val::Int(after), limit]).await?;
+        let batches = rows.iter().map(|row| Ok((row.int(0)?, row.int(1)?))).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        let rows = rows_of_batches(&mut conn, "id_digest, content_digest, occurred_at", &some_of(batches)).await?;
+        let digest = |row: &Row| {
+            Ok(RecordDigest {
+                id_digest: row.int(0)?.cast_unsigned(),
+                content_digest: row.int(1)? as u32,
+                occurred_at: Ts(row.int(2)?),
+                batch_no: row.int(3)?,
+                idx: row.int(4)?,
+            })
+        };
+        rows.iter().map(digest).collect()
     }
 
     /// Inputs of an operator behind `after`, in order, at most `limit` batches and ticks.
@@ -393,15 +386,23 @@ impl Store {
     ) -> Result<Vec<OperatorInputRow>, StoreError> {
         let values = [Val::Int(operator_no.0.into()), Val::Int(after), Val::Int(limit.into())];
         let mut conn = self.db.read().await?;
-        let sql = "SELECT b.operator_seq, b.batch_no, b.clock_at, s.body FROM feed_batches b JOIN sources s ON s.source_no = b.source_no WHERE b.operator_no = $1 AND b.operator_seq > $2 ORDER BY b.operator_seq LIMIT $3";
+        let sql = "SELECT b.operator_seq, b.batch_no, b.clock_at, s.body, b.records FROM feed_batches b JOIN sources s ON s.source_no = b.source_no WHERE b.operator_no = $1 AND b.operator_seq > $2 ORDER BY b.operator_seq LIMIT $3";
+        let heads = conn.rows(sql, &values).await?;
+        let batches =
+            heads.iter().map(|row| Ok((row.int(1)?, row.int(4)?))).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        let batches = some_of(batches);
+        let mut records: HashMap<i64, Vec<Record>> = HashMap::with_capacity(batches.len());
+        for row in rows_of_batches(&mut conn, RECORD, &batches).await? {
+            records.entry(row.int(RECORD_WIDTH)?).or_default().push(record(&row)?);
+        }
         let mut inputs = Vec::new();
-        for row in conn.rows(sql, &values).await? {
+        for row in heads.iter().take(batches.len()) {
             let source: Source = parse("source", &row.text(3)?)?;
             inputs.push(OperatorInputRow::Batch {
                 operator_seq: row.int(0)?,
                 clock_at: Ts(row.int(2)?),
                 clock: source.clock,
-                records: batch_records(&mut conn, row.int(1)?).await?,
+                records: records.remove(&row.int(1)?).unwrap_or_default(),
             });
         }
         let sql = "SELECT operator_seq, at FROM operator_ticks WHERE operator_no = $1 AND operator_seq > $2 ORDER BY operator_seq LIMIT $3";
@@ -532,6 +533,11 @@ impl Store {
     }
 }
 
+/// Batches whose records are read at once, and how many records these may have.
+const BATCHES_AT_ONCE: usize = 64;
+const RECORDS_AT_ONCE: i64 = 50_000;
+/// Columns of [`RECORD`].
+const RECORD_WIDTH: usize = 19;
 const RECORD: &str = "occurred_at, id_digest, content_digest, kind, status, amount_minor, currency, record_id, replaces, player, balance_after_minor, product, channel, bet_id, session_id, region, device, account, detail";
 
 fn record(row: &Row) -> Result<Record, StoreError> {
@@ -559,9 +565,27 @@ fn record(row: &Row) -> Result<Record, StoreError> {
     })
 }
 
-async fn batch_records(conn: &mut Conn, batch_no: i64) -> Result<Vec<Record>, StoreError> {
-    let sql = format!("SELECT {RECORD} FROM feed_records WHERE batch_no = $1 ORDER BY idx");
-    conn.rows(&sql, &[Val::Int(batch_no)]).await?.iter().map(record).collect()
+/// The first of these batches, as many as may be read at once: (number, records).
+fn some_of(batches: Vec<(i64, i64)>) -> Vec<i64> {
+    let mut records = 0;
+    let fits = |(n, (_, count)): &(usize, (i64, i64))| {
+        records += count;
+        *n == 0 || (*n < BATCHES_AT_ONCE && records <= RECORDS_AT_ONCE)
+    };
+    batches.into_iter().enumerate().take_while(fits).map(|(_, (batch_no, _))| batch_no).collect()
+}
+
+/// Columns of the records of some batches, then their `batch_no` and `idx`, in that order. Together, because PostgreSQL
+/// finds a batch by ranges of pages, which batches share: one by one each of them is read many times.
+async fn rows_of_batches(conn: &mut Conn, columns: &str, batches: &[i64]) -> Result<Vec<Row>, StoreError> {
+    let Some(last) = batches.last() else { return Ok(Vec::new()) };
+    // always as many variables, so that the statement stays prepared
+    let list: Vec<String> = (1..=BATCHES_AT_ONCE).map(|n| format!("${n}")).collect();
+    let values: Vec<Val<'_>> = (0..BATCHES_AT_ONCE).map(|n| Val::Int(*batches.get(n).unwrap_or(last))).collect();
+    let list = list.join(", ");
+    let sql =
+        format!("SELECT {columns}, batch_no, idx FROM feed_records WHERE batch_no IN ({list}) ORDER BY batch_no, idx");
+    Ok(conn.rows(&sql, &values).await?)
 }
 
 pub(crate) fn unhex32(text: &str) -> Option<[u8; 32]> {

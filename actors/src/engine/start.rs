@@ -304,11 +304,11 @@ async fn read_source(
     };
     let horizon = clock_at.plus(-i64::from(source.horizon_days) * models::ts::DAY);
     let mut dedupe = engine::dedupe::Dedupe::new();
-    let mut after = (0, -1);
+    let mut after = 0;
     loop {
-        let digests = store.record_digests(source.source_no, horizon, after, 50_000).await.map_err(say)?;
+        let digests = store.record_digests(source.source_no, horizon, after).await.map_err(say)?;
         let Some(last) = digests.last() else { break };
-        after = (last.batch_no, last.idx);
+        after = last.batch_no;
         for digest in &digests {
             dedupe.insert(digest.id_digest, digest.content_digest, digest.occurred_at);
         }

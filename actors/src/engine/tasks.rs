@@ -159,9 +159,13 @@ impl Engine {
     fn each_second(&self) {
         let now = self.now();
         self.measure(now);
-        for market in self.0.markets.read().values() {
+        let slots = self.0.views.slots.read();
+        for (no, market) in self.0.markets.read().iter() {
+            let Some(slot) = slots.get(no) else { continue };
             // a full queue has inputs that move the clock, too
-            let _ = market.try_send(MarketMsg::Clock(now));
+            if slot.set_clock(now) && market.try_send(MarketMsg::Clock).is_err() {
+                slot.clock_unsent();
+            }
         }
     }
 

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 const REGISTRARS: usize = 8;
 /// Operators that push; one more jumps.
 const FEEDS: usize = 4;
-/// Records of a push.
-const BATCH: u64 = 100;
+/// Records of a push: many small pushes meet more kills than few large ones.
+const BATCH: u64 = 20;
 /// Quiet hours an archive starts with.
 const QUIET_HOURS: i64 = 24;
 

@@ -18,6 +18,8 @@ use tokio::sync::watch;
 const POLL: Duration = Duration::from_millis(250);
 /// A head that takes longer to read is asked for on a new connection.
 const POLL_MAX: Duration = Duration::from_secs(2);
+/// Reading what others wrote goes on from where it stands on a new connection after so long.
+const FOREIGN_MAX: Duration = Duration::from_secs(30);
 /// Rows of another process read at once.
 const FOREIGN_CHUNK: i64 = 1_000;
 
@@ -86,7 +88,7 @@ pub(super) async fn poll(
                 }
             };
             if let Some((from, to)) = missing
-                && let Err(error) = publish_foreign(&mut conn, &publisher, from, to).await
+                && let Err(error) = within(FOREIGN_MAX, publish_foreign(&mut conn, &publisher, from, to)).await
             {
                 tracing::warn!(%error, "what another process wrote cannot be read");
             } else {
@@ -95,6 +97,10 @@ pub(super) async fn poll(
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+async fn within<T>(time: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(time, work).await.unwrap_or(Err(StoreError::Database(sqlx::Error::PoolTimedOut)))
 }
 
 pub(super) async fn read_head(conn: &mut Conn) -> Result<Seq, sqlx::Error> {

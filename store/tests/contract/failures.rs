@@ -96,6 +96,18 @@ pub async fn a_lost_claim_is_taken_anew_or_found_taken() {
     assert_eq!(database.int(end_session).await, 1);
     one.keep_claim().await.expect("taken anew");
     one.keep_claim().await.expect("it stands");
+    // a session that hangs holds the lock all the same: that is not another engine
+    let pid = database.int("SELECT pid::bigint FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())").await;
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &pid.to_string()]).status();
+        // an ordinary user's server runs under the user's own name
+        assert!(sent.is_ok_and(|s| s.success()), "the server's process takes {name}");
+    };
+    signal("-STOP");
+    let hangs = one.keep_claim().await;
+    signal("-CONT");
+    assert!(!matches!(hangs, Err(StoreError::Claimed)), "{hangs:?}");
+    one.keep_claim().await.expect("it stands again");
     assert!(matches!(other.claim().await, Err(StoreError::Claimed)));
     assert_eq!(database.int(end_session).await, 1);
     other.claim().await.expect("it was faster");

@@ -151,7 +151,7 @@ async fn read(kind: Kind) -> Vec<String> {
     let mut head = store.source_head(SourceNo(1)).await.expect("a head");
     assert!(head.last_stored_at.take().is_some(), "the writer's own clock");
     say("source head", &head);
-    say("digests", &store.record_digests(SourceNo(1), NOW.plus(-DAY), (0, -1), 100).await.expect("rows"));
+    say("digests", &store.record_digests(SourceNo(1), NOW.plus(-DAY), 0).await.expect("rows"));
     for input in store.operator_inputs(OperatorNo(1), 0, 10).await.expect("rows") {
         match input {
             OperatorInputRow::Batch { operator_seq, clock_at, clock, records } => {

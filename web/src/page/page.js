@@ -11,6 +11,8 @@ const $ = (id) => document.getElementById(id);
 /** @type {Map<string, {offset: number, data: any}>} */
 const topics = new Map();
 const alerts = new Map();
+/** Topics that this session may not see. */
+const withheld = new Set();
 let fresh = new Set();
 let socket = null;
 let epoch = null;
@@ -95,6 +97,7 @@ function delta(frame) {
 const isAlerts = (topic) => topic === "alerts" || topic.startsWith("alerts:");
 
 function refused(frame) {
+  withheld.add(frame.topic);
   if (frame.topic === "system") { $("engine-none").hidden = false; topics.delete("system"); return; }
   if (frame.code === "forbidden" || frame.code === "unknown_topic") return void topics.delete(frame.topic);
   notice(`The server refused: ${frame.code}.`);
@@ -262,6 +265,7 @@ function alertItem(alert, opened) {
 
 /** What an empty table means: nothing is known before the topic's snapshot came. */
 function unlessHeard(topic, text) {
+  if (withheld.has(topic)) return "Not for this session.";
   return topics.get(topic)?.data == null ? "Waiting for the engine …" : text;
 }
 

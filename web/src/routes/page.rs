@@ -2,7 +2,7 @@
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::web::Query;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -29,7 +29,8 @@ pub async fn index(state: AppState, req: HttpRequest) -> Result<HttpResponse, Pr
     // people come with what mailers and portals hang on to links: only `t` means something
     let pairs = Query::<Vec<(String, String)>>::from_query(req.query_string());
     let pairs = pairs.map(Query::into_inner).unwrap_or_default();
-    let Some(token) = parse::parameter(&pairs, "t") else {
+    // whoever only looks at the link (a mail scanner, a preview) must not use it up
+    let Some(token) = parse::parameter(&pairs, "t").filter(|_| req.method() != Method::HEAD) else {
         return Ok(file("text/html; charset=utf-8", include_str!("../page/index.html")));
     };
     let mut response = HttpResponse::SeeOther();
