@@ -20,6 +20,8 @@ const REGISTRARS: usize = 8;
 const FEEDS: usize = 4;
 /// Records of a push: many small pushes meet more kills than few large ones.
 const BATCH: u64 = 20;
+/// People of earlier rounds that are asked for again after each round.
+const AGAIN: usize = 2_000;
 /// Quiet hours an archive starts with.
 const QUIET_HOURS: i64 = 24;
 
@@ -30,6 +32,8 @@ struct Ledger {
     tried: HashSet<u64>,
     /// Person → exclusion.
     people: HashMap<u64, String>,
+    /// Who was asked for after an earlier round already.
+    asked: HashSet<u64>,
     /// Source → pushes acknowledged, by their number; what was under way when the process died is not among them.
     pushes: HashMap<String, HashSet<u64>>,
     /// Source → pushes sent.
@@ -110,7 +114,7 @@ async fn on(kind: StoreKind, rounds: u64, damage: &mut Damage) -> anyhow::Result
         anyhow::ensure!(verified["first_bad"].is_null(), "the journal is broken after round {round}: {verified}");
         node.start().await?;
         let before = (damage.lost, damage.doubled);
-        check(&node, &ledger, &feeds, jumps, damage).await?;
+        check(&node, &ledger, &feeds, jumps, round + 1 == rounds, damage).await?;
         if before != (damage.lost, damage.doubled) {
             say(&format!(
                 "  {}: round {round} lost {} doubled {}",
@@ -214,9 +218,19 @@ async fn check(
     ledger: &Rc<RefCell<Ledger>>,
     feeds: &[Rc<Feed>],
     jumps: u64,
+    last: bool,
     damage: &mut Damage,
 ) -> anyhow::Result<()> {
-    let people: Vec<u64> = ledger.borrow().people.keys().copied().collect();
+    // everybody of this round and some of before; in the end everybody
+    let people: Vec<u64> = {
+        let mut ledger = ledger.borrow_mut();
+        let known: Vec<u64> = ledger.people.keys().copied().collect();
+        let again = if last { usize::MAX } else { AGAIN };
+        let (old, mut people): (Vec<u64>, Vec<u64>) = known.iter().partition(|n| ledger.asked.contains(n));
+        people.extend(old.into_iter().take(again));
+        ledger.asked.extend(known);
+        people
+    };
     let chunks = people.chunks(people.len().div_ceil(16).max(1)).map(<[u64]>::to_vec);
     let lanes = chunks.map(|chunk| {
         let (head, address) = (Head::json("/api/v1/operators/lookup", &node.staff), node.address);
