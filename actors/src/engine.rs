@@ -37,7 +37,7 @@ use models::ts::{MINUTE, SECOND, Ts};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use store::{Clock, Store, StoreError};
 use tokio::task::JoinHandle;
@@ -119,7 +119,6 @@ struct Inner {
     context: SourceContext,
     writer: WriterHandle,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    deferred: Arc<AtomicU64>,
     auditing: Auditing,
     /// When the auditor last left the journal signed, microseconds.
     signed_at: Arc<AtomicI64>,
@@ -219,11 +218,6 @@ impl Engine {
     /// Random number of this process.
     pub fn boot(&self) -> u32 {
         self.0.boot
-    }
-
-    /// Inputs that a full operator's queue made its actor read back.
-    pub fn deferred_inputs(&self) -> u64 {
-        self.0.deferred.load(Ordering::Relaxed)
     }
 
     /// Registers an exclusion.

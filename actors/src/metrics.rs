@@ -1,4 +1,5 @@
-//! Figures of the engine itself, set once a second. Labels: none, so nothing can grow.
+//! Figures of the engine itself: gauges are set once a second, counters where they happen. Labels: none, so nothing can
+//! grow.
 
 use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 
@@ -53,9 +54,4 @@ impl EngineMetrics {
             quarantined: counter("mlinzi_feed_records_quarantined_total", "Records refused, over all sources")?,
         })
     }
-}
-
-/// Brings a counter to a total that is counted elsewhere and never falls.
-pub fn raise_to(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
 }

@@ -19,9 +19,9 @@ use models::operator::ApiKey;
 use models::record::Record;
 use models::ts::Ts;
 use parking_lot::RwLock;
+use prometheus::IntCounter;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use store::{CommittedGroup, Member, Sink};
 use tokio::sync::mpsc;
 
@@ -56,7 +56,7 @@ pub struct Spine {
     /// To the assembly. Unbounded in type, bounded by the number of operators, sources and keys.
     pub growth: mpsc::UnboundedSender<Growth>,
     /// Inputs an operator's full queue refused: it reads them back from the store.
-    pub deferred: Arc<AtomicU64>,
+    pub deferred: IntCounter,
     /// Where such an operator is told that it is behind.
     pub slots: Arc<Views>,
 }
@@ -134,7 +134,7 @@ impl Spine {
         let Some(market) = markets.get(&operator) else { return };
         if let Err(SendError::Full(_) | SendError::Quarantined(_)) = market.try_send(MarketMsg::Input(input)) {
             // the actor sees the hole in its sequence at its next input, or at the next second, and reads the store
-            self.deferred.fetch_add(1, Ordering::Relaxed);
+            self.deferred.inc();
             if let Some(slot) = self.slots.slots.read().get(&operator) {
                 slot.fall_behind();
             }

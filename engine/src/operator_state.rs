@@ -11,8 +11,12 @@
 //! nothing came for longer the engine was away, and the market was not: a window that lies in such a gap is no evidence
 //! of silence, so it is not made up as an empty one, and no fall is seen in it.
 
+mod view;
+
+pub use view::OperatorView;
+
 use crate::detector::{self, Params, RULE};
-use crate::windows::{Book, Cutter, Sums};
+use crate::windows::{Book, Cutter};
 use jiff::tz::TimeZone;
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
 use models::feed::SourceClock;
@@ -21,7 +25,6 @@ use models::money::Currency;
 use models::record::Record;
 use models::ts::{MINUTE, SECOND, Ts};
 use ring::digest::{SHA256, digest};
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long behind the wall clock a minute stays open.
@@ -38,8 +41,6 @@ const ASLEEP_MAX: usize = 32;
 const ASLEEP_PERMILLE: i64 = 20;
 /// Metrics that only rise while a window is open.
 const CUMULATIVE: [Metric; 4] = [Metric::Count, Metric::Stakes, Metric::Payouts, Metric::UniquePlayers];
-/// Points of each series in the view.
-const SERIES: [usize; 4] = [60, 48, 60, 160];
 
 /// One input, in the order of `operator_seq`.
 #[derive(Clone, Copy)]
@@ -363,16 +364,6 @@ impl OperatorState {
         };
         self.books.iter().map(total).collect()
     }
-
-    /// What screens show.
-    pub fn view(&self) -> OperatorView<'_> {
-        OperatorView {
-            operator: &self.code,
-            as_of: self.watermark,
-            last_event_at: self.last_event_at,
-            currencies: self.books.iter().map(|(currency, book)| CurrencyView::of(*currency, book)).collect(),
-        }
-    }
 }
 
 struct Step {
@@ -408,89 +399,6 @@ fn alert_id(version: u32, subject: &Subject, window: Window) -> AlertId {
     let mut first = [0; 16];
     first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
     AlertId(u128::from_be_bytes(first))
-}
-
-/// The operator on a screen. Amounts in minor units, hold in parts per million.
-#[derive(Serialize)]
-pub struct OperatorView<'a> {
-    operator: &'a str,
-    as_of: Ts,
-    last_event_at: Option<Ts>,
-    currencies: Vec<CurrencyView>,
-}
-
-#[derive(Serialize)]
-struct CurrencyView {
-    currency: Currency,
-    /// Late records whose window was forgotten; only the totals have them.
-    behind_retention: u64,
-    totals: Point,
-    windows: BTreeMap<&'static str, Point>,
-    series: BTreeMap<&'static str, Vec<Point>>,
-}
-
-#[derive(Serialize)]
-struct Point {
-    at: Ts,
-    count: u64,
-    failed: u64,
-    stakes: i64,
-    payouts: i64,
-    ggr: i64,
-    hold_ppm: i64,
-    /// Not counted over all time: it would grow without end and answer nothing.
-    #[serde(flatten)]
-    players: Option<PlayersView>,
-    replacing: u64,
-    saturated: bool,
-}
-
-#[derive(Serialize)]
-struct PlayersView {
-    unique_players: u64,
-    unique_players_estimated: bool,
-}
-
-impl Point {
-    fn of(at: Ts, sums: &Sums) -> Self {
-        Self {
-            at,
-            count: sums.count,
-            failed: sums.failed,
-            stakes: sums.stakes(),
-            payouts: sums.payouts(),
-            ggr: sums.gross_gaming_revenue(),
-            hold_ppm: sums.hold_ppm(),
-            players: Some(PlayersView {
-                unique_players: sums.players.count(),
-                unique_players_estimated: sums.players.is_estimate(),
-            }),
-            replacing: sums.replacing,
-            saturated: sums.is_saturated(),
-        }
-    }
-}
-
-impl CurrencyView {
-    fn of(currency: Currency, book: &Book) -> Self {
-        let mut view = Self {
-            currency,
-            behind_retention: book.behind_retention,
-            totals: Point { players: None, ..Point::of(Ts(0), &book.total) },
-            windows: BTreeMap::new(),
-            series: BTreeMap::new(),
-        };
-        for (granularity, points) in Granularity::ALL.iter().zip(SERIES) {
-            let mut series: Vec<Point> =
-                book.newest(*granularity).take(points).map(|(window, sums)| Point::of(window.start, sums)).collect();
-            series.reverse();
-            if let Some((window, sums)) = book.newest(*granularity).next() {
-                view.windows.insert(granularity.as_str(), Point::of(window.start, sums));
-            }
-            view.series.insert(granularity.as_str(), series);
-        }
-        view
-    }
 }
 
 #[cfg(test)]

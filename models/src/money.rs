@@ -26,6 +26,7 @@ impl Currency {
 
     /// The code.
     pub fn as_str(&self) -> &str {
+        // three capitals by construction; XXX is ISO 4217's own code for "no currency"
         std::str::from_utf8(&self.0).unwrap_or("XXX")
     }
 }

@@ -59,7 +59,6 @@ impl Engine {
         let register_actor = start_register(&system, &config, &store, &index, &register_missed, &clock)?;
         let live = start_live(&system, &store, &views, boot)?;
         let markets = Markets::default();
-        let deferred = Arc::new(AtomicU64::new(0));
         let (growth, growing) = mpsc::unbounded_channel();
         let spine = Spine {
             register: register_actor,
@@ -69,7 +68,7 @@ impl Engine {
             directory: Arc::clone(&directory),
             ring: Arc::clone(&ring),
             growth,
-            deferred: Arc::clone(&deferred),
+            deferred: gauges.deferred_inputs.clone(),
             slots: Arc::clone(&views),
         };
         let writer = WriterHandle::new(
@@ -124,7 +123,6 @@ impl Engine {
             context,
             writer,
             tasks: Mutex::default(),
-            deferred,
             auditing,
             signed_at,
             metrics: gauges,

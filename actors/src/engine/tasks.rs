@@ -7,7 +7,6 @@ use crate::directory::Directory;
 use crate::kernel::KernelEvent;
 use crate::live::LiveMsg;
 use crate::market::MarketMsg;
-use crate::metrics::raise_to;
 use crate::spine::Growth;
 use models::event::Event;
 use models::ts::{SECOND, Ts};
@@ -179,7 +178,6 @@ impl Engine {
         metrics.register_version.set(freshness.register_version);
         metrics.index_bytes.set(self.index().memory_bytes() as i64);
         metrics.live_sessions.set(self.0.live.sessions() as i64);
-        raise_to(&metrics.deferred_inputs, self.deferred_inputs());
         metrics.checkpoint_age_seconds.set(match self.0.signed_at.load(Ordering::Relaxed) {
             0 => -1.0,
             at => (now.0 - at) as f64 / SECOND as f64,
