@@ -12,7 +12,7 @@
 //! argument, and an exclusion that lapses does so in the reader's arithmetic, without a write.
 //!
 //! # Why readers are right without locks
-//! Everything shared is an atomic word, there is no `unsafe`, and four rules hold:
+//! Everything shared is an atomic word (the one `unsafe` is how their memory is had, in `pages`), and four rules hold:
 //!
 //! 1. *Publish last.* What a word leads to (a slot before its control byte, a node before the slot or cell
 //!    that points to it, a person's cell before any key of the person) is stored first; the word is then
@@ -29,6 +29,7 @@
 
 mod cell;
 mod decide;
+mod pages;
 mod segments;
 mod table;
 #[cfg(test)]
@@ -43,11 +44,11 @@ use models::ids::{PersonNo, Seq};
 use models::match_key::MatchKey;
 use models::ts::{MINUTE, Ts};
 
-use cell::{CellWord, DocumentTag, InfoWord, SlotValue};
+use cell::{CellWord, DocumentTag, InfoWord, Sharer, SlotValue};
 pub use cell::{Informative, PersonState};
 pub use decide::{LookupKey, Unanswerable, Verdict};
 use segments::Segments;
-use table::Table;
+use table::{Print, Table, low};
 
 /// Most people: numbers below this.
 pub const PEOPLE_MAX: u32 = segments::CELLS_MAX;
@@ -209,51 +210,57 @@ impl IndexWriter {
             let tag = DocumentTag::new(key.kind, key.digest_version, key.key).ok_or(IndexError::Range)?;
             self.add_document(cell, tag)?;
         }
-        let value = SlotValue::person(person.0, until_minute(key.valid_to), key.kind);
-        let tag = key.key.tag64();
+        let print = Print::of(key.key);
+        let sharer = Sharer::new(person.0, until_minute(key.valid_to));
+        let alone = SlotValue::person(person.0);
         let table = Arc::clone(&self.table);
-        let Some(slot) = table.find(tag) else {
+        let Some(slot) = table.find(print) else {
+            let value = if key.valid_to.is_none() { alone } else { SlotValue::chained(self.node([sharer.0, 0, 0])?) };
             if self.size.keys >= self.table.capacity() {
                 self.grow();
             }
-            self.table.insert(tag, value.0);
+            self.table.insert(print, value.0);
             self.size.keys += 1;
             self.size.shared_by_max = self.size.shared_by_max.max(1);
             return Ok(());
         };
-        let current = SlotValue(slot.value.load(Ordering::Relaxed));
-        if !current.is_shared() && current.person_no() == person.0 {
-            slot.value.store(value.0, Ordering::Release);
+        let word = slot.load(Ordering::Relaxed);
+        let current = SlotValue(low(word));
+        if current == alone && key.valid_to.is_none() {
             return Ok(());
         }
-        let head = self.share(current, value, person.0)?;
-        if let Some(head) = head {
-            slot.value.store(SlotValue::shared(head, key.kind).0, Ordering::Release);
+        if let Some(head) = self.share(current, sharer)? {
+            slot.store(word - low(word) + SlotValue::chained(head).0, Ordering::Release);
         }
         Ok(())
     }
 
     /// Puts a person into the chain behind a key: the new head, or `None` where a node was changed in place.
-    fn share(&mut self, current: SlotValue, value: SlotValue, person_no: u32) -> Result<Option<u32>, IndexError> {
+    fn share(&mut self, current: SlotValue, sharer: Sharer) -> Result<Option<u32>, IndexError> {
         let shared = Arc::clone(&self.shared);
         let mut people = 1;
-        let rest = if current.is_shared() {
-            let mut node_no = current.head();
-            while let Some(node) = shared.side.get(node_no).filter(|_| node_no != 0) {
-                if SlotValue(node[0].load(Ordering::Relaxed)).person_no() == person_no {
-                    node[0].store(value.0, Ordering::Release);
-                    return Ok(None);
+        let rest = match current.head() {
+            Some(head) => {
+                let mut node_no = head;
+                while let Some(node) = shared.side.get(node_no).filter(|_| node_no != 0) {
+                    if Sharer(node[0].load(Ordering::Relaxed)).person_no() == sharer.person_no() {
+                        node[0].store(sharer.0, Ordering::Release);
+                        return Ok(None);
+                    }
+                    people += 1;
+                    node_no = node[1].load(Ordering::Relaxed) as u32;
                 }
-                people += 1;
-                node_no = node[1].load(Ordering::Relaxed) as u32;
+                head
             }
-            current.head()
-        } else {
-            people += 1;
-            self.node([current.0, 0, 0])?
+            // the same person, now until some minute
+            None if current.person_no() == sharer.person_no() => 0,
+            None => {
+                people += 1;
+                self.node([Sharer::new(current.person_no(), 0).0, 0, 0])?
+            }
         };
         self.size.shared_by_max = self.size.shared_by_max.max(people);
-        self.node([value.0, u64::from(rest), 0]).map(Some)
+        self.node([sharer.0, u64::from(rest), 0]).map(Some)
     }
 
     fn chain_states(&mut self, states: &[PersonState]) -> Result<u32, IndexError> {
@@ -361,7 +368,7 @@ impl IndexWriter {
 fn until_minute(valid_to: Option<Ts>) -> u32 {
     let Some(Ts(micros)) = valid_to else { return 0 };
     let minute = micros.max(1).saturating_add(MINUTE - 1) / MINUTE;
-    u32::try_from(minute).ok().filter(|minute| *minute <= SlotValue::UNTIL_MAX).unwrap_or(0)
+    u32::try_from(minute).ok().filter(|minute| *minute <= Sharer::UNTIL_MAX).unwrap_or(0)
 }
 
 impl IndexReader {
@@ -383,6 +390,26 @@ impl IndexReader {
         self.shared.people_of(&self.shared.table.load(), key, now_second)
     }
 
+    /// Reads what lookups of these keys will read, all of it before the first of them: reads that do not wait for each
+    /// other overlap in the memory system, and lookups one after the other mostly do not.
+    pub fn warm(&self, keys: impl Iterator<Item = MatchKey>) {
+        let table = self.shared.table.load();
+        let begun: Vec<(Print, u64)> = keys
+            .map(|key| {
+                let print = Print::of(key);
+                (print, table.warm_control(print))
+            })
+            .collect();
+        let mut seen = 0;
+        let values: Vec<u64> = begun.iter().map(|(print, word)| table.warm_value(*print, *word)).collect();
+        for value in values.into_iter().filter(|value| *value != 0) {
+            if let Some(cell) = self.shared.people.get(SlotValue(low(value)).person_no()) {
+                seen ^= cell[0].load(Ordering::Relaxed);
+            }
+        }
+        std::hint::black_box(seen);
+    }
+
     /// Bytes of the table, the cells and the side nodes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -393,19 +420,16 @@ impl IndexReader {
 impl Shared {
     fn people_of(&self, table: &Table, key: MatchKey, now_second: u32) -> People {
         let mut people = People::default();
-        let Some(slot) = table.find(key.tag64()) else { return people };
-        let value = SlotValue(slot.value.load(Ordering::Acquire));
-        if !value.is_shared() {
-            if value.is_valid(now_second) {
-                people.push(value.person_no());
-            }
+        let Some(slot) = table.find(Print::of(key)) else { return people };
+        let value = SlotValue(low(slot.load(Ordering::Acquire)));
+        let Some(mut node_no) = value.head() else {
+            people.push(value.person_no());
             return people;
-        }
-        let mut node_no = value.head();
+        };
         while let Some(node) = self.side.get(node_no).filter(|_| node_no != 0) {
-            let entry = SlotValue(node[0].load(Ordering::Acquire));
-            if entry.is_valid(now_second) {
-                people.push(entry.person_no());
+            let sharer = Sharer(node[0].load(Ordering::Acquire));
+            if sharer.is_valid(now_second) {
+                people.push(sharer.person_no());
             }
             node_no = node[1].load(Ordering::Relaxed) as u32;
         }

@@ -2,15 +2,16 @@
 //!
 //! | word | bits |
 //! |---|---|
-//! | slot value | person 32, until minute 28, kind 3, shared 0 |
-//! | slot value, shared | head node 32, –, kind 3, shared 1 |
+//! | slot value | person 28, chained 0, bits of the key 35 |
+//! | slot value, chained (several people, or one until some minute) | head node 28, chained 1, bits of the key 35 |
+//! | sharer | person 32, until minute 28 |
 //! | decision | status 3, risk band 3, split 1, –, generation 8, jurisdictions 16, lapse second 32 |
 //! | decision, split | –, split 1, –, generation 8, –, head node 32 |
 //! | informative | effective second 32, period 8, generation 4, document tag 20 |
 //! | informative, extended | node 32, –, document tag = 1 |
 //! | document tag | digest bits 15, digest version 2, kind 3 |
 //!
-//! Side nodes: shared key `[slot value, next, –]`; split person `[decision, informative, next]`; extended
+//! Side nodes: key of several people `[sharer, next, –]`; split person `[decision, informative, next]`; extended
 //! person `[informative, documents, –]`; documents `[three tags, three tags, next]`.
 
 use models::exclusion::Status;
@@ -58,33 +59,46 @@ pub struct Informative {
     pub period_code: u8,
 }
 
-/// What a key leads to.
-#[derive(Clone, Copy)]
+/// What a key leads to: the part of a table's value below the bits of the key itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SlotValue(pub u64);
 
 impl SlotValue {
-    const UNTIL_BITS: u32 = 28;
-    /// Last minute that can be told, in the year 2480.
-    pub const UNTIL_MAX: u32 = (1 << Self::UNTIL_BITS) - 1;
-    const SHARED: u64 = 1 << 63;
+    /// Most that a number may be: 28 bits.
+    pub const NUMBER_MAX: u32 = (1 << 28) - 1;
+    const CHAINED: u64 = 1 << 28;
 
-    pub fn person(person_no: u32, until_minute: u32, kind: KeyKind) -> Self {
-        Self(u64::from(person_no) | u64::from(until_minute) << 32 | u64::from(kind.number()) << 60)
+    pub fn person(person_no: u32) -> Self {
+        Self(u64::from(person_no & Self::NUMBER_MAX))
     }
 
-    pub fn shared(head: u32, kind: KeyKind) -> Self {
-        Self(u64::from(head) | u64::from(kind.number()) << 60 | Self::SHARED)
+    pub fn chained(head: u32) -> Self {
+        Self(u64::from(head & Self::NUMBER_MAX) | Self::CHAINED)
     }
 
-    pub fn is_shared(self) -> bool {
-        self.0 & Self::SHARED != 0
+    /// First node of the people behind the key, where it is not one person for good.
+    pub fn head(self) -> Option<u32> {
+        (self.0 & Self::CHAINED != 0).then_some(self.0 as u32 & Self::NUMBER_MAX)
     }
 
     pub fn person_no(self) -> u32 {
-        self.0 as u32
+        self.0 as u32 & Self::NUMBER_MAX
+    }
+}
+
+/// A person behind a key, in a side node.
+#[derive(Clone, Copy)]
+pub struct Sharer(pub u64);
+
+impl Sharer {
+    /// Last minute that can be told, in the year 2480.
+    pub const UNTIL_MAX: u32 = (1 << 28) - 1;
+
+    pub fn new(person_no: u32, until_minute: u32) -> Self {
+        Self(u64::from(person_no) | u64::from(until_minute) << 32)
     }
 
-    pub fn head(self) -> u32 {
+    pub fn person_no(self) -> u32 {
         self.0 as u32
     }
 
@@ -238,8 +252,8 @@ impl DocumentTag {
 
     /// `None` where the digest version has no bits.
     pub fn new(kind: KeyKind, digest_version: u8, key: MatchKey) -> Option<Self> {
-        // the low bits, which the index does not hold otherwise
-        let value = key.0 as u32 & ((1 << Self::VALUE_BITS) - 1);
+        // any bits do: a person has few documents
+        let value = (key.0 >> 7) as u32 & ((1 << Self::VALUE_BITS) - 1);
         (digest_version <= DIGEST_VERSION_MAX).then_some(Self(
             value | u32::from(digest_version) << Self::VALUE_BITS | u32::from(kind.number()) << (Self::VALUE_BITS + 2),
         ))

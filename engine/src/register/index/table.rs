@@ -1,14 +1,20 @@
-//! The table: from the 64-bit tag of a key to the word behind it.
+//! The table: from a match key to the word behind it.
 //!
 //! hashbrown's idea with another layout: one control byte a slot in an array of its own, compared eight at
 //! a time, so that a miss touches one cache line. Slots are grouped by 16 and a group is chosen by
-//! multiplication instead of a mask, so the table has any size and not only powers of two: about 20 bytes
+//! multiplication instead of a mask, so the table has any size and not only powers of two: 15.3 bytes
 //! a key at the load of 0.85 instead of up to 55.
+//!
+//! Of a key's 88 bits 74 are kept and compared: 7 in the control byte, 35 in the value, 32 in an array that only true
+//! hits (and one miss in 2³⁵) look into. The group is chosen by bits that are kept, so that a table can grow out of
+//! itself. The chance that somebody unknown is taken for one of twenty million keys is 10⁻¹⁵ a lookup.
 //!
 //! A key lies in the first word of eight, from the start of its group on, that had room when it was added.
 //! Words only fill, so a word with room ends the search: what is looked for cannot lie behind it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::pages::Pages;
+use models::match_key::MatchKey;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Slots whose control bytes are one word.
 const WORD_SLOTS: usize = 8;
@@ -21,19 +27,40 @@ const LOAD_PERCENT: u64 = 85;
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// 16 bytes that never straddle two cache lines.
-#[repr(align(16))]
-pub struct Slot {
-    /// Written once, before the control byte.
-    tag: AtomicU64,
-    /// What the key leads to; changed by single stores.
-    pub value: AtomicU64,
+/// Bits of a key in its control byte.
+const CONTROL_BITS: u32 = 7;
+/// Bits of a key in its value, from [`CHECK_SHIFT`] on.
+const CHECK_BITS: u32 = 64 - CHECK_SHIFT;
+/// Bits of a value that say what a key leads to.
+pub const CHECK_SHIFT: u32 = 29;
+
+/// What is kept of a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Print {
+    control: u64,
+    /// In place: the high bits of a value.
+    check: u64,
+    tag: u32,
 }
 
-/// Control bytes (0 = free, else 0x80 | seven bits of the tag) and slots.
+impl Print {
+    pub fn of(key: MatchKey) -> Self {
+        let check = (key.0 >> CONTROL_BITS) as u64 & ((1 << CHECK_BITS) - 1);
+        let tag = (key.0 >> (CONTROL_BITS + CHECK_BITS)) as u32;
+        Self { control: 0x80 | key.0 as u64 & 0x7f, check: check << CHECK_SHIFT, tag }
+    }
+
+    /// Uniform, and made of kept bits only.
+    fn spread(self) -> u64 {
+        u64::from(self.tag) << 32 | self.check >> 32
+    }
+}
+
+/// Control bytes (0 = free, else 0x80 | seven bits of the key), values and tags.
 pub struct Table {
-    control: Box<[AtomicU64]>,
-    slots: Box<[Slot]>,
+    control: Pages<AtomicU64>,
+    values: Pages<AtomicU64>,
+    tags: Pages<AtomicU32>,
     groups: u64,
 }
 
@@ -43,13 +70,19 @@ impl Table {
         Self::with_groups((keys * 100).div_ceil(LOAD_PERCENT * GROUP_SLOTS).max(1))
     }
 
-    fn with_groups(groups: u64) -> Self {
+    pub fn with_groups(groups: u64) -> Self {
         let words = groups as usize * GROUP_WORDS;
-        Self {
-            control: (0..words).map(|_| AtomicU64::new(0)).collect(),
-            slots: (0..words * WORD_SLOTS).map(|_| Slot { tag: AtomicU64::new(0), value: AtomicU64::new(0) }).collect(),
-            groups,
-        }
+        let slots = words * WORD_SLOTS;
+        Self { control: Pages::zeroed(words), values: Pages::zeroed(slots), tags: Pages::zeroed(slots), groups }
+    }
+
+    pub fn groups(&self) -> u64 {
+        self.groups
+    }
+
+    /// Control bytes, values and tags: all there is, for snapshots.
+    pub fn arrays(&self) -> (&[AtomicU64], &[AtomicU64], &[AtomicU32]) {
+        (&self.control, &self.values, &self.tags)
     }
 
     /// Keys it takes.
@@ -57,20 +90,26 @@ impl Table {
         self.groups * GROUP_SLOTS * LOAD_PERCENT / 100
     }
 
-    /// The slot of a tag. At most one pass over the table, in practice one or two words.
+    /// Keys it holds.
+    pub fn count(&self) -> u64 {
+        self.control.iter().map(|word| u64::from((word.load(Ordering::Relaxed) & HIGH_BITS).count_ones())).sum()
+    }
+
+    /// The value of a key. At most one pass over the table, in practice one or two words.
     ///
-    /// The control word is loaded with `Acquire` and was stored with `Release` after the slot: a byte that
-    /// is there leads to a written tag and value.
-    pub fn find(&self, tag: u64) -> Option<&Slot> {
-        let control = control_byte(tag);
-        let mut word_no = self.first_word(tag);
+    /// The control word is loaded with `Acquire` and was stored with `Release` after tag and value: a byte that
+    /// is there leads to both, written. The bits of a key in its value never change.
+    pub fn find(&self, print: Print) -> Option<&AtomicU64> {
+        let mut word_no = self.first_word(print);
         for _ in 0..self.control.len() {
             let word = self.control[word_no].load(Ordering::Acquire);
-            let mut matches = equal_bytes(word, control);
+            let mut matches = equal_bytes(word, print.control);
             while matches != 0 {
-                let slot = &self.slots[word_no * WORD_SLOTS + lowest_byte(matches)];
-                if slot.tag.load(Ordering::Relaxed) == tag {
-                    return Some(slot);
+                let slot = word_no * WORD_SLOTS + lowest_byte(matches);
+                let value = &self.values[slot];
+                let same = value.load(Ordering::Relaxed) >> CHECK_SHIFT == print.check >> CHECK_SHIFT;
+                if same && self.tags[slot].load(Ordering::Relaxed) == print.tag {
+                    return Some(value);
                 }
                 matches &= matches - 1;
             }
@@ -82,19 +121,36 @@ impl Table {
         None
     }
 
-    /// Adds a tag that is not there; the caller is the only writer and keeps below [`Self::capacity`].
-    pub fn insert(&self, tag: u64, value: u64) {
-        let mut word_no = self.first_word(tag);
+    /// Reads what a search for the key begins with, so that it lies near when it comes. Many of these in a row overlap
+    /// in the memory system; many searches in a row do so less, because each ends before the next begins.
+    pub fn warm_control(&self, print: Print) -> u64 {
+        self.control[self.first_word(print)].load(Ordering::Relaxed)
+    }
+
+    /// The same for the value that the control word leads to.
+    pub fn warm_value(&self, print: Print, word: u64) -> u64 {
+        let matches = equal_bytes(word, print.control);
+        if matches == 0 {
+            return 0;
+        }
+        let slot = self.first_word(print) * WORD_SLOTS + lowest_byte(matches);
+        self.values[slot].load(Ordering::Relaxed) ^ u64::from(self.tags[slot].load(Ordering::Relaxed)) << 32
+    }
+
+    /// Adds a key that is not there; the caller is the only writer and keeps below [`Self::capacity`]. Of `value` the
+    /// bits below [`CHECK_SHIFT`] count.
+    pub fn insert(&self, print: Print, value: u64) {
+        let mut word_no = self.first_word(print);
         for _ in 0..self.control.len() {
             let word = self.control[word_no].load(Ordering::Relaxed);
             let free = free_bytes(word);
             if free != 0 {
                 let byte = lowest_byte(free);
-                let slot = &self.slots[word_no * WORD_SLOTS + byte];
-                slot.tag.store(tag, Ordering::Relaxed);
-                slot.value.store(value, Ordering::Relaxed);
+                let slot = word_no * WORD_SLOTS + byte;
+                self.tags[slot].store(print.tag, Ordering::Relaxed);
+                self.values[slot].store(print.check | low(value), Ordering::Relaxed);
                 // publishes both
-                self.control[word_no].store(word | control_byte(tag) << (8 * byte), Ordering::Release);
+                self.control[word_no].store(word | print.control << (8 * byte), Ordering::Release);
                 return;
             }
             word_no = self.next_word(word_no);
@@ -106,10 +162,18 @@ impl Table {
     pub fn grown(&self) -> Self {
         let table = Self::with_groups(self.groups + self.groups.div_ceil(2));
         for (word_no, word) in self.control.iter().enumerate() {
-            let mut taken = word.load(Ordering::Relaxed) & HIGH_BITS;
+            let word = word.load(Ordering::Relaxed);
+            let mut taken = word & HIGH_BITS;
             while taken != 0 {
-                let slot = &self.slots[word_no * WORD_SLOTS + lowest_byte(taken)];
-                table.insert(slot.tag.load(Ordering::Relaxed), slot.value.load(Ordering::Relaxed));
+                let byte = lowest_byte(taken);
+                let slot = word_no * WORD_SLOTS + byte;
+                let value = self.values[slot].load(Ordering::Relaxed);
+                let print = Print {
+                    control: word >> (8 * byte) & 0xff,
+                    check: value & !low(u64::MAX),
+                    tag: self.tags[slot].load(Ordering::Relaxed),
+                };
+                table.insert(print, value);
                 taken &= taken - 1;
             }
         }
@@ -117,12 +181,12 @@ impl Table {
     }
 
     pub fn memory_bytes(&self) -> usize {
-        std::mem::size_of_val(&*self.control) + std::mem::size_of_val(&*self.slots)
+        size_of_val(&*self.control) + size_of_val(&*self.values) + size_of_val(&*self.tags)
     }
 
-    /// Tags are uniform, so their high half spreads over the groups evenly (Lemire's range reduction).
-    fn first_word(&self, tag: u64) -> usize {
-        ((u128::from(tag) * u128::from(self.groups)) >> 64) as usize * GROUP_WORDS
+    /// Lemire's range reduction: keys are digests, so they spread over the groups evenly.
+    fn first_word(&self, print: Print) -> usize {
+        ((u128::from(print.spread()) * u128::from(self.groups)) >> 64) as usize * GROUP_WORDS
     }
 
     fn next_word(&self, word_no: usize) -> usize {
@@ -130,13 +194,13 @@ impl Table {
     }
 }
 
-/// The low bits, which the choice of the group does not use.
-fn control_byte(tag: u64) -> u64 {
-    0x80 | tag & 0x7f
+/// The part of a value that is not the key's.
+pub fn low(value: u64) -> u64 {
+    value & ((1 << CHECK_SHIFT) - 1)
 }
 
 /// High bit of every byte that equals `byte`; a byte above an equal one may be reported wrongly, which
-/// costs a look at its tag. A free byte never is: it differs from every control byte in its high bit.
+/// costs a look at its value. A free byte never is: it differs from every control byte in its high bit.
 fn equal_bytes(word: u64, byte: u64) -> u64 {
     let difference = word ^ (byte * LOW_BITS);
     difference.wrapping_sub(LOW_BITS) & !difference & HIGH_BITS
@@ -166,22 +230,34 @@ mod tests {
 
     #[test]
     fn a_table_at_its_load_finds_all_and_ends_every_search() {
-        // the worst case: every tag of one group, with one control byte
+        // the worst case: every key of one group, with one control byte
         for keys in [1u64, 13, 100, 1000] {
             let table = Table::with_capacity(keys);
             assert!(table.capacity() >= keys);
-            let tag = |n: u64| n << 7;
+            let print = |n: u64| Print::of(MatchKey(u128::from(n) << 7));
             for n in 0..table.capacity() {
-                assert!(table.find(tag(n)).is_none());
-                table.insert(tag(n), n);
+                assert!(table.find(print(n)).is_none());
+                table.insert(print(n), n);
             }
+            assert_eq!(table.count(), table.capacity());
             let grown = table.grown();
             for n in 0..table.capacity() {
                 for table in [&table, &grown] {
-                    assert_eq!(table.find(tag(n)).map(|slot| slot.value.load(Ordering::Relaxed)), Some(n));
+                    assert_eq!(table.find(print(n)).map(|value| low(value.load(Ordering::Relaxed))), Some(n));
                 }
             }
-            assert!(table.find(tag(table.capacity())).is_none());
+            assert!(table.find(print(table.capacity())).is_none());
         }
+    }
+
+    #[test]
+    fn keys_that_differ_in_any_kept_bit_are_two() {
+        let key = 0x00ab_cdef_0123_4567_89ab_cdef_u128 & ((1 << 88) - 1);
+        let table = Table::with_capacity(100);
+        table.insert(Print::of(MatchKey(key)), 7);
+        for bit in 0..CONTROL_BITS + CHECK_BITS + 32 {
+            assert!(table.find(Print::of(MatchKey(key ^ 1 << bit))).is_none(), "bit {bit}");
+        }
+        assert!(table.find(Print::of(MatchKey(key))).is_some());
     }
 }
