@@ -80,6 +80,7 @@ pub struct EngineSection {
     pub arbiters: usize,
     pub live_tick_ms: u64,
     pub checkpoint_seconds: u64,
+    pub evidence_person_months: u16,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -89,6 +90,7 @@ pub struct Limits {
     pub lookup_body_bytes: usize,
     pub register_body_bytes: usize,
     pub push_body_bytes: usize,
+    pub batch_body_bytes: usize,
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,
@@ -197,11 +199,13 @@ fn check(c: &Config) -> Vec<String> {
     must((10..=250).contains(&c.engine.live_tick_ms), "engine.live_tick_ms: not from 10 to 250");
     must((1..=255).contains(&c.engine.family.len()), "engine.family: not from 1 to 255 bytes");
     must((1..=3600).contains(&c.engine.checkpoint_seconds), "engine.checkpoint_seconds: not from 1 to 3600");
+    must((1..=600).contains(&c.engine.evidence_person_months), "engine.evidence_person_months: not from 1 to 600");
     must((256..=1 << 20).contains(&c.limits.lookup_body_bytes), "limits.lookup_body_bytes: not from 256 to 1048576");
     must(
         (1024..=1 << 20).contains(&c.limits.register_body_bytes),
         "limits.register_body_bytes: not from 1024 to 1048576",
     );
+    must((1024..=1 << 26).contains(&c.limits.batch_body_bytes), "limits.batch_body_bytes: not from 1024 to 67108864");
     must((1024..=1 << 26).contains(&c.limits.push_body_bytes), "limits.push_body_bytes: not from 1024 to 67108864");
     must(QUEUES.contains(&c.limits.source_queue), "limits.source_queue: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.operator_queue), "limits.operator_queue: not from 1 to 1000000");

@@ -77,7 +77,8 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let now = clock.now();
-    let (staff, directory) = actors::engine::tools(config.jurisdictions.clone(), &store, ring, clock).await?;
+    let actors::engine::Tools { staff, directory, .. } =
+        actors::engine::tools(config.jurisdictions.clone(), &store, ring, clock).await?;
     match command {
         Command::Init => {}
         Command::Create(create) => {

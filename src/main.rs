@@ -3,6 +3,7 @@
 mod audit;
 mod config;
 mod demo;
+mod evidence;
 mod feed_push;
 mod key;
 mod keys;
@@ -52,6 +53,9 @@ enum Command {
     /// Feeds.
     #[command(subcommand)]
     Feed(Feed),
+    /// Proof of lookups.
+    #[command(subcommand)]
+    Evidence(evidence::Command),
     /// Proves the journal.
     #[command(subcommand)]
     Audit(Audit),
@@ -127,6 +131,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Key(command) => key::run(load()?, command).await,
         Command::Feed(Feed::Push(args)) => feed_push::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,
+        Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
     }
 }

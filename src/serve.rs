@@ -69,6 +69,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         operator_queue: config.limits.operator_queue,
         register_queue: config.limits.register_queue,
         write_timeout: Duration::from_secs(config.store.write_timeout_seconds),
+        evidence_person_months: config.engine.evidence_person_months,
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
         faults: Faults::default(),
@@ -81,6 +82,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     options.limits.lookup_bytes = config.limits.lookup_body_bytes;
     options.limits.register_bytes = config.limits.register_body_bytes;
     options.limits.push_bytes = config.limits.push_body_bytes;
+    options.limits.batch_bytes = config.limits.batch_body_bytes;
     let state = AppState::new(engine.clone(), options, registry)?;
     Ok(Running { engine, state })
 }

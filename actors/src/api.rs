@@ -44,6 +44,9 @@ pub enum EngineError {
     /// `If-Match` named another version.
     #[error("the resource has changed")]
     Stale,
+    /// It was there and is not any more.
+    #[error("{0}")]
+    Gone(&'static str),
 }
 
 /// A source that was asked for.

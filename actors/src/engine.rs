@@ -5,7 +5,7 @@ mod opening;
 mod start;
 mod tasks;
 
-pub use opening::tools;
+pub use opening::{Tools, tools};
 
 use crate::api::{
     AlertFilter, AlertHistory, CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey,
@@ -13,9 +13,11 @@ use crate::api::{
 };
 use crate::auditor::{AuditMsg, Auditing};
 use crate::directory::Directory;
+use crate::evidence::{EvidenceLog, EvidenceRefusal};
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
 use crate::live::LiveHandle;
 use crate::metrics::EngineMetrics;
+use crate::receipts::{self, Jwk};
 use crate::register::{Register, commit_error, section, unavailable};
 use crate::secrets::KeyRing;
 use crate::source::{Inspect, Reply, SourceContext, SourceMsg};
@@ -29,7 +31,7 @@ use engine::register::index::{IndexReader, IndexState};
 use models::alert::AlertRevision;
 use models::event::{Event, Exclusion};
 use models::exclusion::Period;
-use models::ids::{AlertId, ExclusionId, KeyId, OperatorId, OperatorNo, SourceId};
+use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, SourceId};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::match_key::DigestKeys;
 use models::operator::{Licence, Operator};
@@ -59,6 +61,8 @@ pub struct EngineConfig {
     pub operator_queue: usize,
     pub register_queue: usize,
     pub write_timeout: Duration,
+    /// Months after which nobody can tell any more whom a lookup was about.
+    pub evidence_person_months: u16,
     pub jurisdictions: Vec<Jurisdiction>,
     /// Jurisdiction family of the deployment: part of every digest, never to be changed.
     pub family: String,
@@ -120,6 +124,7 @@ struct Inner {
     writer: WriterHandle,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     auditing: Auditing,
+    evidence: EvidenceLog,
     /// When the auditor last left the journal signed, microseconds.
     signed_at: Arc<AtomicI64>,
     metrics: EngineMetrics,
@@ -133,10 +138,15 @@ impl Engine {
 
     /// How fresh the register is; cheap.
     pub fn freshness(&self) -> NodeFreshness {
+        self.freshness_at(self.now())
+    }
+
+    /// How fresh the register is for who was let in at `now`.
+    pub fn freshness_at(&self, now: Ts) -> NodeFreshness {
         match self.0.index.load().state() {
             IndexState::Loading => NodeFreshness { state: NodeState::Loading, as_of: Ts(0), register_version: 0 },
             IndexState::Ready { as_of, register_version } => {
-                let age = self.now().0.saturating_sub(as_of.0);
+                let age = now.0.saturating_sub(as_of.0);
                 let state = match age {
                     // proven in the future: the clock was set back since, and nobody knows how old the proof is
                     ..CLOCK_BACK_MAX => NodeState::Stale,
@@ -160,6 +170,11 @@ impl Engine {
             NodeState::Stale => reasons.push("register: older than 15 minutes".to_owned()),
             NodeState::Fresh | NodeState::Degraded => {}
         }
+        match self.0.evidence.accepts() {
+            Err(EvidenceRefusal::Closed) => reasons.push("evidence: none can be kept yet".to_owned()),
+            Err(EvidenceRefusal::Full) => reasons.push("evidence: too much waits for the database".to_owned()),
+            Ok(()) => {}
+        }
         reasons
     }
 
@@ -176,6 +191,27 @@ impl Engine {
     /// Makes match keys.
     pub fn digest_keys(&self) -> &DigestKeys {
         &self.0.ring.digest
+    }
+
+    /// The evidence of answered lookups.
+    pub fn evidence(&self) -> &EvidenceLog {
+        &self.0.evidence
+    }
+
+    /// The signed receipt of an answered lookup: of the operator's own, or of anybody's for staff.
+    pub async fn receipt(&self, id: LookupId, operator: Option<OperatorNo>) -> Result<String, EngineError> {
+        let (block, row, slot) = receipts::find(&self.0.store, &self.0.evidence, id, operator).await?;
+        let directory = self.directory();
+        let asked = row.credential.operator_no;
+        let public = asked.and_then(|no| directory.operators.get(&no)).map(|o| o.id);
+        let token_keys = directory.token_keys(asked.unwrap_or(OperatorNo(0)));
+        let receipt = receipts::receipt(&block, &row, slot, &self.0.evidence.months(), public, token_keys)?;
+        receipts::sign(&receipt, &self.0.ring.checkpoint).map_err(|_| EngineError::Unavailable("the receipt"))
+    }
+
+    /// The public keys under which receipts and evidence are signed.
+    pub fn signing_keys(&self) -> Vec<Jwk> {
+        vec![Jwk::of(&self.0.ring.checkpoint_public_key())]
     }
 
     /// The store, for reading.
@@ -407,6 +443,7 @@ impl Engine {
         }
         let _ = self.0.auditing.try_send(AuditMsg::Checkpoint);
         drained &= self.0.system.stop_kind("audit", left()).await;
+        drained &= self.0.evidence.close(left()).await;
         drained &= self.0.store.stop_writer(left()).await;
         drained &= self.0.system.shutdown(left()).await;
         // a connection that does not come back must not keep the process

@@ -23,6 +23,39 @@ pub struct EngineMetrics {
     pub quarantined: IntCounter,
 }
 
+/// Figures of the lookup evidence.
+#[derive(Clone)]
+pub struct EvidenceMetrics {
+    /// Sealed records.
+    pub records: IntCounter,
+    /// Stored blocks.
+    pub blocks: IntCounter,
+    /// Bytes that are not stored yet.
+    pub unflushed_bytes: IntGauge,
+    /// Age of the moment up to which everything is stored, seconds; −1 before the start.
+    pub age_seconds: Gauge,
+}
+
+impl EvidenceMetrics {
+    /// Registers them.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            records: IntCounter::new("mlinzi_evidence_records_total", "Lookups sealed into blocks of evidence")?,
+            blocks: IntCounter::new("mlinzi_evidence_blocks_total", "Blocks of evidence stored")?,
+            unflushed_bytes: IntGauge::new("mlinzi_evidence_unflushed_bytes", "Evidence that is not stored yet")?,
+            age_seconds: Gauge::new(
+                "mlinzi_evidence_age_seconds",
+                "Age of the moment up to which all evidence is stored, -1 = none is kept",
+            )?,
+        };
+        registry.register(Box::new(metrics.records.clone()))?;
+        registry.register(Box::new(metrics.blocks.clone()))?;
+        registry.register(Box::new(metrics.unflushed_bytes.clone()))?;
+        registry.register(Box::new(metrics.age_seconds.clone()))?;
+        Ok(metrics)
+    }
+}
+
 impl EngineMetrics {
     /// Registers them.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {

@@ -77,9 +77,18 @@ impl WriterHandle {
         receipt
     }
 
-    async fn offer(&self, events: Vec<Event>, attachments: Vec<Attachment>) -> Result<CommitReceipt, CommitError> {
+    /// Offers a commit without waiting for what becomes of it, which the receiver hears.
+    pub fn offer_now(
+        &self,
+        events: Vec<Event>,
+        attachments: Vec<Attachment>,
+    ) -> Result<oneshot::Receiver<Result<CommitReceipt, CommitError>>, CommitError> {
         let (done, receipt) = oneshot::channel();
-        self.queue.submit(Commit { events, attachments, done }).await?;
-        receipt.await.map_err(|_| CommitError::Unavailable)?
+        self.queue.submit(Commit { events, attachments, done })?;
+        Ok(receipt)
+    }
+
+    async fn offer(&self, events: Vec<Event>, attachments: Vec<Attachment>) -> Result<CommitReceipt, CommitError> {
+        self.offer_now(events, attachments)?.await.map_err(|_| CommitError::Unavailable)?
     }
 }

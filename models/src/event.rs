@@ -58,6 +58,17 @@ pub struct Exclusion {
     pub ended_at: Option<Ts>,
 }
 
+/// How far a chain of evidence has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainRoot {
+    /// Number of the worker.
+    pub worker: u16,
+    /// Number of its last block.
+    pub block: u64,
+    /// Digest of that block, in hex.
+    pub digest: String,
+}
+
 /// One change of state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -135,6 +146,74 @@ pub enum Event {
         /// Positions of the records in it, ascending; empty = the whole input.
         records: Vec<u32>,
     },
+    /// A process began to keep evidence of lookups.
+    EvidenceOpened {
+        /// Number of the node.
+        node: u16,
+        /// Random number of the process.
+        boot: u32,
+        /// When.
+        #[serde(with = "micros")]
+        at: Ts,
+    },
+    /// How far the evidence of a process has come: whoever takes blocks away later is found out.
+    EvidenceRooted {
+        /// Number of the node.
+        node: u16,
+        /// Random number of the process.
+        boot: u32,
+        /// Its chains.
+        chains: Vec<ChainRoot>,
+    },
+    /// A process ended and left no lookup without evidence.
+    EvidenceClosed {
+        /// Number of the node.
+        node: u16,
+        /// Random number of the process.
+        boot: u32,
+        /// Everything it answered was answered before.
+        #[serde(with = "micros")]
+        through: Ts,
+        /// Its chains.
+        chains: Vec<ChainRoot>,
+    },
+    /// A process ended without closing its evidence: what it answered in between may be in no block.
+    EvidenceGap {
+        /// Number of the node.
+        node: u16,
+        /// Random number of the process that ended.
+        boot: u32,
+        /// Everything answered until then is in stored blocks.
+        #[serde(with = "micros")]
+        from: Ts,
+        /// When the node came back.
+        #[serde(with = "micros")]
+        to: Ts,
+        /// Its chains, as far as they were stored.
+        chains: Vec<ChainRoot>,
+    },
+    /// Evidence was taken out for a case.
+    EvidenceExported {
+        /// The case it was for, as its owner names it.
+        case: String,
+        /// About whose lookups.
+        operator_no: OperatorNo,
+        /// Start of the span.
+        #[serde(with = "micros")]
+        from: Ts,
+        /// End of the span.
+        #[serde(with = "micros")]
+        to: Ts,
+        /// Lookups in it.
+        lookups: u64,
+        /// SHA-256 of the file, in hex.
+        file_sha256: String,
+    },
+    /// The key of a month was destroyed: nobody can tell any more whom its lookups were about.
+    EvidenceKeyDestroyed {
+        /// `yyyymm`.
+        month: u32,
+    },
     /// An alert was raised, corrected or withdrawn.
     AlertRevised(AlertRevision),
     /// A supervised actor was given up until somebody releases it.
@@ -177,6 +256,12 @@ impl Event {
             Self::FeedBatchStored(_) => "feed_batch_stored",
             Self::OperatorTicked { .. } => "operator_ticked",
             Self::OperatorInputSetAside { .. } => "operator_input_set_aside",
+            Self::EvidenceOpened { .. } => "evidence_opened",
+            Self::EvidenceRooted { .. } => "evidence_rooted",
+            Self::EvidenceClosed { .. } => "evidence_closed",
+            Self::EvidenceGap { .. } => "evidence_gap",
+            Self::EvidenceExported { .. } => "evidence_exported",
+            Self::EvidenceKeyDestroyed { .. } => "evidence_key_destroyed",
             Self::AlertRevised(_) => "alert_revised",
             Self::ActorQuarantined { .. } => "actor_quarantined",
             Self::ActorReleased { .. } => "actor_released",

@@ -34,6 +34,19 @@ pub struct IdError {
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// What a byte that is no digit counts for.
+const NO_DIGIT: u8 = 0x80;
+/// Digits by byte.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut i = 0;
+    while i < ALPHABET.len() {
+        digits[ALPHABET[i] as usize] = i as u8;
+        i += 1;
+    }
+    digits
+};
+
 fn encode(bits: u128) -> [u8; 26] {
     std::array::from_fn(|i| ALPHABET[(bits >> (5 * (25 - i))) as usize & 31])
 }
@@ -42,10 +55,35 @@ fn decode(text: &[u8]) -> Option<u128> {
     if text.len() != 26 || text[0] > b'7' {
         return None;
     }
-    text.iter().try_fold(0u128, |bits, c| {
-        let digit = ALPHABET.iter().position(|a| a == c)?;
-        Some(bits << 5 | digit as u128)
-    })
+    let mut bits = 0u128;
+    let mut all = 0;
+    for c in text {
+        let digit = DIGITS[usize::from(*c)];
+        all |= digit;
+        bits = bits << 5 | u128::from(digit & 31);
+    }
+    (all & NO_DIGIT == 0).then_some(bits)
+}
+
+/// The text of an id, in place.
+#[derive(Clone, Copy)]
+pub struct IdText([u8; 30]);
+
+impl IdText {
+    /// Prefixes have three letters.
+    fn new(prefix: &'static str, bits: u128) -> Self {
+        let mut text = [b'_'; 30];
+        text[..3].copy_from_slice(prefix.as_bytes());
+        text[4..].copy_from_slice(&encode(bits));
+        Self(text)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // letters and digits only
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 macro_rules! public_id {
@@ -57,12 +95,17 @@ macro_rules! public_id {
         impl $name {
             /// What stands before the underscore.
             pub const PREFIX: &'static str = $prefix;
+
+            /// The text without a detour: for hot paths.
+            #[must_use]
+            pub fn to_text(self) -> IdText {
+                IdText::new($prefix, self.0)
+            }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let digits = encode(self.0);
-                write!(f, concat!($prefix, "_{}"), std::str::from_utf8(&digits).unwrap_or_default())
+                f.write_str(self.to_text().as_str())
             }
         }
 
@@ -122,6 +165,12 @@ public_id!(
 public_id!(
     /// A case that a person must decide.
     CaseId, "cas");
+public_id!(
+    /// An answered lookup: not a UUID but the place of its evidence, see [`crate::evidence::Place`].
+    LookupId, "lkp");
+public_id!(
+    /// A batch of lookups.
+    LookupBatchId, "lbt");
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod document;
 pub mod event;
+pub mod evidence;
 pub mod exclusion;
 pub mod feed;
 pub mod ids;

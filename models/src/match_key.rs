@@ -122,6 +122,8 @@ pub enum OpaqueKind {
     Player,
     /// A birth date, for the merge rule.
     BirthDate,
+    /// A caller's `client_reference`.
+    Reference,
 }
 
 impl OpaqueKind {
@@ -133,6 +135,7 @@ impl OpaqueKind {
             Self::Account => 9,
             Self::Player => 10,
             Self::BirthDate => 11,
+            Self::Reference => 12,
         }
     }
 }

@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use aes::Aes128;
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
-use crc::{CRC_16_IBM_3740, Crc};
+use crc::{CRC_16_IBM_3740, Crc, Table};
 use ring::hmac;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -36,7 +36,7 @@ const CHECK_BITS: u32 = 32;
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// The catalogue's name for CRC-16/CCITT-FALSE.
-const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_3740);
+static CRC: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_IBM_3740);
 
 /// Why a token gives no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@
 mod audit;
 mod clock;
 mod db;
+mod evidence;
 mod journal;
 mod open;
 mod project;
@@ -17,6 +18,7 @@ mod writer;
 
 pub use audit::{BadRow, VerifyReport};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use open::{OpenError, OpenOptions, Store};
 pub use read::{
     AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PersonDossier, RecordDigest, RegisterStats,

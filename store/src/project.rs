@@ -4,6 +4,7 @@
 //! change stands, as it would one after the other.
 
 use crate::db::{Conn, Val};
+use crate::evidence::EvidenceRows;
 use crate::journal::JournalRow;
 use crate::writer::{Attachment, QuarantineRow};
 use models::event::{Event, Exclusion, PersonKey};
@@ -18,6 +19,13 @@ struct Table {
     name: &'static str,
     columns: &'static [&'static str],
     tail: &'static str,
+}
+
+impl Table {
+    /// One table may be written in two ways.
+    fn is(&self, other: &Self) -> bool {
+        self.name == other.name && self.tail == other.tail
+    }
 }
 
 const JOURNAL: Table =
@@ -121,6 +129,42 @@ const QUARANTINE: Table = Table {
     columns: &["id", "source_no", "idx", "code", "detail", "sealed", "at"],
     tail: "ON CONFLICT (id) DO NOTHING",
 };
+const BOOTS: Table = Table {
+    name: "evidence_boots",
+    columns: &["node", "boot", "opened_at", "through_at", "closed_at"],
+    tail: "ON CONFLICT (node, boot) DO UPDATE SET through_at = excluded.through_at, closed_at = excluded.closed_at",
+};
+/// The same table: how far the evidence of a process has come.
+const PROGRESS: Table = Table {
+    name: "evidence_boots",
+    columns: &["node", "boot", "opened_at", "through_at"],
+    tail: "ON CONFLICT (node, boot) DO UPDATE SET through_at = excluded.through_at",
+};
+const BLOCKS: Table = Table {
+    name: "evidence_blocks",
+    columns: &[
+        "node",
+        "boot",
+        "worker",
+        "block_no",
+        "first_at",
+        "last_at",
+        "records",
+        "month",
+        "before_digest",
+        "digest",
+        "signature",
+        "answers",
+        "people",
+    ],
+    // a commit of unknown outcome is offered again
+    tail: "ON CONFLICT (node, boot, worker, block_no) DO NOTHING",
+};
+const MONTHS: Table = Table {
+    name: "evidence_keys",
+    columns: &["month", "created_at", "destroyed_at"],
+    tail: "ON CONFLICT (month) DO UPDATE SET sealed = NULL, destroyed_at = excluded.destroyed_at",
+};
 /// Columns of a record, in the order in which [`record_values`] gives them.
 pub const RECORD_COLUMNS: &[&str] = &[
     "batch_no",
@@ -158,7 +202,7 @@ struct Gathered<'a> {
 impl<'a> Gathered<'a> {
     fn add<const N: usize>(&mut self, table: &'static Table, values: [Val<'a>; N]) {
         debug_assert_eq!(N, table.columns.len());
-        match self.tables.iter_mut().find(|(t, _)| t.name == table.name) {
+        match self.tables.iter_mut().find(|(t, _)| t.is(table)) {
             Some((_, rows)) => rows.extend(values),
             None => self.tables.push((table, values.into())),
         }
@@ -166,14 +210,14 @@ impl<'a> Gathered<'a> {
 
     fn upsert<const N: usize>(&mut self, table: &'static Table, key: String, values: [Val<'a>; N]) {
         if let Some(start) = self.places.get(&(table.name, key.clone())).copied()
-            && let Some((_, rows)) = self.tables.iter_mut().find(|(t, _)| t.name == table.name)
+            && let Some((_, rows)) = self.tables.iter_mut().find(|(t, _)| t.is(table))
         {
             for (place, value) in rows[start..].iter_mut().zip(values) {
                 *place = value;
             }
             return;
         }
-        let start = self.tables.iter().find(|(t, _)| t.name == table.name).map_or(0, |(_, rows)| rows.len());
+        let start = self.tables.iter().find(|(t, _)| t.is(table)).map_or(0, |(_, rows)| rows.len());
         self.places.insert((table.name, key), start);
         self.add(table, values);
     }
@@ -331,10 +375,62 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 body(r),
             ],
         ),
-        Event::EngineStarted { .. }
+        Event::EvidenceOpened { node, boot, at } => boot_row(rows, *node, *boot, *at, *at, None),
+        Event::EvidenceClosed { node, boot, through, .. } => boot_row(rows, *node, *boot, at, *through, Some(at)),
+        Event::EvidenceGap { node, boot, from, to, .. } => boot_row(rows, *node, *boot, *from, *from, Some(*to)),
+        Event::EvidenceKeyDestroyed { month } => {
+            rows.upsert(&MONTHS, month.to_string(), [Val::Int((*month).into()), Val::Int(at.0), Val::Int(at.0)]);
+        }
+        Event::EvidenceRooted { .. }
+        | Event::EvidenceExported { .. }
+        | Event::EngineStarted { .. }
         | Event::ActorQuarantined { .. }
         | Event::ActorReleased { .. }
         | Event::RecordDeadLettered { .. } => {}
+    }
+}
+
+fn boot_row(rows: &mut Gathered<'_>, node: u16, boot: u32, opened: Ts, through: Ts, closed: Option<Ts>) {
+    rows.upsert(
+        &BOOTS,
+        format!("{node}/{boot}"),
+        [
+            Val::Int(node.into()),
+            Val::Int(boot.into()),
+            Val::Int(opened.0),
+            Val::Int(through.0),
+            Val::IntOpt(closed.map(|at| at.0)),
+        ],
+    );
+}
+
+fn evidence(rows: &mut Gathered<'_>, evidence: &EvidenceRows) {
+    let (node, boot, through) = (evidence.node, evidence.boot, evidence.through_at);
+    rows.upsert(
+        &PROGRESS,
+        format!("through {node}/{boot}"),
+        [Val::Int(node.into()), Val::Int(boot.into()), Val::Int(through.0), Val::Int(through.0)],
+    );
+    for block in &evidence.blocks {
+        let head = &block.head;
+        rows.add(
+            &BLOCKS,
+            [
+                Val::Int(head.chain.node.into()),
+                Val::Int(head.chain.boot.into()),
+                Val::Int(head.chain.worker.into()),
+                Val::Int(head.no.cast_signed()),
+                Val::Int(head.first_at.0),
+                Val::Int(head.last_at.0),
+                Val::Int(head.records.into()),
+                Val::Int(head.month.into()),
+                Val::Bytes(block.before.to_vec()),
+                Val::Bytes(block.digest.to_vec()),
+                Val::Bytes(block.signature.clone()),
+                Val::Bytes(block.rows.clone()),
+                Val::Bytes(block.people.clone()),
+            ],
+        );
     }
 }
 
@@ -392,6 +488,7 @@ fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
             ],
         ),
         Attachment::Quarantine(list) => list.iter().for_each(|row| quarantine(rows, row)),
+        Attachment::Evidence(rows_of) => evidence(rows, rows_of),
         Attachment::FeedRecords(_) => {}
     }
 }

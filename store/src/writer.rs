@@ -1,6 +1,6 @@
 //! The one writer of a node: groups commits, gives them their sequences, and passes them on in the journal's order.
 //!
-//! Two lanes on PostgreSQL (feeds and ticks; everything else), one on SQLite, which has one writer anyway. A lane
+//! Three lanes on PostgreSQL (feeds and ticks; lookup evidence; everything else), one on SQLite, which has one writer anyway. A lane
 //! takes what waits (up to [`GROUP_COMMITS_MAX`]) into one transaction: rows first, the journal's head late, one
 //! COMMIT. While it is under way the next group gathers, so the disk sets the size of the groups, not a timer.
 //!
@@ -22,6 +22,7 @@ use refusal::{is_full, numbers_taken, refusal};
 use crate::StoreError;
 use crate::clock::Clock;
 use crate::db::{Conn, Db, Val};
+use crate::evidence::EvidenceRows;
 use crate::journal::{self, Chain, JournalRow};
 use crate::open::Store;
 use crate::project;
@@ -105,6 +106,8 @@ pub enum Attachment {
     Quarantine(Vec<QuarantineRow>),
     /// Result of an idempotent write; a second one with the same key is a conflict.
     Idempotency(IdempotencyRow),
+    /// Blocks of lookup evidence; one that is stored already stays as it is.
+    Evidence(EvidenceRows),
 }
 
 /// Offered to the writer.
@@ -218,18 +221,21 @@ impl Pending {
 pub struct WriterHandle {
     main: mpsc::Sender<Pending>,
     feed: mpsc::Sender<Pending>,
+    evidence: mpsc::Sender<Pending>,
     timeout: Duration,
     closed: Arc<watch::Sender<bool>>,
     open: Arc<AtomicUsize>,
 }
 
 impl WriterHandle {
-    /// Puts a commit into its lane.
-    pub async fn submit(&self, commit: Commit) -> Result<(), CommitError> {
+    /// Puts a commit into its lane; does not wait.
+    pub fn submit(&self, commit: Commit) -> Result<(), CommitError> {
         if *self.closed.borrow() {
             return Err(CommitError::Unavailable);
         }
         let feed = commit.events.iter().any(|e| matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. }));
+        let evidence =
+            commit.events.is_empty() && commit.attachments.iter().any(|a| matches!(a, Attachment::Evidence(_)));
         let pending = Pending {
             events: commit.events,
             attachments: commit.attachments,
@@ -237,7 +243,11 @@ impl WriterHandle {
             deadline: Instant::now() + self.timeout,
         };
         self.open.fetch_add(1, Ordering::AcqRel);
-        let lane = if feed { &self.feed } else { &self.main };
+        let lane = match (feed, evidence) {
+            (true, _) => &self.feed,
+            (_, true) => &self.evidence,
+            _ => &self.main,
+        };
         lane.try_send(pending).map_err(|refused| {
             self.open.fetch_sub(1, Ordering::AcqRel);
             match refused {
@@ -247,9 +257,9 @@ impl WriterHandle {
         })
     }
 
-    /// Do both lanes run? They end with the writer, or by a panic.
+    /// Do all lanes run? They end with the writer, or by a panic.
     pub fn is_open(&self) -> bool {
-        !self.main.is_closed() && !self.feed.is_closed()
+        !self.main.is_closed() && !self.feed.is_closed() && !self.evidence.is_closed()
     }
 
     async fn stop(&self, drain: Duration) -> bool {
@@ -316,15 +326,17 @@ impl Store {
         let closed = Arc::new(watch::Sender::new(false));
         let (main, main_queue) = mpsc::channel(QUEUE_COMMITS_MAX);
         tokio::spawn(lane().run(main_queue, Arc::clone(&open), closed.subscribe()));
-        let feed = if self.db.is_postgres() {
-            let (feed, feed_queue) = mpsc::channel(QUEUE_COMMITS_MAX);
-            tokio::spawn(lane().run(feed_queue, Arc::clone(&open), closed.subscribe()));
-            feed
-        } else {
-            main.clone()
+        let further = || {
+            if !self.db.is_postgres() {
+                return main.clone();
+            }
+            let (further, queue) = mpsc::channel(QUEUE_COMMITS_MAX);
+            tokio::spawn(lane().run(queue, Arc::clone(&open), closed.subscribe()));
+            further
         };
+        let (feed, evidence) = (further(), further());
         tokio::spawn(poll(self.db.clone(), publisher, clock, closed.subscribe()));
-        let handle = WriterHandle { main, feed, timeout, closed, open };
+        let handle = WriterHandle { main, feed, evidence, timeout, closed, open };
         *self.writer.lock() = Some(handle.clone());
         Ok(handle)
     }

@@ -5,7 +5,9 @@
 
 pub mod cidr;
 pub mod extractors;
+pub mod front;
 pub mod links;
+pub mod lookup;
 pub mod metrics;
 pub mod openapi;
 mod parse;
@@ -17,5 +19,5 @@ pub mod server;
 pub mod state;
 pub mod ws;
 
-pub use server::{ServerOptions, configure, run};
+pub use server::{ServerOptions, run};
 pub use state::{AppState, WebOptions};

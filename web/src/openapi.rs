@@ -20,7 +20,7 @@ use crate::ws;
     info(title = "Mlinzi", description = "Real-time monitoring engine for gambling regulators: self-exclusion lookups, feeds, alerts.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     paths(
-        lookup::lookup, nser::register, nser::stats, nser::get, nser::extend,
+        lookup::lookup, lookup::batch_lookup, lookup::nser_lookup, lookup::nser_lookup_token, lookup::receipt, lookup::jwks, nser::register, nser::stats, nser::get, nser::extend,
         operators::list, operators::register, operators::get, operators::patch, operators::licences, operators::set_licence,
         operators::keys, operators::create_key, operators::rotate_key, operators::revoke_key,
         feeds::list, feeds::create, feeds::get, feeds::push, feeds::quarantine, alerts::list, alerts::get, system::actors, system::release, links::create, ws::open,

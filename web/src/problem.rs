@@ -80,6 +80,8 @@ codes! {
     Conflict = "conflict", 409, "the request contradicts the present state";
     /// A token of a version or generation that is no longer live.
     TokenNotLive = "token_not_live", 410, "the token is no longer live";
+    /// It was there and is not any more.
+    Gone = "gone", 410, "it is not there any more";
     /// `If-Match` names another version.
     Stale = "stale", 412, "the resource has changed";
     /// The body is over the limit of its route.
@@ -258,6 +260,7 @@ impl From<EngineError> for Problem {
             EngineError::NotFound(what) => Self::not_found(what),
             EngineError::Conflict(detail) => Self::new(Code::Conflict, detail),
             EngineError::Invalid { pointer, detail } => Self::field(pointer, detail),
+            EngineError::Gone(what) => Self::new(Code::Gone, what),
             EngineError::Stale => Self::new(Code::Stale, "if-match names another version"),
         }
     }
@@ -290,6 +293,7 @@ mod tests {
             (EngineError::Conflict("the code is taken".into()), 409, "conflict", None),
             (EngineError::Invalid { pointer: "/period", detail: "unknown".into() }, 422, "invalid", None),
             (EngineError::Stale, 412, "stale", None),
+            (EngineError::Gone("the month"), 410, "gone", None),
         ];
         for (error, status, code, retry) in table {
             let problem = Problem::from(error);

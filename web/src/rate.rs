@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use actix_web::http::header::HeaderValue;
 use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
@@ -18,11 +19,16 @@ use models::ids::KeyId;
 use parking_lot::Mutex;
 
 use crate::cidr::neighbourhood;
+use crate::lookup::answer::put_number;
 
 /// Failed authentications a second of one address; the burst is [`FAILURES_BURST`].
 pub const FAILURES_PER_SECOND: NonZeroU32 = NonZeroU32::new(2).unwrap();
 /// Failed authentications an address may have at once.
 pub const FAILURES_BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// Rows of batches a second that a key may ask for, for each request a second of its rate.
+pub const ROWS_PER_REQUEST: u32 = 100;
+/// Rows of the largest batch.
+const ROWS_BURST_MIN: NonZeroU32 = NonZeroU32::new(crate::lookup::batch::ROWS_MAX as u32).unwrap();
 /// Failures between two clean-ups of forgotten addresses.
 const CLEAN_EVERY: u32 = 4096;
 
@@ -30,11 +36,12 @@ type Direct = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformatio
 
 struct Bucket {
     rate_per_second: u32,
+    policy: HeaderValue,
     limiter: Direct,
 }
 
 /// What is left of a key's quota: goes into the headers of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quotas {
     /// Requests a second, which is also the burst.
     pub rate_per_second: u32,
@@ -42,26 +49,32 @@ pub struct Quotas {
     pub remaining: u32,
     /// Seconds after which one passes; 0 while some are left.
     pub wait_seconds: u32,
+    /// Value of `RateLimit-Policy`, made once a key.
+    pub policy: HeaderValue,
 }
 
 impl Quotas {
-    /// Value of `RateLimit-Policy`.
-    #[must_use]
-    pub fn policy(&self) -> String {
-        format!("\"key\";q={};w=1", self.rate_per_second)
-    }
-
     /// Value of `RateLimit`.
     #[must_use]
-    pub fn state(&self) -> String {
-        format!("\"key\";r={};t={}", self.remaining, self.wait_seconds.max(1))
+    pub fn state(&self) -> HeaderValue {
+        let mut text = Vec::with_capacity(32);
+        text.extend_from_slice(b"\"key\";r=");
+        put_number(&mut text, self.remaining.into());
+        text.extend_from_slice(b";t=");
+        put_number(&mut text, self.wait_seconds.max(1).into());
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"key\""))
     }
+}
+
+fn policy(rate_per_second: u32) -> HeaderValue {
+    let text = format!("\"key\";q={rate_per_second};w=1");
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"key\""))
 }
 
 /// Every limit of calls of this node.
 pub struct Gate {
-    keys: ArcSwap<HashMap<KeyId, Arc<Bucket>>>,
-    growing: Mutex<()>,
+    keys: Buckets,
+    rows: Buckets,
     failures: DefaultKeyedRateLimiter<IpAddr>,
     failed: AtomicU32,
     clock: DefaultClock,
@@ -70,8 +83,8 @@ pub struct Gate {
 impl Default for Gate {
     fn default() -> Self {
         Self {
-            keys: ArcSwap::default(),
-            growing: Mutex::new(()),
+            keys: Buckets::default(),
+            rows: Buckets::default(),
             failures: RateLimiter::keyed(Quota::per_second(FAILURES_PER_SECOND).allow_burst(FAILURES_BURST)),
             failed: AtomicU32::new(0),
             clock: DefaultClock::default(),
@@ -79,42 +92,72 @@ impl Default for Gate {
     }
 }
 
+/// One bucket a key, read without a lock.
+#[derive(Default)]
+struct Buckets {
+    held: ArcSwap<HashMap<KeyId, Arc<Bucket>>>,
+    growing: Mutex<()>,
+}
+
+impl Buckets {
+    fn with<T>(&self, key: KeyId, rate: NonZeroU32, burst: NonZeroU32, act: impl FnOnce(&Bucket) -> T) -> T {
+        let held = self.held.load();
+        match held.get(&key) {
+            Some(bucket) if bucket.rate_per_second == rate.get() => act(bucket),
+            _ => act(&self.grow(key, rate, burst)),
+        }
+    }
+
+    fn grow(&self, key: KeyId, rate: NonZeroU32, burst: NonZeroU32) -> Arc<Bucket> {
+        let _one_at_a_time = self.growing.lock();
+        let held = self.held.load();
+        if let Some(bucket) = held.get(&key).filter(|b| b.rate_per_second == rate.get()) {
+            return Arc::clone(bucket);
+        }
+        let quota = Quota::per_second(rate).allow_burst(burst);
+        let limiter = RateLimiter::direct(quota).with_middleware::<StateInformationMiddleware>();
+        let bucket = Arc::new(Bucket { rate_per_second: rate.get(), policy: policy(rate.get()), limiter });
+        let mut grown = HashMap::clone(&held);
+        grown.insert(key, Arc::clone(&bucket));
+        self.held.store(Arc::new(grown));
+        bucket
+    }
+}
+
 impl Gate {
     /// Counts one request of a key. `Err` where it is over its rate. A rate of 0 lets nothing pass.
     pub fn pass(&self, key: KeyId, rate_per_second: u32) -> Result<Quotas, Quotas> {
         let Some(rate) = NonZeroU32::new(rate_per_second) else {
-            return Err(Quotas { rate_per_second, remaining: 0, wait_seconds: 60 });
+            return Err(Quotas { rate_per_second, remaining: 0, wait_seconds: 60, policy: policy(0) });
         };
-        let held = self.keys.load();
-        match held.get(&key) {
-            Some(bucket) if bucket.rate_per_second == rate_per_second => self.count(bucket),
-            _ => self.count(&self.grow(key, rate)),
-        }
+        self.keys.with(key, rate, rate, |bucket| self.count(bucket))
+    }
+
+    /// Counts rows of a batch of a key, apart from its single lookups. `Err(seconds)` where it is over its rate.
+    pub fn pass_rows(&self, key: KeyId, rate_per_second: u32, rows: NonZeroU32) -> Result<(), u32> {
+        let Some(rate) = NonZeroU32::new(rate_per_second.saturating_mul(ROWS_PER_REQUEST)) else { return Err(60) };
+        // the largest batch must pass whatever the rate
+        let burst = rate.max(ROWS_BURST_MIN);
+        self.rows.with(key, rate, burst, |bucket| match bucket.limiter.check_n(rows) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(until)) => Err(until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0) as u32),
+            Err(_) => Err(60),
+        })
     }
 
     fn count(&self, bucket: &Bucket) -> Result<Quotas, Quotas> {
-        let rate_per_second = bucket.rate_per_second;
+        let (rate_per_second, policy) = (bucket.rate_per_second, bucket.policy.clone());
         match bucket.limiter.check() {
-            Ok(left) => Ok(Quotas { rate_per_second, remaining: left.remaining_burst_capacity(), wait_seconds: 0 }),
+            Ok(left) => {
+                let remaining = left.remaining_burst_capacity();
+                Ok(Quotas { rate_per_second, remaining, wait_seconds: 0, policy })
+            }
             Err(not_until) => {
                 let wait = not_until.wait_time_from(self.clock.now());
-                Err(Quotas { rate_per_second, remaining: 0, wait_seconds: wait.as_secs_f64().ceil().max(1.0) as u32 })
+                let wait_seconds = wait.as_secs_f64().ceil().max(1.0) as u32;
+                Err(Quotas { rate_per_second, remaining: 0, wait_seconds, policy })
             }
         }
-    }
-
-    fn grow(&self, key: KeyId, rate: NonZeroU32) -> Arc<Bucket> {
-        let _one_at_a_time = self.growing.lock();
-        let held = self.keys.load();
-        if let Some(bucket) = held.get(&key).filter(|b| b.rate_per_second == rate.get()) {
-            return Arc::clone(bucket);
-        }
-        let limiter = RateLimiter::direct(Quota::per_second(rate)).with_middleware::<StateInformationMiddleware>();
-        let bucket = Arc::new(Bucket { rate_per_second: rate.get(), limiter });
-        let mut grown = HashMap::clone(&held);
-        grown.insert(key, Arc::clone(&bucket));
-        self.keys.store(Arc::new(grown));
-        bucket
     }
 
     /// Counts a failed authentication; `Err(seconds)` where the address has had too many.
@@ -164,9 +207,19 @@ mod tests {
     }
 
     #[test]
+    fn rows_have_a_quota_of_their_own() {
+        let gate = Gate::default();
+        let rows = |n| NonZeroU32::new(n).unwrap();
+        assert_eq!(gate.pass_rows(KeyId(1), 1, rows(10_000)), Ok(()));
+        assert_eq!(gate.pass_rows(KeyId(1), 1, rows(10_000)), Err(100));
+        assert!(gate.pass(KeyId(1), 1).is_ok());
+        assert_eq!(gate.pass_rows(KeyId(2), 0, rows(1)), Err(60));
+    }
+
+    #[test]
     fn headers_are_structured_fields() {
-        let quotas = Quotas { rate_per_second: 100, remaining: 7, wait_seconds: 0 };
-        assert_eq!(quotas.policy(), "\"key\";q=100;w=1");
+        let quotas = Quotas { rate_per_second: 100, remaining: 7, wait_seconds: 0, policy: policy(100) };
+        assert_eq!(quotas.policy, "\"key\";q=100;w=1");
         assert_eq!(quotas.state(), "\"key\";r=7;t=1");
     }
 }

@@ -6,13 +6,15 @@
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 
-use crate::problem::{PROBLEM_JSON, Problem};
+use models::ts::Ts;
+
+use crate::problem::{Code, PROBLEM_JSON, Problem};
 use crate::rate::Quotas;
 use crate::routes::RouteNo;
 use crate::state::{AppState, Worker, uuid_v7};
@@ -29,20 +31,20 @@ static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The id of a request: the caller's, or ours.
-struct RequestId {
+pub(crate) struct RequestId {
     text: HeaderValue,
     given: bool,
 }
 
 impl RequestId {
-    fn of(headers: &HeaderMap, state: &AppState) -> Self {
+    pub fn of(headers: &HeaderMap, now: Ts) -> Self {
         let given = headers.get(&X_REQUEST_ID).filter(|v| {
             !v.is_empty() && v.len() <= REQUEST_ID_BYTES_MAX && v.as_bytes().iter().all(u8::is_ascii_graphic)
         });
         match given {
             Some(text) => Self { text: text.clone(), given: true },
             None => {
-                let text = hyphenated(uuid_v7(state.engine.now()));
+                let text = hyphenated(uuid_v7(now));
                 Self {
                     text: HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("none")),
                     given: false,
@@ -63,12 +65,11 @@ impl RequestId {
 
 /// The usual text of a UUID.
 fn hyphenated(id: u128) -> [u8; 36] {
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     let mut text = [b'-'; 36];
-    let mut nibbles = (0..32).map(|i| b"0123456789abcdef"[(id >> (124 - 4 * i)) as usize & 15]);
-    for (i, slot) in text.iter_mut().enumerate() {
-        if !matches!(i, 8 | 13 | 18 | 23) {
-            *slot = nibbles.next().unwrap_or(b'0');
-        }
+    for (place, byte) in PLACES.into_iter().zip(id.to_be_bytes()) {
+        text[place] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        text[place + 1] = b"0123456789abcdef"[usize::from(byte & 15)];
     }
     text
 }
@@ -92,41 +93,68 @@ pub(crate) async fn around<B: MessageBody + 'static>(
         return Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into());
     };
     let started = Instant::now();
-    let id = RequestId::of(req.headers(), &state);
+    let id = RequestId::of(req.headers(), state.engine.now());
     let mut res = next.call(req).await?.map_into_boxed_body();
     if res.status().as_u16() >= 400 {
         res = with_problem(res, &id, &state);
     }
-    let quotas = res.request().extensions().get::<Quotas>().copied();
+    let quotas = res.request().extensions().get::<Quotas>().cloned();
     let upgraded = res.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = res.headers_mut();
     if !upgraded {
         secure(headers);
     }
-    if let Some(quotas) = quotas {
-        let value = |text: String| HeaderValue::try_from(text).ok();
-        value(quotas.policy()).map(|v| headers.insert(RATE_LIMIT_POLICY.clone(), v));
-        value(quotas.state()).map(|v| headers.insert(RATE_LIMIT.clone(), v));
-    }
-    headers.insert(X_REQUEST_ID.clone(), id.text.clone());
-    finish(&res, &id, &state, &worker, started.elapsed());
+    identify(headers, &id, quotas);
+    let told = Told {
+        route: res.request().app_data::<RouteNo>().copied(),
+        status: res.status().as_u16(),
+        code: res.response().error().and_then(|e| e.as_error::<Problem>()).map(|p| p.code),
+    };
+    finish(res.request().head(), told, &id, &state, &worker, started.elapsed());
     Ok(res)
 }
 
-fn finish(res: &ServiceResponse, id: &RequestId, state: &AppState, worker: &Worker, took: Duration) {
-    let (req, status) = (res.request(), res.status().as_u16());
-    let route = req.app_data::<RouteNo>().copied();
-    state.metrics.observe(route, req.method(), status, took);
+/// Headers that name a request and what is left of its key's rate.
+pub(crate) fn identify(headers: &mut HeaderMap, id: &RequestId, quotas: Option<Quotas>) {
+    if let Some(quotas) = quotas {
+        headers.insert(RATE_LIMIT.clone(), quotas.state());
+        headers.insert(RATE_LIMIT_POLICY.clone(), quotas.policy);
+    }
+    headers.insert(X_REQUEST_ID.clone(), id.text.clone());
+}
+
+/// What became of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Told {
+    /// Number of its path.
+    pub route: Option<RouteNo>,
+    /// Status of the answer.
+    pub status: u16,
+    /// What was wrong.
+    pub code: Option<Code>,
+}
+
+/// Counts an answered request, and logs it where it is slow, failed or sampled.
+pub(crate) fn finish(
+    head: &RequestHead,
+    told: Told,
+    id: &RequestId,
+    state: &AppState,
+    worker: &Worker,
+    took: Duration,
+) {
+    let Told { route, status, code } = told;
+    state.metrics.observe(route, &head.method, status, took);
     let sampled = worker.request().is_multiple_of(SAMPLE);
     if status < 500 && took < SLOW && !sampled {
         return;
     }
-    let (request_id, trace) = (id.logged(state), trace_id(req.headers()).unwrap_or_default());
+    let (request_id, trace) = (id.logged(state), trace_id(&head.headers).unwrap_or_default());
     // the pattern, not the path: a path may hold what somebody should have put into a body
-    let (route, method) = (route.map_or("unmatched", |r| r.path()), req.method().as_str());
+    let (route, method) = (route.map_or("unmatched", |r| r.path()), head.method.as_str());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if status >= 500 {
-        let code = res.response().error().and_then(|e| e.as_error::<Problem>()).map_or("", |p| p.code.as_str());
+        let code = code.map_or("", Code::as_str);
         tracing::warn!(request_id, trace, route, method, status, code, duration_ms, "request failed");
     } else {
         tracing::info!(request_id, trace, route, method, status, duration_ms, sampled, "request");
@@ -141,18 +169,24 @@ fn with_problem(res: ServiceResponse, id: &RequestId, state: &AppState) -> Servi
         return res;
     }
     let problem = given.unwrap_or_else(|| Problem::of_status(res.status()));
-    let instance = format!("urn:mlinzi:request:{}", id.logged(state));
-    let body = problem.body(Some(&instance), id.text.to_str().ok());
     let (req, old) = res.into_parts();
-    let mut response = HttpResponse::from_error(problem.clone()).set_body(BoxBody::new(body));
-    debug_assert_eq!(response.status(), problem.status_code());
+    let mut response = problem_response(&problem, id, state);
     for (name, value) in old.headers() {
         if !matches!(*name, header::CONTENT_TYPE | header::CONTENT_LENGTH) && !response.headers().contains_key(name) {
             response.headers_mut().insert(name.clone(), value.clone());
         }
     }
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     ServiceResponse::new(req, response)
+}
+
+/// The answer that tells of a problem.
+pub(crate) fn problem_response(problem: &Problem, id: &RequestId, state: &AppState) -> HttpResponse {
+    let instance = format!("urn:mlinzi:request:{}", id.logged(state));
+    let body = problem.body(Some(&instance), id.text.to_str().ok());
+    let mut response = HttpResponse::from_error(problem.clone()).set_body(BoxBody::new(body));
+    debug_assert_eq!(response.status(), problem.status_code());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    response
 }
 
 /// Headers that keep browsers from guessing, framing, caching and telling others.

@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::web::ServiceConfig;
+use actix_service::IntoServiceFactory;
 use actix_web::{App, HttpServer};
 
+use crate::front::FrontFactory;
+use crate::lookup::lane::Lane;
 use crate::state::AppState;
 use crate::{routes, ws};
 
@@ -38,11 +41,6 @@ impl Default for ServerOptions {
     }
 }
 
-/// Registers every route for one worker; also for test servers.
-pub fn configure(cfg: &mut ServiceConfig, state: &AppState) {
-    routes::configure(cfg, state);
-}
-
 /// Serves until `shutdown` resolves: then stops accepting, ends the sockets, lets requests finish. Signals are the
 /// caller's.
 ///
@@ -57,8 +55,10 @@ pub async fn run(
     let shared = state.clone();
     let workers = options.workers.max(1);
     let server = HttpServer::new(move || {
-        let state = shared.clone();
-        App::new().configure(move |cfg| configure(cfg, &state))
+        let (state, worker) = (shared.clone(), shared.worker());
+        let lane = Rc::new(Lane::new(state.clone(), worker.clone()));
+        let app = App::new().configure(|cfg| routes::configure(cfg, &state, &worker, &lane));
+        FrontFactory::new(app.into_factory(), lane)
     })
     .workers(workers)
     .max_connections((options.connections_max / workers).max(1))

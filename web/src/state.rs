@@ -1,8 +1,8 @@
 //! What every handler may reach: the engine's facade, limits, metrics, sessions.
 
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
@@ -13,6 +13,7 @@ use std::future::{Ready, ready};
 use tokio::sync::watch;
 
 use crate::links::Links;
+use crate::lookup::batch::Batches;
 use crate::metrics::WebMetrics;
 use crate::problem::{Code, Problem};
 use crate::rate::Gate;
@@ -60,11 +61,13 @@ pub struct BodyLimits {
     pub register_bytes: usize,
     /// A push of records.
     pub push_bytes: usize,
+    /// A batch of lookups.
+    pub batch_bytes: usize,
 }
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        Self { lookup_bytes: 16 << 10, register_bytes: 64 << 10, push_bytes: 8 << 20 }
+        Self { lookup_bytes: 16 << 10, register_bytes: 64 << 10, push_bytes: 8 << 20, batch_bytes: 4 << 20 }
     }
 }
 
@@ -74,6 +77,7 @@ impl BodyLimits {
             crate::routes::Size::Lookup => self.lookup_bytes,
             crate::routes::Size::Register => self.register_bytes,
             crate::routes::Size::Push => self.push_bytes,
+            crate::routes::Size::Batch => self.batch_bytes,
         }
     }
 }
@@ -95,7 +99,8 @@ pub struct Shared {
     /// Digests callers' request ids for the logs; made for this process.
     pub(crate) log_key: ring::hmac::Key,
     pub(crate) stopping: watch::Sender<bool>,
-    workers: AtomicU16,
+    /// Threads for batches of lookups.
+    pub(crate) batches: Batches,
 }
 
 /// A handle to [`Shared`]; cheap to clone.
@@ -110,7 +115,15 @@ impl AppState {
     pub fn new(engine: Engine, options: WebOptions, registry: prometheus::Registry) -> Result<Self, prometheus::Error> {
         let metrics = WebMetrics::new(&registry)?;
         let secret: [u8; 32] = rand::random();
-        Ok(Self(Arc::new(Shared {
+        let threads = std::thread::available_parallelism().map_or(1, |cores| usize::from(cores) / 2);
+        Ok(Self(Arc::new_cyclic(|state: &Weak<Shared>| Shared {
+            batches: Batches::start(
+                {
+                    let state = Weak::clone(state);
+                    move || state.upgrade().map(Self)
+                },
+                threads,
+            ),
             engine,
             options,
             gate: Gate::default(),
@@ -119,7 +132,6 @@ impl AppState {
             registry,
             log_key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret),
             stopping: watch::Sender::new(false),
-            workers: AtomicU16::new(0),
         })))
     }
 
@@ -136,8 +148,7 @@ impl AppState {
 
     /// The next worker's own state.
     pub(crate) fn worker(&self) -> Worker {
-        let no = self.0.workers.fetch_add(1, Ordering::Relaxed);
-        Worker(Arc::new(WorkerShared { no, lookups: AtomicU64::new(0), requests: AtomicU64::new(0) }))
+        Worker(Arc::new(WorkerShared { requests: AtomicU64::new(0) }))
     }
 }
 
@@ -148,23 +159,15 @@ impl Deref for AppState {
     }
 }
 
-/// What belongs to one HTTP worker: its number and counters nobody contends for.
+/// What belongs to one HTTP worker: counters nobody contends for.
 #[derive(Clone)]
 pub struct Worker(Arc<WorkerShared>);
 
 struct WorkerShared {
-    no: u16,
-    lookups: AtomicU64,
     requests: AtomicU64,
 }
 
 impl Worker {
-    /// Node, boot, worker and counter: unique without asking anybody.
-    pub(crate) fn lookup_id(&self, node: u16, boot: u32) -> u128 {
-        let counter = self.0.lookups.fetch_add(1, Ordering::Relaxed);
-        u128::from(node) << 112 | u128::from(boot) << 80 | u128::from(self.0.no) << 64 | u128::from(counter)
-    }
-
     /// Number of this request on its worker.
     pub(crate) fn request(&self) -> u64 {
         self.0.requests.fetch_add(1, Ordering::Relaxed)

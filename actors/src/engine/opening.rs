@@ -12,13 +12,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Clock, Store};
 
-/// Directory commands for tools, beside a running engine or without one: the engine hears of them by the journal.
+/// What tools work with, beside a running engine or without one: the engine hears of their changes by the journal.
+pub struct Tools {
+    /// Commands on the directory.
+    pub staff: Staff,
+    /// The directory.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// Writes events.
+    pub writer: WriterHandle,
+}
+
+/// Opens the store for a tool.
 pub async fn tools(
     jurisdictions: Vec<Jurisdiction>,
     store: &Store,
     ring: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
-) -> Result<(Staff, Arc<ArcSwap<Directory>>), StartError> {
+) -> Result<Tools, StartError> {
     struct Answer;
     impl store::Sink for Answer {
         fn publish(&mut self, group: store::CommittedGroup) {
@@ -31,8 +41,9 @@ pub async fn tools(
     let next = store.next_numbers().await?;
     let metrics = CommitMetrics::unregistered().map_err(|e| StartError::Actor(e.to_string()))?;
     let writer = WriterHandle::new(writer, metrics);
-    let staff = Staff::new(store.clone(), writer, ring, Arc::clone(&directory), next.operator_no, next.source_no);
-    Ok((staff, directory))
+    let (no, source_no) = (next.operator_no, next.source_no);
+    let staff = Staff::new(store.clone(), writer.clone(), ring, Arc::clone(&directory), no, source_no);
+    Ok(Tools { staff, directory, writer })
 }
 
 /// Holds a setting against what the store was begun with: some can never change once people are registered.

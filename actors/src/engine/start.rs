@@ -3,10 +3,11 @@
 use super::opening::{keep, load_directory};
 use super::{Engine, EngineConfig, Inner, StartError};
 use crate::auditor::{Auditing, Auditor};
+use crate::evidence::EvidenceLog;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub};
 use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
-use crate::metrics::EngineMetrics;
+use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::register::{Register, RegisterActor};
 use crate::secrets::KeyRing;
@@ -45,6 +46,7 @@ impl Engine {
         let metrics = KernelMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let system = Arc::new(ActorSystem::with_metrics(config.arbiters, metrics));
         let gauges = EngineMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
+        let evidence = EvidenceMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let commits = CommitMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         store.claim().await?;
         let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
@@ -105,6 +107,7 @@ impl Engine {
         if let Err(error) = writer.commit(vec![started], Vec::new()).await {
             tracing::warn!(%error, "the start is not journaled");
         }
+        let evidence = EvidenceLog::new(config.node, boot, evidence);
         let engine = Self(Arc::new(Inner {
             config,
             store,
@@ -124,6 +127,7 @@ impl Engine {
             writer,
             tasks: Mutex::default(),
             auditing,
+            evidence,
             signed_at,
             metrics: gauges,
         }));

@@ -9,6 +9,7 @@ use crate::live::LiveMsg;
 use crate::market::MarketMsg;
 use crate::spine::Growth;
 use models::event::Event;
+use models::evidence::month_of;
 use models::ts::{SECOND, Ts};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,6 +19,14 @@ use tokio::sync::mpsc;
 
 /// How often the claim of the database is looked at.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
+/// How often the keys of the evidence's months are looked after.
+const MONTHS_EVERY: Duration = Duration::from_secs(3_600);
+
+/// The month so many months before, both as `yyyymm`.
+fn months_before(month: u32, months: u32) -> u32 {
+    let number = (month / 100 * 12 + month % 100 - 1).saturating_sub(months);
+    number / 12 * 100 + number % 12 + 1
+}
 
 impl Engine {
     pub(super) fn start_tasks(&self, mut growing: mpsc::UnboundedReceiver<Growth>) {
@@ -103,7 +112,11 @@ impl Engine {
                 }
             })
         };
-        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint, claim]);
+        let evidence = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_evidence().await })
+        };
+        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint, claim, evidence]);
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {
@@ -136,6 +149,31 @@ impl Engine {
                     new
                 });
                 Ok(())
+            }
+        }
+    }
+
+    /// Opens the evidence as soon as the store lets it; then sees to the keys of the months.
+    async fn keep_evidence(&self) {
+        let inner = &self.0;
+        while let Err(error) = inner
+            .evidence
+            .open(&inner.store, &inner.writer, &inner.ring, &inner.clock, inner.config.checkpoint_every)
+            .await
+        {
+            tracing::error!(error, "no evidence can be kept yet, so no lookup is answered");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let mut interval = tokio::time::interval(MONTHS_EVERY);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let (now, months) = (self.now(), u32::from(inner.config.evidence_person_months));
+            let kept = inner.evidence.keep_months(&inner.store, &inner.ring, now).await;
+            let oldest = months_before(month_of(now), months);
+            let forgotten = inner.evidence.forget_months(&inner.store, &inner.writer, &inner.ring, oldest).await;
+            for error in [kept, forgotten].into_iter().filter_map(Result::err) {
+                tracing::warn!(error, "the keys of the evidence are looked after later");
             }
         }
     }
@@ -177,10 +215,28 @@ impl Engine {
         metrics.register_age_seconds.set(age);
         metrics.register_version.set(freshness.register_version);
         metrics.index_bytes.set(self.index().memory_bytes() as i64);
+        let through = self.0.evidence.through();
+        self.0.evidence.metrics().age_seconds.set(match through.0 {
+            0 => -1.0,
+            at => (now.0 - at) as f64 / SECOND as f64,
+        });
         metrics.live_sessions.set(self.0.live.sessions() as i64);
         metrics.checkpoint_age_seconds.set(match self.0.signed_at.load(Ordering::Relaxed) {
             0 => -1.0,
             at => (now.0 - at) as f64 / SECOND as f64,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_are_counted_back_over_the_turn_of_the_year() {
+        let table = [(202_611, 0, 202_611), (202_611, 10, 202_601), (202_611, 11, 202_512), (202_611, 24, 202_411)];
+        for (month, back, then) in table {
+            assert_eq!(months_before(month, back), then, "{month} - {back}");
+        }
     }
 }

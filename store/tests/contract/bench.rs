@@ -241,7 +241,7 @@ pub async fn commit(
     attachments: Vec<Attachment>,
 ) -> Result<CommitReceipt, CommitError> {
     let (done, receipt) = oneshot::channel();
-    writer.submit(Commit { events, attachments, done }).await?;
+    writer.submit(Commit { events, attachments, done })?;
     receipt.await.expect("every commit is answered")
 }
 

@@ -7,7 +7,7 @@ use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use actors::directory::{Directory, KeyEntry};
@@ -22,6 +22,7 @@ use subtle::ConstantTimeEq;
 use crate::cidr;
 use crate::metrics::AuthFailure;
 use crate::problem::{Code, Problem};
+use crate::rate::Quotas;
 use crate::state::AppState;
 
 /// Digits of a key id behind its prefix.
@@ -90,7 +91,8 @@ impl Caller {
     }
 }
 
-fn holds(entry: &KeyEntry, scope: Scope) -> bool {
+/// Has the key the scope? A scope for staff on a key of an operator counts for nothing.
+pub(crate) fn holds(entry: &KeyEntry, scope: Scope) -> bool {
     entry.key.scopes.contains(&scope) && (entry.key.operator_no.is_none() || scope.for_operators())
 }
 
@@ -132,31 +134,54 @@ impl FromRequest for Caller {
 /// # Errors
 /// 401, 403 or 429.
 pub fn authenticate(state: &AppState, req: &HttpRequest) -> Result<Caller, Problem> {
-    let address = req.peer_addr().map(|a| a.ip());
-    let now = state.engine.now();
     let directory = state.engine.directory();
-    let caller = match identify(&directory, req, now) {
+    let mut quotas = None;
+    let now = state.engine.now();
+    let admitted = admit(state, &directory, req.head(), now, &mut quotas);
+    if let Some(quotas) = quotas {
+        req.extensions_mut().insert(quotas);
+    }
+    let (entry, operator) = admitted?;
+    Ok(Caller { entry: Arc::clone(entry), operator: operator.map(Arc::clone), now })
+}
+
+/// The same without taking a share of anything: the key and its operator. `quotas` is what is left of the
+/// key's rate, as soon as that is known.
+///
+/// # Errors
+/// 401, 403 or 429.
+pub(crate) fn admit<'d>(
+    state: &AppState,
+    directory: &'d Directory,
+    head: &RequestHead,
+    now: Ts,
+    quotas: &mut Option<Quotas>,
+) -> Result<(&'d Arc<KeyEntry>, Option<&'d Arc<Operator>>), Problem> {
+    let address = head.peer_addr.map(|a| a.ip());
+    let (entry, operator) = match identify(directory, head, now) {
         Ok(caller) => caller,
         Err(failure) => return Err(refuse(state, address, failure)),
     };
-    if !cidr::allows(&caller.entry.key.allow_from, address) {
+    if !cidr::allows(&entry.key.allow_from, address) {
         state.metrics.auth_failed(AuthFailure::Address);
         return Err(Problem::new(Code::AddressNotAllowed, "the key has a list of networks, and this is none of them"));
     }
-    if caller.operator.as_ref().is_some_and(|o| o.state != OperatorState::Active) {
+    if operator.is_some_and(|o| o.state != OperatorState::Active) {
         state.metrics.auth_failed(AuthFailure::Operator);
         return Err(Problem::new(Code::OperatorNotActive, "the operator is suspended or closed"));
     }
-    let (quotas, passed) = match state.gate.pass(caller.entry.key.id, caller.entry.key.rate_per_second) {
-        Ok(quotas) => (quotas, true),
-        Err(quotas) => (quotas, false),
-    };
-    req.extensions_mut().insert(quotas);
-    if passed {
-        return Ok(caller);
+    match state.gate.pass(entry.key.id, entry.key.rate_per_second) {
+        Ok(left) => {
+            *quotas = Some(left);
+            Ok((entry, operator))
+        }
+        Err(none) => {
+            let wait = none.wait_seconds;
+            *quotas = Some(none);
+            state.metrics.rate_limited_key.inc();
+            Err(Problem::rate_limited("the key is over its rate", wait))
+        }
     }
-    state.metrics.rate_limited_key.inc();
-    Err(Problem::rate_limited("the key is over its rate", quotas.wait_seconds))
 }
 
 fn refuse(state: &AppState, address: Option<IpAddr>, failure: AuthFailure) -> Problem {
@@ -172,8 +197,12 @@ fn refuse(state: &AppState, address: Option<IpAddr>, failure: AuthFailure) -> Pr
     Problem::new(Code::Unauthenticated, detail)
 }
 
-fn identify(directory: &Directory, req: &HttpRequest, now: Ts) -> Result<Caller, AuthFailure> {
-    let header = req.headers().get(header::AUTHORIZATION).ok_or(AuthFailure::Missing)?;
+fn identify<'d>(
+    directory: &'d Directory,
+    head: &RequestHead,
+    now: Ts,
+) -> Result<(&'d Arc<KeyEntry>, Option<&'d Arc<Operator>>), AuthFailure> {
+    let header = head.headers.get(header::AUTHORIZATION).ok_or(AuthFailure::Missing)?;
     let bearer = Bearer::parse(header.to_str().unwrap_or_default()).ok_or(AuthFailure::Malformed)?;
     let entry = directory.keys.get(&bearer.key).ok_or(AuthFailure::Unknown)?;
     let sent = digest(&SHA256, bearer.secret.as_bytes());
@@ -185,10 +214,10 @@ fn identify(directory: &Directory, req: &HttpRequest, now: Ts) -> Result<Caller,
     }
     let operator = match entry.key.operator_no {
         // a key of an operator that is not there is a key of nobody
-        Some(no) => Some(Arc::clone(directory.operators.get(&no).ok_or(AuthFailure::Unknown)?)),
+        Some(no) => Some(directory.operators.get(&no).ok_or(AuthFailure::Unknown)?),
         None => None,
     };
-    Ok(Caller { entry: Arc::clone(entry), operator, now })
+    Ok((entry, operator))
 }
 
 /// `mk_live_<key id>_<secret>`, the id with or without its own prefix.

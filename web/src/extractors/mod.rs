@@ -6,3 +6,4 @@ pub mod idempotency;
 
 pub use body::Body;
 pub use caller::Caller;
+pub(crate) use caller::{admit, holds};

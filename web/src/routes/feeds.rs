@@ -174,7 +174,7 @@ pub async fn create(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::FeedsManage)?;
-    parse::require_json(&req)?;
+    parse::require_json(req.headers())?;
     let new = parse::json::<SourceRequest>(&body)?.check(&caller, &state)?;
     let made = state.engine.create_source(new, idempotency(&caller, &req, &body)?).await?;
     let view = view_of(&state, &made.source)?;
@@ -215,7 +215,7 @@ pub async fn push(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::FeedsWrite)?;
-    parse::require_media_type(&req, &["application/x-ndjson", "application/ndjson", "application/json"])?;
+    parse::require_media_type(req.headers(), &["application/x-ndjson", "application/ndjson", "application/json"])?;
     let source = reach(&caller, &state, &req)?;
     let dry_run = match parse::parameter(&parse::query(&req, &["dry_run"])?, "dry_run") {
         None | Some("false") => false,

@@ -52,7 +52,7 @@ pub async fn create(
     let sent: LinkRequest = if body.is_empty() {
         LinkRequest::default()
     } else {
-        parse::require_json(&req)?;
+        parse::require_json(req.headers())?;
         parse::json(&body)?
     };
     let seconds = sent.expires_in_seconds.unwrap_or(WAIT_SECONDS_DEFAULT);

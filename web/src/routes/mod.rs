@@ -13,6 +13,7 @@ pub mod operators;
 pub mod page;
 pub mod system;
 
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use actix_web::http::header::{self, HeaderValue};
@@ -20,9 +21,13 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{HttpResponse, Route, guard};
 
+use crate::lookup::lane::Lane;
 use crate::problem::Problem;
-use crate::state::AppState;
+use crate::state::{AppState, Worker};
 use crate::{openapi, request_id, ws};
+
+/// The path of single lookups.
+pub const LOOKUP_PATH: &str = "/api/v1/operators/lookup";
 
 /// Most paths; sizes the table of histograms.
 pub const PATHS_MAX: usize = 64;
@@ -36,6 +41,8 @@ pub enum Size {
     Register,
     /// A push of records.
     Push,
+    /// A batch of lookups.
+    Batch,
 }
 
 /// One method of one path.
@@ -46,16 +53,19 @@ pub struct Endpoint {
     pub path: &'static str,
     /// Part of the contract, and so of the OpenAPI document? Pages for people are not.
     pub documented: bool,
+    /// Beside the middleware, which it does the work of itself?
+    lane: bool,
     size: Size,
     make: fn() -> Route,
 }
 
 macro_rules! endpoints {
-    ($($kind:ident $size:ident $method:ident $path:literal => $handler:path;)+) => {
+    ($($kind:ident $size:ident $method:ident $path:expr => $handler:path;)+) => {
         &[$(Endpoint {
             method: endpoints!(@name $method),
             path: $path,
             documented: endpoints!(@kind $kind),
+            lane: endpoints!(@lane $kind),
             size: Size::$size,
             make: || endpoints!(@route $method).to($handler),
         }),+]
@@ -69,11 +79,18 @@ macro_rules! endpoints {
     (@name patch) => { "PATCH" };
     (@name delete) => { "DELETE" };
     (@kind api) => { true };
+    (@kind lane) => { true };
+    (@lane lane) => { true };
+    (@lane $kind:ident) => { false };
     (@kind page) => { false };
 }
 
 static ENDPOINTS: &[Endpoint] = endpoints! {
-    api Lookup   post   "/api/v1/operators/lookup" => lookup::lookup;
+    lane Lookup  post   LOOKUP_PATH => lookup::lookup;
+    api Register get    "/api/v1/operators/lookups/{lookup_id}/receipt" => lookup::receipt;
+    api Batch    post   "/api/v1/operators/batch/lookup" => lookup::batch_lookup;
+    lane Lookup  post   "/api/v1/nser/lookup" => lookup::nser_lookup;
+    lane Lookup  get    "/api/v1/nser/lookup/{bst}" => lookup::nser_lookup_token;
     api Register post   "/api/v1/nser/register" => nser::register;
     api Register get    "/api/v1/nser/stats" => nser::stats;
     api Register get    "/api/v1/nser/{id}" => nser::get;
@@ -104,6 +121,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/health/ready" => health::ready;
     api Register get    "/version" => health::version;
     api Register get    "/metrics" => metrics::metrics;
+    api Register get    "/.well-known/jwks.json" => lookup::jwks;
     api Register get    "/api/openapi.json" => openapi::document;
     page Register get   "/" => page::index;
     page Register get   "/page.css" => page::css;
@@ -151,11 +169,18 @@ impl RouteNo {
 }
 
 /// Registers every endpoint for one worker.
-pub(crate) fn configure(cfg: &mut ServiceConfig, state: &AppState) {
-    cfg.app_data(state.clone()).app_data(state.worker());
+pub(crate) fn configure(cfg: &mut ServiceConfig, state: &AppState, worker: &Worker, lane: &Rc<Lane>) {
+    cfg.app_data(state.clone()).app_data(worker.clone());
     if state.options.bench_routes {
         // beside the scope and without its middleware: what it measures is the floor
         cfg.service(web::resource("/bench/bare").route(web::post().to(bench::bare)));
+    }
+    cfg.app_data(Rc::clone(lane));
+    for endpoint in ENDPOINTS.iter().filter(|e| e.lane) {
+        // first, and for its method only: other methods are refused where everything else is
+        let method = if endpoint.method == "POST" { guard::Any(guard::Post()) } else { guard::Any(guard::Get()) };
+        let resource = web::resource(endpoint.path).guard(method).route((endpoint.make)());
+        cfg.service(route_no(endpoint.path).into_iter().fold(resource, actix_web::Resource::app_data));
     }
     let mut scope = web::scope("");
     for path in paths() {
@@ -180,7 +205,7 @@ fn resource(path: &'static str, state: &AppState) -> actix_web::Resource {
     if let Some(no) = route_no(path) {
         resource = resource.app_data(no);
     }
-    here.iter().fold(resource, |resource, endpoint| resource.route((endpoint.make)()))
+    here.iter().filter(|e| !e.lane).fold(resource, |resource, endpoint| resource.route((endpoint.make)()))
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-use super::lookup::read_document;
 use crate::extractors::{Body, Caller, idempotency::idempotency};
+use crate::lookup::read_document;
 use crate::parse::{self, Fields, is_date, wire};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -177,7 +177,7 @@ pub async fn register(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RegisterWrite)?;
-    parse::require_json(&req)?;
+    parse::require_json(req.headers())?;
     let key = idempotency(&caller, &req, &body)?;
     let new = parse::json::<RegisterRequest>(&body)?.check(&caller, &state)?;
     let registered = state.engine.register(new, key).await?;
@@ -198,7 +198,7 @@ pub async fn extend(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RegisterWrite)?;
-    parse::require_json(&req)?;
+    parse::require_json(req.headers())?;
     let id: ExclusionId = parse::path_id(&req, "id", "exclusion")?;
     let key = idempotency(&caller, &req, &body)?;
     let mut fields = Fields::default();

@@ -217,7 +217,7 @@ pub async fn register(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
-    parse::require_json(&req)?;
+    parse::require_json(req.headers())?;
     let sent: OperatorRequest = parse::json(&body)?;
     let mut fields = Fields::default();
     let code = fields.required_text("/code", sent.code.as_deref(), 40);
@@ -281,7 +281,7 @@ pub async fn patch(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
-    parse::require_json(&req)?;
+    parse::require_json(req.headers())?;
     let operator = reach(&caller, &state.engine.directory(), &req)?;
     let sent: OperatorPatch = parse::json(&body)?;
     let mut fields = Fields::default();
@@ -326,7 +326,7 @@ pub async fn set_licence(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
-    parse::require_json(&req)?;
+    parse::require_json(req.headers())?;
     let operator = reach(&caller, &state.engine.directory(), &req)?;
     let licence = parse::json::<LicenceRequest>(&body)?.check(&operator)?;
     let licence = state.engine.set_licence(licence, idempotency(&caller, &req, &body)?).await?;
@@ -364,7 +364,7 @@ pub async fn create_key(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
-    parse::require_json(&req)?;
+    parse::require_json(req.headers())?;
     let operator = reach(&caller, &state.engine.directory(), &req)?;
     let new = parse::json::<KeyRequest>(&body)?.check(&operator)?;
     let issued = state.engine.create_key(new, idempotency(&caller, &req, &body)?).await?;

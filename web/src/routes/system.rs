@@ -86,7 +86,7 @@ pub async fn release(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::SystemManage)?;
-    parse::require_json(&req)?;
+    parse::require_json(req.headers())?;
     let sent: ReleaseRequest = parse::json(&body)?;
     state.engine.release(&sent.actor).await?;
     Ok(HttpResponse::NoContent().finish())

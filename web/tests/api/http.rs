@@ -99,7 +99,13 @@ async fn an_exclusion_blocks_the_next_lookup_and_the_answer_is_signed() {
     assert_eq!(answer["client_reference"], "r-1");
     assert!(!after.text.contains("712345678"));
     assert_eq!(after.header("x-mlinzi-signature"), key.sign(&answer, &body, &after.text));
-    assert!(after.header("ratelimit-policy").contains("q=1000"));
+    assert_eq!(after.header("ratelimit"), "", "far from the limit nobody is told of it");
+    let slow = operator.key(&node, json!({"label": "slow", "scopes": ["lookup"], "rate_per_second": 2})).await;
+    let near = node.call("POST", "/api/v1/operators/lookup", Some(&slow.bearer), &ask("login")).await;
+    assert_eq!(
+        (near.header("ratelimit"), near.header("ratelimit-policy")),
+        ("\"key\";r=1;t=1".into(), "\"key\";q=2;w=1".into())
+    );
 
     let pay_out = node.call("POST", "/api/v1/operators/lookup", Some(&key.bearer), &ask("withdrawal")).await.json();
     assert_eq!(

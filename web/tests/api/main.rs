@@ -1,5 +1,6 @@
 //! The contract over real connections: an engine on a temporary SQLite database behind a real server.
 
+mod batches;
 mod faults;
 mod http;
 mod node;

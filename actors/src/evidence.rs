@@ -1,0 +1,555 @@
+//! Lookup evidence: every answer leaves a record before it is sent, in blocks that are chained, sealed, signed, stored.
+//!
+//! ```text
+//! HTTP worker ─ record ─▶ its own filling block ─┐ 4,096 records or 20 ms
+//! HTTP worker ─ record ─▶ its own filling block ─┴▶ one thread: seal, chain, sign ─▶ the writer's lane ─▶ stored
+//! ```
+//! A worker takes the lock of its own block only, which the sealing thread takes fifty times a second: nobody waits for
+//! the database. Where it does not keep up, blocks wait in memory; beyond [`UNFLUSHED_BYTES_MAX`] lookups are refused,
+//! because an answer without evidence is worse than none. What a crash leaves out is journaled as a gap by the next
+//! process, from the last moment up to which everything was stored.
+
+use crate::metrics::EvidenceMetrics;
+use crate::secrets::{KeyError, KeyRing, random};
+use crate::writer::WriterHandle;
+use arc_swap::ArcSwap;
+use models::event::{ChainRoot, Event};
+use models::evidence::{
+    BLOCK_RECORDS_MAX, Block, ChainId, GENESIS, LookupRecord, MonthKey, Place, Subject, month_of, seal,
+};
+use models::ids::LookupId;
+use models::ts::{DAY, Ts};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+use store::{Attachment, Clock, CommitError, CommitReceipt, EvidenceRows, Store, StoreError};
+use tokio::sync::oneshot;
+
+/// How long a record waits for its block to be sealed at most.
+pub const SEAL_EVERY: Duration = Duration::from_millis(20);
+/// Evidence in memory that is not stored yet; beyond it lookups are refused.
+pub const UNFLUSHED_BYTES_MAX: usize = 128 << 20;
+/// Blocks stored in one commit at most.
+const COMMIT_BLOCKS_MAX: usize = 64;
+/// Commits of evidence begin at most so often: each costs the disk a sync, and whoever is killed loses what was not
+/// stored, which is to stay well below 100 ms.
+const STORE_EVERY: Duration = Duration::from_millis(40);
+/// A process that answers nothing says so often that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Pause after a commit of evidence that failed.
+const RETRY: Duration = Duration::from_millis(100);
+/// Full blocks' memory that a worker keeps for later.
+const SPARE_BLOCKS_MAX: usize = 4;
+
+/// Why no evidence can be kept, and so nothing be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceRefusal {
+    /// The process has not journaled its beginning, or its sealing has ended.
+    #[error("evidence cannot be kept yet")]
+    Closed,
+    /// Too much waits for the database.
+    #[error("too much evidence waits for the database")]
+    Full,
+}
+
+/// What a worker fills.
+#[derive(Default)]
+struct Filling {
+    block: u64,
+    records: Vec<LookupRecord>,
+    full: VecDeque<(u64, Vec<LookupRecord>)>,
+    spare: Vec<Vec<LookupRecord>>,
+}
+
+/// Keys of the months, by month.
+pub type Months = BTreeMap<u32, Arc<MonthKey>>;
+
+struct Inner {
+    node: u16,
+    boot: u32,
+    workers: Mutex<Vec<Arc<Mutex<Filling>>>>,
+    open: AtomicBool,
+    closing: AtomicBool,
+    unflushed: AtomicUsize,
+    /// Everything answered until then is stored, microseconds.
+    through: AtomicI64,
+    months: ArcSwap<Months>,
+    sealer: Mutex<Option<Thread>>,
+    metrics: EvidenceMetrics,
+}
+
+/// The evidence of this process; cheap to clone.
+#[derive(Clone)]
+pub struct EvidenceLog(Arc<Inner>);
+
+/// Where one worker leaves its records.
+pub struct EvidenceWorker {
+    chain: ChainId,
+    filling: Arc<Mutex<Filling>>,
+    log: Arc<Inner>,
+}
+
+impl EvidenceWorker {
+    /// Keeps the record of an answer that is about to be sent; gives the id of the lookup.
+    ///
+    /// # Errors
+    /// [`EvidenceRefusal`]: then the answer must not be sent.
+    pub fn record(&self, record: LookupRecord) -> Result<LookupId, EvidenceRefusal> {
+        self.log.accepts()?;
+        Ok(self.keep(&mut self.filling.lock(), record))
+    }
+
+    /// Keeps several records; gives their ids in order. All or none.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn record_all(
+        &self,
+        records: impl IntoIterator<Item = LookupRecord>,
+        ids: &mut Vec<LookupId>,
+    ) -> Result<(), EvidenceRefusal> {
+        self.log.accepts()?;
+        let mut filling = self.filling.lock();
+        ids.extend(records.into_iter().map(|record| self.keep(&mut filling, record)));
+        Ok(())
+    }
+
+    fn keep(&self, filling: &mut Filling, record: LookupRecord) -> LookupId {
+        let place = Place { chain: self.chain, block: filling.block, slot: filling.records.len() as u16 };
+        filling.records.push(record);
+        if filling.records.len() == BLOCK_RECORDS_MAX {
+            filling.turn();
+            self.log.unflushed.fetch_add(BLOCK_RECORDS_MAX * size_of::<LookupRecord>(), Ordering::Relaxed);
+            self.log.wake();
+        }
+        place.id()
+    }
+}
+
+impl Filling {
+    /// Puts the block aside and begins the next one.
+    fn turn(&mut self) {
+        let next = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BLOCK_RECORDS_MAX));
+        let full = std::mem::replace(&mut self.records, next);
+        self.full.push_back((self.block, full));
+        self.block += 1;
+    }
+}
+
+impl Inner {
+    fn accepts(&self) -> Result<(), EvidenceRefusal> {
+        if self.unflushed.load(Ordering::Relaxed) > UNFLUSHED_BYTES_MAX {
+            return Err(EvidenceRefusal::Full);
+        }
+        if self.open.load(Ordering::Acquire) { Ok(()) } else { Err(EvidenceRefusal::Closed) }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &*self.sealer.lock() {
+            thread.unpark();
+        }
+    }
+}
+
+impl EvidenceLog {
+    /// Evidence of a process, which takes no records before [`Self::open`].
+    pub fn new(node: u16, boot: u32, metrics: EvidenceMetrics) -> Self {
+        Self(Arc::new(Inner {
+            node,
+            boot,
+            workers: Mutex::default(),
+            open: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            unflushed: AtomicUsize::new(0),
+            through: AtomicI64::new(0),
+            months: ArcSwap::default(),
+            sealer: Mutex::default(),
+            metrics,
+        }))
+    }
+
+    /// The next worker's own place.
+    #[must_use]
+    pub fn worker(&self) -> EvidenceWorker {
+        let mut workers = self.0.workers.lock();
+        let filling = Arc::new(Mutex::new(Filling::default()));
+        let chain = ChainId { node: self.0.node, boot: self.0.boot, worker: workers.len() as u16 };
+        workers.push(Arc::clone(&filling));
+        EvidenceWorker { chain, filling, log: Arc::clone(&self.0) }
+    }
+
+    /// Can answers be given, as far as evidence goes?
+    ///
+    /// # Errors
+    /// [`EvidenceRefusal`].
+    pub fn accepts(&self) -> Result<(), EvidenceRefusal> {
+        self.0.accepts()
+    }
+
+    /// Keys of the months that are not destroyed.
+    #[must_use]
+    pub fn months(&self) -> Arc<Months> {
+        self.0.months.load_full()
+    }
+
+    /// Its figures.
+    #[must_use]
+    pub fn metrics(&self) -> &EvidenceMetrics {
+        &self.0.metrics
+    }
+
+    /// Evidence in memory, bytes.
+    #[must_use]
+    pub fn unflushed_bytes(&self) -> usize {
+        self.0.unflushed.load(Ordering::Relaxed)
+    }
+
+    /// Everything answered until then is stored.
+    #[must_use]
+    pub fn through(&self) -> Ts {
+        Ts(self.0.through.load(Ordering::Relaxed))
+    }
+
+    /// Was this place, which is not stored, given out by this process, and so will be?
+    #[must_use]
+    pub fn is_pending(&self, place: Place) -> bool {
+        let ours = (place.chain.node, place.chain.boot) == (self.0.node, self.0.boot);
+        let filling = self.0.workers.lock().get(usize::from(place.chain.worker)).cloned();
+        ours && filling.is_some_and(|filling| {
+            let filling = filling.lock();
+            (place.block, usize::from(place.slot)) < (filling.block, filling.records.len())
+        })
+    }
+
+    /// Journals what earlier processes of the node left open and the beginning of this one, then takes records.
+    ///
+    /// # Errors
+    /// The store is away: nothing is taken, and it is to be tried again.
+    pub async fn open(
+        &self,
+        store: &Store,
+        writer: &WriterHandle,
+        ring: &Arc<KeyRing>,
+        clock: &Arc<dyn Clock>,
+        root_every: Duration,
+    ) -> Result<(), String> {
+        let (node, boot, now) = (self.0.node, self.0.boot, clock.now());
+        self.keep_months(store, ring, now).await?;
+        let say = |e: StoreError| e.to_string();
+        let mut events = Vec::new();
+        for left in store.evidence_boots_open(node).await.map_err(say)?.into_iter().filter(|b| b.boot != boot) {
+            let chains = store.evidence_heads(node, left.boot).await.map_err(say)?;
+            let chains = chains.into_iter().map(|(worker, block, digest)| root(worker, block, &digest)).collect();
+            tracing::warn!(from = %left.through_at, to = %now, "lookups answered in between may have left no evidence");
+            events.push(Event::EvidenceGap { node, boot: left.boot, from: left.through_at, to: now, chains });
+        }
+        events.push(Event::EvidenceOpened { node, boot, at: now });
+        writer.commit(events, Vec::new()).await.map_err(|e| e.to_string())?;
+        self.0.through.store(now.0, Ordering::Relaxed);
+        let sealer = Sealer {
+            log: Arc::clone(&self.0),
+            writer: writer.clone(),
+            ring: Arc::clone(ring),
+            clock: Arc::clone(clock),
+            chains: Vec::new(),
+            pending: VecDeque::new(),
+            under_way: None,
+            stored_at: Instant::now(),
+            offered_at: Instant::now(),
+            not_before: Instant::now(),
+            root_every,
+            rooted_at: Instant::now(),
+            rooted_blocks: 0,
+        };
+        let thread: JoinHandle<()> = std::thread::Builder::new()
+            .name("evidence".to_owned())
+            .spawn(move || sealer.run())
+            .map_err(|e| e.to_string())?;
+        *self.0.sealer.lock() = Some(thread.thread().clone());
+        self.0.open.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes sure that this month and the next have keys, and that all that are left are known.
+    ///
+    /// # Errors
+    /// The store is away, or a sealed key does not open.
+    pub async fn keep_months(&self, store: &Store, ring: &KeyRing, now: Ts) -> Result<(), String> {
+        let wanted = [month_of(now), month_of(now.plus(DAY))];
+        if wanted.iter().all(|month| self.0.months.load().contains_key(month)) {
+            return Ok(());
+        }
+        for month in wanted {
+            let secret = random::<32>().map_err(|e| e.to_string())?;
+            let sealed = ring.seal(&context(month), &secret).map_err(|e| e.to_string())?;
+            store.keep_evidence_key(month, sealed, now).await.map_err(|e| e.to_string())?;
+        }
+        let months = months(store, ring).await?;
+        self.0.months.store(Arc::new(months));
+        Ok(())
+    }
+
+    /// Destroys the keys of months before `oldest`: nobody can tell any more whom their lookups were about.
+    ///
+    /// # Errors
+    /// The store is away: it is to be tried again.
+    pub async fn forget_months(
+        &self,
+        store: &Store,
+        writer: &WriterHandle,
+        ring: &KeyRing,
+        oldest: u32,
+    ) -> Result<(), String> {
+        let keys = store.evidence_keys().await.map_err(|e| e.to_string())?;
+        let old = keys.into_iter().filter(|key| key.month < oldest && key.sealed.is_some());
+        let events: Vec<Event> = old.map(|key| Event::EvidenceKeyDestroyed { month: key.month }).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        writer.commit(events, Vec::new()).await.map_err(|e| e.to_string())?;
+        self.0.months.store(Arc::new(months(store, ring).await?));
+        Ok(())
+    }
+
+    /// Stores what waits, journals the end and takes no more. False where something was left.
+    pub async fn close(&self, patience: Duration) -> bool {
+        let Some(thread) = self.0.sealer.lock().clone() else { return true };
+        self.0.open.store(false, Ordering::Release);
+        self.0.closing.store(true, Ordering::Release);
+        thread.unpark();
+        let end = tokio::time::Instant::now() + patience;
+        while self.0.sealer.lock().is_some() {
+            if tokio::time::Instant::now() >= end {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+}
+
+fn context(month: u32) -> Vec<u8> {
+    format!("evidence month {month}").into_bytes()
+}
+
+/// Every month's key that is not destroyed.
+///
+/// # Errors
+/// The store is away, or a key does not open.
+pub async fn months(store: &Store, ring: &KeyRing) -> Result<Months, String> {
+    let mut months = Months::new();
+    for key in store.evidence_keys().await.map_err(|e| e.to_string())? {
+        let Some(sealed) = &key.sealed else { continue };
+        let secret = ring.open(&context(key.month), sealed).map_err(|e| e.to_string())?;
+        let secret: [u8; 32] = secret.try_into().map_err(|_| KeyError::Sealed.to_string())?;
+        months.insert(key.month, Arc::new(MonthKey::new(key.month, &secret)));
+    }
+    Ok(months)
+}
+
+/// Whom the lookup in a slot was about; none where the key of the month is destroyed.
+///
+/// # Errors
+/// The people of the block do not open.
+pub fn subject_of(block: &Block, slot: u16, months: &Months) -> Result<Option<Subject>, models::evidence::BlockError> {
+    let Some(month) = months.get(&block.head.month) else { return Ok(None) };
+    Ok(block.subjects(month)?.get(usize::from(slot)).copied())
+}
+
+fn root(worker: u16, block: u64, digest: &[u8; 32]) -> ChainRoot {
+    ChainRoot { worker, block, digest: crate::secrets::hex(digest) }
+}
+
+/// A commit on its way.
+struct UnderWay {
+    blocks: usize,
+    bytes: usize,
+    through: Ts,
+    receipt: oneshot::Receiver<Result<CommitReceipt, CommitError>>,
+}
+
+struct Sealer {
+    log: Arc<Inner>,
+    writer: WriterHandle,
+    ring: Arc<KeyRing>,
+    clock: Arc<dyn Clock>,
+    /// Digest and number of the last sealed block of each worker.
+    chains: Vec<(u64, [u8; 32])>,
+    /// Sealed, in the order in which they are stored; each with the moment up to which it and those before it are all.
+    pending: VecDeque<(Arc<Block>, Ts)>,
+    under_way: Option<UnderWay>,
+    stored_at: Instant,
+    offered_at: Instant,
+    not_before: Instant,
+    root_every: Duration,
+    rooted_at: Instant,
+    rooted_blocks: u64,
+}
+
+fn bytes_of(block: &Block) -> usize {
+    block.rows.len() + block.people.len() + size_of::<Block>()
+}
+
+impl Sealer {
+    fn run(mut self) {
+        let log = Arc::clone(&self.log);
+        // a block that was taken and not sealed would be missing without a gap: after a panic nothing is answered
+        if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            log.open.store(false, Ordering::Release);
+            tracing::error!("the sealing of evidence has ended: no lookup is answered until a restart");
+        }
+        *log.sealer.lock() = None;
+    }
+
+    fn work(&mut self) {
+        let mut through = self.clock.now();
+        loop {
+            let closing = self.log.closing.load(Ordering::Acquire);
+            if !closing {
+                std::thread::park_timeout(SEAL_EVERY);
+            }
+            // whatever was answered before this moment was recorded before it
+            let now = self.clock.now();
+            self.seal_all(now);
+            if self.pending.is_empty() && self.under_way.is_none() {
+                through = now;
+            }
+            self.hear();
+            self.store(through, closing);
+            self.root();
+            let metrics = &self.log.metrics;
+            metrics.unflushed_bytes.set(self.log.unflushed.load(Ordering::Relaxed) as i64);
+            if closing && self.pending.is_empty() && self.under_way.is_none() {
+                return self.close(now);
+            }
+            if closing {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn seal_all(&mut self, now: Ts) {
+        let workers: Vec<_> = self.log.workers.lock().clone();
+        for (no, worker) in workers.iter().enumerate() {
+            let taken = {
+                let mut filling = worker.lock();
+                if !filling.records.is_empty() {
+                    filling.turn();
+                    let bytes = filling.full.back().map_or(0, |(_, r)| r.len()) * size_of::<LookupRecord>();
+                    self.log.unflushed.fetch_add(bytes, Ordering::Relaxed);
+                }
+                std::mem::take(&mut filling.full)
+            };
+            for (block, mut records) in taken {
+                self.seal(no as u16, block, &records, now);
+                self.log.unflushed.fetch_sub(records.len() * size_of::<LookupRecord>(), Ordering::Relaxed);
+                records.clear();
+                let mut filling = worker.lock();
+                if filling.spare.len() < SPARE_BLOCKS_MAX {
+                    filling.spare.push(records);
+                }
+            }
+        }
+        // the last of a round carries the moment: with it everything of the round is stored
+        if let Some((_, through)) = self.pending.back_mut() {
+            *through = now;
+        }
+    }
+
+    fn seal(&mut self, worker: u16, no: u64, records: &[LookupRecord], now: Ts) {
+        let place = usize::from(worker);
+        if self.chains.len() <= place {
+            self.chains.resize(place + 1, (0, GENESIS));
+        }
+        let months = self.log.months.load();
+        // without this month's key, because the database is away, the latest one has to do
+        let month = months.get(&month_of(now)).or_else(|| months.values().next_back());
+        let chain = ChainId { node: self.log.node, boot: self.log.boot, worker };
+        let month = month.expect("opened with a key");
+        let block = seal(chain, no, self.chains[place].1, records, month, &self.ring.checkpoint).expect("sealable");
+        self.chains[place] = (no + 1, block.digest);
+        self.log.unflushed.fetch_add(bytes_of(&block), Ordering::Relaxed);
+        self.log.metrics.records.inc_by(records.len() as u64);
+        self.pending.push_back((Arc::new(block), Ts(0)));
+    }
+
+    /// What became of the commit under way?
+    fn hear(&mut self) {
+        let Some(mut under_way) = self.under_way.take() else { return };
+        match under_way.receipt.try_recv() {
+            Err(oneshot::error::TryRecvError::Empty) => self.under_way = Some(under_way),
+            Ok(Ok(_)) => {
+                self.pending.drain(..under_way.blocks);
+                self.log.unflushed.fetch_sub(under_way.bytes, Ordering::Relaxed);
+                self.log.through.fetch_max(under_way.through.0, Ordering::Relaxed);
+                self.log.metrics.blocks.inc_by(under_way.blocks as u64);
+                self.stored_at = Instant::now();
+            }
+            Ok(Err(error)) => self.put_off(&error),
+            Err(oneshot::error::TryRecvError::Closed) => self.put_off(&CommitError::Unavailable),
+        }
+    }
+
+    fn put_off(&mut self, error: &CommitError) {
+        tracing::warn!(%error, waiting = self.pending.len(), "evidence is stored later");
+        self.not_before = Instant::now() + RETRY;
+    }
+
+    /// Offers what waits; where nothing does, now and then says that this process is there.
+    fn store(&mut self, idle_through: Ts, closing: bool) {
+        let quiet = self.pending.is_empty() && self.stored_at.elapsed() < HEARTBEAT;
+        let now = Instant::now();
+        // a round of sealing is never exactly on time
+        let early = now.duration_since(self.offered_at) < STORE_EVERY - SEAL_EVERY / 2;
+        if self.under_way.is_some() || quiet || now < self.not_before || (early && !closing) {
+            return;
+        }
+        self.offered_at = now;
+        let offered = self.pending.iter().take(COMMIT_BLOCKS_MAX);
+        let bytes = offered.clone().map(|(block, _)| bytes_of(block)).sum();
+        let stored = self.log.through.load(Ordering::Relaxed);
+        let through = match offered.clone().map(|(_, through)| through.0).max() {
+            None => idle_through,
+            Some(round) => Ts(round.max(stored)),
+        };
+        let blocks: Vec<Arc<Block>> = offered.map(|(block, _)| Arc::clone(block)).collect();
+        let count = blocks.len();
+        let rows = EvidenceRows { node: self.log.node, boot: self.log.boot, blocks, through_at: through };
+        match self.writer.offer_now(Vec::new(), vec![Attachment::Evidence(rows)]) {
+            Ok(receipt) => self.under_way = Some(UnderWay { blocks: count, bytes, through, receipt }),
+            Err(error) => self.put_off(&error),
+        }
+    }
+
+    fn roots(&self) -> Vec<ChainRoot> {
+        let sealed = self.chains.iter().enumerate().filter(|(_, (next, _))| *next > 0);
+        sealed.map(|(worker, (next, digest))| root(worker as u16, next - 1, digest)).collect()
+    }
+
+    /// Journals how far the chains have come, once everything of them is stored.
+    fn root(&mut self) {
+        let blocks = self.chains.iter().map(|(next, _)| next).sum();
+        let due = blocks > self.rooted_blocks && self.rooted_at.elapsed() >= self.root_every;
+        if !due || !self.pending.is_empty() || self.under_way.is_some() {
+            return;
+        }
+        let event = Event::EvidenceRooted { node: self.log.node, boot: self.log.boot, chains: self.roots() };
+        // whether it is there is not waited for: the next one says as much, and the end says all
+        if self.writer.offer_now(vec![event], Vec::new()).is_ok() {
+            (self.rooted_at, self.rooted_blocks) = (Instant::now(), blocks);
+        }
+    }
+
+    fn close(&self, now: Ts) {
+        let event =
+            Event::EvidenceClosed { node: self.log.node, boot: self.log.boot, through: now, chains: self.roots() };
+        let closed = self.writer.offer_now(vec![event], Vec::new()).map(oneshot::Receiver::blocking_recv);
+        if !matches!(closed, Ok(Ok(Ok(_)))) {
+            tracing::warn!("the end of the evidence is not journaled: the next start will call it a gap");
+        }
+    }
+}

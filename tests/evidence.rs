@@ -1,0 +1,186 @@
+//! Every answer leaves evidence, also where the process dies; and whoever has only the file can check it.
+
+mod program;
+
+use models::evidence::Place;
+use models::ids::LookupId;
+use program::{PROGRAM, get, phone, post, prepare, run, serve};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+fn verify(args: &[&str]) -> (bool, String) {
+    let out = Command::new(PROGRAM).args(["evidence", "verify"]).args(args).output().expect("the program runs");
+    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of text")
+}
+
+struct Operator {
+    id: String,
+    key: String,
+}
+
+async fn operator(client: &reqwest::Client, base: &str, staff: &str, code: &str) -> Operator {
+    let new = json!({"code": code, "name": code}).to_string();
+    let made = post(client, format!("{base}/api/v1/operators/register"), staff, new).await.expect("an operator");
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let key = json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 100_000}).to_string();
+    let key = post(client, format!("{base}/api/v1/operators/{id}/keys"), staff, key).await.expect("a key");
+    Operator { id, key: key["bearer"].as_str().expect("a bearer").to_owned() }
+}
+
+async fn lookup(client: &reqwest::Client, base: &str, key: &str, n: usize) -> Option<Value> {
+    let body = json!({"phone": phone(10_000_000 + n), "purpose": "login", "client_reference": "0712345678"});
+    post(client, format!("{base}/api/v1/operators/lookup"), key, body.to_string()).await
+}
+
+/// Status and body of a receipt's request.
+async fn receipt(client: &reqwest::Client, base: &str, key: &str, id: &str) -> (u16, Value) {
+    let url = format!("{base}/api/v1/operators/lookups/{id}/receipt");
+    loop {
+        let answer = client.get(&url).bearer_auth(key).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        if status == 503 {
+            assert_eq!(answer.headers()["retry-after"], "1");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        }
+        return (status, serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON"));
+    }
+}
+
+async fn check(store: &str) {
+    let dir = testkit::temp_dir();
+    let dir = dir.path();
+    let staff = prepare(dir, store);
+    let client = reqwest::Client::new();
+    let mut server = serve(&client, dir, store).await;
+    let acme = operator(&client, &server.base, &staff, "acme").await;
+    let other = operator(&client, &server.base, &staff, "other").await;
+
+    let mut answered = Vec::new();
+    for n in 0..40 {
+        answered.push(lookup(&client, &server.base, &acme.key, n).await.expect("an answer"));
+        lookup(&client, &server.base, &other.key, n).await.expect("an answer");
+    }
+    // a receipt says what was answered, to nobody but the operator who asked
+    let jwks = get(&client, format!("{}/.well-known/jwks.json", server.base), &staff).await;
+    let jwks_file = dir.join("jwks.json");
+    std::fs::write(&jwks_file, jwks.to_string()).expect("a file");
+    let id = answered[3]["lookup_id"].as_str().expect("an id");
+    let (status, given) = receipt(&client, &server.base, &acme.key, id).await;
+    assert_eq!(status, 200, "{given}");
+    assert_eq!(receipt(&client, &server.base, &other.key, id).await.0, 404);
+    let unknown = LookupId(7).to_string();
+    assert_eq!(receipt(&client, &server.base, &acme.key, &unknown).await.0, 404);
+    let jws = dir.join("receipt.jws");
+    std::fs::write(&jws, given["receipt"].as_str().expect("a receipt")).expect("a file");
+    let (sound, said) = verify(&[text(&jws), "--jwks", text(&jwks_file)]);
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    assert!(sound, "{said}");
+    for field in ["decision", "status", "purpose", "as_of", "register_version"] {
+        assert_eq!(said[field], answered[3][field], "{field}");
+    }
+    assert_eq!(
+        (&said["sub"], &said["jti"], said["operator"].as_str()),
+        (&answered[3]["bst"], &answered[3]["lookup_id"], Some(acme.id.as_str()))
+    );
+    let mut bytes = std::fs::read(&jws).expect("the receipt");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&jws, bytes).expect("a file");
+    assert!(!verify(&[text(&jws), "--jwks", text(&jwks_file)]).0, "a changed receipt verifies");
+
+    // killed in the middle, the program accounts for every answer: stored, or inside a gap that it journals
+    let mut round = Vec::new();
+    for n in 0..200 {
+        round.push(lookup(&client, &server.base, &acme.key, n).await.expect("an answer"));
+    }
+    server.child.kill().expect("kill -9");
+    drop(server);
+    let server = serve(&client, dir, store).await;
+    let mut lost = 0;
+    for answer in &round {
+        let id = answer["lookup_id"].as_str().expect("an id");
+        lost += usize::from(receipt(&client, &server.base, &acme.key, id).await.0 == 404);
+    }
+    answered.extend(round);
+    assert!(lookup(&client, &server.base, &acme.key, 1).await.is_some());
+    server.stop();
+
+    // the case: every lookup of one operator, in a file that proves itself
+    let file = dir.join("case.ndjson");
+    let args = ["evidence", "export", "--case", "C-1", "--operator", "acme", "--from", "2026-01-01T00:00:00Z"];
+    let args = [&args[..], &["--to", "2100-01-01T00:00:00Z", "--out", text(&file)]].concat();
+    let summary: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
+    assert_eq!(summary["lookups"].as_u64(), Some((answered.len() - lost + 1) as u64), "{summary}");
+    assert_eq!(summary["gaps"].as_array().map(Vec::len), Some(1), "{summary}");
+    let (sound, said) = verify(&[text(&file), "--jwks", text(&jwks_file)]);
+    assert!(sound, "{said}");
+    let content = std::fs::read_to_string(&file).expect("the file");
+    for answer in answered.iter().take(240 - lost) {
+        let id = answer["lookup_id"].as_str().expect("an id");
+        assert!(content.contains(id), "{id} is missing");
+    }
+    assert!(run(dir, store, &["audit", "verify"]).contains("\"first_bad\":null"));
+    // a clean stop leaves no gap behind
+    let server = serve(&client, dir, store).await;
+    server.stop();
+    let again = dir.join("again.ndjson");
+    let args: Vec<&str> = args.iter().map(|a| if *a == text(&file) { text(&again) } else { a }).collect();
+    let summary: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
+    assert_eq!(summary["gaps"].as_array().map(Vec::len), Some(1), "{summary}");
+    refused_when_changed(&content, &dir.join("changed.ndjson"), text(&jwks_file));
+}
+
+/// Whatever is done to the file, the verifier finds it.
+fn refused_when_changed(content: &str, file: &Path, jwks: &str) {
+    let refused = |changed: &str, what: &str| {
+        std::fs::write(file, changed).expect("a file");
+        let (sound, said) = verify(&[text(file), "--jwks", jwks]);
+        assert!(!sound, "{what}: {said}");
+    };
+    let lines: Vec<&str> = content.lines().collect();
+    let without = |no: usize| {
+        lines.iter().enumerate().filter(|(n, _)| *n != no).map(|(_, l)| *l).collect::<Vec<_>>().join("\n") + "\n"
+    };
+    for no in 0..lines.len().min(12) {
+        refused(&without(no), &format!("line {} is missing", no + 1));
+    }
+    refused(&without(lines.len() - 1), "no signature");
+    let step = (content.len() / 60).max(1);
+    for at in (0..content.len()).step_by(step).filter(|at| content.is_char_boundary(*at)) {
+        let mut bytes = content.as_bytes().to_vec();
+        bytes[at] ^= 1;
+        if let Ok(changed) = String::from_utf8(bytes) {
+            refused(&changed, &format!("bit 0 of byte {at}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_answer_leaves_evidence_that_proves_itself_on_sqlite() {
+    let dir = testkit::temp_dir();
+    check(&testkit::sqlite_url(&dir)).await;
+    // and neither a phone nor what callers wrote lies in it
+    for entry in std::fs::read_dir(dir.path()).expect("the store's folder") {
+        let bytes = std::fs::read(entry.expect("a file").path()).expect("readable");
+        assert!(!bytes.windows(9).any(|w| w == b"712345678"), "a reference in the clear");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_leaves_evidence_that_proves_itself_on_postgres() {
+    let database = testkit::Postgres::shared().database().await;
+    check(&database.url).await;
+}
+
+#[test]
+fn an_id_is_a_place() {
+    let id: LookupId = "lkp_0004vvwvq500000000001ft000".parse().expect("an id");
+    assert_eq!(Place::of(id).chain.node, 1);
+}

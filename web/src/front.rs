@@ -1,0 +1,105 @@
+//! In front of the application: single lookups take the lane at once, everything else goes the general way.
+//!
+//! The routing of a general framework (request object, routers, boxed services, extractors) costs about as much as all
+//! the rest of a lookup. The path of the product is known, so it is compared first. The application has the same lane
+//! on the same path: whatever does not come through here, a test server or another method, is answered alike.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_http::{Request, Response};
+use actix_service::{Service, ServiceFactory};
+use actix_web::Error;
+use actix_web::body::BoxBody;
+use actix_web::dev::{AppConfig, ServiceResponse};
+use actix_web::http::Method;
+use futures_util::future::LocalBoxFuture;
+use models::evidence::Route;
+use models::operator::Scope;
+
+use crate::lookup::lane::{Kind, Lane};
+use crate::routes::{LOOKUP_PATH, route_no};
+
+/// Makes a worker's [`Front`].
+pub struct FrontFactory<A> {
+    app: A,
+    lane: Rc<Lane>,
+    kind: Kind,
+}
+
+impl<A> FrontFactory<A> {
+    /// In front of an application.
+    pub fn new(app: A, lane: Rc<Lane>) -> Self {
+        let kind = Kind { scope: Scope::Lookup, route: Route::Single, path: route_no(LOOKUP_PATH) };
+        Self { app, lane, kind }
+    }
+}
+
+impl<A> ServiceFactory<Request> for FrontFactory<A>
+where
+    A: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<BoxBody>, Error = Error>,
+    A::Future: 'static,
+    A::Service: 'static,
+{
+    type Response = Response<BoxBody>;
+    type Error = Error;
+    type Config = AppConfig;
+    type Service = Front<A::Service>;
+    type InitError = A::InitError;
+    type Future = LocalBoxFuture<'static, Result<Self::Service, Self::InitError>>;
+
+    fn new_service(&self, config: AppConfig) -> Self::Future {
+        let (app, lane, kind) = (self.app.new_service(config), Rc::clone(&self.lane), self.kind);
+        Box::pin(async move { Ok(Front { app: app.await?, lane, kind }) })
+    }
+}
+
+/// The service of one worker.
+pub struct Front<S> {
+    app: S,
+    lane: Rc<Lane>,
+    kind: Kind,
+}
+
+/// A request under way.
+pub enum Answering<F> {
+    /// A lookup.
+    Lane(LocalBoxFuture<'static, Response<BoxBody>>),
+    /// Everything else.
+    App(Pin<Box<F>>),
+}
+
+impl<F: Future<Output = Result<ServiceResponse<BoxBody>, Error>>> Future for Answering<F> {
+    type Output = Result<Response<BoxBody>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Lane(lane) => lane.as_mut().poll(cx).map(Ok),
+            Self::App(app) => app.as_mut().poll(cx).map(|answered| answered.map(Response::from)),
+        }
+    }
+}
+
+impl<S> Service<Request> for Front<S>
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    type Response = Response<BoxBody>;
+    type Error = Error;
+    type Future = Answering<S::Future>;
+
+    actix_service::forward_ready!(app);
+
+    fn call(&self, mut req: Request) -> Self::Future {
+        if req.path() != LOOKUP_PATH || *req.method() != Method::POST {
+            return Answering::App(Box::pin(self.app.call(req)));
+        }
+        let (lane, kind) = (Rc::clone(&self.lane), self.kind);
+        Answering::Lane(Box::pin(async move {
+            let payload = req.take_payload();
+            lane.answer(kind, req.head(), payload).await.into()
+        }))
+    }
+}

@@ -1,0 +1,180 @@
+//! The lane of single lookups: one worker's way from the head of a request to its answer, without middleware.
+//!
+//! A complete lookup is to cost little more than a handler that does nothing, and the general way (scope, extractors,
+//! middleware, extensions) costs as much again. So the lane does by itself what [`crate::request_id`] does around every
+//! other handler: request id, quotas, problems, metrics, the sampled log line. Everything it touches belongs to its
+//! worker or is only read.
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use actix_web::dev::{Payload, RequestHead};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use actors::evidence::{EvidenceRefusal, EvidenceWorker};
+use models::evidence::Route;
+use models::operator::Scope;
+use models::ts::Ts;
+
+use super::answer::{ANSWER_BYTES, Times, sign, write_answer};
+use super::question::{Asker, Question, require_fresh};
+use super::wire::WireLookup;
+use crate::extractors::{admit, body};
+use crate::parse;
+use crate::problem::{Code, Problem};
+use crate::rate::Quotas;
+use crate::request_id::{self, RequestId};
+use crate::routes::RouteNo;
+use crate::state::{AppState, Worker};
+
+pub(crate) static X_MLINZI_SIGNATURE: HeaderName = HeaderName::from_static("x-mlinzi-signature");
+
+/// What one worker answers lookups with.
+pub struct Lane {
+    state: AppState,
+    worker: Worker,
+    evidence: EvidenceWorker,
+    times: RefCell<Times>,
+}
+
+/// Which kind of lookup a request is.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// What the key must hold.
+    pub scope: Scope,
+    /// What the evidence calls it.
+    pub route: Route,
+    /// Number of the path, for metrics and logs.
+    pub path: Option<RouteNo>,
+}
+
+impl Lane {
+    /// For a worker.
+    pub(crate) fn new(state: AppState, worker: Worker) -> Self {
+        let evidence = state.engine.evidence().worker();
+        Self { state, worker, evidence, times: RefCell::default() }
+    }
+
+    /// Answers a request that carries its lookup in the body.
+    pub async fn answer(&self, kind: Kind, head: &RequestHead, payload: Payload) -> HttpResponse {
+        let started = Instant::now();
+        let body = body::read(&head.headers, payload, self.state.options.limits.lookup_bytes).await;
+        // one look at the clock, once everything is here: a body may have taken its time
+        let now = self.state.engine.now();
+        let id = RequestId::of(&head.headers, now);
+        let mut quotas = None;
+        let answered = body.and_then(|body| self.decide(kind, head, now, &body, &mut quotas));
+        self.finish(kind, head, &id, quotas, answered, started)
+    }
+
+    /// Answers a request whose lookup is a token in its path.
+    pub(crate) fn answer_token(&self, kind: Kind, req: &HttpRequest) -> HttpResponse {
+        let started = Instant::now();
+        let now = self.state.engine.now();
+        let id = RequestId::of(req.headers(), now);
+        let mut quotas = None;
+        let answered = self.with_asker(kind, req.head(), now, &mut quotas, |asker| {
+            let token = req.match_info().get("bst").unwrap_or_default().parse();
+            let token = token.map_err(|error: models::token::TokenError| Problem::from(error))?;
+            let pairs = parse::query(req, &["purpose"])?;
+            let purpose = parse::parameter(&pairs, "purpose").and_then(parse::wire);
+            let purpose = purpose.ok_or_else(|| Problem::field("?purpose", "one of the known purposes is needed"))?;
+            Question::token(asker, &self.state, token, purpose)
+                .and_then(|question| self.ask(kind, asker, &question, b""))
+        });
+        self.finish(kind, req.head(), &id, quotas, answered, started)
+    }
+
+    fn decide(
+        &self,
+        kind: Kind,
+        head: &RequestHead,
+        now: Ts,
+        body: &[u8],
+        quotas: &mut Option<Quotas>,
+    ) -> Result<HttpResponse, Problem> {
+        self.with_asker(kind, head, now, quotas, |asker| {
+            parse::require_json(&head.headers)?;
+            let sent: WireLookup<'_> = parse::json(body)?;
+            let question = Question::read(asker, &self.state, sent)?;
+            self.ask(kind, asker, &question, body)
+        })
+    }
+
+    fn with_asker(
+        &self,
+        kind: Kind,
+        head: &RequestHead,
+        now: Ts,
+        quotas: &mut Option<Quotas>,
+        act: impl FnOnce(&Asker<'_>) -> Result<HttpResponse, Problem>,
+    ) -> Result<HttpResponse, Problem> {
+        let directory = self.state.engine.directory();
+        let (entry, operator) = admit(&self.state, &directory, head, now, quotas)?;
+        let asker = Asker { entry, operator: operator.map(|o| &**o), now };
+        let answered = asker.require(kind.scope).and_then(|()| act(&asker));
+        if let Err(problem) = &answered {
+            self.state.metrics.refused(problem.code);
+        }
+        answered
+    }
+
+    fn ask(
+        &self,
+        kind: Kind,
+        asker: &Asker<'_>,
+        question: &Question<'_>,
+        body: &[u8],
+    ) -> Result<HttpResponse, Problem> {
+        let fresh = require_fresh(self.state.engine.freshness_at(asker.now), question.purpose)?;
+        let verdict = question.ask(asker, &self.state)?;
+        let conclusion = question.conclude(asker, &self.state, &verdict, &fresh, kind.route)?;
+        // the last thing that can fail: what is recorded is told
+        let id = self.evidence.record(conclusion.record).map_err(no_evidence)?.to_text();
+        let answer = question.view(asker, &verdict, &conclusion, id.as_str());
+        let mut out = Vec::with_capacity(ANSWER_BYTES);
+        let mut times = self.times.borrow_mut();
+        write_answer(&mut out, &answer, &mut times);
+        let signature = sign(&asker.entry.signing, id.as_str(), answer.as_of, &mut times, body, &out);
+        self.state.metrics.answered(question.purpose, conclusion.decision);
+        let mut response = HttpResponse::new(actix_web::http::StatusCode::OK);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Ok(value) = HeaderValue::try_from(signature) {
+            headers.insert(X_MLINZI_SIGNATURE.clone(), value);
+        }
+        Ok(response.set_body(actix_web::body::BoxBody::new(out)))
+    }
+
+    fn finish(
+        &self,
+        kind: Kind,
+        head: &RequestHead,
+        id: &RequestId,
+        quotas: Option<Quotas>,
+        answered: Result<HttpResponse, Problem>,
+        started: Instant,
+    ) -> HttpResponse {
+        let (mut response, code) = match answered {
+            Ok(response) => (response, None),
+            Err(problem) => (request_id::problem_response(&problem, id, &self.state), Some(problem.code)),
+        };
+        let headers = response.headers_mut();
+        // an answer to a program: what guards browsers would only be carried along
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // there is no need to tell whoever is far from the limit
+        let near = |quotas: &Quotas| quotas.remaining <= quotas.rate_per_second / 2;
+        request_id::identify(headers, id, quotas.filter(near));
+        let told = request_id::Told { route: kind.path, status: response.status().as_u16(), code };
+        request_id::finish(head, told, id, &self.state, &self.worker, started.elapsed());
+        response
+    }
+}
+
+/// Without evidence no answer.
+pub(crate) fn no_evidence(refusal: EvidenceRefusal) -> Problem {
+    match refusal {
+        EvidenceRefusal::Closed => Problem::new(Code::NotReady, "no evidence of an answer can be kept now"),
+        EvidenceRefusal::Full => Problem::new(Code::Overloaded, "too much evidence waits to be stored"),
+    }
+}

@@ -1,0 +1,307 @@
+//! A question: who asks, about whom, what for – and what the register says.
+
+use actors::api::{NodeFreshness, NodeState};
+use actors::directory::KeyEntry;
+use engine::register::index::{LookupKey, Verdict};
+use models::evidence::{Basis, Credential, LookupRecord, Route, Row, Subject};
+use models::exclusion::{Period, Status};
+use models::lookup::{Decision, Purpose, decide};
+use models::match_key::{KeyKind, MatchKey, OpaqueKind};
+use models::operator::{Operator, Scope};
+use models::phone::Country;
+use models::token::{self, Token, TokenError};
+use models::ts::{MINUTE, Ts};
+
+use super::answer::{ExclusionPart, LookupAnswer, MatchPart};
+use super::wire::{Identity, REFERENCE_CHARS_MAX, WireLookup};
+use crate::parse::{Fields, Text, wire};
+use crate::problem::{Code, FieldError, Problem};
+use crate::state::AppState;
+
+/// How long an answer stands, microseconds: 15 minutes after what it is based on.
+pub const VALID_MICROS: i64 = 15 * MINUTE;
+
+/// Who asks, for as long as a request takes.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// The key.
+    pub entry: &'a KeyEntry,
+    /// Its operator; none for staff and tools.
+    pub operator: Option<&'a Operator>,
+    /// When it was let in.
+    pub now: Ts,
+}
+
+impl Asker<'_> {
+    /// Who asks, as the evidence keeps it.
+    #[must_use]
+    pub fn credential(&self) -> Credential {
+        let key = &self.entry.key;
+        Credential { key: key.id, operator_no: key.operator_no, jurisdiction: key.jurisdiction }
+    }
+
+    /// 403 unless the key has the scope.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`].
+    pub fn require(&self, scope: Scope) -> Result<(), Problem> {
+        if crate::extractors::holds(self.entry, scope) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden, format!("the key has not the scope {}", scope.as_str())))
+    }
+
+    /// Which country numbers without a code are of.
+    ///
+    /// # Errors
+    /// The jurisdiction of the key is not configured.
+    pub fn country(&self, state: &AppState) -> Result<Country, Problem> {
+        let known = state.engine.directory().jurisdiction(self.entry.key.jurisdiction).map(|j| j.country);
+        known.ok_or_else(|| Problem::new(Code::NotReady, "the jurisdiction of the key is not configured"))
+    }
+
+    /// 403 where the key has a list of purposes and this is none of them.
+    ///
+    /// # Errors
+    /// [`Code::PurposeNotAllowed`].
+    pub fn may_ask_for(&self, purpose: Purpose) -> Result<(), Problem> {
+        let allowed = &self.entry.key.purposes;
+        if allowed.is_empty() || allowed.contains(&purpose) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::PurposeNotAllowed, "the key has a list of purposes, and this is none of them"))
+    }
+}
+
+/// What a node must be to answer for a purpose.
+///
+/// # Errors
+/// 503 where the register may not be asked.
+pub fn require_fresh(fresh: NodeFreshness, purpose: Purpose) -> Result<NodeFreshness, Problem> {
+    match fresh.state {
+        NodeState::Fresh => Ok(fresh),
+        NodeState::Degraded if !purpose.needs_a_fresh_node() => Ok(fresh),
+        NodeState::Degraded => Err(Problem::new(Code::Degraded, "registration and marketing need a fresh register")),
+        NodeState::Loading => Err(Problem::new(Code::NotReady, "the register is loading")),
+        NodeState::Stale => Err(Problem::new(Code::NotReady, "the register is older than 15 minutes")),
+    }
+}
+
+/// A lookup, parsed and digested.
+pub(crate) struct Question<'a> {
+    keys: [Option<LookupKey>; 3],
+    /// What for.
+    pub purpose: Purpose,
+    reference: Option<Text<'a>>,
+}
+
+impl<'a> Question<'a> {
+    /// A single lookup: its purpose is its own.
+    pub fn read(asker: &Asker<'_>, state: &AppState, sent: WireLookup<'a>) -> Result<Self, Problem> {
+        let country = asker.country(state)?;
+        let mut fields = Fields::default();
+        let purpose = fields.known("/purpose", sent.purpose.as_deref(), wire::<Purpose>);
+        let identity = sent.check(&mut fields, country);
+        let purpose = fields.finish(purpose)?;
+        let keys = digest_all(asker, state, &identity)?;
+        asker.may_ask_for(purpose)?;
+        Ok(Self { keys, purpose, reference: sent.client_reference })
+    }
+
+    /// A row of a batch: the purpose is the batch's.
+    pub fn row(
+        asker: &Asker<'_>,
+        state: &AppState,
+        country: Country,
+        purpose: Purpose,
+        sent: WireLookup<'a>,
+    ) -> Result<Self, Problem> {
+        let mut fields = Fields::default();
+        let identity = sent.check(&mut fields, country);
+        fields.check()?;
+        let keys = digest_all(asker, state, &identity)?;
+        Ok(Self { keys, purpose, reference: sent.client_reference })
+    }
+
+    /// A token alone.
+    pub fn token(asker: &Asker<'_>, state: &AppState, token: Token, purpose: Purpose) -> Result<Self, Problem> {
+        asker.may_ask_for(purpose)?;
+        let identity = Identity { phone: None, document: None, token: Some(token) };
+        Ok(Self { keys: digest_all(asker, state, &identity)?, purpose, reference: None })
+    }
+
+    /// The keys, strongest first: at most three, at least one.
+    pub fn keys(&self) -> impl Iterator<Item = &LookupKey> {
+        self.keys.iter().flatten()
+    }
+
+    /// What the register says.
+    pub fn ask(&self, asker: &Asker<'_>, state: &AppState) -> Result<Verdict, Problem> {
+        let mut held = [LookupKey { kind: KeyKind::Phone, digest_version: 0, key: MatchKey(0) }; 3];
+        let mut count = 0;
+        for key in self.keys() {
+            held[count] = *key;
+            count += 1;
+        }
+        let second = u32::try_from(asker.now.seconds()).unwrap_or(u32::MAX);
+        let verdict = state.engine.index().decide(&held[..count], asker.entry.key.jurisdiction, second);
+        // whatever the index cannot answer is no answer: 503
+        verdict.map_err(|error| Problem::new(Code::NotReady, error.to_string()))
+    }
+
+    /// What an answer says: its token, and its record of evidence.
+    pub fn conclude(
+        &self,
+        asker: &Asker<'_>,
+        state: &AppState,
+        verdict: &Verdict,
+        fresh: &NodeFreshness,
+        route: Route,
+    ) -> Result<Conclusion, Problem> {
+        let no_key = || Problem::new(Code::Internal, "there is no key to make a token of");
+        // the token of the strongest key: a document before a phone
+        let strongest = self.keys().max_by_key(|k| k.kind.is_document()).ok_or_else(no_key)?;
+        let current = asker.entry.token_keys.first().ok_or_else(no_key)?;
+        let bst = token::encode(current, strongest.kind, strongest.digest_version, 0, strongest.key);
+        let decision = decide(verdict.status, self.purpose);
+        let subject = Subject {
+            kind: strongest.kind,
+            digest_version: strongest.digest_version,
+            generation: 0,
+            key: strongest.key,
+        };
+        let row = Row {
+            at: asker.now,
+            credential: asker.credential(),
+            basis: Basis {
+                as_of: fresh.as_of,
+                register_version: fresh.register_version,
+                degraded: fresh.state == NodeState::Degraded,
+            },
+            purpose: self.purpose,
+            status: verdict.status,
+            decision,
+            grade: verdict.grade,
+            route,
+            token_key_version: current.version(),
+            reference: self.reference.as_ref().map_or(0, |text| {
+                let (keys, family) = (state.engine.digest_keys(), state.options.family.as_str());
+                keys.opaque(family, OpaqueKind::Reference, text.as_bytes()).tag64()
+            }),
+        };
+        Ok(Conclusion { bst: bst.map_err(|_| no_key())?, decision, record: LookupRecord { row, subject } })
+    }
+
+    /// The answer as it is shown.
+    pub fn view<'b>(
+        &'b self,
+        asker: &Asker<'_>,
+        verdict: &Verdict,
+        conclusion: &'b Conclusion,
+        id: &'b str,
+    ) -> LookupAnswer<'b> {
+        let risk = crate::extractors::holds(asker.entry, Scope::RiskRead) && self.purpose != Purpose::Marketing;
+        let basis = conclusion.record.row.basis;
+        LookupAnswer {
+            decision: conclusion.decision.as_str(),
+            status: verdict.status.as_str(),
+            excluded: conclusion.decision != Decision::Allow,
+            bst: conclusion.bst.as_str(),
+            // stays unknown until a model version validated by the regulator is promoted
+            risk_level: risk.then_some("unknown"),
+            requires_screening: false,
+            last_assessment: None,
+            exclusion: (verdict.status == Status::Excluded).then(|| exclusion(verdict, risk)),
+            r#match: MatchPart { grade: verdict.grade.as_str() },
+            purpose: self.purpose.as_str(),
+            as_of: basis.as_of,
+            valid_until: basis.as_of.plus(VALID_MICROS),
+            register_version: basis.register_version,
+            degraded: basis.degraded,
+            client_reference: self.reference.as_deref(),
+            lookup_id: id,
+        }
+    }
+}
+
+/// What is known once the register has spoken.
+pub(crate) struct Conclusion {
+    /// The asker's token of the person.
+    pub bst: Token,
+    /// What is told.
+    pub decision: Decision,
+    /// What is kept of it.
+    pub record: LookupRecord,
+}
+
+impl WireLookup<'_> {
+    /// Everything but the purpose.
+    fn check(&self, fields: &mut Fields, country: Country) -> Identity {
+        if self.check_type.as_deref().is_some_and(|t| t != "exclusion") {
+            fields.wrong("/check_type", "only exclusion can be checked");
+        }
+        if self.client_reference.as_deref().is_some_and(|t| t.chars().count() > REFERENCE_CHARS_MAX) {
+            fields.wrong("/client_reference", "longer than 64 characters");
+        }
+        self.identity(fields, country)
+    }
+}
+
+fn digest_all(asker: &Asker<'_>, state: &AppState, identity: &Identity) -> Result<[Option<LookupKey>; 3], Problem> {
+    let (digests, family) = (state.engine.digest_keys(), state.options.family.as_str());
+    let digest_version = digests.current().version();
+    let key = |kind, key| LookupKey { kind, digest_version, key };
+    let opened = identity.token.as_ref().map(|token| open(asker, state, token)).transpose()?;
+    let document = identity.document.as_ref().map(|d| key(KeyKind::from(d.kind()), digests.document(family, d)));
+    let phone = identity.phone.as_ref().map(|p| key(KeyKind::Phone, digests.phone(family, p)));
+    Ok([document, opened, phone])
+}
+
+/// The key of a token: not ours is 422, no longer live 410.
+fn open(asker: &Asker<'_>, state: &AppState, token: &Token) -> Result<LookupKey, Problem> {
+    let opened = token::open(&asker.entry.token_keys, token).map_err(|error: TokenError| Problem::from(error))?;
+    let live = state.engine.digest_keys().version(opened.digest_version).is_some();
+    // generations grow with the table of compromised tokens, which is empty in this version
+    if !live || opened.generation != 0 {
+        let errors = vec![FieldError { pointer: "/bst".into(), detail: "no longer live".into() }];
+        return Err(Problem {
+            errors,
+            ..Problem::new(Code::TokenNotLive, "look the person up by document or phone for a new token")
+        });
+    }
+    Ok(LookupKey { kind: opened.kind, digest_version: opened.digest_version, key: opened.key })
+}
+
+fn exclusion(verdict: &Verdict, risk: bool) -> ExclusionPart {
+    let second = |s: u32| (s != 0).then(|| Ts(i64::from(s) * models::ts::SECOND));
+    ExclusionPart {
+        effective_at: verdict.informative.and_then(|i| second(i.effective_second)),
+        ends_at: second(verdict.lapse_second).filter(|_| risk),
+        period: verdict.informative.and_then(|i| Period::from_code(i.period_code)).filter(|_| risk).map(Period::as_str),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freshness_decides_who_is_answered() {
+        let table = [
+            (NodeState::Fresh, Purpose::Registration, None),
+            (NodeState::Fresh, Purpose::Marketing, None),
+            (NodeState::Degraded, Purpose::Login, None),
+            (NodeState::Degraded, Purpose::Withdrawal, None),
+            (NodeState::Degraded, Purpose::Registration, Some(Code::Degraded)),
+            (NodeState::Degraded, Purpose::Marketing, Some(Code::Degraded)),
+            (NodeState::Stale, Purpose::Login, Some(Code::NotReady)),
+            (NodeState::Loading, Purpose::Withdrawal, Some(Code::NotReady)),
+        ];
+        for (state, purpose, refused) in table {
+            let fresh = NodeFreshness { state, as_of: Ts(0), register_version: 1 };
+            let got = require_fresh(fresh, purpose).err().map(|p| p.code);
+            assert_eq!(got, refused, "{state:?} {}", purpose.as_str());
+            assert!(got.is_none_or(|code| code.status() == 503));
+        }
+    }
+}
