@@ -1,0 +1,201 @@
+//! What `deploy/` says is true of this program: metrics, settings, limits and entries of the runbook that it names exist.
+
+mod program;
+
+use program::{PROGRAM, prepare, serve, status};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Metrics that a fresh engine does not show: name, file that makes it, and why it comes later.
+const LATER: &[(&str, &str, &str)] = &[(
+    "mlinzi_live_socket_closes_total",
+    "web/src/metrics.rs",
+    "a family of counters shows with its first member, when the engine closes a socket",
+)];
+
+/// Files that name metrics.
+const WATCHING: &[&str] = &[
+    "deploy/grafana/mlinzi.json",
+    "deploy/prometheus/alerts.yaml",
+    "deploy/prometheus/alerts_test.yaml",
+    "deploy/prometheus/prometheus.yaml",
+];
+
+/// Files that set options of the program by its environment.
+const SETTING: &[&str] = &["deploy/Dockerfile", "deploy/compose.yaml", "deploy/mlinzi.service"];
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// The words of a text that begin with one of `prefixes` and go on after it.
+fn words<'a>(text: &'a str, prefixes: &[&str]) -> BTreeSet<&'a str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|w| prefixes.iter().any(|p| w.len() > p.len() && w.starts_with(p))).collect()
+}
+
+/// Names under which an exposition's metrics can be asked for: a histogram only by its parts.
+fn askable(exposition: &str) -> BTreeSet<String> {
+    let types = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types
+        .flat_map(|(name, kind)| match kind {
+            "histogram" => ["_bucket", "_sum", "_count"].map(|part| format!("{name}{part}")).to_vec(),
+            _ => vec![name.to_owned()],
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_metric_that_is_watched_is_exposed() {
+    let dir = testkit::temp_dir();
+    let store = testkit::sqlite_url(&dir);
+    prepare(dir.path(), &store);
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir.path(), &store).await;
+    // the histogram of a route shows with its first request
+    let lookup = format!("{}/api/v1/operators/lookup", server.base);
+    assert_eq!(status(&client, lookup, "no-key", "{}".to_owned()).await, Some(401));
+    let answer = client.get(format!("{}/metrics", server.base)).send().await.expect("an answer");
+    let exposition = String::from_utf8(answer.bytes().await.expect("a body").to_vec()).expect("text");
+    let exposed = askable(&exposition);
+
+    for (name, file, reason) in LATER {
+        assert!(read(file).contains(&format!("\"{name}\"")), "{name} is not made in {file}");
+        assert!(!exposed.contains(*name), "{name} is shown from the start and needs no exception ({reason})");
+    }
+    for file in WATCHING {
+        let text = read(file).replace("\\\"", "\"");
+        for name in words(&text, &["mlinzi_", "process_"]) {
+            let known = exposed.contains(name) || LATER.iter().any(|(later, ..)| *later == name);
+            assert!(known, "{file} names {name}, which the program does not expose");
+        }
+        for route in text.split("{route=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(exposition.contains(&format!("route=\"{route}\"")), "{file} names the route {route}");
+        }
+    }
+    let dashboard = words(&read("deploy/grafana/mlinzi.json"), &["mlinzi_"]).len();
+    assert!(dashboard > 20, "the dashboard shows {dashboard} metrics: the search finds too few");
+    server.stop();
+}
+
+/// `MLINZI__…` and values as a file sets them: `NAME=value` or `NAME: value`, a reference by `$` is none.
+fn settings(text: &str) -> BTreeMap<&str, &str> {
+    let mut found = BTreeMap::new();
+    for (at, _) in text.match_indices("MLINZI__") {
+        if text[..at].ends_with(['$', '{']) {
+            continue;
+        }
+        let rest = &text[at..];
+        let end = rest.find(|c: char| !(c.is_ascii_uppercase() || c == '_')).expect("a value follows");
+        let (name, rest) = rest.split_at(end);
+        let value = rest.strip_prefix('=').or_else(|| rest.strip_prefix(": ")).expect("a value follows");
+        let value = value.split_whitespace().next().expect("a value follows");
+        found.insert(name, value.trim_matches('"'));
+    }
+    found
+}
+
+fn check_config(environment: &BTreeMap<&str, &str>) -> Result<(), String> {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--config").arg(path("deploy/mlinzi.toml")).arg("check-config").envs(environment);
+    let out = command.output().expect("the program runs");
+    if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stderr).into_owned()) }
+}
+
+#[test]
+fn every_setting_is_accepted() {
+    for file in SETTING {
+        let text = read(file);
+        let set = settings(&text);
+        assert!(!set.is_empty(), "{file} sets something");
+        assert_eq!(check_config(&set), Ok(()), "{file}: {set:?}");
+    }
+    let unknown = check_config(&BTreeMap::from([("MLINZI__SERVER__PROT", "1")]));
+    assert!(unknown.is_err_and(|said| said.contains("prot")), "an unknown setting is refused");
+}
+
+/// The number after the first `key` in a text.
+fn number(text: &str, key: &str) -> i64 {
+    let rest = text.split(key).nth(1).unwrap_or_else(|| panic!("no {key}"));
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number after {key}"))
+}
+
+#[test]
+fn whoever_runs_it_gives_it_the_time_and_the_files_that_it_needs() {
+    let defaults: toml::Table = toml::from_str(&read("config/default.toml")).expect("TOML");
+    let server = |name: &str| defaults["server"][name].as_integer().expect("a number");
+    let (unit, compose) = (read("deploy/mlinzi.service"), read("deploy/compose.yaml"));
+    let (_, engine) = compose.split_once("\n  engine:\n").expect("the engine's service");
+    for seconds in [number(&unit, "\nTimeoutStopSec="), number(engine, "stop_grace_period: ")] {
+        assert!(seconds > 2 * server("shutdown_seconds"), "{seconds} s to stop");
+    }
+    for files in [number(&unit, "\nLimitNOFILE="), number(engine, "nofile: ")] {
+        assert!(files > 2 * server("connections_max"), "{files} files");
+    }
+}
+
+/// Anchors of a document's headings, as its viewers make them.
+fn anchors(document: &str) -> BTreeSet<String> {
+    let headings =
+        document.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings.map(|h| h.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
+
+#[test]
+fn every_alert_is_complete_and_has_its_entry_in_the_runbook() {
+    let (rules, runbook) = (read("deploy/prometheus/alerts.yaml"), read("docs/RUNBOOK.md"));
+    let anchors = anchors(&runbook);
+    let mut alerts = BTreeSet::new();
+    for rule in rules.split("- alert: ").skip(1) {
+        let (name, rule) = rule.split_once('\n').expect("a rule follows its name");
+        for key in ["expr: ", "for: ", "severity: ", "summary: ", "description: ", "runbook_url: docs/RUNBOOK.md#"] {
+            assert!(rule.contains(key), "{name} has no {key}");
+        }
+        let anchor = rule.split("docs/RUNBOOK.md#").nth(1).and_then(|rest| rest.split_whitespace().next());
+        assert!(anchor.is_some_and(|a| anchors.contains(a)), "{name}: no entry {anchor:?} in docs/RUNBOOK.md");
+        assert!(alerts.insert(name), "{name} stands twice");
+    }
+    assert!(alerts.len() > 20, "{alerts:?}");
+    assert_eq!(words(&runbook, &["Mlinzi"]), alerts, "the alerts of docs/RUNBOOK.md and those that there are");
+}
+
+/// Prometheus's own judgement; without promtool the test fails and says how to get it.
+fn promtool(args: &[&str]) {
+    let out = Command::new("promtool").args(args).current_dir(path("deploy/prometheus")).output();
+    let out = out.expect("promtool is needed: `make test` installs it (Debian: apt-get install prometheus)");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "promtool {args:?}: {said}");
+}
+
+#[test]
+fn the_alerts_fire_when_they_should() {
+    promtool(&["check", "rules", "alerts.yaml"]);
+    promtool(&["check", "config", "prometheus.yaml"]);
+    promtool(&["test", "rules", "alerts_test.yaml"]);
+}
+
+#[test]
+fn every_query_of_the_dashboard_is_one() {
+    let dashboard: serde_json::Value = serde_json::from_str(&read("deploy/grafana/mlinzi.json")).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let queries = targets.map(|target| target["expr"].as_str().expect("a query"));
+    // as recording rules, which promtool can read; Grafana's variables stand for a time and for names
+    let plain = queries.map(|query| query.replace("$__rate_interval", "1m").replace("$instance", ".*"));
+    let rules: Vec<_> =
+        plain.enumerate().map(|(i, expr)| serde_json::json!({"record": format!("panel:{i}"), "expr": expr})).collect();
+    assert!(rules.len() > 30, "{} queries", rules.len());
+    let dir = testkit::temp_dir();
+    let file = dir.path().join("panels.yaml");
+    // JSON is YAML
+    let text = serde_json::json!({"groups": [{"name": "panels", "rules": rules}]}).to_string();
+    std::fs::write(&file, text).expect("a file");
+    promtool(&["check", "rules", file.to_str().expect("text")]);
+}
