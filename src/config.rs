@@ -81,6 +81,7 @@ pub struct EngineSection {
     pub live_tick_ms: u64,
     pub checkpoint_seconds: u64,
     pub evidence_person_months: u16,
+    pub snapshot_seconds: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -199,6 +200,7 @@ fn check(c: &Config) -> Vec<String> {
     must((10..=250).contains(&c.engine.live_tick_ms), "engine.live_tick_ms: not from 10 to 250");
     must((1..=255).contains(&c.engine.family.len()), "engine.family: not from 1 to 255 bytes");
     must((1..=3600).contains(&c.engine.checkpoint_seconds), "engine.checkpoint_seconds: not from 1 to 3600");
+    must((1..=86_400).contains(&c.engine.snapshot_seconds), "engine.snapshot_seconds: not from 1 to 86400");
     must((1..=600).contains(&c.engine.evidence_person_months), "engine.evidence_person_months: not from 1 to 600");
     must((256..=1 << 20).contains(&c.limits.lookup_body_bytes), "limits.lookup_body_bytes: not from 256 to 1048576");
     must(

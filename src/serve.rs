@@ -69,6 +69,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         operator_queue: config.limits.operator_queue,
         register_queue: config.limits.register_queue,
         write_timeout: Duration::from_secs(config.store.write_timeout_seconds),
+        snapshot_every: Duration::from_secs(config.engine.snapshot_seconds),
         evidence_person_months: config.engine.evidence_person_months,
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),

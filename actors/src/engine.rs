@@ -61,6 +61,8 @@ pub struct EngineConfig {
     pub operator_queue: usize,
     pub register_queue: usize,
     pub write_timeout: Duration,
+    /// How often the index is copied into the store, where it has changed.
+    pub snapshot_every: Duration,
     /// Months after which nobody can tell any more whom a lookup was about.
     pub evidence_person_months: u16,
     pub jurisdictions: Vec<Jurisdiction>,

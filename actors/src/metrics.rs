@@ -1,7 +1,7 @@
 //! Figures of the engine itself: gauges are set once a second, counters where they happen. Labels: none, so nothing can
 //! grow.
 
-use prometheus::{Gauge, IntCounter, IntGauge, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 /// Figures of a node.
 pub struct EngineMetrics {
@@ -17,6 +17,8 @@ pub struct EngineMetrics {
     pub live_sessions: IntGauge,
     /// Inputs that operators read back because their queue was full, since the start.
     pub deferred_inputs: IntCounter,
+    /// Time a copy of the index into the store takes.
+    pub snapshot_seconds: Histogram,
     /// Records stored, over all sources.
     pub records: IntCounter,
     /// Records refused, over all sources.
@@ -74,6 +76,11 @@ impl EngineMetrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
+        let seconds = [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+        let help = "Time a copy of the index into the store takes";
+        let snapshots = HistogramOpts::new("mlinzi_index_snapshot_seconds", help).buckets(seconds.to_vec());
+        let snapshot_seconds = Histogram::with_opts(snapshots)?;
+        registry.register(Box::new(snapshot_seconds.clone()))?;
         let age = "Age of the register's last proof of completeness, -1 = loading";
         let signed = "Age of the last signed checkpoint of the whole journal, -1 = none yet";
         Ok(Self {
@@ -83,6 +90,7 @@ impl EngineMetrics {
             index_bytes: whole("mlinzi_index_bytes", "Bytes of the exclusion index")?,
             live_sessions: whole("mlinzi_live_sessions", "Sessions at the live hub")?,
             deferred_inputs: counter("mlinzi_deferred_inputs_total", "Inputs that operators read back from the store")?,
+            snapshot_seconds,
             records: counter("mlinzi_feed_records_total", "Records stored, over all sources")?,
             quarantined: counter("mlinzi_feed_records_quarantined_total", "Records refused, over all sources")?,
         })

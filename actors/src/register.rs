@@ -17,7 +17,7 @@ use crate::secrets::{self, KeyRing};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::register::decide::{self, Dossier, Request};
-use engine::register::index::{IndexReader, IndexState, IndexWriter, PEOPLE_MAX};
+use engine::register::index::{IndexReader, IndexState, IndexWriter, Loader, PEOPLE_MAX, Snapshot};
 use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
 use models::event::{Committed, Event, Exclusion, PersonKey};
@@ -29,7 +29,7 @@ use models::ts::Ts;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use store::{Attachment, CommitError, Member, Store, VaultRow};
+use store::{Attachment, CommitError, Member, SnapshotLost, Store, VaultRow};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Stripes of the lock table: two people collide by chance once in this many.
@@ -42,6 +42,8 @@ const SWEEP_AT_ONCE: usize = 64;
 const SHARERS_MAX: usize = 64;
 /// People read at once while the index is rebuilt.
 const PEOPLE_CHUNK: u32 = 10_000;
+/// Events read at once behind a snapshot.
+const EVENTS_CHUNK: u32 = 5_000;
 
 /// What the register's actor hears, in the order of the journal.
 pub enum RegisterMsg {
@@ -54,6 +56,8 @@ pub enum RegisterMsg {
     },
     /// The journal's head, read at `read_at`; everything up to it was published before this message.
     Head {
+        /// Its sequence.
+        seq: Seq,
         /// When.
         read_at: Ts,
     },
@@ -68,32 +72,30 @@ pub struct RegisterActor {
 }
 
 impl RegisterActor {
-    /// Builds the index from the tables and shows it to the readers; until then nobody is told "not excluded".
-    /// What is committed while the tables are read waits in the queue and is applied again, which changes nothing.
+    /// Builds the index from its newest good snapshot and the events behind it, or from the tables, and shows it to the
+    /// readers; until then nobody is told "not excluded". What is committed meanwhile waits in the queue and is applied
+    /// again, which changes nothing.
     pub async fn recover(
         store: &Store,
+        chain_key: &[u8; 32],
         now: Ts,
         shown: &ArcSwap<IndexReader>,
         missed: Missed,
         progress: &Progress,
     ) -> Result<Self, String> {
         missed.clear();
-        let say = |e: store::StoreError| e.to_string();
+        let started = std::time::Instant::now();
         shown.store(Arc::new(IndexWriter::with_capacity(0).reader()));
         let version = store.head().await.map_err(say)?;
-        let mut index = IndexWriter::with_capacity(store.key_count().await.map_err(say)?);
-        let mut after: i64 = -1;
-        loop {
-            let people = store.people_after(after, PEOPLE_CHUNK).await.map_err(say)?;
-            let Some(last) = people.last() else { break };
-            after = i64::from(last.person_no.0);
-            for person in people {
-                engine::register::apply::person(&mut index, &dossier(person)).map_err(|e| e.to_string())?;
-            }
-            progress.beat();
-            tokio::task::yield_now().await;
-        }
+        let (mut index, from) = match from_snapshot(store, chain_key, version, progress).await {
+            Some(index) => (index, "snapshot"),
+            None => (from_tables(store, progress).await?, "tables"),
+        };
+        index.set_through(version);
         index.set_ready(now, version);
+        let (people, keys) = (index.size().people, index.size().keys);
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(from, people, keys, ms, "the register is complete");
         shown.store(Arc::new(index.reader()));
         Ok(Self { index, as_of: now, version, missed })
     }
@@ -116,7 +118,8 @@ impl RegisterActor {
                     member.complete();
                 }
             }
-            RegisterMsg::Head { read_at } => {
+            RegisterMsg::Head { seq, read_at } => {
+                self.index.set_through(*seq);
                 // not the later of both: where the clock was set back, the proof is as old as it is
                 self.as_of = *read_at;
                 self.index.set_ready(self.as_of, self.version);
@@ -129,6 +132,139 @@ impl Drop for RegisterActor {
     fn drop(&mut self) {
         // whoever still holds a reader of this index must not go on answering from it
         self.index.set_loading();
+    }
+}
+
+fn say(error: store::StoreError) -> String {
+    error.to_string()
+}
+
+/// Takes a snapshot's bytes into an index.
+struct Loading(Loader);
+
+impl store::SnapshotSink for Loading {
+    type Made = IndexWriter;
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), SnapshotLost> {
+        self.0.feed(bytes).map_err(|e| SnapshotLost::Refused(e.to_string()))
+    }
+
+    fn finish(self) -> Result<IndexWriter, SnapshotLost> {
+        self.0.finish().map_err(|e| SnapshotLost::Refused(e.to_string()))
+    }
+}
+
+/// The index of the newest snapshot that is good, with every event up to `head` applied; none where there is none.
+async fn from_snapshot(store: &Store, chain_key: &[u8; 32], head: Seq, progress: &Progress) -> Option<IndexWriter> {
+    let found = store.snapshots(chain_key).await.inspect_err(|error| tracing::warn!(%error, "no snapshot is found"));
+    for row in found.ok()? {
+        progress.beat();
+        // of a database that was set back since: it knows of what never was
+        if row.through > head {
+            tracing::warn!(snapshot = row.id, "a snapshot of the index is ahead of the journal");
+            continue;
+        }
+        let loading = serde_json::from_str(&row.head).ok().and_then(|head| Loader::new(head).ok()).map(Loading);
+        let Some(loading) = loading.filter(|loading| loading.0.length() as u64 == row.bytes) else {
+            tracing::warn!(snapshot = row.id, "a snapshot of the index is of another version");
+            continue;
+        };
+        let read = store.read_snapshot(&row, loading);
+        let loaded = match with_beats(read, progress).await {
+            Ok(mut index) => catch_up(store, &mut index, row.through, head, progress).await.map(|()| index),
+            Err(error) => Err(error.to_string()),
+        };
+        match loaded {
+            Ok(index) => return Some(index),
+            Err(error) => tracing::error!(snapshot = row.id, error, "a snapshot of the index cannot be used"),
+        }
+    }
+    None
+}
+
+/// Waits for something long without looking as if it hung.
+async fn with_beats<T>(work: impl Future<Output = T>, progress: &Progress) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(std::time::Duration::from_secs(1), work.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) => progress.beat(),
+        }
+    }
+}
+
+/// Applies what the journal holds behind a snapshot.
+async fn catch_up(
+    store: &Store,
+    index: &mut IndexWriter,
+    from: Seq,
+    head: Seq,
+    progress: &Progress,
+) -> Result<(), String> {
+    let mut after = from;
+    loop {
+        let events = store.register_events(after, EVENTS_CHUNK).await.map_err(say)?;
+        let Some(last) = events.last() else { return Ok(()) };
+        after = last.seq;
+        for committed in &events {
+            if let Event::PeopleImported { first, last, .. } = &committed.event {
+                take_people(store, index, i64::from(first.0) - 1, Some(*last), progress).await?;
+                continue;
+            }
+            engine::register::apply::event(index, &committed.event).map_err(|e| e.to_string())?;
+        }
+        progress.beat();
+        if after >= head {
+            return Ok(());
+        }
+    }
+}
+
+async fn from_tables(store: &Store, progress: &Progress) -> Result<IndexWriter, String> {
+    let mut index = IndexWriter::with_capacity(store.key_count().await.map_err(say)?);
+    take_people(store, &mut index, -1, None, progress).await?;
+    Ok(index)
+}
+
+/// Takes in everybody behind a number, up to another one, as the tables know them.
+async fn take_people(
+    store: &Store,
+    index: &mut IndexWriter,
+    mut after: i64,
+    last: Option<PersonNo>,
+    progress: &Progress,
+) -> Result<(), String> {
+    loop {
+        let people = store.people_after(after, PEOPLE_CHUNK).await.map_err(say)?;
+        let Some(end) = people.last() else { return Ok(()) };
+        after = i64::from(end.person_no.0);
+        for person in people.into_iter().filter(|p| last.is_none_or(|last| p.person_no <= last)) {
+            engine::register::apply::person(index, &dossier(person)).map_err(|e| e.to_string())?;
+        }
+        progress.beat();
+        if last.is_some_and(|last| after >= i64::from(last.0)) {
+            return Ok(());
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A copy of the index on its way into the store.
+pub(crate) struct Copying(pub Snapshot);
+
+impl store::SnapshotSource for Copying {
+    fn copy(&mut self, out: &mut Vec<u8>, bytes: usize) -> bool {
+        self.0.copy(out, bytes)
+    }
+
+    fn is_stale(&self) -> bool {
+        self.0.is_stale()
+    }
+
+    fn head(&self) -> (Seq, String) {
+        let head = self.0.head();
+        // a struct of numbers serialises
+        (head.through, serde_json::to_string(&head).unwrap_or_default())
     }
 }
 

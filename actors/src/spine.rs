@@ -68,9 +68,9 @@ impl Sink for Spine {
         }
     }
 
-    fn head(&mut self, _seq: Seq, read_at: Ts) {
+    fn head(&mut self, seq: Seq, read_at: Ts) {
         // refused only while the register is down, and then freshness has to stand still
-        if self.register.try_send(RegisterMsg::Head { read_at }).is_err() {
+        if self.register.try_send(RegisterMsg::Head { seq, read_at }).is_err() {
             tracing::debug!("the register does not hear the head");
         }
     }

@@ -67,6 +67,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         operator_queue: 256,
         register_queue: 4_096,
         write_timeout: Duration::from_secs(5),
+        snapshot_every: Duration::from_secs(300),
         evidence_person_months: 24,
         jurisdictions: defaults.jurisdictions,
         faults: Faults { sources: Some(Arc::new(inspect)), operators: None },

@@ -103,6 +103,19 @@ pub enum Event {
         /// The new ones.
         keys: Vec<PersonKey>,
     },
+    /// People were loaded in bulk, with their keys and exclusions: what they are stands in the tables.
+    PeopleImported {
+        /// First number.
+        first: PersonNo,
+        /// Last number; all in between are new.
+        last: PersonNo,
+        /// Where they came from, as the importer names it.
+        origin: String,
+        /// On which legal basis.
+        legal_basis: String,
+        /// SHA-256 over the rows of the file, in hex.
+        rows_sha256: String,
+    },
     /// A new exclusion binds.
     ExclusionRegistered(Exclusion),
     /// An exclusion binds longer (the whole new state).
@@ -247,6 +260,7 @@ impl Event {
             Self::KeySet(_) => "key_set",
             Self::PersonAdded { .. } => "person_added",
             Self::PersonKeysAdded { .. } => "person_keys_added",
+            Self::PeopleImported { .. } => "people_imported",
             Self::ExclusionRegistered(_) => "exclusion_registered",
             Self::ExclusionExtended(_) => "exclusion_extended",
             Self::ExclusionRenewed(_) => "exclusion_renewed",
@@ -275,6 +289,7 @@ impl Event {
             self,
             Self::PersonAdded { .. }
                 | Self::PersonKeysAdded { .. }
+                | Self::PeopleImported { .. }
                 | Self::ExclusionRegistered(_)
                 | Self::ExclusionExtended(_)
                 | Self::ExclusionRenewed(_)

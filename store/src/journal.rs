@@ -38,7 +38,8 @@ pub fn payload_digest(payload: &str) -> [u8; 32] {
     array(digest(&SHA256, payload.as_bytes()).as_ref())
 }
 
-fn array(bytes: &[u8]) -> [u8; 32] {
+/// The bytes of a digest.
+pub fn array(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(bytes);
     out

@@ -14,6 +14,7 @@ mod journal;
 mod open;
 mod project;
 mod read;
+mod snapshots;
 mod writer;
 
 pub use audit::{BadRow, VerifyReport};
@@ -24,6 +25,7 @@ pub use read::{
     AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PersonDossier, RecordDigest, RegisterStats,
     StoredHead,
 };
+pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{
     Attachment, Commit, CommitError, CommitReceipt, CommittedGroup, IdempotencyRow, Member, QuarantineRow, Sink,
     VaultRow, WriterHandle,

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,9 +195,15 @@ impl Store {
         Ok(locked.then_some(Claim::Session { session, pid }))
     }
 
+    /// The file of an embedded database.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(self.url.trim_start_matches("sqlite:").trim_start_matches("//"))
+    }
+
     fn lock_file(&self) -> std::io::Result<Option<std::fs::File>> {
-        let path = self.url.trim_start_matches("sqlite:").trim_start_matches("//");
-        let file = std::fs::File::options().create(true).append(true).open(format!("{path}.lock"))?;
+        let mut name = self.path().into_os_string();
+        name.push(".lock");
+        let file = std::fs::File::options().create(true).append(true).open(name)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -212,6 +218,13 @@ impl Store {
         conn.run(sql, &[Val::Text(name), Val::Text(value)]).await?;
         let rows = conn.rows("SELECT value FROM store_meta WHERE key = $1", &[Val::Text(name)]).await?;
         Ok(rows.first().ok_or(StoreError::Unreadable("fact"))?.text(0)?)
+    }
+
+    /// Names of the facts that begin like this.
+    pub async fn facts(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let rows = self.db.read().await?.rows("SELECT key FROM store_meta", &[]).await?;
+        let names: Vec<String> = rows.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
+        Ok(names.into_iter().filter(|name| name.starts_with(prefix)).collect())
     }
 
     /// Does the writer still take commits?

@@ -381,7 +381,9 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         Event::EvidenceKeyDestroyed { month } => {
             rows.upsert(&MONTHS, month.to_string(), [Val::Int((*month).into()), Val::Int(at.0), Val::Int(at.0)]);
         }
-        Event::EvidenceRooted { .. }
+        // the importer writes the rows itself
+        Event::PeopleImported { .. }
+        | Event::EvidenceRooted { .. }
         | Event::EvidenceExported { .. }
         | Event::EngineStarted { .. }
         | Event::ActorQuarantined { .. }

@@ -50,10 +50,15 @@ pub async fn serve(client: &reqwest::Client, dir: &Path, store: &str) -> Server 
 
 /// A server whose log lines of this level and above lie in `dir/log`.
 pub async fn serve_logging(client: &reqwest::Client, dir: &Path, store: &str, level: &str) -> Server {
+    serve_with(client, dir, store, &[("MLINZI__LOG__LEVEL", level)]).await
+}
+
+/// A server with further settings.
+pub async fn serve_with(client: &reqwest::Client, dir: &Path, store: &str, settings: &[(&str, &str)]) -> Server {
     let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
     let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
     let mut command = command(dir, store);
-    command.args(["serve", "--port", &port.to_string()]).env("MLINZI__LOG__LEVEL", level);
+    command.args(["serve", "--port", &port.to_string()]).envs(settings.iter().copied());
     let child = command.stdout(Stdio::null()).stderr(log).spawn();
     let server = Server { child: child.expect("the program starts"), base: format!("http://127.0.0.1:{port}") };
     let end = Instant::now() + Duration::from_secs(60);

@@ -58,7 +58,7 @@ impl Engine {
         let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), Arc::clone(&clock)));
 
         let register_missed = Missed::default();
-        let register_actor = start_register(&system, &config, &store, &index, &register_missed, &clock)?;
+        let register_actor = start_register(&system, &config, &store, &ring, &index, &register_missed, &clock)?;
         let live = start_live(&system, &store, &views, boot)?;
         let markets = Markets::default();
         let (growth, growing) = mpsc::unbounded_channel();
@@ -213,14 +213,18 @@ fn start_register(
     system: &ActorSystem,
     config: &EngineConfig,
     store: &Store,
+    ring: &KeyRing,
     index: &Arc<ArcSwap<IndexReader>>,
     missed: &Missed,
     clock: &Arc<dyn Clock>,
 ) -> Result<Handle<crate::register::RegisterMsg>, StartError> {
     let (store, index, missed, clock) = (store.clone(), Arc::clone(index), missed.clone(), Arc::clone(clock));
+    let chain = ring.chain;
     let mut spec = Spec::new("register", "register", move |generation| {
         let (store, index, missed, clock) = (store.clone(), Arc::clone(&index), missed.clone(), Arc::clone(&clock));
-        Box::pin(async move { RegisterActor::recover(&store, clock.now(), &index, missed, &generation.progress).await })
+        Box::pin(async move {
+            RegisterActor::recover(&store, &chain, clock.now(), &index, missed, &generation.progress).await
+        })
     });
     spec.capacity = config.register_queue;
     spec.hang_after = Duration::from_secs(60);

@@ -7,6 +7,7 @@ use crate::directory::Directory;
 use crate::kernel::KernelEvent;
 use crate::live::LiveMsg;
 use crate::market::MarketMsg;
+use crate::register::Copying;
 use crate::spine::Growth;
 use models::event::Event;
 use models::evidence::month_of;
@@ -116,7 +117,11 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_evidence().await })
         };
-        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint, claim, evidence]);
+        let snapshots = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_snapshots().await })
+        };
+        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint, claim, evidence, snapshots]);
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {
@@ -149,6 +154,41 @@ impl Engine {
                     new
                 });
                 Ok(())
+            }
+        }
+    }
+
+    /// Copies the index into the store now and then, so that the next start need not read everybody.
+    async fn keep_snapshots(&self) {
+        let inner = &self.0;
+        while self.freshness().state != NodeState::Fresh {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let known = inner.store.snapshots(&inner.ring.chain).await.unwrap_or_default();
+        let mut copied = known.first().map_or(0, |row| row.through);
+        let mut interval = tokio::time::interval(inner.config.snapshot_every);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let fresh = self.freshness();
+            if fresh.state != NodeState::Fresh || fresh.register_version <= copied {
+                continue;
+            }
+            let source = Copying(self.index().snapshot());
+            let timer = inner.metrics.snapshot_seconds.start_timer();
+            match inner.store.write_snapshot(inner.config.node, source, &inner.ring.chain, self.now()).await {
+                Ok(true) => {
+                    timer.observe_duration();
+                    copied = fresh.register_version;
+                }
+                // the table grew meanwhile: the next time
+                Ok(false) => {
+                    timer.stop_and_discard();
+                }
+                Err(error) => {
+                    timer.stop_and_discard();
+                    tracing::warn!(%error, "no snapshot of the index");
+                }
             }
         }
     }

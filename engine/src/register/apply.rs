@@ -27,6 +27,8 @@ pub fn event(index: &mut IndexWriter, event: &Event) -> Result<(), IndexError> {
             let states = with(index.person_states(exclusion.person_no), exclusion);
             index.set_person(exclusion.person_no, &states)
         }
+        // it does not say whom: that is to be read from the tables
+        Event::PeopleImported { .. } => Err(IndexError::Untold),
         _ => Ok(()),
     }
 }

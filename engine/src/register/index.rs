@@ -31,6 +31,7 @@ mod cell;
 mod decide;
 mod pages;
 mod segments;
+mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use cell::{CellWord, DocumentTag, InfoWord, Sharer, SlotValue};
 pub use cell::{Informative, PersonState};
 pub use decide::{LookupKey, Unanswerable, Verdict};
 use segments::Segments;
+pub use snapshot::{Loader, Snapshot, SnapshotError, SnapshotHead};
 use table::{Print, Table, low};
 
 /// Most people: numbers below this.
@@ -65,6 +67,9 @@ pub enum IndexError {
     /// No room for shared keys, split people and further documents.
     #[error("side nodes of the index are used up")]
     Nodes,
+    /// An event that does not say what it changes.
+    #[error("the event does not say what it changes")]
+    Untold,
     /// A digest version above 3, a period code or a risk band above its bits.
     #[error("a number does not fit its bits")]
     Range,
@@ -94,6 +99,10 @@ struct Shared {
     side: Segments<3>,
     as_of: AtomicI64,
     register_version: AtomicI64,
+    /// Every event up to here is in the index.
+    through: AtomicI64,
+    /// Most people behind one key.
+    shared_by_max: AtomicI64,
 }
 
 /// Sizes, for metrics.
@@ -139,6 +148,8 @@ impl IndexWriter {
             side: Segments::new(),
             as_of: AtomicI64::new(LOADING),
             register_version: AtomicI64::new(0),
+            through: AtomicI64::new(0),
+            shared_by_max: AtomicI64::new(0),
         };
         // node 0 is "none"
         Self { shared: Arc::new(shared), table, size: IndexSize::default(), next_node: 1 }
@@ -157,6 +168,12 @@ impl IndexWriter {
     pub fn set_ready(&mut self, as_of: Ts, register_version: Seq) {
         self.shared.register_version.store(register_version, Ordering::Release);
         self.shared.as_of.store(as_of.0, Ordering::Release);
+    }
+
+    /// Says that every event of the journal up to here is in the index, or changes nothing in it.
+    pub fn set_through(&mut self, seq: Seq) {
+        self.shared.shared_by_max.store(self.size.shared_by_max.into(), Ordering::Relaxed);
+        self.shared.through.store(seq, Ordering::Release);
     }
 
     /// Says that the index is not proven complete (start, rebuild after an event that cannot be read).

@@ -95,6 +95,7 @@ impl Node {
             operator_queue: 64,
             register_queue: 1024,
             write_timeout: Duration::from_secs(5),
+            snapshot_every: Duration::from_secs(300),
             evidence_person_months: 24,
             jurisdictions: vec![Jurisdiction {
                 code: "KE".to_owned(),

@@ -1,12 +1,13 @@
 //! An array that grows without moving: a reader keeps its place while the writer adds more.
 
+use super::pages::Pages;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
-/// Cells of one segment.
-const SEGMENT_CELLS: usize = 1 << 14;
-/// Most segments; the list of them is allocated at once (0.4 MB).
-const SEGMENTS_MAX: usize = 1 << 14;
+/// Cells of one segment: of two words they fill one large page.
+const SEGMENT_CELLS: usize = 1 << 17;
+/// Most segments; the list of them is allocated at once (64 KB).
+const SEGMENTS_MAX: usize = 1 << 11;
 
 /// Most cells: 268 million.
 pub const CELLS_MAX: u32 = (SEGMENT_CELLS * SEGMENTS_MAX) as u32;
@@ -14,10 +15,8 @@ pub const CELLS_MAX: u32 = (SEGMENT_CELLS * SEGMENTS_MAX) as u32;
 /// Cells of `N` words, all zero until written. A segment is published by its `OnceLock` (`Release` on
 /// setting, `Acquire` on getting), so its zeros are visible to whoever finds it.
 pub struct Segments<const N: usize> {
-    segments: Box<[OnceLock<Segment<N>>]>,
+    segments: Box<[OnceLock<Pages<AtomicU64>>]>,
 }
-
-type Segment<const N: usize> = Box<[[AtomicU64; N]]>;
 
 impl<const N: usize> Segments<N> {
     pub fn new() -> Self {
@@ -27,18 +26,28 @@ impl<const N: usize> Segments<N> {
     /// The cell, if its segment exists.
     pub fn get(&self, number: u32) -> Option<&[AtomicU64; N]> {
         let number = number as usize;
-        self.segments.get(number / SEGMENT_CELLS)?.get()?.get(number % SEGMENT_CELLS)
+        self.segments.get(number / SEGMENT_CELLS)?.get().and_then(|segment| cell(segment, number))
     }
 
     /// The cell, its segment made where missing; `None` from [`CELLS_MAX`] on.
     pub fn ensure(&self, number: u32) -> Option<&[AtomicU64; N]> {
         let number = number as usize;
-        let empty = || (0..SEGMENT_CELLS).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
-        self.segments.get(number / SEGMENT_CELLS)?.get_or_init(empty).get(number % SEGMENT_CELLS)
+        let segment = self.segments.get(number / SEGMENT_CELLS)?;
+        cell(segment.get_or_init(|| Pages::zeroed(SEGMENT_CELLS * N)), number)
+    }
+
+    /// One more than the highest number whose segment exists.
+    pub fn length(&self) -> u32 {
+        let last = self.segments.iter().rposition(|segment| segment.get().is_some());
+        last.map_or(0, |last| ((last + 1) * SEGMENT_CELLS) as u32)
     }
 
     pub fn memory_bytes(&self) -> usize {
         let filled = self.segments.iter().filter(|segment| segment.get().is_some()).count();
-        std::mem::size_of_val(&*self.segments) + filled * SEGMENT_CELLS * size_of::<[AtomicU64; N]>()
+        size_of_val(&*self.segments) + filled * SEGMENT_CELLS * size_of::<[AtomicU64; N]>()
     }
+}
+
+fn cell<const N: usize>(segment: &[AtomicU64], number: usize) -> Option<&[AtomicU64; N]> {
+    segment.get(number % SEGMENT_CELLS * N..)?.first_chunk()
 }

@@ -1,0 +1,498 @@
+//! The index as bytes, copied while it is written to, and back.
+//!
+//! A snapshot is what the arrays hold, raw and little-endian: control words, values, tags, cells, side nodes. They are
+//! copied in the order in which things are published *last*, so that whatever a copied word leads to is copied after it:
+//! a control byte before its slot, a slot before its people, a cell before its nodes. What is added meanwhile is in the
+//! copy or not; the events behind [`SnapshotHead::through`] are applied again after loading, and applying one twice
+//! changes nothing. A table that grows is replaced whole: a copy of the one before would still be good, but would keep it
+//! in memory, so it is given up.
+
+use super::cell::{CellWord, InfoWord};
+use super::segments::Segments;
+use super::table::Table;
+use super::{IndexReader, IndexSize, IndexWriter, PEOPLE_MAX, Shared};
+use arc_swap::ArcSwap;
+use models::ids::Seq;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// How often a cell is read until its two words belong together.
+const PAIRING_TRIES: u32 = 64;
+
+/// What must be known before the bytes can be read. Complete only after the last chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotHead {
+    /// Version of the layout.
+    pub layout: u32,
+    /// Every event up to here is in the index.
+    pub through: Seq,
+    /// Groups of the table.
+    pub groups: u64,
+    /// Cells, from number 0 on.
+    pub cells: u32,
+    /// Side nodes, from number 0 on.
+    pub nodes: u32,
+    /// Most people behind one key.
+    pub shared_by_max: u32,
+}
+
+/// Version of the layout that this program writes and reads.
+const LAYOUT: u32 = 1;
+
+/// Why bytes are no index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// Written by another version, or with numbers that no index has.
+    #[error("snapshot of an index with another layout")]
+    Layout,
+    /// Too few or too many bytes.
+    #[error("snapshot of an index with another length")]
+    Length,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Control,
+    Values,
+    Tags,
+    Cells,
+    Nodes,
+    End,
+}
+
+/// A copy under way.
+pub struct Snapshot {
+    shared: Arc<Shared>,
+    table: Arc<Table>,
+    head: SnapshotHead,
+    part: Part,
+    place: usize,
+}
+
+impl IndexReader {
+    /// Begins a copy.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        // before anything is copied: what it promises is in whatever is copied afterwards
+        let through = self.shared.through.load(Ordering::Acquire);
+        let table = self.shared.table.load_full();
+        let shared_by_max = self.shared.shared_by_max.load(Ordering::Relaxed) as u32;
+        let head = SnapshotHead { layout: LAYOUT, through, groups: table.groups(), cells: 0, nodes: 0, shared_by_max };
+        Snapshot { shared: Arc::clone(&self.shared), table, head, part: Part::Control, place: 0 }
+    }
+
+    /// Every event up to here is in the index.
+    #[must_use]
+    pub fn through(&self) -> Seq {
+        self.shared.through.load(Ordering::Acquire)
+    }
+}
+
+impl Snapshot {
+    /// What is known of the copy; complete once [`Self::copy`] has given false.
+    #[must_use]
+    pub fn head(&self) -> SnapshotHead {
+        self.head
+    }
+
+    /// Has the table been replaced since? Then the copy only keeps the old one in memory: begin anew.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        !Arc::ptr_eq(&self.shared.table.load(), &self.table)
+    }
+
+    /// Puts about `bytes` more of the index behind `out`; false where there was nothing more.
+    pub fn copy(&mut self, out: &mut Vec<u8>, bytes: usize) -> bool {
+        let end = out.len() + bytes;
+        while out.len() < end && self.part != Part::End {
+            let words = (end - out.len()).div_ceil(8);
+            let done = self.copy_part(out, words);
+            if done {
+                self.place = 0;
+                self.part = match self.part {
+                    Part::Control => Part::Values,
+                    Part::Values => Part::Tags,
+                    Part::Tags => Part::Cells,
+                    Part::Cells => Part::Nodes,
+                    Part::Nodes | Part::End => Part::End,
+                };
+            }
+        }
+        self.part != Part::End
+    }
+
+    /// Copies up to so many words of the part; true where the part is done.
+    fn copy_part(&mut self, out: &mut Vec<u8>, words: usize) -> bool {
+        let (control, values, tags) = self.table.arrays();
+        let span = |length: usize, each: usize| self.place..length.min(self.place + (words * 8).div_ceil(each));
+        let (next, length) = match self.part {
+            Part::Control | Part::Values => {
+                let array = if self.part == Part::Control { control } else { values };
+                let span = span(array.len(), 8);
+                let next = span.end;
+                // Acquire on control words, Relaxed would do for values: what a control byte leads to was stored before it
+                out.extend(array[span].iter().flat_map(|word| word.load(Ordering::Acquire).to_le_bytes()));
+                (next, array.len())
+            }
+            Part::Tags => {
+                let span = span(tags.len(), 4);
+                let next = span.end;
+                out.extend(tags[span].iter().flat_map(|tag| tag.load(Ordering::Relaxed).to_le_bytes()));
+                (next, tags.len())
+            }
+            Part::Cells => {
+                if self.place == 0 {
+                    self.head.cells = self.shared.people.length();
+                }
+                let length = self.head.cells as usize;
+                let span = span(length, 16);
+                let next = span.end;
+                for number in span {
+                    let words = self.shared.people.get(number as u32).map_or([0, 0], |cell| paired(cell));
+                    out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+                }
+                (next, length)
+            }
+            Part::Nodes => {
+                if self.place == 0 {
+                    self.head.nodes = self.shared.side.length();
+                }
+                let length = self.head.nodes as usize;
+                let span = span(length, 24);
+                let next = span.end;
+                for number in span {
+                    let node = self.shared.side.get(number as u32);
+                    let words = node.map_or([0; 3], |node| std::array::from_fn(|i| node[i].load(Ordering::Acquire)));
+                    out.extend(words.iter().flat_map(|word: &u64| word.to_le_bytes()));
+                }
+                (next, length)
+            }
+            Part::End => (0, 0),
+        };
+        self.place = next;
+        next >= length
+    }
+}
+
+/// Both words of a cell, from one change where the writer lets us: what comes from two is set right by the events that
+/// follow.
+fn paired(cell: &[std::sync::atomic::AtomicU64; 2]) -> [u64; 2] {
+    let mut words = [0; 2];
+    for _ in 0..PAIRING_TRIES {
+        let decision = cell[0].load(Ordering::Acquire);
+        let info = cell[1].load(Ordering::Acquire);
+        words = [decision, info];
+        let word = InfoWord(info);
+        let same = cell[0].load(Ordering::Acquire) == decision;
+        if same && (word.extension().is_some() || word.goes_with(CellWord(decision).generation())) {
+            break;
+        }
+    }
+    words
+}
+
+/// Makes an index of a snapshot's bytes.
+pub struct Loader {
+    head: SnapshotHead,
+    table: Table,
+    people: Segments<2>,
+    side: Segments<3>,
+    /// Bytes of the parts, in their order.
+    lengths: [usize; 5],
+    taken: usize,
+    rest: Vec<u8>,
+}
+
+impl Loader {
+    /// Room for a snapshot.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Layout`].
+    pub fn new(head: SnapshotHead) -> Result<Self, SnapshotError> {
+        // groups: as many keys as there can be people, times eight
+        let sane = head.layout == LAYOUT
+            && (1..=u64::from(PEOPLE_MAX)).contains(&head.groups)
+            && head.cells <= PEOPLE_MAX
+            && head.nodes <= PEOPLE_MAX;
+        if !sane {
+            return Err(SnapshotError::Layout);
+        }
+        let table = Table::with_groups(head.groups);
+        let (control, values, tags) = table.arrays();
+        let lengths =
+            [control.len() * 8, values.len() * 8, tags.len() * 4, head.cells as usize * 16, head.nodes as usize * 24];
+        Ok(Self { head, table, people: Segments::new(), side: Segments::new(), lengths, taken: 0, rest: Vec::new() })
+    }
+
+    /// Bytes of the whole snapshot.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.lengths.iter().sum()
+    }
+
+    /// Takes in the next bytes.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Length`] where there are too many, [`SnapshotError::Layout`] for a number out of range.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        if self.taken + self.rest.len() + bytes.len() > self.length() {
+            return Err(SnapshotError::Length);
+        }
+        let mut bytes = bytes;
+        // the borders of parts and of chunks need not agree: what is left of an element waits for its rest
+        while !bytes.is_empty() {
+            let (part, start) = self.part();
+            let each = [8, 8, 4, 16, 24][part];
+            if !self.rest.is_empty() || bytes.len() < each {
+                let missing = each - self.rest.len();
+                let (head, tail) = bytes.split_at(missing.min(bytes.len()));
+                self.rest.extend_from_slice(head);
+                bytes = tail;
+                if self.rest.len() == each {
+                    let element = std::mem::take(&mut self.rest);
+                    self.store(part, (self.taken - start) / each, &element)?;
+                    self.taken += each;
+                }
+                continue;
+            }
+            let left = start + self.lengths[part] - self.taken;
+            let whole = bytes.len().min(left) / each * each;
+            let (head, tail) = bytes.split_at(whole);
+            self.store(part, (self.taken - start) / each, head)?;
+            self.taken += whole;
+            bytes = tail;
+        }
+        Ok(())
+    }
+
+    /// The part that the next byte belongs to, and where it starts.
+    fn part(&self) -> (usize, usize) {
+        let mut start = 0;
+        for (part, length) in self.lengths.iter().enumerate() {
+            if self.taken < start + length {
+                return (part, start);
+            }
+            start += length;
+        }
+        (self.lengths.len() - 1, start)
+    }
+
+    fn store(&self, part: usize, from: usize, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let (control, values, tags) = self.table.arrays();
+        let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        match part {
+            0 | 1 => {
+                let array = if part == 0 { control } else { values };
+                let words = bytes.as_chunks::<8>().0;
+                for (place, bytes) in array.iter().skip(from).zip(words) {
+                    place.store(word(bytes), Ordering::Relaxed);
+                }
+            }
+            2 => {
+                let words = bytes.as_chunks::<4>().0;
+                for (place, bytes) in tags.iter().skip(from).zip(words) {
+                    place.store(u32::from_le_bytes(*bytes), Ordering::Relaxed);
+                }
+            }
+            3 => fill(&self.people, from, bytes)?,
+            _ => fill(&self.side, from, bytes)?,
+        }
+        Ok(())
+    }
+
+    /// The index, loading until it is said to be complete.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Length`].
+    pub fn finish(self) -> Result<IndexWriter, SnapshotError> {
+        if self.taken != self.length() {
+            return Err(SnapshotError::Length);
+        }
+        let people = (0..self.head.cells).filter_map(|no| self.people.get(no));
+        let people = people.filter(|cell| CellWord(cell[0].load(Ordering::Relaxed)).is_set()).count() as u64;
+        let size = IndexSize {
+            keys: self.table.count(),
+            people,
+            side_nodes: u64::from(self.head.nodes.saturating_sub(1)),
+            shared_by_max: self.head.shared_by_max,
+            ..IndexSize::default()
+        };
+        let table = Arc::new(self.table);
+        let shared = Shared {
+            table: ArcSwap::new(Arc::clone(&table)),
+            people: self.people,
+            side: self.side,
+            as_of: AtomicI64::new(super::LOADING),
+            register_version: AtomicI64::new(0),
+            through: AtomicI64::new(self.head.through),
+            shared_by_max: AtomicI64::new(self.head.shared_by_max.into()),
+        };
+        Ok(IndexWriter { shared: Arc::new(shared), table, size, next_node: self.head.nodes.max(1) })
+    }
+}
+
+fn fill<const N: usize>(segments: &Segments<N>, from: usize, bytes: &[u8]) -> Result<(), SnapshotError> {
+    for (n, element) in bytes.chunks_exact(N * 8).enumerate() {
+        let number = u32::try_from(from + n).map_err(|_| SnapshotError::Layout)?;
+        let place = segments.ensure(number).ok_or(SnapshotError::Layout)?;
+        for (word, bytes) in place.iter().zip(element.as_chunks::<8>().0) {
+            word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PersonState;
+    use super::*;
+    use models::event::PersonKey;
+    use models::exclusion::Status;
+    use models::ids::PersonNo;
+    use models::jurisdiction::JurisdictionNo;
+    use models::match_key::{KeyKind, MatchKey};
+    use models::ts::{MINUTE, Ts};
+    use std::sync::atomic::AtomicBool;
+
+    const NOW: u32 = 1_800_000_000;
+
+    fn state(n: u32) -> PersonState {
+        PersonState {
+            jurisdictions: 1,
+            status: if n.is_multiple_of(3) { Status::PreviouslyExcluded } else { Status::Excluded },
+            lapse_second: 0,
+            risk_band: 0,
+            effective_second: n + 1,
+            period_code: 3,
+        }
+    }
+
+    fn key(n: u32, kind: KeyKind) -> PersonKey {
+        let digest = (u128::from(n) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060) >> 8;
+        let key = MatchKey((digest ^ u128::from(kind.number()) << 3) & ((1 << 88) - 1));
+        let valid_to = n.is_multiple_of(50).then_some(Ts(i64::from(NOW + 600) * 1_000_000 + MINUTE));
+        PersonKey { kind, digest_version: 0, key, valid_from: Ts(0), valid_to }
+    }
+
+    fn add(index: &mut IndexWriter, n: u32) {
+        let other = PersonState { jurisdictions: 2, ..state(n + 1) };
+        let states = [state(n), other];
+        index.set_person(PersonNo(n), &states[..if n.is_multiple_of(11) { 2 } else { 1 }]).unwrap();
+        index.insert_key(PersonNo(n), &key(n, KeyKind::Phone)).unwrap();
+        index.insert_key(PersonNo(n), &key(n, KeyKind::NationalId)).unwrap();
+        if n.is_multiple_of(7) {
+            index.insert_key(PersonNo(n), &key(n + 1_000_000, KeyKind::Passport)).unwrap();
+            // and a phone shared with the one before
+            index.insert_key(PersonNo(n), &key(n.saturating_sub(1), KeyKind::Phone)).unwrap();
+        }
+    }
+
+    fn load(head: SnapshotHead, bytes: &[u8], step: usize) -> Result<IndexWriter, SnapshotError> {
+        let mut loader = Loader::new(head)?;
+        for chunk in bytes.chunks(step) {
+            loader.feed(chunk)?;
+        }
+        loader.finish()
+    }
+
+    fn copy(reader: &IndexReader, step: usize) -> (SnapshotHead, Vec<u8>) {
+        let (mut snapshot, mut bytes) = (reader.snapshot(), Vec::new());
+        while snapshot.copy(&mut bytes, step) {}
+        (snapshot.head(), bytes)
+    }
+
+    fn same(a: &IndexReader, b: &IndexReader, people: u32) {
+        for n in 0..people {
+            for kind in [KeyKind::Phone, KeyKind::NationalId] {
+                let asked = super::super::LookupKey { kind, digest_version: 0, key: key(n, kind).key };
+                for jurisdiction in [0, 1] {
+                    let ask = |r: &IndexReader| {
+                        let verdict = r.decide(&[asked], JurisdictionNo(jurisdiction), NOW).unwrap();
+                        (verdict.status, verdict.grade, verdict.person, verdict.informative)
+                    };
+                    assert_eq!(ask(a), ask(b), "person {n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_loaded_answers_as_what_was_copied() {
+        let mut index = IndexWriter::with_capacity(100);
+        (0..3_000).for_each(|n| add(&mut index, n));
+        index.set_through(77);
+        for step in [1, 7, 1_000, 1 << 20] {
+            let (head, bytes) = copy(&index.reader(), step.max(64));
+            let mut loaded = load(head, &bytes, step).unwrap();
+            assert_eq!(loaded.reader().through(), 77);
+            assert_eq!((loaded.size().keys, loaded.size().people), (index.size().keys, index.size().people));
+            loaded.set_ready(Ts(1), 1);
+            index.set_ready(Ts(1), 1);
+            same(&index.reader(), &loaded.reader(), 3_000);
+            // and it goes on growing
+            for n in 3_000..3_200 {
+                add(&mut loaded, n);
+                add(&mut index, n);
+            }
+            same(&index.reader(), &loaded.reader(), 3_200);
+            index = IndexWriter::with_capacity(100);
+            (0..3_000).for_each(|n| add(&mut index, n));
+            index.set_through(77);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_index_are_refused() {
+        let mut index = IndexWriter::with_capacity(100);
+        (0..100).for_each(|n| add(&mut index, n));
+        let (head, bytes) = copy(&index.reader(), 4_096);
+        assert_eq!(load(head, &bytes[1..], 64).err(), Some(SnapshotError::Length));
+        assert_eq!(load(head, &[&bytes[..], &[0]].concat(), 64).err(), Some(SnapshotError::Length));
+        for bad in [
+            SnapshotHead { layout: 9, ..head },
+            SnapshotHead { groups: 0, ..head },
+            SnapshotHead { groups: u64::MAX, ..head },
+        ] {
+            assert_eq!(Loader::new(bad).err(), Some(SnapshotError::Layout));
+        }
+    }
+
+    /// Copied while it is written to, and brought up to date by what came after its beginning, it is the same index.
+    #[test]
+    fn a_copy_made_during_writes_is_right_after_the_events_behind_it() {
+        let mut index = IndexWriter::with_capacity(64);
+        index.set_ready(Ts(1), 1);
+        (0..2_000).for_each(|n| add(&mut index, n));
+        index.set_through(2_000);
+        let reader = index.reader();
+        let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
+        let copies = std::thread::scope(|scope| {
+            let copier = scope.spawn(|| {
+                let mut copies = Vec::new();
+                while !done.load(Ordering::Acquire) {
+                    copies.push(copy(&reader, 4_096));
+                    begun.store(true, Ordering::Release);
+                }
+                copies
+            });
+            while !begun.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            for n in 2_000..20_000 {
+                add(&mut index, n);
+                index.set_through(i64::from(n) + 1);
+            }
+            done.store(true, Ordering::Release);
+            copier.join().unwrap()
+        });
+        assert!(copies.len() > 1);
+        for (head, bytes) in &copies[copies.len().saturating_sub(5)..] {
+            let mut loaded = load(*head, bytes, 1 << 16).unwrap();
+            let from = u32::try_from(head.through).unwrap();
+            (from..20_000).for_each(|n| add(&mut loaded, n));
+            loaded.set_ready(Ts(1), 1);
+            same(&index.reader(), &loaded.reader(), 20_000);
+        }
+    }
+}
