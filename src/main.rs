@@ -7,6 +7,7 @@ mod evidence;
 mod feed_push;
 mod key;
 mod keys;
+mod register;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +54,9 @@ enum Command {
     /// Feeds.
     #[command(subcommand)]
     Feed(Feed),
+    /// Loads people in bulk, and takes them out.
+    #[command(subcommand)]
+    Register(register::Command),
     /// Proof of lookups.
     #[command(subcommand)]
     Evidence(evidence::Command),
@@ -131,6 +135,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Key(command) => key::run(load()?, command).await,
         Command::Feed(Feed::Push(args)) => feed_push::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Register(command) => register::run(&load()?, command).await,
         Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,
         Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,

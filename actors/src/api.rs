@@ -72,6 +72,11 @@ pub struct PersonData {
     pub county: Option<String>,
     pub verification_method: Option<String>,
     pub verification_reference: Option<String>,
+    /// What an older register called the entry.
+    #[serde(default)]
+    pub source_id: Option<String>,
+    #[serde(default)]
+    pub legal_basis: Option<String>,
 }
 
 /// A registration, parsed and digested.

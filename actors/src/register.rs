@@ -87,9 +87,9 @@ impl RegisterActor {
         let started = std::time::Instant::now();
         shown.store(Arc::new(IndexWriter::with_capacity(0).reader()));
         let version = store.head().await.map_err(say)?;
-        let (mut index, from) = match from_snapshot(store, chain_key, version, progress).await {
+        let (mut index, from) = match from_snapshot(store, chain_key, version, &|| progress.beat()).await {
             Some(index) => (index, "snapshot"),
-            None => (from_tables(store, progress).await?, "tables"),
+            None => (from_tables(store, &|| progress.beat()).await?, "tables"),
         };
         index.set_through(version);
         index.set_ready(now, version);
@@ -154,11 +154,14 @@ impl store::SnapshotSink for Loading {
     }
 }
 
+/// Said whenever something long has come a step further.
+type Beat<'a> = &'a dyn Fn();
+
 /// The index of the newest snapshot that is good, with every event up to `head` applied; none where there is none.
-async fn from_snapshot(store: &Store, chain_key: &[u8; 32], head: Seq, progress: &Progress) -> Option<IndexWriter> {
+async fn from_snapshot(store: &Store, chain_key: &[u8; 32], head: Seq, beat: Beat<'_>) -> Option<IndexWriter> {
     let found = store.snapshots(chain_key).await.inspect_err(|error| tracing::warn!(%error, "no snapshot is found"));
     for row in found.ok()? {
-        progress.beat();
+        beat();
         // of a database that was set back since: it knows of what never was
         if row.through > head {
             tracing::warn!(snapshot = row.id, "a snapshot of the index is ahead of the journal");
@@ -170,8 +173,8 @@ async fn from_snapshot(store: &Store, chain_key: &[u8; 32], head: Seq, progress:
             continue;
         };
         let read = store.read_snapshot(&row, loading);
-        let loaded = match with_beats(read, progress).await {
-            Ok(mut index) => catch_up(store, &mut index, row.through, head, progress).await.map(|()| index),
+        let loaded = match with_beats(read, beat).await {
+            Ok(mut index) => catch_up(store, &mut index, row.through, head, beat).await.map(|()| index),
             Err(error) => Err(error.to_string()),
         };
         match loaded {
@@ -183,24 +186,18 @@ async fn from_snapshot(store: &Store, chain_key: &[u8; 32], head: Seq, progress:
 }
 
 /// Waits for something long without looking as if it hung.
-async fn with_beats<T>(work: impl Future<Output = T>, progress: &Progress) -> T {
+async fn with_beats<T>(work: impl Future<Output = T>, beat: Beat<'_>) -> T {
     let mut work = std::pin::pin!(work);
     loop {
         match tokio::time::timeout(std::time::Duration::from_secs(1), work.as_mut()).await {
             Ok(done) => return done,
-            Err(_) => progress.beat(),
+            Err(_) => beat(),
         }
     }
 }
 
 /// Applies what the journal holds behind a snapshot.
-async fn catch_up(
-    store: &Store,
-    index: &mut IndexWriter,
-    from: Seq,
-    head: Seq,
-    progress: &Progress,
-) -> Result<(), String> {
+async fn catch_up(store: &Store, index: &mut IndexWriter, from: Seq, head: Seq, beat: Beat<'_>) -> Result<(), String> {
     let mut after = from;
     loop {
         let events = store.register_events(after, EVENTS_CHUNK).await.map_err(say)?;
@@ -208,21 +205,33 @@ async fn catch_up(
         after = last.seq;
         for committed in &events {
             if let Event::PeopleImported { first, last, .. } = &committed.event {
-                take_people(store, index, i64::from(first.0) - 1, Some(*last), progress).await?;
+                take_people(store, index, i64::from(first.0) - 1, Some(*last), beat).await?;
                 continue;
             }
             engine::register::apply::event(index, &committed.event).map_err(|e| e.to_string())?;
         }
-        progress.beat();
+        beat();
         if after >= head {
             return Ok(());
         }
     }
 }
 
-async fn from_tables(store: &Store, progress: &Progress) -> Result<IndexWriter, String> {
+/// The index as a tool needs it: complete up to the journal's head of now, and known to nobody else.
+pub(crate) async fn for_tools(store: &Store, chain_key: &[u8; 32]) -> Result<IndexWriter, store::StoreError> {
+    let head = store.head().await?;
+    match from_snapshot(store, chain_key, head, &|| ()).await {
+        Some(index) => Ok(index),
+        None => from_tables(store, &|| ()).await.map_err(|error| {
+            tracing::error!(error, "the register cannot be read");
+            store::StoreError::Unreadable("register")
+        }),
+    }
+}
+
+async fn from_tables(store: &Store, beat: Beat<'_>) -> Result<IndexWriter, String> {
     let mut index = IndexWriter::with_capacity(store.key_count().await.map_err(say)?);
-    take_people(store, &mut index, -1, None, progress).await?;
+    take_people(store, &mut index, -1, None, beat).await?;
     Ok(index)
 }
 
@@ -232,7 +241,7 @@ async fn take_people(
     index: &mut IndexWriter,
     mut after: i64,
     last: Option<PersonNo>,
-    progress: &Progress,
+    beat: Beat<'_>,
 ) -> Result<(), String> {
     loop {
         let people = store.people_after(after, PEOPLE_CHUNK).await.map_err(say)?;
@@ -241,7 +250,7 @@ async fn take_people(
         for person in people.into_iter().filter(|p| last.is_none_or(|last| p.person_no <= last)) {
             engine::register::apply::person(index, &dossier(person)).map_err(|e| e.to_string())?;
         }
-        progress.beat();
+        beat();
         if last.is_some_and(|last| after >= i64::from(last.0)) {
             return Ok(());
         }
@@ -269,7 +278,7 @@ impl store::SnapshotSource for Copying {
 }
 
 /// The store's people are the engine's dossiers.
-fn dossier(person: store::PersonDossier) -> Dossier {
+pub(crate) fn dossier(person: store::PersonDossier) -> Dossier {
     Dossier {
         person_no: person.person_no.0,
         birth_digest: person.birth_digest,

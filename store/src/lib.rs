@@ -27,8 +27,8 @@ pub use read::{
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{
-    Attachment, Commit, CommitError, CommitReceipt, CommittedGroup, IdempotencyRow, Member, QuarantineRow, Sink,
-    VaultRow, WriterHandle,
+    Attachment, Commit, CommitError, CommitReceipt, CommittedGroup, IdempotencyRow, ImportProgress, ImportedPerson,
+    Member, QuarantineRow, Sink, VaultRow, WriterHandle,
 };
 
 /// A read failed: the database is away, or holds what this version cannot read.

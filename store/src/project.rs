@@ -6,7 +6,7 @@
 use crate::db::{Conn, Val};
 use crate::evidence::EvidenceRows;
 use crate::journal::JournalRow;
-use crate::writer::{Attachment, QuarantineRow};
+use crate::writer::{Attachment, ImportProgress, ImportedPerson, QuarantineRow, VaultRow};
 use models::event::{Event, Exclusion, PersonKey};
 use models::ids::PersonNo;
 use models::record::Record;
@@ -123,6 +123,11 @@ const IDEMPOTENCY: Table = Table {
     name: "idempotency",
     columns: &["key_digest", "body_digest", "status", "result_id", "expires_at"],
     tail: "",
+};
+const IMPORTS: Table = Table {
+    name: "imports",
+    columns: &["id", "origin", "rows_done", "at"],
+    tail: "ON CONFLICT (id) DO UPDATE SET rows_done = excluded.rows_done, at = excluded.at",
 };
 const QUARANTINE: Table = Table {
     name: "quarantine",
@@ -437,45 +442,42 @@ fn evidence(rows: &mut Gathered<'_>, evidence: &EvidenceRows) {
 }
 
 fn match_key(rows: &mut Gathered<'_>, person_no: PersonNo, key: &PersonKey) {
-    rows.upsert(
-        &MATCH_KEYS,
-        format!("{}/{}", person_no.0, key.key),
-        [
-            Val::Bytes(key.key.to_bytes().to_vec()),
-            Val::Int(person_no.0.into()),
-            Val::Int(key.kind.number().into()),
-            Val::Int(key.digest_version.into()),
-            Val::Int(key.valid_from.0),
-            Val::IntOpt(key.valid_to.map(|t| t.0)),
-        ],
-    );
+    rows.upsert(&MATCH_KEYS, format!("{}/{}", person_no.0, key.key), match_key_values(person_no, key));
+}
+
+fn match_key_values(person_no: PersonNo, key: &PersonKey) -> [Val<'static>; 6] {
+    [
+        Val::Bytes(key.key.to_bytes().to_vec()),
+        Val::Int(person_no.0.into()),
+        Val::Int(key.kind.number().into()),
+        Val::Int(key.digest_version.into()),
+        Val::Int(key.valid_from.0),
+        Val::IntOpt(key.valid_to.map(|t| t.0)),
+    ]
 }
 
 fn exclusion(rows: &mut Gathered<'_>, e: &Exclusion) {
-    rows.upsert(
-        &EXCLUSIONS,
-        e.id.to_string(),
-        [
-            Val::Owned(e.id.to_string()),
-            Val::Int(e.person_no.0.into()),
-            Val::Int(e.jurisdiction.0.into()),
-            Val::Int(e.period.code().into()),
-            Val::Owned(name(&e.at_end)),
-            Val::Owned(name(&e.reason_class)),
-            Val::Owned(name(&e.channel)),
-            Val::Int(e.effective_at.0),
-            Val::IntOpt(e.ends_at.map(|t| t.0)),
-            Val::IntOpt(e.ended_at.map(|t| t.0)),
-        ],
-    );
+    rows.upsert(&EXCLUSIONS, e.id.to_string(), exclusion_values(e));
+}
+
+fn exclusion_values(e: &Exclusion) -> [Val<'static>; 10] {
+    [
+        Val::Owned(e.id.to_string()),
+        Val::Int(e.person_no.0.into()),
+        Val::Int(e.jurisdiction.0.into()),
+        Val::Int(e.period.code().into()),
+        Val::Owned(name(&e.at_end)),
+        Val::Owned(name(&e.reason_class)),
+        Val::Owned(name(&e.channel)),
+        Val::Int(e.effective_at.0),
+        Val::IntOpt(e.ends_at.map(|t| t.0)),
+        Val::IntOpt(e.ended_at.map(|t| t.0)),
+    ]
 }
 
 fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
     match attachment {
-        Attachment::Vault(v) => rows.add(
-            &VAULT,
-            [Val::Bytes(v.id.to_vec()), Val::Int(v.person_no.0.into()), Val::Bytes(v.sealed.clone()), Val::Int(v.at.0)],
-        ),
+        Attachment::Vault(v) => vault(rows, v),
         Attachment::KeySecret { key_id, sealed } => {
             rows.add(&SECRETS, [Val::Owned(key_id.to_string()), Val::Bytes(sealed.clone())]);
         }
@@ -490,8 +492,37 @@ fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
             ],
         ),
         Attachment::Quarantine(list) => list.iter().for_each(|row| quarantine(rows, row)),
+        Attachment::Import(progress, people) => import(rows, progress, people),
         Attachment::Evidence(rows_of) => evidence(rows, rows_of),
         Attachment::FeedRecords(_) => {}
+    }
+}
+
+fn vault(rows: &mut Gathered<'_>, v: &VaultRow) {
+    rows.add(
+        &VAULT,
+        [Val::Bytes(v.id.to_vec()), Val::Int(v.person_no.0.into()), Val::Bytes(v.sealed.clone()), Val::Int(v.at.0)],
+    );
+}
+
+fn import<'a>(rows: &mut Gathered<'a>, progress: &'a ImportProgress, people: &[ImportedPerson]) {
+    rows.upsert(
+        &IMPORTS,
+        progress.id.clone(),
+        [
+            Val::Text(&progress.id),
+            Val::Text(&progress.origin),
+            Val::Int(progress.rows.cast_signed()),
+            Val::Int(progress.at.0),
+        ],
+    );
+    for person in people {
+        let birth = person.birth_digest.map(|d| d.to_bytes().to_vec());
+        rows.add(&PERSONS, [Val::Int(person.person_no.0.into()), Val::BytesOpt(birth)]);
+        // new people: nothing of theirs can lie here already
+        person.keys.iter().for_each(|key| rows.add(&MATCH_KEYS, match_key_values(person.person_no, key)));
+        rows.add(&EXCLUSIONS, exclusion_values(&person.exclusion));
+        vault(rows, &person.vault);
     }
 }
 

@@ -482,6 +482,16 @@ impl Store {
         Ok(rows.first().map_or(Ok(0), |row| row.int(0))?)
     }
 
+    /// How far an import has come; none where it never began.
+    pub async fn import_progress(&self, id: &str) -> Result<Option<crate::ImportProgress>, StoreError> {
+        let rows = self.rows("SELECT id, origin, rows_done, at FROM imports WHERE id = $1", &[Val::Text(id)]).await?;
+        let progress = rows.first().map(|row| {
+            let (id, origin, rows) = (row.text(0)?, row.text(1)?, row.int(2)? as u64);
+            Ok::<_, StoreError>(crate::ImportProgress { id, origin, rows, at: Ts(row.int(3)?) })
+        });
+        progress.transpose()
+    }
+
     /// Versions of the digest key under which people are registered.
     pub async fn digest_versions(&self) -> Result<Vec<u8>, StoreError> {
         let rows = self.rows("SELECT DISTINCT digest_version FROM match_keys", &[]).await?;

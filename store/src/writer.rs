@@ -26,8 +26,9 @@ use crate::evidence::EvidenceRows;
 use crate::journal::{self, Chain, JournalRow};
 use crate::open::Store;
 use crate::project;
-use models::event::{Committed, Event};
+use models::event::{Committed, Event, Exclusion, PersonKey};
 use models::ids::{AlertId, KeyId, PersonNo, QuarantineId, Seq, SourceNo};
+use models::match_key::MatchKey;
 use models::record::{QuarantineCode, Record};
 use models::ts::Ts;
 use parking_lot::Mutex;
@@ -60,6 +61,30 @@ pub struct VaultRow {
     pub person_no: PersonNo,
     /// AES-256-GCM, envelope.
     pub sealed: Vec<u8>,
+    /// When.
+    pub at: Ts,
+}
+
+/// A person loaded in bulk.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct ImportedPerson {
+    pub person_no: PersonNo,
+    pub birth_digest: Option<MatchKey>,
+    pub keys: Vec<PersonKey>,
+    pub exclusion: Exclusion,
+    pub vault: VaultRow,
+}
+
+/// How far an import has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportProgress {
+    /// Digest of what is imported, in hex.
+    pub id: String,
+    /// Where it comes from.
+    pub origin: String,
+    /// Rows that are done, refused ones too.
+    pub rows: u64,
     /// When.
     pub at: Ts,
 }
@@ -106,6 +131,8 @@ pub enum Attachment {
     Quarantine(Vec<QuarantineRow>),
     /// Result of an idempotent write; a second one with the same key is a conflict.
     Idempotency(IdempotencyRow),
+    /// People loaded in bulk, whose `PeopleImported` is among the events, and how far the import has come.
+    Import(ImportProgress, Vec<ImportedPerson>),
     /// Blocks of lookup evidence; one that is stored already stays as it is.
     Evidence(EvidenceRows),
 }
