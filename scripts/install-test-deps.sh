@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need and a bare Debian lacks: PostgreSQL 15 or newer, promtool, Chromium; further programs
-# (of packages with their name) as arguments. As an ordinary user it only checks. Idempotent; starts no service.
+# Installs what the tests need and a bare Debian lacks: PostgreSQL 15 or newer, promtool, Chromium, and what the blocks of
+# docs/INTEGRATION.md call; further programs (of packages with their name) as arguments. As an ordinary user it only
+# checks. Idempotent; starts no service.
 set -euo pipefail
 
 have_postgres() { [ -n "${MLINZI_PG_BIN:-}" ] || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; }
@@ -11,7 +12,8 @@ missing=()
 have_postgres || missing+=(postgresql)
 have_promtool || missing+=(prometheus)
 have_chromium || missing+=(chromium)
-for program in "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
+command -v node >/dev/null || missing+=(nodejs)
+for program in curl jq python3 "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
