@@ -37,6 +37,8 @@ pub struct Server {
     pub shutdown_seconds: u64,
     pub bench_routes: bool,
     pub secure_cookies: bool,
+    pub tls_certificate: String,
+    pub tls_key: String,
     pub allowed_origins: Vec<String>,
 }
 
@@ -114,6 +116,17 @@ pub enum LogFormat {
     Text,
 }
 
+impl Server {
+    /// Certificate and key, where TLS is wanted.
+    pub fn tls_files(&self) -> Option<web::tls::TlsFiles> {
+        let files = || web::tls::TlsFiles {
+            certificate: PathBuf::from(&self.tls_certificate),
+            key: PathBuf::from(&self.tls_key),
+        };
+        (!self.tls_certificate.is_empty()).then(files)
+    }
+}
+
 /// Every mistake found, one a line.
 #[derive(Debug, thiserror::Error)]
 #[error("configuration:\n  {}", .0.join("\n  "))]
@@ -186,6 +199,10 @@ fn check(c: &Config) -> Vec<String> {
     let (sqlite, postgres) = (c.store.url.starts_with("sqlite:"), c.store.url.starts_with("postgres"));
     must(sqlite || postgres, "store.url: begins with neither sqlite: nor postgres:");
     must((1..=60).contains(&c.store.write_timeout_seconds), "store.write_timeout_seconds: not from 1 to 60");
+    must(
+        c.server.tls_certificate.is_empty() == c.server.tls_key.is_empty(),
+        "server.tls_key: a certificate and its key go together",
+    );
     must((1..=64).contains(&c.store.readers), "store.readers: not from 1 to 64");
     must(c.server.workers <= 256, "server.workers: above 256");
     must((1..=1_000_000).contains(&c.server.connections_max), "server.connections_max: not from 1 to 1000000");

@@ -79,7 +79,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let mut options = WebOptions::new(config.engine.family.clone());
     options.origins.clone_from(&config.server.allowed_origins);
     options.bench_routes = config.server.bench_routes;
-    options.secure_cookies = config.server.secure_cookies;
+    options.secure_cookies = config.server.secure_cookies || config.server.tls_files().is_some();
     options.limits.lookup_bytes = config.limits.lookup_body_bytes;
     options.limits.register_bytes = config.limits.register_body_bytes;
     options.limits.push_bytes = config.limits.push_body_bytes;
@@ -109,6 +109,7 @@ pub async fn serve(
         connections_max: config.server.connections_max,
         client_timeout: Duration::from_secs(config.server.client_timeout_seconds),
         shutdown: Duration::from_secs(config.server.shutdown_seconds),
+        tls: config.server.tls_files(),
         ..ServerOptions::default()
     };
     let address = listener.local_addr()?;

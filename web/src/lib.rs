@@ -17,6 +17,7 @@ pub mod request_id;
 pub mod routes;
 pub mod server;
 pub mod state;
+pub mod tls;
 pub mod ws;
 
 pub use server::{ServerOptions, run};

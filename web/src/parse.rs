@@ -55,7 +55,7 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem>
     }
     serde_json::from_slice(body).map_err(|error| {
         let what = match error.classify() {
-            serde_json::error::Category::Data => "a field is missing, named twice or of a wrong json type",
+            serde_json::error::Category::Data => "a field is unknown, missing, named twice or of a wrong json type",
             serde_json::error::Category::Eof => "the json ends too early",
             _ => "not json",
         };

@@ -12,6 +12,7 @@ use actix_web::{App, HttpServer};
 use crate::front::FrontFactory;
 use crate::lookup::lane::Lane;
 use crate::state::AppState;
+use crate::tls::{Certificate, RELOAD_EVERY, TlsFiles};
 use crate::{routes, ws};
 
 /// Limits of the server.
@@ -27,6 +28,8 @@ pub struct ServerOptions {
     pub keep_alive: Duration,
     /// For requests to finish on the way down.
     pub shutdown: Duration,
+    /// Certificate and key; without them the server speaks plain HTTP/1.1, with them HTTP/1.1 and HTTP/2.
+    pub tls: Option<TlsFiles>,
 }
 
 impl Default for ServerOptions {
@@ -37,6 +40,7 @@ impl Default for ServerOptions {
             client_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             shutdown: Duration::from_secs(20),
+            tls: None,
         }
     }
 }
@@ -67,9 +71,17 @@ pub async fn run(
     .shutdown_timeout(options.shutdown.as_secs().max(1))
     .tcp_nodelay(true)
     .on_connect(ws::remember_connection)
-    .disable_signals()
-    .listen(listener)?
-    .run();
+    .disable_signals();
+    let server = match options.tls {
+        None => server.listen(listener)?,
+        Some(files) => {
+            let certificate = Certificate::load(files).map_err(io::Error::other)?;
+            let config = certificate.server_config().map_err(io::Error::other)?;
+            actix_web::rt::spawn(certificate.keep(RELOAD_EVERY));
+            server.listen_rustls_0_23(listener, config)?
+        }
+    };
+    let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(async move {
         shutdown.await;

@@ -30,7 +30,7 @@ use utoipa::ToSchema;
 use super::answer::{Times, put_number, sign, write_answer};
 use super::lane::no_evidence;
 use super::question::{Asker, Conclusion, Question, VALID_MICROS, require_fresh};
-use super::wire::{LookupRequest, WireLookup};
+use super::wire::WireLookup;
 use crate::parse::{self, Fields, Text};
 use crate::problem::{Code, Problem};
 use crate::state::{AppState, uuid_v7};
@@ -56,12 +56,32 @@ const CORRELATION_CHARS_MAX: usize = 64;
 pub struct BatchRequest {
     /// Of all rows: `registration`, `login`, `bet`, `deposit`, `withdrawal`, `marketing`, `sweep`.
     purpose: String,
-    /// At most 10,000. The fields of a lookup without `purpose`, and a `correlation_id` of at most 64 characters that
-    /// comes back with the row.
-    users: Vec<LookupRequest>,
+    /// At most 10,000.
+    users: Vec<BatchRow>,
+}
+
+/// A row: at least one of `phone`, `id_number`, `bst`.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the documented shape; the rows are read one by one")]
+pub struct BatchRow {
+    /// At most 64 characters; comes back with the row.
+    correlation_id: Option<String>,
+    /// As of a lookup.
+    phone: Option<String>,
+    /// As of a lookup.
+    id_number: Option<String>,
+    /// As of a lookup.
+    id_type: Option<String>,
+    /// As of a lookup.
+    id_country: Option<String>,
+    /// As of a lookup.
+    bst: Option<String>,
+    /// As of a lookup.
+    client_reference: Option<String>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WireBatch<'a> {
     #[serde(borrow, default)]
     purpose: Option<Text<'a>>,
@@ -157,6 +177,13 @@ fn work(waiting: &Mutex<Receiver<Job>>, state: &impl Fn() -> Option<AppState>) {
         let failed = |_| Err(Problem::new(Code::Internal, "the batch failed"));
         let _ = job.reply.send(answered.unwrap_or_else(failed));
     }
+}
+
+/// What a row is found by.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow, default)]
+    correlation_id: Option<Text<'a>>,
 }
 
 struct Batch<'a> {
@@ -271,7 +298,14 @@ struct Run<'a, 'r> {
 impl<'a> Run<'a, '_> {
     fn take(&mut self, raw: &'a RawValue) -> Result<(), Problem> {
         let row = match parse::json::<WireLookup<'a>>(raw.get().as_bytes()) {
-            Err(problem) => Row { correlation: None, question: Err(problem) },
+            Err(problem) => {
+                // its owner finds it by its name also where the rest cannot be read
+                let named = serde_json::from_str::<Named<'a>>(raw.get()).ok().and_then(|named| named.correlation_id);
+                Row {
+                    correlation: named.filter(|t| t.chars().count() <= CORRELATION_CHARS_MAX),
+                    question: Err(problem),
+                }
+            }
             Ok(mut sent) => {
                 let correlation = sent.correlation_id.take();
                 let long = correlation.as_ref().is_some_and(|t| t.chars().count() > CORRELATION_CHARS_MAX);

@@ -13,11 +13,15 @@ use models::token::{self, Token, TokenError};
 use models::ts::{MINUTE, Ts};
 
 use super::answer::{ExclusionPart, LookupAnswer, MatchPart};
-use super::wire::{Identity, REFERENCE_CHARS_MAX, WireLookup};
-use crate::parse::{Fields, Text, wire};
+use super::wire::{Identity, Names, REFERENCE_CHARS_MAX, WireLookup};
+use crate::parse::{Fields, Text, is_date, wire};
 use crate::problem::{Code, FieldError, Problem};
 use crate::state::AppState;
 
+/// Names of one person at most.
+const NAMES_MAX: usize = 10;
+/// Longest name, characters.
+const NAME_CHARS_MAX: usize = 100;
 /// How long an answer stands, microseconds: 15 minutes after what it is based on.
 pub const VALID_MICROS: i64 = 15 * MINUTE;
 
@@ -117,6 +121,9 @@ impl<'a> Question<'a> {
         sent: WireLookup<'a>,
     ) -> Result<Self, Problem> {
         let mut fields = Fields::default();
+        if sent.purpose.is_some() {
+            fields.wrong("/purpose", "all rows have the purpose of the batch");
+        }
         let identity = sent.check(&mut fields, country);
         fields.check()?;
         let keys = digest_all(asker, state, &identity)?;
@@ -237,6 +244,17 @@ pub(crate) struct Conclusion {
 impl WireLookup<'_> {
     /// Everything but the purpose.
     fn check(&self, fields: &mut Fields, country: Country) -> Identity {
+        if self.date_of_birth.as_deref().is_some_and(|date| !is_date(date)) {
+            fields.wrong("/date_of_birth", "not a date of the form YYYY-MM-DD");
+        }
+        let names = match &self.names {
+            Some(Names::Several(names)) => names.as_slice(),
+            Some(Names::One(name)) => std::slice::from_ref(name),
+            None => &[],
+        };
+        if names.len() > NAMES_MAX || names.iter().any(|name| name.chars().count() > NAME_CHARS_MAX) {
+            fields.wrong("/names", "more than 10 names, or one longer than 100 characters");
+        }
         if self.check_type.as_deref().is_some_and(|t| t != "exclusion") {
             fields.wrong("/check_type", "only exclusion can be checked");
         }

@@ -11,8 +11,19 @@ use crate::parse::{Fields, Text, wire};
 /// Longest `client_reference`, characters.
 pub const REFERENCE_CHARS_MAX: usize = 64;
 
-/// A lookup as it is sent.
+/// One name or several.
 #[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Names<'a> {
+    /// One text.
+    One(#[serde(borrow)] Text<'a>),
+    /// A list.
+    Several(#[serde(borrow)] Vec<Text<'a>>),
+}
+
+/// A lookup as it is sent. A field that is not known is refused: a mistyped name would ask about less than was meant.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct WireLookup<'a> {
     #[serde(borrow, default)]
     pub phone: Option<Text<'a>>,
@@ -24,6 +35,10 @@ pub(crate) struct WireLookup<'a> {
     pub id_country: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub bst: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub date_of_birth: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub names: Option<Names<'a>>,
     #[serde(borrow, default)]
     pub check_type: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -50,6 +65,10 @@ pub struct LookupRequest {
     id_country: Option<String>,
     /// The caller's own token of the person.
     bst: Option<String>,
+    /// Taken for later use: nobody is matched by it yet.
+    date_of_birth: Option<String>,
+    /// Taken for later use: nobody is matched by them yet.
+    names: Option<Vec<String>>,
     /// Only `exclusion`, which is the default.
     check_type: Option<String>,
     /// `registration`, `login`, `bet`, `deposit`, `withdrawal`, `marketing`, `sweep`.

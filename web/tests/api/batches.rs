@@ -33,6 +33,8 @@ async fn a_batch_answers_row_by_row_and_is_signed_as_a_whole() {
     users[5] = json!({"correlation_id": "nobody"});
     users[6] = json!("not an object");
     users[8] = json!({"phone": phone(7), "bst": null, "client_reference": "x".repeat(65), "correlation_id": "long"});
+    users[9] = json!({"phone": phone(7), "purpose": "login", "correlation_id": "another purpose"});
+    users[10] = json!({"phone": phone(7), "idnumber": "1", "correlation_id": "mistyped"});
     let body = json!({"users": users, "purpose": "sweep"}).to_string();
     let answer = node.call("POST", BATCH, Some(&key.bearer), &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -41,15 +43,17 @@ async fn a_batch_answers_row_by_row_and_is_signed_as_a_whole() {
     assert_eq!(rows.len(), 100);
     for (n, row) in rows.iter().enumerate() {
         let status = match n {
-            3 | 5 | 8 => Some("urn:mlinzi:problem:invalid"),
-            4 | 6 => Some("urn:mlinzi:problem:unreadable"),
+            3 | 5 | 8 | 9 => Some("urn:mlinzi:problem:invalid"),
+            4 | 6 | 10 => Some("urn:mlinzi:problem:unreadable"),
             _ => None,
         };
         assert_eq!(row["problem"]["type"].as_str(), status, "row {n}: {row}");
+        if n != 8 {
+            assert_eq!(row["correlation_id"], users[n]["correlation_id"], "row {n}");
+        }
         if status.is_none() {
             let decision = if n == 7 { "block" } else { "allow" };
             assert_eq!((row["decision"].as_str(), row["purpose"].as_str()), (Some(decision), Some("sweep")), "row {n}");
-            assert_eq!(row["correlation_id"], users[n]["correlation_id"]);
         }
     }
     let named = json!({"lookup_id": all["batch_id"], "as_of": all["as_of"]});

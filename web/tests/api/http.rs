@@ -27,6 +27,15 @@ async fn what_is_refused_is_refused_as_a_problem() {
         ("GET", "/api/v1/alerts", Some(&key), "", 403, "forbidden"),
         ("GET", "/ws/dashboards/realtime", Some(&key), "", 400, "unreadable"),
         ("POST", lookup, Some(&key), r#"["0712345678"]"#, 400, "unreadable"),
+        ("POST", lookup, Some(&key), r#"{"phone":"0712345678","idnumber":"1","purpose":"login"}"#, 400, "unreadable"),
+        (
+            "POST",
+            lookup,
+            Some(&key),
+            r#"{"phone":"0712345678","purpose":"login","date_of_birth":"1990"}"#,
+            422,
+            "invalid",
+        ),
         ("POST", lookup, Some(&key), r#"{"phone":"0712345678","id_type":"library","purpose":"login"}"#, 422, "invalid"),
         ("GET", "/api/v1/operators?cursor=z_b", Some(&key), "", 422, "invalid"),
     ];

@@ -4,3 +4,4 @@ mod batches;
 mod faults;
 mod http;
 mod node;
+mod tls;

@@ -22,6 +22,7 @@ use store::{OpenOptions, Store, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use web::tls::TlsFiles;
 use web::{AppState, ServerOptions, WebOptions};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,7 +68,13 @@ impl Node {
 
     /// The same, with faults.
     pub async fn start_with(faults: Faults) -> Self {
-        Self::start_on(testkit::temp_dir(), KeyMaterial::generate().expect("keys"), faults).await
+        Self::start_on(testkit::temp_dir(), KeyMaterial::generate().expect("keys"), faults, None).await
+    }
+
+    /// The same behind TLS; who calls brings a client that knows the certificate.
+    pub async fn start_tls(files: TlsFiles) -> Self {
+        let keys = KeyMaterial::generate().expect("keys");
+        Self::start_on(testkit::temp_dir(), keys, Faults::default(), Some(files)).await
     }
 
     /// Stops, and starts on the same store with the same keys.
@@ -75,10 +82,10 @@ impl Node {
         let dir = std::mem::replace(&mut self.dir, testkit::temp_dir());
         let material = self.material.clone();
         self.stop().await;
-        Self::start_on(dir, material, faults).await
+        Self::start_on(dir, material, faults, None).await
     }
 
-    async fn start_on(dir: testkit::TempDir, material: KeyMaterial, faults: Faults) -> Self {
+    async fn start_on(dir: testkit::TempDir, material: KeyMaterial, faults: Faults, tls: Option<TlsFiles>) -> Self {
         // a second test in this process finds it installed
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store =
@@ -130,7 +137,8 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
-        let options = ServerOptions { workers: 1, shutdown: Duration::from_secs(2), ..ServerOptions::default() };
+        let plain = tls.is_none();
+        let options = ServerOptions { workers: 1, shutdown: Duration::from_secs(2), tls, ..ServerOptions::default() };
         let ended = async move {
             let _ = stopped.await;
         };
@@ -139,7 +147,9 @@ impl Node {
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(PATIENCE).build();
         let node =
             Self { address, staff, engine, state, client: client.expect("a client"), stop, served, material, dir };
-        node.ready().await;
+        if plain {
+            node.ready().await;
+        }
         node
     }
 
