@@ -135,6 +135,7 @@ impl Drop for RegisterActor {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // used in map_err
 fn say(error: store::StoreError) -> String {
     error.to_string()
 }

@@ -1,6 +1,6 @@
 //! Two ways to load: as fast as answers come (closed loop), and at a rate that does not care (open loop).
 
-use crate::wire::{Connection, Head};
+use crate::wire::{Connection, Head, Target};
 use hdrhistogram::Histogram;
 use std::cell::Cell;
 use std::future::Future;
@@ -80,14 +80,25 @@ pub async fn load<R: Requests + 'static>(
     pace: Pace,
     requests: Rc<R>,
 ) -> anyhow::Result<Outcome> {
+    load_as(&address.into(), std::slice::from_ref(head), connections, pace, requests).await
+}
+
+/// The same as several callers, each connection one of them.
+pub async fn load_as<R: Requests + 'static>(
+    target: &Target,
+    heads: &[Head],
+    connections: usize,
+    pace: Pace,
+    requests: Rc<R>,
+) -> anyhow::Result<Outcome> {
     let mut opened = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        opened.push(Connection::open(address).await?);
+    for head in heads.iter().cycle().take(connections) {
+        opened.push((Connection::open(target.clone()).await?, head.clone()));
     }
     let (next, start) = (Rc::new(Cell::new(0u64)), Instant::now());
     let workers = opened
         .into_iter()
-        .map(|connection| work(connection, head.clone(), pace, Rc::clone(&requests), Rc::clone(&next), start));
+        .map(|(connection, head)| work(connection, head, pace, Rc::clone(&requests), Rc::clone(&next), start));
     let mut total = Outcome { good: 0, bad: 0, elapsed: Duration::ZERO, latency_us: histogram()? };
     for part in together(workers).await {
         let part = part?;

@@ -1,13 +1,16 @@
 //! The product under load: the release binary with a store of its own, started, killed and looked at from outside.
 
 use crate::postgres::Database;
-use crate::wire::{Connection, Head};
+use crate::wire::{Connection, Head, Target};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// How long a node may take to become ready.
 const READY: Duration = Duration::from_secs(300);
@@ -44,14 +47,38 @@ pub struct Node {
     pub staff: String,
     /// URL of the store.
     pub store: String,
+    /// Roots of its certificate, where it has one.
+    tls: Option<TlsConnector>,
     child: Option<Child>,
     environment: Vec<(String, String)>,
     binary: PathBuf,
+    /// The processor it runs on alone; anywhere where none is named.
+    processor: Option<u32>,
     /// Record ids that make a source panic: then this program plays the node, see [`crate::faulty`].
     poison: Option<&'static str>,
     dir: PathBuf,
     _temporary: Option<tempfile::TempDir>,
     _database: Option<Database>,
+}
+
+/// Not a setting of the program: the node is to speak TLS.
+pub const TLS: &str = "BENCH_TLS";
+
+/// Gives a node a certificate of its own, and a connector that knows it.
+fn certify(node: &mut Node) -> anyhow::Result<TlsConnector> {
+    let key = rcgen::KeyPair::generate()?;
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&key)?;
+    let (certificate_file, key_file) = (node.dir.join("certificate.pem"), node.dir.join("key.pem"));
+    std::fs::write(&certificate_file, certificate.pem())?;
+    std::fs::write(&key_file, key.serialize_pem())?;
+    for (name, path) in [("CERTIFICATE", certificate_file), ("KEY", key_file)] {
+        node.environment.push((format!("MLINZI__SERVER__TLS_{name}"), path.display().to_string()));
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.der().clone())?;
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
 }
 
 /// An operator with a key and a source of its own.
@@ -94,7 +121,7 @@ impl Node {
             StoreKind::Postgres => Some(Database::create()?),
         };
         let store = database.as_ref().map_or_else(|| sqlite(&dir), |d| d.url.clone());
-        Self::start_in(dir, store, settings, Some(temporary), database, None).await
+        Self::start_in(dir, store, settings, None, Some(temporary), database, None).await
     }
 
     /// A running node on a fresh embedded store whose sources panic at every record with such an id.
@@ -102,19 +129,26 @@ impl Node {
         let temporary = tempfile::Builder::new().prefix("store-").tempdir_in(scratch()?)?;
         let dir = temporary.path().to_owned();
         let store = sqlite(&dir);
-        Self::start_in(dir, store, &[], Some(temporary), None, Some(poison)).await
+        Self::start_in(dir, store, &[], None, Some(temporary), None, Some(poison)).await
     }
 
     /// A running node on what lies in a folder; a fresh store where nothing does.
     pub async fn kept(dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        Self::start_in(dir.to_owned(), sqlite(dir), settings, None, None, None).await
+        Self::start_in(dir.to_owned(), sqlite(dir), settings, None, None, None, None).await
+    }
+
+    /// The same with one worker, on the first processor alone: the loader has the other one.
+    pub async fn pinned(dir: &Path, store: &str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let settings = [settings, &[("MLINZI__SERVER__WORKERS", "1")]].concat();
+        Self::start_in(dir.to_owned(), store.to_owned(), &settings, Some(0), None, None, None).await
     }
 
     async fn start_in(
         dir: PathBuf,
         store: String,
         settings: &[(&str, &str)],
+        processor: Option<u32>,
         temporary: Option<tempfile::TempDir>,
         database: Option<Database>,
         poison: Option<&'static str>,
@@ -130,21 +164,33 @@ impl Node {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             staff: String::new(),
             store,
+            tls: None,
             child: None,
             environment,
             binary,
+            processor,
             poison,
             dir,
             _temporary: temporary,
             _database: database,
         };
         node.prepare()?;
+        if settings.iter().any(|(name, _)| *name == TLS) {
+            node.tls = Some(certify(&mut node)?);
+        }
         node.start().await?;
         Ok(node)
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.processor {
+            None => Command::new(&self.binary),
+            Some(processor) => {
+                let mut command = Command::new("taskset");
+                command.arg("-c").arg(processor.to_string()).arg(&self.binary);
+                command
+            }
+        };
         command.arg("--store").arg(&self.store).arg("--keys").arg(self.dir.join("keys.toml"));
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
         command
@@ -169,6 +215,7 @@ impl Node {
             "feeds:manage",
             "feeds:write",
             "lookup",
+            "lookup:batch",
             "market:read",
             "system:read",
         ];
@@ -202,7 +249,7 @@ impl Node {
         let end = Instant::now() + READY;
         let head = Head::new("GET", "/health/ready", "none", "application/json");
         loop {
-            if let Ok(mut connection) = Connection::open(self.address).await
+            if let Ok(mut connection) = Connection::open(self.target()).await
                 && connection.send(&head, b"").await.is_ok_and(|answer| answer.status == 200)
             {
                 return Ok(());
@@ -211,6 +258,11 @@ impl Node {
             anyhow::ensure!(ended.is_none() && Instant::now() < end, "the node does not start: {}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// How it is spoken to.
+    pub fn target(&self) -> Target {
+        Target { address: self.address, tls: self.tls.clone() }
     }
 
     /// What the program complained of.
@@ -259,7 +311,7 @@ impl Node {
 
     /// A new connection.
     pub async fn connect(&self) -> anyhow::Result<Connection> {
-        Ok(Connection::open(self.address).await?)
+        Ok(Connection::open(self.target()).await?)
     }
 
     /// A POST as staff that must succeed.
@@ -295,7 +347,8 @@ impl Drop for Node {
     }
 }
 
-fn sqlite(dir: &Path) -> String {
+/// URL of the embedded store in a folder.
+pub fn sqlite(dir: &Path) -> String {
     format!("sqlite:{}", dir.join("mlinzi.sqlite").display())
 }
 

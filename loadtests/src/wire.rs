@@ -7,6 +7,9 @@ use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Largest head of an answer, bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -31,9 +34,46 @@ impl Head {
     }
 }
 
+/// What a connection speaks over.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    async fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes).await,
+            Self::Tls(stream) => stream.write_all(bytes).await,
+        }
+    }
+
+    async fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(into).await,
+            Self::Tls(stream) => stream.read(into).await,
+        }
+    }
+}
+
+/// Where a server is, and how it is spoken to.
+#[derive(Clone)]
+pub struct Target {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Over TLS, with these roots.
+    pub tls: Option<TlsConnector>,
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+}
+
 /// One kept connection.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     out: Vec<u8>,
     buffer: Vec<u8>,
     filled: usize,
@@ -56,9 +96,17 @@ impl Answer<'_> {
 
 impl Connection {
     /// Connects.
-    pub async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+    pub async fn open(target: impl Into<Target>) -> Result<Self> {
+        let target = target.into();
+        let stream = TcpStream::connect(target.address).await?;
         stream.set_nodelay(true)?;
+        let stream = match target.tls {
+            None => Stream::Plain(stream),
+            Some(tls) => {
+                let name = ServerName::try_from("localhost").map_err(Error::other)?;
+                Stream::Tls(Box::new(tls.connect(name, stream).await?))
+            }
+        };
         Ok(Self { stream, out: Vec::new(), buffer: vec![0; 4_096], filled: 0 })
     }
 

@@ -1,5 +1,7 @@
 //! Every measure, in one list.
 
+mod big;
+mod evidence;
 mod ingest;
 mod isolation;
 mod kills;
@@ -31,6 +33,11 @@ pub static MEASURES: &[Measure] = measures! {
     ["read_your_write_violations"] => register::read_your_writes;
     ["register_per_s", "register_p99_ms"] => register::throughput;
     ["lookup_vs_bare_quick"] => lookups::against_bare;
+    ["lookup_cpu_vs_bare", "lookup_vs_bare", "recover_10m_s", "recover_10m_from_tables_s", "index_bytes_per_key", "rss_mb_10m", "batch_10000_ms", "batch_rows_per_s", "lookup_p99_vs_bare_at_5000", "lookup_p99_vs_bare_at_20000"] => big::lookups;
+    ["lookup_tls_vs_bare_tls"] => big::tls;
+    ["lookup_vs_redis"] => big::redis;
+    ["evidence_missing"] => evidence::missing;
+    ["sync_cost"] => evidence::sync_cost;
     ["ingest_embedded_per_s", "ingest_postgres_per_s"] => ingest::throughput;
     ["record_to_socket_p99_ms", "alert_to_socket_p99_ms", "record_to_socket_p99_ms_embedded", "alert_to_socket_p99_ms_embedded"] => live::latency;
     ["panic_isolation"] => isolation::panics;

@@ -56,13 +56,13 @@ async fn a_renewed_certificate_is_taken_over_and_a_broken_one_is_not() {
     let certificate = Certificate::load(files.clone()).expect("a certificate");
     let keeping = actix_web::rt::spawn(Arc::clone(&certificate).keep(Duration::from_millis(10)));
     let now = || certificate.current_chain();
-    assert_eq!(now(), [first.clone()]);
+    assert_eq!(now(), std::slice::from_ref(&first));
     std::fs::write(&files.certificate, "-----BEGIN CERTIFICATE-----\nhalf").expect("a file");
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(now(), [first.clone()], "half a file is taken over");
+    assert_eq!(now(), std::slice::from_ref(&first), "half a file is taken over");
     let second = renew(&files);
     let end = tokio::time::Instant::now() + Duration::from_secs(10);
-    while now() != [second.clone()] {
+    while now() != std::slice::from_ref(&second) {
         assert!(tokio::time::Instant::now() < end, "the renewed certificate is not taken over");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -149,7 +149,7 @@ impl Snapshot {
                 let span = span(length, 16);
                 let next = span.end;
                 for number in span {
-                    let words = self.shared.people.get(number as u32).map_or([0, 0], |cell| paired(cell));
+                    let words = self.shared.people.get(number as u32).map_or([0, 0], paired);
                     out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
                 }
                 (next, length)
