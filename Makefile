@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
-.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long bench-build bench-deps release audit
+.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long bench-build bench-deps release audit fuzz fuzz-build
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -26,6 +26,24 @@ lint: ## format and lints
 fmt: ## formats
 	cd $(ROOT) && cargo fmt --all
 
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS := token phone mapping ndjson evidence
+# libFuzzer's instrumentation is a flag of nightly compilers; the pinned one takes it when told to
+FUZZ_CARGO := RUSTC_BOOTSTRAP=1 cargo fuzz
+
+fuzz: fuzz-build ## every target of fuzz/ for FUZZ_SECONDS each (600); NAME=… for one
+	cd $(ROOT)fuzz && for target in $(or $(NAME),$(FUZZ_TARGETS)); do \
+	  mkdir -p corpus/$$target; \
+	  dictionary=$$(ls dictionaries/$$target.dict 2>/dev/null || true); \
+	  $(FUZZ_CARGO) run -s none $$target corpus/$$target seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) \
+	    -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 $${dictionary:+-dict=$$dictionary}; \
+	done
+
+fuzz-build: ## builds the targets of fuzz/, or says what is missing
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is not installed: cargo install --locked cargo-fuzz"; exit 1; }
+	@command -v c++ >/dev/null || { echo "libFuzzer is built by a C++ compiler, and c++ is not there: apt-get install g++"; exit 1; }
+	cd $(ROOT)fuzz && $(FUZZ_CARGO) build -s none
+
 bench: bench-build ## the measures of docs/BENCHMARKS.md into target/bench.json; NAME=… for one
 	cd $(ROOT) && scripts/with-postgres.sh target/release/mlinzi-bench $(or $(NAME),all)
 
@@ -44,5 +62,6 @@ bench-build: bench-deps
 bench-deps:
 	$(ROOT)scripts/install-test-deps.sh strace
 
-audit: ## licences, bans and sources by cargo-deny, where it is installed
+audit: ## licences, bans and sources by cargo-deny, then a minute of each target of fuzz/; says which tool is missing
 	cd $(ROOT) && if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; exit 1; fi
+	$(MAKE) -C $(ROOT) fuzz FUZZ_SECONDS=60

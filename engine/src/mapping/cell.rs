@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// Most digits of a number: 18 fit an `i64`, the rest is what floating point leaves behind.
 const DIGITS_MAX: u32 = 30;
 /// Largest power of ten in scientific notation, either way.
-const EXPONENT_MAX: i32 = 30;
+const EXPONENT_MAX: u32 = 30;
 
 /// The columns that a mapping uses, in its own order; null words are none.
 pub struct Cells<'r>(Vec<Option<Cow<'r, str>>>);
@@ -124,7 +124,8 @@ impl Numbers {
             None => 0,
             Some(text) => text.parse::<i32>().map_err(|_| NumberError::NotANumber)?,
         };
-        if power.abs() > EXPONENT_MAX {
+        // not abs: the smallest i32 has none
+        if power.unsigned_abs() > EXPONENT_MAX {
             return Err(NumberError::TooLarge);
         }
         let shift = self.scale as i32 + power - i32::try_from(fraction.len()).map_err(|_| NumberError::TooLarge)?;
@@ -187,6 +188,8 @@ mod tests {
             (&PLAIN, "0x10", Err(NotANumber)),
             (&PLAIN, "nan", Err(NotANumber)),
             (&PLAIN, "1e99", Err(TooLarge)),
+            (&PLAIN, "1e-2147483648", Err(TooLarge)),
+            (&PLAIN, "1e-2147483649", Err(NotANumber)),
             (&PLAIN, "92233720368547758.07", ok(i64::MAX)),
             (&PLAIN, "92233720368547758.08", Err(TooLarge)),
             (&PLAIN, "9999999999999999999999999999999", Err(TooLarge)),

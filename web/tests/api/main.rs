@@ -2,6 +2,7 @@
 
 mod batches;
 mod faults;
+mod fuzz;
 mod http;
 mod node;
 mod tls;
