@@ -45,22 +45,22 @@ fuzz-build: ## builds the targets of fuzz/, or says what is missing
 	cd $(ROOT)fuzz && $(FUZZ_CARGO) build -s none
 
 bench: bench-build ## the measures of docs/BENCHMARKS.md into target/bench.json; NAME=… for one
-	cd $(ROOT) && scripts/with-postgres.sh target/release/mlinzi-bench $(or $(NAME),all)
+	cd $(ROOT) && scripts/with-postgres.sh target/dist/mlinzi-bench $(or $(NAME),all)
 
 bench-quick: bench-build ## the same, at most five minutes
-	cd $(ROOT) && scripts/with-postgres.sh target/release/mlinzi-bench --quick $(or $(NAME),all)
+	cd $(ROOT) && scripts/with-postgres.sh target/dist/mlinzi-bench --quick $(or $(NAME),all)
 
 bench-long: bench-build ## kill rounds and soaks
-	cd $(ROOT) && scripts/with-postgres.sh target/release/mlinzi-bench --long $(or $(NAME),all)
+	cd $(ROOT) && scripts/with-postgres.sh target/dist/mlinzi-bench --long $(or $(NAME),all)
 
 release: ## the binary as it is shipped: target/dist/mlinzi, which knows its commit
 	cd $(ROOT) && MLINZI_COMMIT=$$(git rev-parse --short=12 HEAD) cargo build --profile dist --bin mlinzi
 
 bench-build: bench-deps
-	cd $(ROOT) && cargo build --release --workspace
+	cd $(ROOT) && cargo build --profile dist --workspace
 
 bench-deps:
-	$(ROOT)scripts/install-test-deps.sh strace
+	$(ROOT)scripts/install-test-deps.sh strace redis-server
 
 audit: ## licences, bans and sources by cargo-deny, then a minute of each target of fuzz/; says which tool is missing
 	cd $(ROOT) && if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; exit 1; fi

@@ -52,9 +52,12 @@ pub struct Export {
 pub struct Verify {
     /// An exported file, or a file with a receipt.
     file: PathBuf,
-    /// Public keys as `/.well-known/jwks.json` gives them. Without it an export is checked against the keys it carries.
+    /// Public keys as `/.well-known/jwks.json` gives them, got in another way than the file.
     #[arg(long)]
     jwks: Option<PathBuf>,
+    /// Take the keys that the file itself carries for the regulator's: proves that it is whole, not whose it is.
+    #[arg(long, conflicts_with = "jwks")]
+    trust_file_keys: bool,
 }
 
 #[derive(Deserialize)]
@@ -129,6 +132,10 @@ pub fn verify(order: &Verify) -> anyhow::Result<ExitCode> {
             Some(serde_json::from_slice::<Jwks>(&text).with_context(|| path.display().to_string())?.keys)
         }
     };
+    anyhow::ensure!(
+        trusted.is_some() || order.trust_file_keys,
+        "--jwks is needed: who could forge the file could forge its keys"
+    );
     let mut file = File::open(&order.file).with_context(|| order.file.display().to_string())?;
     let mut first = [0; 3];
     let length = file.read(&mut first)?;
@@ -154,7 +161,7 @@ pub fn verify(order: &Verify) -> anyhow::Result<ExitCode> {
             say(&serde_json::to_string(&serde_json::json!({
                 "case": head.case, "operator": head.operator, "from": head.from, "to": head.to,
                 "lookups": summary.lookups, "unknown": summary.unknown, "blocks": summary.blocks,
-                "chains": summary.chains, "gaps": summary.gaps, "sha256": summary.sha256,
+                "chains": summary.chains, "trusted": trusted.is_some(), "gaps": summary.gaps, "sha256": summary.sha256,
             }))?);
             if trusted.is_none() {
                 complain("checked against the keys in the file itself: compare them with the regulator's");

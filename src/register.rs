@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use csv::StringRecord;
 use jiff::tz::TimeZone;
 use models::document::{Document, DocumentType, IssuingCountry};
-use models::evidence::sha256;
+use models::evidence::Sha256;
 use models::exclusion::{Channel, Period, ReasonClass};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::{KeyKind, OpaqueKind};
@@ -23,7 +23,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error as NoValue, StrDeserializer};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, IsTerminal, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -199,11 +199,18 @@ impl Rejects {
         let mut options = File::options();
         options.create(true).append(goes_on).truncate(!goes_on).write(true).mode(0o600);
         let file = options.open(path).with_context(|| path.display().to_string())?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let mut out = csv::WriterBuilder::new().flexible(true).from_writer(BufWriter::new(file));
         if !goes_on {
             out.write_record(head.iter().chain(["line", "reason"]))?;
         }
         Ok(Self(Some(out)))
+    }
+
+    /// Before rows behind them count as done.
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.0.as_mut().map_or(Ok(()), csv::Writer::flush)?;
+        Ok(())
     }
 
     fn refuse(&mut self, row: &StringRecord, line: u64, reason: &str) -> anyhow::Result<()> {
@@ -214,14 +221,22 @@ impl Rejects {
     }
 }
 
-/// What the same import is known by: the file's length and beginning, and the names it goes under.
+/// What the same import is known by: every byte of the file, and the names it goes under. A file in which one digit was
+/// mended is another import, whose known people are merged.
 fn import_id(order: &Import, jurisdiction: JurisdictionNo) -> anyhow::Result<(String, u64)> {
-    let file = File::open(&order.file).with_context(|| order.file.display().to_string())?;
-    let length = file.metadata()?.len();
-    let mut beginning = Vec::new();
-    file.take(1 << 20).read_to_end(&mut beginning)?;
-    let parts = [order.origin.as_bytes(), &[0], &length.to_be_bytes(), &[jurisdiction.0], &beginning];
-    Ok((hex(&sha256(&parts.concat())), length))
+    let mut file = File::open(&order.file).with_context(|| order.file.display().to_string())?;
+    let (mut digest, mut length, mut bytes) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let read = file.read(&mut bytes).with_context(|| order.file.display().to_string())?;
+        if read == 0 {
+            break;
+        }
+        length += read as u64;
+        digest.update(&bytes[..read]);
+    }
+    let names = [order.origin.as_bytes(), &[0], order.legal_basis.as_bytes(), &[0], &[jurisdiction.0]];
+    digest.update(&names.concat());
+    Ok((hex(&digest.finish()), length))
 }
 
 async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> {
@@ -263,6 +278,10 @@ async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> {
             Importer::begin(store.clone(), tools.writer, Arc::clone(&ring), zones, origin, reader.now).await?;
         (importer, done_before, opened) = (Some(begun), rows_done, Some(store));
     }
+    if let Some(path) = &order.rejects {
+        let same = std::fs::canonicalize(path).ok() == std::fs::canonicalize(&order.file).ok();
+        anyhow::ensure!(!(path.exists() && same), "--rejects: is the file itself");
+    }
     let mut rejects = Rejects::open(order.rejects.as_deref(), &head, done_before > 0)?;
     let mut tally = Tally { length, ..Tally::default() };
     let (mut row, mut said) = (StringRecord::new(), Instant::now());
@@ -277,17 +296,30 @@ async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> {
         }
         let line = row.position().map_or(tally.rows + 1, csv::Position::line);
         let new = match read {
+            // the rest of the file is not known: what was stored stands, and the import goes on when it is run again
+            Err(error) if error.is_io_error() => anyhow::bail!("{}: {error}", order.file.display()),
             Err(error) => Err(unreadable(&error)),
-            Ok(_) if row.as_slice().len() > ROW_BYTES_MAX => Err("the row is too long".to_owned()),
+            // a quote that is not closed swallows the rows behind it: nobody may be lost that way
+            Ok(_) if row.as_slice().len() > ROW_BYTES_MAX => {
+                anyhow::bail!("line {line}: the row is longer than {ROW_BYTES_MAX} bytes; is a quote not closed?")
+            }
             Ok(_) if row.len() != head.len() => Err(format!("{} columns instead of {}", row.len(), head.len())),
             Ok(_) => reader.read(&row),
         };
         match (new, importer.as_mut()) {
-            (Ok(new), Some(importer)) => importer.take(new, row.as_slice().as_bytes()).await?,
+            (Ok(new), Some(importer)) => {
+                if !importer.take(new, row.as_slice().as_bytes()).await? {
+                    tally.refused += 1;
+                    rejects.refuse(&row, line, "phone: too many people are registered under it")?;
+                    rejects.flush()?;
+                }
+            }
             (Ok(_), None) => tally.good += 1,
             (Err(reason), importer) => {
                 tally.refused += 1;
                 rejects.refuse(&row, line, &reason)?;
+                // it must lie there before a commit counts the row as done
+                rejects.flush()?;
                 if let Some(importer) = importer {
                     importer.refused();
                 }
@@ -298,9 +330,8 @@ async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> {
             tally.show(rows.position().byte(), done_before);
         }
     }
-    if let Some(out) = &mut rejects.0 {
-        out.flush()?;
-    }
+    rejects.flush()?;
+    anyhow::ensure!(rows.position().byte() == length, "the file has changed while it was read");
     let done = match importer {
         Some(importer) => importer.finish().await?,
         None => actors::import::Imported::default(),
@@ -324,7 +355,6 @@ async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> {
 fn unreadable(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "not UTF-8".to_owned(),
-        csv::ErrorKind::Io(error) => format!("file: {error}"),
         _ => "cannot be read".to_owned(),
     }
 }

@@ -30,6 +30,7 @@ use bytes::Bytes;
 use engine::register::index::{IndexReader, IndexState};
 use models::alert::AlertRevision;
 use models::event::{Event, Exclusion};
+use models::evidence::Credential;
 use models::exclusion::Period;
 use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, SourceId};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
@@ -200,9 +201,10 @@ impl Engine {
         &self.0.evidence
     }
 
-    /// The signed receipt of an answered lookup: of the operator's own, or of anybody's for staff.
-    pub async fn receipt(&self, id: LookupId, operator: Option<OperatorNo>) -> Result<String, EngineError> {
-        let (block, row, slot) = receipts::find(&self.0.store, &self.0.evidence, id, operator).await?;
+    /// The signed receipt of an answered lookup: of the operator's own, or of anybody's of the jurisdiction for staff.
+    pub async fn receipt(&self, id: LookupId, asker: Credential) -> Result<String, EngineError> {
+        let public_key = self.0.ring.checkpoint_public_key();
+        let (block, row, slot) = receipts::find(&self.0.store, &self.0.evidence, id, asker, &public_key).await?;
         let directory = self.directory();
         let asked = row.credential.operator_no;
         let public = asked.and_then(|no| directory.operators.get(&no)).map(|o| o.id);

@@ -100,7 +100,10 @@ impl EvidenceWorker {
     /// [`EvidenceRefusal`]: then the answer must not be sent.
     pub fn record(&self, record: LookupRecord) -> Result<LookupId, EvidenceRefusal> {
         self.log.accepts()?;
-        Ok(self.keep(&mut self.filling.lock(), record))
+        let mut filling = self.filling.lock();
+        // once more under the lock, which the last sealing takes after it has closed: nothing comes in behind it
+        self.log.is_open()?;
+        Ok(self.keep(&mut filling, record))
     }
 
     /// Keeps several records; gives their ids in order. All or none.
@@ -114,6 +117,7 @@ impl EvidenceWorker {
     ) -> Result<(), EvidenceRefusal> {
         self.log.accepts()?;
         let mut filling = self.filling.lock();
+        self.log.is_open()?;
         ids.extend(records.into_iter().map(|record| self.keep(&mut filling, record)));
         Ok(())
     }
@@ -145,6 +149,10 @@ impl Inner {
         if self.unflushed.load(Ordering::Relaxed) > UNFLUSHED_BYTES_MAX {
             return Err(EvidenceRefusal::Full);
         }
+        self.is_open()
+    }
+
+    fn is_open(&self) -> Result<(), EvidenceRefusal> {
         if self.open.load(Ordering::Acquire) { Ok(()) } else { Err(EvidenceRefusal::Closed) }
     }
 
@@ -241,11 +249,15 @@ impl EvidenceLog {
         self.keep_months(store, ring, now).await?;
         let say = |e: StoreError| e.to_string();
         let mut events = Vec::new();
-        for left in store.evidence_boots_open(node).await.map_err(say)?.into_iter().filter(|b| b.boot != boot) {
-            let chains = store.evidence_heads(node, left.boot).await.map_err(say)?;
+        // whoever opens holds the one claim of the database: no other process of any node is alive
+        let left_open = store.evidence_boots_open().await.map_err(say)?;
+        for left in left_open.into_iter().filter(|b| (b.node, b.boot) != (node, boot)) {
+            let chains = store.evidence_heads(left.node, left.boot).await.map_err(say)?;
             let chains = chains.into_iter().map(|(worker, block, digest)| root(worker, block, &digest)).collect();
-            tracing::warn!(from = %left.through_at, to = %now, "lookups answered in between may have left no evidence");
-            events.push(Event::EvidenceGap { node, boot: left.boot, from: left.through_at, to: now, chains });
+            // where the clock was set back since, the gap reaches from its earlier to its later end
+            let (from, to) = (left.through_at.min(now), left.through_at.max(now));
+            tracing::warn!(%from, %to, "lookups answered in between may have left no evidence");
+            events.push(Event::EvidenceGap { node: left.node, boot: left.boot, from, to, chains });
         }
         events.push(Event::EvidenceOpened { node, boot, at: now });
         writer.commit(events, Vec::new()).await.map_err(|e| e.to_string())?;
@@ -315,6 +327,11 @@ impl EvidenceLog {
         Ok(())
     }
 
+    /// Takes no more records, at once: nothing may be answered that cannot be stored.
+    pub fn refuse(&self) {
+        self.0.open.store(false, Ordering::Release);
+    }
+
     /// Stores what waits, journals the end and takes no more. False where something was left.
     pub async fn close(&self, patience: Duration) -> bool {
         let Some(thread) = self.0.sealer.lock().clone() else { return true };
@@ -380,7 +397,7 @@ struct Sealer {
     /// Digest and number of the last sealed block of each worker.
     chains: Vec<(u64, [u8; 32])>,
     /// Sealed, in the order in which they are stored; each with the moment up to which it and those before it are all.
-    pending: VecDeque<(Arc<Block>, Ts)>,
+    pending: VecDeque<(Arc<Block>, Option<Ts>)>,
     under_way: Option<UnderWay>,
     stored_at: Instant,
     offered_at: Instant,
@@ -456,7 +473,7 @@ impl Sealer {
         }
         // the last of a round carries the moment: with it everything of the round is stored
         if let Some((_, through)) = self.pending.back_mut() {
-            *through = now;
+            *through = Some(now);
         }
     }
 
@@ -474,7 +491,7 @@ impl Sealer {
         self.chains[place] = (no + 1, block.digest);
         self.log.unflushed.fetch_add(bytes_of(&block), Ordering::Relaxed);
         self.log.metrics.records.inc_by(records.len() as u64);
-        self.pending.push_back((Arc::new(block), Ts(0)));
+        self.pending.push_back((Arc::new(block), None));
     }
 
     /// What became of the commit under way?
@@ -485,7 +502,7 @@ impl Sealer {
             Ok(Ok(_)) => {
                 self.pending.drain(..under_way.blocks);
                 self.log.unflushed.fetch_sub(under_way.bytes, Ordering::Relaxed);
-                self.log.through.fetch_max(under_way.through.0, Ordering::Relaxed);
+                self.log.through.store(under_way.through.0, Ordering::Relaxed);
                 self.log.metrics.blocks.inc_by(under_way.blocks as u64);
                 self.stored_at = Instant::now();
             }
@@ -512,10 +529,9 @@ impl Sealer {
         let offered = self.pending.iter().take(COMMIT_BLOCKS_MAX);
         let bytes = offered.clone().map(|(block, _)| bytes_of(block)).sum();
         let stored = self.log.through.load(Ordering::Relaxed);
-        let through = match offered.clone().map(|(_, through)| through.0).max() {
-            None => idle_through,
-            Some(round) => Ts(round.max(stored)),
-        };
+        // the newest whole round, also where the clock was set back since the one before
+        let round = offered.clone().filter_map(|(_, through)| *through).next_back();
+        let through = if self.pending.is_empty() { idle_through } else { round.unwrap_or(Ts(stored)) };
         let blocks: Vec<Arc<Block>> = offered.map(|(block, _)| Arc::clone(block)).collect();
         let count = blocks.len();
         let rows = EvidenceRows { node: self.log.node, boot: self.log.boot, blocks, through_at: through };

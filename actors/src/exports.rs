@@ -2,15 +2,16 @@
 //!
 //! One JSON object a line: what the file is, the blocks of every chain that reach into the span in their order, gaps, the
 //! lookups of the one operator it is about, and a signature over everything before it. Blocks in which the operator
-//! does not appear are there by their digests only: the chain verifies, and nobody else's lookups leave the house.
-//! That the token of a lookup is the one of the sealed person is what the regulator's signature says; everything else
-//! the verifier computes anew.
+//! does not appear are there by their digests only. Blocks in which it does are whole, because a block is proven as a
+//! whole: they show when and for what its neighbours in the block were asked about, by number, not about whom; whoever
+//! hands a file to a third party should know that. That the token of a lookup is the one of the sealed person is what the
+//! regulator's signature says; everything else the verifier computes anew.
 
 use crate::evidence::Months;
 use crate::receipts::{Jwk, Receipt, receipt};
 use crate::secrets::hex;
 use data_encoding::{BASE64, HEXLOWER};
-use models::evidence::{Block, BlockHead, GENESIS, rows, sha256, verify_signature};
+use models::evidence::{Block, BlockError, BlockHead, GENESIS, rows, sha256, verify_signature};
 use models::ids::{OperatorId, OperatorNo};
 use models::token::TokenKey;
 use models::ts::Ts;
@@ -171,6 +172,8 @@ pub async fn export(store: &Store, order: &ExportOrder<'_>, out: impl Write) -> 
             let Some(end) = blocks.last().map(|block| block.head.no) else { break };
             for block in blocks.iter().take_while(|block| block.head.no <= last) {
                 summary.blocks += 1;
+                let bad = |e: BlockError| ExportError::Stored(format!("block {} of {chain:?}: {e}", block.head.no));
+                block.verify(&block.before, order.signer.public_key().as_ref()).map_err(bad)?;
                 let rows = block.rows().map_err(|e| ExportError::Stored(e.to_string()))?;
                 let wanted = |at: Ts| at >= head.from && at < head.to;
                 let mine = |row: &models::evidence::Row| row.credential.operator_no == operator && wanted(row.at);
@@ -222,7 +225,12 @@ async fn gaps(store: &Store, from: Ts, to: Ts) -> Result<Vec<Gap>, ExportError> 
         models::event::Event::EvidenceGap { node, boot, from, to, .. } => Some(Gap { node, boot, from, to }),
         _ => None,
     });
-    Ok(gaps.filter(|gap| gap.to >= from && gap.from < to).collect())
+    // who has not closed its evidence has promised nothing behind what it stored last
+    let open = store.evidence_boots_open().await?.into_iter().map(|left| {
+        let until = left.through_at.max(to);
+        Gap { node: left.node, boot: left.boot, from: left.through_at, to: until }
+    });
+    Ok(gaps.chain(open).filter(|gap| gap.to >= from && gap.from < to).collect())
 }
 
 /// Checks a file against keys that were got in another way; against the file's own where none are given.

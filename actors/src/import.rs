@@ -8,7 +8,7 @@
 //! with every commit, so one that was cut off goes on where it stopped, and one that is run twice does nothing.
 
 use crate::api::NewExclusion;
-use crate::register::{self, dossier, new_id};
+use crate::register::{self, SHARERS_MAX, dossier, new_id};
 use crate::secrets::{KeyRing, hex};
 use crate::writer::WriterHandle;
 use engine::register::decide::{self, Request};
@@ -116,20 +116,29 @@ impl Importer {
     }
 
     /// Takes a row; `raw` is what it was read from.
-    pub async fn take(&mut self, new: NewExclusion, raw: &[u8]) -> Result<(), ImportError> {
+    ///
+    /// False where it was refused: too many people are known under its phone, which every lookup of it would have to
+    /// walk through.
+    pub async fn take(&mut self, new: NewExclusion, raw: &[u8]) -> Result<bool, ImportError> {
         self.digest.update(raw);
         let second = u32::try_from(self.now.seconds()).unwrap_or(u32::MAX);
         let reader = self.index.reader();
         let known: Vec<PersonNo> =
             new.keys.iter().flat_map(|(_, key)| reader.lookup(*key, second).iter().collect::<Vec<_>>()).collect();
+        if known.len() >= SHARERS_MAX {
+            self.rows += 1;
+            return Ok(false);
+        }
         if !known.is_empty() {
             // what was taken before is stored without this row
             self.settle().await?;
             self.rows += 1;
-            return self.merge(new, known).await;
+            self.merge(new, known).await?;
+            return Ok(true);
         }
         self.rows += 1;
-        self.add(new).await
+        self.add(new).await?;
+        Ok(true)
     }
 
     /// Counts a row that was refused.

@@ -10,9 +10,9 @@ use crate::evidence::{EvidenceLog, Months};
 use crate::register::unavailable;
 use crate::secrets::hex;
 use data_encoding::BASE64URL_NOPAD;
-use models::evidence::{Block, ChainId, Place, Route, Row};
+use models::evidence::{Block, ChainId, Credential, Place, Route, Row};
 use models::exclusion::Status;
-use models::ids::{LookupId, OperatorId, OperatorNo, Seq};
+use models::ids::{LookupId, OperatorId, Seq};
 use models::lookup::{Decision, MatchGrade, Purpose};
 use models::token::{self, TokenKey};
 use models::ts::Ts;
@@ -112,7 +112,8 @@ pub(crate) async fn find(
     store: &Store,
     evidence: &EvidenceLog,
     id: LookupId,
-    operator: Option<OperatorNo>,
+    asker: Credential,
+    public_key: &[u8],
 ) -> Result<(Block, Row, u16), EngineError> {
     let place = Place::of(id);
     let stored = store.evidence_block(place.chain, place.block).await.map_err(unavailable)?;
@@ -123,10 +124,16 @@ pub(crate) async fn find(
             false => EngineError::NotFound("lookup"),
         });
     };
+    // what is signed now must be what was signed then: nobody who can write to the database makes receipts
+    if block.verify(&block.before, public_key).is_err() {
+        tracing::error!(lookup = %id, "a block of evidence is not what was written");
+        return Err(EngineError::Unavailable("the receipt: its evidence is not what was written"));
+    }
     let rows = block.rows().map_err(|_| EngineError::Unavailable("the receipt: its evidence cannot be read"))?;
     let row = rows.get(usize::from(place.slot)).copied().ok_or(EngineError::NotFound("lookup"))?;
     // a lookup of somebody else does not exist
-    if operator.is_some() && row.credential.operator_no != operator {
+    let own = asker.operator_no.is_none() || row.credential.operator_no == asker.operator_no;
+    if !own || row.credential.jurisdiction != asker.jurisdiction {
         return Err(EngineError::NotFound("lookup"));
     }
     Ok((block, row, place.slot))

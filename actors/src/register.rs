@@ -16,6 +16,7 @@ use crate::missed::Missed;
 use crate::secrets::{self, KeyRing};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
+use engine::register::apply::Bound;
 use engine::register::decide::{self, Dossier, Request};
 use engine::register::index::{IndexReader, IndexState, IndexWriter, Loader, PEOPLE_MAX, Snapshot};
 use futures_util::future::LocalBoxFuture;
@@ -26,7 +27,7 @@ use models::ids::{CaseId, ExclusionId, PersonNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::ts::Ts;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use store::{Attachment, CommitError, Member, SnapshotLost, Store, VaultRow};
@@ -39,7 +40,7 @@ pub const SWEEP_MAX: u32 = 1_000;
 /// Of them, how many at the same time.
 const SWEEP_AT_ONCE: usize = 64;
 /// People registered under one phone at most: each lookup of it asks for all of them.
-const SHARERS_MAX: usize = 64;
+pub(crate) const SHARERS_MAX: usize = 64;
 /// People read at once while the index is rebuilt.
 const PEOPLE_CHUNK: u32 = 10_000;
 /// Events read at once behind a snapshot.
@@ -206,7 +207,7 @@ async fn catch_up(store: &Store, index: &mut IndexWriter, from: Seq, head: Seq, 
         after = last.seq;
         for committed in &events {
             if let Event::PeopleImported { first, last, .. } = &committed.event {
-                take_people(store, index, i64::from(first.0) - 1, Some(*last), beat).await?;
+                take_people(store, index, *first, *last, beat).await?;
                 continue;
             }
             engine::register::apply::event(index, &committed.event).map_err(|e| e.to_string())?;
@@ -232,31 +233,65 @@ pub(crate) async fn for_tools(store: &Store, chain_key: &[u8; 32]) -> Result<Ind
 
 async fn from_tables(store: &Store, beat: Beat<'_>) -> Result<IndexWriter, String> {
     let mut index = IndexWriter::with_capacity(store.key_count().await.map_err(say)?);
-    take_people(store, &mut index, -1, None, beat).await?;
+    if let Some(last) = store.last_person().await.map_err(say)? {
+        take_people(store, &mut index, PersonNo(0), last, beat).await?;
+    }
     Ok(index)
 }
 
-/// Takes in everybody behind a number, up to another one, as the tables know them.
+/// Takes in everybody between two numbers as the tables know them: while one chunk goes into the index, the database
+/// packs the next.
 async fn take_people(
     store: &Store,
     index: &mut IndexWriter,
-    mut after: i64,
-    last: Option<PersonNo>,
+    first: PersonNo,
+    last: PersonNo,
     beat: Beat<'_>,
 ) -> Result<(), String> {
+    let read = |from: u32| {
+        let (store, to) = (store.clone(), from.saturating_add(PEOPLE_CHUNK - 1).min(last.0));
+        tokio::spawn(async move { store.packed_people(from, to).await })
+    };
+    let mut from = first.0;
+    let mut next = read(from);
     loop {
-        let people = store.people_after(after, PEOPLE_CHUNK).await.map_err(say)?;
-        let Some(end) = people.last() else { return Ok(()) };
-        after = i64::from(end.person_no.0);
-        for person in people.into_iter().filter(|p| last.is_none_or(|last| p.person_no <= last)) {
-            engine::register::apply::person(index, &dossier(person)).map_err(|e| e.to_string())?;
-        }
+        let people = next.await.map_err(|e| e.to_string())?.map_err(say)?;
+        let more = from.checked_add(PEOPLE_CHUNK).filter(|from| *from <= last.0);
+        // read once more where there is none left: of nobody
+        next = read(more.unwrap_or(u32::MAX));
+        take_packed(index, &people)?;
         beat();
-        if last.is_some_and(|last| after >= i64::from(last.0)) {
-            return Ok(());
+        match more {
+            Some(more) => from = more,
+            None => return Ok(()),
         }
-        tokio::task::yield_now().await;
     }
+}
+
+fn take_packed(index: &mut IndexWriter, people: &store::PackedPeople) -> Result<(), String> {
+    let full = |e: engine::register::index::IndexError| e.to_string();
+    let mut bounds: HashMap<PersonNo, Vec<Bound>> = HashMap::new();
+    for row in people.exclusions() {
+        let (person_no, row) = row.map_err(say)?;
+        bounds.entry(person_no).or_default().push(Bound {
+            jurisdiction: row.jurisdiction,
+            period: row.period,
+            at_end: row.at_end,
+            effective_at: row.effective_at,
+            ends_at: row.ends_at,
+            ended_at: row.ended_at,
+        });
+    }
+    for person_no in people.persons() {
+        let person_no = person_no.map_err(say)?;
+        let bounds = bounds.get_mut(&person_no).map_or(&mut [][..], Vec::as_mut_slice);
+        engine::register::apply::bounds(index, person_no, bounds).map_err(full)?;
+    }
+    for row in people.keys() {
+        let (person_no, key) = row.map_err(say)?;
+        index.insert_key(person_no, &key).map_err(full)?;
+    }
+    Ok(())
 }
 
 /// A copy of the index on its way into the store.

@@ -115,27 +115,26 @@ impl Store {
             .collect()
     }
 
-    /// The last block of each chain of a process: worker, number and digest.
+    /// The last block of each chain of a process: worker, number and digest. One look at the index for each worker,
+    /// however many blocks there are.
     pub async fn evidence_heads(&self, node: u16, boot: u32) -> Result<Vec<(u16, u64, [u8; 32])>, StoreError> {
-        let sql = "SELECT worker, block_no, digest FROM evidence_blocks b WHERE node = $1 AND boot = $2 AND block_no = (SELECT MAX(block_no) FROM evidence_blocks l WHERE l.node = b.node AND l.boot = b.boot AND l.worker = b.worker) ORDER BY worker";
-        let rows = self.db.read().await?.rows(sql, &[Val::Int(node.into()), Val::Int(boot.into())]).await?;
-        rows.iter()
-            .map(|row| {
-                let digest = row.bytes(2)?.try_into().map_err(|_| StoreError::Unreadable("evidence digest"))?;
-                Ok((row.int(0)? as u16, row.int(1)? as u64, digest))
-            })
-            .collect()
+        let sql = "SELECT worker, block_no, digest FROM evidence_blocks WHERE node = $1 AND boot = $2 AND worker < $3 ORDER BY worker DESC, block_no DESC LIMIT 1";
+        let mut conn = self.db.read().await?;
+        let (mut heads, mut below) = (Vec::new(), i64::from(u16::MAX) + 1);
+        loop {
+            let rows = conn.rows(sql, &[Val::Int(node.into()), Val::Int(boot.into()), Val::Int(below)]).await?;
+            let Some(row) = rows.first() else { break };
+            below = row.int(0)?;
+            let digest = row.bytes(2)?.try_into().map_err(|_| StoreError::Unreadable("evidence digest"))?;
+            heads.push((below as u16, row.int(1)? as u64, digest));
+        }
+        heads.reverse();
+        Ok(heads)
     }
 
-    /// Processes of a node whose end is not journaled; of all nodes where none is named.
-    pub async fn evidence_boots_open(&self, node: u16) -> Result<Vec<EvidenceBoot>, StoreError> {
-        let sql = "SELECT node, boot, opened_at, through_at, closed_at FROM evidence_boots WHERE node = $1 AND closed_at IS NULL ORDER BY opened_at";
-        self.db.read().await?.rows(sql, &[Val::Int(node.into())]).await?.iter().map(boot).collect()
-    }
-
-    /// Every process that answered lookups.
-    pub async fn evidence_boots(&self) -> Result<Vec<EvidenceBoot>, StoreError> {
-        let sql = "SELECT node, boot, opened_at, through_at, closed_at FROM evidence_boots ORDER BY opened_at";
+    /// Processes whose end is not journaled.
+    pub async fn evidence_boots_open(&self) -> Result<Vec<EvidenceBoot>, StoreError> {
+        let sql = "SELECT node, boot, opened_at, through_at, closed_at FROM evidence_boots WHERE closed_at IS NULL ORDER BY opened_at";
         self.db.read().await?.rows(sql, &[]).await?.iter().map(boot).collect()
     }
 

@@ -22,8 +22,8 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use open::{OpenError, OpenOptions, Store};
 pub use read::{
-    AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PersonDossier, RecordDigest, RegisterStats,
-    StoredHead,
+    AlertQuery, ExclusionRow, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier,
+    RecordDigest, RegisterStats, StoredHead,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{

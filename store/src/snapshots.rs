@@ -25,6 +25,8 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 const KEPT: usize = 2;
 /// Chunks read from PostgreSQL at once.
 const READ_CHUNKS: i64 = 8;
+/// How much politer than the other threads (`nice`) a snapshot is written.
+const NICENESS: i32 = 15;
 /// Pause behind each chunk that is written: a snapshot must not be felt.
 const PAUSE: Duration = Duration::from_millis(4);
 
@@ -100,7 +102,6 @@ impl Store {
         chain_key: &[u8; 32],
         at: Ts,
     ) -> Result<bool, StoreError> {
-        self.clear_snapshots(node).await?;
         let mut id = [0; 8];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut id)
             .map_err(|_| StoreError::Unreadable("randomness"))?;
@@ -108,10 +109,18 @@ impl Store {
         let written = match &self.db {
             Db::Sqlite { .. } => {
                 let path = file(&self.path(), &id);
-                let (written, back) = tokio::task::spawn_blocking(move || (write_file(&path, &mut source), source))
-                    .await
-                    .map_err(|_| StoreError::Unreadable("snapshot"))?;
-                source = back;
+                let (done, back) = tokio::sync::oneshot::channel();
+                std::thread::Builder::new()
+                    .name("snapshot".to_owned())
+                    .spawn(move || {
+                        // of this thread alone, on Linux: lookups come first
+                        let _ = rustix::process::nice(NICENESS);
+                        let written = write_file(&path, &mut source);
+                        let _ = done.send((written, source));
+                    })
+                    .map_err(|e| StoreError::Database(sqlx::Error::Io(e)))?;
+                let (written, copied) = back.await.map_err(|_| StoreError::Unreadable("snapshot"))?;
+                source = copied;
                 written.map_err(|e| StoreError::Database(sqlx::Error::Io(e)))?
             }
             Db::Postgres(_) => self.write_chunks(&id, &mut source).await?,
@@ -132,6 +141,8 @@ impl Store {
             Val::Int(at.0),
         ];
         self.db.write().await?.run(sql, &values).await?;
+        // only now: until here the ones before are what there is
+        self.clear_snapshots().await?;
         Ok(true)
     }
 
@@ -226,13 +237,13 @@ impl Store {
         }
     }
 
-    /// Deletes all but the newest snapshots of a node, and what lies there without a row.
-    async fn clear_snapshots(&self, node: u16) -> Result<(), StoreError> {
+    /// Deletes all but the newest snapshots, and what lies there without a row.
+    async fn clear_snapshots(&self) -> Result<(), StoreError> {
         let mut conn = self.db.write().await?;
-        let sql = "SELECT id FROM index_snapshots WHERE node = $1 ORDER BY through_seq DESC, made_at DESC";
-        let rows = conn.rows(sql, &[Val::Int(node.into())]).await?;
+        let sql = "SELECT id FROM index_snapshots ORDER BY through_seq DESC, made_at DESC";
+        let rows = conn.rows(sql, &[]).await?;
         let ids: Vec<String> = rows.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
-        for id in ids.iter().skip(KEPT - 1) {
+        for id in ids.iter().skip(KEPT) {
             conn.run("DELETE FROM index_snapshots WHERE id = $1", &[Val::Text(id)]).await?;
         }
         if let Conn::Postgres(_) = conn {
@@ -240,13 +251,15 @@ impl Store {
             conn.run(sql, &[]).await?;
             return Ok(());
         }
-        let kept: Vec<PathBuf> = ids.iter().take(KEPT - 1).map(|id| file(&self.path(), id)).collect();
+        let kept: Vec<PathBuf> = ids.iter().take(KEPT).map(|id| file(&self.path(), id)).collect();
         let database = self.path();
-        let (Some(folder), Some(name)) = (database.parent(), database.file_name()) else { return Ok(()) };
+        let Some(name) = database.file_name() else { return Ok(()) };
         let prefix = format!("{}.index-", name.to_string_lossy());
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let entries = std::fs::read_dir(folder_of(&database)).map_err(|e| StoreError::Database(sqlx::Error::Io(e)))?;
+        for entry in entries.flatten() {
             let ours = entry.file_name().to_string_lossy().starts_with(&prefix);
-            if ours && !kept.contains(&entry.path()) {
+            let kept = kept.iter().any(|kept| kept.file_name() == Some(&entry.file_name()));
+            if ours && !kept {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
@@ -286,8 +299,15 @@ pub trait SnapshotSink: Send + Sized {
     fn finish(self) -> Result<Self::Made, SnapshotLost>;
 }
 
+/// The folder of a file; that of a bare name is the present one.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn write_file(path: &Path, source: &mut impl SnapshotSource) -> std::io::Result<Option<(u64, [u8; 32])>> {
-    let temporary = path.with_extension("part");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".part");
+    let temporary = PathBuf::from(temporary);
     let mut out = File::create(&temporary)?;
     let (mut digest, mut length, mut chunk) = (Context::new(&SHA256), 0, Vec::with_capacity(CHUNK_BYTES + 64));
     loop {
@@ -307,9 +327,7 @@ fn write_file(path: &Path, source: &mut impl SnapshotSource) -> std::io::Result<
     }
     out.sync_all()?;
     std::fs::rename(&temporary, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
+    File::open(folder_of(path))?.sync_all()?;
     Ok(Some((length, array(digest.finish().as_ref()))))
 }
 

@@ -80,6 +80,8 @@ impl Engine {
                         Err(StoreError::Claimed) => {
                             // two that decide registrations under locks of their own would contradict each other
                             tracing::error!("another engine has claimed the database: this one writes no more");
+                            // and answers no more: what it answered from here on could never be stored
+                            engine.0.evidence.refuse();
                             engine.0.store.stop_writer(Duration::ZERO).await;
                             return;
                         }

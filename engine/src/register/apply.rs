@@ -1,10 +1,11 @@
 //! What a committed register event changes in the index. Applying one twice changes nothing.
 
-use super::decide::{Dossier, status_at};
+use super::decide::Dossier;
 use super::index::{IndexError, IndexWriter, PersonState};
 use models::event::{Event, Exclusion};
-use models::exclusion::{AtEnd, Status};
+use models::exclusion::{AtEnd, Period, Status};
 use models::ids::PersonNo;
+use models::jurisdiction::JurisdictionNo;
 use models::ts::Ts;
 
 /// Takes in an event; other events than the register's change nothing.
@@ -24,7 +25,7 @@ pub fn event(index: &mut IndexWriter, event: &Event) -> Result<(), IndexError> {
         | Event::ExclusionExtended(exclusion)
         | Event::ExclusionRenewed(exclusion)
         | Event::ExclusionLapsed(exclusion) => {
-            let states = with(index.person_states(exclusion.person_no), exclusion);
+            let states = with(index.person_states(exclusion.person_no), Bound::of(exclusion));
             index.set_person(exclusion.person_no, &states)
         }
         // it does not say whom: that is to be read from the tables
@@ -41,9 +42,50 @@ pub fn person(index: &mut IndexWriter, dossier: &Dossier) -> Result<(), IndexErr
     let mut exclusions: Vec<&Exclusion> = dossier.exclusions.iter().collect();
     // of those that ended the newest is told of
     exclusions.sort_by_key(|e| e.effective_at);
-    let states = exclusions.into_iter().fold(Vec::new(), with);
+    let states = exclusions.into_iter().map(Bound::of).fold(Vec::new(), with);
     index.set_person(PersonNo(dossier.person_no), &states)?;
     dossier.keys.iter().try_for_each(|key| index.insert_key(PersonNo(dossier.person_no), key))
+}
+
+/// What of an exclusion the index holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Where.
+    pub jurisdiction: JurisdictionNo,
+    /// How long at least.
+    pub period: Period,
+    /// What happens then.
+    pub at_end: AtEnd,
+    /// Since when.
+    pub effective_at: Ts,
+    /// End of the minimum period.
+    pub ends_at: Option<Ts>,
+    /// Set when it lapsed.
+    pub ended_at: Option<Ts>,
+}
+
+impl Bound {
+    fn of(exclusion: &Exclusion) -> Self {
+        Self {
+            jurisdiction: exclusion.jurisdiction,
+            period: exclusion.period,
+            at_end: exclusion.at_end,
+            effective_at: exclusion.effective_at,
+            ends_at: exclusion.ends_at,
+            ended_at: exclusion.ended_at,
+        }
+    }
+}
+
+/// Takes in a person's exclusions as the tables hold them; the keys follow.
+///
+/// # Errors
+/// As [`event`].
+pub fn bounds(index: &mut IndexWriter, person_no: PersonNo, bounds: &mut [Bound]) -> Result<(), IndexError> {
+    // of those that ended the newest is told of
+    bounds.sort_by_key(|bound| bound.effective_at);
+    let states = bounds.iter().copied().fold(Vec::new(), with);
+    index.set_person(person_no, &states)
 }
 
 /// A person's states after an exclusion has become as it is now.
@@ -51,7 +93,7 @@ pub fn person(index: &mut IndexWriter, dossier: &Dossier) -> Result<(), IndexErr
 /// The index keeps one state per jurisdiction, and a person may have had several exclusions there: what binds is never
 /// replaced by the end of another one, and of two that bind the stricter stands. Fail closed: the events of two
 /// exclusions may come in any order.
-fn with(mut states: Vec<PersonState>, exclusion: &Exclusion) -> Vec<PersonState> {
+fn with(mut states: Vec<PersonState>, exclusion: Bound) -> Vec<PersonState> {
     let mask = exclusion.jurisdiction.mask();
     let state = state_of(exclusion);
     let present = states.iter().find(|state| state.jurisdictions & mask != 0).copied();
@@ -83,10 +125,10 @@ fn outlives(present: &PersonState, new: &PersonState) -> bool {
     }
 }
 
-fn state_of(exclusion: &Exclusion) -> PersonState {
+fn state_of(exclusion: Bound) -> PersonState {
     // before the end of time nothing lapses by the clock: only an event that ended it counts here, the reader
     // compares with its own now
-    let status = if exclusion.ended_at.is_some() { Status::PreviouslyExcluded } else { status_at(exclusion, Ts(0)) };
+    let status = if exclusion.ended_at.is_some() { Status::PreviouslyExcluded } else { Status::Excluded };
     let lapses = exclusion.at_end == AtEnd::Lapse && exclusion.ended_at.is_none();
     PersonState {
         jurisdictions: exclusion.jurisdiction.mask(),
@@ -107,9 +149,8 @@ mod tests {
     use super::super::index::LookupKey;
     use super::*;
     use models::event::PersonKey;
-    use models::exclusion::{Channel, Period, ReasonClass};
+    use models::exclusion::{Channel, ReasonClass};
     use models::ids::ExclusionId;
-    use models::jurisdiction::JurisdictionNo;
     use models::match_key::{KeyKind, MatchKey};
 
     fn exclusion(id: u128, jurisdiction: u8, period: Period, ended: bool) -> Exclusion {

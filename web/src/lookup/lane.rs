@@ -13,6 +13,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::evidence::{EvidenceRefusal, EvidenceWorker};
 use models::evidence::Route;
+use models::ids::KeyId;
 use models::operator::Scope;
 use models::ts::Ts;
 
@@ -55,15 +56,23 @@ impl Lane {
         Self { state, worker, evidence, times: RefCell::default() }
     }
 
-    /// Answers a request that carries its lookup in the body.
+    /// Answers a request that carries its lookup in the body. Who may not ask has no body read.
     pub async fn answer(&self, kind: Kind, head: &RequestHead, payload: Payload) -> HttpResponse {
         let started = Instant::now();
-        let body = body::read(&head.headers, payload, self.state.options.limits.lookup_bytes).await;
-        // one look at the clock, once everything is here: a body may have taken its time
         let now = self.state.engine.now();
         let id = RequestId::of(&head.headers, now);
         let mut quotas = None;
-        let answered = body.and_then(|body| self.decide(kind, head, now, &body, &mut quotas));
+        let admitted = {
+            let directory = self.state.engine.directory();
+            admit(&self.state, &directory, head, now, &mut quotas).map(|(entry, _)| entry.key.id)
+        };
+        let answered = match admitted {
+            Err(problem) => Err(problem),
+            Ok(key) => {
+                let body = body::read(&head.headers, payload, self.state.options.limits.lookup_bytes).await;
+                body.and_then(|body| self.decide(kind, key, head, &body))
+            }
+        };
         self.finish(kind, head, &id, quotas, answered, started)
     }
 
@@ -85,20 +94,25 @@ impl Lane {
         self.finish(kind, req.head(), &id, quotas, answered, started)
     }
 
-    fn decide(
-        &self,
-        kind: Kind,
-        head: &RequestHead,
-        now: Ts,
-        body: &[u8],
-        quotas: &mut Option<Quotas>,
-    ) -> Result<HttpResponse, Problem> {
-        self.with_asker(kind, head, now, quotas, |asker| {
+    /// The key was let in before its body came: it is looked at again, and so is the clock, because a body may take its
+    /// time and a key may die meanwhile.
+    fn decide(&self, kind: Kind, key: KeyId, head: &RequestHead, body: &[u8]) -> Result<HttpResponse, Problem> {
+        let directory = self.state.engine.directory();
+        let now = self.state.engine.now();
+        let dead = || Problem::new(Code::Unauthenticated, "the key is not valid");
+        let entry = directory.keys.get(&key).filter(|entry| entry.key.is_live(now)).ok_or_else(dead)?;
+        let operator = entry.key.operator_no.and_then(|no| directory.operators.get(&no));
+        let asker = Asker { entry, operator: operator.map(|o| &**o), now };
+        let answered = asker.require(kind.scope).and_then(|()| {
             parse::require_json(&head.headers)?;
             let sent: WireLookup<'_> = parse::json(body)?;
-            let question = Question::read(asker, &self.state, sent)?;
-            self.ask(kind, asker, &question, body)
-        })
+            let question = Question::read(&asker, &self.state, sent)?;
+            self.ask(kind, &asker, &question, body)
+        });
+        if let Err(problem) = &answered {
+            self.state.metrics.refused(problem.code);
+        }
+        answered
     }
 
     fn with_asker(

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use models::evidence::Route;
+use models::evidence::{Credential, Route};
 use models::operator::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -125,7 +125,9 @@ pub struct ReceiptView {
 pub async fn receipt(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
     caller.require(Scope::Lookup)?;
     let id = parse::path_id(&req, "lookup_id", "lookup")?;
-    let receipt = state.engine.receipt(id, caller.entry.key.operator_no).await?;
+    let key = &caller.entry.key;
+    let asker = Credential { key: key.id, operator_no: key.operator_no, jurisdiction: key.jurisdiction };
+    let receipt = state.engine.receipt(id, asker).await?;
     Ok(HttpResponse::Ok().json(ReceiptView { receipt }))
 }
 

@@ -194,7 +194,7 @@ fn resource(path: &'static str, state: &AppState) -> actix_web::Resource {
     let here: Vec<&Endpoint> = ENDPOINTS.iter().filter(|e| e.path == path).collect();
     let limits = state.options.limits;
     let limit = here.iter().map(|e| limits.of(e.size)).max().unwrap_or(limits.register_bytes);
-    let methods = here.iter().map(|e| if e.method == "GET" { "GET, HEAD" } else { e.method });
+    let methods = here.iter().map(|e| if e.method == "GET" && !e.lane { "GET, HEAD" } else { e.method });
     let methods = methods.collect::<Vec<_>>().join(", ");
     let allow = HeaderValue::try_from(methods).unwrap_or_else(|_| HeaderValue::from_static("GET"));
     let refuse = move || {
