@@ -89,7 +89,31 @@ async fn check(store: &str) {
     assert_eq!((again["added"].as_u64(), again["done_before"].as_u64()), (Some(0), Some(PEOPLE as u64 + 4)), "{again}");
     assert!(run(dir, store, &["audit", "verify"]).contains("\"first_bad\":null"));
 
+    // one digit mended far behind the beginning is another file: nobody is taken for done
+    let mended = std::fs::read_to_string(&file).expect("the file");
+    let last = phone(10_000_000 + PEOPLE - 1);
+    std::fs::write(&file, mended.replace(&last, "0799999999")).expect("a file");
+    let corrected = import(dir, store, &file, &[]);
+    assert_eq!(
+        (corrected["done_before"].as_u64(), corrected["merged"].as_u64()),
+        (Some(0), Some(PEOPLE as u64)),
+        "{corrected}"
+    );
+    // a quote that is not closed would swallow everybody behind it
+    let line = |n: usize| format!("{},{},5_years,2025-06-01T10:00:00Z\n", 30_000_000 + n, phone(60_000_000 + n));
+    let torn_line = "29999999,\"0759999999,5_years,2025-06-01T10:00:00Z\n".to_owned();
+    let torn =
+        (0..2_000).map(line).fold("id_number,phone,period,effective_at\n".to_owned() + &torn_line, |all, l| all + &l);
+    std::fs::write(dir.join("torn.csv"), torn).expect("a file");
+    let torn = Command::new(PROGRAM)
+        .args(["--store", store, "--keys", dir.join("keys.toml").to_str().expect("a path"), "register", "import"])
+        .args([dir.join("torn.csv").to_str().expect("a path"), "--origin", "torn", "--legal-basis", "l"])
+        .output()
+        .expect("the program runs");
+    assert!(!torn.status.success(), "{}", String::from_utf8_lossy(&torn.stdout));
+
     let server = serve(&client, dir, store).await;
+    assert_eq!(status(&client, &server.base, &key, json!({"phone": "0799999999"})).await.0, "excluded");
     for n in [0, 1, 7, 101, 2_500, PEOPLE - 1] {
         let wanted = if n % 100 == 1 { "previously_excluded" } else { "excluded" };
         for who in [json!({"phone": phone(10_000_000 + n)}), json!({"id_number": (20_000_000 + n).to_string()})] {

@@ -119,3 +119,28 @@ async fn a_start_uses_the_newest_good_snapshot_on_postgres() {
     all_are_blocked(&client, &server.base, &key, 40).await;
     server.stop();
 }
+
+/// The README's own commands: a database by its bare name, in the present folder.
+#[tokio::test]
+async fn a_database_with_a_bare_name_has_snapshots_beside_it_too() {
+    let dir = testkit::temp_dir();
+    let dir = dir.path().to_owned();
+    let _ = std::env::set_current_dir(&dir);
+    let store = "sqlite:bare.sqlite";
+    let key = prepare(&dir, store);
+    let client = reqwest::Client::new();
+    let server = serve_with(&client, &dir, store, &SETTINGS).await;
+    exclude(&client, &server.base, &key, 0..5).await;
+    let made = snapshot_after(&client, &server.base, 0).await;
+    exclude(&client, &server.base, &key, 5..10).await;
+    let made = snapshot_after(&client, &server.base, made).await;
+    exclude(&client, &server.base, &key, 10..15).await;
+    snapshot_after(&client, &server.base, made).await;
+    server.stop();
+    let files = std::fs::read_dir(&dir).expect("the folder").flatten();
+    let snapshots = files.filter(|file| file.file_name().to_string_lossy().starts_with("bare.sqlite.index-")).count();
+    assert_eq!(snapshots, 2, "the newest and the one before");
+    let server = serve_with(&client, &dir, store, &SETTINGS).await;
+    assert_eq!(built_from(&dir), "snapshot");
+    server.stop();
+}
