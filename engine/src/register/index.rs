@@ -21,7 +21,7 @@
 //!    one, never a mixture. Decision and informative word are paired by a generation number; a reader
 //!    that cannot pair them gives the decision without the informative part.
 //! 3. *Nothing is removed and a node is never used again for something else*, so a pointer read once stays
-//!    good. (Split people who change leave their old nodes behind; they are rare, and a restart packs them.)
+//!    good. (Split people who change leave their old nodes behind; they are rare, and a start from the tables packs them.)
 //! 4. *Growth replaces the table whole.* A reader that began on the old table finishes on it. It may miss
 //!    what was added after it began, as it may with any order of two things at the same time; what was
 //!    acknowledged before it began is in whichever table it loads, because the swap precedes the store that
