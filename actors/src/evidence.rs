@@ -210,12 +210,6 @@ impl EvidenceLog {
         &self.0.metrics
     }
 
-    /// Evidence in memory, bytes.
-    #[must_use]
-    pub fn unflushed_bytes(&self) -> usize {
-        self.0.unflushed.load(Ordering::Relaxed)
-    }
-
     /// Everything answered until then is stored.
     #[must_use]
     pub fn through(&self) -> Ts {

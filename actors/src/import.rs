@@ -14,9 +14,9 @@ use crate::writer::WriterHandle;
 use engine::register::decide::{self, Request};
 use engine::register::index::{IndexWriter, PEOPLE_MAX};
 use jiff::tz::TimeZone;
-use models::event::{Event, Exclusion, PersonKey};
+use models::event::{Event, Exclusion};
 use models::exclusion::AtEnd;
-use models::ids::{CaseId, ExclusionId, PersonNo};
+use models::ids::PersonNo;
 use models::ts::Ts;
 use ring::digest::{Context, SHA256};
 use std::sync::Arc;
@@ -211,28 +211,8 @@ impl Importer {
 
     fn request(&self, new: &NewExclusion, person_no: PersonNo) -> Request {
         let effective_at = new.effective_at.unwrap_or(self.now);
-        let digest_version = self.ring.digest.current().version();
-        let key = |(kind, key): &(_, _)| PersonKey {
-            kind: *kind,
-            digest_version,
-            key: *key,
-            valid_from: effective_at,
-            valid_to: None,
-        };
-        Request {
-            keys: new.keys.iter().map(key).collect(),
-            birth_digest: new.birth_digest,
-            is_described: !new.person.names.is_empty(),
-            jurisdiction: new.jurisdiction,
-            period: new.period,
-            reason_class: new.reason_class,
-            channel: new.channel,
-            effective_at,
-            now: self.now,
-            person_no,
-            exclusion_id: ExclusionId(new_id()),
-            case_id: CaseId(new_id()),
-        }
+        let times = register::Times { effective_at, keys_from: effective_at, now: self.now };
+        register::request(new, &self.ring, person_no, times)
     }
 
     fn vault(&self, new: &NewExclusion, person_no: PersonNo) -> Result<VaultRow, ImportError> {

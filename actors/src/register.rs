@@ -496,31 +496,8 @@ impl Inner {
             let detail = "the exclusion would have ended already".to_owned();
             return Err(EngineError::Invalid { pointer: "/effective_at", detail });
         }
-        let digest_version = self.ring.digest.current().version();
-        let mut request = Request {
-            keys: new
-                .keys
-                .iter()
-                .map(|(kind, key)| PersonKey {
-                    kind: *kind,
-                    digest_version,
-                    key: *key,
-                    valid_from: now,
-                    valid_to: None,
-                })
-                .collect(),
-            birth_digest: new.birth_digest,
-            is_described: !new.person.names.is_empty(),
-            jurisdiction: new.jurisdiction,
-            period: new.period,
-            reason_class: new.reason_class,
-            channel: new.channel,
-            effective_at,
-            now,
-            person_no: PersonNo(0),
-            exclusion_id: ExclusionId(new_id()),
-            case_id: CaseId(new_id()),
-        };
+        let times = Times { effective_at, keys_from: now, now };
+        let mut request = request(&new, &self.ring, PersonNo(0), times);
         if !decide::is_known(&request, &others) {
             if others.len() >= SHARERS_MAX {
                 let detail = "too many people are registered under it; register with a document alone".to_owned();
@@ -624,6 +601,43 @@ impl Inner {
         let Some(event) = decide::end_of_period(&current, now, self.zone(due.jurisdiction)) else { return Ok(false) };
         self.writer.commit(vec![event], Vec::new()).await.map_err(commit_error)?;
         Ok(true)
+    }
+}
+
+/// The times of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    /// Since when the exclusion binds.
+    pub effective_at: Ts,
+    /// Since when the keys name the person.
+    pub keys_from: Ts,
+    /// Now.
+    pub now: Ts,
+}
+
+/// A registration with everything decided by chance in it.
+pub(crate) fn request(new: &NewExclusion, ring: &KeyRing, person_no: PersonNo, times: Times) -> Request {
+    let digest_version = ring.digest.current().version();
+    let key = |(kind, key): &(_, _)| PersonKey {
+        kind: *kind,
+        digest_version,
+        key: *key,
+        valid_from: times.keys_from,
+        valid_to: None,
+    };
+    Request {
+        keys: new.keys.iter().map(key).collect(),
+        birth_digest: new.birth_digest,
+        is_described: !new.person.names.is_empty(),
+        jurisdiction: new.jurisdiction,
+        period: new.period,
+        reason_class: new.reason_class,
+        channel: new.channel,
+        effective_at: times.effective_at,
+        now: times.now,
+        person_no,
+        exclusion_id: ExclusionId(new_id()),
+        case_id: CaseId(new_id()),
     }
 }
 

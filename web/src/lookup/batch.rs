@@ -17,7 +17,6 @@ use bytes::Bytes;
 use models::evidence::{LookupRecord, Route};
 use models::ids::{LookupBatchId, LookupId};
 use models::lookup::Purpose;
-use models::operator::Operator;
 use models::ts::Ts;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -102,8 +101,6 @@ pub enum Form {
 pub struct Job {
     /// The key.
     pub entry: Arc<KeyEntry>,
-    /// Its operator.
-    pub operator: Option<Arc<Operator>>,
     /// The request.
     pub body: Bytes,
     /// How to answer.
@@ -143,15 +140,9 @@ impl Batches {
     ///
     /// # Errors
     /// The problem of the whole batch.
-    pub async fn answer(
-        &self,
-        entry: Arc<KeyEntry>,
-        operator: Option<Arc<Operator>>,
-        body: Bytes,
-        form: Form,
-    ) -> Result<Answered, Problem> {
+    pub async fn answer(&self, entry: Arc<KeyEntry>, body: Bytes, form: Form) -> Result<Answered, Problem> {
         let (reply, answered) = oneshot::channel();
-        self.0.try_send(Job { entry, operator, body, form, reply }).map_err(|refused| match refused {
+        self.0.try_send(Job { entry, body, form, reply }).map_err(|refused| match refused {
             TrySendError::Full(_) => Problem::new(Code::Overloaded, "too many batches wait"),
             TrySendError::Disconnected(_) => Problem::new(Code::Unavailable, "batches are not answered any more"),
         })?;
@@ -169,7 +160,7 @@ fn work(waiting: &Mutex<Receiver<Job>>, state: &impl Fn() -> Option<AppState>) {
         let job = waiting.lock().recv();
         let (Ok(job), Some(state)) = (job, state()) else { return };
         let evidence = evidence.get_or_insert_with(|| state.engine.evidence().worker());
-        let asker = Asker { entry: &job.entry, operator: job.operator.as_deref(), now: state.engine.now() };
+        let asker = Asker { entry: &job.entry, now: state.engine.now() };
         // a panic costs this batch and nothing else
         let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             Batch::read(&asker, &state, &job.body).and_then(|batch| batch.answer(&asker, &state, evidence, &job))

@@ -15,11 +15,11 @@ use actors::evidence::{EvidenceRefusal, EvidenceWorker};
 use models::evidence::Route;
 use models::ids::KeyId;
 use models::operator::Scope;
-use models::ts::Ts;
 
 use super::answer::{ANSWER_BYTES, Times, sign, write_answer};
 use super::question::{Asker, Question, require_fresh};
 use super::wire::WireLookup;
+use crate::extractors::caller::still_valid;
 use crate::extractors::{admit, body};
 use crate::parse;
 use crate::problem::{Code, Problem};
@@ -82,14 +82,19 @@ impl Lane {
         let now = self.state.engine.now();
         let id = RequestId::of(req.headers(), now);
         let mut quotas = None;
-        let answered = self.with_asker(kind, req.head(), now, &mut quotas, |asker| {
-            let token = req.match_info().get("bst").unwrap_or_default().parse();
-            let token = token.map_err(|error: models::token::TokenError| Problem::from(error))?;
-            let pairs = parse::query(req, &["purpose"])?;
-            let purpose = parse::parameter(&pairs, "purpose").and_then(parse::wire);
-            let purpose = purpose.ok_or_else(|| Problem::field("?purpose", "one of the known purposes is needed"))?;
-            Question::token(asker, &self.state, token, purpose)
-                .and_then(|question| self.ask(kind, asker, &question, b""))
+        let directory = self.state.engine.directory();
+        let admitted = admit(&self.state, &directory, req.head(), now, &mut quotas);
+        let answered = admitted.and_then(|(entry, _)| {
+            self.judge(kind, &Asker { entry, now }, |asker| {
+                let token = req.match_info().get("bst").unwrap_or_default().parse();
+                let token = token.map_err(|error: models::token::TokenError| Problem::from(error))?;
+                let pairs = parse::query(req, &["purpose"])?;
+                let purpose = parse::parameter(&pairs, "purpose").and_then(parse::wire);
+                let purpose =
+                    purpose.ok_or_else(|| Problem::field("?purpose", "one of the known purposes is needed"))?;
+                Question::token(asker, &self.state, token, purpose)
+                    .and_then(|question| self.ask(kind, asker, &question, b""))
+            })
         });
         self.finish(kind, req.head(), &id, quotas, answered, started)
     }
@@ -100,37 +105,23 @@ impl Lane {
         let directory = self.state.engine.directory();
         let now = self.state.engine.now();
         let dead = || Problem::new(Code::Unauthenticated, "the key is not valid");
-        let entry = directory.keys.get(&key).filter(|entry| entry.key.is_live(now)).ok_or_else(dead)?;
-        let operator = entry.key.operator_no.and_then(|no| directory.operators.get(&no));
-        let asker = Asker { entry, operator: operator.map(|o| &**o), now };
-        let answered = asker.require(kind.scope).and_then(|()| {
+        let entry = directory.keys.get(&key).filter(|_| still_valid(&directory, key, now)).ok_or_else(dead)?;
+        self.judge(kind, &Asker { entry, now }, |asker| {
             parse::require_json(&head.headers)?;
             let sent: WireLookup<'_> = parse::json(body)?;
-            let question = Question::read(&asker, &self.state, sent)?;
-            self.ask(kind, &asker, &question, body)
-        });
-        if let Err(problem) = &answered {
-            self.state.metrics.refused(problem.code);
-        }
-        answered
+            let question = Question::read(asker, &self.state, sent)?;
+            self.ask(kind, asker, &question, body)
+        })
     }
 
-    fn with_asker(
+    fn judge(
         &self,
         kind: Kind,
-        head: &RequestHead,
-        now: Ts,
-        quotas: &mut Option<Quotas>,
+        asker: &Asker<'_>,
         act: impl FnOnce(&Asker<'_>) -> Result<HttpResponse, Problem>,
     ) -> Result<HttpResponse, Problem> {
-        let directory = self.state.engine.directory();
-        let (entry, operator) = admit(&self.state, &directory, head, now, quotas)?;
-        let asker = Asker { entry, operator: operator.map(|o| &**o), now };
-        let answered = asker.require(kind.scope).and_then(|()| act(&asker));
-        if let Err(problem) = &answered {
-            self.state.metrics.refused(problem.code);
-        }
-        answered
+        let answered = asker.require(kind.scope).and_then(|()| act(asker));
+        answered.inspect_err(|problem| self.state.metrics.refused(problem.code))
     }
 
     fn ask(

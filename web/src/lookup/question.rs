@@ -7,7 +7,7 @@ use models::evidence::{Basis, Credential, LookupRecord, Route, Row, Subject};
 use models::exclusion::{Period, Status};
 use models::lookup::{Decision, Purpose, decide};
 use models::match_key::{KeyKind, MatchKey, OpaqueKind};
-use models::operator::{Operator, Scope};
+use models::operator::Scope;
 use models::phone::Country;
 use models::token::{self, Token, TokenError};
 use models::ts::{MINUTE, Ts};
@@ -30,8 +30,6 @@ pub const VALID_MICROS: i64 = 15 * MINUTE;
 pub struct Asker<'a> {
     /// The key.
     pub entry: &'a KeyEntry,
-    /// Its operator; none for staff and tools.
-    pub operator: Option<&'a Operator>,
     /// When it was let in.
     pub now: Ts,
 }
