@@ -4,6 +4,7 @@ use models::jurisdiction::{JURISDICTIONS_MAX, Jurisdiction};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
@@ -83,6 +84,7 @@ pub struct EngineSection {
     pub live_tick_ms: u64,
     pub checkpoint_seconds: u64,
     pub evidence_person_months: u16,
+    pub strangers_per_hour: u32,
     pub snapshot_seconds: u64,
 }
 
@@ -94,6 +96,8 @@ pub struct Limits {
     pub register_body_bytes: usize,
     pub push_body_bytes: usize,
     pub batch_body_bytes: usize,
+    pub address_requests_per_second: NonZeroU32,
+    pub operator_requests_per_second: NonZeroU32,
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{OpenOptions, Store, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
+use web::rate::Rates;
 use web::{AppState, ServerOptions, WebOptions};
 
 /// Opens the configured store.
@@ -71,6 +72,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         write_timeout: Duration::from_secs(config.store.write_timeout_seconds),
         snapshot_every: Duration::from_secs(config.engine.snapshot_seconds),
         evidence_person_months: config.engine.evidence_person_months,
+        strangers_per_hour: config.engine.strangers_per_hour,
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
         faults: Faults::default(),
@@ -84,6 +86,10 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     options.limits.register_bytes = config.limits.register_body_bytes;
     options.limits.push_bytes = config.limits.push_body_bytes;
     options.limits.batch_bytes = config.limits.batch_body_bytes;
+    options.rates = Rates {
+        address_per_second: config.limits.address_requests_per_second,
+        operator_per_second: config.limits.operator_requests_per_second,
+    };
     let state = AppState::new(engine.clone(), options, registry)?;
     Ok(Running { engine, state })
 }

@@ -12,6 +12,8 @@ use crate::api::{
     NewOperator, NewSource, NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
 };
 use crate::auditor::{AuditMsg, Auditing};
+use crate::changes::{self, Changes, ChangesError, Reader};
+use crate::contacts::Contacts;
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
@@ -32,17 +34,19 @@ use models::alert::AlertRevision;
 use models::event::{Event, Exclusion};
 use models::evidence::Credential;
 use models::exclusion::Period;
-use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, SourceId};
-use models::jurisdiction::{Jurisdiction, JurisdictionNo};
+use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
+use models::jurisdiction::{Jurisdiction, JurisdictionNo, Recognition};
 use models::match_key::DigestKeys;
 use models::operator::{Licence, Operator};
+use models::token::Opened;
 use models::ts::{MINUTE, SECOND, Ts};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use store::{Clock, Store, StoreError};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// A node younger than this is fresh.
@@ -66,6 +70,9 @@ pub struct EngineConfig {
     pub snapshot_every: Duration,
     /// Months after which nobody can tell any more whom a lookup was about.
     pub evidence_person_months: u16,
+    /// People whom its operator never asked about before that a key may ask about in an hour, for purposes that presuppose
+    /// an account; more raises an alert and slows the key down.
+    pub strangers_per_hour: u32,
     pub jurisdictions: Vec<Jurisdiction>,
     /// Jurisdiction family of the deployment: part of every digest, never to be changed.
     pub family: String,
@@ -101,6 +108,10 @@ pub enum StartError {
 
 /// How far the clock may have been set back since the register's last proof of freshness.
 const CLOCK_BACK_MAX: i64 = -5 * SECOND;
+/// Requests that may wait for a change at the same time.
+const CHANGES_WAITING_MAX: usize = 1_024;
+/// How often a request that waits looks whether there is one.
+const CHANGES_EVERY: Duration = Duration::from_millis(250);
 /// How long a push waits for its source.
 const PUSH_MAX: Duration = Duration::from_secs(60);
 
@@ -130,6 +141,11 @@ struct Inner {
     evidence: EvidenceLog,
     /// When the auditor last left the journal signed, microseconds.
     signed_at: Arc<AtomicI64>,
+    contacts: Contacts,
+    /// Who waits for a change.
+    waiting: Semaphore,
+    /// Screens get a frame a while instead of a frame a tick.
+    sparing: AtomicBool,
     metrics: EngineMetrics,
 }
 
@@ -218,6 +234,77 @@ impl Engine {
         vec![Jwk::of(&self.0.ring.checkpoint_public_key())]
     }
 
+    /// What has changed behind `after` for people the operator has asked about: at once where something has, else within
+    /// `wait`. Without `after`: nothing, and where the feed stands now.
+    pub async fn changes(
+        &self,
+        operator_no: OperatorNo,
+        jurisdiction: JurisdictionNo,
+        after: Option<Seq>,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Changes, EngineError> {
+        let Some(mut after) = after else {
+            let fresh = self.freshness();
+            if fresh.state == NodeState::Loading {
+                return Err(EngineError::Unavailable("the register"));
+            }
+            return Ok(Changes { next: fresh.register_version, ..Changes::default() });
+        };
+        let _waits = self.0.waiting.try_acquire().map_err(|_| EngineError::Overloaded("too many wait for changes"))?;
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            let now = self.now();
+            let jurisdictions = self.directory().binding(jurisdiction, now);
+            let reader = Reader { operator_no, jurisdictions, now };
+            let index = self.0.index.load_full();
+            let read = changes::read(&self.0.store, &self.0.contacts, &index, reader, after, limit).await;
+            let found = read.map_err(|error| match error {
+                ChangesError::TooOld => EngineError::Gone("changes are kept for 400 days"),
+                ChangesError::Ahead => {
+                    EngineError::Invalid { pointer: "?cursor", detail: "not one that this feed gave".to_owned() }
+                }
+                ChangesError::NotReady => EngineError::Unavailable("the register"),
+                ChangesError::Store(error) => unavailable(error),
+            })?;
+            let behind = tokio::time::Instant::now() < until;
+            if !found.items.is_empty() || !(behind || found.more) {
+                return Ok(found);
+            }
+            after = found.next;
+            if !found.more {
+                tokio::time::sleep(CHANGES_EVERY).await;
+            }
+        }
+    }
+
+    /// Every lookup answered until then is among the contacts.
+    pub fn contacts_through(&self) -> Ts {
+        self.0.contacts.through()
+    }
+
+    /// Replaces an operator's token by one of the next generation, which it gives; one that is not live is gone.
+    pub async fn rotate_token(
+        &self,
+        operator: Option<OperatorNo>,
+        token: Opened,
+        reason: &'static str,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<u8, EngineError> {
+        let (inner, now) = (Arc::clone(&self.0), self.now());
+        section(async move { inner.staff.rotate_token(operator, token, reason, idempotency, now).await }).await
+    }
+
+    /// A jurisdiction recognises another one's exclusions, or no longer does.
+    pub async fn set_recognition(
+        &self,
+        recognition: Recognition,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<(), EngineError> {
+        let (inner, now) = (Arc::clone(&self.0), self.now());
+        section(async move { inner.staff.set_recognition(recognition, idempotency, now).await }).await
+    }
+
     /// The store, for reading.
     pub fn store(&self) -> &Store {
         &self.0.store
@@ -243,6 +330,11 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+
+    /// Under pressure the screens are shown less often; what they show stays whole.
+    pub fn spare_analytics(&self, spare: bool) {
+        self.0.sparing.store(spare, Ordering::Relaxed);
     }
 
     /// The live hub.

@@ -198,6 +198,12 @@ impl EvidenceLog {
         self.0.accepts()
     }
 
+    /// Share of [`UNFLUSHED_BYTES_MAX`] that waits for the database.
+    #[must_use]
+    pub fn fullness(&self) -> f32 {
+        self.0.unflushed.load(Ordering::Relaxed) as f32 / UNFLUSHED_BYTES_MAX as f32
+    }
+
     /// Keys of the months that are not destroyed.
     #[must_use]
     pub fn months(&self) -> Arc<Months> {

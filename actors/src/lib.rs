@@ -5,6 +5,8 @@
 
 pub mod api;
 mod auditor;
+pub mod changes;
+pub mod contacts;
 pub mod directory;
 pub mod engine;
 pub mod evidence;

@@ -151,7 +151,7 @@ impl Spine {
                 }
                 (!self.directory.load().keys.contains_key(&key.id)).then(|| Growth::Key(Box::new(key.clone())))
             }
-            Event::LicenceSet(_) => None,
+            Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } => None,
             _ => return,
         };
         self.directory.rcu(|old| {

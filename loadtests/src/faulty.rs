@@ -69,6 +69,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         write_timeout: Duration::from_secs(5),
         snapshot_every: Duration::from_secs(300),
         evidence_person_months: 24,
+        strangers_per_hour: u32::MAX,
         jurisdictions: defaults.jurisdictions,
         faults: Faults { sources: Some(Arc::new(inspect)), operators: None },
     };

@@ -158,6 +158,11 @@ impl Node {
         let mut environment = vec![
             ("MLINZI__LOG__LEVEL".to_owned(), "warn".to_owned()),
             ("MLINZI__SERVER__BENCH_ROUTES".to_owned(), "true".to_owned()),
+            // whoever asks about ten million people at random tries numbers, as far as the product can tell
+            ("MLINZI__ENGINE__STRANGERS_PER_HOUR".to_owned(), u32::MAX.to_string()),
+            // one address and one operator stand for a whole market here
+            ("MLINZI__LIMITS__ADDRESS_REQUESTS_PER_SECOND".to_owned(), "1000000".to_owned()),
+            ("MLINZI__LIMITS__OPERATOR_REQUESTS_PER_SECOND".to_owned(), "1000000".to_owned()),
         ];
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let mut node = Self {

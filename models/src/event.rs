@@ -7,7 +7,7 @@ use crate::alert::AlertRevision;
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use crate::feed::{FeedBatchStored, Source};
 use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo};
-use crate::jurisdiction::JurisdictionNo;
+use crate::jurisdiction::{JurisdictionNo, Recognition};
 use crate::match_key::{KeyKind, MatchKey};
 use crate::operator::{ApiKey, Licence, Operator};
 use crate::ts::{Ts, micros};
@@ -86,6 +86,21 @@ pub enum Event {
     LicenceSet(Licence),
     /// A key was made, limited or revoked (the whole new state).
     KeySet(ApiKey),
+    /// A jurisdiction recognises another one's exclusions (the whole new state).
+    RecognitionSet(Recognition),
+    /// An operator's token of a person was replaced: those of earlier generations are no longer live.
+    TokenRotated {
+        /// Whose token; 0 = staff.
+        operator_no: OperatorNo,
+        /// Digest key version of the key.
+        digest_version: u8,
+        /// What the token is made of.
+        key: MatchKey,
+        /// The generation that is live now.
+        generation: u8,
+        /// Why, in the operator's words of a closed set: `compromised`, `requested`.
+        reason: String,
+    },
     /// A person became known to the register.
     PersonAdded {
         /// Internal number.
@@ -258,6 +273,8 @@ impl Event {
             Self::OperatorSet(_) => "operator_set",
             Self::LicenceSet(_) => "licence_set",
             Self::KeySet(_) => "key_set",
+            Self::RecognitionSet(_) => "recognition_set",
+            Self::TokenRotated { .. } => "token_rotated",
             Self::PersonAdded { .. } => "person_added",
             Self::PersonKeysAdded { .. } => "person_keys_added",
             Self::PeopleImported { .. } => "people_imported",

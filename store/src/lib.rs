@@ -8,6 +8,7 @@
 
 mod audit;
 mod clock;
+mod contacts;
 mod db;
 mod evidence;
 mod journal;
@@ -19,6 +20,7 @@ mod writer;
 
 pub use audit::{BadRow, VerifyReport};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use contacts::{Contact, ContactBoot, ContactKey, ContactRows, TokenGeneration};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use open::{OpenError, OpenOptions, Store};
 pub use read::{

@@ -3,6 +3,7 @@
 //! Rows of a whole group are gathered by table and inserted together; where a group changes one row twice, the last
 //! change stands, as it would one after the other.
 
+use crate::contacts::ContactRows;
 use crate::db::{Conn, Val};
 use crate::evidence::EvidenceRows;
 use crate::journal::JournalRow;
@@ -170,6 +171,27 @@ const MONTHS: Table = Table {
     columns: &["month", "created_at", "destroyed_at"],
     tail: "ON CONFLICT (month) DO UPDATE SET sealed = NULL, destroyed_at = excluded.destroyed_at",
 };
+const RECOGNITIONS: Table = Table {
+    name: "recognitions",
+    columns: &["jurisdiction", "recognises", "valid_from", "valid_to"],
+    tail: "ON CONFLICT (jurisdiction, recognises, valid_from) DO UPDATE SET valid_to = excluded.valid_to",
+};
+const GENERATIONS: Table = Table {
+    name: "token_generations",
+    columns: &["operator_no", "match_key", "generation", "reason", "at"],
+    // two that replace the same token at the same time: one of them
+    tail: "",
+};
+const CONTACTS: Table = Table {
+    name: "operator_contacts",
+    columns: &["match_key", "operator_no", "first_at", "last_at"],
+    tail: "ON CONFLICT (match_key, operator_no) DO UPDATE SET last_at = excluded.last_at WHERE excluded.last_at > operator_contacts.last_at",
+};
+const CURSORS: Table = Table {
+    name: "contact_cursors",
+    columns: &["node", "boot", "worker", "next_block"],
+    tail: "ON CONFLICT (node, boot, worker) DO UPDATE SET next_block = excluded.next_block",
+};
 /// Columns of a record, in the order in which [`record_values`] gives them.
 pub const RECORD_COLUMNS: &[&str] = &[
     "batch_no",
@@ -313,6 +335,26 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 Val::Int(s.operator_no.0.into()),
                 Val::Text(&s.name),
                 body(s),
+            ],
+        ),
+        Event::RecognitionSet(r) => rows.upsert(
+            &RECOGNITIONS,
+            format!("{}/{}/{}", r.jurisdiction.0, r.recognises.0, r.valid_from.0),
+            [
+                Val::Int(r.jurisdiction.0.into()),
+                Val::Int(r.recognises.0.into()),
+                Val::Int(r.valid_from.0),
+                Val::IntOpt(r.valid_to.map(|to| to.0)),
+            ],
+        ),
+        Event::TokenRotated { operator_no, key, generation, reason, .. } => rows.add(
+            &GENERATIONS,
+            [
+                Val::Int(operator_no.0.into()),
+                Val::Bytes(key.to_bytes().to_vec()),
+                Val::Int((*generation).into()),
+                Val::Text(reason),
+                Val::Int(at.0),
             ],
         ),
         Event::PersonAdded { person_no, birth_digest, keys } => {
@@ -494,7 +536,34 @@ fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
         Attachment::Quarantine(list) => list.iter().for_each(|row| quarantine(rows, row)),
         Attachment::Import(progress, people) => import(rows, progress, people),
         Attachment::Evidence(rows_of) => evidence(rows, rows_of),
+        Attachment::Contacts(rows_of) => contacts(rows, rows_of),
         Attachment::FeedRecords(_) => {}
+    }
+}
+
+fn contacts(rows: &mut Gathered<'_>, taken: &ContactRows) {
+    for contact in &taken.contacts {
+        rows.add(
+            &CONTACTS,
+            [
+                Val::Bytes(contact.key.to_bytes().to_vec()),
+                Val::Int(contact.operator_no.0.into()),
+                Val::Int(contact.first_at.0),
+                Val::Int(contact.last_at.0),
+            ],
+        );
+    }
+    for (chain, next) in &taken.cursors {
+        rows.upsert(
+            &CURSORS,
+            format!("{}/{}/{}", chain.node, chain.boot, chain.worker),
+            [
+                Val::Int(chain.node.into()),
+                Val::Int(chain.boot.into()),
+                Val::Int(chain.worker.into()),
+                Val::Int(next.cast_signed()),
+            ],
+        );
     }
 }
 

@@ -265,6 +265,23 @@ impl Store {
         self.bodies("licence", "SELECT body FROM licences ORDER BY id").await
     }
 
+    /// Every recognition.
+    pub async fn recognitions(&self) -> Result<Vec<models::jurisdiction::Recognition>, StoreError> {
+        let sql = "SELECT jurisdiction, recognises, valid_from, valid_to FROM recognitions ORDER BY valid_from";
+        self.rows(sql, &[])
+            .await?
+            .iter()
+            .map(|row| {
+                Ok(models::jurisdiction::Recognition {
+                    jurisdiction: JurisdictionNo(row.int(0)? as u8),
+                    recognises: JurisdictionNo(row.int(1)? as u8),
+                    valid_from: Ts(row.int(2)?),
+                    valid_to: row.int_opt(3)?.map(Ts),
+                })
+            })
+            .collect()
+    }
+
     /// Every source.
     pub async fn sources(&self) -> Result<Vec<Source>, StoreError> {
         self.bodies("source", "SELECT body FROM sources ORDER BY source_no").await

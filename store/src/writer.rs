@@ -21,6 +21,7 @@ use refusal::{is_full, numbers_taken, refusal};
 
 use crate::StoreError;
 use crate::clock::Clock;
+use crate::contacts::ContactRows;
 use crate::db::{Conn, Db, Val};
 use crate::evidence::EvidenceRows;
 use crate::journal::{self, Chain, JournalRow};
@@ -135,6 +136,8 @@ pub enum Attachment {
     Import(ImportProgress, Vec<ImportedPerson>),
     /// Blocks of lookup evidence; one that is stored already stays as it is.
     Evidence(EvidenceRows),
+    /// Which operator has asked about whom.
+    Contacts(ContactRows),
 }
 
 /// Offered to the writer.
@@ -260,7 +263,9 @@ impl WriterHandle {
         if *self.closed.borrow() {
             return Err(CommitError::Unavailable);
         }
-        let feed = commit.events.iter().any(|e| matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. }));
+        // contacts go with the feeds: there, they keep neither a registration nor evidence waiting
+        let feed = commit.events.iter().any(|e| matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. }))
+            || commit.attachments.iter().any(|a| matches!(a, Attachment::Contacts(_)));
         let evidence =
             commit.events.is_empty() && commit.attachments.iter().any(|a| matches!(a, Attachment::Evidence(_)));
         let pending = Pending {

@@ -11,6 +11,7 @@ pub mod lookup;
 pub mod metrics;
 pub mod openapi;
 mod parse;
+pub mod pressure;
 pub mod problem;
 pub mod rate;
 pub mod request_id;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use models::lookup::{Decision, Purpose};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use crate::pressure::Class;
 use crate::problem::Code;
 use crate::routes;
 
@@ -16,6 +17,9 @@ const BUCKETS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const DECISIONS: [Decision; 3] = [Decision::Allow, Decision::Hold, Decision::Block];
+
+/// Upper ends of the workers' lag histogram, seconds.
+const LAG_BUCKETS: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0];
 
 /// Why nobody was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,12 @@ pub struct WebMetrics {
     auth_failures: IntCounterVec,
     pub(crate) rate_limited_key: IntCounter,
     pub(crate) rate_limited_address: IntCounter,
+    pub(crate) rate_limited_operator: IntCounter,
+    pub(crate) rate_limited_unauthenticated: IntCounter,
+    shed: IntCounterVec,
+    /// The level of [`crate::pressure`].
+    pub(crate) pressure: Gauge,
+    pub(crate) worker_lag: Histogram,
     pub(crate) sockets: IntGauge,
     pub(crate) socket_closes: IntCounterVec,
 }
@@ -103,6 +113,18 @@ impl WebMetrics {
         let socket_closes = counters("mlinzi_live_socket_closes_total", "Sockets ended by the server.", &["code"])?;
         let sockets = IntGauge::new("mlinzi_live_sockets", "Open sockets.")?;
         registry.register(Box::new(sockets.clone()))?;
+        let shed = counters("mlinzi_http_shed_total", "Requests turned away under pressure.", &["class"])?;
+        for class in Class::SHED {
+            shed.with_label_values(&[class.as_str()]);
+        }
+        let pressure = Gauge::new(
+            "mlinzi_http_pressure",
+            "From 1 on analytics are turned away, from 2 batches, from 3 ingest, up to 4 lookups.",
+        )?;
+        registry.register(Box::new(pressure.clone()))?;
+        let lag = HistogramOpts::new("mlinzi_http_worker_lag_seconds", "By how much a worker's timer comes late.");
+        let worker_lag = Histogram::with_opts(lag.buckets(LAG_BUCKETS.to_vec()))?;
+        registry.register(Box::new(worker_lag.clone()))?;
         // every label value exists from the start: a rate over a counter that appears late misses its first step
         for failure in AuthFailure::ALL {
             auth_failures.with_label_values(&[failure.as_str()]);
@@ -119,7 +141,12 @@ impl WebMetrics {
             refusals,
             auth_failures,
             rate_limited_key: limited.with_label_values(&["key"]),
-            rate_limited_address: limited.with_label_values(&["address"]),
+            rate_limited_address: limited.with_label_values(&["failures"]),
+            rate_limited_operator: limited.with_label_values(&["operator"]),
+            rate_limited_unauthenticated: limited.with_label_values(&["address"]),
+            shed,
+            pressure,
+            worker_lag,
             sockets,
             socket_closes,
         })
@@ -148,6 +175,11 @@ impl WebMetrics {
     /// One lookup without an answer.
     pub(crate) fn refused(&self, code: Code) {
         self.refusals.with_label_values(&[code.as_str()]).inc();
+    }
+
+    /// A request was turned away.
+    pub(crate) fn shed(&self, class: Class) {
+        self.shed.with_label_values(&[class.as_str()]).inc();
     }
 
     /// Somebody was not let in.

@@ -12,7 +12,9 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, Responses};
 
 use crate::links::COOKIE;
 use crate::problem::{Code, PROBLEM_JSON, ProblemBody};
-use crate::routes::{alerts, feeds, health, links, lookup, metrics, nser, operators, system};
+use crate::routes::{
+    alerts, changes, feeds, health, jurisdictions, links, lookup, metrics, nser, operators, system, tokens,
+};
 use crate::ws;
 
 #[derive(OpenApi)]
@@ -20,7 +22,7 @@ use crate::ws;
     info(title = "Mlinzi", description = "Real-time monitoring engine for gambling regulators: self-exclusion lookups, feeds, alerts.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     paths(
-        lookup::lookup, lookup::batch_lookup, lookup::nser_lookup, lookup::nser_lookup_token, lookup::receipt, lookup::jwks, nser::register, nser::stats, nser::get, nser::extend,
+        lookup::lookup, lookup::batch_lookup, lookup::nser_lookup, lookup::nser_lookup_token, lookup::receipt, lookup::jwks, changes::changes, tokens::generate, tokens::validate, tokens::rotate, tokens::history, jurisdictions::list, jurisdictions::recognise, nser::register, nser::stats, nser::get, nser::extend,
         operators::list, operators::register, operators::get, operators::patch, operators::licences, operators::set_licence,
         operators::keys, operators::create_key, operators::rotate_key, operators::revoke_key,
         feeds::list, feeds::create, feeds::get, feeds::push, feeds::quarantine, alerts::list, alerts::get, system::actors, system::release, links::create, ws::open,
@@ -29,6 +31,7 @@ use crate::ws;
     components(schemas(ProblemBody<'static>)),
     tags(
         (name = "lookup", description = "May this person be served for this purpose? Only the exact word `allow` says so."),
+        (name = "tokens", description = "An operator's own names of people (BST)."),
         (name = "register", description = "Exclusions. Identity goes in by the body only."),
         (name = "operators", description = "Operators and licences."),
         (name = "keys", description = "API keys. Secrets are shown once."),

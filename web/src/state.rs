@@ -15,8 +15,9 @@ use tokio::sync::watch;
 use crate::links::Links;
 use crate::lookup::batch::Batches;
 use crate::metrics::WebMetrics;
+use crate::pressure::Pressure;
 use crate::problem::{Code, Problem};
-use crate::rate::Gate;
+use crate::rate::{Gate, Rates};
 
 /// What the configuration says about the web.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct WebOptions {
     pub bench_routes: bool,
     /// Largest bodies.
     pub limits: BodyLimits,
+    /// Requests a second of whoever has no rate of its own.
+    pub rates: Rates,
     /// Version of the program, for `/version` and OpenAPI.
     pub version: &'static str,
     /// Commit it was built from.
@@ -46,6 +49,7 @@ impl WebOptions {
             secure_cookies: false,
             bench_routes: false,
             limits: BodyLimits::default(),
+            rates: Rates::default(),
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("MLINZI_COMMIT").unwrap_or("unknown"),
         }
@@ -90,6 +94,8 @@ pub struct Shared {
     pub options: WebOptions,
     /// Rates.
     pub gate: Gate,
+    /// How hard pressed the node is.
+    pub pressure: Pressure,
     /// Links and cookies.
     pub links: Links,
     /// Metrics of the web.
@@ -125,8 +131,9 @@ impl AppState {
                 threads,
             ),
             engine,
+            gate: Gate::new(options.rates),
+            pressure: Pressure::default(),
             options,
-            gate: Gate::default(),
             links: Links::default(),
             metrics,
             registry,

@@ -105,6 +105,12 @@ pub(super) async fn load_directory(
     for source in store.sources().await? {
         directory.set_source(source);
     }
+    for recognition in store.recognitions().await? {
+        directory.set_recognition(recognition);
+    }
+    for replaced in store.token_generations().await? {
+        directory.set_generation(replaced.operator_no, replaced.key, replaced.generation);
+    }
     for (key, sealed) in store.keys().await? {
         let signing =
             ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(format!("{}: {e}", key.id)))?;

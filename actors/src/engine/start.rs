@@ -1,8 +1,9 @@
 //! The assembly, top-down: what is started in which order.
 
 use super::opening::{keep, load_directory};
-use super::{Engine, EngineConfig, Inner, StartError};
+use super::{CHANGES_WAITING_MAX, Engine, EngineConfig, Inner, StartError};
 use crate::auditor::{Auditing, Auditor};
+use crate::contacts::Contacts;
 use crate::evidence::EvidenceLog;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub};
@@ -26,10 +27,10 @@ use models::ids::OperatorNo;
 use models::ts::Ts;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Clock, OperatorInputRow, Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Inputs read back at once while an operator is rebuilt.
 const INPUT_CHUNK: u32 = 64;
@@ -129,6 +130,9 @@ impl Engine {
             auditing,
             evidence,
             signed_at,
+            contacts: Contacts::default(),
+            waiting: Semaphore::new(CHANGES_WAITING_MAX),
+            sparing: AtomicBool::new(false),
             metrics: gauges,
         }));
         engine.start_known()?;

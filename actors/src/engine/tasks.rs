@@ -3,6 +3,7 @@
 use super::{Engine, StartError};
 use crate::api::NodeState;
 use crate::auditor::AuditMsg;
+use crate::contacts::{Compactor, ContactsConfig, Enumeration};
 use crate::directory::Directory;
 use crate::kernel::KernelEvent;
 use crate::live::LiveMsg;
@@ -11,13 +12,15 @@ use crate::register::Copying;
 use crate::spine::Growth;
 use models::event::Event;
 use models::evidence::month_of;
-use models::ts::{SECOND, Ts};
+use models::ts::{HOUR, SECOND, Ts};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::StoreError;
 use tokio::sync::mpsc;
 
+/// How much longer a tick of the screens takes while the node is overloaded.
+const SPARED_TICK: Duration = Duration::from_secs(1);
 /// How often the claim of the database is looked at.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 /// How often the keys of the evidence's months are looked after.
@@ -54,6 +57,9 @@ impl Engine {
                 interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 loop {
                     interval.tick().await;
+                    if engine.0.sparing.load(Ordering::Relaxed) {
+                        tokio::time::sleep(SPARED_TICK).await;
+                    }
                     engine.tick();
                 }
             })
@@ -123,7 +129,11 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_snapshots().await })
         };
-        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint, claim, evidence, snapshots]);
+        let contacts = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_contacts().await })
+        };
+        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, contacts]);
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {
@@ -218,6 +228,49 @@ impl Engine {
                 tracing::warn!(error, "the keys of the evidence are looked after later");
             }
         }
+    }
+
+    /// Takes in who has asked about whom; slows down and tells of keys that try numbers.
+    async fn keep_contacts(&self) {
+        let inner = &self.0;
+        let limits = ContactsConfig {
+            strangers_per_hour: inner.config.strangers_per_hour,
+            months: inner.config.evidence_person_months,
+        };
+        let alarm = {
+            let engine = self.clone();
+            move |found: Enumeration| engine.slow_down(found)
+        };
+        let (store, writer, evidence) = (inner.store.clone(), inner.writer.clone(), inner.evidence.clone());
+        let compactor = Compactor::new(store, writer, evidence, inner.contacts.clone(), limits, Box::new(alarm));
+        compactor.run(|| self.now()).await;
+    }
+
+    fn slow_down(&self, found: Enumeration) {
+        let now = self.now();
+        let directory = self.directory();
+        let Some(operator) = directory.operators.get(&found.operator_no) else { return };
+        if let Some(entry) = directory.keys.get(&found.key) {
+            entry.slow_down(now.plus(HOUR));
+        }
+        let Some(jurisdiction) = directory.jurisdiction(operator.jurisdiction) else { return };
+        tracing::warn!(key = %found.key, strangers = found.strangers, "a key asks about too many strangers");
+        let alert = engine::enumeration::alert(&engine::enumeration::Strangers {
+            operator_no: found.operator_no,
+            operator: operator.code.clone(),
+            currency: jurisdiction.currency,
+            key: found.key.to_string(),
+            hour: found.hour,
+            strangers: found.strangers,
+            limit: self.0.config.strangers_per_hour,
+            at: now,
+        });
+        let engine = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = engine.0.writer.commit(vec![Event::AlertRevised(alert)], Vec::new()).await {
+                tracing::error!(%error, "an alert is not journaled");
+            }
+        });
     }
 
     /// Lets operators that changed write their views, and the hub send what changed.

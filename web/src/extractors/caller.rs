@@ -170,9 +170,13 @@ pub(crate) fn admit<'d>(
         state.metrics.auth_failed(AuthFailure::Operator);
         return Err(Problem::new(Code::OperatorNotActive, "the operator is suspended or closed"));
     }
-    match state.gate.pass(entry.key.id, entry.key.rate_per_second) {
+    match state.gate.pass(entry.key.id, entry.rate_per_second(now)) {
         Ok(left) => {
             *quotas = Some(left);
+            if let Some(Err(seconds)) = operator.map(|o| state.gate.pass_operator(o.operator_no)) {
+                state.metrics.rate_limited_operator.inc();
+                return Err(Problem::rate_limited("the operator's keys together are over its rate", seconds));
+            }
             Ok((entry, operator))
         }
         Err(none) => {

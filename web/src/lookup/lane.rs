@@ -56,6 +56,17 @@ impl Lane {
         Self { state, worker, evidence, times: RefCell::default() }
     }
 
+    pub(crate) fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Answers a request that is not even looked at.
+    pub(crate) fn refuse(&self, head: &RequestHead, problem: Problem) -> HttpResponse {
+        let id = RequestId::of(&head.headers, self.state.engine.now());
+        let kind = Kind { scope: Scope::Lookup, route: Route::Single, path: None };
+        self.finish(kind, head, &id, None, Err(problem), Instant::now())
+    }
+
     /// Answers a request that carries its lookup in the body. Who may not ask has no body read.
     pub async fn answer(&self, kind: Kind, head: &RequestHead, payload: Payload) -> HttpResponse {
         let started = Instant::now();
@@ -85,7 +96,7 @@ impl Lane {
         let directory = self.state.engine.directory();
         let admitted = admit(&self.state, &directory, req.head(), now, &mut quotas);
         let answered = admitted.and_then(|(entry, _)| {
-            self.judge(kind, &Asker { entry, now }, |asker| {
+            self.judge(kind, &Asker { entry, directory: &directory, now }, |asker| {
                 let token = req.match_info().get("bst").unwrap_or_default().parse();
                 let token = token.map_err(|error: models::token::TokenError| Problem::from(error))?;
                 let pairs = parse::query(req, &["purpose"])?;
@@ -106,7 +117,7 @@ impl Lane {
         let now = self.state.engine.now();
         let dead = || Problem::new(Code::Unauthenticated, "the key is not valid");
         let entry = directory.keys.get(&key).filter(|_| still_valid(&directory, key, now)).ok_or_else(dead)?;
-        self.judge(kind, &Asker { entry, now }, |asker| {
+        self.judge(kind, &Asker { entry, directory: &directory, now }, |asker| {
             parse::require_json(&head.headers)?;
             let sent: WireLookup<'_> = parse::json(body)?;
             let question = Question::read(asker, &self.state, sent)?;

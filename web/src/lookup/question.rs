@@ -1,7 +1,7 @@
 //! A question: who asks, about whom, what for – and what the register says.
 
 use actors::api::{NodeFreshness, NodeState};
-use actors::directory::KeyEntry;
+use actors::directory::{Directory, KeyEntry};
 use engine::register::index::{LookupKey, Verdict};
 use models::evidence::{Basis, Credential, LookupRecord, Route, Row, Subject};
 use models::exclusion::{Period, Status};
@@ -30,6 +30,8 @@ pub const VALID_MICROS: i64 = 15 * MINUTE;
 pub struct Asker<'a> {
     /// The key.
     pub entry: &'a KeyEntry,
+    /// Whom the node knew when it was let in.
+    pub directory: &'a Directory,
     /// When it was let in.
     pub now: Ts,
 }
@@ -57,8 +59,8 @@ impl Asker<'_> {
     ///
     /// # Errors
     /// The jurisdiction of the key is not configured.
-    pub fn country(&self, state: &AppState) -> Result<Country, Problem> {
-        let known = state.engine.directory().jurisdiction(self.entry.key.jurisdiction).map(|j| j.country);
+    pub fn country(&self) -> Result<Country, Problem> {
+        let known = self.directory.jurisdiction(self.entry.key.jurisdiction).map(|j| j.country);
         known.ok_or_else(|| Problem::new(Code::NotReady, "the jurisdiction of the key is not configured"))
     }
 
@@ -100,7 +102,7 @@ pub(crate) struct Question<'a> {
 impl<'a> Question<'a> {
     /// A single lookup: its purpose is its own.
     pub fn read(asker: &Asker<'_>, state: &AppState, sent: WireLookup<'a>) -> Result<Self, Problem> {
-        let country = asker.country(state)?;
+        let country = asker.country()?;
         let mut fields = Fields::default();
         let purpose = fields.known("/purpose", sent.purpose.as_deref(), wire::<Purpose>);
         let identity = sent.check(&mut fields, country);
@@ -128,6 +130,19 @@ impl<'a> Question<'a> {
         Ok(Self { keys, purpose, reference: sent.client_reference })
     }
 
+    /// The strongest identifier of somebody who is only to be named.
+    pub fn identifier(asker: &Asker<'_>, state: &AppState, sent: WireLookup<'_>) -> Result<LookupKey, Problem> {
+        let mut fields = Fields::default();
+        if sent.purpose.is_some() {
+            fields.wrong("/purpose", "nothing is looked up");
+        }
+        let identity = sent.check(&mut fields, asker.country()?);
+        fields.check()?;
+        let keys = digest_all(asker, state, &identity)?;
+        let strongest = keys.iter().flatten().max_by_key(|k| k.kind.is_document());
+        strongest.copied().ok_or_else(|| Problem::new(Code::Internal, "there is no key to make a token of"))
+    }
+
     /// A token alone.
     pub fn token(asker: &Asker<'_>, state: &AppState, token: Token, purpose: Purpose) -> Result<Self, Problem> {
         asker.may_ask_for(purpose)?;
@@ -149,7 +164,11 @@ impl<'a> Question<'a> {
             count += 1;
         }
         let second = u32::try_from(asker.now.seconds()).unwrap_or(u32::MAX);
-        let verdict = state.engine.index().decide(&held[..count], asker.entry.key.jurisdiction, second);
+        let verdict = state.engine.index().decide(
+            &held[..count],
+            asker.directory.binding(asker.entry.key.jurisdiction, asker.now),
+            second,
+        );
         // whatever the index cannot answer is no answer: 503
         verdict.map_err(|error| Problem::new(Code::NotReady, error.to_string()))
     }
@@ -167,14 +186,11 @@ impl<'a> Question<'a> {
         // the token of the strongest key: a document before a phone
         let strongest = self.keys().max_by_key(|k| k.kind.is_document()).ok_or_else(no_key)?;
         let current = asker.entry.token_keys.first().ok_or_else(no_key)?;
-        let bst = token::encode(current, strongest.kind, strongest.digest_version, 0, strongest.key);
+        let generation = asker.directory.generation(asker.entry.key.operator_no, strongest.key);
+        let bst = token::encode(current, strongest.kind, strongest.digest_version, generation, strongest.key);
         let decision = decide(verdict.status, self.purpose);
-        let subject = Subject {
-            kind: strongest.kind,
-            digest_version: strongest.digest_version,
-            generation: 0,
-            key: strongest.key,
-        };
+        let subject =
+            Subject { kind: strongest.kind, digest_version: strongest.digest_version, generation, key: strongest.key };
         let row = Row {
             at: asker.now,
             credential: asker.credential(),
@@ -263,7 +279,11 @@ impl WireLookup<'_> {
     }
 }
 
-fn digest_all(asker: &Asker<'_>, state: &AppState, identity: &Identity) -> Result<[Option<LookupKey>; 3], Problem> {
+pub(crate) fn digest_all(
+    asker: &Asker<'_>,
+    state: &AppState,
+    identity: &Identity,
+) -> Result<[Option<LookupKey>; 3], Problem> {
     let (digests, family) = (state.engine.digest_keys(), state.options.family.as_str());
     let digest_version = digests.current().version();
     let key = |kind, key| LookupKey { kind, digest_version, key };
@@ -276,9 +296,7 @@ fn digest_all(asker: &Asker<'_>, state: &AppState, identity: &Identity) -> Resul
 /// The key of a token: not ours is 422, no longer live 410.
 fn open(asker: &Asker<'_>, state: &AppState, token: &Token) -> Result<LookupKey, Problem> {
     let opened = token::open(&asker.entry.token_keys, token).map_err(|error: TokenError| Problem::from(error))?;
-    let live = state.engine.digest_keys().version(opened.digest_version).is_some();
-    // generations grow with the table of compromised tokens, which is empty in this version
-    if !live || opened.generation != 0 {
+    if !is_live(asker, state, &opened) {
         let errors = vec![FieldError { pointer: "/bst".into(), detail: "no longer live".into() }];
         return Err(Problem {
             errors,
@@ -286,6 +304,12 @@ fn open(asker: &Asker<'_>, state: &AppState, token: &Token) -> Result<LookupKey,
         });
     }
     Ok(LookupKey { kind: opened.kind, digest_version: opened.digest_version, key: opened.key })
+}
+
+/// Is a token of a version and a generation that are still taken?
+pub(crate) fn is_live(asker: &Asker<'_>, state: &AppState, opened: &token::Opened) -> bool {
+    let version = state.engine.digest_keys().version(opened.digest_version).is_some();
+    version && opened.generation == asker.directory.generation(asker.entry.key.operator_no, opened.key)
 }
 
 fn exclusion(verdict: &Verdict, risk: bool) -> ExclusionPart {

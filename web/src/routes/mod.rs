@@ -2,8 +2,10 @@
 
 pub mod alerts;
 pub mod bench;
+pub mod changes;
 pub mod feeds;
 pub mod health;
+pub mod jurisdictions;
 pub mod links;
 pub mod list;
 pub mod lookup;
@@ -12,6 +14,7 @@ pub mod nser;
 pub mod operators;
 pub mod page;
 pub mod system;
+pub mod tokens;
 
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -28,6 +31,10 @@ use crate::{openapi, request_id, ws};
 
 /// The path of single lookups.
 pub const LOOKUP_PATH: &str = "/api/v1/operators/lookup";
+/// The path of the feed of changes.
+pub const CHANGES_PATH: &str = "/api/v1/operators/changes";
+/// The path of batches.
+pub const BATCH_PATH: &str = "/api/v1/operators/batch/lookup";
 
 /// Most paths; sizes the table of histograms.
 pub const PATHS_MAX: usize = 64;
@@ -88,7 +95,14 @@ macro_rules! endpoints {
 static ENDPOINTS: &[Endpoint] = endpoints! {
     lane Lookup  post   LOOKUP_PATH => lookup::lookup;
     api Register get    "/api/v1/operators/lookups/{lookup_id}/receipt" => lookup::receipt;
-    api Batch    post   "/api/v1/operators/batch/lookup" => lookup::batch_lookup;
+    api Batch    post   BATCH_PATH => lookup::batch_lookup;
+    api Register get    CHANGES_PATH => changes::changes;
+    api Lookup   post   "/api/v1/bst/generate" => tokens::generate;
+    api Lookup   post   "/api/v1/bst/validate" => tokens::validate;
+    api Lookup   post   "/api/v1/bst/rotate" => tokens::rotate;
+    api Register get    "/api/v1/bst/{token}/history" => tokens::history;
+    api Register get    "/api/v1/jurisdictions" => jurisdictions::list;
+    api Register put    "/api/v1/jurisdictions/{code}/recognitions" => jurisdictions::recognise;
     lane Lookup  post   "/api/v1/nser/lookup" => lookup::nser_lookup;
     lane Lookup  get    "/api/v1/nser/lookup/{bst}" => lookup::nser_lookup_token;
     api Register post   "/api/v1/nser/register" => nser::register;
