@@ -22,6 +22,7 @@ pub struct Config {
     pub node: Node,
     pub engine: EngineSection,
     pub limits: Limits,
+    pub sandbox: Sandbox,
     pub log: Log,
     pub jurisdictions: Vec<Jurisdiction>,
 }
@@ -101,6 +102,13 @@ pub struct Limits {
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Sandbox {
+    pub store: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -202,6 +210,11 @@ fn check(c: &Config) -> Vec<String> {
     };
     let (sqlite, postgres) = (c.store.url.starts_with("sqlite:"), c.store.url.starts_with("postgres"));
     must(sqlite || postgres, "store.url: begins with neither sqlite: nor postgres:");
+    must(
+        c.sandbox.store.is_empty() || c.sandbox.store.starts_with("sqlite:"),
+        "sandbox.store: neither empty nor of the form sqlite:PATH",
+    );
+    must(c.sandbox.store.is_empty() || c.sandbox.store != c.store.url, "sandbox.store: is the live store");
     must((1..=60).contains(&c.store.write_timeout_seconds), "store.write_timeout_seconds: not from 1 to 60");
     must(
         c.server.tls_certificate.is_empty() == c.server.tls_key.is_empty(),

@@ -86,6 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let overrides = [
         ("store.url", format!("sqlite:{}", dir.join("mlinzi.sqlite").display())),
+        ("sandbox.store", format!("sqlite:{}", dir.join("sandbox.sqlite").display())),
         ("keys.file", key_file.display().to_string()),
         ("log.level", "warn".to_owned()),
         ("log.format", "text".to_owned()),

@@ -8,6 +8,7 @@ mod feed_push;
 mod key;
 mod keys;
 mod register;
+mod sandbox;
 mod serve;
 
 use clap::{Parser, Subcommand};

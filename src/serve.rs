@@ -1,7 +1,7 @@
 //! `mlinzi serve`: assembles top-down, stops in the order of the flow.
 
 use crate::config::{Config, LogFormat};
-use crate::{complain, keys};
+use crate::{complain, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::secrets::KeyRing;
 use std::future::Future;
@@ -58,7 +58,8 @@ pub struct Running {
 
 /// Opens the store, recovers, starts every actor.
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let material = keys::provider(&config.keys.file).load()?;
+    let ring = Arc::new(KeyRing::new(&material)?);
     let store = open_store(config).await?;
     let registry = prometheus_registry()?;
     let engine_config = EngineConfig {
@@ -75,8 +76,10 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         strangers_per_hour: config.engine.strangers_per_hour,
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
+        key_prefix: "mk_live_",
         faults: Faults::default(),
     };
+    let live = engine_config.clone();
     let engine = Engine::start(engine_config, store, ring, Arc::new(SystemClock), &registry).await?;
     let mut options = WebOptions::new(config.engine.family.clone());
     options.origins.clone_from(&config.server.allowed_origins);
@@ -90,7 +93,9 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         address_per_second: config.limits.address_requests_per_second,
         operator_per_second: config.limits.operator_requests_per_second,
     };
+    let sandbox = sandbox::start(config, &live, &material, &options).await?;
     let state = AppState::new(engine.clone(), options, registry)?;
+    sandbox.into_iter().for_each(|sandbox| state.open_sandbox(sandbox));
     Ok(Running { engine, state })
 }
 
@@ -120,8 +125,13 @@ pub async fn serve(
     };
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
+    let sandbox = running.state.sandbox().cloned();
     web::run(listener, options, running.state, end).await?;
-    let drained = running.engine.stop(Duration::from_secs(config.server.shutdown_seconds)).await;
+    let patience = Duration::from_secs(config.server.shutdown_seconds);
+    if let Some(sandbox) = sandbox {
+        sandbox.engine.stop(patience).await;
+    }
+    let drained = running.engine.stop(patience).await;
     tracing::info!(drained, "stopped");
     Ok(drained)
 }

@@ -178,6 +178,10 @@ impl Compactor {
 
     /// Everything that is stored by now; true where there was something.
     async fn round(&mut self, now: Ts) -> Result<bool, String> {
+        // before the keys of the months are read, no month's key is known: that is not the same as destroyed
+        if self.evidence.months().is_empty() {
+            return Ok(false);
+        }
         let boots = self.store.contact_boots().await.map_err(say)?;
         // told before the blocks are read: what is answered until then lies in them
         let through = boots.iter().filter(|b| !b.closed).map(|b| b.through_at).min().unwrap_or(now);
@@ -216,8 +220,13 @@ impl Compactor {
         let months = self.evidence.months();
         let mut chunk = Chunk::default();
         for block in blocks {
-            // of a month whose key is destroyed nobody can tell any more whom it was about
-            let Some(month) = months.get(&block.head.month) else { continue };
+            let Some(month) = months.get(&block.head.month) else {
+                if months.keys().next().is_some_and(|oldest| block.head.month < *oldest) {
+                    // its key is destroyed: nobody can tell any more whom it was about
+                    continue;
+                }
+                return Err(format!("the key of {} is not known yet", block.head.month));
+            };
             let (rows, subjects) = (block.rows(), block.subjects(month));
             let (Ok(rows), Ok(subjects)) = (rows, subjects) else {
                 tracing::error!(block = block.head.no, "a block of evidence cannot be read: its contacts are unknown");

@@ -76,6 +76,8 @@ pub struct EngineConfig {
     pub jurisdictions: Vec<Jurisdiction>,
     /// Jurisdiction family of the deployment: part of every digest, never to be changed.
     pub family: String,
+    /// How bearers of new keys begin.
+    pub key_prefix: &'static str,
     /// Faults for tests and benches; the product injects none.
     pub faults: Faults,
 }
@@ -386,6 +388,12 @@ impl Engine {
     ) -> Result<Operator, EngineError> {
         let (inner, now) = (Arc::clone(&self.0), self.now());
         section(async move { inner.staff.create_operator(new, key, now).await }).await
+    }
+
+    /// Takes in an operator of another register, as it is there: a sandbox knows those of the live one.
+    pub async fn mirror_operator(&self, operator: &Operator) -> Result<(), EngineError> {
+        let (inner, operator) = (Arc::clone(&self.0), operator.clone());
+        section(async move { inner.staff.mirror_operator(operator).await }).await
     }
 
     /// Changes an operator.

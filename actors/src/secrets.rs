@@ -67,6 +67,24 @@ impl Drop for KeyMaterial {
 }
 
 impl KeyMaterial {
+    /// Keys of the sandbox: of each of these one, which tells nothing of it.
+    pub fn sandbox(&self) -> Result<Self, KeyError> {
+        let derive = |name: &str, text: &str| -> Result<String, KeyError> {
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key32(name, text)?);
+            Ok(hex(ring::hmac::sign(&key, format!("mlinzi sandbox {name}").as_bytes()).as_ref()))
+        };
+        let all = |name: &str, table: &BTreeMap<String, String>| -> Result<BTreeMap<String, String>, KeyError> {
+            table.iter().map(|(version, text)| Ok((version.clone(), derive(name, text)?))).collect()
+        };
+        Ok(Self {
+            digest: all("digest", &self.digest)?,
+            token: all("token", &self.token)?,
+            vault: all("vault", &self.vault)?,
+            chain: derive("chain", &self.chain)?,
+            checkpoint: derive("checkpoint", &self.checkpoint)?,
+        })
+    }
+
     /// Fresh keys, version 0 of each.
     pub fn generate() -> Result<Self, KeyError> {
         let one = || -> Result<BTreeMap<String, String>, KeyError> { Ok(BTreeMap::from([("0".to_owned(), fresh()?)])) };

@@ -42,6 +42,8 @@ pub struct Staff {
     directory: Arc<ArcSwap<Directory>>,
     /// Next free numbers of operators and sources.
     next: Mutex<(u16, u32)>,
+    /// How bearers of new keys begin.
+    key_prefix: &'static str,
 }
 
 fn invalid(pointer: &'static str, detail: &str) -> EngineError {
@@ -57,16 +59,16 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Staff {
-    /// `next_operator` and `next_source` are the first free numbers.
+    /// `next` are the first free numbers of operators and sources; bearers of new keys begin with `key_prefix`.
     pub fn new(
         store: Store,
         writer: WriterHandle,
         ring: Arc<KeyRing>,
         directory: Arc<ArcSwap<Directory>>,
-        next_operator: u16,
-        next_source: u32,
+        next: (u16, u32),
+        key_prefix: &'static str,
     ) -> Self {
-        Self { store, writer, ring, directory, next: Mutex::new((next_operator, next_source)) }
+        Self { store, writer, ring, directory, next: Mutex::new(next), key_prefix }
     }
 
     async fn commit(&self, event: Event, attachments: Vec<Attachment>) -> Result<(), EngineError> {
@@ -281,7 +283,7 @@ impl Staff {
             });
             return Err(error);
         }
-        let bearer = format!("mk_live_{}_{secret}", key.id.to_string().trim_start_matches("key_"));
+        let bearer = format!("{}{}_{secret}", self.key_prefix, key.id.to_string().trim_start_matches("key_"));
         let signing_secret = data_encoding::BASE64.encode(&signing);
         Ok(IssuedKey { key, bearer, signing_secret })
     }
@@ -322,6 +324,16 @@ impl Staff {
             return Ok(());
         }
         self.commit(Event::KeySet(ApiKey { revoked_at: Some(now), ..entry.key.clone() }), Vec::new()).await
+    }
+
+    /// Takes in an operator of another register, as it is there.
+    pub async fn mirror_operator(&self, operator: Operator) -> Result<(), EngineError> {
+        let mut next = self.next.lock().await;
+        if self.directory.load().operators.get(&operator.operator_no).is_some_and(|known| **known == operator) {
+            return Ok(());
+        }
+        next.0 = next.0.max(operator.operator_no.0.saturating_add(1));
+        self.commit(Event::OperatorSet(operator), Vec::new()).await
     }
 
     /// Replaces an operator's token by one of the next generation, which it gives.

@@ -70,6 +70,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         snapshot_every: Duration::from_secs(300),
         evidence_person_months: 24,
         strangers_per_hour: u32::MAX,
+        key_prefix: "mk_live_",
         jurisdictions: defaults.jurisdictions,
         faults: Faults { sources: Some(Arc::new(inspect)), operators: None },
     };

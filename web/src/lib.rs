@@ -16,6 +16,7 @@ pub mod problem;
 pub mod rate;
 pub mod request_id;
 pub mod routes;
+pub mod sandbox;
 pub mod server;
 pub mod state;
 pub mod tls;

@@ -42,7 +42,7 @@ pub async fn tools(
     let metrics = CommitMetrics::unregistered().map_err(|e| StartError::Actor(e.to_string()))?;
     let writer = WriterHandle::new(writer, metrics);
     let (no, source_no) = (next.operator_no, next.source_no);
-    let staff = Staff::new(store.clone(), writer.clone(), ring, Arc::clone(&directory), no, source_no);
+    let staff = Staff::new(store.clone(), writer.clone(), ring, Arc::clone(&directory), (no, source_no), "mk_live_");
     Ok(Tools { staff, directory, writer })
 }
 

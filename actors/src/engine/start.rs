@@ -90,8 +90,8 @@ impl Engine {
             writer.clone(),
             Arc::clone(&ring),
             Arc::clone(&directory),
-            next.operator_no,
-            next.source_no,
+            (next.operator_no, next.source_no),
+            config.key_prefix,
         );
         let context = SourceContext {
             writer: writer.clone(),

@@ -123,7 +123,7 @@ impl FromRequest for Caller {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(match req.app_data::<AppState>() {
-            Some(state) => authenticate(state, req),
+            Some(state) => authenticate(state.of(req.headers()), req),
             None => Err(Problem::new(Code::Internal, "the server is not assembled")),
         })
     }
@@ -158,7 +158,7 @@ pub(crate) fn admit<'d>(
     quotas: &mut Option<Quotas>,
 ) -> Result<(&'d Arc<KeyEntry>, Option<&'d Arc<Operator>>), Problem> {
     let address = head.peer_addr.map(|a| a.ip());
-    let (entry, operator) = match identify(directory, head, now) {
+    let (entry, operator) = match identify(directory, state.key_prefix(), head, now) {
         Ok(caller) => caller,
         Err(failure) => return Err(refuse(state, address, failure)),
     };
@@ -203,11 +203,12 @@ fn refuse(state: &AppState, address: Option<IpAddr>, failure: AuthFailure) -> Pr
 
 fn identify<'d>(
     directory: &'d Directory,
+    prefix: &str,
     head: &RequestHead,
     now: Ts,
 ) -> Result<(&'d Arc<KeyEntry>, Option<&'d Arc<Operator>>), AuthFailure> {
     let header = head.headers.get(header::AUTHORIZATION).ok_or(AuthFailure::Missing)?;
-    let bearer = Bearer::parse(header.to_str().unwrap_or_default()).ok_or(AuthFailure::Malformed)?;
+    let bearer = Bearer::parse(header.to_str().unwrap_or_default(), prefix).ok_or(AuthFailure::Malformed)?;
     let entry = directory.keys.get(&bearer.key).ok_or(AuthFailure::Unknown)?;
     let sent = digest(&SHA256, bearer.secret.as_bytes());
     if !bool::from(sent.as_ref().ct_eq(&entry.secret_sha256)) {
@@ -224,19 +225,19 @@ fn identify<'d>(
     Ok((entry, operator))
 }
 
-/// `mk_live_<key id>_<secret>`, the id with or without its own prefix.
+/// `mk_live_<key id>_<secret>` (or `mk_test_…`), the id with or without its own prefix.
 struct Bearer<'a> {
     key: KeyId,
     secret: &'a str,
 }
 
 impl<'a> Bearer<'a> {
-    fn parse(header: &'a str) -> Option<Self> {
+    fn parse(header: &'a str, prefix: &str) -> Option<Self> {
         let (scheme, token) = header.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") || token.len() > BEARER_BYTES_MAX {
             return None;
         }
-        let rest = token.trim().strip_prefix("mk_live_")?;
+        let rest = token.trim().strip_prefix(prefix)?;
         let (prefix, digits) = (b"key_", rest.strip_prefix("key_").unwrap_or(rest));
         let (id, secret) = (digits.get(..KEY_DIGITS)?, digits.get(KEY_DIGITS..)?.strip_prefix('_')?);
         let mut text = [0; 4 + KEY_DIGITS];
@@ -269,9 +270,10 @@ mod tests {
             (String::new(), None),
         ];
         for (header, secret) in &table {
-            let bearer = Bearer::parse(header);
+            let bearer = Bearer::parse(header, "mk_live_");
             assert_eq!(bearer.as_ref().map(|b| b.secret), *secret, "{header}");
             assert!(bearer.is_none_or(|b| b.key == KeyId(77)));
+            assert!(Bearer::parse(header, "mk_test_").is_none_or(|_| header.contains("mk_test_")), "{header}");
         }
     }
 }

@@ -107,6 +107,9 @@ impl<'a> Question<'a> {
         let purpose = fields.known("/purpose", sent.purpose.as_deref(), wire::<Purpose>);
         let identity = sent.check(&mut fields, country);
         let purpose = fields.finish(purpose)?;
+        if let Some(phone) = identity.phone.as_ref().filter(|_| state.options.sandbox) {
+            crate::sandbox::refuse(phone, country)?;
+        }
         let keys = digest_all(asker, state, &identity)?;
         asker.may_ask_for(purpose)?;
         Ok(Self { keys, purpose, reference: sent.client_reference })

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod feeds;
 pub mod health;
 pub mod jurisdictions;
+pub mod keys;
 pub mod links;
 pub mod list;
 pub mod lookup;
@@ -27,7 +28,7 @@ use actix_web::{HttpResponse, Route, guard};
 use crate::lookup::lane::Lane;
 use crate::problem::Problem;
 use crate::state::{AppState, Worker};
-use crate::{openapi, request_id, ws};
+use crate::{openapi, request_id, sandbox, ws};
 
 /// The path of single lookups.
 pub const LOOKUP_PATH: &str = "/api/v1/operators/lookup";
@@ -101,6 +102,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Lookup   post   "/api/v1/bst/validate" => tokens::validate;
     api Lookup   post   "/api/v1/bst/rotate" => tokens::rotate;
     api Register get    "/api/v1/bst/{token}/history" => tokens::history;
+    api Register get    "/api/v1/sandbox" => sandbox::people;
     api Register get    "/api/v1/jurisdictions" => jurisdictions::list;
     api Register put    "/api/v1/jurisdictions/{code}/recognitions" => jurisdictions::recognise;
     lane Lookup  post   "/api/v1/nser/lookup" => lookup::nser_lookup;
@@ -115,10 +117,10 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register patch  "/api/v1/operators/{id}" => operators::patch;
     api Register get    "/api/v1/operators/{id}/licence" => operators::licences;
     api Register put    "/api/v1/operators/{id}/licence" => operators::set_licence;
-    api Register get    "/api/v1/operators/{id}/keys" => operators::keys;
-    api Register post   "/api/v1/operators/{id}/keys" => operators::create_key;
-    api Register post   "/api/v1/operators/{id}/keys/{key}/rotate" => operators::rotate_key;
-    api Register delete "/api/v1/operators/{id}/keys/{key}" => operators::revoke_key;
+    api Register get    "/api/v1/operators/{id}/keys" => keys::list;
+    api Register post   "/api/v1/operators/{id}/keys" => keys::create;
+    api Register post   "/api/v1/operators/{id}/keys/{key}/rotate" => keys::rotate;
+    api Register delete "/api/v1/operators/{id}/keys/{key}" => keys::revoke;
     api Register get    "/api/v1/feeds" => feeds::list;
     api Register post   "/api/v1/feeds" => feeds::create;
     api Register get    "/api/v1/feeds/{source}" => feeds::get;

@@ -131,6 +131,7 @@ impl Node {
             snapshot_every: Duration::from_secs(300),
             evidence_person_months: 24,
             strangers_per_hour: setup.strangers_per_hour,
+            key_prefix: "mk_live_",
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             faults: setup.faults,
         };
