@@ -20,7 +20,7 @@ use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
 use crate::live::LiveHandle;
 use crate::metrics::EngineMetrics;
 use crate::receipts::{self, Jwk};
-use crate::register::{Register, commit_error, section, unavailable};
+use crate::register::{InspectEvent, Register, commit_error, section, unavailable};
 use crate::secrets::KeyRing;
 use crate::source::{Inspect, Reply, SourceContext, SourceMsg};
 use crate::spine::Markets;
@@ -82,13 +82,15 @@ pub struct EngineConfig {
     pub faults: Faults,
 }
 
-/// Faults for tests and benches: a hook sees each record and may panic.
+/// Faults for tests and benches: a hook sees each record or event and may panic.
 #[derive(Clone, Default)]
 pub struct Faults {
     /// Before a source stages it.
     pub sources: Option<Inspect>,
     /// Before an operator's state applies it.
     pub operators: Option<Inspect>,
+    /// Before the index applies it: may also block.
+    pub register: Option<InspectEvent>,
 }
 
 /// Why the engine does not start.

@@ -27,7 +27,7 @@ use models::ids::{CaseId, ExclusionId, PersonNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::ts::Ts;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use store::{Attachment, CommitError, Member, SnapshotLost, Store, VaultRow};
@@ -43,6 +43,8 @@ const SWEEP_AT_ONCE: usize = 64;
 pub(crate) const SHARERS_MAX: usize = 64;
 /// People read at once while the index is rebuilt.
 const PEOPLE_CHUNK: u32 = 10_000;
+/// Of these, how many the database packs at the same time.
+const CHUNKS_AHEAD: usize = 3;
 /// Events read at once behind a snapshot.
 const EVENTS_CHUNK: u32 = 5_000;
 
@@ -64,8 +66,12 @@ pub enum RegisterMsg {
     },
 }
 
+/// Sees an event before the index applies it.
+pub type InspectEvent = Arc<dyn Fn(&Event) + Send + Sync>;
+
 /// The index's one writer.
 pub struct RegisterActor {
+    inspect: Option<InspectEvent>,
     index: IndexWriter,
     as_of: Ts,
     version: Seq,
@@ -82,6 +88,7 @@ impl RegisterActor {
         now: Ts,
         shown: &ArcSwap<IndexReader>,
         missed: Missed,
+        inspect: Option<InspectEvent>,
         progress: &Progress,
     ) -> Result<Self, String> {
         missed.clear();
@@ -98,7 +105,7 @@ impl RegisterActor {
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(from, people, keys, ms, "the register is complete");
         shown.store(Arc::new(index.reader()));
-        Ok(Self { index, as_of: now, version, missed })
+        Ok(Self { inspect, index, as_of: now, version, missed })
     }
 
     fn apply(&mut self, msg: &RegisterMsg) {
@@ -107,6 +114,9 @@ impl RegisterActor {
         match msg {
             RegisterMsg::Committed { events, member } => {
                 for committed in events.iter().filter(|c| c.event.is_register()) {
+                    if let Some(inspect) = &self.inspect {
+                        inspect(&committed.event);
+                    }
                     if let Err(error) = engine::register::apply::event(&mut self.index, &committed.event) {
                         // incomplete is not ready: nobody may be told "not excluded" from here on
                         self.index.set_loading();
@@ -240,7 +250,7 @@ async fn from_tables(store: &Store, beat: Beat<'_>) -> Result<IndexWriter, Strin
 }
 
 /// Takes in everybody between two numbers as the tables know them: while one chunk goes into the index, the database
-/// packs the next.
+/// packs the next ones on connections of their own.
 async fn take_people(
     store: &Store,
     index: &mut IndexWriter,
@@ -252,20 +262,15 @@ async fn take_people(
         let (store, to) = (store.clone(), from.saturating_add(PEOPLE_CHUNK - 1).min(last.0));
         tokio::spawn(async move { store.packed_people(from, to).await })
     };
-    let mut from = first.0;
-    let mut next = read(from);
-    loop {
+    let mut starts = (first.0..=last.0).step_by(PEOPLE_CHUNK as usize);
+    let mut under_way: VecDeque<_> = starts.by_ref().take(CHUNKS_AHEAD).map(read).collect();
+    while let Some(next) = under_way.pop_front() {
         let people = next.await.map_err(|e| e.to_string())?.map_err(say)?;
-        let more = from.checked_add(PEOPLE_CHUNK).filter(|from| *from <= last.0);
-        // read once more where there is none left: of nobody
-        next = read(more.unwrap_or(u32::MAX));
+        under_way.extend(starts.next().map(read));
         take_packed(index, &people)?;
         beat();
-        match more {
-            Some(more) => from = more,
-            None => return Ok(()),
-        }
     }
+    Ok(())
 }
 
 fn take_packed(index: &mut IndexWriter, people: &store::PackedPeople) -> Result<(), String> {

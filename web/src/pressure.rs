@@ -2,8 +2,9 @@
 //! last (invariant 7). Registrations, keys and what people on call need are never turned away.
 //!
 //! Each HTTP worker measures by how much a timer of its own comes late: that is how long whatever is ready now waits for
-//! its turn. Late for a while, the worker's level rises through the classes one by one; on time again, it falls. Nothing
-//! is decided by chance: of a class that is turned away in part, every so manieth request is.
+//! its turn. Late and without a pause for a while, the worker's level rises through the classes one by one; on time again,
+//! it falls. Late with pauses, it is not overloaded: others take the processor, and to turn somebody away would not help.
+//! Nothing is decided by chance: of a class that is turned away in part, every so manieth request is.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -23,6 +24,8 @@ const PROBE_EVERY: Duration = Duration::from_millis(10);
 const LATE: Duration = Duration::from_millis(6);
 /// Earlier than this is on time.
 const ON_TIME: Duration = Duration::from_millis(3);
+/// A worker that ran for this share of the time in which it could is without a pause.
+const BUSY: f32 = 0.9;
 /// Levels a second that a late worker rises, for each [`LATE`] that it is late.
 const RISE: f32 = 1.0;
 /// The most of them that one probe counts for.
@@ -34,7 +37,7 @@ const SLACK: f32 = 0.25;
 /// Of a thousand: levels are kept as whole numbers.
 const SCALE: f32 = 1_000.0;
 /// How long a lookup that is turned away waits for its answer: who tries again at once would take the place of others.
-pub const PARKED: Duration = Duration::from_millis(100);
+pub const PARKED: Duration = Duration::from_millis(250);
 
 /// What a request is worth when not all can be served, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,11 +102,11 @@ impl Class {
     }
 }
 
-/// Level after a probe that came `late`, `since` the one before.
-fn step(level: f32, late: Duration, since: Duration) -> f32 {
+/// Level after a probe that came `late`, `since` the one before, of a worker that was busy for this share of the time.
+fn step(level: f32, late: Duration, since: Duration, busy: f32) -> f32 {
     // a process that slept for minutes has not been late for minutes
     let seconds = since.min(10 * PROBE_EVERY).as_secs_f32();
-    let change = if late >= LATE {
+    let change = if late >= LATE && busy >= BUSY {
         RISE * (late.as_secs_f32() / LATE.as_secs_f32()).min(RISE_MAX)
     } else if late <= ON_TIME {
         -FALL
@@ -111,6 +114,44 @@ fn step(level: f32, late: Duration, since: Duration) -> f32 {
         0.0
     };
     (level + change * seconds).clamp(0.0, Class::SHED.len() as f32)
+}
+
+/// How a thread's time is spent, as Linux counts it (`/proc/thread-self/schedstat`): running, and ready to run while
+/// others did.
+struct Spent {
+    file: Option<std::fs::File>,
+    at: Instant,
+    running: Duration,
+    waiting: Duration,
+}
+
+impl Spent {
+    /// Of the calling thread.
+    fn of_this_thread() -> Self {
+        let file = std::fs::File::open("/proc/thread-self/schedstat").ok();
+        let mut spent = Self { file, at: Instant::now(), running: Duration::ZERO, waiting: Duration::ZERO };
+        spent.busy();
+        spent
+    }
+
+    fn read(&self) -> Option<(Duration, Duration)> {
+        use std::os::unix::fs::FileExt;
+        let mut text = [0; 96];
+        let length = self.file.as_ref()?.read_at(&mut text, 0).ok()?;
+        let mut numbers = std::str::from_utf8(text.get(..length)?).ok()?.split(' ').map(str::parse);
+        let mut next = || Some(Duration::from_nanos(numbers.next()?.ok()?));
+        Some((next()?, next()?))
+    }
+
+    /// Since it was asked last: the share of the time in which it could run that it did. All of it where nobody counts.
+    fn busy(&mut self) -> f32 {
+        let Some((running, waiting)) = self.read() else { return 1.0 };
+        let (ran, waited) = (running.saturating_sub(self.running), waiting.saturating_sub(self.waiting));
+        let passed = self.at.elapsed();
+        (self.running, self.waiting, self.at) = (running, waiting, Instant::now());
+        let could = passed.saturating_sub(waited).as_secs_f32();
+        if could <= 0.0 { 1.0 } else { (ran.as_secs_f32() / could).min(1.0) }
+    }
 }
 
 /// What evidence that waits for the database asks for: batches write most of it, and pushes take the writer's time.
@@ -185,14 +226,14 @@ impl Door {
 
     /// Measures until the worker ends.
     pub(crate) async fn watch(state: AppState, own: Arc<AtomicU32>) {
-        let mut level = 0.0;
+        let (mut level, mut spent) = (0.0, Spent::of_this_thread());
         loop {
             let from = Instant::now();
             actix_web::rt::time::sleep(PROBE_EVERY).await;
             let since = from.elapsed();
             let late = since.saturating_sub(PROBE_EVERY);
             state.metrics.worker_lag.observe(late.as_secs_f64());
-            level = step(level, late, since);
+            level = step(level, late, since, spent.busy());
             let hardest = state.pressure.set(&own, level, evidence_level(state.engine.evidence().fullness()));
             state.metrics.pressure.set(f64::from(hardest));
             state.engine.spare_analytics(hardest >= 1.0);
@@ -254,7 +295,7 @@ mod tests {
     fn after(mut level: f32, late_ms: u64, probes: u32) -> f32 {
         let late = Duration::from_millis(late_ms);
         for _ in 0..probes {
-            level = step(level, late, PROBE_EVERY + late);
+            level = step(level, late, PROBE_EVERY + late, 1.0);
         }
         level
     }
@@ -273,7 +314,25 @@ mod tests {
 
     #[test]
     fn a_process_that_slept_is_not_overloaded() {
-        assert!(step(0.0, Duration::from_secs(3_600), Duration::from_secs(3_600)) < 1.0);
+        assert!(step(0.0, Duration::from_secs(3_600), Duration::from_secs(3_600), 1.0) < 1.0);
+    }
+
+    #[test]
+    fn whoever_is_late_because_of_others_is_not_overloaded() {
+        let late = Duration::from_millis(50);
+        assert_eq!(step(0.5, late, PROBE_EVERY + late, 0.5), 0.5);
+        assert!(step(0.5, late, PROBE_EVERY + late, 0.95) > 0.5);
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_is_not_busy_and_one_that_works_is() {
+        let mut spent = Spent::of_this_thread();
+        std::thread::sleep(Duration::from_millis(60));
+        let asleep = spent.busy();
+        let until = Instant::now() + Duration::from_millis(60);
+        while Instant::now() < until {}
+        let awake = spent.busy();
+        assert!(asleep < 0.5 && awake > BUSY, "{asleep} {awake}");
     }
 
     #[test]

@@ -223,11 +223,12 @@ fn start_register(
     clock: &Arc<dyn Clock>,
 ) -> Result<Handle<crate::register::RegisterMsg>, StartError> {
     let (store, index, missed, clock) = (store.clone(), Arc::clone(index), missed.clone(), Arc::clone(clock));
-    let chain = ring.chain;
+    let (chain, inspect) = (ring.chain, config.faults.register.clone());
     let mut spec = Spec::new("register", "register", move |generation| {
         let (store, index, missed, clock) = (store.clone(), Arc::clone(&index), missed.clone(), Arc::clone(&clock));
+        let inspect = inspect.clone();
         Box::pin(async move {
-            RegisterActor::recover(&store, &chain, clock.now(), &index, missed, &generation.progress).await
+            RegisterActor::recover(&store, &chain, clock.now(), &index, missed, inspect, &generation.progress).await
         })
     });
     spec.capacity = config.register_queue;

@@ -55,8 +55,8 @@ function operation(path, method, op, all) {
 async function sandbox() {
   const answer = await fetch("/api/v1/sandbox");
   const head = [el("h2", {}, "People of the sandbox")];
-  if (!answer.ok) return el("section", { id: "people" }, ...head, el("p", { class: "quiet" }, "This node has no sandbox."));
   const { items } = await answer.json();
+  if (!items.length) return el("section", { id: "people" }, ...head, el("p", { class: "quiet" }, "This node has no sandbox."));
   const row = (tag, cells) => el("tr", {}, ...cells.map((cell) => el(tag, tag === "th" ? { scope: "col" } : {}, cell)));
   const rows = items.map((p) => row("td", [p.jurisdiction, p.phone, `${p.id_number} (${p.id_type})`, p.note]));
   return el("section", { id: "people" }, ...head, el("table", {}, el("thead", {}, row("th", ["Jurisdiction", "phone", "id_number", "What comes of a lookup"])),
