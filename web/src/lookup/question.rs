@@ -134,7 +134,7 @@ impl<'a> Question<'a> {
     }
 
     /// The strongest identifier of somebody who is only to be named.
-    pub fn identifier(asker: &Asker<'_>, state: &AppState, sent: WireLookup<'_>) -> Result<LookupKey, Problem> {
+    pub fn identifier(asker: &Asker<'_>, state: &AppState, sent: &WireLookup<'_>) -> Result<LookupKey, Problem> {
         let mut fields = Fields::default();
         if sent.purpose.is_some() {
             fields.wrong("/purpose", "nothing is looked up");

@@ -130,7 +130,7 @@ pub async fn generate(
     parse::require_json(req.headers())?;
     let directory = state.engine.directory();
     let asker = Asker { entry: &caller.entry, directory: &directory, now: caller.now };
-    let key = Question::identifier(&asker, &state, parse::json(&body)?)?;
+    let key = Question::identifier(&asker, &state, &parse::json(&body)?)?;
     Ok(HttpResponse::Ok().json(TokenView::of(&asker, key)?))
 }
 
