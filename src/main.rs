@@ -9,6 +9,7 @@ mod key;
 mod keys;
 mod register;
 mod serve;
+mod traces;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! `mlinzi serve`: assembles top-down, stops in the order of the flow.
 
 use crate::config::{Config, LogFormat};
+use crate::traces::{self, Exporter};
 use crate::{complain, keys};
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::secrets::KeyRing;
@@ -53,6 +54,8 @@ pub struct Running {
     pub engine: Engine,
     /// The web's state.
     pub state: AppState,
+    /// What carries traces out, if anything does.
+    exporter: Option<Exporter>,
 }
 
 /// Opens the store, recovers, starts every actor.
@@ -84,8 +87,10 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     options.limits.register_bytes = config.limits.register_body_bytes;
     options.limits.push_bytes = config.limits.push_body_bytes;
     options.limits.batch_bytes = config.limits.batch_body_bytes;
+    let (traces, exporter) = traces::start(&config.traces, config.node.id, &registry)?.unzip();
+    options.traces = traces;
     let state = AppState::new(engine.clone(), options, registry)?;
-    Ok(Running { engine, state })
+    Ok(Running { engine, state, exporter })
 }
 
 fn prometheus_registry() -> anyhow::Result<prometheus::Registry> {
@@ -116,6 +121,9 @@ pub async fn serve(
     tracing::info!(%address, "listening");
     web::run(listener, options, running.state, end).await?;
     let drained = running.engine.stop(Duration::from_secs(config.server.shutdown_seconds)).await;
+    if let Some(exporter) = running.exporter {
+        exporter.stop().await;
+    }
     tracing::info!(drained, "stopped");
     Ok(drained)
 }

@@ -22,5 +22,6 @@ pub mod secrets;
 pub mod source;
 mod spine;
 pub mod staff;
+pub mod trace;
 pub mod views;
 pub mod writer;

@@ -18,6 +18,7 @@ pub mod routes;
 pub mod server;
 pub mod state;
 pub mod tls;
+pub mod trace;
 pub mod ws;
 
 pub use server::{ServerOptions, run};

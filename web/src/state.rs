@@ -17,6 +17,7 @@ use crate::lookup::batch::Batches;
 use crate::metrics::WebMetrics;
 use crate::problem::{Code, Problem};
 use crate::rate::Gate;
+use crate::trace::Traces;
 
 /// What the configuration says about the web.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct WebOptions {
     pub bench_routes: bool,
     /// Largest bodies.
     pub limits: BodyLimits,
+    /// Where requests leave their traces, if anywhere.
+    pub traces: Option<Traces>,
     /// Version of the program, for `/version` and OpenAPI.
     pub version: &'static str,
     /// Commit it was built from.
@@ -46,6 +49,7 @@ impl WebOptions {
             secure_cookies: false,
             bench_routes: false,
             limits: BodyLimits::default(),
+            traces: None,
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("MLINZI_COMMIT").unwrap_or("unknown"),
         }
