@@ -268,4 +268,61 @@ mod tests {
         let text = hyphenated(0x0191_2f3a_4b5c_7d6e_8f90_a1b2_c3d4_e5f6);
         assert_eq!(std::str::from_utf8(&text).unwrap(), "01912f3a-4b5c-7d6e-8f90-a1b2c3d4e5f6");
     }
+
+    async fn state(dir: &testkit::TempDir, traces: crate::trace::Traces) -> AppState {
+        use actors::secrets::{KeyMaterial, KeyRing};
+        use std::sync::Arc;
+        let store = store::Store::open(&testkit::sqlite_url(dir), &store::OpenOptions::default()).await.unwrap();
+        let keys = KeyRing::new(&KeyMaterial::generate().unwrap()).unwrap();
+        let config = actors::engine::EngineConfig {
+            node: 1,
+            family: "KE".to_owned(),
+            arbiters: 1,
+            live_tick: Duration::from_millis(100),
+            checkpoint_every: Duration::from_secs(60),
+            source_queue: 16,
+            operator_queue: 16,
+            register_queue: 16,
+            write_timeout: Duration::from_secs(5),
+            snapshot_every: Duration::from_secs(300),
+            evidence_person_months: 24,
+            jurisdictions: Vec::new(),
+            faults: actors::engine::Faults::default(),
+        };
+        let (clock, registry) = (Arc::new(store::SystemClock), prometheus::Registry::new());
+        let engine = actors::engine::Engine::start(config, store, Arc::new(keys), clock, &registry).await.unwrap();
+        let options = crate::WebOptions { traces: Some(traces), ..crate::WebOptions::new("KE") };
+        AppState::new(engine, options, registry).unwrap()
+    }
+
+    #[actix_web::test]
+    async fn a_handlers_panic_leaves_a_trace_that_names_its_route() {
+        use actix_web::{App, middleware::from_fn, test, web};
+        use futures_util::FutureExt;
+        let dir = testkit::temp_dir();
+        let options = crate::trace::TraceOptions { sample_percent: 0.0, slow: Duration::from_secs(60), queue: 8 };
+        let dropped = prometheus::IntCounter::new("dropped", "dropped").unwrap();
+        let (traces, mut spans) = crate::trace::Traces::new(options, dropped);
+        let state = state(&dir, traces).await;
+        let fails = || async {
+            actors::trace::begin("something").done();
+            if true {
+                panic!("on purpose");
+            }
+            HttpResponse::Ok().finish()
+        };
+        let app = App::new().app_data(state.clone()).app_data(state.worker());
+        let app = app.route("/api/v1/nser/{id}", web::get().to(fails)).wrap(from_fn(around::<BoxBody>));
+        let app = test::init_service(app).await;
+        let asked =
+            test::TestRequest::get().uri("/api/v1/nser/0712345678").insert_header(("x-request-id", "0712345678"));
+        let called = std::panic::AssertUnwindSafe(test::call_service(&app, asked.to_request())).catch_unwind().await;
+        assert!(called.is_err(), "the panic goes on");
+        let span = spans.try_recv().expect("a span");
+        assert_eq!((span.method, span.route, span.status), ("GET", "/api/v1/nser/{id}", None));
+        assert!(span.has_failed());
+        assert_eq!(span.steps.iter().map(|(_, step)| step.name).collect::<Vec<_>>(), ["something"]);
+        assert!(!format!("{span:?}").contains("712345678"), "{span:?}");
+        assert!(state.engine.stop(Duration::from_secs(5)).await);
+    }
 }
