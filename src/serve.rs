@@ -1,6 +1,7 @@
 //! `mlinzi serve`: assembles top-down, stops in the order of the flow.
 
 use crate::config::{Config, LogFormat};
+use crate::notify::Notifier;
 use crate::traces::{self, Exporter};
 use crate::{complain, keys};
 use actors::engine::{Engine, EngineConfig, Faults};
@@ -152,8 +153,14 @@ pub async fn end_signal() {
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     start_logging(&config)?;
     let listener = TcpListener::bind((config.server.host, config.server.port))?;
+    let notifier = Notifier::start();
     let running = start(&config).await?;
-    let drained = serve(&config, running, listener, end_signal()).await?;
+    notifier.runs(running.engine.clone());
+    let end = async move {
+        end_signal().await;
+        notifier.ends();
+    };
+    let drained = serve(&config, running, listener, end).await?;
     // 2 is what clap answers to a mistyped command
     Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }

@@ -117,7 +117,7 @@ impl AppState {
     /// # Errors
     /// A metric of the same name is registered already.
     pub fn new(engine: Engine, options: WebOptions, registry: prometheus::Registry) -> Result<Self, prometheus::Error> {
-        let metrics = WebMetrics::new(&registry)?;
+        let metrics = WebMetrics::new(&registry, &options)?;
         let secret: [u8; 32] = rand::random();
         let threads = std::thread::available_parallelism().map_or(1, |cores| usize::from(cores) / 2);
         Ok(Self(Arc::new_cyclic(|state: &Weak<Shared>| Shared {
