@@ -177,7 +177,7 @@ fn typed(read: &config::Config) -> Result<(Config, Vec<String>), ConfigError> {
             Ok(_) => sound = sound.set_override(&path, value).map_err(|e| ConfigError(vec![e.to_string()]))?,
             // the reader's words quote the value, which may be an address with a password
             Err(_) if path.starts_with("store") || path.starts_with("traces") => {
-                mistakes.push(format!("{path}: unknown, or of a wrong type"))
+                mistakes.push(format!("{path}: unknown, or of a wrong type"));
             }
             Err(wrong) => mistakes.push(format!("{path}: {wrong}")),
         }

@@ -73,9 +73,12 @@ pub fn start(config: &config::Traces, node: u16, registry: &Registry) -> anyhow:
     let client = reqwest::Client::builder().timeout(limit).redirect(reqwest::redirect::Policy::none()).build()?;
     let sender = Sender { client, endpoint, resource: resource(node), outcomes, is_down: false };
     let (batch, (stop, stopped), (told, ended)) = (config.batch_requests, oneshot::channel(), oneshot::channel());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("traces".to_owned()).spawn(move || {
-        runtime.block_on(sender.run(queue, batch, stopped));
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(sender.run(queue, batch, stopped)),
+            // with the end of the queue every span is dropped, and counted as such
+            Err(error) => tracing::error!(%error, "traces cannot be exported"),
+        }
         // whoever waited may have given up
         let _ = told.send(());
     })?;

@@ -29,15 +29,16 @@ fn the_exit_code_says_who_has_to_mend_it() {
     let keys = ["key", "init"];
     assert_eq!(run(dir.path(), &store, &["serve"], &[]).status.code(), Some(78), "no keys");
     assert_eq!(run(dir.path(), &store, &keys, &[]).status.code(), Some(0));
-    let table: [(&str, &[&str], &[(&str, &str)], i32); 7] = [
-        (&store, &["check-config"], &[], 0),
+    let nothing: &[(&str, &str)] = &[];
+    let table = [
+        (store.as_str(), &["check-config"][..], nothing, 0),
         (&store, &["check-config"], &[("MLINZI__NODE__ID", "0")], 78),
         (&store, &["serve"], &[("MLINZI__TRACES__SAMPLE_PERCENT", "101")], 78),
-        (&away, &["serve"], &[], 69),
-        (&away, &["migrate"], &[], 69),
-        (&under_a_file, &["serve"], &[], 69),
+        (&away, &["serve"], nothing, 69),
+        (&away, &["migrate"], nothing, 69),
+        (&under_a_file, &["serve"], nothing, 69),
         // there is a file already, and no other start or configuration would change that
-        (&store, &keys, &[], 1),
+        (&store, &keys[..], nothing, 1),
     ];
     for (store, args, settings, code) in table {
         let out = run(dir.path(), store, args, settings);

@@ -21,10 +21,13 @@ use tokio::net::{TcpListener, TcpStream};
 const LOOKUP: &str = "POST /api/v1/operators/lookup";
 const REGISTER: &str = "POST /api/v1/nser/register";
 
+/// Bodies of requests, as they came.
+type Bodies = Arc<Mutex<Vec<Vec<u8>>>>;
+
 /// A collector: what it was sent, byte by byte.
 struct Collector {
     address: String,
-    bodies: Arc<Mutex<Vec<Vec<u8>>>>,
+    bodies: Bodies,
     rejects: Arc<AtomicI64>,
 }
 
@@ -32,7 +35,7 @@ impl Collector {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
-        let (bodies, rejects): (Arc<Mutex<Vec<Vec<u8>>>>, Arc<AtomicI64>) = Default::default();
+        let (bodies, rejects) = (Bodies::default(), Arc::new(AtomicI64::new(0)));
         let (kept, rejected) = (Arc::clone(&bodies), Arc::clone(&rejects));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -69,7 +72,7 @@ impl Collector {
 }
 
 /// Requests of HTTP/1.1 on one connection, each answered with success.
-async fn converse(stream: TcpStream, bodies: Arc<Mutex<Vec<Vec<u8>>>>, rejects: Arc<AtomicI64>) -> std::io::Result<()> {
+async fn converse(stream: TcpStream, bodies: Bodies, rejects: Arc<AtomicI64>) -> std::io::Result<()> {
     let mut stream = BufStream::new(stream);
     loop {
         let (mut head, mut length) = (Vec::new(), 0);

@@ -196,8 +196,10 @@ pub(crate) fn finish(
     let (route, code) = (told.route, told.code);
     let status = told.status.unwrap_or(500);
     state.metrics.observe(route, &head.method, status, took);
-    let method = method_name(&head.method);
-    let trace = leave_trace(Parent::of(&head.headers), method, told, id, state, took);
+    let trace = match &state.options.traces {
+        None => None,
+        Some(_) => leave_trace(Parent::of(&head.headers), method_name(&head.method), told, id, state, took),
+    };
     let sampled = worker.request().is_multiple_of(SAMPLE);
     if status < 500 && took < SLOW && !sampled {
         return;
@@ -205,7 +207,7 @@ pub(crate) fn finish(
     let trace = trace.or_else(|| Parent::of(&head.headers).map(|parent| parent.trace));
     let (request_id, trace) = (id.logged(state), trace.map_or(String::new(), |id| format!("{id:032x}")));
     // the pattern, not the path: a path may hold what somebody should have put into a body
-    let route = route.map_or(UNMATCHED, RouteNo::path);
+    let (route, method) = (route.map_or(UNMATCHED, RouteNo::path), method_name(&head.method));
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if status >= 500 {
         let code = code.map_or("", Code::as_str);
