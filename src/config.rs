@@ -24,6 +24,7 @@ pub struct Config {
     pub limits: Limits,
     pub sandbox: Sandbox,
     pub log: Log,
+    pub traces: Traces,
     pub jurisdictions: Vec<Jurisdiction>,
 }
 
@@ -119,6 +120,18 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Traces {
+    pub otlp_endpoint: String,
+    pub sample_percent: f64,
+    pub slow_ms: u64,
+    pub timeout_seconds: u64,
+    pub queue_requests: usize,
+    pub batch_requests: usize,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -175,7 +188,9 @@ fn typed(read: &config::Config) -> Result<(Config, Vec<String>), ConfigError> {
         match alone.and_then(config::Config::try_deserialize::<Config>) {
             Ok(_) => sound = sound.set_override(&path, value).map_err(|e| ConfigError(vec![e.to_string()]))?,
             // the reader's words quote the value, which may be an address with a password
-            Err(_) if path.starts_with("store") => mistakes.push(format!("{path}: unknown, or of a wrong type")),
+            Err(_) if path.starts_with("store") || path.starts_with("traces") => {
+                mistakes.push(format!("{path}: unknown, or of a wrong type"));
+            }
             Err(wrong) => mistakes.push(format!("{path}: {wrong}")),
         }
     }
@@ -227,6 +242,18 @@ fn check(c: &Config) -> Vec<String> {
     must(
         c.log.level.parse::<EnvFilter>().is_ok(),
         "log.level: not a level, nor a filter of the form mlinzi=debug,info",
+    );
+    must(
+        c.traces.otlp_endpoint.is_empty() || crate::traces::endpoint(&c.traces.otlp_endpoint).is_some(),
+        "traces.otlp_endpoint: not an http or https address without user, query and fragment",
+    );
+    must((0.0..=100.0).contains(&c.traces.sample_percent), "traces.sample_percent: not from 0 to 100");
+    must((1..=60_000).contains(&c.traces.slow_ms), "traces.slow_ms: not from 1 to 60000");
+    must((1..=10).contains(&c.traces.timeout_seconds), "traces.timeout_seconds: not from 1 to 10");
+    must((2..=1_000_000).contains(&c.traces.queue_requests), "traces.queue_requests: not from 2 to 1000000");
+    must(
+        (1..=c.traces.queue_requests.min(4_096)).contains(&c.traces.batch_requests),
+        "traces.batch_requests: not from 1 to 4096, or more than traces.queue_requests",
     );
     must((1..=300).contains(&c.server.shutdown_seconds), "server.shutdown_seconds: not from 1 to 300");
     must(c.node.id > 0, "node.id: is 0");
@@ -290,6 +317,17 @@ mod tests {
         ];
         let error = load(None, &overrides).unwrap_err();
         assert_eq!(error.0.len(), 5, "{error}");
+        let overrides = [
+            ("traces.otlp_endpoint", "http://user:hunter2@collector:4318".to_owned()),
+            ("traces.sample_percent", "NaN".to_owned()),
+            ("traces.slow_ms", "0".to_owned()),
+            ("traces.timeout_seconds", "60".to_owned()),
+            ("traces.queue_requests", "100".to_owned()),
+            ("traces.batch_requests", "101".to_owned()),
+        ];
+        let error = load(None, &overrides).unwrap_err();
+        assert_eq!(error.0.len(), 5, "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -4,12 +4,16 @@ mod audit;
 mod config;
 mod demo;
 mod evidence;
+mod exit;
 mod feed_push;
+mod health;
 mod key;
 mod keys;
+mod notify;
 mod register;
 mod sandbox;
 mod serve;
+mod traces;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -49,6 +53,8 @@ enum Command {
     Migrate,
     /// Reads the configuration and says what is wrong with it.
     CheckConfig,
+    /// Asks a running engine whether it is alive; ends with 1 where it is not.
+    Health(health::Args),
     /// Makes, lists and revokes keys.
     #[command(subcommand)]
     Key(key::Command),
@@ -88,7 +94,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&format!("{error:#}"));
-            ExitCode::FAILURE
+            exit::code(&error)
         }
     }
 }
@@ -133,6 +139,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             load()?;
             say("the configuration is valid");
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Health(args) => {
+            let config = if args.needs_config() { Some(load()?) } else { None };
+            health::run(args, config.as_ref()).await
         }
         Command::Key(command) => key::run(load()?, command).await,
         Command::Feed(Feed::Push(args)) => feed_push::run(args).await.map(|()| ExitCode::SUCCESS),

@@ -1,6 +1,8 @@
 //! `mlinzi serve`: assembles top-down, stops in the order of the flow.
 
 use crate::config::{Config, LogFormat};
+use crate::notify::Notifier;
+use crate::traces::{self, Exporter};
 use crate::{complain, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::secrets::KeyRing;
@@ -54,6 +56,8 @@ pub struct Running {
     pub engine: Engine,
     /// The web's state.
     pub state: AppState,
+    /// What carries traces out, if anything does.
+    exporter: Option<Exporter>,
 }
 
 /// Opens the store, recovers, starts every actor.
@@ -93,10 +97,12 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         address_per_second: config.limits.address_requests_per_second,
         operator_per_second: config.limits.operator_requests_per_second,
     };
+    let (traces, exporter) = traces::start(&config.traces, config.node.id, &registry)?.unzip();
+    options.traces = traces;
     let sandbox = sandbox::start(config, &live, &material, &options).await?;
     let state = AppState::new(engine.clone(), options, registry)?;
     sandbox.into_iter().for_each(|sandbox| state.open_sandbox(sandbox));
-    Ok(Running { engine, state })
+    Ok(Running { engine, state, exporter })
 }
 
 fn prometheus_registry() -> anyhow::Result<prometheus::Registry> {
@@ -132,6 +138,9 @@ pub async fn serve(
         sandbox.engine.stop(patience).await;
     }
     let drained = running.engine.stop(patience).await;
+    if let Some(exporter) = running.exporter {
+        exporter.stop().await;
+    }
     tracing::info!(drained, "stopped");
     Ok(drained)
 }
@@ -160,8 +169,14 @@ pub async fn end_signal() {
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     start_logging(&config)?;
     let listener = TcpListener::bind((config.server.host, config.server.port))?;
+    let notifier = Notifier::start();
     let running = start(&config).await?;
-    let drained = serve(&config, running, listener, end_signal()).await?;
+    notifier.runs(running.engine.clone());
+    let end = async move {
+        end_signal().await;
+        notifier.ends();
+    };
+    let drained = serve(&config, running, listener, end).await?;
     // 2 is what clap answers to a mistyped command
     Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }

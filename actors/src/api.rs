@@ -203,6 +203,22 @@ pub enum FreshnessLabel {
     Dead,
 }
 
+impl FreshnessLabel {
+    /// Every label.
+    pub const ALL: [Self; 5] = [Self::Never, Self::Fresh, Self::Late, Self::Stale, Self::Dead];
+
+    /// Its name, as it is serialised.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Fresh => "fresh",
+            Self::Late => "late",
+            Self::Stale => "stale",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// A source with its position.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs)]

@@ -25,6 +25,7 @@ use crate::secrets::KeyRing;
 use crate::source::{Inspect, Reply, SourceContext, SourceMsg};
 use crate::spine::Markets;
 use crate::staff::Staff;
+use crate::trace;
 use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::{ArcSwap, Guard};
@@ -473,7 +474,8 @@ impl Engine {
         let handle =
             self.0.sources.read().get(&source).cloned().ok_or(EngineError::Unavailable("the source's actor"))?;
         let (reply, outcome) = Reply::new();
-        handle.try_send(SourceMsg::Push { body, dry_run, reply }).map_err(|refused| match refused {
+        let trace = trace::current();
+        handle.try_send(SourceMsg::Push { body, dry_run, reply, trace }).map_err(|refused| match refused {
             SendError::Full(_) => EngineError::Overloaded("the source's queue"),
             SendError::Quarantined(_) => EngineError::Unavailable("the source: it is quarantined"),
             SendError::Stopped(_) => EngineError::Unavailable("the source: the engine stops"),

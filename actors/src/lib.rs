@@ -24,5 +24,6 @@ pub mod secrets;
 pub mod source;
 mod spine;
 pub mod staff;
+pub mod trace;
 pub mod views;
 pub mod writer;

@@ -14,6 +14,7 @@ use crate::idempotency;
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::missed::Missed;
 use crate::secrets::{self, KeyRing};
+use crate::trace;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::register::apply::Bound;
@@ -418,7 +419,7 @@ impl Register {
 pub(crate) async fn section<T: Send + 'static>(
     work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
 ) -> Result<T, EngineError> {
-    tokio::spawn(work).await.unwrap_or(Err(EngineError::Unavailable("the write")))
+    tokio::spawn(trace::carried(work)).await.unwrap_or(Err(EngineError::Unavailable("the write")))
 }
 
 impl Inner {
@@ -490,9 +491,11 @@ impl Inner {
             let detail = "an exclusion binds from now or from an earlier time".to_owned();
             return Err(EngineError::Invalid { pointer: "/effective_at", detail });
         }
+        let deciding = trace::begin("decide");
         let keys: Vec<MatchKey> = new.keys.iter().map(|(_, key)| *key).collect();
         let (_locks, others) = self.locked_dossiers(&keys, now).await?;
         if let Some(replayed) = self.replay(idempotency.as_ref(), new.jurisdiction, now).await? {
+            deciding.done();
             return Ok(replayed);
         }
         let end = new.period.ends_at(effective_at, self.zone(new.jurisdiction));
@@ -518,6 +521,7 @@ impl Inner {
         let mut attachments = vec![Attachment::Vault(vault)];
         let status = if outcome.created { 201 } else { 200 };
         attachments.extend(idempotency::attachment(idempotency.as_ref(), status, outcome.exclusion.id, now));
+        deciding.done();
         self.finish(outcome.events, attachments, outcome.exclusion, outcome.created).await
     }
 
@@ -538,9 +542,11 @@ impl Inner {
         now: Ts,
     ) -> Result<Registered, EngineError> {
         self.version()?;
+        let deciding = trace::begin("decide");
         let found = self.exclusion(jurisdiction, id).await?;
         let _locks = self.locked_person(found.person_no, now).await?;
         if let Some(replayed) = self.replay(idempotency.as_ref(), jurisdiction, now).await? {
+            deciding.done();
             return Ok(replayed);
         }
         let current = self.exclusion(jurisdiction, id).await?;
@@ -550,6 +556,7 @@ impl Inner {
             return Err(EngineError::Unavailable("the register"));
         };
         let attachments = idempotency::attachment(idempotency.as_ref(), 200, id, now).into_iter().collect();
+        deciding.done();
         self.finish(vec![event], attachments, exclusion, false).await
     }
 

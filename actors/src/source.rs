@@ -13,6 +13,7 @@ use crate::directory::Directory;
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::register::{commit_error, new_id};
 use crate::secrets::{self, KeyRing};
+use crate::trace;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -67,6 +68,8 @@ pub enum SourceMsg {
         dry_run: bool,
         /// Where the answer goes.
         reply: Reply<Result<PushOutcome, EngineError>>,
+        /// Where its steps are noted.
+        trace: Option<trace::Steps>,
     },
     /// One record of a push that crashed the actor twice.
     Part {
@@ -262,6 +265,7 @@ impl SourceActor {
     }
 
     async fn push(&mut self, body: &Bytes, dry_run: bool) -> Result<PushOutcome, EngineError> {
+        let staging = trace::begin("stage");
         self.make_sure().await?;
         let parts = ingest::split(body).map_err(|e| EngineError::Invalid { pointer: "", detail: e.to_string() })?;
         let now = self.context.clock.now();
@@ -275,6 +279,7 @@ impl SourceActor {
             self.stage(&resolver, body, range, index as u32, now);
         }
         let staged = std::mem::take(&mut self.staged);
+        staging.done();
         if dry_run {
             self.take_back(&staged.records);
             return Ok(outcome(&staged, None, self.head.source_seq));
@@ -454,7 +459,9 @@ impl Work for SourceActor {
     fn handle<'a>(&'a mut self, msg: Arc<SourceMsg>, _progress: &'a Progress) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
             match msg.as_ref() {
-                SourceMsg::Push { body, dry_run, reply } => reply.send(self.push(body, *dry_run).await),
+                SourceMsg::Push { body, dry_run, reply, trace } => {
+                    reply.send(trace::carry(trace.clone(), self.push(body, *dry_run)).await);
+                }
                 SourceMsg::Part { body, range, index } => {
                     let staged = self.part(body, range.clone(), *index).await;
                     self.incomplete |= staged.is_err();
@@ -497,7 +504,7 @@ impl Work for SourceActor {
         _progress: &'a Progress,
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
-            if let SourceMsg::Push { body, reply, dry_run: false } = msg.as_ref() {
+            if let SourceMsg::Push { body, reply, dry_run: false, .. } = msg.as_ref() {
                 reply.send(self.settle(body).await);
             }
         })

@@ -1,5 +1,6 @@
 //! The way into the store: events in, receipt out, answered only when durable *and* applied.
 
+use crate::trace;
 use models::event::Event;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use store::{Attachment, Commit, CommitError, CommitReceipt};
@@ -66,7 +67,7 @@ impl WriterHandle {
     /// Commits; the receipt comes after the disk has it and the spine has passed it on.
     pub async fn commit(&self, events: Vec<Event>, attachments: Vec<Attachment>) -> Result<CommitReceipt, CommitError> {
         let timer = self.metrics.seconds.start_timer();
-        let receipt = self.offer(events, attachments).await;
+        let receipt = trace::step("commit", self.offer(events, attachments)).await;
         match &receipt {
             Ok(_) => timer.observe_duration(),
             Err(error) => {

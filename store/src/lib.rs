@@ -22,7 +22,7 @@ pub use audit::{BadRow, VerifyReport};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use contacts::{Contact, ContactBoot, ContactKey, ContactRows, TokenGeneration};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
-pub use open::{OpenError, OpenOptions, Store};
+pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use read::{
     AlertQuery, ExclusionRow, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier,
     RecordDigest, RegisterStats, StoredHead,

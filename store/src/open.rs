@@ -69,6 +69,17 @@ pub struct Store {
     claim: Arc<tokio::sync::Mutex<Option<Claim>>>,
 }
 
+/// Connections of a store, over all its pools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// In somebody's hands; the writer's lanes and the poll of the journal keep theirs.
+    pub used: u32,
+    /// Open and free.
+    pub idle: u32,
+    /// Most that will be opened.
+    pub max: u32,
+}
+
 /// Held by the one engine of a database.
 enum Claim {
     /// A lock on a file beside it; goes with the process.
@@ -225,6 +236,23 @@ impl Store {
         let rows = self.db.read().await?.rows("SELECT key FROM store_meta", &[]).await?;
         let names: Vec<String> = rows.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
         Ok(names.into_iter().filter(|name| name.starts_with(prefix)).collect())
+    }
+
+    /// How the connections are used at this moment.
+    pub fn pool_usage(&self) -> PoolUsage {
+        fn of<D: sqlx::Database>(pool: &sqlx::Pool<D>) -> PoolUsage {
+            let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+            // read one after the other, while connections come and go
+            let used = pool.size().saturating_sub(idle);
+            PoolUsage { used, idle, max: pool.options().get_max_connections() }
+        }
+        match &self.db {
+            Db::Postgres(pool) => of(pool),
+            Db::Sqlite { writer, readers } => {
+                let (a, b) = (of(writer), of(readers));
+                PoolUsage { used: a.used + b.used, idle: a.idle + b.idle, max: a.max + b.max }
+            }
+        }
     }
 
     /// Does the writer still take commits?

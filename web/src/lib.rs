@@ -20,6 +20,7 @@ pub mod sandbox;
 pub mod server;
 pub mod state;
 pub mod tls;
+pub mod trace;
 pub mod ws;
 
 pub use server::{ServerOptions, run};

@@ -19,6 +19,7 @@ use crate::metrics::WebMetrics;
 use crate::pressure::Pressure;
 use crate::problem::{Code, Problem};
 use crate::rate::{Gate, Rates};
+use crate::trace::Traces;
 
 /// What the configuration says about the web.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct WebOptions {
     pub rates: Rates,
     /// Is this the sandbox? Its keys begin with `mk_test_`.
     pub sandbox: bool,
+    /// Where requests leave their traces, if anywhere.
+    pub traces: Option<Traces>,
     /// Version of the program, for `/version` and OpenAPI.
     pub version: &'static str,
     /// Commit it was built from.
@@ -54,6 +57,7 @@ impl WebOptions {
             limits: BodyLimits::default(),
             rates: Rates::default(),
             sandbox: false,
+            traces: None,
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("MLINZI_COMMIT").unwrap_or("unknown"),
         }
@@ -124,7 +128,7 @@ impl AppState {
     /// # Errors
     /// A metric of the same name is registered already.
     pub fn new(engine: Engine, options: WebOptions, registry: prometheus::Registry) -> Result<Self, prometheus::Error> {
-        let metrics = WebMetrics::new(&registry)?;
+        let metrics = WebMetrics::new(&registry, &options)?;
         let secret: [u8; 32] = rand::random();
         let threads = std::thread::available_parallelism().map_or(1, |cores| usize::from(cores) / 2);
         Ok(Self(Arc::new_cyclic(|state: &Weak<Shared>| Shared {

@@ -310,6 +310,11 @@ impl Engine {
         metrics.register_age_seconds.set(age);
         metrics.register_version.set(freshness.register_version);
         metrics.index_bytes.set(self.index().memory_bytes() as i64);
+        let (people, keys) = self.index().counts();
+        metrics.register_people.set(people as i64);
+        metrics.register_keys.set(keys as i64);
+        metrics.show_pool(self.0.store.pool_usage());
+        metrics.show_sources(self.0.views.freshness_of_sources());
         let through = self.0.evidence.through();
         self.0.evidence.metrics().age_seconds.set(match through.0 {
             0 => -1.0,

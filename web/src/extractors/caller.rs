@@ -24,6 +24,7 @@ use crate::metrics::AuthFailure;
 use crate::problem::{Code, Problem};
 use crate::rate::Quotas;
 use crate::state::AppState;
+use crate::trace::About;
 
 /// Digits of a key id behind its prefix.
 const KEY_DIGITS: usize = 26;
@@ -142,6 +143,9 @@ pub fn authenticate(state: &AppState, req: &HttpRequest) -> Result<Caller, Probl
         req.extensions_mut().insert(quotas);
     }
     let (entry, operator) = admitted?;
+    if state.options.traces.is_some() {
+        req.extensions_mut().insert(About::caller(entry.key.operator_no));
+    }
     Ok(Caller { entry: Arc::clone(entry), operator: operator.map(Arc::clone), now })
 }
 

@@ -5,7 +5,7 @@
 //! other handler: request id, quotas, problems, metrics, the sampled log line. Everything it touches belongs to its
 //! worker or is only read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use actix_web::dev::{Payload, RequestHead};
@@ -27,6 +27,7 @@ use crate::rate::Quotas;
 use crate::request_id::{self, RequestId};
 use crate::routes::RouteNo;
 use crate::state::{AppState, Worker, is_test_key};
+use crate::trace::{About, OnPanic};
 
 pub(crate) static X_MLINZI_SIGNATURE: HeaderName = HeaderName::from_static("x-mlinzi-signature");
 
@@ -37,6 +38,8 @@ pub struct Lane {
     evidence: EvidenceWorker,
     times: RefCell<Times>,
     sandbox: Option<Box<Lane>>,
+    /// What the lookup under way is about: set and taken within one go, between which nobody waits.
+    about: Cell<About>,
 }
 
 /// Which kind of lookup a request is.
@@ -55,7 +58,7 @@ impl Lane {
     pub(crate) fn new(state: AppState, worker: Worker) -> Self {
         let evidence = state.engine.evidence().worker();
         let sandbox = state.sandbox().map(|sandbox| Box::new(Self::new(sandbox.clone(), worker.clone())));
-        Self { state, worker, evidence, times: RefCell::default(), sandbox }
+        Self { state, worker, evidence, times: RefCell::default(), sandbox, about: Cell::default() }
     }
 
     /// The lane that the key of a request leads to.
@@ -87,6 +90,7 @@ impl Lane {
     async fn answer_here(&self, kind: Kind, head: &RequestHead, payload: Payload, started: Instant) -> HttpResponse {
         let now = self.state.engine.now();
         let id = RequestId::of(&head.headers, now);
+        let _watch = OnPanic(|| request_id::panicked(head, kind.path, &id, &self.state, started.elapsed()));
         let mut quotas = None;
         let admitted = {
             let directory = self.state.engine.directory();
@@ -111,6 +115,7 @@ impl Lane {
         let started = Instant::now();
         let now = self.state.engine.now();
         let id = RequestId::of(req.headers(), now);
+        let _watch = OnPanic(|| request_id::panicked(req.head(), kind.path, &id, &self.state, started.elapsed()));
         let mut quotas = None;
         let directory = self.state.engine.directory();
         let admitted = admit(&self.state, &directory, req.head(), now, &mut quotas);
@@ -150,6 +155,7 @@ impl Lane {
         asker: &Asker<'_>,
         act: impl FnOnce(&Asker<'_>) -> Result<HttpResponse, Problem>,
     ) -> Result<HttpResponse, Problem> {
+        self.about.set(About::caller(asker.entry.key.operator_no));
         let answered = asker.require(kind.scope).and_then(|()| act(asker));
         answered.inspect_err(|problem| self.state.metrics.refused(problem.code))
     }
@@ -161,6 +167,8 @@ impl Lane {
         question: &Question<'_>,
         body: &[u8],
     ) -> Result<HttpResponse, Problem> {
+        let about = About { purpose: Some(question.purpose), ..About::caller(asker.entry.key.operator_no) };
+        self.about.set(about);
         let fresh = require_fresh(self.state.engine.freshness_at(asker.now), question.purpose)?;
         let verdict = question.ask(asker, &self.state)?;
         let conclusion = question.conclude(asker, &self.state, &verdict, &fresh, kind.route)?;
@@ -172,6 +180,7 @@ impl Lane {
         write_answer(&mut out, &answer, &mut times);
         let signature = sign(&asker.entry.signing, id.as_str(), answer.as_of, &mut times, body, &out);
         self.state.metrics.answered(question.purpose, conclusion.decision);
+        self.about.set(About { decision: Some(conclusion.decision), ..about });
         let mut response = HttpResponse::new(actix_web::http::StatusCode::OK);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -200,7 +209,8 @@ impl Lane {
         // there is no need to tell whoever is far from the limit
         let near = |quotas: &Quotas| quotas.remaining <= quotas.rate_per_second / 2;
         request_id::identify(headers, id, quotas.filter(near));
-        let told = request_id::Told { route: kind.path, status: response.status().as_u16(), code };
+        let (status, about) = (Some(response.status().as_u16()), self.about.take());
+        let told = request_id::Told { route: kind.path, status, code, about, steps: Vec::new() };
         request_id::finish(head, told, id, &self.state, &self.worker, started.elapsed());
         response
     }

@@ -20,6 +20,7 @@ pub mod tokens;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
+use actix_web::dev::ResourceDef;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
@@ -176,6 +177,11 @@ pub fn route_no(path: &str) -> Option<RouteNo> {
     paths().iter().position(|p| *p == path).and_then(|i| u8::try_from(i).ok()).map(RouteNo)
 }
 
+/// The number of the path that a request came for, found by trying each: for those that routing never told.
+pub(crate) fn route_of(path: &str) -> Option<RouteNo> {
+    paths().iter().copied().find(|pattern| ResourceDef::new(*pattern).is_match(path)).and_then(route_no)
+}
+
 impl RouteNo {
     /// Its path.
     #[must_use]
@@ -235,6 +241,8 @@ mod tests {
             assert_eq!(route_no(endpoint.path).map(RouteNo::path), Some(endpoint.path));
         }
         assert_eq!(route_no("/nowhere"), None);
+        assert_eq!(route_of("/api/v1/feeds/src_1/records"), route_no("/api/v1/feeds/{source}/records"));
+        assert_eq!(route_of("/api/v1/feeds/src_1/nothing"), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use models::ids::Seq;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// How often a cell is read until its two words belong together.
 const PAIRING_TRIES: u32 = 64;
@@ -326,6 +326,8 @@ impl Loader {
             as_of: AtomicI64::new(super::LOADING),
             register_version: AtomicI64::new(0),
             through: AtomicI64::new(self.head.through),
+            people_count: AtomicU64::new(size.people),
+            keys_count: AtomicU64::new(size.keys),
             shared_by_max: AtomicI64::new(self.head.shared_by_max.into()),
         };
         Ok(IndexWriter { shared: Arc::new(shared), table, size, next_node: self.head.nodes.max(1) })
@@ -427,6 +429,7 @@ mod tests {
             let mut loaded = load(head, &bytes, step).unwrap();
             assert_eq!(loaded.reader().through(), 77);
             assert_eq!((loaded.size().keys, loaded.size().people), (index.size().keys, index.size().people));
+            assert_eq!(loaded.reader().counts(), (index.size().people, index.size().keys));
             loaded.set_ready(Ts(1), 1);
             index.set_ready(Ts(1), 1);
             same(&index.reader(), &loaded.reader(), 3_000);
