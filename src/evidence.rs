@@ -79,7 +79,7 @@ pub async fn export(config: &Config, order: Export) -> anyhow::Result<ExitCode> 
     let (from, to) = (Ts::parse(&order.from).context("--from")?, Ts::parse(&order.to).context("--to")?);
     let (from, to) = (from.floor_to(1_000), to.floor_to(1_000));
     anyhow::ensure!(from < to, "--to: is not after --from");
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys).load()?)?);
     let store = serve::open_known_store(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let now = clock.now();

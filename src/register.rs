@@ -247,7 +247,7 @@ async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> {
     let known = config.jurisdictions.iter().position(|j| j.code == *code);
     let no = known.with_context(|| format!("no jurisdiction {code}"))?;
     let jurisdiction = JurisdictionNo(no as u8);
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys).load()?)?);
     let (id, length) = import_id(&order, jurisdiction)?;
 
     let file = BufReader::with_capacity(1 << 20, File::open(&order.file)?);

@@ -57,7 +57,7 @@ pub struct Running {
 
 /// Opens the store, recovers, starts every actor.
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys).load()?)?);
     let store = open_store(config).await?;
     let registry = prometheus_registry()?;
     let engine_config = EngineConfig {

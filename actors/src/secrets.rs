@@ -1,7 +1,7 @@
 //! Keys that live outside the database: digests, tokens, vault, journal chain, checkpoints.
 //!
-//! A [`KeyProvider`] brings the material (file or environment now; PKCS#11 and Vault are further
-//! implementations); the [`KeyRing`] is what the engine works with. Nothing here is ever printed.
+//! A [`KeyProvider`] brings the material (a file, one sealed by a PKCS#11 token, the environment); the [`KeyRing`] is what
+//! the engine works with. Nothing here is ever printed.
 
 use crate::api::PersonData;
 use models::match_key::DigestKeys;
@@ -20,6 +20,9 @@ pub enum KeyError {
     /// The provider cannot bring them.
     #[error("keys cannot be read: {0}")]
     Unreadable(String),
+    /// The provider cannot keep them.
+    #[error("keys cannot be saved: {0}")]
+    Unwritable(String),
     /// A key has the wrong shape.
     #[error("key {0} is not 32 bytes in hex")]
     Malformed(String),
@@ -37,7 +40,16 @@ pub enum KeyError {
 /// Where key material comes from.
 pub trait KeyProvider: Send + Sync {
     /// Brings every live key.
+    ///
+    /// # Errors
+    /// [`KeyError::Unreadable`].
     fn load(&self) -> Result<KeyMaterial, KeyError>;
+
+    /// Keeps this material instead of what was there: whole and on the disk, or not at all.
+    ///
+    /// # Errors
+    /// [`KeyError::Unwritable`].
+    fn save(&self, material: &KeyMaterial) -> Result<(), KeyError>;
 }
 
 /// The material: hex text by version, as a file holds it. 32 bytes each.
