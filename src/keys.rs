@@ -8,6 +8,7 @@ use pkcs11::Pkcs11Keys;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 /// Environment variable that holds the material itself (TOML), for platforms that inject secrets.
@@ -38,6 +39,10 @@ impl KeyProvider for FileKeys {
     fn save(&self, material: &KeyMaterial) -> Result<(), KeyError> {
         replace(&self.0, print(material)?.as_bytes())
     }
+
+    fn changed_at(&self) -> Option<SystemTime> {
+        changed_at(&self.0)
+    }
 }
 
 impl KeyProvider for EnvironmentKeys {
@@ -49,6 +54,10 @@ impl KeyProvider for EnvironmentKeys {
     fn save(&self, _: &KeyMaterial) -> Result<(), KeyError> {
         Err(KeyError::Unwritable(format!("they come from {ENVIRONMENT}, which only the platform can change")))
     }
+}
+
+fn changed_at(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
 /// Reads a file that nobody else may read.

@@ -8,6 +8,7 @@ mod feed_push;
 mod key;
 mod keys;
 mod register;
+mod rotate;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +52,9 @@ enum Command {
     /// Makes, lists and revokes keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// Versions of the keys that live outside the database.
+    #[command(subcommand)]
+    Keys(rotate::Command),
     /// Feeds.
     #[command(subcommand)]
     Feed(Feed),
@@ -134,6 +138,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Key(command) => key::run(load()?, command).await,
+        Command::Keys(command) => rotate::run(&load()?, command).await,
         Command::Feed(Feed::Push(args)) => feed_push::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Register(command) => register::run(&load()?, command).await,
         Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,

@@ -3,7 +3,7 @@
 use crate::config::{Config, LogFormat};
 use crate::{complain, keys};
 use actors::engine::{Engine, EngineConfig, Faults};
-use actors::secrets::KeyRing;
+use actors::secrets::KeyProvider;
 use std::future::Future;
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -57,7 +57,7 @@ pub struct Running {
 
 /// Opens the store, recovers, starts every actor.
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys).load()?)?);
+    let provider: Arc<dyn KeyProvider> = Arc::from(keys::provider(&config.keys));
     let store = open_store(config).await?;
     let registry = prometheus_registry()?;
     let engine_config = EngineConfig {
@@ -75,7 +75,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         family: config.engine.family.clone(),
         faults: Faults::default(),
     };
-    let engine = Engine::start(engine_config, store, ring, Arc::new(SystemClock), &registry).await?;
+    let engine = Engine::start(engine_config, store, provider, Arc::new(SystemClock), &registry).await?;
     let mut options = WebOptions::new(config.engine.family.clone());
     options.origins.clone_from(&config.server.allowed_origins);
     options.bench_routes = config.server.bench_routes;

@@ -3,7 +3,7 @@
 //! The released program has no way to inject a fault; this process assembles the same parts and adds one.
 
 use actors::engine::{Engine, EngineConfig, Faults};
-use actors::secrets::{KeyMaterial, KeyRing};
+use actors::secrets::KeyMaterial;
 use anyhow::Context;
 use models::jurisdiction::Jurisdiction;
 use models::record::Record;
@@ -49,7 +49,6 @@ struct Family {
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let keys = args.keys.as_ref().context("a node of the bench is started by the bench")?;
     let material: KeyMaterial = toml::from_str(&std::fs::read_to_string(keys)?).context("keys")?;
-    let ring = Arc::new(KeyRing::new(&material)?);
     let store = Store::open(&args.store, &OpenOptions::default()).await?;
     let registry = prometheus::Registry::new();
     let poison = args.poison.clone();
@@ -72,7 +71,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         jurisdictions: defaults.jurisdictions,
         faults: Faults { sources: Some(Arc::new(inspect)), operators: None },
     };
-    let engine = Engine::start(config, store, ring, Arc::new(SystemClock), &registry).await?;
+    let engine = Engine::start(config, store, Arc::new(material), Arc::new(SystemClock), &registry).await?;
     let state = AppState::new(engine, WebOptions::new(defaults.engine.family), registry)?;
     let listener = TcpListener::bind(("127.0.0.1", args.port))?;
     Ok(web::run(listener, ServerOptions::default(), state, std::future::pending()).await?)

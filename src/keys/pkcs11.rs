@@ -7,7 +7,7 @@
 //! The file: [`MAGIC`], a nonce of 12 bytes, the sealed text with a tag of 16. The labels of the token and of its key are
 //! authenticated with it.
 
-use super::{parse, print, read_private, replace};
+use super::{changed_at, parse, print, read_private, replace};
 use crate::config::Keys;
 use actors::secrets::{KeyError, KeyMaterial, KeyProvider, random};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -18,6 +18,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use std::path::PathBuf;
+use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 /// Environment variable with the PIN.
@@ -215,5 +216,9 @@ impl KeyProvider for Pkcs11Keys {
         let text = print(material)?;
         let sealed = self.seal(text.as_bytes()).map_err(|what| KeyError::Unwritable(self.named(&what)))?;
         replace(&self.file, &sealed)
+    }
+
+    fn changed_at(&self) -> Option<SystemTime> {
+        changed_at(&self.file)
     }
 }

@@ -11,6 +11,7 @@ mod clock;
 mod db;
 mod evidence;
 mod journal;
+mod keys;
 mod open;
 mod project;
 mod read;
@@ -20,6 +21,7 @@ mod writer;
 pub use audit::{BadRow, VerifyReport};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
+pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use open::{OpenError, OpenOptions, Store};
 pub use read::{
     AlertQuery, ExclusionRow, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier,
