@@ -67,7 +67,21 @@ impl std::fmt::Debug for StoreConfig {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct Keys {
+    pub provider: Provider,
     pub file: PathBuf,
+    pub pkcs11_module: PathBuf,
+    pub pkcs11_token: String,
+    pub pkcs11_key: String,
+    pub pkcs11_pin_file: PathBuf,
+}
+
+/// Where the keys that live outside the database are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Provider {
+    File,
+    Pkcs11,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -235,6 +249,14 @@ fn check(c: &Config) -> Vec<String> {
         c.server.tls_certificate.is_empty() == c.server.tls_key.is_empty(),
         "server.tls_key: a certificate and its key go together",
     );
+    let keys = &c.keys;
+    let named = !keys.pkcs11_module.as_os_str().is_empty() && !keys.pkcs11_key.is_empty();
+    must(
+        keys.provider == Provider::File || (named && !keys.pkcs11_token.is_empty()),
+        "keys.pkcs11_module: a provider pkcs11 needs the module, the token and the key",
+    );
+    // as the standard has it
+    must(keys.pkcs11_token.len() <= 32, "keys.pkcs11_token: a label has at most 32 bytes");
     must((1..=64).contains(&c.store.readers), "store.readers: not from 1 to 64");
     must(c.server.workers <= 256, "server.workers: above 256");
     must((1..=1_000_000).contains(&c.server.connections_max), "server.connections_max: not from 1 to 1000000");

@@ -21,7 +21,7 @@ fn number(error: &anyhow::Error) -> Option<u8> {
     error.chain().find_map(|cause| {
         if let Some(started) = cause.downcast_ref() {
             return match started {
-                StartError::Keys(_) => Some(CONFIGURATION),
+                StartError::Keys(_) | StartError::Key(_) => Some(CONFIGURATION),
                 StartError::Store(_) => Some(DATABASE),
                 StartError::Actor(_) | StartError::Random => None,
             };

@@ -11,6 +11,7 @@ mod key;
 mod keys;
 mod notify;
 mod register;
+mod rotate;
 mod sandbox;
 mod serve;
 mod traces;
@@ -58,6 +59,9 @@ enum Command {
     /// Makes, lists and revokes keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// Versions of the keys that live outside the database.
+    #[command(subcommand)]
+    Keys(rotate::Command),
     /// Feeds.
     #[command(subcommand)]
     Feed(Feed),
@@ -145,6 +149,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             health::run(args, config.as_ref()).await
         }
         Command::Key(command) => key::run(load()?, command).await,
+        Command::Keys(command) => rotate::run(&load()?, command).await,
         Command::Feed(Feed::Push(args)) => feed_push::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Register(command) => register::run(&load()?, command).await,
         Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,

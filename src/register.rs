@@ -5,8 +5,9 @@
 
 use crate::{complain, config::Config, keys, say, serve};
 use actors::api::{NewExclusion, PersonData};
+use actors::identity::Identifiers;
 use actors::import::{Importer, Origin};
-use actors::secrets::{KeyRing, hex};
+use actors::secrets::hex;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use csv::StringRecord;
@@ -15,7 +16,6 @@ use models::document::{Document, DocumentType, IssuingCountry};
 use models::evidence::Sha256;
 use models::exclusion::{Channel, Period, ReasonClass};
 use models::jurisdiction::JurisdictionNo;
-use models::match_key::{KeyKind, OpaqueKind};
 use models::phone::{Country, Phone};
 use models::ts::Ts;
 use serde::Deserialize;
@@ -117,8 +117,6 @@ impl Columns {
 /// What rows are read with.
 struct Reader<'a> {
     columns: Columns,
-    ring: &'a KeyRing,
-    family: &'a str,
     country: Country,
     jurisdiction: JurisdictionNo,
     legal_basis: &'a str,
@@ -160,9 +158,8 @@ impl Reader<'_> {
             return Err("date_of_birth: not a date of the form YYYY-MM-DD".to_owned());
         }
         let mut person = PersonData::default();
-        person.phone = phone.as_ref().map(Phone::reveal_e164);
-        person.id_number = document.as_ref().map(Document::reveal_number);
-        person.id_type = document.as_ref().map(|d| format!("{}:{}", d.country(), d.kind()));
+        let known_by = Identifiers { document, phone };
+        known_by.reveal(&mut person);
         person.names = get("names").into_iter().flat_map(|n| n.split(';')).map(|n| n.trim().to_owned()).collect();
         person.date_of_birth = date_of_birth.map(str::to_owned);
         person.email = get("email").map(str::to_owned);
@@ -170,22 +167,8 @@ impl Reader<'_> {
         person.county = get("county").map(str::to_owned);
         person.source_id = get("source_id").map(str::to_owned);
         person.legal_basis = Some(get("legal_basis").unwrap_or(self.legal_basis).to_owned());
-        let digests = &self.ring.digest;
-        let mut keys = Vec::with_capacity(2);
-        keys.extend(document.map(|d| (KeyKind::from(d.kind()), digests.document(self.family, &d))));
-        keys.extend(phone.map(|p| (KeyKind::Phone, digests.phone(self.family, &p))));
-        let birth = date_of_birth.map(|date| digests.opaque(self.family, OpaqueKind::BirthDate, date.as_bytes()));
         let (jurisdiction, effective_at) = (self.jurisdiction, Some(effective_at));
-        Ok(NewExclusion {
-            keys,
-            birth_digest: birth,
-            jurisdiction,
-            period,
-            reason_class,
-            channel,
-            effective_at,
-            person,
-        })
+        Ok(NewExclusion { known_by, jurisdiction, period, reason_class, channel, effective_at, person })
     }
 }
 
@@ -247,7 +230,7 @@ async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> {
     let known = config.jurisdictions.iter().position(|j| j.code == *code);
     let no = known.with_context(|| format!("no jurisdiction {code}"))?;
     let jurisdiction = JurisdictionNo(no as u8);
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let material = keys::provider(&config.keys).load()?;
     let (id, length) = import_id(&order, jurisdiction)?;
 
     let file = BufReader::with_capacity(1 << 20, File::open(&order.file)?);
@@ -256,8 +239,6 @@ async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let reader = Reader {
         columns: Columns::read(&head)?,
-        ring: &ring,
-        family: &config.engine.family,
         country: config.jurisdictions[no].country,
         jurisdiction,
         legal_basis: &order.legal_basis,
@@ -271,11 +252,11 @@ async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> {
     if !order.dry_run {
         let store = serve::open_store(config).await?;
         store.claim().await.context("an import decides alone; stop the engine first")?;
-        let tools =
-            actors::engine::tools(config.jurisdictions.clone(), &store, Arc::clone(&ring), Arc::clone(&clock)).await?;
+        let tools = actors::engine::tools(config.jurisdictions.clone(), &store, &material, Arc::clone(&clock)).await?;
+        let digests = (tools.ring, config.engine.family.as_str().into());
         let zones = config.jurisdictions.iter().map(|j| TimeZone::get(&j.time_zone).unwrap_or(TimeZone::UTC)).collect();
         let (begun, rows_done) =
-            Importer::begin(store.clone(), tools.writer, Arc::clone(&ring), zones, origin, reader.now).await?;
+            Importer::begin(store.clone(), tools.writer, digests, zones, origin, reader.now).await?;
         (importer, done_before, opened) = (Some(begun), rows_done, Some(store));
     }
     if let Some(path) = &order.rejects {

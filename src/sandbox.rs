@@ -3,16 +3,16 @@
 use crate::config::Config;
 use actors::api::{NewExclusion, PersonData};
 use actors::engine::{Engine, EngineConfig};
-use actors::secrets::{KeyMaterial, KeyRing};
+use actors::identity::Identifiers;
+use actors::secrets::{KeyError, KeyMaterial, KeyProvider};
 use engine::register::index::LookupKey;
 use models::document::{Document, IssuingCountry};
 use models::exclusion::{Channel, Period, ReasonClass, Status};
 use models::jurisdiction::JurisdictionNo;
-use models::match_key::KeyKind;
 use models::phone::Phone;
 use models::ts::{DAY, SECOND, Ts};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use store::{OpenOptions, Store, SystemClock};
 use web::sandbox::{PEOPLE, Part, Person};
 use web::{AppState, WebOptions};
@@ -24,22 +24,38 @@ const NEARLY_OVER: i64 = 3 * SECOND;
 /// Pause before people are made once more.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Keys of the sandbox: derived from the live ones, and so rotated with them.
+struct Derived(Arc<dyn KeyProvider>);
+
+impl KeyProvider for Derived {
+    fn load(&self) -> Result<KeyMaterial, KeyError> {
+        self.0.load()?.sandbox()
+    }
+
+    fn changed_at(&self) -> Option<SystemTime> {
+        self.0.changed_at()
+    }
+
+    fn save(&self, _: &KeyMaterial) -> Result<(), KeyError> {
+        Err(KeyError::Unwritable("keys of the sandbox follow the live ones".to_owned()))
+    }
+}
+
 /// The sandbox as configured; none where it is off.
 pub async fn start(
     config: &Config,
     live: &EngineConfig,
-    material: &KeyMaterial,
+    keys: Arc<dyn KeyProvider>,
     options: &WebOptions,
 ) -> anyhow::Result<Option<AppState>> {
     if config.sandbox.store.is_empty() {
         return Ok(None);
     }
     let store = open(config).await?;
-    let ring = Arc::new(KeyRing::new(&material.sandbox()?)?);
     let engine_config = EngineConfig { family: FAMILY.to_owned(), arbiters: 1, key_prefix: "mk_test_", ..live.clone() };
     // its figures are nobody's alarm: they stay with it
     let registry = prometheus::Registry::new();
-    let engine = Engine::start(engine_config, store, ring, Arc::new(SystemClock), &registry).await?;
+    let engine = Engine::start(engine_config, store, Arc::new(Derived(keys)), Arc::new(SystemClock), &registry).await?;
     let options = WebOptions { family: FAMILY.to_owned(), sandbox: true, ..options.clone() };
     let state = AppState::new(engine.clone(), options, registry)?;
     actix_rt::spawn(async move {
@@ -85,27 +101,24 @@ async fn make(
     let (kind, number) = person.document(country);
     let phone = Phone::parse(&person.phone(country), country)?;
     let document = Document::parse(kind, IssuingCountry::from(country), &number)?;
-    let digests = engine.digest_keys();
-    let kind = KeyKind::from(document.kind());
-    let keys = vec![(kind, digests.document(FAMILY, &document)), (KeyKind::Phone, digests.phone(FAMILY, &phone))];
+    let known_by = Identifiers { document: Some(document), phone: Some(phone) };
     let now = engine.now();
-    let asked = keys
-        .iter()
-        .map(|(kind, key)| LookupKey { kind: *kind, digest_version: digests.current().version(), key: *key })
-        .collect::<Vec<_>>();
-    let second = u32::try_from(now.seconds())?;
-    let known = engine.index().decide(&asked, jurisdiction, second)?;
+    let asked: Vec<LookupKey> = {
+        let ring = engine.keys();
+        let digest = ring.digest.current();
+        let key = |(kind, key)| LookupKey { kind, digest_version: digest.version(), key };
+        known_by.keys(digest, FAMILY).map(key).collect()
+    };
+    let known = engine.index().decide(&asked, jurisdiction, u32::try_from(now.seconds())?)?;
     if known.status != Status::NotExcluded {
         return Ok(());
     }
     let over: Option<Ts> = (person.part == Part::Previously).then(|| now.plus(NEARLY_OVER - DAY));
     let mut data = PersonData::default();
-    data.phone = Some(phone.reveal_e164());
-    data.id_number = Some(number);
+    known_by.reveal(&mut data);
     data.names.push("Test Person".to_owned());
     let new = NewExclusion {
-        keys,
-        birth_digest: None,
+        known_by,
         jurisdiction,
         period,
         reason_class: ReasonClass::Own,

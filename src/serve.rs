@@ -5,7 +5,7 @@ use crate::notify::Notifier;
 use crate::traces::{self, Exporter};
 use crate::{complain, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
-use actors::secrets::KeyRing;
+use actors::secrets::KeyProvider;
 use std::future::Future;
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -62,8 +62,7 @@ pub struct Running {
 
 /// Opens the store, recovers, starts every actor.
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
-    let material = keys::provider(&config.keys.file).load()?;
-    let ring = Arc::new(KeyRing::new(&material)?);
+    let provider: Arc<dyn KeyProvider> = Arc::from(keys::provider(&config.keys));
     let store = open_store(config).await?;
     let registry = prometheus_registry()?;
     let engine_config = EngineConfig {
@@ -84,7 +83,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         faults: Faults::default(),
     };
     let live = engine_config.clone();
-    let engine = Engine::start(engine_config, store, ring, Arc::new(SystemClock), &registry).await?;
+    let keys = Arc::clone(&provider);
+    let engine = Engine::start(engine_config, store, keys, Arc::new(SystemClock), &registry).await?;
     let mut options = WebOptions::new(config.engine.family.clone());
     options.origins.clone_from(&config.server.allowed_origins);
     options.bench_routes = config.server.bench_routes;
@@ -99,7 +99,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     };
     let (traces, exporter) = traces::start(&config.traces, config.node.id, &registry)?.unzip();
     options.traces = traces;
-    let sandbox = sandbox::start(config, &live, &material, &options).await?;
+    let sandbox = sandbox::start(config, &live, provider, &options).await?;
     let state = AppState::new(engine.clone(), options, registry)?;
     sandbox.into_iter().for_each(|sandbox| state.open_sandbox(sandbox));
     Ok(Running { engine, state, exporter })

@@ -10,7 +10,7 @@ use models::ids::{KeyId, OperatorId, OperatorNo, SourceId, SourceNo};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
 use models::match_key::MatchKey;
 use models::operator::{ApiKey, Licence, Operator};
-use models::token::TokenKey;
+use models::token::{TokenKey, TokenMaster};
 use models::ts::Ts;
 use ring::hmac;
 use std::collections::HashMap;
@@ -27,6 +27,8 @@ pub struct KeyEntry {
     pub signing: hmac::Key,
     /// Makes and opens this operator's tokens, current version first. Staff keys use operator 0.
     pub token_keys: Arc<[TokenKey]>,
+    /// Opens tokens of its operator that are answered 410.
+    pub retired_token_keys: Arc<[TokenKey]>,
     /// Until then the key has a tenth of its rate, microseconds: it asked about too many strangers.
     slowed_until: Arc<AtomicI64>,
 }
@@ -117,6 +119,7 @@ impl Directory {
                     signing: entry.signing.clone(),
                     token_keys: Arc::clone(&entry.token_keys),
                     slowed_until: Arc::clone(&entry.slowed_until),
+                    retired_token_keys: Arc::clone(&entry.retired_token_keys),
                 };
                 self.keys.insert(key.id, Arc::new(entry));
             }
@@ -181,11 +184,12 @@ impl Directory {
     pub fn set_key(&mut self, ring: &KeyRing, key: ApiKey, signing_secret: &[u8]) -> bool {
         let Some(secret_sha256) = unhex32(&key.secret_sha256) else { return false };
         let token_keys = self.token_keys_of(ring, key.operator_no);
+        let retired_token_keys = made_of(&ring.retired_tokens, key.operator_no);
         let signing = hmac::Key::new(hmac::HMAC_SHA256, signing_secret);
-        self.keys.insert(
-            key.id,
-            Arc::new(KeyEntry { key, secret_sha256, signing, token_keys, slowed_until: Arc::default() }),
-        );
+        // a ring that changed makes every entry anew: who was slowed down stays so
+        let slowed_until = self.keys.get(&key.id).map(|known| Arc::clone(&known.slowed_until)).unwrap_or_default();
+        let entry = KeyEntry { key, secret_sha256, signing, token_keys, retired_token_keys, slowed_until };
+        self.keys.insert(entry.key.id, Arc::new(entry));
         true
     }
 
@@ -197,9 +201,33 @@ impl Directory {
     /// Token keys of an operator (0 for staff), made once.
     pub fn token_keys_of(&mut self, ring: &KeyRing, operator: Option<OperatorNo>) -> Arc<[TokenKey]> {
         let no = operator.unwrap_or(OperatorNo(0));
-        let make = || ring.tokens.iter().map(|master| master.for_operator(no.0)).collect();
-        Arc::clone(self.token_keys.entry(no).or_insert_with(make))
+        Arc::clone(self.token_keys.entry(no).or_insert_with(|| made_of(&ring.tokens, operator)))
     }
+
+    /// Makes every token key anew, of another ring.
+    pub fn rekey(&mut self, ring: &KeyRing) {
+        for (no, keys) in &mut self.token_keys {
+            *keys = made_of(&ring.tokens, Some(*no));
+        }
+        let entries: Vec<Arc<KeyEntry>> = self.keys.values().cloned().collect();
+        for entry in entries {
+            let now = KeyEntry {
+                key: entry.key.clone(),
+                secret_sha256: entry.secret_sha256,
+                signing: entry.signing.clone(),
+                token_keys: self.token_keys_of(ring, entry.key.operator_no),
+                retired_token_keys: made_of(&ring.retired_tokens, entry.key.operator_no),
+                slowed_until: Arc::clone(&entry.slowed_until),
+            };
+            self.keys.insert(entry.key.id, Arc::new(now));
+        }
+    }
+}
+
+/// An operator's keys (0 for staff) of these masters.
+fn made_of(masters: &[TokenMaster], operator: Option<OperatorNo>) -> Arc<[TokenKey]> {
+    let no = operator.unwrap_or(OperatorNo(0));
+    masters.iter().map(|master| master.for_operator(no.0)).collect()
 }
 
 fn unhex32(text: &str) -> Option<[u8; 32]> {

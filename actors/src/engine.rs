@@ -2,10 +2,12 @@
 //! does by itself in `tasks.rs`, what is read and checked before anything starts in `opening.rs`.
 
 mod opening;
+mod rotation;
 mod start;
 mod tasks;
 
 pub use opening::{Tools, tools};
+pub use rotation::{LeftBehind, left_behind};
 
 use crate::api::{
     AlertFilter, AlertHistory, CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey,
@@ -21,7 +23,7 @@ use crate::live::LiveHandle;
 use crate::metrics::EngineMetrics;
 use crate::receipts::{self, Jwk};
 use crate::register::{InspectEvent, Register, commit_error, section, unavailable};
-use crate::secrets::KeyRing;
+use crate::secrets::{KeyProvider, KeyRing, Keys};
 use crate::source::{Inspect, Reply, SourceContext, SourceMsg};
 use crate::spine::Markets;
 use crate::staff::Staff;
@@ -37,7 +39,6 @@ use models::evidence::Credential;
 use models::exclusion::Period;
 use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo, Recognition};
-use models::match_key::DigestKeys;
 use models::operator::{Licence, Operator};
 use models::token::Opened;
 use models::ts::{MINUTE, SECOND, Ts};
@@ -45,9 +46,9 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use store::{Clock, Store, StoreError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 /// A node younger than this is fresh.
@@ -103,6 +104,9 @@ pub enum StartError {
     /// A key cannot be used.
     #[error("keys: {0}")]
     Keys(String),
+    /// The keys themselves.
+    #[error("keys: {0}")]
+    Key(#[from] crate::secrets::KeyError),
     /// An actor cannot be started.
     #[error("actor: {0}")]
     Actor(String),
@@ -127,7 +131,13 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     config: EngineConfig,
     store: Store,
-    ring: Arc<KeyRing>,
+    /// Where the keys come from.
+    provider: Arc<dyn KeyProvider>,
+    keys: Keys,
+    /// When the provider had changed last as these were taken.
+    keys_seen: Mutex<Option<SystemTime>>,
+    /// Rings at every step in the life of a key.
+    key_steps: Arc<Notify>,
     clock: Arc<dyn Clock>,
     boot: u32,
     system: Arc<ActorSystem>,
@@ -212,9 +222,9 @@ impl Engine {
         self.0.index.load()
     }
 
-    /// Makes match keys.
-    pub fn digest_keys(&self) -> &DigestKeys {
-        &self.0.ring.digest
+    /// The keys in force; take them anew for each request.
+    pub fn keys(&self) -> Guard<Arc<KeyRing>> {
+        self.0.keys.load()
     }
 
     /// The evidence of answered lookups.
@@ -224,19 +234,20 @@ impl Engine {
 
     /// The signed receipt of an answered lookup: of the operator's own, or of anybody's of the jurisdiction for staff.
     pub async fn receipt(&self, id: LookupId, asker: Credential) -> Result<String, EngineError> {
-        let public_key = self.0.ring.checkpoint_public_key();
+        let ring = self.0.keys.hold();
+        let public_key = ring.checkpoint_public_key();
         let (block, row, slot) = receipts::find(&self.0.store, &self.0.evidence, id, asker, &public_key).await?;
         let directory = self.directory();
         let asked = row.credential.operator_no;
         let public = asked.and_then(|no| directory.operators.get(&no)).map(|o| o.id);
         let token_keys = directory.token_keys(asked.unwrap_or(OperatorNo(0)));
         let receipt = receipts::receipt(&block, &row, slot, &self.0.evidence.months(), public, token_keys)?;
-        receipts::sign(&receipt, &self.0.ring.checkpoint).map_err(|_| EngineError::Unavailable("the receipt"))
+        receipts::sign(&receipt, &ring.checkpoint).map_err(|_| EngineError::Unavailable("the receipt"))
     }
 
     /// The public keys under which receipts and evidence are signed.
     pub fn signing_keys(&self) -> Vec<Jwk> {
-        vec![Jwk::of(&self.0.ring.checkpoint_public_key())]
+        vec![Jwk::of(&self.0.keys.load().checkpoint_public_key())]
     }
 
     /// What has changed behind `after` for people the operator has asked about: at once where something has, else within

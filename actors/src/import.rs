@@ -19,6 +19,7 @@ use models::exclusion::AtEnd;
 use models::ids::PersonNo;
 use models::ts::Ts;
 use ring::digest::{Context, SHA256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Attachment, CommitError, CommitReceipt, ImportProgress, ImportedPerson, Store, VaultRow};
 use tokio::sync::oneshot;
@@ -71,6 +72,7 @@ pub struct Importer {
     store: Store,
     writer: WriterHandle,
     ring: Arc<KeyRing>,
+    family: Arc<str>,
     index: IndexWriter,
     zones: Vec<TimeZone>,
     origin: Origin,
@@ -89,7 +91,7 @@ impl Importer {
     pub async fn begin(
         store: Store,
         writer: WriterHandle,
-        ring: Arc<KeyRing>,
+        (ring, family): (Arc<KeyRing>, Arc<str>),
         zones: Vec<TimeZone>,
         origin: Origin,
         now: Ts,
@@ -101,6 +103,7 @@ impl Importer {
             store,
             writer,
             ring,
+            family,
             index,
             zones,
             origin,
@@ -123,8 +126,10 @@ impl Importer {
         self.digest.update(raw);
         let second = u32::try_from(self.now.seconds()).unwrap_or(u32::MAX);
         let reader = self.index.reader();
-        let known: Vec<PersonNo> =
-            new.keys.iter().flat_map(|(_, key)| reader.lookup(*key, second).iter().collect::<Vec<_>>()).collect();
+        let request = self.request(&new);
+        let keys = request.keys.iter();
+        let known: BTreeSet<PersonNo> =
+            keys.flat_map(|known| reader.lookup(known.key, second).iter().collect::<Vec<_>>()).collect();
         if known.len() >= SHARERS_MAX {
             self.rows += 1;
             return Ok(false);
@@ -133,11 +138,11 @@ impl Importer {
             // what was taken before is stored without this row
             self.settle().await?;
             self.rows += 1;
-            self.merge(new, known).await?;
+            self.merge(new, request, known).await?;
             return Ok(true);
         }
         self.rows += 1;
-        self.add(new).await?;
+        self.add(new, request).await?;
         Ok(true)
     }
 
@@ -146,13 +151,13 @@ impl Importer {
         self.rows += 1;
     }
 
-    async fn add(&mut self, new: NewExclusion) -> Result<(), ImportError> {
+    async fn add(&mut self, new: NewExclusion, mut request: Request) -> Result<(), ImportError> {
         if self.next_person >= PEOPLE_MAX {
             return Err(ImportError::Full);
         }
         let person_no = PersonNo(self.next_person);
         self.next_person += 1;
-        let request = self.request(&new, person_no);
+        request.person_no = person_no;
         let zone = self.zone(&new);
         let mut exclusion = decide::register(&request, &[], &zone).exclusion;
         exclusion.ended_at = ended(&exclusion, self.now);
@@ -171,14 +176,17 @@ impl Importer {
     }
 
     /// Somebody in the register shares a key: decided as any other registration, on what is stored.
-    async fn merge(&mut self, new: NewExclusion, known: Vec<PersonNo>) -> Result<(), ImportError> {
+    async fn merge(
+        &mut self,
+        new: NewExclusion,
+        mut request: Request,
+        known: BTreeSet<PersonNo>,
+    ) -> Result<(), ImportError> {
         let mut others = Vec::with_capacity(known.len());
         for person_no in known {
-            if !others.iter().any(|d: &decide::Dossier| d.person_no == person_no.0) {
-                others.push(dossier(self.store.dossier(person_no).await?));
-            }
+            others.push(dossier(self.store.dossier(person_no).await?));
         }
-        let mut request = self.request(&new, PersonNo(self.next_person));
+        request.person_no = PersonNo(self.next_person);
         if !decide::is_known(&request, &others) {
             if self.next_person >= PEOPLE_MAX {
                 return Err(ImportError::Full);
@@ -197,7 +205,9 @@ impl Importer {
         }
         let vault = self.vault(&new, outcome.person_no)?;
         let progress = Attachment::Import(self.progress(self.rows), Vec::new());
-        self.writer.commit(outcome.events.clone(), vec![Attachment::Vault(vault), progress]).await?;
+        self.writer
+            .commit_in(self.ring.epoch, outcome.events.clone(), vec![Attachment::Vault(vault), progress])
+            .await?;
         for event in &outcome.events {
             engine::register::apply::event(&mut self.index, event)?;
         }
@@ -209,10 +219,10 @@ impl Importer {
         self.zones.get(usize::from(new.jurisdiction.0)).cloned().unwrap_or(TimeZone::UTC)
     }
 
-    fn request(&self, new: &NewExclusion, person_no: PersonNo) -> Request {
+    fn request(&self, new: &NewExclusion) -> Request {
         let effective_at = new.effective_at.unwrap_or(self.now);
         let times = register::Times { effective_at, keys_from: effective_at, now: self.now };
-        register::request(new, &self.ring, person_no, times)
+        register::request(new, &self.ring, &self.family, PersonNo(0), times)
     }
 
     fn vault(&self, new: &NewExclusion, person_no: PersonNo) -> Result<VaultRow, ImportError> {
@@ -239,7 +249,7 @@ impl Importer {
         let people = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK_PEOPLE));
         let import = Attachment::Import(self.progress(self.rows), people);
         self.wait().await?;
-        self.under_way = Some(self.writer.offer_now(vec![event], vec![import])?);
+        self.under_way = Some(self.writer.offer_now(self.ring.epoch, vec![event], vec![import])?);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod evidence;
 pub mod exports;
 mod idempotency;
+pub mod identity;
 pub mod import;
 pub mod kernel;
 pub mod live;

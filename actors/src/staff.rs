@@ -6,7 +6,7 @@ use crate::api::{
 use crate::directory::{Directory, UNBORN};
 use crate::idempotency;
 use crate::register::{commit_error, new_id};
-use crate::secrets::{self, KeyRing, hex};
+use crate::secrets::{self, Keys, hex};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use models::event::Event;
@@ -38,7 +38,7 @@ pub const RATE_MAX: u32 = 100_000;
 pub struct Staff {
     store: Store,
     writer: WriterHandle,
-    ring: Arc<KeyRing>,
+    keys: Keys,
     directory: Arc<ArcSwap<Directory>>,
     /// Next free numbers of operators and sources.
     next: Mutex<(u16, u32)>,
@@ -63,12 +63,12 @@ impl Staff {
     pub fn new(
         store: Store,
         writer: WriterHandle,
-        ring: Arc<KeyRing>,
+        keys: Keys,
         directory: Arc<ArcSwap<Directory>>,
         next: (u16, u32),
         key_prefix: &'static str,
     ) -> Self {
-        Self { store, writer, ring, directory, next: Mutex::new(next), key_prefix }
+        Self { store, writer, keys, directory, next: Mutex::new(next), key_prefix }
     }
 
     async fn commit(&self, event: Event, attachments: Vec<Attachment>) -> Result<(), EngineError> {
@@ -263,19 +263,20 @@ impl Staff {
         let random = || secrets::random::<32>().map_err(|_| EngineError::Unavailable("randomness"));
         let (secret, signing) = (hex(&random()?), random()?);
         key.secret_sha256 = hex(digest(&SHA256, secret.as_bytes()).as_ref());
+        let ring = self.keys.hold();
         let sealed =
-            self.ring.seal(&key.id.0.to_be_bytes(), &signing).map_err(|_| EngineError::Unavailable("the vault key"))?;
+            ring.seal(&key.id.0.to_be_bytes(), &signing).map_err(|_| EngineError::Unavailable("the vault key"))?;
         // before the event is published, so that the first call with the key finds its signing secret
         self.directory.rcu(|old| {
             let mut new = Directory::clone(old);
             let unborn = ApiKey { revoked_at: Some(UNBORN), ..key.clone() };
-            new.set_key(&self.ring, unborn, &signing);
+            new.set_key(&self.keys.load(), unborn, &signing);
             new
         });
         let mut attachments = vec![Attachment::KeySecret { key_id: key.id, sealed }];
         attachments.extend(idempotency::attachment(idempotency.as_ref(), 201, key.id, now));
         events.push(Event::KeySet(key.clone()));
-        if let Err(error) = self.writer.commit(events, attachments).await.map_err(commit_error) {
+        if let Err(error) = self.writer.commit_in(ring.epoch, events, attachments).await.map_err(commit_error) {
             self.directory.rcu(|old| {
                 let mut new = Directory::clone(old);
                 new.keys.remove(&key.id);

@@ -4,7 +4,7 @@
 //! The released program has no way to inject a fault; this process assembles the same parts and adds one.
 
 use actors::engine::{Engine, EngineConfig, Faults};
-use actors::secrets::{KeyMaterial, KeyRing};
+use actors::secrets::KeyMaterial;
 use actors::source::Inspect;
 use anyhow::Context;
 use models::event::Event;
@@ -65,7 +65,6 @@ struct Family {
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let keys = args.keys.as_ref().context("a node of the bench is started by the bench")?;
     let material: KeyMaterial = toml::from_str(&std::fs::read_to_string(keys)?).context("keys")?;
-    let ring = Arc::new(KeyRing::new(&material)?);
     let store = Store::open(&args.store, &OpenOptions::default()).await?;
     let registry = prometheus::Registry::new();
     let poison = args.poison.clone();
@@ -101,7 +100,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         jurisdictions: defaults.jurisdictions,
         faults,
     };
-    let engine = Engine::start(config, store, ring, Arc::new(SystemClock), &registry).await?;
+    let engine = Engine::start(config, store, Arc::new(material), Arc::new(SystemClock), &registry).await?;
     let mut options = WebOptions::new(defaults.engine.family);
     options.bench_routes = true;
     options.rates = Rates { address_per_second: NonZeroU32::MAX, operator_per_second: NonZeroU32::MAX };

@@ -12,6 +12,7 @@ mod contacts;
 mod db;
 mod evidence;
 mod journal;
+mod keys;
 mod open;
 mod project;
 mod read;
@@ -22,6 +23,7 @@ pub use audit::{BadRow, VerifyReport};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use contacts::{Contact, ContactBoot, ContactKey, ContactRows, TokenGeneration};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
+pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use read::{
     AlertQuery, ExclusionRow, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier,

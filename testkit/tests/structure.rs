@@ -20,6 +20,7 @@ const MAY: &[(&str, &[&str])] = &[
 const ONLY: &[(&str, &[&str])] = &[
     ("sqlx", &["store", "testkit"]),
     ("redis", &["store"]),
+    ("cryptoki", &["mlinzi"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
     ("actix-ws", &["web", "loadtests"]),

@@ -272,10 +272,10 @@ mod tests {
     }
 
     async fn state(dir: &testkit::TempDir, traces: crate::trace::Traces) -> AppState {
-        use actors::secrets::{KeyMaterial, KeyRing};
+        use actors::secrets::KeyMaterial;
         use std::sync::Arc;
         let store = store::Store::open(&testkit::sqlite_url(dir), &store::OpenOptions::default()).await.unwrap();
-        let keys = KeyRing::new(&KeyMaterial::generate().unwrap()).unwrap();
+        let keys = KeyMaterial::generate().unwrap();
         let config = actors::engine::EngineConfig {
             node: 1,
             family: "KE".to_owned(),

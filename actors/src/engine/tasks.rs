@@ -129,11 +129,16 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_snapshots().await })
         };
+        let keys = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_keys().await })
+        };
         let contacts = {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_contacts().await })
         };
-        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, contacts]);
+        let tasks = [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, keys, contacts];
+        self.0.tasks.lock().extend(tasks);
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {
@@ -158,11 +163,12 @@ impl Engine {
             }
             Growth::Key(key) => {
                 let Some(sealed) = self.0.store.key_secret(key.id).await? else { return Ok(()) };
+                let ring = self.0.keys.hold();
                 let signing =
-                    self.0.ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(e.to_string()))?;
+                    ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(e.to_string()))?;
                 self.0.directory.rcu(|old| {
                     let mut new = Directory::clone(old);
-                    new.set_key(&self.0.ring, models::operator::ApiKey::clone(key), &signing);
+                    new.set_key(&self.0.keys.load(), models::operator::ApiKey::clone(key), &signing);
                     new
                 });
                 Ok(())
@@ -176,7 +182,8 @@ impl Engine {
         while self.freshness().state != NodeState::Fresh {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let known = inner.store.snapshots(&inner.ring.chain).await.unwrap_or_default();
+        let chain = inner.keys.load().chain;
+        let known = inner.store.snapshots(&chain).await.unwrap_or_default();
         let mut copied = known.first().map_or(0, |row| row.through);
         let mut interval = tokio::time::interval(inner.config.snapshot_every);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -188,7 +195,7 @@ impl Engine {
             }
             let source = Copying(self.index().snapshot());
             let timer = inner.metrics.snapshot_seconds.start_timer();
-            match inner.store.write_snapshot(inner.config.node, source, &inner.ring.chain, self.now()).await {
+            match inner.store.write_snapshot(inner.config.node, source, &chain, self.now()).await {
                 Ok(true) => {
                     timer.observe_duration();
                     copied = fresh.register_version;
@@ -210,7 +217,7 @@ impl Engine {
         let inner = &self.0;
         while let Err(error) = inner
             .evidence
-            .open(&inner.store, &inner.writer, &inner.ring, &inner.clock, inner.config.checkpoint_every)
+            .open(&inner.store, &inner.writer, &inner.keys, &inner.clock, inner.config.checkpoint_every)
             .await
         {
             tracing::error!(error, "no evidence can be kept yet, so no lookup is answered");
@@ -221,9 +228,10 @@ impl Engine {
         loop {
             interval.tick().await;
             let (now, months) = (self.now(), u32::from(inner.config.evidence_person_months));
-            let kept = inner.evidence.keep_months(&inner.store, &inner.ring, now).await;
+            let ring = inner.keys.hold();
+            let kept = inner.evidence.keep_months(&inner.store, &ring, now).await;
             let oldest = months_before(month_of(now), months);
-            let forgotten = inner.evidence.forget_months(&inner.store, &inner.writer, &inner.ring, oldest).await;
+            let forgotten = inner.evidence.forget_months(&inner.store, &inner.writer, &ring, oldest).await;
             for error in [kept, forgotten].into_iter().filter_map(Result::err) {
                 tracing::warn!(error, "the keys of the evidence are looked after later");
             }

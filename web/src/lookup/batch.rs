@@ -324,7 +324,7 @@ impl<'a> Run<'a, '_> {
         for row in &self.ahead {
             let Ok(question) = &row.question else { continue };
             let verdict = question.ask(self.asker, self.state)?;
-            let conclusion: Conclusion = question.conclude(self.asker, self.state, &verdict, &fresh, Route::Batch)?;
+            let conclusion: Conclusion = question.conclude(self.asker, &verdict, &fresh, Route::Batch)?;
             self.records.push(conclusion.record);
             self.state.metrics.answered(self.purpose, conclusion.decision);
             concluded.push((verdict, conclusion));

@@ -6,7 +6,7 @@ use engine::register::index::{LookupKey, Verdict};
 use models::evidence::{Basis, Credential, LookupRecord, Route, Row, Subject};
 use models::exclusion::{Period, Status};
 use models::lookup::{Decision, Purpose, decide};
-use models::match_key::{KeyKind, MatchKey, OpaqueKind};
+use models::match_key::{DigestKeys, KeyKind, MatchKey, OpaqueKind};
 use models::operator::Scope;
 use models::phone::Country;
 use models::token::{self, Token, TokenError};
@@ -94,6 +94,8 @@ pub fn require_fresh(fresh: NodeFreshness, purpose: Purpose) -> Result<NodeFresh
 /// A lookup, parsed and digested.
 pub(crate) struct Question<'a> {
     keys: [Option<LookupKey>; 3],
+    /// Keyed digest of the reference; 0 = none.
+    reference_digest: u64,
     /// What for.
     pub purpose: Purpose,
     reference: Option<Text<'a>>,
@@ -110,9 +112,9 @@ impl<'a> Question<'a> {
         if let Some(phone) = identity.phone.as_ref().filter(|_| state.options.sandbox) {
             crate::sandbox::refuse(phone, country)?;
         }
-        let keys = digest_all(asker, state, &identity)?;
+        let (keys, reference_digest) = digest_all(asker, state, &identity, sent.client_reference.as_deref())?;
         asker.may_ask_for(purpose)?;
-        Ok(Self { keys, purpose, reference: sent.client_reference })
+        Ok(Self { keys, reference_digest, purpose, reference: sent.client_reference })
     }
 
     /// A row of a batch: the purpose is the batch's.
@@ -129,8 +131,8 @@ impl<'a> Question<'a> {
         }
         let identity = sent.check(&mut fields, country);
         fields.check()?;
-        let keys = digest_all(asker, state, &identity)?;
-        Ok(Self { keys, purpose, reference: sent.client_reference })
+        let (keys, reference_digest) = digest_all(asker, state, &identity, sent.client_reference.as_deref())?;
+        Ok(Self { keys, reference_digest, purpose, reference: sent.client_reference })
     }
 
     /// The strongest identifier of somebody who is only to be named.
@@ -141,7 +143,7 @@ impl<'a> Question<'a> {
         }
         let identity = sent.check(&mut fields, asker.country()?);
         fields.check()?;
-        let keys = digest_all(asker, state, &identity)?;
+        let (keys, _) = digest_all(asker, state, &identity, None)?;
         let strongest = keys.iter().flatten().max_by_key(|k| k.kind.is_document());
         strongest.copied().ok_or_else(|| Problem::new(Code::Internal, "there is no key to make a token of"))
     }
@@ -150,7 +152,8 @@ impl<'a> Question<'a> {
     pub fn token(asker: &Asker<'_>, state: &AppState, token: Token, purpose: Purpose) -> Result<Self, Problem> {
         asker.may_ask_for(purpose)?;
         let identity = Identity { phone: None, document: None, token: Some(token) };
-        Ok(Self { keys: digest_all(asker, state, &identity)?, purpose, reference: None })
+        let (keys, reference_digest) = digest_all(asker, state, &identity, None)?;
+        Ok(Self { keys, reference_digest, purpose, reference: None })
     }
 
     /// The keys, strongest first: at most three, at least one.
@@ -180,7 +183,6 @@ impl<'a> Question<'a> {
     pub fn conclude(
         &self,
         asker: &Asker<'_>,
-        state: &AppState,
         verdict: &Verdict,
         fresh: &NodeFreshness,
         route: Route,
@@ -208,10 +210,7 @@ impl<'a> Question<'a> {
             grade: verdict.grade,
             route,
             token_key_version: current.version(),
-            reference: self.reference.as_ref().map_or(0, |text| {
-                let (keys, family) = (state.engine.digest_keys(), state.options.family.as_str());
-                keys.opaque(family, OpaqueKind::Reference, text.as_bytes()).tag64()
-            }),
+            reference: self.reference_digest,
         };
         Ok(Conclusion { bst: bst.map_err(|_| no_key())?, decision, record: LookupRecord { row, subject } })
     }
@@ -282,24 +281,28 @@ impl WireLookup<'_> {
     }
 }
 
-pub(crate) fn digest_all(
+/// Everything that is digested, under the keys of one moment.
+fn digest_all(
     asker: &Asker<'_>,
     state: &AppState,
     identity: &Identity,
-) -> Result<[Option<LookupKey>; 3], Problem> {
-    let (digests, family) = (state.engine.digest_keys(), state.options.family.as_str());
+    reference: Option<&str>,
+) -> Result<([Option<LookupKey>; 3], u64), Problem> {
+    let ring = state.engine.keys();
+    let (digests, family) = (&ring.digest, state.options.family.as_str());
     let digest_version = digests.current().version();
     let key = |kind, key| LookupKey { kind, digest_version, key };
-    let opened = identity.token.as_ref().map(|token| open(asker, state, token)).transpose()?;
+    let opened = identity.token.as_ref().map(|token| open(asker, digests, token)).transpose()?;
     let document = identity.document.as_ref().map(|d| key(KeyKind::from(d.kind()), digests.document(family, d)));
     let phone = identity.phone.as_ref().map(|p| key(KeyKind::Phone, digests.phone(family, p)));
-    Ok([document, opened, phone])
+    let reference = reference.map_or(0, |text| digests.opaque(family, OpaqueKind::Reference, text.as_bytes()).tag64());
+    Ok(([document, opened, phone], reference))
 }
 
 /// The key of a token: not ours is 422, no longer live 410.
-fn open(asker: &Asker<'_>, state: &AppState, token: &Token) -> Result<LookupKey, Problem> {
-    let opened = token::open(&asker.entry.token_keys, token).map_err(|error: TokenError| Problem::from(error))?;
-    if !is_live(asker, state, &opened) {
+fn open(asker: &Asker<'_>, digests: &DigestKeys, token: &Token) -> Result<LookupKey, Problem> {
+    let (opened, live) = open_any(asker, digests, token)?;
+    if !live {
         let errors = vec![FieldError { pointer: "/bst".into(), detail: "no longer live".into() }];
         return Err(Problem {
             errors,
@@ -309,10 +312,20 @@ fn open(asker: &Asker<'_>, state: &AppState, token: &Token) -> Result<LookupKey,
     Ok(LookupKey { kind: opened.kind, digest_version: opened.digest_version, key: opened.key })
 }
 
-/// Is a token of a version and a generation that are still taken?
-pub(crate) fn is_live(asker: &Asker<'_>, state: &AppState, opened: &token::Opened) -> bool {
-    let version = state.engine.digest_keys().version(opened.digest_version).is_some();
-    version && opened.generation == asker.directory.generation(asker.entry.key.operator_no, opened.key)
+/// A token of the asker's own, of whatever version and generation; and whether these are still taken.
+pub(crate) fn open_any(
+    asker: &Asker<'_>,
+    digests: &DigestKeys,
+    token: &Token,
+) -> Result<(token::Opened, bool), TokenError> {
+    let (opened, made_by_live) = match token::open(&asker.entry.token_keys, token) {
+        Ok(opened) => (opened, true),
+        Err(TokenError::Unknown) => (token::open(&asker.entry.retired_token_keys, token)?, false),
+        Err(error) => return Err(error),
+    };
+    let version = digests.version(opened.digest_version).is_some();
+    let generation = asker.directory.generation(asker.entry.key.operator_no, opened.key);
+    Ok((opened, made_by_live && version && opened.generation == generation))
 }
 
 fn exclusion(verdict: &Verdict, risk: bool) -> ExclusionPart {

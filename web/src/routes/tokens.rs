@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::lookup::LookupRequest;
-use crate::lookup::question::{Asker, Question, is_live};
+use crate::lookup::question::{Asker, Question, open_any};
 use crate::parse;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -152,19 +152,16 @@ pub async fn validate(
     let text = sent.bst.ok_or_else(|| Problem::field("/bst", "a token is needed"))?;
     let directory = state.engine.directory();
     let asker = Asker { entry: &caller.entry, directory: &directory, now: caller.now };
-    let opened = Token::parse(&text).and_then(|token| token::open(&asker.entry.token_keys, &token));
+    let opened = Token::parse(&text).and_then(|token| open_any(&asker, &state.engine.keys().digest, &token));
     let view = match opened {
-        Ok(opened) => {
-            let live = is_live(&asker, &state, &opened);
-            ValidityView {
-                valid: live,
-                reason: (!live).then_some("not_live"),
-                kind: Some(opened.kind.as_str()),
-                generation: Some(opened.generation),
-                digest_version: Some(opened.digest_version),
-                token_key_version: Some(opened.token_key_version),
-            }
-        }
+        Ok((opened, live)) => ValidityView {
+            valid: live,
+            reason: (!live).then_some("not_live"),
+            kind: Some(opened.kind.as_str()),
+            generation: Some(opened.generation),
+            digest_version: Some(opened.digest_version),
+            token_key_version: Some(opened.token_key_version),
+        },
         Err(error) => ValidityView {
             valid: false,
             reason: Some(match error {
@@ -208,7 +205,7 @@ pub async fn rotate(
     let opened = {
         let directory = state.engine.directory();
         let asker = Asker { entry: &caller.entry, directory: &directory, now: caller.now };
-        own(&asker, &text)?
+        own(&asker, &state, &text)?
     };
     let (operator, version) = (caller.entry.key.operator_no, opened.digest_version);
     let generation = state.engine.rotate_token(operator, opened, reason, once).await?;
@@ -239,7 +236,7 @@ pub async fn history(caller: Caller, state: AppState, req: HttpRequest) -> Resul
     let (view, opened) = {
         let directory = state.engine.directory();
         let asker = Asker { entry: &caller.entry, directory: &directory, now: caller.now };
-        let opened = own(&asker, req.match_info().get("token").unwrap_or_default())?;
+        let opened = own(&asker, &state, req.match_info().get("token").unwrap_or_default())?;
         let (kind, digest_version, key) = (opened.kind, opened.digest_version, opened.key);
         let key = engine::register::index::LookupKey { kind, digest_version, key };
         (TokenView::of(&asker, key)?, opened)
@@ -258,6 +255,7 @@ pub async fn history(caller: Caller, state: AppState, req: HttpRequest) -> Resul
 }
 
 /// A token of the caller's own, of whatever generation.
-fn own(asker: &Asker<'_>, text: &str) -> Result<Opened, Problem> {
-    Token::parse(text).and_then(|token| token::open(&asker.entry.token_keys, &token)).map_err(Problem::from)
+fn own(asker: &Asker<'_>, state: &AppState, text: &str) -> Result<Opened, Problem> {
+    let opened = Token::parse(text).and_then(|token| open_any(asker, &state.engine.keys().digest, &token));
+    Ok(opened.map_err(Problem::from)?.0)
 }

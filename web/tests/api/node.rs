@@ -8,7 +8,7 @@ use std::time::Duration;
 use actors::api::NewKey;
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::live::Rights;
-use actors::secrets::{KeyMaterial, KeyRing};
+use actors::secrets::KeyMaterial;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
@@ -116,7 +116,7 @@ impl Node {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store =
             Store::open(&testkit::sqlite_url(&dir), &OpenOptions::default()).await.expect("a fresh store opens");
-        let ring = Arc::new(KeyRing::new(&material).expect("keys of the right shape"));
+        let keys = Arc::new(material.clone());
         let registry = prometheus::Registry::new();
         let config = EngineConfig {
             node: 1,
@@ -136,7 +136,7 @@ impl Node {
             faults: setup.faults,
         };
         let engine =
-            Engine::start(config, store, ring, Arc::new(SystemClock), &registry).await.expect("the engine starts");
+            Engine::start(config, store, keys, Arc::new(SystemClock), &registry).await.expect("the engine starts");
         let mut options = WebOptions::new("KE");
         options.rates = setup.rates;
         let state = AppState::new(engine.clone(), options, registry).expect("metrics register");
