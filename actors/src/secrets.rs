@@ -199,6 +199,14 @@ impl KeyRing {
         plain.zeroize();
         sealed
     }
+
+    /// Opens what [`Self::seal_person`] made.
+    pub fn open_person(&self, vault_id: &[u8; 16], sealed: &[u8]) -> Result<PersonData, KeyError> {
+        let mut plain = self.open(vault_id, sealed)?;
+        let person = serde_json::from_slice(&plain).map_err(|_| KeyError::Sealed);
+        plain.zeroize();
+        person
+    }
 }
 
 fn aead_key(bytes: &[u8; 32]) -> Result<LessSafeKey, KeyError> {

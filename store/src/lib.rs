@@ -15,6 +15,7 @@ mod open;
 mod project;
 mod read;
 mod snapshots;
+mod vault;
 mod writer;
 
 pub use audit::{BadRow, VerifyReport};
@@ -22,8 +23,8 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use open::{OpenError, OpenOptions, Store};
 pub use read::{
-    AlertQuery, ExclusionRow, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier,
-    RecordDigest, RegisterStats, StoredHead,
+    AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
+    RegisterStats, StoredHead,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{

@@ -4,7 +4,7 @@ use crate::StoreError;
 use crate::db::{Conn, Row, Val};
 use crate::open::Store;
 use models::alert::{AlertRevision, Severity};
-use models::event::{Exclusion, PersonKey};
+use models::event::{Bound, Exclusion, PersonKey};
 use models::exclusion::{AtEnd, Period};
 use models::feed::{Source, SourceClock};
 use models::ids::{AlertId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo};
@@ -117,18 +117,6 @@ pub struct PackedPeople {
     exclusions: String,
 }
 
-/// A row of exclusions, as far as the index needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct ExclusionRow {
-    pub jurisdiction: JurisdictionNo,
-    pub period: Period,
-    pub at_end: AtEnd,
-    pub effective_at: Ts,
-    pub ends_at: Option<Ts>,
-    pub ended_at: Option<Ts>,
-}
-
 /// Parts of a line, in order; what is missing or no number of its kind is unreadable.
 struct Parts<'a>(std::str::Split<'a, char>);
 
@@ -168,7 +156,7 @@ impl PackedPeople {
     }
 
     /// Their exclusions.
-    pub fn exclusions(&self) -> impl Iterator<Item = Result<(PersonNo, ExclusionRow), StoreError>> {
+    pub fn exclusions(&self) -> impl Iterator<Item = Result<(PersonNo, Bound), StoreError>> {
         self.exclusions.lines().map(|line| {
             let mut parts = Parts(line.split(' '));
             let (person_no, jurisdiction) = (PersonNo(parts.number()?), JurisdictionNo(parts.number()?));
@@ -181,7 +169,7 @@ impl PackedPeople {
             };
             let effective_at = Ts(parts.number()?);
             let (ends_at, ended_at) = (parts.time()?, parts.time()?);
-            Ok((person_no, ExclusionRow { jurisdiction, period, at_end, effective_at, ends_at, ended_at }))
+            Ok((person_no, Bound { jurisdiction, period, at_end, effective_at, ends_at, ended_at }))
         })
     }
 }
