@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
-.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long bench-build bench-deps release audit fuzz fuzz-build
+.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long bench-build bench-deps release audit loom fuzz fuzz-build
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -25,6 +25,10 @@ lint: ## format and lints
 
 fmt: ## formats
 	cd $(ROOT) && cargo fmt --all
+
+# a build of its own, of two to three minutes, for seconds of tests: that is why `make test` leaves it to `make audit`
+loom: ## the index under every order of steps that loom finds
+	cd $(ROOT) && RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target}/loom cargo test -p engine --release --lib loom
 
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS := token phone mapping ndjson evidence
@@ -62,6 +66,7 @@ bench-build: bench-deps
 bench-deps:
 	$(ROOT)scripts/install-test-deps.sh strace redis-server
 
-audit: ## licences, bans and sources by cargo-deny, then a minute of each target of fuzz/; says which tool is missing
+audit: ## licences, bans and sources by cargo-deny, loom, then a minute of each target of fuzz/; says which tool is missing
 	cd $(ROOT) && if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; exit 1; fi
+	$(MAKE) -C $(ROOT) loom
 	$(MAKE) -C $(ROOT) fuzz FUZZ_SECONDS=60

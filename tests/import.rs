@@ -143,7 +143,24 @@ async fn an_older_register_comes_in_once_and_with_its_dates_on_postgres() {
     check(&database.url).await;
 }
 
-/// Cut off in the middle, an import goes on where it stopped; and nobody is there twice.
+/// Rows of the import that is killed, and how many of them apart a bad one stands between them.
+const KILLED_ROWS: usize = 60_000;
+const BAD_EVERY: usize = 500;
+
+fn rows_with_bad_ones() -> String {
+    let good = rows(0, KILLED_ROWS);
+    let mut text = String::with_capacity(good.len() + 8_000);
+    for (n, line) in good.lines().enumerate() {
+        text.push_str(line);
+        text.push('\n');
+        if n > 0 && n.is_multiple_of(BAD_EVERY) {
+            let _ = writeln!(text, "20099999,,never,2025-06-01T10:00:00Z,bad-{n},");
+        }
+    }
+    text
+}
+
+/// Cut off in the middle, an import goes on where it stopped; nobody is there twice, and no row is refused twice.
 #[tokio::test]
 async fn an_import_that_was_killed_goes_on() {
     let dir = testkit::temp_dir();
@@ -151,14 +168,15 @@ async fn an_import_that_was_killed_goes_on() {
     let dir = dir.path();
     prepare(dir, &store);
     let file = dir.join("old.csv");
-    std::fs::write(&file, rows(0, 60_000)).expect("a file");
+    std::fs::write(&file, rows_with_bad_ones()).expect("a file");
+    let rejects = dir.join("rejects.csv");
+    let args = ["register", "import", file.to_str().expect("a path"), "--origin", "old register", "--legal-basis", "l"];
+    let args = [&args[..], &["--rejects", rejects.to_str().expect("a path")]].concat();
     let mut killed = 0;
     for round in 0..20 {
-        let args =
-            ["register", "import", file.to_str().expect("a path"), "--origin", "old register", "--legal-basis", "l"];
         let mut child = Command::new(PROGRAM)
             .args(["--store", &store, "--keys", dir.join("keys.toml").to_str().expect("a path")])
-            .args(args)
+            .args(&args)
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
@@ -172,10 +190,14 @@ async fn an_import_that_was_killed_goes_on() {
         killed += 1;
     }
     assert!(killed > 0, "the import was faster than the test");
-    let args = ["register", "import", file.to_str().expect("a path"), "--origin", "old register", "--legal-basis", "l"];
     let done: Value = serde_json::from_str(&run(dir, &store, &args)).expect("JSON");
-    assert_eq!(done["rows"].as_u64(), Some(60_000), "{done}");
+    let bad = KILLED_ROWS / BAD_EVERY;
+    assert_eq!(done["rows"].as_u64(), Some((KILLED_ROWS + bad) as u64), "{done}");
     assert_eq!(done["merged"].as_u64(), Some(0), "a row was done twice: {done}");
-    let (before, added) = (done["done_before"].as_u64().expect("a number"), done["added"].as_u64().expect("a number"));
-    assert_eq!(before + added, 60_000, "{done}");
+    let number = |name: &str| done[name].as_u64().expect("a number");
+    assert_eq!(number("done_before") + number("added") + number("refused"), (KILLED_ROWS + bad) as u64, "{done}");
+    let refused = std::fs::read_to_string(&rejects).expect("rejects");
+    let named: Vec<&str> = refused.lines().skip(1).filter_map(|line| line.split(',').nth(4)).collect();
+    let wanted: Vec<String> = (1..=bad).map(|n| format!("bad-{}", n * BAD_EVERY)).collect();
+    assert_eq!(named, wanted, "each once, in its order");
 }

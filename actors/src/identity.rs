@@ -30,6 +30,12 @@ impl Identifiers {
         Self { document, phone }
     }
 
+    /// Is there any?
+    #[must_use]
+    pub fn is_somebody(&self) -> bool {
+        self.document.is_some() || self.phone.is_some()
+    }
+
     /// Writes them into what the vault keeps.
     pub fn reveal(&self, person: &mut PersonData) {
         person.phone = self.phone.as_ref().map(Phone::reveal_e164);

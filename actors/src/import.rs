@@ -1,22 +1,24 @@
 //! Loading people in bulk: rows of an older register become people with their original dates.
 //!
 //! ```text
-//! row ─▶ keys ─▶ nobody has one of them ─▶ chunk of new people ─▶ one commit, one journaled event
-//!                somebody has            ─▶ decided as a registration is, alone
+//! rows of a person ─▶ keys ─▶ nobody has one of them ─▶ chunk of new people ─▶ one commit, one journaled event
+//!                             somebody has            ─▶ decided as a registration is, alone
 //! ```
 //! No engine may run meanwhile: registrations are decided under locks in memory. How far the import has come is stored
 //! with every commit, so one that was cut off goes on where it stopped, and one that is run twice does nothing.
 
-use crate::api::NewExclusion;
+use crate::api::{NewExclusion, PersonData};
+use crate::identity::Identifiers;
 use crate::register::{self, SHARERS_MAX, dossier, new_id};
 use crate::secrets::{KeyRing, hex};
 use crate::writer::WriterHandle;
-use engine::register::decide::{self, Request};
+use engine::register::decide::{self, Kept, Request};
 use engine::register::index::{IndexWriter, PEOPLE_MAX};
 use jiff::tz::TimeZone;
-use models::event::{Event, Exclusion};
-use models::exclusion::AtEnd;
+use models::event::{Event, PersonKey};
+use models::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use models::ids::PersonNo;
+use models::jurisdiction::JurisdictionNo;
 use models::ts::Ts;
 use ring::digest::{Context, SHA256};
 use std::collections::BTreeSet;
@@ -65,6 +67,76 @@ pub struct Imported {
     pub added: u64,
     /// Rows about people who were in the register.
     pub merged: u64,
+}
+
+/// What a row of a file says: who it is about, an exclusion, or both.
+pub struct ImportRow {
+    /// What the person can be known by.
+    pub known_by: Identifiers,
+    /// For the vault; none where the row says nothing of who it is.
+    pub person: Option<PersonData>,
+    /// None where the row only says more of who it is.
+    pub exclusion: Option<ImportedExclusion>,
+}
+
+/// An exclusion as the file tells it.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct ImportedExclusion {
+    pub jurisdiction: JurisdictionNo,
+    pub period: Period,
+    pub reason_class: ReasonClass,
+    pub channel: Channel,
+    pub effective_at: Ts,
+    /// How it went on; none = as the period says, until now.
+    pub kept: Option<Kept>,
+}
+
+/// All that the rows say of one person.
+struct Gathered {
+    known_by: Vec<Identifiers>,
+    /// Of the first entry, as a registration keeps it.
+    date_of_birth: Option<String>,
+    is_described: bool,
+    exclusions: Vec<ImportedExclusion>,
+    vault: Vec<PersonData>,
+}
+
+impl Gathered {
+    fn of(rows: Vec<ImportRow>) -> Self {
+        let mut all = Self {
+            known_by: Vec::new(),
+            date_of_birth: None,
+            is_described: false,
+            exclusions: Vec::new(),
+            vault: Vec::new(),
+        };
+        for row in rows {
+            all.known_by.push(row.known_by);
+            if all.vault.is_empty() {
+                all.date_of_birth = row.person.as_ref().and_then(|person| person.date_of_birth.clone());
+            }
+            all.is_described |= row.person.as_ref().is_some_and(|person| !person.names.is_empty());
+            all.exclusions.extend(row.exclusion);
+            all.vault.extend(row.person);
+        }
+        all
+    }
+
+    /// Their match keys under every live key: of each version the documents' first, none twice.
+    fn keys(&self, ring: &KeyRing, family: &str, valid_from: Ts) -> Vec<PersonKey> {
+        let mut keys: Vec<PersonKey> = Vec::with_capacity(2 * self.known_by.len() * ring.digest.live().len());
+        for digest in ring.digest.live() {
+            let from = keys.len();
+            for (kind, key) in self.known_by.iter().flat_map(|known| known.keys(digest, family)) {
+                if keys[from..].iter().all(|known| known.key != key) {
+                    keys.push(PersonKey { kind, digest_version: digest.version(), key, valid_from, valid_to: None });
+                }
+            }
+            keys[from..].sort_by_key(|key| !key.kind.is_document());
+        }
+        keys
+    }
 }
 
 /// An import under way.
@@ -118,117 +190,136 @@ impl Importer {
         Ok((importer, rows))
     }
 
-    /// Takes a row; `raw` is what it was read from.
+    /// Takes what the rows of a file say of one person; `raw` is what they were read from.
     ///
-    /// False where it was refused: too many people are known under its phone, which every lookup of it would have to
+    /// False where they were refused: too many people are known under the phone, which every lookup of it would have to
     /// walk through.
-    pub async fn take(&mut self, new: NewExclusion, raw: &[u8]) -> Result<bool, ImportError> {
-        self.digest.update(raw);
+    pub async fn take(&mut self, rows: Vec<ImportRow>, raw: &[u8]) -> Result<bool, ImportError> {
         let second = u32::try_from(self.now.seconds()).unwrap_or(u32::MAX);
+        let (count, person) = (rows.len() as u64, Gathered::of(rows));
         let reader = self.index.reader();
-        let request = self.request(&new);
-        let keys = request.keys.iter();
+        let keys = person.keys(&self.ring, &self.family, self.now);
         let known: BTreeSet<PersonNo> =
-            keys.flat_map(|known| reader.lookup(known.key, second).iter().collect::<Vec<_>>()).collect();
+            keys.iter().flat_map(|known| reader.lookup(known.key, second).iter().collect::<Vec<_>>()).collect();
         if known.len() >= SHARERS_MAX {
-            self.rows += 1;
+            self.rows += count;
             return Ok(false);
         }
-        if !known.is_empty() {
-            // what was taken before is stored without this row
+        if known.is_empty() {
+            self.rows += count;
+            self.digest.update(raw);
+            self.add(person).await?;
+        } else {
+            // what was taken before is stored without these rows
             self.settle().await?;
-            self.rows += 1;
-            self.merge(new, request, known).await?;
-            return Ok(true);
+            self.rows += count;
+            self.merge(person, known).await?;
+            self.done.merged += count;
         }
-        self.rows += 1;
-        self.add(new, request).await?;
         Ok(true)
     }
 
-    /// Counts a row that was refused.
-    pub fn refused(&mut self) {
-        self.rows += 1;
+    /// Counts rows that were refused.
+    pub fn refused(&mut self, rows: u64) {
+        self.rows += rows;
     }
 
-    async fn add(&mut self, new: NewExclusion, mut request: Request) -> Result<(), ImportError> {
+    async fn add(&mut self, person: Gathered) -> Result<(), ImportError> {
         if self.next_person >= PEOPLE_MAX {
             return Err(ImportError::Full);
         }
         let person_no = PersonNo(self.next_person);
         self.next_person += 1;
-        request.person_no = person_no;
-        let zone = self.zone(&new);
-        let mut exclusion = decide::register(&request, &[], &zone).exclusion;
-        exclusion.ended_at = ended(&exclusion, self.now);
-        let vault = self.vault(&new, person_no)?;
-        let dossier = decide::Dossier {
-            person_no: person_no.0,
-            birth_digest: request.birth_digest,
-            keys: request.keys.clone(),
-            exclusions: vec![exclusion.clone()],
-        };
+        let requests = self.requests(&person, person_no);
+        let exclusions = requests.iter().map(|r| decide::wanted(r, person_no, &self.zone(r.jurisdiction))).collect();
+        let vault = self.vault(&person, person_no)?;
+        let (keys, birth_digest) =
+            requests.into_iter().next().map_or_else(Default::default, |r| (r.keys, r.birth_digest));
+        let dossier = decide::Dossier { person_no: person_no.0, birth_digest, keys, exclusions };
         engine::register::apply::person(&mut self.index, &dossier)?;
-        let birth_digest = request.birth_digest;
-        self.pending.push(ImportedPerson { person_no, birth_digest, keys: request.keys, exclusion, vault });
+        let (keys, exclusions) = (dossier.keys, dossier.exclusions);
+        self.pending.push(ImportedPerson { person_no, birth_digest, keys, exclusions, vault });
         self.done.added += 1;
         if self.pending.len() == CHUNK_PEOPLE { self.flush().await } else { Ok(()) }
     }
 
     /// Somebody in the register shares a key: decided as any other registration, on what is stored.
-    async fn merge(
-        &mut self,
-        new: NewExclusion,
-        mut request: Request,
-        known: BTreeSet<PersonNo>,
-    ) -> Result<(), ImportError> {
+    async fn merge(&mut self, person: Gathered, known: BTreeSet<PersonNo>) -> Result<(), ImportError> {
         let mut others = Vec::with_capacity(known.len());
         for person_no in known {
             others.push(dossier(self.store.dossier(person_no).await?));
         }
-        request.person_no = PersonNo(self.next_person);
-        if !decide::is_known(&request, &others) {
+        let mut requests = self.requests(&person, PersonNo(self.next_person));
+        let Some(first) = requests.first_mut() else { return Ok(()) };
+        if !decide::is_known(first, &others) {
             if self.next_person >= PEOPLE_MAX {
                 return Err(ImportError::Full);
             }
             self.next_person += 1;
         } else {
-            request.person_no = PersonNo(0);
+            first.person_no = PersonNo(0);
         }
-        let zone = self.zone(&new);
-        let mut outcome = decide::register(&request, &others, &zone);
-        let ended_at = ended(&outcome.exclusion, self.now);
-        for event in &mut outcome.events {
-            if let Event::ExclusionRegistered(exclusion) = event {
-                exclusion.ended_at = ended_at;
-            }
+        let outcome = decide::register(&requests[0], &others, &self.zone(requests[0].jurisdiction));
+        let (person_no, mut events) = (outcome.person_no, outcome.events);
+        // further exclusions are this person's, whoever else shares a key
+        let same = others.into_iter().find(|other| other.person_no == person_no.0);
+        let mut same = same.unwrap_or_else(|| decide::Dossier { person_no: person_no.0, ..decide::Dossier::default() });
+        same.apply(&events);
+        for request in &requests[1..] {
+            let more = decide::register_same(request, &same, &self.zone(request.jurisdiction)).events;
+            same.apply(&more);
+            events.extend(more);
         }
-        let vault = self.vault(&new, outcome.person_no)?;
+        let vault = self.vault(&person, person_no)?.into_iter().map(Attachment::Vault);
         let progress = Attachment::Import(self.progress(self.rows), Vec::new());
-        self.writer
-            .commit_in(self.ring.epoch, outcome.events.clone(), vec![Attachment::Vault(vault), progress])
-            .await?;
-        for event in &outcome.events {
+        self.writer.commit_in(self.ring.epoch, events.clone(), vault.chain([progress]).collect()).await?;
+        for event in &events {
             engine::register::apply::event(&mut self.index, event)?;
         }
-        self.done.merged += 1;
         Ok(())
     }
 
-    fn zone(&self, new: &NewExclusion) -> TimeZone {
-        self.zones.get(usize::from(new.jurisdiction.0)).cloned().unwrap_or(TimeZone::UTC)
+    fn zone(&self, jurisdiction: JurisdictionNo) -> TimeZone {
+        self.zones.get(usize::from(jurisdiction.0)).cloned().unwrap_or(TimeZone::UTC)
     }
 
-    fn request(&self, new: &NewExclusion) -> Request {
-        let effective_at = new.effective_at.unwrap_or(self.now);
-        let times = register::Times { effective_at, keys_from: effective_at, now: self.now };
-        register::request(new, &self.ring, &self.family, PersonNo(0), times)
+    /// A request for each exclusion of a person, with all keys.
+    fn requests(&self, person: &Gathered, person_no: PersonNo) -> Vec<Request> {
+        let keys_from = person.exclusions.iter().map(|e| e.effective_at).min().unwrap_or(self.now);
+        let keys = person.keys(&self.ring, &self.family, keys_from);
+        let requests = person.exclusions.iter().map(|told| {
+            let mut data = PersonData::default();
+            data.date_of_birth.clone_from(&person.date_of_birth);
+            let new = NewExclusion {
+                known_by: Identifiers::default(),
+                jurisdiction: told.jurisdiction,
+                period: told.period,
+                reason_class: told.reason_class,
+                channel: told.channel,
+                effective_at: Some(told.effective_at),
+                person: data,
+            };
+            let times = register::Times { effective_at: told.effective_at, keys_from, now: self.now };
+            let kept = told.kept.unwrap_or_else(|| {
+                let (at_end, zone) = (told.period.at_end(), self.zone(told.jurisdiction));
+                let ends_at = told.period.ends_at(told.effective_at, &zone);
+                // one that lapses by itself was over then
+                let ended_at = ends_at.filter(|end| at_end == AtEnd::Lapse && *end <= self.now);
+                Kept { at_end, ends_at, ended_at }
+            });
+            let request = register::request(&new, &self.ring, &self.family, person_no, times);
+            Request { keys: keys.clone(), is_described: person.is_described, kept: Some(kept), ..request }
+        });
+        requests.collect()
     }
 
-    fn vault(&self, new: &NewExclusion, person_no: PersonNo) -> Result<VaultRow, ImportError> {
-        // ordered by time: random ones would touch as many pages of the database as there are rows
-        let id = new_id().to_be_bytes();
-        Ok(VaultRow { id, person_no, sealed: self.ring.seal_person(&id, &new.person)?, at: self.now })
+    fn vault(&self, person: &Gathered, person_no: PersonNo) -> Result<Vec<VaultRow>, ImportError> {
+        let rows = person.vault.iter().map(|data| {
+            // ordered by time: random ones would touch as many pages of the database as there are rows
+            let id = new_id().to_be_bytes();
+            Ok(VaultRow { id, person_no, sealed: self.ring.seal_person(&id, data)?, at: self.now })
+        });
+        rows.collect()
     }
 
     fn progress(&self, rows: u64) -> ImportProgress {
@@ -273,9 +364,4 @@ impl Importer {
         self.writer.commit(Vec::new(), vec![progress]).await?;
         Ok(self.done)
     }
-}
-
-/// When an exclusion that lapses by itself was over, where that is past.
-fn ended(exclusion: &Exclusion, now: Ts) -> Option<Ts> {
-    exclusion.ends_at.filter(|end| exclusion.at_end == AtEnd::Lapse && *end <= now)
 }

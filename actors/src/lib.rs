@@ -19,6 +19,7 @@ pub mod live;
 pub mod market;
 pub mod metrics;
 mod missed;
+pub mod people;
 pub mod receipts;
 pub mod register;
 pub mod secrets;

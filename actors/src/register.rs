@@ -17,12 +17,11 @@ use crate::secrets::{self, KeyRing, Keys};
 use crate::trace;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
-use engine::register::apply::Bound;
 use engine::register::decide::{self, Dossier, Request};
 use engine::register::index::{IndexReader, IndexState, IndexWriter, Loader, PEOPLE_MAX, Snapshot};
 use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
-use models::event::{Committed, Event, Exclusion, PersonKey};
+use models::event::{Bound, Committed, Event, Exclusion, PersonKey};
 use models::exclusion::{AtEnd, Period};
 use models::ids::{CaseId, ExclusionId, PersonNo, Seq};
 use models::jurisdiction::JurisdictionNo;
@@ -282,15 +281,8 @@ fn take_packed(index: &mut IndexWriter, people: &store::PackedPeople) -> Result<
     let full = |e: engine::register::index::IndexError| e.to_string();
     let mut bounds: HashMap<PersonNo, Vec<Bound>> = HashMap::new();
     for row in people.exclusions() {
-        let (person_no, row) = row.map_err(say)?;
-        bounds.entry(person_no).or_default().push(Bound {
-            jurisdiction: row.jurisdiction,
-            period: row.period,
-            at_end: row.at_end,
-            effective_at: row.effective_at,
-            ends_at: row.ends_at,
-            ended_at: row.ended_at,
-        });
+        let (person_no, bound) = row.map_err(say)?;
+        bounds.entry(person_no).or_default().push(bound);
     }
     for person_no in people.persons() {
         let person_no = person_no.map_err(say)?;
@@ -686,6 +678,7 @@ pub(crate) fn request(new: &NewExclusion, ring: &KeyRing, family: &str, person_n
         reason_class: new.reason_class,
         channel: new.channel,
         effective_at: times.effective_at,
+        kept: None,
         now: times.now,
         person_no,
         exclusion_id: ExclusionId(new_id()),

@@ -384,6 +384,14 @@ impl KeyRing {
         plain.zeroize();
         sealed
     }
+
+    /// Opens what [`Self::seal_person`] made.
+    pub fn open_person(&self, vault_id: &[u8; 16], sealed: &[u8]) -> Result<PersonData, KeyError> {
+        let mut plain = self.open(vault_id, sealed)?;
+        let person = serde_json::from_slice(&plain).map_err(|_| KeyError::Sealed);
+        plain.zeroize();
+        person
+    }
 }
 
 /// The ring of the moment; cheap to clone and to look at. A step of a rotation puts another one in its place.

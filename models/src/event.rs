@@ -68,6 +68,38 @@ pub struct DerivedKeys {
     pub keys: Vec<PersonKey>,
 }
 
+/// What of an exclusion decides: all that the index needs of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Where.
+    pub jurisdiction: JurisdictionNo,
+    /// How long at least.
+    pub period: Period,
+    /// What happens then.
+    pub at_end: AtEnd,
+    /// Since when.
+    pub effective_at: Ts,
+    /// End of the minimum period.
+    pub ends_at: Option<Ts>,
+    /// Set when it lapsed.
+    pub ended_at: Option<Ts>,
+}
+
+impl Exclusion {
+    /// What of it decides.
+    #[must_use]
+    pub fn bound(&self) -> Bound {
+        Bound {
+            jurisdiction: self.jurisdiction,
+            period: self.period,
+            at_end: self.at_end,
+            effective_at: self.effective_at,
+            ends_at: self.ends_at,
+            ended_at: self.ended_at,
+        }
+    }
+}
+
 /// How far a chain of evidence has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainRoot {
@@ -145,7 +177,8 @@ pub enum Event {
         origin: String,
         /// On which legal basis.
         legal_basis: String,
-        /// SHA-256 over the rows of the file, in hex.
+        /// SHA-256 over the rows of the file that these people came from (of people who were known there are events), in
+        /// hex.
         rows_sha256: String,
     },
     /// A new exclusion binds.
@@ -254,6 +287,21 @@ pub enum Event {
         /// SHA-256 of the file, in hex.
         file_sha256: String,
     },
+    /// The register was taken out, people in the clear.
+    RegisterExported {
+        /// What for, as whoever took it out names it.
+        case: String,
+        /// Who took it out.
+        by: String,
+        /// People in it.
+        people: u64,
+        /// Rows in it.
+        rows: u64,
+        /// People who are in the register but not in the file: the vault no longer knows who they are.
+        without_identity: u64,
+        /// SHA-256 of the file, in hex.
+        file_sha256: String,
+    },
     /// The key of a month was destroyed: nobody can tell any more whom its lookups were about.
     EvidenceKeyDestroyed {
         /// `yyyymm`.
@@ -345,6 +393,7 @@ impl Event {
             Self::EvidenceClosed { .. } => "evidence_closed",
             Self::EvidenceGap { .. } => "evidence_gap",
             Self::EvidenceExported { .. } => "evidence_exported",
+            Self::RegisterExported { .. } => "register_exported",
             Self::EvidenceKeyDestroyed { .. } => "evidence_key_destroyed",
             Self::KeyVersionStarted { .. } => "key_version_started",
             Self::KeyVersionReady { .. } => "key_version_ready",

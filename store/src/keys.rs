@@ -3,7 +3,7 @@
 use crate::StoreError;
 use crate::db::{Conn, Row, Val};
 use crate::open::Store;
-use crate::read::person_key;
+use crate::read::people::person_key;
 use crate::writer::VaultRow;
 use models::event::PersonKey;
 use models::ids::PersonNo;

@@ -17,6 +17,7 @@ mod open;
 mod project;
 mod read;
 mod snapshots;
+mod vault;
 mod writer;
 
 pub use audit::{BadRow, VerifyReport};
@@ -26,8 +27,8 @@ pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use read::{
-    AlertQuery, ExclusionRow, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier,
-    RecordDigest, RegisterStats, StoredHead,
+    AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
+    RegisterStats, StoredHead,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{

@@ -473,6 +473,7 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::PeopleImported { .. }
         | Event::EvidenceRooted { .. }
         | Event::EvidenceExported { .. }
+        | Event::RegisterExported { .. }
         | Event::EngineStarted { .. }
         | Event::ActorQuarantined { .. }
         | Event::ActorReleased { .. }
@@ -657,8 +658,8 @@ fn import<'a>(rows: &mut Gathered<'a>, progress: &'a ImportProgress, people: &[I
         rows.add(&PERSONS, [Val::Int(person.person_no.0.into()), Val::BytesOpt(birth)]);
         // new people: nothing of theirs can lie here already
         person.keys.iter().for_each(|key| rows.add(&MATCH_KEYS, match_key_values(person.person_no, key)));
-        rows.add(&EXCLUSIONS, exclusion_values(&person.exclusion));
-        vault(rows, &person.vault);
+        person.exclusions.iter().for_each(|exclusion| rows.add(&EXCLUSIONS, exclusion_values(exclusion)));
+        person.vault.iter().for_each(|row| vault(rows, row));
     }
 }
 

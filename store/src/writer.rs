@@ -74,8 +74,8 @@ pub struct ImportedPerson {
     pub person_no: PersonNo,
     pub birth_digest: Option<MatchKey>,
     pub keys: Vec<PersonKey>,
-    pub exclusion: Exclusion,
-    pub vault: VaultRow,
+    pub exclusions: Vec<Exclusion>,
+    pub vault: Vec<VaultRow>,
 }
 
 /// How far an import has come.

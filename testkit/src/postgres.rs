@@ -147,6 +147,16 @@ impl TestDatabase {
         assert!(out.status.success(), "pg_dump: {}", String::from_utf8_lossy(&out.stderr));
         out.stdout
     }
+
+    /// Takes in what `pg_dump` has written.
+    pub fn restore(&self, sql: &[u8]) {
+        use std::io::Write;
+        let mut psql = Command::new(bin_folder().join("psql"));
+        psql.args(["-q", "-X", "-v", "ON_ERROR_STOP=1", "-d", &self.url]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut psql = psql.spawn().unwrap_or_else(|e| panic!("psql: {e}; {HOW}"));
+        psql.stdin.take().expect("a pipe").write_all(sql).expect("psql reads");
+        assert!(psql.wait().is_ok_and(|status| status.success()), "psql refuses the dump");
+    }
 }
 
 impl Drop for TestDatabase {

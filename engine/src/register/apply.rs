@@ -2,10 +2,9 @@
 
 use super::decide::Dossier;
 use super::index::{IndexError, IndexWriter, PersonState};
-use models::event::{Event, Exclusion};
-use models::exclusion::{AtEnd, Period, Status};
+use models::event::{Bound, Event, Exclusion};
+use models::exclusion::{AtEnd, Status};
 use models::ids::PersonNo;
-use models::jurisdiction::JurisdictionNo;
 use models::ts::Ts;
 
 /// Takes in an event; other events than the register's change nothing.
@@ -29,7 +28,7 @@ pub fn event(index: &mut IndexWriter, event: &Event) -> Result<(), IndexError> {
         | Event::ExclusionExtended(exclusion)
         | Event::ExclusionRenewed(exclusion)
         | Event::ExclusionLapsed(exclusion) => {
-            let states = with(index.person_states(exclusion.person_no), Bound::of(exclusion));
+            let states = with(index.person_states(exclusion.person_no), exclusion.bound());
             index.set_person(exclusion.person_no, &states)
         }
         // it does not say whom: that is to be read from the tables
@@ -46,39 +45,9 @@ pub fn person(index: &mut IndexWriter, dossier: &Dossier) -> Result<(), IndexErr
     let mut exclusions: Vec<&Exclusion> = dossier.exclusions.iter().collect();
     // of those that ended the newest is told of
     exclusions.sort_by_key(|e| e.effective_at);
-    let states = exclusions.into_iter().map(Bound::of).fold(Vec::new(), with);
+    let states = exclusions.into_iter().map(Exclusion::bound).fold(Vec::new(), with);
     index.set_person(PersonNo(dossier.person_no), &states)?;
     dossier.keys.iter().try_for_each(|key| index.insert_key(PersonNo(dossier.person_no), key))
-}
-
-/// What of an exclusion the index holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// Where.
-    pub jurisdiction: JurisdictionNo,
-    /// How long at least.
-    pub period: Period,
-    /// What happens then.
-    pub at_end: AtEnd,
-    /// Since when.
-    pub effective_at: Ts,
-    /// End of the minimum period.
-    pub ends_at: Option<Ts>,
-    /// Set when it lapsed.
-    pub ended_at: Option<Ts>,
-}
-
-impl Bound {
-    fn of(exclusion: &Exclusion) -> Self {
-        Self {
-            jurisdiction: exclusion.jurisdiction,
-            period: exclusion.period,
-            at_end: exclusion.at_end,
-            effective_at: exclusion.effective_at,
-            ends_at: exclusion.ends_at,
-            ended_at: exclusion.ended_at,
-        }
-    }
 }
 
 /// Takes in a person's exclusions as the tables hold them; the keys follow.
@@ -153,8 +122,9 @@ mod tests {
     use super::super::index::LookupKey;
     use super::*;
     use models::event::{DerivedKeys, PersonKey};
-    use models::exclusion::{Channel, ReasonClass};
+    use models::exclusion::{Channel, Period, ReasonClass};
     use models::ids::ExclusionId;
+    use models::jurisdiction::JurisdictionNo;
     use models::match_key::{KeyKind, MatchKey};
 
     fn exclusion(id: u128, jurisdiction: u8, period: Period, ended: bool) -> Exclusion {

@@ -33,6 +33,27 @@ impl Dossier {
         self.keys.iter().any(|k| k.kind != KeyKind::Phone)
     }
 
+    /// Takes in what a decision about this person led to.
+    pub fn apply(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::PersonAdded { birth_digest, keys, .. } => {
+                    self.birth_digest = *birth_digest;
+                    self.keys.extend(keys.iter().cloned());
+                }
+                Event::PersonKeysAdded { keys, .. } => self.keys.extend(keys.iter().cloned()),
+                Event::ExclusionRegistered(exclusion)
+                | Event::ExclusionExtended(exclusion)
+                | Event::ExclusionRenewed(exclusion)
+                | Event::ExclusionLapsed(exclusion) => {
+                    self.exclusions.retain(|other| other.id != exclusion.id);
+                    self.exclusions.push(exclusion.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The exclusion that binds in a jurisdiction at `now`.
     pub fn active(&self, jurisdiction: JurisdictionNo, now: Ts) -> Option<&Exclusion> {
         self.exclusions.iter().find(|e| e.jurisdiction == jurisdiction && status_at(e, now) == Status::Excluded)
@@ -58,6 +79,8 @@ pub struct Request {
     pub channel: Channel,
     /// Since when.
     pub effective_at: Ts,
+    /// How it went on elsewhere; none = as the period says.
+    pub kept: Option<Kept>,
     /// Now.
     pub now: Ts,
     /// Number for the person, if new.
@@ -66,6 +89,17 @@ pub struct Request {
     pub exclusion_id: ExclusionId,
     /// Id for a case, if one opens.
     pub case_id: CaseId,
+}
+
+/// An exclusion's course as another register kept it; it need not be what its period says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// What happens at the end.
+    pub at_end: AtEnd,
+    /// End of the minimum period.
+    pub ends_at: Option<Ts>,
+    /// Set where it is over.
+    pub ended_at: Option<Ts>,
 }
 
 /// What is to be committed, and what to answer then.
@@ -108,7 +142,15 @@ pub fn is_known(request: &Request, others: &[Dossier]) -> bool {
 /// A document merges. A phone merges only where it is all that is known: no document and no birth date on either side,
 /// and no name in the request (whether the other side has one only the sealed vault knows). Otherwise they are two people who share a key: both exclusions stand and a case opens (docs/adr/0004).
 pub fn register(request: &Request, others: &[Dossier], zone: &TimeZone) -> Outcome {
-    let same = find_same_person(request, others);
+    register_as(find_same_person(request, others), request, others, zone)
+}
+
+/// Decides a registration of somebody who is known to be this person.
+pub fn register_same(request: &Request, person: &Dossier, zone: &TimeZone) -> Outcome {
+    register_as(Some(person), request, std::slice::from_ref(person), zone)
+}
+
+fn register_as(same: Option<&Dossier>, request: &Request, others: &[Dossier], zone: &TimeZone) -> Outcome {
     let mut events = Vec::with_capacity(3);
     let person_no = match same {
         Some(dossier) => {
@@ -141,19 +183,9 @@ pub fn register(request: &Request, others: &[Dossier], zone: &TimeZone) -> Outco
         });
     }
 
-    let wanted = Exclusion {
-        id: request.exclusion_id,
-        person_no,
-        jurisdiction: request.jurisdiction,
-        period: request.period,
-        at_end: request.period.at_end(),
-        reason_class: request.reason_class,
-        channel: request.channel,
-        effective_at: request.effective_at,
-        ends_at: request.period.ends_at(request.effective_at, zone),
-        ended_at: None,
-    };
-    match same.and_then(|d| d.active(request.jurisdiction, request.now)) {
+    let wanted = wanted(request, person_no, zone);
+    // what is over changes nothing of what binds
+    match same.and_then(|d| d.active(request.jurisdiction, request.now)).filter(|_| wanted.ended_at.is_none()) {
         None => {
             events.push(Event::ExclusionRegistered(wanted.clone()));
             Outcome { events, exclusion: wanted, created: true, person_no }
@@ -163,6 +195,27 @@ pub fn register(request: &Request, others: &[Dossier], zone: &TimeZone) -> Outco
             events.extend(longer.clone().map(Event::ExclusionExtended));
             Outcome { events, exclusion: longer.unwrap_or_else(|| active.clone()), created: false, person_no }
         }
+    }
+}
+
+/// The exclusion that a registration asks for, whatever there is already.
+pub fn wanted(request: &Request, person_no: PersonNo, zone: &TimeZone) -> Exclusion {
+    let kept = request.kept.unwrap_or_else(|| Kept {
+        at_end: request.period.at_end(),
+        ends_at: request.period.ends_at(request.effective_at, zone),
+        ended_at: None,
+    });
+    Exclusion {
+        id: request.exclusion_id,
+        person_no,
+        jurisdiction: request.jurisdiction,
+        period: request.period,
+        at_end: kept.at_end,
+        reason_class: request.reason_class,
+        channel: request.channel,
+        effective_at: request.effective_at,
+        ends_at: kept.ends_at,
+        ended_at: kept.ended_at,
     }
 }
 
@@ -261,6 +314,7 @@ mod tests {
             reason_class: ReasonClass::Own,
             channel: Channel::Web,
             effective_at: at("2026-11-21T10:00:00Z"),
+            kept: None,
             now: at("2026-11-21T10:00:00Z"),
             person_no: PersonNo(9),
             exclusion_id: ExclusionId(9),

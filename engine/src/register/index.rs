@@ -29,17 +29,19 @@
 
 mod cell;
 mod decide;
+#[cfg(all(test, loom))]
+mod loom_tests;
+#[cfg(not(loom))]
 mod pages;
 mod segments;
 mod snapshot;
+mod sync;
 mod table;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use models::event::PersonKey;
 use models::ids::{PersonNo, Seq};
 use models::match_key::MatchKey;
@@ -50,6 +52,7 @@ pub use cell::{Informative, PersonState};
 pub use decide::{LookupKey, Unanswerable, Verdict};
 use segments::Segments;
 pub use snapshot::{Loader, Snapshot, SnapshotError, SnapshotHead};
+use sync::{ArcSwap, AtomicI64, AtomicU64, Ordering};
 use table::{Print, Table, low};
 
 /// Most people: numbers below this.
@@ -320,7 +323,7 @@ impl IndexWriter {
     }
 
     /// Stores a person's informative word where it lives, keeping its documents.
-    fn set_info(&self, cell: &[std::sync::atomic::AtomicU64; 2], info: InfoWord) {
+    fn set_info(&self, cell: &[AtomicU64; 2], info: InfoWord) {
         let old = InfoWord(cell[1].load(Ordering::Relaxed));
         match old.extension().and_then(|node_no| self.shared.side.get(node_no)) {
             Some(node) => node[0].store(info.0, Ordering::Release),
@@ -328,7 +331,7 @@ impl IndexWriter {
         }
     }
 
-    fn add_document(&mut self, cell: &[std::sync::atomic::AtomicU64; 2], tag: DocumentTag) -> Result<(), IndexError> {
+    fn add_document(&mut self, cell: &[AtomicU64; 2], tag: DocumentTag) -> Result<(), IndexError> {
         let shared = Arc::clone(&self.shared);
         let info = InfoWord(cell[1].load(Ordering::Relaxed));
         let Some(extension) = info.extension().and_then(|node_no| shared.side.get(node_no)) else {

@@ -1,7 +1,5 @@
 //! From the keys of a lookup to one verdict: the strictest hit answers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use models::exclusion::Status;
 use models::ids::{PersonNo, Seq};
 use models::jurisdiction::JurisdictionSet;
@@ -10,6 +8,7 @@ use models::match_key::{KeyKind, MatchKey};
 use models::ts::Ts;
 
 use super::cell::{CellWord, DocumentTag, InfoWord, Informative};
+use super::sync::{AtomicU64, Ordering};
 use super::{IndexReader, IndexState, People, Shared};
 
 /// How often a reader tries to pair a decision with its informative word.

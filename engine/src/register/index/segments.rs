@@ -1,13 +1,11 @@
 //! An array that grows without moving: a reader keeps its place while the writer adds more.
 
-use super::pages::Pages;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
+use super::sync::{AtomicU64, OnceLock, Pages};
 
 /// Cells of one segment: of two words they fill one large page.
-const SEGMENT_CELLS: usize = 1 << 17;
+const SEGMENT_CELLS: usize = if cfg!(loom) { 2 } else { 1 << 17 };
 /// Most segments; the list of them is allocated at once (64 KB).
-const SEGMENTS_MAX: usize = 1 << 11;
+const SEGMENTS_MAX: usize = if cfg!(loom) { 6 } else { 1 << 11 };
 
 /// Most cells: 268 million.
 pub const CELLS_MAX: u32 = (SEGMENT_CELLS * SEGMENTS_MAX) as u32;

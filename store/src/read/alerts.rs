@@ -1,0 +1,81 @@
+//! Reads of alerts.
+
+use super::parse;
+use crate::StoreError;
+use crate::db::Val;
+use crate::open::Store;
+use models::alert::{AlertRevision, Severity};
+use models::ids::{AlertId, OperatorNo};
+
+/// Which alerts.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct AlertQuery {
+    pub operators: Option<Vec<OperatorNo>>,
+    pub severity: Option<Severity>,
+    pub rule: Option<String>,
+    /// Withdrawn ones only, or only the others.
+    pub withdrawn: Option<bool>,
+    /// Only with an offset below.
+    pub before_offset: i64,
+    pub limit: u32,
+}
+
+impl Store {
+    /// Alert revisions by operator.
+    pub async fn alert_counts(&self, until: i64) -> Result<Vec<(OperatorNo, u64)>, StoreError> {
+        let sql = "SELECT operator_no, COUNT(*) FROM alert_revisions WHERE alert_offset <= $1 GROUP BY operator_no";
+        let rows = self.rows(sql, &[Val::Int(until)]).await?;
+        rows.iter().map(|row| Ok((OperatorNo(row.int(0)? as u16), row.int(1)? as u64))).collect()
+    }
+
+    /// Offset of the newest alert revision; 0 where there is none.
+    pub async fn last_alert_offset(&self) -> Result<i64, StoreError> {
+        let rows = self.rows("SELECT COALESCE(MAX(alert_offset), 0) FROM alert_revisions", &[]).await?;
+        Ok(rows.first().map_or(Ok(0), |row| row.int(0))?)
+    }
+
+    /// The newest revisions, oldest first.
+    pub async fn recent_alerts(&self, until: i64, limit: u32) -> Result<Vec<AlertRevision>, StoreError> {
+        let sql = "SELECT body FROM alert_revisions WHERE alert_offset <= $1 ORDER BY alert_offset DESC LIMIT $2";
+        let rows = self.rows(sql, &[Val::Int(until), Val::Int(limit.into())]).await?;
+        rows.iter().rev().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+
+    /// The newest revision of each alert that fits, newest first.
+    pub async fn alerts(&self, query: &AlertQuery) -> Result<Vec<AlertRevision>, StoreError> {
+        let mut sql = "SELECT a.body FROM alert_revisions a WHERE a.alert_offset < $1 AND NOT EXISTS (SELECT 1 FROM alert_revisions n WHERE n.id = a.id AND n.alert_offset > a.alert_offset)".to_owned();
+        let mut values = vec![Val::Int(query.before_offset)];
+        let mut add = |sql: &mut String, condition: &str, value: Val<'static>| {
+            values.push(value);
+            sql.push_str(&condition.replace('?', &format!("${}", values.len())));
+        };
+        if let Some(operators) = &query.operators {
+            // numbers of our own, at most 65,535: no text of anybody's
+            let list: Vec<String> = operators.iter().map(|no| no.0.to_string()).collect();
+            sql.push_str(&format!(
+                " AND a.operator_no IN ({})",
+                if list.is_empty() { "NULL".to_owned() } else { list.join(",") }
+            ));
+        }
+        if let Some(severity) = query.severity {
+            add(&mut sql, " AND a.severity = ?", Val::Int(severity.code().into()));
+        }
+        if let Some(rule) = &query.rule {
+            add(&mut sql, " AND a.rule = ?", Val::Owned(rule.clone()));
+        }
+        if let Some(withdrawn) = query.withdrawn {
+            let code = models::alert::RevisionKind::Withdrawn.code();
+            add(&mut sql, if withdrawn { " AND a.kind = ?" } else { " AND a.kind <> ?" }, Val::Int(code.into()));
+        }
+        add(&mut sql, " ORDER BY a.alert_offset DESC LIMIT ?", Val::Int(query.limit.into()));
+        self.rows(&sql, &values).await?.iter().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+
+    /// Every revision of an alert, newest first.
+    pub async fn alert(&self, id: AlertId) -> Result<Vec<AlertRevision>, StoreError> {
+        let sql = "SELECT body FROM alert_revisions WHERE id = $1 ORDER BY alert_offset DESC";
+        let rows = self.rows(sql, &[Val::Owned(id.to_string())]).await?;
+        rows.iter().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+}
