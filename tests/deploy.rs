@@ -128,6 +128,24 @@ fn whoever_runs_it_gives_it_the_time_and_the_files_that_it_needs() {
     }
 }
 
+#[test]
+fn whoever_watches_it_asks_and_hears_what_it_says() {
+    let unit = read("deploy/mlinzi.service");
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default();
+    assert_eq!((value("Type"), value("NotifyAccess")), ("notify", "main"));
+    assert!(number(&unit, "\nWatchdogSec=") >= 10, "a busy machine is no dead engine");
+    let given_up: Vec<&str> = value("RestartPreventExitStatus").split(' ').collect();
+    let wrong = Command::new(PROGRAM).arg("check-config").env("MLINZI__NODE__ID", "0").output().expect("it runs");
+    let mistyped = Command::new(PROGRAM).arg("no-such-command").output().expect("it runs");
+    for ended in [wrong, mistyped] {
+        let code = ended.status.code().expect("a code").to_string();
+        assert!(given_up.contains(&code.as_str()), "{code} is tried again: {given_up:?}");
+    }
+    assert!(read("deploy/Dockerfile").contains(r#"CMD ["/usr/local/bin/mlinzi", "health"]"#));
+    assert!(read("deploy/compose.yaml").contains("- CMD\n        - /usr/local/bin/mlinzi\n        - health\n"));
+    assert!(Command::new(PROGRAM).args(["health", "--help"]).output().expect("it runs").status.success());
+}
+
 /// Anchors of a document's headings, as its viewers make them.
 fn anchors(document: &str) -> BTreeSet<String> {
     let headings =
