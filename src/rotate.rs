@@ -1,7 +1,7 @@
 //! `mlinzi keys rotate|status`: new versions of the keys that live outside the database, and the end of old ones.
 //!
 //! It works beside a running engine: a new version is written where the keys are kept, and the engine, which looks there
-//! every two seconds, takes it over; the end of an old one is journaled, and the engine hears of it (docs/adr/0013).
+//! every two seconds, takes it over; the end of an old one is journaled, and the engine hears of it (docs/adr/0014).
 
 use crate::config::Config;
 use crate::{keys, say, serve};
@@ -152,7 +152,7 @@ async fn retire(config: &Config, store: &Store, purpose: KeyPurpose, version: u8
     }
     // retired token keys stay, so that tokens made with them are told apart from invented ones (410, not 422)
     if purpose != KeyPurpose::Token && material.forget(purpose, version) {
-        provider.save(&material)?;
+        provider.save(&material).context("it is retired, and has to be taken out by hand")?;
     }
     say(&format!("{name} key version {version} is retired"));
     Ok(())
@@ -180,6 +180,9 @@ async fn leave_behind(config: &Config, store: &Store, keys: u64) -> anyhow::Resu
 async fn status(store: &Store, json: bool) -> anyhow::Result<()> {
     let states = store.key_states().await?;
     let match_keys = store.match_keys_by_version().await?;
+    if states.versions.is_empty() && !json {
+        say("no engine has run with these keys yet");
+    }
     let mut shown = Vec::with_capacity(states.versions.len());
     for known in &states.versions {
         // what lies under it

@@ -6,6 +6,7 @@ use program::{PROGRAM, phone, post, serve_with, status};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 const PIN: &str = "4711-wamaitha";
 const MODULES: [&str; 3] = [
@@ -103,6 +104,19 @@ async fn the_engine_runs_with_keys_that_only_the_token_opens() {
         let lookups = format!("{}/api/v1/operators/lookup", server.base);
         let answer = post(&client, lookups, key, asked.clone()).await.expect("an answer");
         assert_eq!(answer["decision"], "block");
+        if expected == 200 {
+            // sealed anew by the program, opened by the engine that runs
+            let before = std::fs::read(tokens.file()).expect("the sealed file");
+            tokens.done(&["keys", "rotate", "vault"]);
+            assert_ne!(std::fs::read(tokens.file()).expect("the sealed file"), before);
+            let is_ready = || tokens.done(&["keys", "status"]).contains("vault 1  ready");
+            let end = Instant::now() + Duration::from_secs(30);
+            while !is_ready() {
+                assert!(Instant::now() < end, "the new key is not taken over");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            tokens.done(&["keys", "rotate", "vault", "--retire", "0"]);
+        }
         server.stop();
     }
     assert!(tokens.done(&["audit", "verify"]).contains("\"first_bad\":null"));

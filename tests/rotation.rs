@@ -10,7 +10,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Enough that a rotation takes some seconds.
-const PEOPLE: usize = 6_000;
+const PEOPLE: usize = 10_000;
 
 async fn vault(store: &str) {
     let mut market = Market::open(store, PEOPLE).await;
@@ -100,6 +100,33 @@ async fn left_behind(store: &str) {
     market.until(async || (market.ask(lost.clone()).await.1["decision"] == "allow").then_some(())).await;
     let kept = json!({"phone": program::phone(10_000_004), "purpose": "login"});
     assert_eq!(market.ask(kept).await.1["decision"], "block");
+    market.end();
+}
+
+/// As older releases had it done: no version is journaled yet, and a line was added under the next number.
+#[tokio::test]
+async fn keys_added_by_hand_before_an_upgrade_are_taken_over() {
+    let dir = testkit::temp_dir();
+    let store = testkit::sqlite_url(&dir);
+    let market = Market::open_edited(&store, 300, |keys| {
+        for (purpose, digit) in [("digest", "a"), ("vault", "b")] {
+            let table = keys[purpose].as_table_mut().expect("a table");
+            table.insert("1".to_owned(), digit.repeat(64).into());
+        }
+    });
+    let market = market.await;
+    market.everybody_is_found().await;
+    for purpose in ["digest", "vault"] {
+        assert_eq!(market.wait_for(purpose, 1, "ready").await["in_force"], true);
+    }
+    assert_eq!(market.version("vault", 0).await["holds"], 0);
+    assert_eq!(market.version("digest", 1).await["holds"], 600);
+    market.everybody_is_found().await;
+    for purpose in ["digest", "vault"] {
+        market.keys(&["rotate", purpose, "--retire", "0"]);
+    }
+    market.until(async || (market.version("digest", 0).await["holds"] == 0).then_some(())).await;
+    market.everybody_is_found().await;
     market.end();
 }
 

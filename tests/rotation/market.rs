@@ -36,6 +36,11 @@ pub fn status_of(out: &Output) -> String {
 impl Market {
     /// People from a file, two operators with a key each, a running engine.
     pub async fn open(store: &str, people: usize) -> Self {
+        Self::open_edited(store, people, |_| ()).await
+    }
+
+    /// The same, with the keys changed by hand between the people and the first start.
+    pub async fn open_edited(store: &str, people: usize, edit: impl FnOnce(&mut toml::Table)) -> Self {
         let dir = testkit::temp_dir();
         let staff = prepare(dir.path(), store);
         let mut rows = "phone,id_number,period,effective_at,date_of_birth\n".to_owned();
@@ -47,6 +52,10 @@ impl Market {
         std::fs::write(&file, rows).expect("a file");
         let file = file.to_str().expect("a path");
         run(dir.path(), store, &["register", "import", file, "--origin", "old", "--legal-basis", "Act 1"]);
+        let key_file = dir.path().join("keys.toml");
+        let mut keys: toml::Table = std::fs::read_to_string(&key_file).expect("the keys").parse().expect("TOML");
+        edit(&mut keys);
+        std::fs::write(&key_file, keys.to_string()).expect("the keys");
         let client = reqwest::Client::new();
         let server = serve(&client, dir.path(), store).await;
         let mut keys = Vec::new();

@@ -1,5 +1,5 @@
 //! The life of the keys while the engine runs: new versions are taken over, what lies under an older one is put under the
-//! new one, bit by bit, and every step is journaled (docs/adr/0013).
+//! new one, bit by bit, and every step is journaled (docs/adr/0014).
 //!
 //! Each step is found in the tables, so a process that comes after a crash goes on where the one before stopped.
 
@@ -136,9 +136,16 @@ impl Engine {
             fingerprint: fingerprint.to_owned(),
         };
         let ready = |purpose, version| Event::KeyVersionReady { purpose, version, left_behind: 0 };
-        for known in states.versions.iter().filter(|known| stored.get(known.purpose, known.version).is_none()) {
+        let unknown: Vec<&KeyVersion> =
+            states.versions.iter().filter(|known| stored.get(known.purpose, known.version).is_none()).collect();
+        for (place, known) in unknown.iter().enumerate() {
             events.push(began(known.purpose, known.version, &known.fingerprint));
-            events.push(ready(known.purpose, known.version));
+            // an older release sealed under the newest and left the rest where it was
+            let older = unknown[..place].iter().any(|before| before.purpose == known.purpose);
+            let newest = !unknown[place + 1..].iter().any(|after| after.purpose == known.purpose);
+            if known.purpose != KeyPurpose::Vault || !(older && newest) {
+                events.push(ready(known.purpose, known.version));
+            }
         }
         for purpose in KeyPurpose::ALL {
             // one after the other
@@ -188,17 +195,19 @@ impl Engine {
     /// Brings what is on its way to its end.
     async fn rotate(&self) -> Result<(), StepError> {
         let states = self.0.store.key_states().await?;
+        // one that is stuck holds up none of the others
+        let mut outcome = Ok(());
         if let Some(known) = states.under_way(KeyPurpose::Vault) {
-            self.reseal(known.version).await?;
+            outcome = outcome.and(self.reseal(known.version).await);
         }
         if let Some(known) = states.under_way(KeyPurpose::Digest) {
-            self.derive(known.version).await?;
+            outcome = outcome.and(self.derive(known.version).await);
         }
         let went = states.versions.iter().filter(|known| known.purpose == KeyPurpose::Digest);
         for known in went.filter(|known| known.state == KeyState::Retired) {
-            self.forget_match_keys(known).await?;
+            outcome = outcome.and(self.forget_match_keys(known).await);
         }
-        Ok(())
+        outcome
     }
 
     /// Lets others go first for a while; true where there are steps to be taken before this job goes on.
