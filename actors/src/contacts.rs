@@ -20,7 +20,7 @@ use models::match_key::MatchKey;
 use models::ts::{DAY, HOUR, Ts};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use store::{Attachment, Contact, ContactBoot, ContactRows, Store};
 
@@ -32,8 +32,13 @@ const RETRY: Duration = Duration::from_secs(1);
 const BLOCKS_AT_ONCE: u32 = 8;
 /// Contacts in one commit at most: a short one.
 const CONTACTS_AT_ONCE: usize = 512;
-/// Of the time that taking in took, how many times as long it pauses: at most a fifth of a core.
-const PAUSES: u32 = 4;
+/// Of the time that taking in took, how many times as long it pauses: a fifth of a core where nobody asks, and two
+/// hundredths of one where the workers are busy, because whoever asks must not wait for it.
+const PAUSES: f32 = 4.0;
+/// The same for each share of their time that the workers are busy.
+const PAUSES_BUSY: f32 = 50.0;
+/// Contacts of today that are remembered, so that the database is not asked about each of a player's bets; 8 bytes each.
+const REMEMBERED: usize = 1 << 20;
 /// Keys whose strangers are counted at most.
 const KEYS_MAX: usize = 65_536;
 
@@ -46,15 +51,33 @@ pub struct ContactsConfig {
     pub months: u16,
 }
 
-/// Readers' view: how far contacts have come.
+/// Readers' view: how far contacts have come; and the load that they give way to.
 #[derive(Clone, Default)]
-pub struct Contacts(Arc<AtomicI64>);
+pub struct Contacts(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    through: AtomicI64,
+    /// Of a thousand.
+    busy: AtomicU32,
+}
 
 impl Contacts {
     /// Every lookup answered until then is taken in.
     #[must_use]
     pub fn through(&self) -> Ts {
-        Ts(self.0.load(Ordering::Acquire))
+        Ts(self.0.through.load(Ordering::Acquire))
+    }
+
+    /// The share of their time that those who answer lookups are busy.
+    pub fn give_way_to(&self, busy: f32) {
+        self.0.busy.store((busy.clamp(0.0, 1.0) * 1_000.0) as u32, Ordering::Relaxed);
+    }
+
+    /// How long to pause after having worked for so long.
+    fn pause(&self, worked: Duration) -> Duration {
+        let busy = self.0.busy.load(Ordering::Relaxed) as f32 / 1_000.0;
+        worked.mul_f32(PAUSES + PAUSES_BUSY * busy)
     }
 }
 
@@ -116,6 +139,34 @@ pub struct Compactor {
     /// Hears of keys that try numbers.
     pub alarm: Box<dyn Fn(Enumeration) + Send + Sync>,
     strangers: Strangers,
+    remembered: Remembered,
+}
+
+/// Contacts that are stored with today's date: one place for each, and who comes later to a place takes it.
+struct Remembered(Vec<u64>);
+
+impl Remembered {
+    fn mark(key: MatchKey, operator_no: OperatorNo, day: i64) -> u64 {
+        // the key is a digest already: any bits of it are as good as a hash
+        let who = key.tag64() ^ u64::from(operator_no.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        who ^ (day as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    }
+
+    fn place(mark: u64) -> usize {
+        mark as usize % REMEMBERED
+    }
+
+    /// Is it one of them?
+    fn holds(&self, key: MatchKey, operator_no: OperatorNo, at: Ts) -> bool {
+        let mark = Self::mark(key, operator_no, at.0.div_euclid(DAY));
+        self.0[Self::place(mark)] == mark
+    }
+
+    /// It is stored now.
+    fn keep(&mut self, contact: &Contact) {
+        let mark = Self::mark(contact.key, contact.operator_no, contact.last_at.0.div_euclid(DAY));
+        self.0[Self::place(mark)] = mark;
+    }
 }
 
 /// Pairs of one chunk in the order of their first appearance.
@@ -152,7 +203,16 @@ impl Compactor {
         config: ContactsConfig,
         alarm: Box<dyn Fn(Enumeration) + Send + Sync>,
     ) -> Self {
-        Self { store, writer, evidence, contacts, config, alarm, strangers: Strangers::default() }
+        Self {
+            store,
+            writer,
+            evidence,
+            contacts,
+            config,
+            alarm,
+            strangers: Strangers::default(),
+            remembered: Remembered(vec![0; REMEMBERED]),
+        }
     }
 
     /// Takes in what is stored, until the engine stops. `now` is the engine's clock.
@@ -189,7 +249,7 @@ impl Compactor {
         for boot in &boots {
             found |= self.boot(boot, now).await?;
         }
-        self.contacts.0.store(through.0, Ordering::Release);
+        self.contacts.0.through.store(through.0, Ordering::Release);
         Ok(found)
     }
 
@@ -207,7 +267,7 @@ impl Compactor {
                 next = newest.head.no + 1;
                 self.blocks(&blocks, (chain, next)).await?;
                 found = true;
-                tokio::time::sleep(started.elapsed() * PAUSES).await;
+                tokio::time::sleep(self.contacts.pause(started.elapsed())).await;
             }
         }
         if boot.closed {
@@ -233,7 +293,8 @@ impl Compactor {
                 continue;
             };
             for (row, subject) in rows.iter().zip(subjects) {
-                if let Some(operator_no) = row.credential.operator_no {
+                let operator_no = row.credential.operator_no;
+                if let Some(operator_no) = operator_no.filter(|no| !self.remembered.holds(subject.key, *no, row.at)) {
                     chunk.take(subject.key, operator_no, row);
                 }
             }
@@ -252,6 +313,8 @@ impl Compactor {
             let day = |at: Ts| at.0.div_euclid(DAY);
             if before.is_none_or(|before| day(before) < day(contact.last_at)) {
                 changed.push(contact);
+            } else {
+                self.remembered.keep(&contact);
             }
         }
         // the cursor moves with the last of them: what was taken in before it changes nothing a second time
@@ -259,6 +322,7 @@ impl Compactor {
         while let Some(contacts) = chunks.next() {
             let cursors = if chunks.peek().is_none() { vec![cursor] } else { Vec::new() };
             self.commit(ContactRows { contacts: contacts.to_vec(), cursors }).await?;
+            contacts.iter().for_each(|contact| self.remembered.keep(contact));
         }
         if changed.is_empty() {
             self.commit(ContactRows { contacts: Vec::new(), cursors: vec![cursor] }).await?;
@@ -302,6 +366,28 @@ mod tests {
         assert_eq!(told(HOUR - 1, 5), [11], "still the same hour");
         assert_eq!(told(HOUR, 10), [0; 0]);
         assert_eq!(told(HOUR, 1), [11]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_of_one_key_one_operator_and_one_day() {
+        let mut remembered = Remembered(vec![0; REMEMBERED]);
+        let (key, operator_no) = (MatchKey(0x1234_5678_9abc_def0_1234), OperatorNo(7));
+        let contact = Contact { key, operator_no, first_at: Ts(0), last_at: Ts(5 * DAY + 1) };
+        assert!(!remembered.holds(key, operator_no, contact.last_at));
+        remembered.keep(&contact);
+        assert!(remembered.holds(key, operator_no, Ts(5 * DAY + HOUR)));
+        assert!(!remembered.holds(key, operator_no, Ts(6 * DAY)));
+        assert!(!remembered.holds(key, OperatorNo(8), contact.last_at));
+        assert!(!remembered.holds(MatchKey(key.0 ^ 1 << 80), operator_no, contact.last_at));
+    }
+
+    #[test]
+    fn contacts_give_way() {
+        let contacts = Contacts::default();
+        let worked = Duration::from_millis(10);
+        assert_eq!(contacts.pause(worked), Duration::from_millis(40));
+        contacts.give_way_to(0.8);
+        assert!(contacts.pause(worked) >= Duration::from_millis(430));
     }
 
     #[test]

@@ -294,6 +294,11 @@ impl Engine {
         }
     }
 
+    /// The share of their time that the workers are busy: what nobody waits for gives way.
+    pub fn workers_are_busy(&self, share: f32) {
+        self.0.contacts.give_way_to(share);
+    }
+
     /// Every lookup answered until then is among the contacts.
     pub fn contacts_through(&self) -> Ts {
         self.0.contacts.through()

@@ -10,6 +10,8 @@ pub struct EngineMetrics {
     pub register_age_seconds: Gauge,
     /// Age of the last look of the auditor that found or left the journal signed, seconds; −1 before the first.
     pub checkpoint_age_seconds: Gauge,
+    /// Age of the newest lookup that is among the contacts.
+    pub contacts_age_seconds: Gauge,
     /// Sequence of the register's last change.
     pub register_version: IntGauge,
     /// Bytes of the index.
@@ -102,6 +104,10 @@ impl EngineMetrics {
         Ok(Self {
             register_age_seconds: fraction("mlinzi_register_age_seconds", age)?,
             checkpoint_age_seconds: fraction("mlinzi_checkpoint_age_seconds", signed)?,
+            contacts_age_seconds: fraction(
+                "mlinzi_contacts_age_seconds",
+                "Lookups answered so long ago are among the contacts, -1 before the first; the feed of changes tells nothing younger.",
+            )?,
             register_version: whole("mlinzi_register_version", "Sequence of the register's last change")?,
             index_bytes: whole("mlinzi_index_bytes", "Bytes of the exclusion index")?,
             register_people: whole("mlinzi_register_people", "People in the exclusion index, ended exclusions too")?,

@@ -6,6 +6,7 @@ use crate::journal::GENESIS;
 use crate::writer::WriterHandle;
 use parking_lot::Mutex;
 use sqlx::Connection;
+use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::path::{Path, PathBuf};
@@ -300,10 +301,18 @@ async fn open_sqlite(path: &str, options: &OpenOptions) -> Result<Db, OpenError>
         .pragma("wal_autocheckpoint", "4000")
         .busy_timeout(Duration::from_secs(5));
     // the lane keeps one; checkpoints and the question what became of a commit take the other, SQLite orders them
-    let writer = SqlitePoolOptions::new().max_connections(2).connect_with(connect.clone()).await?;
+    let options_of = |connections| kept(SqlitePoolOptions::new()).max_connections(connections);
+    let writer = options_of(2).connect_with(connect.clone()).await?;
     // the poll of the head keeps one
-    let readers = SqlitePoolOptions::new().max_connections(options.readers + 1).connect_with(connect).await?;
+    let readers = options_of(options.readers + 1).connect_with(connect).await?;
     Ok(Db::Sqlite { writer, readers })
+}
+
+/// Connections are kept until they break. sqlx's task that would end old ones counts the idle ones by a number that can
+/// pass below zero for a moment (a connection is taken between its return and its being counted); it then goes through
+/// them 2^64 times, on a thread of the runtime and without a pause. Met in a test, sqlx 0.9.0, `spawn_maintenance_tasks`.
+fn kept<DB: sqlx::Database>(options: PoolOptions<DB>) -> PoolOptions<DB> {
+    options.max_lifetime(None).idle_timeout(None)
 }
 
 async fn open_postgres(url: &str, options: &OpenOptions) -> Result<Db, OpenError> {
@@ -311,7 +320,7 @@ async fn open_postgres(url: &str, options: &OpenOptions) -> Result<Db, OpenError
         .application_name("mlinzi")
         // a database that accepts and never answers must become an error
         .options([("statement_timeout", "60s"), ("idle_in_transaction_session_timeout", "30s")]);
-    let pool = PgPoolOptions::new()
+    let pool = kept(PgPoolOptions::new())
         // the writer's lanes, the poll of the head, the readers
         .max_connections(options.readers + 4)
         .acquire_timeout(Duration::from_secs(3))

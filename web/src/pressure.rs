@@ -226,14 +226,18 @@ impl Door {
 
     /// Measures until the worker ends.
     pub(crate) async fn watch(state: AppState, own: Arc<AtomicU32>) {
-        let (mut level, mut spent) = (0.0, Spent::of_this_thread());
+        let (mut level, mut usual, mut spent) = (0.0, 0.0, Spent::of_this_thread());
         loop {
             let from = Instant::now();
             actix_web::rt::time::sleep(PROBE_EVERY).await;
             let since = from.elapsed();
             let late = since.saturating_sub(PROBE_EVERY);
             state.metrics.worker_lag.observe(late.as_secs_f64());
-            level = step(level, late, since, spent.busy());
+            let busy = spent.busy();
+            level = step(level, late, since, busy);
+            // the last few probes', so that one of them says little
+            usual += (busy - usual) / 16.0;
+            state.engine.workers_are_busy(usual);
             let hardest = state.pressure.set(&own, level, evidence_level(state.engine.evidence().fullness()));
             state.metrics.pressure.set(f64::from(hardest));
             state.engine.spare_analytics(hardest >= 1.0);

@@ -328,6 +328,10 @@ impl Engine {
             0 => -1.0,
             at => (now.0 - at) as f64 / SECOND as f64,
         });
+        metrics.contacts_age_seconds.set(match self.0.contacts.through().0 {
+            0 => -1.0,
+            at => (now.0 - at) as f64 / SECOND as f64,
+        });
         metrics.live_sessions.set(self.0.live.sessions() as i64);
         metrics.checkpoint_age_seconds.set(match self.0.signed_at.load(Ordering::Relaxed) {
             0 => -1.0,
