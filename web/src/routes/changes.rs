@@ -70,7 +70,14 @@ pub async fn changes(caller: Caller, state: AppState, req: HttpRequest) -> Resul
     };
     let wait = Duration::from_secs(number("wait", WAIT_SECONDS_MAX)?.unwrap_or(0));
     let (no, jurisdiction) = (operator.operator_no, operator.jurisdiction);
-    let found = state.engine.changes(no, jurisdiction, after, limit as usize, wait).await?;
+    let mut stopping = state.stopping.subscribe();
+    let found = tokio::select! {
+        found = state.engine.changes(no, jurisdiction, after, limit as usize, wait) => found?,
+        // whoever waits is sent home: the next node goes on from the same cursor
+        _ = stopping.wait_for(|stopping| *stopping) => {
+            return Err(Problem::new(Code::Unavailable, "the node stops; go on from the same cursor"));
+        }
+    };
     let directory = state.engine.directory();
     let generation = |change: &Change| directory.generation(Some(no), change.key.key);
     let items: Vec<ChangeView> = found
