@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and a bare Debian lacks: PostgreSQL 15 or newer, promtool, Chromium, and what the blocks of
+# Installs what the tests need and a bare Debian lacks: PostgreSQL 15 or newer, promtool, Chromium, SoftHSM, and what the blocks of
 # docs/INTEGRATION.md call; further programs (of packages with their name) as arguments. As an ordinary user it only
 # checks. Idempotent; starts no service.
 set -euo pipefail
@@ -12,6 +12,7 @@ missing=()
 have_postgres || missing+=(postgresql)
 have_promtool || missing+=(prometheus)
 have_chromium || missing+=(chromium)
+command -v softhsm2-util >/dev/null || missing+=(softhsm2)
 command -v node >/dev/null || missing+=(nodejs)
 for program in curl jq python3 "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// Walks the journal with the chain's key and the checkpoints' public key.
 pub async fn verify(config: &Config) -> anyhow::Result<ExitCode> {
-    let ring = KeyRing::new(&keys::provider(&config.keys.file).load()?)?;
+    let ring = KeyRing::new(&keys::provider(&config.keys).load()?)?;
     let store = serve::open_known_store(config).await?;
     let report = store.verify_journal(&ring.chain, &ring.checkpoint_public_key()).await?;
     say(&serde_json::to_string(&report)?);

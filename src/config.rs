@@ -4,6 +4,7 @@ use models::jurisdiction::{JURISDICTIONS_MAX, Jurisdiction};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
@@ -21,7 +22,9 @@ pub struct Config {
     pub node: Node,
     pub engine: EngineSection,
     pub limits: Limits,
+    pub sandbox: Sandbox,
     pub log: Log,
+    pub traces: Traces,
     pub jurisdictions: Vec<Jurisdiction>,
 }
 
@@ -64,7 +67,21 @@ impl std::fmt::Debug for StoreConfig {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct Keys {
+    pub provider: Provider,
     pub file: PathBuf,
+    pub pkcs11_module: PathBuf,
+    pub pkcs11_token: String,
+    pub pkcs11_key: String,
+    pub pkcs11_pin_file: PathBuf,
+}
+
+/// Where the keys that live outside the database are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Provider {
+    File,
+    Pkcs11,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -83,6 +100,7 @@ pub struct EngineSection {
     pub live_tick_ms: u64,
     pub checkpoint_seconds: u64,
     pub evidence_person_months: u16,
+    pub strangers_per_hour: u32,
     pub snapshot_seconds: u64,
 }
 
@@ -94,6 +112,8 @@ pub struct Limits {
     pub register_body_bytes: usize,
     pub push_body_bytes: usize,
     pub batch_body_bytes: usize,
+    pub address_requests_per_second: NonZeroU32,
+    pub operator_requests_per_second: NonZeroU32,
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,
@@ -102,9 +122,28 @@ pub struct Limits {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
+pub struct Sandbox {
+    pub store: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
 pub struct Log {
     pub level: String,
     pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Traces {
+    pub otlp_endpoint: String,
+    pub sample_percent: f64,
+    pub slow_ms: u64,
+    pub timeout_seconds: u64,
+    pub queue_requests: usize,
+    pub batch_requests: usize,
 }
 
 /// How log lines look.
@@ -163,7 +202,9 @@ fn typed(read: &config::Config) -> Result<(Config, Vec<String>), ConfigError> {
         match alone.and_then(config::Config::try_deserialize::<Config>) {
             Ok(_) => sound = sound.set_override(&path, value).map_err(|e| ConfigError(vec![e.to_string()]))?,
             // the reader's words quote the value, which may be an address with a password
-            Err(_) if path.starts_with("store") => mistakes.push(format!("{path}: unknown, or of a wrong type")),
+            Err(_) if path.starts_with("store") || path.starts_with("traces") => {
+                mistakes.push(format!("{path}: unknown, or of a wrong type"));
+            }
             Err(wrong) => mistakes.push(format!("{path}: {wrong}")),
         }
     }
@@ -198,11 +239,24 @@ fn check(c: &Config) -> Vec<String> {
     };
     let (sqlite, postgres) = (c.store.url.starts_with("sqlite:"), c.store.url.starts_with("postgres"));
     must(sqlite || postgres, "store.url: begins with neither sqlite: nor postgres:");
+    must(
+        c.sandbox.store.is_empty() || c.sandbox.store.starts_with("sqlite:"),
+        "sandbox.store: neither empty nor of the form sqlite:PATH",
+    );
+    must(c.sandbox.store.is_empty() || c.sandbox.store != c.store.url, "sandbox.store: is the live store");
     must((1..=60).contains(&c.store.write_timeout_seconds), "store.write_timeout_seconds: not from 1 to 60");
     must(
         c.server.tls_certificate.is_empty() == c.server.tls_key.is_empty(),
         "server.tls_key: a certificate and its key go together",
     );
+    let keys = &c.keys;
+    let named = !keys.pkcs11_module.as_os_str().is_empty() && !keys.pkcs11_key.is_empty();
+    must(
+        keys.provider == Provider::File || (named && !keys.pkcs11_token.is_empty()),
+        "keys.pkcs11_module: a provider pkcs11 needs the module, the token and the key",
+    );
+    // as the standard has it
+    must(keys.pkcs11_token.len() <= 32, "keys.pkcs11_token: a label has at most 32 bytes");
     must((1..=64).contains(&c.store.readers), "store.readers: not from 1 to 64");
     must(c.server.workers <= 256, "server.workers: above 256");
     must((1..=1_000_000).contains(&c.server.connections_max), "server.connections_max: not from 1 to 1000000");
@@ -210,6 +264,18 @@ fn check(c: &Config) -> Vec<String> {
     must(
         c.log.level.parse::<EnvFilter>().is_ok(),
         "log.level: not a level, nor a filter of the form mlinzi=debug,info",
+    );
+    must(
+        c.traces.otlp_endpoint.is_empty() || crate::traces::endpoint(&c.traces.otlp_endpoint).is_some(),
+        "traces.otlp_endpoint: not an http or https address without user, query and fragment",
+    );
+    must((0.0..=100.0).contains(&c.traces.sample_percent), "traces.sample_percent: not from 0 to 100");
+    must((1..=60_000).contains(&c.traces.slow_ms), "traces.slow_ms: not from 1 to 60000");
+    must((1..=10).contains(&c.traces.timeout_seconds), "traces.timeout_seconds: not from 1 to 10");
+    must((2..=1_000_000).contains(&c.traces.queue_requests), "traces.queue_requests: not from 2 to 1000000");
+    must(
+        (1..=c.traces.queue_requests.min(4_096)).contains(&c.traces.batch_requests),
+        "traces.batch_requests: not from 1 to 4096, or more than traces.queue_requests",
     );
     must((1..=300).contains(&c.server.shutdown_seconds), "server.shutdown_seconds: not from 1 to 300");
     must(c.node.id > 0, "node.id: is 0");
@@ -273,6 +339,17 @@ mod tests {
         ];
         let error = load(None, &overrides).unwrap_err();
         assert_eq!(error.0.len(), 5, "{error}");
+        let overrides = [
+            ("traces.otlp_endpoint", "http://user:hunter2@collector:4318".to_owned()),
+            ("traces.sample_percent", "NaN".to_owned()),
+            ("traces.slow_ms", "0".to_owned()),
+            ("traces.timeout_seconds", "60".to_owned()),
+            ("traces.queue_requests", "100".to_owned()),
+            ("traces.batch_requests", "101".to_owned()),
+        ];
+        let error = load(None, &overrides).unwrap_err();
+        assert_eq!(error.0.len(), 5, "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]

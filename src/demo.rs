@@ -81,16 +81,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     std::fs::create_dir_all(&dir)?;
     let key_file = dir.join("keys.toml");
-    if !key_file.exists() {
-        keys::init(&key_file)?;
-    }
     let overrides = [
         ("store.url", format!("sqlite:{}", dir.join("mlinzi.sqlite").display())),
+        ("sandbox.store", format!("sqlite:{}", dir.join("sandbox.sqlite").display())),
         ("keys.file", key_file.display().to_string()),
         ("log.level", "warn".to_owned()),
         ("log.format", "text".to_owned()),
     ];
     let config = config::load(None, &overrides)?;
+    if !key_file.exists() {
+        keys::init(&config.keys)?;
+    }
     serve::start_logging(&config)?;
     let listener = TcpListener::bind(("127.0.0.1", args.port)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
     let base = format!("http://{}", listener.local_addr()?);

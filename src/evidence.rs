@@ -3,7 +3,6 @@
 use crate::{complain, config::Config, keys, say, serve};
 use actors::exports::{self, ExportHead, ExportOrder};
 use actors::receipts::{self, Jwk};
-use actors::secrets::KeyRing;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use models::event::Event;
@@ -79,11 +78,12 @@ pub async fn export(config: &Config, order: Export) -> anyhow::Result<ExitCode> 
     let (from, to) = (Ts::parse(&order.from).context("--from")?, Ts::parse(&order.to).context("--to")?);
     let (from, to) = (from.floor_to(1_000), to.floor_to(1_000));
     anyhow::ensure!(from < to, "--to: is not after --from");
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let material = keys::provider(&config.keys).load()?;
     let store = serve::open_known_store(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let now = clock.now();
-    let tools = actors::engine::tools(config.jurisdictions.clone(), &store, Arc::clone(&ring), clock).await?;
+    let tools = actors::engine::tools(config.jurisdictions.clone(), &store, &material, clock).await?;
+    let ring = Arc::clone(&tools.ring);
     let directory = tools.directory.load_full();
     let by_id = order.operator.parse::<OperatorId>().ok().and_then(|id| directory.operator_by_id.get(&id));
     let no = by_id.or_else(|| directory.operator_by_code.get(&order.operator)).copied();

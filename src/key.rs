@@ -3,7 +3,6 @@
 use crate::config::Config;
 use crate::{keys, say, serve};
 use actors::api::NewKey;
-use actors::secrets::KeyRing;
 use models::ids::KeyId;
 use models::jurisdiction::JurisdictionNo;
 use models::lookup::Purpose;
@@ -17,7 +16,7 @@ use store::{Clock, SystemClock};
 /// What to do with keys.
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Makes the file with the keys that live outside the database.
+    /// Makes the keys that live outside the database, with the configured provider.
     Init,
     /// Makes an API key; its secrets are shown once.
     Create(Create),
@@ -65,11 +64,11 @@ pub struct Create {
 /// Runs a key command.
 pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
     if matches!(command, Command::Init) {
-        keys::init(&config.keys.file)?;
+        keys::init(&config.keys)?;
         say(&format!("keys written to {}; whoever loses them loses the register", config.keys.file.display()));
         return Ok(ExitCode::SUCCESS);
     }
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let material = keys::provider(&config.keys).load()?;
     // a mistyped address must not become an empty database of which there is nothing to list
     let store = match command {
         Command::List | Command::Revoke { .. } => serve::open_known_store(&config).await?,
@@ -78,7 +77,7 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let now = clock.now();
     let actors::engine::Tools { staff, directory, .. } =
-        actors::engine::tools(config.jurisdictions.clone(), &store, ring, clock).await?;
+        actors::engine::tools(config.jurisdictions.clone(), &store, &material, clock).await?;
     match command {
         Command::Init => {}
         Command::Create(create) => {

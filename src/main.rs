@@ -4,11 +4,17 @@ mod audit;
 mod config;
 mod demo;
 mod evidence;
+mod exit;
 mod feed_push;
+mod health;
 mod key;
 mod keys;
+mod notify;
 mod register;
+mod rotate;
+mod sandbox;
 mod serve;
+mod traces;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -48,9 +54,14 @@ enum Command {
     Migrate,
     /// Reads the configuration and says what is wrong with it.
     CheckConfig,
+    /// Asks a running engine whether it is alive; ends with 1 where it is not.
+    Health(health::Args),
     /// Makes, lists and revokes keys.
     #[command(subcommand)]
     Key(key::Command),
+    /// Versions of the keys that live outside the database.
+    #[command(subcommand)]
+    Keys(rotate::Command),
     /// Feeds.
     #[command(subcommand)]
     Feed(Feed),
@@ -87,7 +98,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&format!("{error:#}"));
-            ExitCode::FAILURE
+            exit::code(&error)
         }
     }
 }
@@ -133,7 +144,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             say("the configuration is valid");
             Ok(ExitCode::SUCCESS)
         }
+        Command::Health(args) => {
+            let config = if args.needs_config() { Some(load()?) } else { None };
+            health::run(args, config.as_ref()).await
+        }
         Command::Key(command) => key::run(load()?, command).await,
+        Command::Keys(command) => rotate::run(&load()?, command).await,
         Command::Feed(Feed::Push(args)) => feed_push::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Register(command) => register::run(&load()?, command).await,
         Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,

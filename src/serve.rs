@@ -1,9 +1,11 @@
 //! `mlinzi serve`: assembles top-down, stops in the order of the flow.
 
 use crate::config::{Config, LogFormat};
-use crate::{complain, keys};
+use crate::notify::Notifier;
+use crate::traces::{self, Exporter};
+use crate::{complain, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
-use actors::secrets::KeyRing;
+use actors::secrets::KeyProvider;
 use std::future::Future;
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{OpenOptions, Store, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
+use web::rate::Rates;
 use web::{AppState, ServerOptions, WebOptions};
 
 /// Opens the configured store.
@@ -53,11 +56,13 @@ pub struct Running {
     pub engine: Engine,
     /// The web's state.
     pub state: AppState,
+    /// What carries traces out, if anything does.
+    exporter: Option<Exporter>,
 }
 
 /// Opens the store, recovers, starts every actor.
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let provider: Arc<dyn KeyProvider> = Arc::from(keys::provider(&config.keys));
     let store = open_store(config).await?;
     let registry = prometheus_registry()?;
     let engine_config = EngineConfig {
@@ -71,11 +76,15 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         write_timeout: Duration::from_secs(config.store.write_timeout_seconds),
         snapshot_every: Duration::from_secs(config.engine.snapshot_seconds),
         evidence_person_months: config.engine.evidence_person_months,
+        strangers_per_hour: config.engine.strangers_per_hour,
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
+        key_prefix: "mk_live_",
         faults: Faults::default(),
     };
-    let engine = Engine::start(engine_config, store, ring, Arc::new(SystemClock), &registry).await?;
+    let live = engine_config.clone();
+    let keys = Arc::clone(&provider);
+    let engine = Engine::start(engine_config, store, keys, Arc::new(SystemClock), &registry).await?;
     let mut options = WebOptions::new(config.engine.family.clone());
     options.origins.clone_from(&config.server.allowed_origins);
     options.bench_routes = config.server.bench_routes;
@@ -84,8 +93,16 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     options.limits.register_bytes = config.limits.register_body_bytes;
     options.limits.push_bytes = config.limits.push_body_bytes;
     options.limits.batch_bytes = config.limits.batch_body_bytes;
+    options.rates = Rates {
+        address_per_second: config.limits.address_requests_per_second,
+        operator_per_second: config.limits.operator_requests_per_second,
+    };
+    let (traces, exporter) = traces::start(&config.traces, config.node.id, &registry)?.unzip();
+    options.traces = traces;
+    let sandbox = sandbox::start(config, &live, provider, &options).await?;
     let state = AppState::new(engine.clone(), options, registry)?;
-    Ok(Running { engine, state })
+    sandbox.into_iter().for_each(|sandbox| state.open_sandbox(sandbox));
+    Ok(Running { engine, state, exporter })
 }
 
 fn prometheus_registry() -> anyhow::Result<prometheus::Registry> {
@@ -114,8 +131,16 @@ pub async fn serve(
     };
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
+    let sandbox = running.state.sandbox().cloned();
     web::run(listener, options, running.state, end).await?;
-    let drained = running.engine.stop(Duration::from_secs(config.server.shutdown_seconds)).await;
+    let patience = Duration::from_secs(config.server.shutdown_seconds);
+    if let Some(sandbox) = sandbox {
+        sandbox.engine.stop(patience).await;
+    }
+    let drained = running.engine.stop(patience).await;
+    if let Some(exporter) = running.exporter {
+        exporter.stop().await;
+    }
     tracing::info!(drained, "stopped");
     Ok(drained)
 }
@@ -144,8 +169,14 @@ pub async fn end_signal() {
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     start_logging(&config)?;
     let listener = TcpListener::bind((config.server.host, config.server.port))?;
+    let notifier = Notifier::start();
     let running = start(&config).await?;
-    let drained = serve(&config, running, listener, end_signal()).await?;
+    notifier.runs(running.engine.clone());
+    let end = async move {
+        end_signal().await;
+        notifier.ends();
+    };
+    let drained = serve(&config, running, listener, end).await?;
     // 2 is what clap answers to a mistyped command
     Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }

@@ -4,7 +4,7 @@
 
 mod program;
 
-use program::{PROGRAM, prepare, serve};
+use program::{PROGRAM, prepare, serve_with};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -134,7 +134,8 @@ async fn the_guide_of_integration_works_from_top_to_bottom() {
     let store = testkit::sqlite_url(&dir);
     let staff = prepare(dir.path(), &store);
     let client = reqwest::Client::new();
-    let server = serve(&client, dir.path(), &store).await;
+    let sandbox = format!("sqlite:{}", dir.path().join("sandbox.sqlite").display());
+    let server = serve_with(&client, dir.path(), &store, &[("MLINZI__SANDBOX__STORE", sandbox.as_str())]).await;
     let folder = dir.path().join("afternoon");
     std::fs::create_dir(&folder).expect("a folder");
     let programs = Path::new(PROGRAM).parent().expect("the program's folder").display();

@@ -3,6 +3,7 @@
 //! These are neither wire shapes (those live in `web`) nor domain events (those live in `models`): a
 //! command is already parsed, a result says what happened. `web` maps [`EngineError`] to statuses in one place.
 
+use crate::identity::Identifiers;
 use models::alert::{AlertRevision, Severity};
 use models::event::Exclusion;
 use models::exclusion::{Channel, Period, ReasonClass};
@@ -10,7 +11,6 @@ use models::feed::{Source, SourceClock};
 use models::ids::{BatchId, ExclusionId, KeyId, OperatorId, OperatorNo, Seq, SourceId};
 use models::jurisdiction::JurisdictionNo;
 use models::lookup::Purpose;
-use models::match_key::{KeyKind, MatchKey};
 use models::money::Currency;
 use models::operator::{ApiKey, Licence, Operator, OperatorState, Scope};
 use models::record::Refusal;
@@ -79,12 +79,10 @@ pub struct PersonData {
     pub legal_basis: Option<String>,
 }
 
-/// A registration, parsed and digested.
+/// A registration, parsed.
 pub struct NewExclusion {
-    /// Match keys, strongest (document) first.
-    pub keys: Vec<(KeyKind, MatchKey)>,
-    /// Keyed digest of the birth date, for the merge rule.
-    pub birth_digest: Option<MatchKey>,
+    /// By what the person is known; at least one. The register digests it under the keys in force.
+    pub known_by: Identifiers,
     /// From the credential.
     pub jurisdiction: JurisdictionNo,
     /// How long.
@@ -201,6 +199,22 @@ pub enum FreshnessLabel {
     Late,
     Stale,
     Dead,
+}
+
+impl FreshnessLabel {
+    /// Every label.
+    pub const ALL: [Self; 5] = [Self::Never, Self::Fresh, Self::Late, Self::Stale, Self::Dead];
+
+    /// Its name, as it is serialised.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Fresh => "fresh",
+            Self::Late => "late",
+            Self::Stale => "stale",
+            Self::Dead => "dead",
+        }
+    }
 }
 
 /// A source with its position.

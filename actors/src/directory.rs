@@ -7,13 +7,15 @@ use crate::secrets::KeyRing;
 use models::event::Event;
 use models::feed::Source;
 use models::ids::{KeyId, OperatorId, OperatorNo, SourceId, SourceNo};
-use models::jurisdiction::{Jurisdiction, JurisdictionNo};
+use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
+use models::match_key::MatchKey;
 use models::operator::{ApiKey, Licence, Operator};
-use models::token::TokenKey;
+use models::token::{TokenKey, TokenMaster};
 use models::ts::Ts;
 use ring::hmac;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A key, ready for the hot path.
 pub struct KeyEntry {
@@ -25,6 +27,27 @@ pub struct KeyEntry {
     pub signing: hmac::Key,
     /// Makes and opens this operator's tokens, current version first. Staff keys use operator 0.
     pub token_keys: Arc<[TokenKey]>,
+    /// Opens tokens of its operator that are answered 410.
+    pub retired_token_keys: Arc<[TokenKey]>,
+    /// Until then the key has a tenth of its rate, microseconds: it asked about too many strangers.
+    slowed_until: Arc<AtomicI64>,
+}
+
+/// What is left of the rate of a key that is slowed down.
+const SLOWED: u32 = 10;
+
+impl KeyEntry {
+    /// Requests a second that it may make at `now`.
+    #[must_use]
+    pub fn rate_per_second(&self, now: Ts) -> u32 {
+        let rate = self.key.rate_per_second;
+        if self.slowed_until.load(Ordering::Relaxed) <= now.0 { rate } else { (rate / SLOWED).max(rate.min(1)) }
+    }
+
+    /// Slows the key down.
+    pub fn slow_down(&self, until: Ts) {
+        self.slowed_until.fetch_max(until.0, Ordering::Relaxed);
+    }
 }
 
 /// Revocation of a key that is not yet committed: it is there, so that its first call finds it, and opens nothing.
@@ -48,6 +71,8 @@ pub struct Directory {
     /// Sources.
     pub sources: HashMap<SourceId, Arc<Source>>,
     token_keys: HashMap<OperatorNo, Arc<[TokenKey]>>,
+    recognitions: Vec<Recognition>,
+    generations: Arc<HashMap<(OperatorNo, MatchKey), u8>>,
 }
 
 impl Directory {
@@ -78,6 +103,10 @@ impl Directory {
             Event::OperatorSet(operator) => self.set_operator(operator.clone()),
             Event::LicenceSet(licence) => self.set_licence(licence.clone()),
             Event::SourceSet(source) => self.set_source(source.clone()),
+            Event::RecognitionSet(recognition) => self.set_recognition(*recognition),
+            Event::TokenRotated { operator_no, key, generation, .. } => {
+                self.set_generation(*operator_no, *key, *generation);
+            }
             Event::KeySet(key) => {
                 let Some(entry) = self.keys.get(&key.id) else { return true };
                 if entry.key.revoked_at.is_some_and(|at| at != UNBORN) {
@@ -89,6 +118,8 @@ impl Directory {
                     secret_sha256: entry.secret_sha256,
                     signing: entry.signing.clone(),
                     token_keys: Arc::clone(&entry.token_keys),
+                    slowed_until: Arc::clone(&entry.slowed_until),
+                    retired_token_keys: Arc::clone(&entry.retired_token_keys),
                 };
                 self.keys.insert(key.id, Arc::new(entry));
             }
@@ -116,12 +147,49 @@ impl Directory {
         self.sources.insert(source.id, Arc::new(source));
     }
 
+    /// Adds or replaces a recognition.
+    pub fn set_recognition(&mut self, recognition: Recognition) {
+        let name = |r: &Recognition| (r.jurisdiction, r.recognises, r.valid_from);
+        self.recognitions.retain(|known| name(known) != name(&recognition));
+        self.recognitions.push(recognition);
+    }
+
+    /// Every recognition, also those that do not hold now.
+    pub fn recognitions(&self) -> &[Recognition] {
+        &self.recognitions
+    }
+
+    /// The jurisdictions whose exclusions bind in one at `now`: its own, and those it recognises.
+    pub fn binding(&self, jurisdiction: JurisdictionNo, now: Ts) -> JurisdictionSet {
+        let recognised = self.recognitions.iter().filter(|r| r.jurisdiction == jurisdiction && r.holds(now));
+        recognised.fold(jurisdiction.into(), |set, r| set.with(r.recognises))
+    }
+
+    /// A token of this generation is live from now on, and no earlier one.
+    pub fn set_generation(&mut self, operator: OperatorNo, key: MatchKey, generation: u8) {
+        let generations = Arc::make_mut(&mut self.generations);
+        let live = generations.entry((operator, key)).or_default();
+        *live = generation.max(*live);
+    }
+
+    /// The live generation of an operator's token of a key. Nearly all are 0, and have no entry.
+    pub fn generation(&self, operator: Option<OperatorNo>, key: MatchKey) -> u8 {
+        if self.generations.is_empty() {
+            return 0;
+        }
+        self.generations.get(&(operator.unwrap_or(OperatorNo(0)), key)).copied().unwrap_or(0)
+    }
+
     /// Adds or replaces a key with its signing secret. False where the stored digest is not readable.
     pub fn set_key(&mut self, ring: &KeyRing, key: ApiKey, signing_secret: &[u8]) -> bool {
         let Some(secret_sha256) = unhex32(&key.secret_sha256) else { return false };
         let token_keys = self.token_keys_of(ring, key.operator_no);
+        let retired_token_keys = made_of(&ring.retired_tokens, key.operator_no);
         let signing = hmac::Key::new(hmac::HMAC_SHA256, signing_secret);
-        self.keys.insert(key.id, Arc::new(KeyEntry { key, secret_sha256, signing, token_keys }));
+        // a ring that changed makes every entry anew: who was slowed down stays so
+        let slowed_until = self.keys.get(&key.id).map(|known| Arc::clone(&known.slowed_until)).unwrap_or_default();
+        let entry = KeyEntry { key, secret_sha256, signing, token_keys, retired_token_keys, slowed_until };
+        self.keys.insert(entry.key.id, Arc::new(entry));
         true
     }
 
@@ -133,9 +201,33 @@ impl Directory {
     /// Token keys of an operator (0 for staff), made once.
     pub fn token_keys_of(&mut self, ring: &KeyRing, operator: Option<OperatorNo>) -> Arc<[TokenKey]> {
         let no = operator.unwrap_or(OperatorNo(0));
-        let make = || ring.tokens.iter().map(|master| master.for_operator(no.0)).collect();
-        Arc::clone(self.token_keys.entry(no).or_insert_with(make))
+        Arc::clone(self.token_keys.entry(no).or_insert_with(|| made_of(&ring.tokens, operator)))
     }
+
+    /// Makes every token key anew, of another ring.
+    pub fn rekey(&mut self, ring: &KeyRing) {
+        for (no, keys) in &mut self.token_keys {
+            *keys = made_of(&ring.tokens, Some(*no));
+        }
+        let entries: Vec<Arc<KeyEntry>> = self.keys.values().cloned().collect();
+        for entry in entries {
+            let now = KeyEntry {
+                key: entry.key.clone(),
+                secret_sha256: entry.secret_sha256,
+                signing: entry.signing.clone(),
+                token_keys: self.token_keys_of(ring, entry.key.operator_no),
+                retired_token_keys: made_of(&ring.retired_tokens, entry.key.operator_no),
+                slowed_until: Arc::clone(&entry.slowed_until),
+            };
+            self.keys.insert(entry.key.id, Arc::new(now));
+        }
+    }
+}
+
+/// An operator's keys (0 for staff) of these masters.
+fn made_of(masters: &[TokenMaster], operator: Option<OperatorNo>) -> Arc<[TokenKey]> {
+    let no = operator.unwrap_or(OperatorNo(0));
+    masters.iter().map(|master| master.for_operator(no.0)).collect()
 }
 
 fn unhex32(text: &str) -> Option<[u8; 32]> {

@@ -2,27 +2,32 @@
 //! does by itself in `tasks.rs`, what is read and checked before anything starts in `opening.rs`.
 
 mod opening;
+mod rotation;
 mod start;
 mod tasks;
 
 pub use opening::{Tools, tools};
+pub use rotation::{LeftBehind, left_behind};
 
 use crate::api::{
     AlertFilter, AlertHistory, CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey,
     NewOperator, NewSource, NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
 };
 use crate::auditor::{AuditMsg, Auditing};
+use crate::changes::{self, Changes, ChangesError, Reader};
+use crate::contacts::Contacts;
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
 use crate::live::LiveHandle;
 use crate::metrics::EngineMetrics;
 use crate::receipts::{self, Jwk};
-use crate::register::{Register, commit_error, section, unavailable};
-use crate::secrets::KeyRing;
+use crate::register::{InspectEvent, Register, commit_error, section, unavailable};
+use crate::secrets::{KeyProvider, KeyRing, Keys};
 use crate::source::{Inspect, Reply, SourceContext, SourceMsg};
 use crate::spine::Markets;
 use crate::staff::Staff;
+use crate::trace;
 use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::{ArcSwap, Guard};
@@ -32,17 +37,18 @@ use models::alert::AlertRevision;
 use models::event::{Event, Exclusion};
 use models::evidence::Credential;
 use models::exclusion::Period;
-use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, SourceId};
-use models::jurisdiction::{Jurisdiction, JurisdictionNo};
-use models::match_key::DigestKeys;
+use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
+use models::jurisdiction::{Jurisdiction, JurisdictionNo, Recognition};
 use models::operator::{Licence, Operator};
+use models::token::Opened;
 use models::ts::{MINUTE, SECOND, Ts};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
 use store::{Clock, Store, StoreError};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 /// A node younger than this is fresh.
@@ -66,20 +72,27 @@ pub struct EngineConfig {
     pub snapshot_every: Duration,
     /// Months after which nobody can tell any more whom a lookup was about.
     pub evidence_person_months: u16,
+    /// People whom its operator never asked about before that a key may ask about in an hour, for purposes that presuppose
+    /// an account; more raises an alert and slows the key down.
+    pub strangers_per_hour: u32,
     pub jurisdictions: Vec<Jurisdiction>,
     /// Jurisdiction family of the deployment: part of every digest, never to be changed.
     pub family: String,
+    /// How bearers of new keys begin.
+    pub key_prefix: &'static str,
     /// Faults for tests and benches; the product injects none.
     pub faults: Faults,
 }
 
-/// Faults for tests and benches: a hook sees each record and may panic.
+/// Faults for tests and benches: a hook sees each record or event and may panic.
 #[derive(Clone, Default)]
 pub struct Faults {
     /// Before a source stages it.
     pub sources: Option<Inspect>,
     /// Before an operator's state applies it.
     pub operators: Option<Inspect>,
+    /// Before the index applies it: may also block.
+    pub register: Option<InspectEvent>,
 }
 
 /// Why the engine does not start.
@@ -91,6 +104,9 @@ pub enum StartError {
     /// A key cannot be used.
     #[error("keys: {0}")]
     Keys(String),
+    /// The keys themselves.
+    #[error("keys: {0}")]
+    Key(#[from] crate::secrets::KeyError),
     /// An actor cannot be started.
     #[error("actor: {0}")]
     Actor(String),
@@ -101,6 +117,10 @@ pub enum StartError {
 
 /// How far the clock may have been set back since the register's last proof of freshness.
 const CLOCK_BACK_MAX: i64 = -5 * SECOND;
+/// Requests that may wait for a change at the same time.
+const CHANGES_WAITING_MAX: usize = 1_024;
+/// How often a request that waits looks whether there is one.
+const CHANGES_EVERY: Duration = Duration::from_millis(250);
 /// How long a push waits for its source.
 const PUSH_MAX: Duration = Duration::from_secs(60);
 
@@ -111,7 +131,13 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     config: EngineConfig,
     store: Store,
-    ring: Arc<KeyRing>,
+    /// Where the keys come from.
+    provider: Arc<dyn KeyProvider>,
+    keys: Keys,
+    /// When the provider had changed last as these were taken.
+    keys_seen: Mutex<Option<SystemTime>>,
+    /// Rings at every step in the life of a key.
+    key_steps: Arc<Notify>,
     clock: Arc<dyn Clock>,
     boot: u32,
     system: Arc<ActorSystem>,
@@ -130,6 +156,11 @@ struct Inner {
     evidence: EvidenceLog,
     /// When the auditor last left the journal signed, microseconds.
     signed_at: Arc<AtomicI64>,
+    contacts: Contacts,
+    /// Who waits for a change.
+    waiting: Semaphore,
+    /// Screens get a frame a while instead of a frame a tick.
+    sparing: AtomicBool,
     metrics: EngineMetrics,
 }
 
@@ -191,9 +222,9 @@ impl Engine {
         self.0.index.load()
     }
 
-    /// Makes match keys.
-    pub fn digest_keys(&self) -> &DigestKeys {
-        &self.0.ring.digest
+    /// The keys in force; take them anew for each request.
+    pub fn keys(&self) -> Guard<Arc<KeyRing>> {
+        self.0.keys.load()
     }
 
     /// The evidence of answered lookups.
@@ -203,19 +234,96 @@ impl Engine {
 
     /// The signed receipt of an answered lookup: of the operator's own, or of anybody's of the jurisdiction for staff.
     pub async fn receipt(&self, id: LookupId, asker: Credential) -> Result<String, EngineError> {
-        let public_key = self.0.ring.checkpoint_public_key();
+        let ring = self.0.keys.hold();
+        let public_key = ring.checkpoint_public_key();
         let (block, row, slot) = receipts::find(&self.0.store, &self.0.evidence, id, asker, &public_key).await?;
         let directory = self.directory();
         let asked = row.credential.operator_no;
         let public = asked.and_then(|no| directory.operators.get(&no)).map(|o| o.id);
         let token_keys = directory.token_keys(asked.unwrap_or(OperatorNo(0)));
         let receipt = receipts::receipt(&block, &row, slot, &self.0.evidence.months(), public, token_keys)?;
-        receipts::sign(&receipt, &self.0.ring.checkpoint).map_err(|_| EngineError::Unavailable("the receipt"))
+        receipts::sign(&receipt, &ring.checkpoint).map_err(|_| EngineError::Unavailable("the receipt"))
     }
 
     /// The public keys under which receipts and evidence are signed.
     pub fn signing_keys(&self) -> Vec<Jwk> {
-        vec![Jwk::of(&self.0.ring.checkpoint_public_key())]
+        vec![Jwk::of(&self.0.keys.load().checkpoint_public_key())]
+    }
+
+    /// What has changed behind `after` for people the operator has asked about: at once where something has, else within
+    /// `wait`. Without `after`: nothing, and where the feed stands now.
+    pub async fn changes(
+        &self,
+        operator_no: OperatorNo,
+        jurisdiction: JurisdictionNo,
+        after: Option<Seq>,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Changes, EngineError> {
+        let Some(mut after) = after else {
+            let fresh = self.freshness();
+            if fresh.state == NodeState::Loading {
+                return Err(EngineError::Unavailable("the register"));
+            }
+            return Ok(Changes { next: fresh.register_version, ..Changes::default() });
+        };
+        let _waits = self.0.waiting.try_acquire().map_err(|_| EngineError::Overloaded("too many wait for changes"))?;
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            let now = self.now();
+            let jurisdictions = self.directory().binding(jurisdiction, now);
+            let reader = Reader { operator_no, jurisdictions, now };
+            let index = self.0.index.load_full();
+            let read = changes::read(&self.0.store, &self.0.contacts, &index, reader, after, limit).await;
+            let found = read.map_err(|error| match error {
+                ChangesError::TooOld => EngineError::Gone("changes are kept for 400 days"),
+                ChangesError::Ahead => {
+                    EngineError::Invalid { pointer: "?cursor", detail: "not one that this feed gave".to_owned() }
+                }
+                ChangesError::NotReady => EngineError::Unavailable("the register"),
+                ChangesError::Store(error) => unavailable(error),
+            })?;
+            let behind = tokio::time::Instant::now() < until;
+            if !found.items.is_empty() || !(behind || found.more) {
+                return Ok(found);
+            }
+            after = found.next;
+            if !found.more {
+                tokio::time::sleep(CHANGES_EVERY).await;
+            }
+        }
+    }
+
+    /// The share of their time that the workers are busy: what nobody waits for gives way.
+    pub fn workers_are_busy(&self, share: f32) {
+        self.0.contacts.give_way_to(share);
+    }
+
+    /// Every lookup answered until then is among the contacts.
+    pub fn contacts_through(&self) -> Ts {
+        self.0.contacts.through()
+    }
+
+    /// Replaces an operator's token by one of the next generation, which it gives; one that is not live is gone.
+    pub async fn rotate_token(
+        &self,
+        operator: Option<OperatorNo>,
+        token: Opened,
+        reason: &'static str,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<u8, EngineError> {
+        let (inner, now) = (Arc::clone(&self.0), self.now());
+        section(async move { inner.staff.rotate_token(operator, token, reason, idempotency, now).await }).await
+    }
+
+    /// A jurisdiction recognises another one's exclusions, or no longer does.
+    pub async fn set_recognition(
+        &self,
+        recognition: Recognition,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<(), EngineError> {
+        let (inner, now) = (Arc::clone(&self.0), self.now());
+        section(async move { inner.staff.set_recognition(recognition, idempotency, now).await }).await
     }
 
     /// The store, for reading.
@@ -243,6 +351,11 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+
+    /// Under pressure the screens are shown less often; what they show stays whole.
+    pub fn spare_analytics(&self, spare: bool) {
+        self.0.sparing.store(spare, Ordering::Relaxed);
     }
 
     /// The live hub.
@@ -294,6 +407,12 @@ impl Engine {
     ) -> Result<Operator, EngineError> {
         let (inner, now) = (Arc::clone(&self.0), self.now());
         section(async move { inner.staff.create_operator(new, key, now).await }).await
+    }
+
+    /// Takes in an operator of another register, as it is there: a sandbox knows those of the live one.
+    pub async fn mirror_operator(&self, operator: &Operator) -> Result<(), EngineError> {
+        let (inner, operator) = (Arc::clone(&self.0), operator.clone());
+        section(async move { inner.staff.mirror_operator(operator).await }).await
     }
 
     /// Changes an operator.
@@ -371,7 +490,8 @@ impl Engine {
         let handle =
             self.0.sources.read().get(&source).cloned().ok_or(EngineError::Unavailable("the source's actor"))?;
         let (reply, outcome) = Reply::new();
-        handle.try_send(SourceMsg::Push { body, dry_run, reply }).map_err(|refused| match refused {
+        let trace = trace::current();
+        handle.try_send(SourceMsg::Push { body, dry_run, reply, trace }).map_err(|refused| match refused {
             SendError::Full(_) => EngineError::Overloaded("the source's queue"),
             SendError::Quarantined(_) => EngineError::Unavailable("the source: it is quarantined"),
             SendError::Stopped(_) => EngineError::Unavailable("the source: the engine stops"),

@@ -10,7 +10,7 @@
 //! process, from the last moment up to which everything was stored.
 
 use crate::metrics::EvidenceMetrics;
-use crate::secrets::{KeyError, KeyRing, random};
+use crate::secrets::{KeyError, KeyRing, Keys, random};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use models::event::{ChainRoot, Event};
@@ -20,6 +20,7 @@ use models::evidence::{
 use models::ids::LookupId;
 use models::ts::{DAY, Ts};
 use parking_lot::Mutex;
+use ring::signature::Ed25519KeyPair;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -198,6 +199,12 @@ impl EvidenceLog {
         self.0.accepts()
     }
 
+    /// Share of [`UNFLUSHED_BYTES_MAX`] that waits for the database.
+    #[must_use]
+    pub fn fullness(&self) -> f32 {
+        self.0.unflushed.load(Ordering::Relaxed) as f32 / UNFLUSHED_BYTES_MAX as f32
+    }
+
     /// Keys of the months that are not destroyed.
     #[must_use]
     pub fn months(&self) -> Arc<Months> {
@@ -235,12 +242,13 @@ impl EvidenceLog {
         &self,
         store: &Store,
         writer: &WriterHandle,
-        ring: &Arc<KeyRing>,
+        keys: &Keys,
         clock: &Arc<dyn Clock>,
         root_every: Duration,
     ) -> Result<(), String> {
         let (node, boot, now) = (self.0.node, self.0.boot, clock.now());
-        self.keep_months(store, ring, now).await?;
+        let ring = keys.hold();
+        self.keep_months(store, &ring, now).await?;
         let say = |e: StoreError| e.to_string();
         let mut events = Vec::new();
         // whoever opens holds the one claim of the database: no other process of any node is alive
@@ -259,7 +267,7 @@ impl EvidenceLog {
         let sealer = Sealer {
             log: Arc::clone(&self.0),
             writer: writer.clone(),
-            ring: Arc::clone(ring),
+            signer: Arc::clone(&ring.checkpoint),
             clock: Arc::clone(clock),
             chains: Vec::new(),
             pending: VecDeque::new(),
@@ -292,7 +300,7 @@ impl EvidenceLog {
         for month in wanted {
             let secret = random::<32>().map_err(|e| e.to_string())?;
             let sealed = ring.seal(&context(month), &secret).map_err(|e| e.to_string())?;
-            store.keep_evidence_key(month, sealed, now).await.map_err(|e| e.to_string())?;
+            store.keep_evidence_key(month, sealed, ring.epoch, now).await.map_err(|e| e.to_string())?;
         }
         let months = months(store, ring).await?;
         self.0.months.store(Arc::new(months));
@@ -343,7 +351,8 @@ impl EvidenceLog {
     }
 }
 
-fn context(month: u32) -> Vec<u8> {
+/// What the sealed key of a month is bound to.
+pub(crate) fn context(month: u32) -> Vec<u8> {
     format!("evidence month {month}").into_bytes()
 }
 
@@ -386,7 +395,7 @@ struct UnderWay {
 struct Sealer {
     log: Arc<Inner>,
     writer: WriterHandle,
-    ring: Arc<KeyRing>,
+    signer: Arc<Ed25519KeyPair>,
     clock: Arc<dyn Clock>,
     /// Digest and number of the last sealed block of each worker.
     chains: Vec<(u64, [u8; 32])>,
@@ -481,7 +490,7 @@ impl Sealer {
         let month = months.get(&month_of(now)).or_else(|| months.values().next_back());
         let chain = ChainId { node: self.log.node, boot: self.log.boot, worker };
         let month = month.expect("opened with a key");
-        let block = seal(chain, no, self.chains[place].1, records, month, &self.ring.checkpoint).expect("sealable");
+        let block = seal(chain, no, self.chains[place].1, records, month, &self.signer).expect("sealable");
         self.chains[place] = (no + 1, block.digest);
         self.log.unflushed.fetch_add(bytes_of(&block), Ordering::Relaxed);
         self.log.metrics.records.inc_by(records.len() as u64);
@@ -529,7 +538,7 @@ impl Sealer {
         let blocks: Vec<Arc<Block>> = offered.map(|(block, _)| Arc::clone(block)).collect();
         let count = blocks.len();
         let rows = EvidenceRows { node: self.log.node, boot: self.log.boot, blocks, through_at: through };
-        match self.writer.offer_now(Vec::new(), vec![Attachment::Evidence(rows)]) {
+        match self.writer.offer_now(None, Vec::new(), vec![Attachment::Evidence(rows)]) {
             Ok(receipt) => self.under_way = Some(UnderWay { blocks: count, bytes, through, receipt }),
             Err(error) => self.put_off(&error),
         }
@@ -549,7 +558,7 @@ impl Sealer {
         }
         let event = Event::EvidenceRooted { node: self.log.node, boot: self.log.boot, chains: self.roots() };
         // whether it is there is not waited for: the next one says as much, and the end says all
-        if self.writer.offer_now(vec![event], Vec::new()).is_ok() {
+        if self.writer.offer_now(None, vec![event], Vec::new()).is_ok() {
             (self.rooted_at, self.rooted_blocks) = (Instant::now(), blocks);
         }
     }
@@ -557,7 +566,7 @@ impl Sealer {
     fn close(&self, now: Ts) {
         let event =
             Event::EvidenceClosed { node: self.log.node, boot: self.log.boot, through: now, chains: self.roots() };
-        let closed = self.writer.offer_now(vec![event], Vec::new()).map(oneshot::Receiver::blocking_recv);
+        let closed = self.writer.offer_now(None, vec![event], Vec::new()).map(oneshot::Receiver::blocking_recv);
         if !matches!(closed, Ok(Ok(Ok(_)))) {
             tracing::warn!("the end of the evidence is not journaled: the next start will call it a gap");
         }

@@ -8,19 +8,20 @@
 //! with every commit, so one that was cut off goes on where it stopped, and one that is run twice does nothing.
 
 use crate::api::{NewExclusion, PersonData};
+use crate::identity::Identifiers;
 use crate::register::{self, SHARERS_MAX, dossier, new_id};
 use crate::secrets::{KeyRing, hex};
 use crate::writer::WriterHandle;
 use engine::register::decide::{self, Kept, Request};
 use engine::register::index::{IndexWriter, PEOPLE_MAX};
 use jiff::tz::TimeZone;
-use models::event::Event;
+use models::event::{Event, PersonKey};
 use models::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use models::ids::PersonNo;
 use models::jurisdiction::JurisdictionNo;
-use models::match_key::{KeyKind, MatchKey};
 use models::ts::Ts;
 use ring::digest::{Context, SHA256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Attachment, CommitError, CommitReceipt, ImportProgress, ImportedPerson, Store, VaultRow};
 use tokio::sync::oneshot;
@@ -70,10 +71,8 @@ pub struct Imported {
 
 /// What a row of a file says: who it is about, an exclusion, or both.
 pub struct ImportRow {
-    /// Match keys, strongest (document) first.
-    pub keys: Vec<(KeyKind, MatchKey)>,
-    /// Keyed digest of the birth date, for the merge rule.
-    pub birth_digest: Option<MatchKey>,
+    /// What the person can be known by.
+    pub known_by: Identifiers,
     /// For the vault; none where the row says nothing of who it is.
     pub person: Option<PersonData>,
     /// None where the row only says more of who it is.
@@ -95,8 +94,9 @@ pub struct ImportedExclusion {
 
 /// All that the rows say of one person.
 struct Gathered {
-    keys: Vec<(KeyKind, MatchKey)>,
-    birth_digest: Option<MatchKey>,
+    known_by: Vec<Identifiers>,
+    /// Of the first entry, as a registration keeps it.
+    date_of_birth: Option<String>,
     is_described: bool,
     exclusions: Vec<ImportedExclusion>,
     vault: Vec<PersonData>,
@@ -105,26 +105,37 @@ struct Gathered {
 impl Gathered {
     fn of(rows: Vec<ImportRow>) -> Self {
         let mut all = Self {
-            keys: Vec::new(),
-            birth_digest: None,
+            known_by: Vec::new(),
+            date_of_birth: None,
             is_described: false,
             exclusions: Vec::new(),
             vault: Vec::new(),
         };
         for row in rows {
-            for key in row.keys {
-                if !all.keys.contains(&key) {
-                    all.keys.push(key);
-                }
+            all.known_by.push(row.known_by);
+            if all.vault.is_empty() {
+                all.date_of_birth = row.person.as_ref().and_then(|person| person.date_of_birth.clone());
             }
-            // that of the first entry, as a registration keeps it
-            all.birth_digest = if all.vault.is_empty() { row.birth_digest } else { all.birth_digest };
             all.is_described |= row.person.as_ref().is_some_and(|person| !person.names.is_empty());
             all.exclusions.extend(row.exclusion);
             all.vault.extend(row.person);
         }
-        all.keys.sort_by_key(|(kind, _)| !kind.is_document());
         all
+    }
+
+    /// Their match keys under every live key: of each version the documents' first, none twice.
+    fn keys(&self, ring: &KeyRing, family: &str, valid_from: Ts) -> Vec<PersonKey> {
+        let mut keys: Vec<PersonKey> = Vec::with_capacity(2 * self.known_by.len() * ring.digest.live().len());
+        for digest in ring.digest.live() {
+            let from = keys.len();
+            for (kind, key) in self.known_by.iter().flat_map(|known| known.keys(digest, family)) {
+                if keys[from..].iter().all(|known| known.key != key) {
+                    keys.push(PersonKey { kind, digest_version: digest.version(), key, valid_from, valid_to: None });
+                }
+            }
+            keys[from..].sort_by_key(|key| !key.kind.is_document());
+        }
+        keys
     }
 }
 
@@ -133,6 +144,7 @@ pub struct Importer {
     store: Store,
     writer: WriterHandle,
     ring: Arc<KeyRing>,
+    family: Arc<str>,
     index: IndexWriter,
     zones: Vec<TimeZone>,
     origin: Origin,
@@ -151,7 +163,7 @@ impl Importer {
     pub async fn begin(
         store: Store,
         writer: WriterHandle,
-        ring: Arc<KeyRing>,
+        (ring, family): (Arc<KeyRing>, Arc<str>),
         zones: Vec<TimeZone>,
         origin: Origin,
         now: Ts,
@@ -163,6 +175,7 @@ impl Importer {
             store,
             writer,
             ring,
+            family,
             index,
             zones,
             origin,
@@ -185,8 +198,9 @@ impl Importer {
         let second = u32::try_from(self.now.seconds()).unwrap_or(u32::MAX);
         let (count, person) = (rows.len() as u64, Gathered::of(rows));
         let reader = self.index.reader();
-        let known: Vec<PersonNo> =
-            person.keys.iter().flat_map(|(_, key)| reader.lookup(*key, second).iter().collect::<Vec<_>>()).collect();
+        let keys = person.keys(&self.ring, &self.family, self.now);
+        let known: BTreeSet<PersonNo> =
+            keys.iter().flat_map(|known| reader.lookup(known.key, second).iter().collect::<Vec<_>>()).collect();
         if known.len() >= SHARERS_MAX {
             self.rows += count;
             return Ok(false);
@@ -219,8 +233,8 @@ impl Importer {
         let requests = self.requests(&person, person_no);
         let exclusions = requests.iter().map(|r| decide::wanted(r, person_no, &self.zone(r.jurisdiction))).collect();
         let vault = self.vault(&person, person_no)?;
-        let keys = requests.into_iter().next().map_or_else(Vec::new, |request| request.keys);
-        let birth_digest = person.birth_digest;
+        let (keys, birth_digest) =
+            requests.into_iter().next().map_or_else(Default::default, |r| (r.keys, r.birth_digest));
         let dossier = decide::Dossier { person_no: person_no.0, birth_digest, keys, exclusions };
         engine::register::apply::person(&mut self.index, &dossier)?;
         let (keys, exclusions) = (dossier.keys, dossier.exclusions);
@@ -230,12 +244,10 @@ impl Importer {
     }
 
     /// Somebody in the register shares a key: decided as any other registration, on what is stored.
-    async fn merge(&mut self, person: Gathered, known: Vec<PersonNo>) -> Result<(), ImportError> {
+    async fn merge(&mut self, person: Gathered, known: BTreeSet<PersonNo>) -> Result<(), ImportError> {
         let mut others = Vec::with_capacity(known.len());
         for person_no in known {
-            if !others.iter().any(|d: &decide::Dossier| d.person_no == person_no.0) {
-                others.push(dossier(self.store.dossier(person_no).await?));
-            }
+            others.push(dossier(self.store.dossier(person_no).await?));
         }
         let mut requests = self.requests(&person, PersonNo(self.next_person));
         let Some(first) = requests.first_mut() else { return Ok(()) };
@@ -260,7 +272,7 @@ impl Importer {
         }
         let vault = self.vault(&person, person_no)?.into_iter().map(Attachment::Vault);
         let progress = Attachment::Import(self.progress(self.rows), Vec::new());
-        self.writer.commit(events.clone(), vault.chain([progress]).collect()).await?;
+        self.writer.commit_in(self.ring.epoch, events.clone(), vault.chain([progress]).collect()).await?;
         for event in &events {
             engine::register::apply::event(&mut self.index, event)?;
         }
@@ -274,16 +286,18 @@ impl Importer {
     /// A request for each exclusion of a person, with all keys.
     fn requests(&self, person: &Gathered, person_no: PersonNo) -> Vec<Request> {
         let keys_from = person.exclusions.iter().map(|e| e.effective_at).min().unwrap_or(self.now);
+        let keys = person.keys(&self.ring, &self.family, keys_from);
         let requests = person.exclusions.iter().map(|told| {
+            let mut data = PersonData::default();
+            data.date_of_birth.clone_from(&person.date_of_birth);
             let new = NewExclusion {
-                keys: person.keys.clone(),
-                birth_digest: person.birth_digest,
+                known_by: Identifiers::default(),
                 jurisdiction: told.jurisdiction,
                 period: told.period,
                 reason_class: told.reason_class,
                 channel: told.channel,
                 effective_at: Some(told.effective_at),
-                person: PersonData::default(),
+                person: data,
             };
             let times = register::Times { effective_at: told.effective_at, keys_from, now: self.now };
             let kept = told.kept.unwrap_or_else(|| {
@@ -293,8 +307,8 @@ impl Importer {
                 let ended_at = ends_at.filter(|end| at_end == AtEnd::Lapse && *end <= self.now);
                 Kept { at_end, ends_at, ended_at }
             });
-            let request = register::request(&new, &self.ring, person_no, times);
-            Request { is_described: person.is_described, kept: Some(kept), ..request }
+            let request = register::request(&new, &self.ring, &self.family, person_no, times);
+            Request { keys: keys.clone(), is_described: person.is_described, kept: Some(kept), ..request }
         });
         requests.collect()
     }
@@ -326,7 +340,7 @@ impl Importer {
         let people = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK_PEOPLE));
         let import = Attachment::Import(self.progress(self.rows), people);
         self.wait().await?;
-        self.under_way = Some(self.writer.offer_now(vec![event], vec![import])?);
+        self.under_way = Some(self.writer.offer_now(self.ring.epoch, vec![event], vec![import])?);
         Ok(())
     }
 

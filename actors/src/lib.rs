@@ -5,11 +5,14 @@
 
 pub mod api;
 mod auditor;
+pub mod changes;
+pub mod contacts;
 pub mod directory;
 pub mod engine;
 pub mod evidence;
 pub mod exports;
 mod idempotency;
+pub mod identity;
 pub mod import;
 pub mod kernel;
 pub mod live;
@@ -23,5 +26,6 @@ pub mod secrets;
 pub mod source;
 mod spine;
 pub mod staff;
+pub mod trace;
 pub mod views;
 pub mod writer;

@@ -1,7 +1,8 @@
-//! Figures of the engine itself: gauges are set once a second, counters where they happen. Labels: none, so nothing can
-//! grow.
+//! Figures of the engine itself: gauges are set once a second, counters where they happen. Labels come from closed sets, so
+//! nothing can grow.
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use crate::api::FreshnessLabel;
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Figures of a node.
 pub struct EngineMetrics {
@@ -9,10 +10,22 @@ pub struct EngineMetrics {
     pub register_age_seconds: Gauge,
     /// Age of the last look of the auditor that found or left the journal signed, seconds; −1 before the first.
     pub checkpoint_age_seconds: Gauge,
+    /// Age of the newest lookup that is among the contacts.
+    pub contacts_age_seconds: Gauge,
     /// Sequence of the register's last change.
     pub register_version: IntGauge,
     /// Bytes of the index.
     pub index_bytes: IntGauge,
+    /// People in the index.
+    pub register_people: IntGauge,
+    /// Keys in the index.
+    pub register_keys: IntGauge,
+    /// Connections of the store, by `state`.
+    pub pool: IntGaugeVec,
+    /// Most connections of the store.
+    pub pool_max: IntGauge,
+    /// Sources, by `freshness`.
+    pub sources: IntGaugeVec,
     /// Sessions at the live hub.
     pub live_sessions: IntGauge,
     /// Inputs that operators read back because their queue was full, since the start.
@@ -76,6 +89,11 @@ impl EngineMetrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
+        let labelled = |name: &str, help: &str, label: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
         let seconds = [0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
         let help = "Time a copy of the index into the store takes";
         let snapshots = HistogramOpts::new("mlinzi_index_snapshot_seconds", help).buckets(seconds.to_vec());
@@ -86,13 +104,40 @@ impl EngineMetrics {
         Ok(Self {
             register_age_seconds: fraction("mlinzi_register_age_seconds", age)?,
             checkpoint_age_seconds: fraction("mlinzi_checkpoint_age_seconds", signed)?,
+            contacts_age_seconds: fraction(
+                "mlinzi_contacts_age_seconds",
+                "Lookups answered so long ago are among the contacts, -1 before the first; the feed of changes tells nothing younger.",
+            )?,
             register_version: whole("mlinzi_register_version", "Sequence of the register's last change")?,
             index_bytes: whole("mlinzi_index_bytes", "Bytes of the exclusion index")?,
+            register_people: whole("mlinzi_register_people", "People in the exclusion index, ended exclusions too")?,
+            register_keys: whole("mlinzi_register_keys", "Keys in the exclusion index")?,
+            pool: labelled("mlinzi_store_pool_connections", "Open connections to the database", "state")?,
+            pool_max: whole("mlinzi_store_pool_connections_max", "Most connections that the engine opens")?,
+            sources: labelled("mlinzi_sources", "Sources by the age of their last success", "freshness")?,
             live_sessions: whole("mlinzi_live_sessions", "Sessions at the live hub")?,
             deferred_inputs: counter("mlinzi_deferred_inputs_total", "Inputs that operators read back from the store")?,
             snapshot_seconds,
             records: counter("mlinzi_feed_records_total", "Records stored, over all sources")?,
             quarantined: counter("mlinzi_feed_records_quarantined_total", "Records refused, over all sources")?,
         })
+    }
+
+    /// Sets how the store's connections are used.
+    pub fn show_pool(&self, usage: store::PoolUsage) {
+        self.pool.with_label_values(&["used"]).set(usage.used.into());
+        self.pool.with_label_values(&["idle"]).set(usage.idle.into());
+        self.pool_max.set(usage.max.into());
+    }
+
+    /// Sets how many sources are how fresh; those that there are none of are 0, not gone.
+    pub fn show_sources(&self, fresh: impl Iterator<Item = FreshnessLabel>) {
+        let mut counts = FreshnessLabel::ALL.map(|label| (label, 0));
+        for label in fresh {
+            counts.iter_mut().filter(|(known, _)| *known == label).for_each(|(_, count)| *count += 1);
+        }
+        for (label, count) in counts {
+            self.sources.with_label_values(&[label.as_str()]).set(count);
+        }
     }
 }

@@ -13,7 +13,8 @@ use crate::api::{EngineError, IdempotencyKey, NewExclusion, Registered};
 use crate::idempotency;
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::missed::Missed;
-use crate::secrets::{self, KeyRing};
+use crate::secrets::{self, KeyRing, Keys};
+use crate::trace;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::register::decide::{self, Dossier, Request};
@@ -24,12 +25,12 @@ use models::event::{Bound, Committed, Event, Exclusion, PersonKey};
 use models::exclusion::{AtEnd, Period};
 use models::ids::{CaseId, ExclusionId, PersonNo, Seq};
 use models::jurisdiction::JurisdictionNo;
-use models::match_key::MatchKey;
+use models::match_key::{MatchKey, OpaqueKind};
 use models::ts::Ts;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use store::{Attachment, CommitError, Member, SnapshotLost, Store, VaultRow};
+use store::{Attachment, CommitError, CommitReceipt, Member, SnapshotLost, Store, VaultRow};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Stripes of the lock table: two people collide by chance once in this many.
@@ -40,10 +41,16 @@ pub const SWEEP_MAX: u32 = 1_000;
 const SWEEP_AT_ONCE: usize = 64;
 /// People registered under one phone at most: each lookup of it asks for all of them.
 pub(crate) const SHARERS_MAX: usize = 64;
+/// How often a registration is tried that a step of a rotation refuses: there are seldom two of them in a second.
+const ROTATED_TRIES: u32 = 50;
+/// Pause between two tries: the ring follows its step within milliseconds.
+const ROTATED_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 /// People read at once while the index is rebuilt.
 const PEOPLE_CHUNK: u32 = 10_000;
-/// Events read at once behind a snapshot.
-const EVENTS_CHUNK: u32 = 5_000;
+/// Of these, how many the database packs at the same time.
+const CHUNKS_AHEAD: usize = 3;
+/// Events read at once behind a snapshot: one with keys derived anew takes some tens of KB.
+const EVENTS_CHUNK: u32 = 1_000;
 
 /// What the register's actor hears, in the order of the journal.
 pub enum RegisterMsg {
@@ -63,8 +70,12 @@ pub enum RegisterMsg {
     },
 }
 
+/// Sees an event before the index applies it.
+pub type InspectEvent = Arc<dyn Fn(&Event) + Send + Sync>;
+
 /// The index's one writer.
 pub struct RegisterActor {
+    inspect: Option<InspectEvent>,
     index: IndexWriter,
     as_of: Ts,
     version: Seq,
@@ -81,6 +92,7 @@ impl RegisterActor {
         now: Ts,
         shown: &ArcSwap<IndexReader>,
         missed: Missed,
+        inspect: Option<InspectEvent>,
         progress: &Progress,
     ) -> Result<Self, String> {
         missed.clear();
@@ -97,7 +109,7 @@ impl RegisterActor {
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(from, people, keys, ms, "the register is complete");
         shown.store(Arc::new(index.reader()));
-        Ok(Self { index, as_of: now, version, missed })
+        Ok(Self { inspect, index, as_of: now, version, missed })
     }
 
     fn apply(&mut self, msg: &RegisterMsg) {
@@ -106,6 +118,9 @@ impl RegisterActor {
         match msg {
             RegisterMsg::Committed { events, member } => {
                 for committed in events.iter().filter(|c| c.event.is_register()) {
+                    if let Some(inspect) = &self.inspect {
+                        inspect(&committed.event);
+                    }
                     if let Err(error) = engine::register::apply::event(&mut self.index, &committed.event) {
                         // incomplete is not ready: nobody may be told "not excluded" from here on
                         self.index.set_loading();
@@ -239,7 +254,7 @@ async fn from_tables(store: &Store, beat: Beat<'_>) -> Result<IndexWriter, Strin
 }
 
 /// Takes in everybody between two numbers as the tables know them: while one chunk goes into the index, the database
-/// packs the next.
+/// packs the next ones on connections of their own.
 async fn take_people(
     store: &Store,
     index: &mut IndexWriter,
@@ -251,20 +266,15 @@ async fn take_people(
         let (store, to) = (store.clone(), from.saturating_add(PEOPLE_CHUNK - 1).min(last.0));
         tokio::spawn(async move { store.packed_people(from, to).await })
     };
-    let mut from = first.0;
-    let mut next = read(from);
-    loop {
+    let mut starts = (first.0..=last.0).step_by(PEOPLE_CHUNK as usize);
+    let mut under_way: VecDeque<_> = starts.by_ref().take(CHUNKS_AHEAD).map(read).collect();
+    while let Some(next) = under_way.pop_front() {
         let people = next.await.map_err(|e| e.to_string())?.map_err(say)?;
-        let more = from.checked_add(PEOPLE_CHUNK).filter(|from| *from <= last.0);
-        // read once more where there is none left: of nobody
-        next = read(more.unwrap_or(u32::MAX));
+        under_way.extend(starts.next().map(read));
         take_packed(index, &people)?;
         beat();
-        match more {
-            Some(more) => from = more,
-            None => return Ok(()),
-        }
     }
+    Ok(())
 }
 
 fn take_packed(index: &mut IndexWriter, people: &store::PackedPeople) -> Result<(), String> {
@@ -343,7 +353,8 @@ pub struct Register(Arc<Inner>);
 struct Inner {
     store: Store,
     writer: WriterHandle,
-    ring: Arc<KeyRing>,
+    keys: Keys,
+    family: Arc<str>,
     index: Arc<ArcSwap<IndexReader>>,
     next_person: AtomicU32,
     stripes: Vec<Arc<Mutex<()>>>,
@@ -351,18 +362,18 @@ struct Inner {
 }
 
 impl Register {
-    /// `next_person` is the first free number; `zones` are the jurisdictions' time zones by number.
+    /// `family` is the deployment's, part of every digest; `next_person` is the first free number; `zones` are the jurisdictions' time zones by number.
     pub fn new(
         store: Store,
         writer: WriterHandle,
-        ring: Arc<KeyRing>,
+        (keys, family): (Keys, Arc<str>),
         index: Arc<ArcSwap<IndexReader>>,
         next_person: u32,
         zones: Vec<TimeZone>,
     ) -> Self {
         let stripes = (0..STRIPES).map(|_| Arc::default()).collect();
         let next_person = AtomicU32::new(next_person);
-        Self(Arc::new(Inner { store, writer, ring, index, next_person, stripes, zones }))
+        Self(Arc::new(Inner { store, writer, keys, family, index, next_person, stripes, zones }))
     }
 
     /// Registers an exclusion, or returns (extended where longer) the one that the same person has.
@@ -405,7 +416,7 @@ impl Register {
 pub(crate) async fn section<T: Send + 'static>(
     work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
 ) -> Result<T, EngineError> {
-    tokio::spawn(work).await.unwrap_or(Err(EngineError::Unavailable("the write")))
+    tokio::spawn(trace::carried(work)).await.unwrap_or(Err(EngineError::Unavailable("the write")))
 }
 
 impl Inner {
@@ -471,41 +482,62 @@ impl Inner {
         idempotency: Option<IdempotencyKey>,
         now: Ts,
     ) -> Result<Registered, EngineError> {
+        for _ in 1..ROTATED_TRIES {
+            match self.register_once(&new, idempotency.as_ref(), now).await {
+                Err(Refused::Rotated) => tokio::time::sleep(ROTATED_PAUSE).await,
+                Err(Refused::Error(error)) => return Err(error),
+                Ok(registered) => return Ok(registered),
+            }
+        }
+        Err(EngineError::Unavailable("the keys: they are being rotated"))
+    }
+
+    /// One try, under the keys of one moment: a step of a rotation in between refuses it, and nothing has happened.
+    async fn register_once(
+        &self,
+        new: &NewExclusion,
+        idempotency: Option<&IdempotencyKey>,
+        now: Ts,
+    ) -> Result<Registered, Refused> {
         self.version()?;
+        let ring = self.keys.hold();
         let effective_at = new.effective_at.unwrap_or(now);
         if effective_at > now {
             let detail = "an exclusion binds from now or from an earlier time".to_owned();
-            return Err(EngineError::Invalid { pointer: "/effective_at", detail });
+            return Err(EngineError::Invalid { pointer: "/effective_at", detail }.into());
         }
-        let keys: Vec<MatchKey> = new.keys.iter().map(|(_, key)| *key).collect();
+        let times = Times { effective_at, keys_from: now, now };
+        let deciding = trace::begin("decide");
+        let mut request = request(new, &ring, &self.family, PersonNo(0), times);
+        let keys: Vec<MatchKey> = request.keys.iter().map(|known| known.key).collect();
         let (_locks, others) = self.locked_dossiers(&keys, now).await?;
-        if let Some(replayed) = self.replay(idempotency.as_ref(), new.jurisdiction, now).await? {
+        if let Some(replayed) = self.replay(idempotency, new.jurisdiction, now).await? {
+            deciding.done();
             return Ok(replayed);
         }
         let end = new.period.ends_at(effective_at, self.zone(new.jurisdiction));
         if new.period.at_end() == AtEnd::Lapse && end.is_some_and(|end| end <= now) {
             // a receipt for nothing: nobody would ever be kept out by it
             let detail = "the exclusion would have ended already".to_owned();
-            return Err(EngineError::Invalid { pointer: "/effective_at", detail });
+            return Err(EngineError::Invalid { pointer: "/effective_at", detail }.into());
         }
-        let times = Times { effective_at, keys_from: now, now };
-        let mut request = request(&new, &self.ring, PersonNo(0), times);
         if !decide::is_known(&request, &others) {
             if others.len() >= SHARERS_MAX {
                 let detail = "too many people are registered under it; register with a document alone".to_owned();
-                return Err(EngineError::Invalid { pointer: "/phone", detail });
+                return Err(EngineError::Invalid { pointer: "/phone", detail }.into());
             }
             request.person_no = self.next_person()?;
         }
         let outcome = decide::register(&request, &others, self.zone(new.jurisdiction));
         let vault_id = secrets::random::<16>().map_err(|_| EngineError::Unavailable("randomness"))?;
-        let sealed =
-            self.ring.seal_person(&vault_id, &new.person).map_err(|_| EngineError::Unavailable("the vault key"))?;
+        let sealed = ring.seal_person(&vault_id, &new.person).map_err(|_| EngineError::Unavailable("the vault key"))?;
         let vault = VaultRow { id: vault_id, person_no: outcome.person_no, sealed, at: now };
         let mut attachments = vec![Attachment::Vault(vault)];
         let status = if outcome.created { 201 } else { 200 };
-        attachments.extend(idempotency::attachment(idempotency.as_ref(), status, outcome.exclusion.id, now));
-        self.finish(outcome.events, attachments, outcome.exclusion, outcome.created).await
+        attachments.extend(idempotency::attachment(idempotency, status, outcome.exclusion.id, now));
+        deciding.done();
+        let committed = self.writer.commit_in(ring.epoch, outcome.events, attachments).await;
+        Ok(self.registered(&committed?, outcome.exclusion, outcome.created))
     }
 
     /// A number for a new person; none is taken where none is left, so that nothing the index cannot hold is committed.
@@ -525,9 +557,11 @@ impl Inner {
         now: Ts,
     ) -> Result<Registered, EngineError> {
         self.version()?;
+        let deciding = trace::begin("decide");
         let found = self.exclusion(jurisdiction, id).await?;
         let _locks = self.locked_person(found.person_no, now).await?;
         if let Some(replayed) = self.replay(idempotency.as_ref(), jurisdiction, now).await? {
+            deciding.done();
             return Ok(replayed);
         }
         let current = self.exclusion(jurisdiction, id).await?;
@@ -537,19 +571,14 @@ impl Inner {
             return Err(EngineError::Unavailable("the register"));
         };
         let attachments = idempotency::attachment(idempotency.as_ref(), 200, id, now).into_iter().collect();
-        self.finish(vec![event], attachments, exclusion, false).await
+        deciding.done();
+        let receipt = self.writer.commit(vec![event], attachments).await.map_err(commit_error)?;
+        Ok(self.registered(&receipt, exclusion, false))
     }
 
-    async fn finish(
-        &self,
-        events: Vec<Event>,
-        attachments: Vec<Attachment>,
-        exclusion: Exclusion,
-        created: bool,
-    ) -> Result<Registered, EngineError> {
-        let receipt = self.writer.commit(events, attachments).await.map_err(commit_error)?;
+    fn registered(&self, receipt: &CommitReceipt, exclusion: Exclusion, created: bool) -> Registered {
         let seq = receipt.events.last().map_or(0, |c| c.seq);
-        Ok(Registered { exclusion, created, register_version: seq.max(self.version().unwrap_or(seq)) })
+        Registered { exclusion, created, register_version: seq.max(self.version().unwrap_or(seq)) }
     }
 
     /// The stored result of a repeated `Idempotency-Key`.
@@ -596,6 +625,26 @@ impl Inner {
     }
 }
 
+/// Why a registration is not committed.
+enum Refused {
+    /// The keys it was made with are not those in force any more.
+    Rotated,
+    /// Anything else.
+    Error(EngineError),
+}
+
+impl From<EngineError> for Refused {
+    fn from(error: EngineError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<CommitError> for Refused {
+    fn from(error: CommitError) -> Self {
+        if error == CommitError::Rotated { Self::Rotated } else { Self::Error(commit_error(error)) }
+    }
+}
+
 /// The times of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Times {
@@ -607,19 +656,22 @@ pub(crate) struct Times {
     pub now: Ts,
 }
 
-/// A registration with everything decided by chance in it.
-pub(crate) fn request(new: &NewExclusion, ring: &KeyRing, person_no: PersonNo, times: Times) -> Request {
-    let digest_version = ring.digest.current().version();
-    let key = |(kind, key): &(_, _)| PersonKey {
-        kind: *kind,
-        digest_version,
-        key: *key,
-        valid_from: times.keys_from,
-        valid_to: None,
-    };
+/// A registration with everything decided by chance in it, and match keys under every live digest key.
+pub(crate) fn request(new: &NewExclusion, ring: &KeyRing, family: &str, person_no: PersonNo, times: Times) -> Request {
+    let mut keys: Vec<PersonKey> = Vec::with_capacity(2 * ring.digest.live().len());
+    for digest in ring.digest.live() {
+        keys.extend(new.known_by.keys(digest, family).map(|(kind, key)| PersonKey {
+            kind,
+            digest_version: digest.version(),
+            key,
+            valid_from: times.keys_from,
+            valid_to: None,
+        }));
+    }
+    let birth = new.person.date_of_birth.as_deref();
     Request {
-        keys: new.keys.iter().map(key).collect(),
-        birth_digest: new.birth_digest,
+        keys,
+        birth_digest: birth.map(|date| ring.digest.opaque(family, OpaqueKind::BirthDate, date.as_bytes())),
         is_described: !new.person.names.is_empty(),
         jurisdiction: new.jurisdiction,
         period: new.period,
@@ -650,6 +702,7 @@ pub fn unavailable(error: store::StoreError) -> EngineError {
 pub fn commit_error(error: CommitError) -> EngineError {
     match error {
         CommitError::Full => EngineError::Overloaded("the writer"),
+        CommitError::Rotated => EngineError::Unavailable("the keys: they are being rotated"),
         CommitError::Conflict { what } => EngineError::Conflict(format!("it contradicts what is stored ({what})")),
         other => {
             tracing::warn!(error = %other, "a commit failed");

@@ -12,7 +12,8 @@ use crate::api::{EngineError, PushOutcome};
 use crate::directory::Directory;
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::register::{commit_error, new_id};
-use crate::secrets::{self, KeyRing};
+use crate::secrets::{self, KeyRing, Keys};
+use crate::trace;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -67,6 +68,8 @@ pub enum SourceMsg {
         dry_run: bool,
         /// Where the answer goes.
         reply: Reply<Result<PushOutcome, EngineError>>,
+        /// Where its steps are noted.
+        trace: Option<trace::Steps>,
     },
     /// One record of a push that crashed the actor twice.
     Part {
@@ -107,7 +110,7 @@ pub struct SourceContext {
     /// Into the store.
     pub writer: WriterHandle,
     /// Digests identity, seals what is refused.
-    pub ring: Arc<KeyRing>,
+    pub keys: Keys,
     /// The operator's token keys and country.
     pub directory: Arc<ArcSwap<Directory>>,
     /// Jurisdiction family of the deployment: part of every digest.
@@ -262,12 +265,14 @@ impl SourceActor {
     }
 
     async fn push(&mut self, body: &Bytes, dry_run: bool) -> Result<PushOutcome, EngineError> {
+        let staging = trace::begin("stage");
         self.make_sure().await?;
         let parts = ingest::split(body).map_err(|e| EngineError::Invalid { pointer: "", detail: e.to_string() })?;
         let now = self.context.clock.now();
         let context = self.context.clone();
         let directory = context.directory.load_full();
-        let resolver = resolver(&context, &directory, &self.source)?;
+        let ring = context.keys.hold();
+        let resolver = resolver(&context, &ring, &directory, &self.source)?;
         // a message that is tried again finds what the panic left
         let left = std::mem::take(&mut self.staged);
         self.take_back(&left.records);
@@ -275,6 +280,7 @@ impl SourceActor {
             self.stage(&resolver, body, range, index as u32, now);
         }
         let staged = std::mem::take(&mut self.staged);
+        staging.done();
         if dry_run {
             self.take_back(&staged.records);
             return Ok(outcome(&staged, None, self.head.source_seq));
@@ -284,9 +290,12 @@ impl SourceActor {
 
     async fn commit(&mut self, mut staged: Staged, body: &Bytes, now: Ts) -> Result<PushOutcome, EngineError> {
         let mut attachments = Vec::new();
+        let ring = self.context.keys.hold();
         if !staged.refused.is_empty() {
-            let rows =
-                staged.refused.iter().map(|(refusal, range)| self.quarantine_row(refusal, &body[range.clone()], now));
+            let row = |(refusal, range): &(Refusal, Range<usize>)| {
+                self.quarantine_row(&ring, refusal, &body[range.clone()], now)
+            };
+            let rows = staged.refused.iter().map(row);
             match rows.collect::<Result<_, _>>() {
                 Ok(rows) => attachments.push(Attachment::Quarantine(rows)),
                 Err(error) => {
@@ -295,6 +304,7 @@ impl SourceActor {
                 }
             }
         }
+        let sealed_in = (!attachments.is_empty()).then_some(ring.epoch);
         let dead = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::DeadLetter);
         let source_no = self.source.source_no;
         let mut events: Vec<Event> =
@@ -307,7 +317,7 @@ impl SourceActor {
             events.push(Event::FeedBatchStored(batch));
             attachments.push(Attachment::FeedRecords(Arc::clone(&records)));
             staged.records = Vec::new();
-            let committed = self.context.writer.commit(events, attachments).await;
+            let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
             if let Err(error) = committed {
                 self.take_back(&records);
                 // a position that is taken is one of ours whose outcome nobody knew
@@ -323,7 +333,7 @@ impl SourceActor {
             return Ok(outcome);
         }
         if !attachments.is_empty() {
-            self.context.writer.commit(events, attachments).await.map_err(commit_error)?;
+            self.context.writer.commit_in(sealed_in, events, attachments).await.map_err(commit_error)?;
         }
         self.count(&staged, now);
         Ok(outcome(&staged, None, self.head.source_seq))
@@ -369,10 +379,16 @@ impl SourceActor {
         self.gauge.version.fetch_add(1, Ordering::Release);
     }
 
-    fn quarantine_row(&self, refusal: &Refusal, raw: &[u8], now: Ts) -> Result<QuarantineRow, EngineError> {
+    fn quarantine_row(
+        &self,
+        ring: &KeyRing,
+        refusal: &Refusal,
+        raw: &[u8],
+        now: Ts,
+    ) -> Result<QuarantineRow, EngineError> {
         let id = QuarantineId(new_id());
         let context = id.0.to_be_bytes();
-        let sealed = self.context.ring.seal(&context, raw).map_err(|_| EngineError::Unavailable("the vault key"))?;
+        let sealed = ring.seal(&context, raw).map_err(|_| EngineError::Unavailable("the vault key"))?;
         Ok(QuarantineRow {
             id,
             source_no: self.source.source_no,
@@ -401,7 +417,8 @@ impl SourceActor {
         self.make_sure().await?;
         let context = self.context.clone();
         let directory = context.directory.load_full();
-        let resolver = resolver(&context, &directory, &self.source)?;
+        let ring = context.keys.hold();
+        let resolver = resolver(&context, &ring, &directory, &self.source)?;
         self.stage(&resolver, body, range, index, context.clock.now());
         Ok(())
     }
@@ -409,13 +426,14 @@ impl SourceActor {
 
 fn resolver<'a>(
     context: &'a SourceContext,
+    ring: &'a KeyRing,
     directory: &'a Directory,
     source: &Source,
 ) -> Result<Resolver<'a>, EngineError> {
     let operator = directory.operators.get(&source.operator_no).ok_or(EngineError::NotFound("operator"))?;
     let jurisdiction = directory.jurisdiction(operator.jurisdiction).ok_or(EngineError::NotFound("jurisdiction"))?;
     Ok(Resolver {
-        digest: &context.ring.digest,
+        digest: &ring.digest,
         token_keys: directory.token_keys(source.operator_no),
         family: &context.family,
         operator_no: source.operator_no,
@@ -454,7 +472,9 @@ impl Work for SourceActor {
     fn handle<'a>(&'a mut self, msg: Arc<SourceMsg>, _progress: &'a Progress) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
             match msg.as_ref() {
-                SourceMsg::Push { body, dry_run, reply } => reply.send(self.push(body, *dry_run).await),
+                SourceMsg::Push { body, dry_run, reply, trace } => {
+                    reply.send(trace::carry(trace.clone(), self.push(body, *dry_run)).await);
+                }
                 SourceMsg::Part { body, range, index } => {
                     let staged = self.part(body, range.clone(), *index).await;
                     self.incomplete |= staged.is_err();
@@ -497,7 +517,7 @@ impl Work for SourceActor {
         _progress: &'a Progress,
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
-            if let SourceMsg::Push { body, reply, dry_run: false } = msg.as_ref() {
+            if let SourceMsg::Push { body, reply, dry_run: false, .. } = msg.as_ref() {
                 reply.send(self.settle(body).await);
             }
         })

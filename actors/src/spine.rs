@@ -9,7 +9,7 @@ use crate::live::{LiveHandle, LiveMsg};
 use crate::market::{Input, MarketMsg};
 use crate::missed::Missed;
 use crate::register::RegisterMsg;
-use crate::secrets::KeyRing;
+use crate::secrets::Keys;
 use crate::views::Views;
 use arc_swap::ArcSwap;
 use models::alert::AlertRevision;
@@ -23,7 +23,7 @@ use prometheus::IntCounter;
 use std::collections::HashMap;
 use std::sync::Arc;
 use store::{CommittedGroup, Member, Sink};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// The operators' queues, filled as their actors start.
 pub type Markets = Arc<RwLock<HashMap<OperatorNo, Handle<MarketMsg>>>>;
@@ -52,7 +52,9 @@ pub struct Spine {
     /// Who may call.
     pub directory: Arc<ArcSwap<Directory>>,
     /// Token keys for new operators.
-    pub ring: Arc<KeyRing>,
+    pub keys: Keys,
+    /// Told of every step in the life of a key.
+    pub key_steps: Arc<Notify>,
     /// To the assembly. Unbounded in type, bounded by the number of operators, sources and keys.
     pub growth: mpsc::UnboundedSender<Growth>,
     /// Inputs an operator's full queue refused: it reads them back from the store.
@@ -97,6 +99,9 @@ impl Spine {
                     self.send(*operator_no, Input::Tick { operator_seq: *operator_seq, at: *at });
                 }
                 Event::AlertRevised(revision) => alerts.push(revision.clone()),
+                Event::KeyVersionStarted { .. } | Event::KeyVersionReady { .. } | Event::KeyVersionRetired { .. } => {
+                    self.key_steps.notify_one();
+                }
                 event => register |= event.is_register(),
             }
         }
@@ -151,14 +156,14 @@ impl Spine {
                 }
                 (!self.directory.load().keys.contains_key(&key.id)).then(|| Growth::Key(Box::new(key.clone())))
             }
-            Event::LicenceSet(_) => None,
+            Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } => None,
             _ => return,
         };
         self.directory.rcu(|old| {
             let mut new = Directory::clone(old);
             new.apply(event);
             if let Event::OperatorSet(operator) = event {
-                new.token_keys_of(&self.ring, Some(operator.operator_no));
+                new.token_keys_of(&self.keys.load(), Some(operator.operator_no));
             }
             new
         });

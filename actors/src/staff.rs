@@ -6,14 +6,16 @@ use crate::api::{
 use crate::directory::{Directory, UNBORN};
 use crate::idempotency;
 use crate::register::{commit_error, new_id};
-use crate::secrets::{self, KeyRing, hex};
+use crate::secrets::{self, Keys, hex};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use models::event::Event;
 use models::feed::{Source, SourceKind};
 use models::ids::{KeyId, LicenceId, OperatorId, OperatorNo, SourceId, SourceNo};
+use models::jurisdiction::Recognition;
 use models::money::Currency;
 use models::operator::{ApiKey, Licence, Operator, OperatorState, Scope};
+use models::token::{GENERATION_MAX, Opened};
 use models::ts::{SECOND, Ts};
 use ring::digest::{SHA256, digest};
 use std::collections::BTreeSet;
@@ -27,6 +29,8 @@ pub const OPERATORS_MAX: u16 = u16::MAX;
 pub const SOURCES_PER_OPERATOR_MAX: usize = 256;
 /// Currencies of its sources at most: each has windows of its own.
 pub const CURRENCIES_PER_OPERATOR_MAX: usize = 8;
+/// Recognitions at most, past ones too.
+pub const RECOGNITIONS_MAX: usize = 1_000;
 /// Requests a second that a key may have at most.
 pub const RATE_MAX: u32 = 100_000;
 
@@ -34,10 +38,12 @@ pub const RATE_MAX: u32 = 100_000;
 pub struct Staff {
     store: Store,
     writer: WriterHandle,
-    ring: Arc<KeyRing>,
+    keys: Keys,
     directory: Arc<ArcSwap<Directory>>,
     /// Next free numbers of operators and sources.
     next: Mutex<(u16, u32)>,
+    /// How bearers of new keys begin.
+    key_prefix: &'static str,
 }
 
 fn invalid(pointer: &'static str, detail: &str) -> EngineError {
@@ -53,16 +59,16 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Staff {
-    /// `next_operator` and `next_source` are the first free numbers.
+    /// `next` are the first free numbers of operators and sources; bearers of new keys begin with `key_prefix`.
     pub fn new(
         store: Store,
         writer: WriterHandle,
-        ring: Arc<KeyRing>,
+        keys: Keys,
         directory: Arc<ArcSwap<Directory>>,
-        next_operator: u16,
-        next_source: u32,
+        next: (u16, u32),
+        key_prefix: &'static str,
     ) -> Self {
-        Self { store, writer, ring, directory, next: Mutex::new((next_operator, next_source)) }
+        Self { store, writer, keys, directory, next: Mutex::new(next), key_prefix }
     }
 
     async fn commit(&self, event: Event, attachments: Vec<Attachment>) -> Result<(), EngineError> {
@@ -257,19 +263,20 @@ impl Staff {
         let random = || secrets::random::<32>().map_err(|_| EngineError::Unavailable("randomness"));
         let (secret, signing) = (hex(&random()?), random()?);
         key.secret_sha256 = hex(digest(&SHA256, secret.as_bytes()).as_ref());
+        let ring = self.keys.hold();
         let sealed =
-            self.ring.seal(&key.id.0.to_be_bytes(), &signing).map_err(|_| EngineError::Unavailable("the vault key"))?;
+            ring.seal(&key.id.0.to_be_bytes(), &signing).map_err(|_| EngineError::Unavailable("the vault key"))?;
         // before the event is published, so that the first call with the key finds its signing secret
         self.directory.rcu(|old| {
             let mut new = Directory::clone(old);
             let unborn = ApiKey { revoked_at: Some(UNBORN), ..key.clone() };
-            new.set_key(&self.ring, unborn, &signing);
+            new.set_key(&self.keys.load(), unborn, &signing);
             new
         });
         let mut attachments = vec![Attachment::KeySecret { key_id: key.id, sealed }];
         attachments.extend(idempotency::attachment(idempotency.as_ref(), 201, key.id, now));
         events.push(Event::KeySet(key.clone()));
-        if let Err(error) = self.writer.commit(events, attachments).await.map_err(commit_error) {
+        if let Err(error) = self.writer.commit_in(ring.epoch, events, attachments).await.map_err(commit_error) {
             self.directory.rcu(|old| {
                 let mut new = Directory::clone(old);
                 new.keys.remove(&key.id);
@@ -277,7 +284,7 @@ impl Staff {
             });
             return Err(error);
         }
-        let bearer = format!("mk_live_{}_{secret}", key.id.to_string().trim_start_matches("key_"));
+        let bearer = format!("{}{}_{secret}", self.key_prefix, key.id.to_string().trim_start_matches("key_"));
         let signing_secret = data_encoding::BASE64.encode(&signing);
         Ok(IssuedKey { key, bearer, signing_secret })
     }
@@ -318,6 +325,84 @@ impl Staff {
             return Ok(());
         }
         self.commit(Event::KeySet(ApiKey { revoked_at: Some(now), ..entry.key.clone() }), Vec::new()).await
+    }
+
+    /// Takes in an operator of another register, as it is there.
+    pub async fn mirror_operator(&self, operator: Operator) -> Result<(), EngineError> {
+        let mut next = self.next.lock().await;
+        if self.directory.load().operators.get(&operator.operator_no).is_some_and(|known| **known == operator) {
+            return Ok(());
+        }
+        next.0 = next.0.max(operator.operator_no.0.saturating_add(1));
+        self.commit(Event::OperatorSet(operator), Vec::new()).await
+    }
+
+    /// Replaces an operator's token by one of the next generation, which it gives.
+    pub async fn rotate_token(
+        &self,
+        operator: Option<OperatorNo>,
+        token: Opened,
+        reason: &'static str,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<u8, EngineError> {
+        let _one_at_a_time = self.next.lock().await;
+        if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref(), now).await? {
+            return earlier.result_id.parse().map_err(|_| EngineError::Unavailable("what the first request has made"));
+        }
+        let Opened { key, digest_version, .. } = token;
+        let live = self.directory.load().generation(operator, key);
+        if live != token.generation {
+            return Err(EngineError::Gone("the token was replaced already"));
+        }
+        if live >= GENERATION_MAX {
+            return Err(EngineError::Conflict(
+                "the token was replaced as often as it can be: the regulator has to change the token key".to_owned(),
+            ));
+        }
+        let generation = live + 1;
+        let operator_no = operator.unwrap_or(OperatorNo(0));
+        let event = Event::TokenRotated { operator_no, digest_version, key, generation, reason: reason.to_owned() };
+        let attachment = idempotency::attachment(idempotency.as_ref(), 201, generation, now);
+        self.commit(event, attachment.into_iter().collect()).await?;
+        Ok(generation)
+    }
+
+    /// Adds or changes a recognition. What held in the past stays as it was: a lookup was answered by it.
+    pub async fn set_recognition(
+        &self,
+        new: Recognition,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<(), EngineError> {
+        let _one_at_a_time = self.next.lock().await;
+        if idempotency::earlier(&self.store, idempotency.as_ref(), now).await?.is_some() {
+            return Ok(());
+        }
+        if new.jurisdiction == new.recognises {
+            return Err(invalid("/recognises", "a jurisdiction's own exclusions bind in it anyway"));
+        }
+        if new.valid_to.is_some_and(|to| to <= new.valid_from) {
+            return Err(invalid("/valid_to", "not after valid_from"));
+        }
+        let directory = self.directory.load_full();
+        let named = |r: &&Recognition| {
+            (r.jurisdiction, r.recognises, r.valid_from) == (new.jurisdiction, new.recognises, new.valid_from)
+        };
+        match directory.recognitions().iter().find(named) {
+            Some(known) if *known == new => return Ok(()),
+            Some(_) => {}
+            None if new.valid_from < now => return Err(invalid("/valid_from", "in the past")),
+            None if directory.recognitions().len() >= RECOGNITIONS_MAX => {
+                return Err(EngineError::Conflict("there are as many recognitions as there may be".to_owned()));
+            }
+            None => {}
+        }
+        if new.valid_to.is_some_and(|to| to < now) {
+            return Err(invalid("/valid_to", "in the past"));
+        }
+        let attachment = idempotency::attachment(idempotency.as_ref(), 200, new.valid_from.0, now);
+        self.commit(Event::RecognitionSet(new), attachment.into_iter().collect()).await
     }
 
     /// Makes a source of an operator; one with the same name and settings is returned as it is.

@@ -132,6 +132,14 @@ impl Views {
         views
     }
 
+    /// How fresh each source is.
+    pub fn freshness_of_sources(&self) -> impl Iterator<Item = FreshnessLabel> {
+        let (directory, gauges, now) = (self.directory.load(), self.gauges.read(), self.clock.now());
+        let last = |id| gauges.get(id).and_then(|gauge| time(gauge.last_success_at.load(Ordering::Relaxed)));
+        let labels = directory.sources.iter().map(|(id, source)| freshness(source, last(id), now));
+        labels.collect::<Vec<_>>().into_iter()
+    }
+
     /// Serialises and numbers: the number moves only when the text does.
     fn versioned(&self, topic: u8, jurisdiction: JurisdictionNo, data: &impl Serialize) -> (u64, Arc<str>) {
         let json: Arc<str> = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned()).into();

@@ -1,5 +1,6 @@
 //! The way into the store: events in, receipt out, answered only when durable *and* applied.
 
+use crate::trace;
 use models::event::Event;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use store::{Attachment, Commit, CommitError, CommitReceipt};
@@ -31,7 +32,7 @@ impl CommitMetrics {
     /// Counts into a registry.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self::unregistered()?;
-        for reason in ["unavailable", "conflict", "rejected", "full"] {
+        for reason in ["unavailable", "conflict", "rejected", "rotated", "full"] {
             metrics.failed.with_label_values(&[reason]);
         }
         registry.register(Box::new(metrics.seconds.clone()))?;
@@ -44,6 +45,7 @@ impl CommitMetrics {
             CommitError::Unavailable => "unavailable",
             CommitError::Conflict { .. } => "conflict",
             CommitError::Rejected { .. } => "rejected",
+            CommitError::Rotated => "rotated",
             CommitError::Full => "full",
         };
         self.failed.with_label_values(&[reason]).inc();
@@ -65,8 +67,24 @@ impl WriterHandle {
 
     /// Commits; the receipt comes after the disk has it and the spine has passed it on.
     pub async fn commit(&self, events: Vec<Event>, attachments: Vec<Attachment>) -> Result<CommitReceipt, CommitError> {
+        self.commit_in(None, events, attachments).await
+    }
+
+    /// Commits what was derived or sealed in an epoch of the keys; refused where it is another one by now.
+    pub async fn commit_in(
+        &self,
+        key_epoch: impl Into<Option<i64>>,
+        events: Vec<Event>,
+        attachments: Vec<Attachment>,
+    ) -> Result<CommitReceipt, CommitError> {
         let timer = self.metrics.seconds.start_timer();
-        let receipt = self.offer(events, attachments).await;
+        let committed = async {
+            match self.offer_now(key_epoch, events, attachments) {
+                Ok(receipt) => receipt.await.unwrap_or(Err(CommitError::Unavailable)),
+                Err(error) => Err(error),
+            }
+        };
+        let receipt = trace::step("commit", committed).await;
         match &receipt {
             Ok(_) => timer.observe_duration(),
             Err(error) => {
@@ -80,15 +98,12 @@ impl WriterHandle {
     /// Offers a commit without waiting for what becomes of it, which the receiver hears.
     pub fn offer_now(
         &self,
+        key_epoch: impl Into<Option<i64>>,
         events: Vec<Event>,
         attachments: Vec<Attachment>,
     ) -> Result<oneshot::Receiver<Result<CommitReceipt, CommitError>>, CommitError> {
         let (done, receipt) = oneshot::channel();
-        self.queue.submit(Commit { events, attachments, done })?;
+        self.queue.submit(Commit { events, attachments, key_epoch: key_epoch.into(), done })?;
         Ok(receipt)
-    }
-
-    async fn offer(&self, events: Vec<Event>, attachments: Vec<Attachment>) -> Result<CommitReceipt, CommitError> {
-        self.offer_now(events, attachments)?.await.map_err(|_| CommitError::Unavailable)?
     }
 }

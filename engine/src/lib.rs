@@ -4,6 +4,7 @@
 
 pub mod dedupe;
 pub mod detector;
+pub mod enumeration;
 pub mod ingest;
 pub mod mapping;
 pub mod operator_state;

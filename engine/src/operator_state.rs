@@ -162,7 +162,7 @@ impl OperatorState {
                 let step = Step { operator_seq, at: clock_at };
                 for (currency, granularity, window) in touched {
                     let late = window.end <= self.watermark;
-                    let metrics = if late { Metric::ALL } else { &CUMULATIVE };
+                    let metrics = if late { Metric::OF_RECORDS } else { &CUMULATIVE };
                     for metric in metrics {
                         self.judge(&step, currency, granularity, window, *metric, late, &mut effects);
                     }
@@ -245,7 +245,7 @@ impl OperatorState {
                 let closing =
                     self.books.get(&currency).map_or_else(Vec::new, |b| b.ending_within(granularity, from, until));
                 for window in closing {
-                    for metric in Metric::ALL {
+                    for metric in Metric::OF_RECORDS {
                         self.judge(step, currency, granularity, window, *metric, true, effects);
                     }
                 }
@@ -318,7 +318,7 @@ impl OperatorState {
         let finding = detector::judge(&self.params, metric, observed, &history)
             .filter(|f| is_series && (falls_count || f.evidence.score_milli > 0));
         let subject = Subject { operator: self.code.clone(), metric, granularity, currency };
-        let id = alert_id(self.params.version, &subject, window);
+        let id = alert_id(RULE, self.params.version, &subject, window);
         let standing = self.alerts.get(&id);
         let active = standing.filter(|s| s.kind != RevisionKind::Withdrawn);
         let (kind, severity, evidence) = match (finding, active) {
@@ -386,9 +386,9 @@ fn quiet(observed: i64, history: &[i64], params: &Params) -> Evidence {
 }
 
 /// First 128 bits of SHA-256 over rule, version, subject and window.
-fn alert_id(version: u32, subject: &Subject, window: Window) -> AlertId {
+pub(crate) fn alert_id(rule: &str, version: u32, subject: &Subject, window: Window) -> AlertId {
     let text = format!(
-        "{RULE}\0{version}\0{}\0{}\0{}\0{}\0{}\0{}",
+        "{rule}\0{version}\0{}\0{}\0{}\0{}\0{}\0{}",
         subject.operator,
         subject.metric.as_str(),
         subject.granularity.as_str(),

@@ -55,10 +55,19 @@ pub struct Node {
     /// The processor it runs on alone; anywhere where none is named.
     processor: Option<u32>,
     /// Record ids that make a source panic: then this program plays the node, see [`crate::faulty`].
-    poison: Option<&'static str>,
+    poison: Option<Poison>,
     dir: PathBuf,
     _temporary: Option<tempfile::TempDir>,
     _database: Option<Database>,
+}
+
+/// What breaks in a node of [`crate::faulty`].
+#[derive(Clone, Copy, Debug)]
+pub struct Poison {
+    /// Records with such ids panic.
+    pub records: &'static str,
+    /// In the operator's state instead of the source; and certain registrations block the register.
+    pub storm: bool,
 }
 
 /// Not a setting of the program: the node is to speak TLS.
@@ -129,6 +138,7 @@ impl Node {
         let temporary = tempfile::Builder::new().prefix("store-").tempdir_in(scratch()?)?;
         let dir = temporary.path().to_owned();
         let store = sqlite(&dir);
+        let poison = Poison { records: poison, storm: false };
         Self::start_in(dir, store, &[], None, Some(temporary), None, Some(poison)).await
     }
 
@@ -144,6 +154,14 @@ impl Node {
         Self::start_in(dir.to_owned(), store.to_owned(), &settings, Some(0), None, None, None).await
     }
 
+    /// The same, in a storm: operators panic at every record with such an id, and whoever takes a break of 24 hours blocks
+    /// the register.
+    pub async fn stormy(dir: &Path, records: &'static str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let settings = [settings, &[("MLINZI__SERVER__WORKERS", "1")]].concat();
+        let poison = Poison { records, storm: true };
+        Self::start_in(dir.to_owned(), sqlite(dir), &settings, Some(0), None, None, Some(poison)).await
+    }
+
     async fn start_in(
         dir: PathBuf,
         store: String,
@@ -151,13 +169,18 @@ impl Node {
         processor: Option<u32>,
         temporary: Option<tempfile::TempDir>,
         database: Option<Database>,
-        poison: Option<&'static str>,
+        poison: Option<Poison>,
     ) -> anyhow::Result<Self> {
         let binary = binaries()?.join("mlinzi");
         anyhow::ensure!(binary.exists(), "{} is not built: cargo build --release --workspace", binary.display());
         let mut environment = vec![
             ("MLINZI__LOG__LEVEL".to_owned(), "warn".to_owned()),
             ("MLINZI__SERVER__BENCH_ROUTES".to_owned(), "true".to_owned()),
+            // whoever asks about ten million people at random tries numbers, as far as the product can tell
+            ("MLINZI__ENGINE__STRANGERS_PER_HOUR".to_owned(), u32::MAX.to_string()),
+            // one address and one operator stand for a whole market here
+            ("MLINZI__LIMITS__ADDRESS_REQUESTS_PER_SECOND".to_owned(), "1000000".to_owned()),
+            ("MLINZI__LIMITS__OPERATOR_REQUESTS_PER_SECOND".to_owned(), "1000000".to_owned()),
         ];
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let mut node = Self {
@@ -183,15 +206,21 @@ impl Node {
     }
 
     fn command(&self) -> Command {
+        let mut command = self.placed(&self.binary);
+        command.arg("--store").arg(&self.store).arg("--keys").arg(self.dir.join("keys.toml"));
+        command
+    }
+
+    /// A program on the node's processor, with its settings.
+    fn placed(&self, program: &Path) -> Command {
         let mut command = match self.processor {
-            None => Command::new(&self.binary),
+            None => Command::new(program),
             Some(processor) => {
                 let mut command = Command::new("taskset");
-                command.arg("-c").arg(processor.to_string()).arg(&self.binary);
+                command.arg("-c").arg(processor.to_string()).arg(program);
                 command
             }
         };
-        command.arg("--store").arg(&self.store).arg("--keys").arg(self.dir.join("keys.toml"));
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
         command
     }
@@ -237,9 +266,12 @@ impl Node {
                 command
             }
             Some(poison) => {
-                let mut command = Command::new(std::env::current_exe()?);
+                let mut command = self.placed(&std::env::current_exe()?);
                 let keys = self.dir.join("keys.toml").display().to_string();
-                command.args(["node", "--store", &self.store, "--keys", &keys, "--poison", poison]);
+                command.args(["node", "--store", &self.store, "--keys", &keys, "--poison", poison.records]);
+                if poison.storm {
+                    command.arg("--storm");
+                }
                 command.args(["--port", &port.to_string()]);
                 command
             }

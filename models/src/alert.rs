@@ -10,9 +10,15 @@ closed_set!(
     /// What a window counts.
     Metric {
         Count = "count", Stakes = "stakes", Payouts = "payouts", GrossGamingRevenue = "gross_gaming_revenue",
-        UniquePlayers = "unique_players", Hold = "hold",
+        UniquePlayers = "unique_players", Hold = "hold", FirstContacts = "first_contacts",
     }
 );
+impl Metric {
+    /// Those that are counted from records.
+    pub const OF_RECORDS: &'static [Self] =
+        &[Self::Count, Self::Stakes, Self::Payouts, Self::GrossGamingRevenue, Self::UniquePlayers, Self::Hold];
+}
+
 closed_set!(
     /// Length of a window.
     Granularity { Minute = "minute", Hour = "hour", Day = "day", Week = "week" }

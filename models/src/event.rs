@@ -7,7 +7,8 @@ use crate::alert::AlertRevision;
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use crate::feed::{FeedBatchStored, Source};
 use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo};
-use crate::jurisdiction::JurisdictionNo;
+use crate::jurisdiction::{JurisdictionNo, Recognition};
+use crate::key_version::KeyPurpose;
 use crate::match_key::{KeyKind, MatchKey};
 use crate::operator::{ApiKey, Licence, Operator};
 use crate::ts::{Ts, micros};
@@ -56,6 +57,15 @@ pub struct Exclusion {
     /// Set when it lapsed.
     #[serde(with = "micros::option", default)]
     pub ended_at: Option<Ts>,
+}
+
+/// Match keys of a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DerivedKeys {
+    /// Who.
+    pub person_no: PersonNo,
+    /// The new ones.
+    pub keys: Vec<PersonKey>,
 }
 
 /// What of an exclusion decides: all that the index needs of it.
@@ -118,6 +128,21 @@ pub enum Event {
     LicenceSet(Licence),
     /// A key was made, limited or revoked (the whole new state).
     KeySet(ApiKey),
+    /// A jurisdiction recognises another one's exclusions (the whole new state).
+    RecognitionSet(Recognition),
+    /// An operator's token of a person was replaced: those of earlier generations are no longer live.
+    TokenRotated {
+        /// Whose token; 0 = staff.
+        operator_no: OperatorNo,
+        /// Digest key version of the key.
+        digest_version: u8,
+        /// What the token is made of.
+        key: MatchKey,
+        /// The generation that is live now.
+        generation: u8,
+        /// Why, in the operator's words of a closed set: `compromised`, `requested`.
+        reason: String,
+    },
     /// A person became known to the register.
     PersonAdded {
         /// Internal number.
@@ -134,6 +159,13 @@ pub enum Event {
         person_no: PersonNo,
         /// The new ones.
         keys: Vec<PersonKey>,
+    },
+    /// People who were known have match keys under a new digest key, too.
+    MatchKeysDerived {
+        /// Version of that key.
+        digest_version: u8,
+        /// They, with their new keys.
+        people: Vec<DerivedKeys>,
     },
     /// People were loaded in bulk, with their keys and exclusions: what they are stands in the tables.
     PeopleImported {
@@ -275,6 +307,41 @@ pub enum Event {
         /// `yyyymm`.
         month: u32,
     },
+    /// A new version of a key is in use, beside the one before.
+    KeyVersionStarted {
+        /// What for.
+        purpose: KeyPurpose,
+        /// Its number.
+        version: u8,
+        /// Tells one key from another of the same number.
+        fingerprint: String,
+    },
+    /// Everything is under a version: from here on it is the one in force.
+    KeyVersionReady {
+        /// What for.
+        purpose: KeyPurpose,
+        /// Its number.
+        version: u8,
+        /// Match keys that nobody could derive anew, given up by a person's decision.
+        #[serde(default)]
+        left_behind: u64,
+    },
+    /// A version is out of use.
+    KeyVersionRetired {
+        /// What for.
+        purpose: KeyPurpose,
+        /// Its number.
+        version: u8,
+    },
+    /// Sealed values were put under the vault key in force; what they say is as it was.
+    SealsRewrapped {
+        /// Version they are under now.
+        version: u8,
+        /// Table.
+        table: String,
+        /// How many.
+        rows: u32,
+    },
     /// An alert was raised, corrected or withdrawn.
     AlertRevised(AlertRevision),
     /// A supervised actor was given up until somebody releases it.
@@ -306,8 +373,11 @@ impl Event {
             Self::OperatorSet(_) => "operator_set",
             Self::LicenceSet(_) => "licence_set",
             Self::KeySet(_) => "key_set",
+            Self::RecognitionSet(_) => "recognition_set",
+            Self::TokenRotated { .. } => "token_rotated",
             Self::PersonAdded { .. } => "person_added",
             Self::PersonKeysAdded { .. } => "person_keys_added",
+            Self::MatchKeysDerived { .. } => "match_keys_derived",
             Self::PeopleImported { .. } => "people_imported",
             Self::ExclusionRegistered(_) => "exclusion_registered",
             Self::ExclusionExtended(_) => "exclusion_extended",
@@ -325,6 +395,10 @@ impl Event {
             Self::EvidenceExported { .. } => "evidence_exported",
             Self::RegisterExported { .. } => "register_exported",
             Self::EvidenceKeyDestroyed { .. } => "evidence_key_destroyed",
+            Self::KeyVersionStarted { .. } => "key_version_started",
+            Self::KeyVersionReady { .. } => "key_version_ready",
+            Self::KeyVersionRetired { .. } => "key_version_retired",
+            Self::SealsRewrapped { .. } => "seals_rewrapped",
             Self::AlertRevised(_) => "alert_revised",
             Self::ActorQuarantined { .. } => "actor_quarantined",
             Self::ActorReleased { .. } => "actor_released",
@@ -338,12 +412,19 @@ impl Event {
             self,
             Self::PersonAdded { .. }
                 | Self::PersonKeysAdded { .. }
+                | Self::MatchKeysDerived { .. }
                 | Self::PeopleImported { .. }
                 | Self::ExclusionRegistered(_)
                 | Self::ExclusionExtended(_)
                 | Self::ExclusionRenewed(_)
                 | Self::ExclusionLapsed(_)
         )
+    }
+
+    /// Must what was derived or sealed before it not come in after it? So with a version that everybody is to be written
+    /// under from here on, and with one under which nobody is to be written any more.
+    pub fn is_key_step(&self) -> bool {
+        matches!(self, Self::KeyVersionStarted { .. } | Self::KeyVersionRetired { purpose: KeyPurpose::Digest, .. })
     }
 
     /// The key it is about, where it is about one.

@@ -2,6 +2,7 @@
 
 use crate::money::Currency;
 use crate::phone::Country;
+use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
 /// Most jurisdictions one deployment can hold: the index keeps them as a 16-bit mask.
@@ -16,6 +17,60 @@ impl JurisdictionNo {
     /// The bit of this jurisdiction in a mask.
     pub fn mask(self) -> u16 {
         1 << (self.0 & 15)
+    }
+}
+
+/// Several jurisdictions: those whose exclusions bind in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct JurisdictionSet(u16);
+
+impl JurisdictionSet {
+    /// With a further one.
+    #[must_use]
+    pub fn with(self, no: JurisdictionNo) -> Self {
+        Self(self.0 | Self::from(no).0)
+    }
+
+    /// A bit each.
+    #[must_use]
+    pub fn mask(self) -> u16 {
+        self.0
+    }
+
+    /// Is it one of them?
+    #[must_use]
+    pub fn contains(self, no: JurisdictionNo) -> bool {
+        self.0 & Self::from(no).0 != 0
+    }
+}
+
+impl From<JurisdictionNo> for JurisdictionSet {
+    /// That one alone; none where there is no such number.
+    fn from(no: JurisdictionNo) -> Self {
+        Self(if usize::from(no.0) < JURISDICTIONS_MAX { no.mask() } else { 0 })
+    }
+}
+
+/// For a span of time, a jurisdiction treats the exclusions of another one as its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recognition {
+    /// Where they bind.
+    pub jurisdiction: JurisdictionNo,
+    /// Where they were made.
+    pub recognises: JurisdictionNo,
+    /// First instant; together with both jurisdictions it names the recognition.
+    #[serde(with = "micros")]
+    pub valid_from: Ts,
+    /// First instant after it; none = open.
+    #[serde(with = "micros::option")]
+    pub valid_to: Option<Ts>,
+}
+
+impl Recognition {
+    /// Does it hold at `now`?
+    #[must_use]
+    pub fn holds(&self, now: Ts) -> bool {
+        self.valid_from <= now && self.valid_to.is_none_or(|to| now < to)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod exclusion;
 pub mod feed;
 pub mod ids;
 pub mod jurisdiction;
+pub mod key_version;
 pub mod live;
 pub mod lookup;
 pub mod match_key;

@@ -302,10 +302,10 @@ impl fmt::Debug for DigestKey {
     }
 }
 
-/// Every live digest key; the highest version is current.
+/// Every live digest key; the highest version is current, unless another one is said to be.
 #[derive(Clone, Debug)]
 pub struct DigestKeys {
-    /// Newest first; never empty.
+    /// The current one, then the others by falling version; never empty.
     live: Vec<DigestKey>,
 }
 
@@ -326,13 +326,25 @@ impl DigestKeys {
         if live.is_empty() { Err(DigestKeyError::None) } else { Ok(Self { live }) }
     }
 
-    /// The key that makes tokens and digests of records: the highest version.
+    /// The same keys, with this version in force. While a new version is on its way to everybody, people are found
+    /// under the one before.
+    ///
+    /// # Errors
+    /// [`DigestKeyError::None`] where there is no key of this version.
+    pub fn with_current(mut self, version: u8) -> Result<Self, DigestKeyError> {
+        let place = self.live.iter().position(|key| key.version == version).ok_or(DigestKeyError::None)?;
+        let current = self.live.remove(place);
+        self.live.insert(0, current);
+        Ok(self)
+    }
+
+    /// The key that makes tokens and digests of records, and under which people are found.
     #[must_use]
     pub fn current(&self) -> &DigestKey {
         &self.live[0]
     }
 
-    /// Every live key, newest first: a registration writes a match key under each.
+    /// Every live key, the current one first: a registration writes a match key under each.
     pub fn live(&self) -> impl ExactSizeIterator<Item = &DigestKey> {
         self.live.iter()
     }
@@ -427,6 +439,10 @@ mod tests {
         let phone = Phone::parse("0712345678", Country::Ke).unwrap();
         let old = DigestKeys::new([(1, [1; 32])]).unwrap();
         assert_eq!(keys.version(1).map(|key| key.phone("ke", &phone)), Some(old.phone("ke", &phone)));
+        let keys = keys.with_current(1).unwrap();
+        assert_eq!(keys.live().map(DigestKey::version).collect::<Vec<_>>(), [1, 3, 0]);
+        assert_eq!(keys.phone("ke", &phone), old.phone("ke", &phone));
+        assert!(keys.with_current(2).is_err());
     }
 
     #[test]

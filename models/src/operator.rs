@@ -85,6 +85,9 @@ pub enum Scope {
     /// Batches of lookups.
     #[serde(rename = "lookup:batch")]
     LookupBatch,
+    /// Replace a compromised token.
+    #[serde(rename = "bst:rotate")]
+    BstRotate,
     /// Push records into the operator's own sources.
     #[serde(rename = "feeds:write")]
     FeedsWrite,
@@ -119,9 +122,10 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Lookup,
         Self::LookupBatch,
+        Self::BstRotate,
         Self::FeedsWrite,
         Self::FeedsManage,
         Self::RegisterReport,
@@ -139,6 +143,7 @@ impl Scope {
         match self {
             Self::Lookup => "lookup",
             Self::LookupBatch => "lookup:batch",
+            Self::BstRotate => "bst:rotate",
             Self::FeedsWrite => "feeds:write",
             Self::FeedsManage => "feeds:manage",
             Self::RegisterReport => "register:report",

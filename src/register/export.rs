@@ -63,11 +63,12 @@ pub async fn export(config: &Config, order: Export) -> anyhow::Result<ExitCode> 
         let sound = !text.trim().is_empty() && text.len() <= 200 && !text.chars().any(char::is_control);
         anyhow::ensure!(sound, "{name}: from 1 to 200 bytes");
     }
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let material = keys::provider(&config.keys).load()?;
     let store = serve::open_known_store(config).await?;
     store.claim().await.context("an export is of one state; stop the engine first")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let tools = actors::engine::tools(config.jurisdictions.clone(), &store, Arc::clone(&ring), clock).await?;
+    let tools = actors::engine::tools(config.jurisdictions.clone(), &store, &material, clock).await?;
+    let ring = Arc::clone(&tools.ring);
     // people in the clear: for nobody else
     let file = File::options().write(true).create_new(true).mode(0o600).open(&order.file);
     let file = file.with_context(|| order.file.display().to_string())?;

@@ -4,7 +4,7 @@ use super::SAY_EVERY;
 use super::rows::{Columns, Reader};
 use crate::{complain, config::Config, keys, say, serve};
 use actors::import::{ImportRow, Importer, Origin};
-use actors::secrets::{KeyRing, hex};
+use actors::secrets::hex;
 use anyhow::Context as _;
 use clap::Args;
 use csv::StringRecord;
@@ -115,7 +115,7 @@ impl Group {
     fn settle(read: Vec<Result<ImportRow, String>>) -> Result<Vec<ImportRow>, Vec<String>> {
         let whole = |rows: &[Result<ImportRow, String>]| {
             let rows = || rows.iter().flatten();
-            match (rows().any(|row| row.exclusion.is_some()), rows().any(|row| !row.keys.is_empty())) {
+            match (rows().any(|row| row.exclusion.is_some()), rows().any(|row| row.known_by.is_somebody())) {
                 (false, _) => Some("period: in no row of the person"),
                 (_, false) => Some("neither phone nor id_number in any row of the person"),
                 _ => None,
@@ -200,7 +200,7 @@ pub async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> 
     let known = config.jurisdictions.iter().position(|j| j.code == *code);
     let no = known.with_context(|| format!("no jurisdiction {code}"))?;
     let jurisdiction = JurisdictionNo(no as u8);
-    let ring = Arc::new(KeyRing::new(&keys::provider(&config.keys.file).load()?)?);
+    let material = keys::provider(&config.keys).load()?;
     let (id, length) = import_id(&order, jurisdiction)?;
 
     let file = BufReader::with_capacity(1 << 20, File::open(&order.file)?);
@@ -209,8 +209,6 @@ pub async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let reader = Reader {
         columns: Columns::read(&head)?,
-        ring: &ring,
-        family: &config.engine.family,
         jurisdictions: &config.jurisdictions,
         jurisdiction,
         legal_basis: &order.legal_basis,
@@ -224,11 +222,11 @@ pub async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> 
     if !order.dry_run {
         let store = serve::open_store(config).await?;
         store.claim().await.context("an import decides alone; stop the engine first")?;
-        let tools =
-            actors::engine::tools(config.jurisdictions.clone(), &store, Arc::clone(&ring), Arc::clone(&clock)).await?;
+        let tools = actors::engine::tools(config.jurisdictions.clone(), &store, &material, Arc::clone(&clock)).await?;
+        let digests = (tools.ring, config.engine.family.as_str().into());
         let zones = config.jurisdictions.iter().map(|j| TimeZone::get(&j.time_zone).unwrap_or(TimeZone::UTC)).collect();
         let (begun, rows_done) =
-            Importer::begin(store.clone(), tools.writer, Arc::clone(&ring), zones, origin, reader.now).await?;
+            Importer::begin(store.clone(), tools.writer, digests, zones, origin, reader.now).await?;
         (importer, done_before, opened) = (Some(begun), rows_done, Some(store));
     }
     if let Some(path) = &order.rejects {

@@ -2,9 +2,9 @@
 
 use super::COLUMNS;
 use actors::api::PersonData;
+use actors::identity::Identifiers;
 use actors::import::{ImportRow, ImportedExclusion};
 use actors::people::Person;
-use actors::secrets::KeyRing;
 use anyhow::Context as _;
 use csv::StringRecord;
 use engine::register::decide::Kept;
@@ -12,7 +12,6 @@ use models::document::{Document, DocumentType, IssuingCountry};
 use models::event::Exclusion;
 use models::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
-use models::match_key::{KeyKind, OpaqueKind};
 use models::phone::Phone;
 use models::ts::Ts;
 use serde::de::IntoDeserializer;
@@ -48,10 +47,6 @@ impl Columns {
 pub struct Reader<'a> {
     /// The file's.
     pub columns: Columns,
-    /// Keys.
-    pub ring: &'a KeyRing,
-    /// Jurisdiction family.
-    pub family: &'a str,
     /// All there are.
     pub jurisdictions: &'a [Jurisdiction],
     /// Of rows that name none.
@@ -105,11 +100,10 @@ impl Reader<'_> {
         if date_of_birth.is_some_and(|text| !is_date(text)) {
             return Err("date_of_birth: not a date of the form YYYY-MM-DD".to_owned());
         }
+        let known_by = Identifiers { document, phone };
         let person = is_somebody.then(|| {
             let mut person = PersonData::default();
-            person.phone = phone.as_ref().map(Phone::reveal_e164);
-            person.id_number = document.as_ref().map(Document::reveal_number);
-            person.id_type = document.as_ref().map(|d| format!("{}:{}", d.country(), d.kind()));
+            known_by.reveal(&mut person);
             person.names = get("names").into_iter().flat_map(|n| n.split(';')).map(|n| n.trim().to_owned()).collect();
             person.date_of_birth = date_of_birth.map(str::to_owned);
             person.email = get("email").map(str::to_owned);
@@ -123,13 +117,7 @@ impl Reader<'_> {
         });
         let has_exclusion = !is_one_of_several || get("period").is_some() || get("effective_at").is_some();
         let exclusion = has_exclusion.then(|| self.exclusion(row, no)).transpose()?;
-        let digests = &self.ring.digest;
-        let mut keys = Vec::with_capacity(2);
-        keys.extend(document.map(|d| (KeyKind::from(d.kind()), digests.document(self.family, &d))));
-        keys.extend(phone.map(|p| (KeyKind::Phone, digests.phone(self.family, &p))));
-        let birth_digest =
-            date_of_birth.map(|date| digests.opaque(self.family, OpaqueKind::BirthDate, date.as_bytes()));
-        Ok(ImportRow { keys, birth_digest, person, exclusion })
+        Ok(ImportRow { known_by, person, exclusion })
     }
 
     fn exclusion(&self, row: &StringRecord, jurisdiction: JurisdictionNo) -> Result<ImportedExclusion, String> {

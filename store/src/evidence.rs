@@ -138,11 +138,16 @@ impl Store {
         self.db.read().await?.rows(sql, &[]).await?.iter().map(boot).collect()
     }
 
-    /// Keeps a month's sealed key, unless there is one already; gives the one that is kept.
-    pub async fn keep_evidence_key(&self, month: u32, sealed: Vec<u8>, at: Ts) -> Result<EvidenceKey, StoreError> {
-        let sql =
-            "INSERT INTO evidence_keys (month, sealed, created_at) VALUES ($1, $2, $3) ON CONFLICT (month) DO NOTHING";
-        let values = [Val::Int(month.into()), Val::Bytes(sealed), Val::Int(at.0)];
+    /// Keeps a month's key, sealed in this epoch of the keys, unless there is one already; gives the one that is kept.
+    pub async fn keep_evidence_key(
+        &self,
+        month: u32,
+        sealed: Vec<u8>,
+        key_epoch: i64,
+        at: Ts,
+    ) -> Result<EvidenceKey, StoreError> {
+        let sql = "INSERT INTO evidence_keys (month, sealed, created_at) SELECT $1, $2, $3 FROM journal_head WHERE id = 1 AND key_epoch = $4 ON CONFLICT (month) DO NOTHING";
+        let values = [Val::Int(month.into()), Val::Bytes(sealed), Val::Int(at.0), Val::Int(key_epoch)];
         self.db.write().await?.run(sql, &values).await?;
         let kept = self.evidence_keys().await?.into_iter().find(|key| key.month == month);
         kept.ok_or(StoreError::Unreadable("evidence key"))

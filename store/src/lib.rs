@@ -8,9 +8,11 @@
 
 mod audit;
 mod clock;
+mod contacts;
 mod db;
 mod evidence;
 mod journal;
+mod keys;
 mod open;
 mod project;
 mod read;
@@ -20,8 +22,10 @@ mod writer;
 
 pub use audit::{BadRow, VerifyReport};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use contacts::{Contact, ContactBoot, ContactKey, ContactRows, TokenGeneration};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
-pub use open::{OpenError, OpenOptions, Store};
+pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
+pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use read::{
     AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
     RegisterStats, StoredHead,

@@ -6,6 +6,7 @@ use crate::journal::GENESIS;
 use crate::writer::WriterHandle;
 use parking_lot::Mutex;
 use sqlx::Connection;
+use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::path::{Path, PathBuf};
@@ -67,6 +68,17 @@ pub struct Store {
     pub(crate) writer: Arc<Mutex<Option<WriterHandle>>>,
     url: Arc<str>,
     claim: Arc<tokio::sync::Mutex<Option<Claim>>>,
+}
+
+/// Connections of a store, over all its pools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// In somebody's hands; the writer's lanes and the poll of the journal keep theirs.
+    pub used: u32,
+    /// Open and free.
+    pub idle: u32,
+    /// Most that will be opened.
+    pub max: u32,
 }
 
 /// Held by the one engine of a database.
@@ -227,6 +239,23 @@ impl Store {
         Ok(names.into_iter().filter(|name| name.starts_with(prefix)).collect())
     }
 
+    /// How the connections are used at this moment.
+    pub fn pool_usage(&self) -> PoolUsage {
+        fn of<D: sqlx::Database>(pool: &sqlx::Pool<D>) -> PoolUsage {
+            let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+            // read one after the other, while connections come and go
+            let used = pool.size().saturating_sub(idle);
+            PoolUsage { used, idle, max: pool.options().get_max_connections() }
+        }
+        match &self.db {
+            Db::Postgres(pool) => of(pool),
+            Db::Sqlite { writer, readers } => {
+                let (a, b) = (of(writer), of(readers));
+                PoolUsage { used: a.used + b.used, idle: a.idle + b.idle, max: a.max + b.max }
+            }
+        }
+    }
+
     /// Does the writer still take commits?
     pub fn is_writing(&self) -> bool {
         self.writer.lock().as_ref().is_some_and(WriterHandle::is_open)
@@ -272,10 +301,18 @@ async fn open_sqlite(path: &str, options: &OpenOptions) -> Result<Db, OpenError>
         .pragma("wal_autocheckpoint", "4000")
         .busy_timeout(Duration::from_secs(5));
     // the lane keeps one; checkpoints and the question what became of a commit take the other, SQLite orders them
-    let writer = SqlitePoolOptions::new().max_connections(2).connect_with(connect.clone()).await?;
+    let options_of = |connections| kept(SqlitePoolOptions::new()).max_connections(connections);
+    let writer = options_of(2).connect_with(connect.clone()).await?;
     // the poll of the head keeps one
-    let readers = SqlitePoolOptions::new().max_connections(options.readers + 1).connect_with(connect).await?;
+    let readers = options_of(options.readers + 1).connect_with(connect).await?;
     Ok(Db::Sqlite { writer, readers })
+}
+
+/// Connections are kept until they break. sqlx's task that would end old ones counts the idle ones by a number that can
+/// pass below zero for a moment (a connection is taken between its return and its being counted); it then goes through
+/// them 2^64 times, on a thread of the runtime and without a pause. Met in a test, sqlx 0.9.0, `spawn_maintenance_tasks`.
+fn kept<DB: sqlx::Database>(options: PoolOptions<DB>) -> PoolOptions<DB> {
+    options.max_lifetime(None).idle_timeout(None)
 }
 
 async fn open_postgres(url: &str, options: &OpenOptions) -> Result<Db, OpenError> {
@@ -283,7 +320,7 @@ async fn open_postgres(url: &str, options: &OpenOptions) -> Result<Db, OpenError
         .application_name("mlinzi")
         // a database that accepts and never answers must become an error
         .options([("statement_timeout", "60s"), ("idle_in_transaction_session_timeout", "30s")]);
-    let pool = PgPoolOptions::new()
+    let pool = kept(PgPoolOptions::new())
         // the writer's lanes, the poll of the head, the readers
         .max_connections(options.readers + 4)
         .acquire_timeout(Duration::from_secs(3))

@@ -3,12 +3,14 @@
 //! Rows of a whole group are gathered by table and inserted together; where a group changes one row twice, the last
 //! change stands, as it would one after the other.
 
+use crate::contacts::ContactRows;
 use crate::db::{Conn, Val};
 use crate::evidence::EvidenceRows;
 use crate::journal::JournalRow;
 use crate::writer::{Attachment, ImportProgress, ImportedPerson, QuarantineRow, VaultRow};
 use models::event::{Event, Exclusion, PersonKey};
 use models::ids::PersonNo;
+use models::key_version::{KeyPurpose, KeyState};
 use models::record::Record;
 use models::ts::Ts;
 use serde::Serialize;
@@ -170,6 +172,47 @@ const MONTHS: Table = Table {
     columns: &["month", "created_at", "destroyed_at"],
     tail: "ON CONFLICT (month) DO UPDATE SET sealed = NULL, destroyed_at = excluded.destroyed_at",
 };
+const RECOGNITIONS: Table = Table {
+    name: "recognitions",
+    columns: &["jurisdiction", "recognises", "valid_from", "valid_to"],
+    tail: "ON CONFLICT (jurisdiction, recognises, valid_from) DO UPDATE SET valid_to = excluded.valid_to",
+};
+const GENERATIONS: Table = Table {
+    name: "token_generations",
+    columns: &["operator_no", "match_key", "generation", "reason", "at"],
+    // two that replace the same token at the same time: one of them
+    tail: "",
+};
+const CONTACTS: Table = Table {
+    name: "operator_contacts",
+    columns: &["match_key", "operator_no", "first_at", "last_at"],
+    tail: "ON CONFLICT (match_key, operator_no) DO UPDATE SET last_at = excluded.last_at WHERE excluded.last_at > operator_contacts.last_at",
+};
+const CURSORS: Table = Table {
+    name: "contact_cursors",
+    columns: &["node", "boot", "worker", "next_block"],
+    tail: "ON CONFLICT (node, boot, worker) DO UPDATE SET next_block = excluded.next_block",
+};
+const KEY_COLUMNS: &[&str] =
+    &["purpose", "version", "fingerprint", "state", "started_at", "ready_at", "retired_at", "left_behind"];
+const KEYS_STARTED: Table = Table {
+    name: "key_versions",
+    columns: KEY_COLUMNS,
+    // a number is used again once nothing of the old key is left
+    tail: "ON CONFLICT (purpose, version) DO UPDATE SET fingerprint = excluded.fingerprint, state = excluded.state, started_at = excluded.started_at, ready_at = NULL, retired_at = NULL, left_behind = 0 WHERE key_versions.state = 'retired'",
+};
+/// The same table: a version that is known already.
+const KEYS_READY: Table = Table {
+    name: "key_versions",
+    columns: KEY_COLUMNS,
+    tail: "ON CONFLICT (purpose, version) DO UPDATE SET state = excluded.state, ready_at = excluded.ready_at, left_behind = excluded.left_behind WHERE key_versions.state = 'started'",
+};
+/// The same table: a version that is known already.
+const KEYS_RETIRED: Table = Table {
+    name: "key_versions",
+    columns: KEY_COLUMNS,
+    tail: "ON CONFLICT (purpose, version) DO UPDATE SET state = excluded.state, retired_at = excluded.retired_at",
+};
 /// Columns of a record, in the order in which [`record_values`] gives them.
 pub const RECORD_COLUMNS: &[&str] = &[
     "batch_no",
@@ -254,7 +297,13 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
     for attachment in attachments {
         attach(&mut rows, attachment);
     }
-    rows.insert(conn).await
+    rows.insert(conn).await?;
+    for attachment in attachments {
+        if let Attachment::Rewrapped(table, seals) = attachment {
+            crate::keys::rewrap(conn, *table, seals).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Inserts journal rows.
@@ -315,12 +364,35 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 body(s),
             ],
         ),
+        Event::RecognitionSet(r) => rows.upsert(
+            &RECOGNITIONS,
+            format!("{}/{}/{}", r.jurisdiction.0, r.recognises.0, r.valid_from.0),
+            [
+                Val::Int(r.jurisdiction.0.into()),
+                Val::Int(r.recognises.0.into()),
+                Val::Int(r.valid_from.0),
+                Val::IntOpt(r.valid_to.map(|to| to.0)),
+            ],
+        ),
+        Event::TokenRotated { operator_no, key, generation, reason, .. } => rows.add(
+            &GENERATIONS,
+            [
+                Val::Int(operator_no.0.into()),
+                Val::Bytes(key.to_bytes().to_vec()),
+                Val::Int((*generation).into()),
+                Val::Text(reason),
+                Val::Int(at.0),
+            ],
+        ),
         Event::PersonAdded { person_no, birth_digest, keys } => {
             let birth = birth_digest.map(|d| d.to_bytes().to_vec());
             rows.add(&PERSONS, [Val::Int(person_no.0.into()), Val::BytesOpt(birth)]);
             keys.iter().for_each(|key| match_key(rows, *person_no, key));
         }
         Event::PersonKeysAdded { person_no, keys } => keys.iter().for_each(|key| match_key(rows, *person_no, key)),
+        Event::MatchKeysDerived { people, .. } => {
+            people.iter().for_each(|known| known.keys.iter().for_each(|key| match_key(rows, known.person_no, key)));
+        }
         Event::ExclusionRegistered(e)
         | Event::ExclusionExtended(e)
         | Event::ExclusionRenewed(e)
@@ -386,8 +458,19 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         Event::EvidenceKeyDestroyed { month } => {
             rows.upsert(&MONTHS, month.to_string(), [Val::Int((*month).into()), Val::Int(at.0), Val::Int(at.0)]);
         }
+        Event::KeyVersionStarted { purpose, version, fingerprint } => {
+            key_version(rows, &KEYS_STARTED, (*purpose, *version), fingerprint, at, KeyState::Started, 0);
+        }
+        Event::KeyVersionReady { purpose, version, left_behind } => {
+            key_version(rows, &KEYS_READY, (*purpose, *version), "", at, KeyState::Ready, *left_behind);
+        }
+        Event::KeyVersionRetired { purpose, version } => {
+            key_version(rows, &KEYS_RETIRED, (*purpose, *version), "", at, KeyState::Retired, 0);
+        }
+        // the rows come with it
+        Event::SealsRewrapped { .. }
         // the importer writes the rows itself
-        Event::PeopleImported { .. }
+        | Event::PeopleImported { .. }
         | Event::EvidenceRooted { .. }
         | Event::EvidenceExported { .. }
         | Event::RegisterExported { .. }
@@ -396,6 +479,32 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::ActorReleased { .. }
         | Event::RecordDeadLettered { .. } => {}
     }
+}
+
+fn key_version<'a>(
+    rows: &mut Gathered<'a>,
+    table: &'static Table,
+    (purpose, version): (KeyPurpose, u8),
+    fingerprint: &'a str,
+    at: Ts,
+    state: KeyState,
+    left_behind: u64,
+) {
+    let since = |other| (state == other).then_some(at.0);
+    rows.upsert(
+        table,
+        format!("{} {}/{version}", state.as_str(), purpose.as_str()),
+        [
+            Val::Text(purpose.as_str()),
+            Val::Int(version.into()),
+            Val::Text(fingerprint),
+            Val::Text(state.as_str()),
+            Val::Int(at.0),
+            Val::IntOpt(since(KeyState::Ready)),
+            Val::IntOpt(since(KeyState::Retired)),
+            Val::Int(left_behind.cast_signed()),
+        ],
+    );
 }
 
 fn boot_row(rows: &mut Gathered<'_>, node: u16, boot: u32, opened: Ts, through: Ts, closed: Option<Ts>) {
@@ -495,7 +604,34 @@ fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
         Attachment::Quarantine(list) => list.iter().for_each(|row| quarantine(rows, row)),
         Attachment::Import(progress, people) => import(rows, progress, people),
         Attachment::Evidence(rows_of) => evidence(rows, rows_of),
-        Attachment::FeedRecords(_) => {}
+        Attachment::Contacts(rows_of) => contacts(rows, rows_of),
+        Attachment::FeedRecords(_) | Attachment::Rewrapped(..) => {}
+    }
+}
+
+fn contacts(rows: &mut Gathered<'_>, taken: &ContactRows) {
+    for contact in &taken.contacts {
+        rows.add(
+            &CONTACTS,
+            [
+                Val::Bytes(contact.key.to_bytes().to_vec()),
+                Val::Int(contact.operator_no.0.into()),
+                Val::Int(contact.first_at.0),
+                Val::Int(contact.last_at.0),
+            ],
+        );
+    }
+    for (chain, next) in &taken.cursors {
+        rows.upsert(
+            &CURSORS,
+            format!("{}/{}/{}", chain.node, chain.boot, chain.worker),
+            [
+                Val::Int(chain.node.into()),
+                Val::Int(chain.boot.into()),
+                Val::Int(chain.worker.into()),
+                Val::Int(next.cast_signed()),
+            ],
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod alerts;
 mod feeds;
-mod people;
+pub(crate) mod people;
 
 pub use alerts::AlertQuery;
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
@@ -13,6 +13,7 @@ use crate::db::{Row, Val};
 use crate::open::Store;
 use models::feed::Source;
 use models::ids::{KeyId, Seq};
+use models::jurisdiction::{JurisdictionNo, Recognition};
 use models::match_key::MatchKey;
 use models::operator::{ApiKey, Licence, Operator};
 use models::ts::Ts;
@@ -96,6 +97,23 @@ impl Store {
     /// Every licence.
     pub async fn licences(&self) -> Result<Vec<Licence>, StoreError> {
         self.bodies("licence", "SELECT body FROM licences ORDER BY id").await
+    }
+
+    /// Every recognition.
+    pub async fn recognitions(&self) -> Result<Vec<Recognition>, StoreError> {
+        let sql = "SELECT jurisdiction, recognises, valid_from, valid_to FROM recognitions ORDER BY valid_from";
+        self.rows(sql, &[])
+            .await?
+            .iter()
+            .map(|row| {
+                Ok(Recognition {
+                    jurisdiction: JurisdictionNo(row.int(0)? as u8),
+                    recognises: JurisdictionNo(row.int(1)? as u8),
+                    valid_from: Ts(row.int(2)?),
+                    valid_to: row.int_opt(3)?.map(Ts),
+                })
+            })
+            .collect()
     }
 
     /// Every source.

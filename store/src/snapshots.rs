@@ -271,7 +271,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn register_events(&self, after: Seq, limit: u32) -> Result<Vec<models::event::Committed>, StoreError> {
-        let sql = "SELECT seq, at, payload FROM journal WHERE seq > $1 AND kind IN ('person_added', 'person_keys_added', 'exclusion_registered', 'exclusion_extended', 'exclusion_renewed', 'exclusion_lapsed', 'people_imported') ORDER BY seq LIMIT $2";
+        let sql = "SELECT seq, at, payload FROM journal WHERE seq > $1 AND kind IN ('person_added', 'person_keys_added', 'exclusion_registered', 'exclusion_extended', 'exclusion_renewed', 'exclusion_lapsed', 'people_imported', 'match_keys_derived') ORDER BY seq LIMIT $2";
         let rows = self.db.read().await?.rows(sql, &[Val::Int(after), Val::Int(limit.into())]).await?;
         rows.iter()
             .map(|row| {

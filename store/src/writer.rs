@@ -21,9 +21,11 @@ use refusal::{is_full, numbers_taken, refusal};
 
 use crate::StoreError;
 use crate::clock::Clock;
-use crate::db::{Conn, Db, Val};
+use crate::contacts::ContactRows;
+use crate::db::{Conn, Db, Row, Val};
 use crate::evidence::EvidenceRows;
 use crate::journal::{self, Chain, JournalRow};
+use crate::keys::{Rewrapped, SealedTable};
 use crate::open::Store;
 use crate::project;
 use models::event::{Committed, Event, Exclusion, PersonKey};
@@ -135,6 +137,11 @@ pub enum Attachment {
     Import(ImportProgress, Vec<ImportedPerson>),
     /// Blocks of lookup evidence; one that is stored already stays as it is.
     Evidence(EvidenceRows),
+    /// Which operator has asked about whom.
+    Contacts(ContactRows),
+    /// Sealed values under another key, whose `SealsRewrapped` is among the events; one that changed meanwhile stays as
+    /// it is.
+    Rewrapped(SealedTable, Vec<Rewrapped>),
 }
 
 /// Offered to the writer.
@@ -143,6 +150,8 @@ pub struct Commit {
     pub events: Vec<Event>,
     /// What goes with it.
     pub attachments: Vec<Attachment>,
+    /// The epoch of the keys under which something in it was derived or sealed; refused where it is another one by now.
+    pub key_epoch: Option<i64>,
     /// Where the receipt goes, once the commit is durable and passed on.
     pub done: oneshot::Sender<Result<CommitReceipt, CommitError>>,
 }
@@ -172,6 +181,9 @@ pub enum CommitError {
         /// Its code.
         detail: String,
     },
+    /// Keys were rotated since it was made: it is to be made anew under those in force.
+    #[error("the keys were rotated meanwhile")]
+    Rotated,
     /// Too many commits wait.
     #[error("too many commits wait")]
     Full,
@@ -224,6 +236,7 @@ pub trait Sink: Send {
 struct Pending {
     events: Vec<Event>,
     attachments: Vec<Attachment>,
+    key_epoch: Option<i64>,
     done: Option<oneshot::Sender<Result<CommitReceipt, CommitError>>>,
     deadline: Instant,
 }
@@ -260,12 +273,15 @@ impl WriterHandle {
         if *self.closed.borrow() {
             return Err(CommitError::Unavailable);
         }
-        let feed = commit.events.iter().any(|e| matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. }));
+        // contacts go with the feeds: there, they keep neither a registration nor evidence waiting
+        let feed = commit.events.iter().any(|e| matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. }))
+            || commit.attachments.iter().any(|a| matches!(a, Attachment::Contacts(_)));
         let evidence =
             commit.events.is_empty() && commit.attachments.iter().any(|a| matches!(a, Attachment::Evidence(_)));
         let pending = Pending {
             events: commit.events,
             attachments: commit.attachments,
+            key_epoch: commit.key_epoch,
             done: Some(commit.done),
             deadline: Instant::now() + self.timeout,
         };
@@ -582,11 +598,15 @@ impl Lane {
             }
             start += length;
         }
+        let key_epochs: Vec<i64> = group.iter().filter_map(|p| p.key_epoch).collect();
         if events.is_empty() {
+            if !key_epochs.is_empty() {
+                take_head(conn, &key_epochs).await?;
+            }
             let events = group.iter().map(|_| Arc::from(Vec::new())).collect();
             return Ok((CommittedParts { first_seq: 0, last_seq: -1, events }, None));
         }
-        let rows = self.journal(conn, events, at).await?;
+        let rows = self.journal(conn, events, at, &key_epochs).await?;
         let last = rows.last().map(|row| (row.committed.seq, row.digest));
         let first_seq = rows.first().map_or(0, |row| row.committed.seq);
         let last_seq = last.map_or(-1, |(seq, _)| seq);
@@ -601,9 +621,10 @@ impl Lane {
         conn: &mut Conn,
         events: Vec<(Event, Ts)>,
         at: Ts,
+        key_epochs: &[i64],
     ) -> Result<Vec<JournalRow>, sqlx::Error> {
-        let head = conn.rows(head_for_update(conn), &[]).await?;
-        let head = head.first().ok_or(sqlx::Error::RowNotFound)?;
+        let head = take_head(conn, key_epochs).await?;
+        let steps = events.iter().filter(|(event, _)| event.is_key_step()).count() as i64;
         let before = head.bytes(1)?.try_into().map_err(|_| sqlx::Error::Decode("head digest".into()))?;
         let events = events.into_iter().map(|(event, _)| event).collect();
         let rows = journal::extend(&self.chain, (head.int(0)?, before), at, events)
@@ -613,9 +634,10 @@ impl Lane {
             self.group_no += 1;
             let mut group_id = at.0.to_be_bytes().to_vec();
             group_id.extend_from_slice(&self.group_no.to_be_bytes());
-            let sql = "UPDATE journal_head SET seq = $1, digest = $2, group_id = $3 WHERE id = 1";
-            conn.run(sql, &[Val::Int(last.committed.seq), Val::Bytes(last.digest.to_vec()), Val::Bytes(group_id)])
-                .await?;
+            let sql =
+                "UPDATE journal_head SET seq = $1, digest = $2, group_id = $3, key_epoch = key_epoch + $4 WHERE id = 1";
+            let (seq, digest) = (Val::Int(last.committed.seq), Val::Bytes(last.digest.to_vec()));
+            conn.run(sql, &[seq, digest, Val::Bytes(group_id), Val::Int(steps)]).await?;
         }
         Ok(rows)
     }
@@ -665,9 +687,20 @@ fn month(at: Ts) -> (i64, i64) {
 /// after the other by themselves.
 fn head_for_update(conn: &Conn) -> &'static str {
     match conn {
-        Conn::Sqlite(_) => "SELECT seq, digest FROM journal_head WHERE id = 1",
-        Conn::Postgres(_) => "SELECT seq, digest FROM journal_head WHERE id = 1 FOR UPDATE",
+        Conn::Sqlite(_) => "SELECT seq, digest, key_epoch FROM journal_head WHERE id = 1",
+        Conn::Postgres(_) => "SELECT seq, digest, key_epoch FROM journal_head WHERE id = 1 FOR UPDATE",
     }
+}
+
+/// Takes the head; refuses what was derived or sealed in another epoch of the keys. A step of theirs holds the head, too:
+/// whatever comes behind it knows of it, and whatever came before it is there to be seen.
+async fn take_head(conn: &mut Conn, key_epochs: &[i64]) -> Result<Row, sqlx::Error> {
+    let head = conn.rows(head_for_update(conn), &[]).await?.into_iter().next().ok_or(sqlx::Error::RowNotFound)?;
+    let now = head.int(2)?;
+    if key_epochs.iter().any(|epoch| *epoch != now) {
+        return Err(sqlx::Error::Encode(Box::new(CommitError::Rotated)));
+    }
+    Ok(head)
 }
 
 /// Which of the group's alert revisions are stored already.

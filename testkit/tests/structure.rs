@@ -20,9 +20,11 @@ const MAY: &[(&str, &[&str])] = &[
 const ONLY: &[(&str, &[&str])] = &[
     ("sqlx", &["store", "testkit"]),
     ("redis", &["store"]),
+    ("cryptoki", &["mlinzi"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
     ("actix-ws", &["web", "loadtests"]),
+    ("opentelemetry-proto", &["mlinzi"]),
     ("tokio", &["store", "actors", "web", "mlinzi", "loadtests", "testkit"]),
 ];
 

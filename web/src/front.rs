@@ -1,4 +1,5 @@
-//! In front of the application: single lookups take the lane at once, everything else goes the general way.
+//! In front of the application: who may come in at all, before anybody looks who it is; then single lookups take the lane
+//! at once, everything else goes the general way.
 //!
 //! The routing of a general framework (request object, routers, boxed services, extractors) costs about as much as all
 //! the rest of a lookup. The path of the product is known, so it is compared first. The application has the same lane
@@ -20,6 +21,9 @@ use models::evidence::Route;
 use models::operator::Scope;
 
 use crate::lookup::lane::{Kind, Lane};
+use crate::pressure::{Class, Door, PARKED};
+use crate::problem::{Code, Problem};
+use crate::rate::AddressSlot;
 use crate::routes::{LOOKUP_PATH, route_no};
 
 /// Makes a worker's [`Front`].
@@ -52,7 +56,11 @@ where
 
     fn new_service(&self, config: AppConfig) -> Self::Future {
         let (app, lane, kind) = (self.app.new_service(config), Rc::clone(&self.lane), self.kind);
-        Box::pin(async move { Ok(Front { app: app.await?, lane, kind }) })
+        Box::pin(async move {
+            let door = Door::new(lane.state());
+            actix_web::rt::spawn(Door::watch(lane.state().clone(), door.own()));
+            Ok(Front { app: app.await?, lane, kind, door })
+        })
     }
 }
 
@@ -61,6 +69,7 @@ pub struct Front<S> {
     app: S,
     lane: Rc<Lane>,
     kind: Kind,
+    door: Door,
 }
 
 /// A request under way.
@@ -82,6 +91,25 @@ impl<F: Future<Output = Result<ServiceResponse<BoxBody>, Error>>> Future for Ans
     }
 }
 
+impl<S> Front<S> {
+    fn admit(&self, req: &Request, class: Class) -> Result<(), Problem> {
+        let state = self.lane.state();
+        // those on call must get through from wherever the flood comes
+        if let Some(address) = req.head().peer_addr.filter(|_| class != Class::Kept || req.path().starts_with("/api/"))
+        {
+            let passed = state.gate.pass_address(address.ip(), req.conn_data::<AddressSlot>());
+            passed.map_err(|seconds| {
+                state.metrics.rate_limited_unauthenticated.inc();
+                Problem::rate_limited("too many requests from this address", seconds)
+            })?;
+        }
+        if self.door.admits(class) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Overloaded, "the node is overloaded and serves what matters more"))
+    }
+}
+
 impl<S> Service<Request> for Front<S>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
@@ -93,6 +121,16 @@ where
     actix_service::forward_ready!(app);
 
     fn call(&self, mut req: Request) -> Self::Future {
+        let class = Class::of(req.method(), req.path());
+        if let Err(problem) = self.admit(&req, class) {
+            let lane = Rc::clone(&self.lane);
+            return Answering::Lane(Box::pin(async move {
+                if class == Class::Lookup && problem.code == Code::Overloaded {
+                    actix_web::rt::time::sleep(PARKED).await;
+                }
+                lane.refuse(req.head(), problem).into()
+            }));
+        }
         if req.path() != LOOKUP_PATH || *req.method() != Method::POST {
             return Answering::App(Box::pin(self.app.call(req)));
         }

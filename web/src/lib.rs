@@ -11,13 +11,16 @@ pub mod lookup;
 pub mod metrics;
 pub mod openapi;
 mod parse;
+pub mod pressure;
 pub mod problem;
 pub mod rate;
 pub mod request_id;
 pub mod routes;
+pub mod sandbox;
 pub mod server;
 pub mod state;
 pub mod tls;
+pub mod trace;
 pub mod ws;
 
 pub use server::{ServerOptions, run};

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use models::lookup::{Decision, Purpose};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
+use crate::pressure::Class;
 use crate::problem::Code;
 use crate::routes;
+use crate::state::WebOptions;
 
 /// Upper ends of the request histogram, seconds.
 const BUCKETS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -16,6 +20,12 @@ const BUCKETS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const DECISIONS: [Decision; 3] = [Decision::Allow, Decision::Hold, Decision::Block];
+
+/// Upper ends of the workers' lag histogram, seconds.
+const LAG_BUCKETS: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0];
+/// Codes with which the server ends sockets, and how any other is counted.
+const CLOSES: [&str; 4] = ["1012", "4001", "4003", "4008"];
+const CLOSED_OTHERWISE: &str = "other";
 
 /// Why nobody was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +84,12 @@ pub struct WebMetrics {
     auth_failures: IntCounterVec,
     pub(crate) rate_limited_key: IntCounter,
     pub(crate) rate_limited_address: IntCounter,
+    pub(crate) rate_limited_operator: IntCounter,
+    pub(crate) rate_limited_unauthenticated: IntCounter,
+    shed: IntCounterVec,
+    /// The level of [`crate::pressure`].
+    pub(crate) pressure: Gauge,
+    pub(crate) worker_lag: Histogram,
     pub(crate) sockets: IntGauge,
     pub(crate) socket_closes: IntCounterVec,
 }
@@ -83,7 +99,7 @@ impl WebMetrics {
     ///
     /// # Errors
     /// A metric of the same name is registered already.
-    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub fn new(registry: &Registry, options: &WebOptions) -> Result<Self, prometheus::Error> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(counters.clone()))?;
@@ -103,12 +119,31 @@ impl WebMetrics {
         let socket_closes = counters("mlinzi_live_socket_closes_total", "Sockets ended by the server.", &["code"])?;
         let sockets = IntGauge::new("mlinzi_live_sockets", "Open sockets.")?;
         registry.register(Box::new(sockets.clone()))?;
+        let shed = counters("mlinzi_http_shed_total", "Requests turned away under pressure.", &["class"])?;
+        for class in Class::SHED {
+            shed.with_label_values(&[class.as_str()]);
+        }
+        let pressure = Gauge::new(
+            "mlinzi_http_pressure",
+            "From 1 on analytics are turned away, from 2 batches, from 3 ingest, up to 4 lookups.",
+        )?;
+        registry.register(Box::new(pressure.clone()))?;
+        let lag = HistogramOpts::new("mlinzi_http_worker_lag_seconds", "By how much a worker's timer comes late.");
+        let worker_lag = Histogram::with_opts(lag.buckets(LAG_BUCKETS.to_vec()))?;
+        registry.register(Box::new(worker_lag.clone()))?;
+        let build =
+            IntGaugeVec::new(Opts::new("mlinzi_build_info", "1, for which program this is"), &["version", "commit"])?;
+        registry.register(Box::new(build.clone()))?;
+        build.with_label_values(&[options.version, options.commit]).set(1);
         // every label value exists from the start: a rate over a counter that appears late misses its first step
         for failure in AuthFailure::ALL {
             auth_failures.with_label_values(&[failure.as_str()]);
         }
         for code in [Code::Invalid, Code::TokenNotLive, Code::NotReady, Code::Degraded, Code::PurposeNotAllowed] {
             refusals.with_label_values(&[code.as_str()]);
+        }
+        for code in CLOSES.into_iter().chain([CLOSED_OTHERWISE]) {
+            socket_closes.with_label_values(&[code]);
         }
         let each = Purpose::ALL.iter().flat_map(|p| DECISIONS.iter().map(|d| [p.as_str(), d.as_str()]));
         let cells = (routes::PATHS_MAX + 1) * METHODS.len() * CLASSES.len();
@@ -119,7 +154,12 @@ impl WebMetrics {
             refusals,
             auth_failures,
             rate_limited_key: limited.with_label_values(&["key"]),
-            rate_limited_address: limited.with_label_values(&["address"]),
+            rate_limited_address: limited.with_label_values(&["failures"]),
+            rate_limited_operator: limited.with_label_values(&["operator"]),
+            rate_limited_unauthenticated: limited.with_label_values(&["address"]),
+            shed,
+            pressure,
+            worker_lag,
             sockets,
             socket_closes,
         })
@@ -150,6 +190,11 @@ impl WebMetrics {
         self.refusals.with_label_values(&[code.as_str()]).inc();
     }
 
+    /// A request was turned away.
+    pub(crate) fn shed(&self, class: Class) {
+        self.shed.with_label_values(&[class.as_str()]).inc();
+    }
+
     /// Somebody was not let in.
     pub(crate) fn auth_failed(&self, failure: AuthFailure) {
         self.auth_failures.with_label_values(&[failure.as_str()]).inc();
@@ -157,13 +202,7 @@ impl WebMetrics {
 
     /// The server ended a socket.
     pub(crate) fn socket_closed(&self, code: u16) {
-        let code = match code {
-            4001 => "4001",
-            4003 => "4003",
-            4008 => "4008",
-            1012 => "1012",
-            _ => "other",
-        };
+        let code = CLOSES.into_iter().find(|known| known.parse() == Ok(code)).unwrap_or(CLOSED_OTHERWISE);
         self.socket_closes.with_label_values(&[code]).inc();
     }
 }
@@ -186,7 +225,10 @@ mod tests {
     #[test]
     fn counts_land_on_their_labels() {
         let registry = Registry::new();
-        let metrics = WebMetrics::new(&registry).unwrap();
+        let options = WebOptions { version: "1.2.3", commit: "abc", ..WebOptions::new("KE") };
+        let metrics = WebMetrics::new(&registry, &options).unwrap();
+        metrics.socket_closed(4008);
+        metrics.socket_closed(1000);
         metrics.answered(Purpose::Marketing, Decision::Block);
         metrics.answered(Purpose::Registration, Decision::Hold);
         metrics.observe(None, &Method::OPTIONS, 404, Duration::from_millis(3));
@@ -196,11 +238,15 @@ mod tests {
             r#"mlinzi_lookup_answers_total{decision="block",purpose="marketing"} 1"#,
             r#"mlinzi_lookup_answers_total{decision="hold",purpose="registration"} 1"#,
             r#"mlinzi_lookup_answers_total{decision="allow",purpose="login"} 0"#,
+            r#"mlinzi_live_socket_closes_total{code="1012"} 0"#,
+            r#"mlinzi_live_socket_closes_total{code="4008"} 1"#,
+            r#"mlinzi_live_socket_closes_total{code="other"} 1"#,
+            r#"mlinzi_build_info{commit="abc",version="1.2.3"} 1"#,
             r#"mlinzi_http_request_duration_seconds_count{method="other",route="unmatched",status_class="4xx"} 1"#,
             r#"mlinzi_http_request_duration_seconds_count{method="GET",route="/health",status_class="2xx"} 1"#,
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
-        assert!(WebMetrics::new(&registry).is_err(), "registered twice");
+        assert!(WebMetrics::new(&registry, &options).is_err(), "registered twice");
     }
 }

@@ -12,26 +12,30 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, Responses};
 
 use crate::links::COOKIE;
 use crate::problem::{Code, PROBLEM_JSON, ProblemBody};
-use crate::routes::{alerts, feeds, health, links, lookup, metrics, nser, operators, system};
-use crate::ws;
+use crate::routes::{
+    alerts, changes, feeds, health, jurisdictions, keys, links, lookup, metrics, nser, operators, system, tokens,
+};
+use crate::{sandbox, ws};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Mlinzi", description = "Real-time monitoring engine for gambling regulators: self-exclusion lookups, feeds, alerts.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     paths(
-        lookup::lookup, lookup::batch_lookup, lookup::nser_lookup, lookup::nser_lookup_token, lookup::receipt, lookup::jwks, nser::register, nser::stats, nser::get, nser::extend,
+        lookup::lookup, lookup::batch_lookup, lookup::nser_lookup, lookup::nser_lookup_token, lookup::receipt, lookup::jwks, changes::changes, tokens::generate, tokens::validate, tokens::rotate, tokens::history, jurisdictions::list, jurisdictions::recognise, nser::register, nser::stats, nser::get, nser::extend,
         operators::list, operators::register, operators::get, operators::patch, operators::licences, operators::set_licence,
-        operators::keys, operators::create_key, operators::rotate_key, operators::revoke_key,
+        keys::list, keys::create, keys::rotate, keys::revoke, sandbox::people,
         feeds::list, feeds::create, feeds::get, feeds::push, feeds::quarantine, alerts::list, alerts::get, system::actors, system::release, links::create, ws::open,
         health::health, health::live, health::ready, health::version, metrics::metrics, document
     ),
     components(schemas(ProblemBody<'static>)),
     tags(
         (name = "lookup", description = "May this person be served for this purpose? Only the exact word `allow` says so."),
+        (name = "tokens", description = "An operator's own names of people (BST)."),
         (name = "register", description = "Exclusions. Identity goes in by the body only."),
         (name = "operators", description = "Operators and licences."),
         (name = "keys", description = "API keys. Secrets are shown once."),
+        (name = "sandbox", description = "People who are always the same, behind keys of the form `mk_test_…`: the list is at the end of this page."),
         (name = "feeds", description = "Sources of records."),
         (name = "alerts", description = "What rules found, with evidence."),
         (name = "live", description = "The live stream."),
@@ -46,7 +50,7 @@ pub fn contract() -> utoipa::openapi::OpenApi {
     let mut contract = Contract::openapi();
     let components = contract.components.get_or_insert_default();
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
-    bearer.bearer_format = Some("mk_live_<key id>_<secret>".to_owned());
+    bearer.bearer_format = Some("mk_live_<key id>_<secret>, mk_test_… for the sandbox".to_owned());
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE))));
     for item in contract.paths.paths.values_mut() {

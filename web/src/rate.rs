@@ -1,9 +1,12 @@
-//! Limits of calls: one bucket a key, and a coarse one for the failures of an address.
+//! Limits of calls, in the order in which they are asked: of an address, before anybody looks who calls; of a key; of the
+//! operator over all its keys. And a coarse one for the failures of an address.
 //!
-//! Buckets are `governor`'s (GCRA). The map of keys is read without a lock; it grows only by keys of the directory,
-//! so it has their number as its limit.
+//! Buckets are `governor`'s (GCRA). The maps of keys and operators are read without a lock; they grow only by what the
+//! directory holds, so they have its size as their limit. An address' bucket is looked for once a connection.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use models::ids::KeyId;
+use models::ids::{KeyId, OperatorNo};
 use parking_lot::Mutex;
 
 use crate::cidr::neighbourhood;
@@ -31,6 +34,24 @@ pub const ROWS_PER_REQUEST: u32 = 100;
 const ROWS_BURST_MIN: NonZeroU32 = NonZeroU32::new(crate::lookup::batch::ROWS_MAX as u32).unwrap();
 /// Failures between two clean-ups of forgotten addresses.
 const CLEAN_EVERY: u32 = 4096;
+/// Addresses whose buckets are kept; beyond it those without a connection are forgotten.
+const ADDRESSES_MAX: usize = 65_536;
+
+/// Requests a second of whoever has no rate of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Of an address (or /64 of IPv6), counted before anybody looks who calls.
+    pub address_per_second: NonZeroU32,
+    /// Of an operator, over all its keys.
+    pub operator_per_second: NonZeroU32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        const EACH: NonZeroU32 = NonZeroU32::new(20_000).unwrap();
+        Self { address_per_second: EACH, operator_per_second: EACH }
+    }
+}
 
 type Direct = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
 
@@ -73,16 +94,29 @@ fn policy(rate_per_second: u32) -> HeaderValue {
 
 /// Every limit of calls of this node.
 pub struct Gate {
-    keys: Buckets,
-    rows: Buckets,
+    rates: Rates,
+    addresses: Mutex<HashMap<IpAddr, Arc<Plain>>>,
+    operators: Buckets<OperatorNo>,
+    keys: Buckets<KeyId>,
+    rows: Buckets<KeyId>,
     failures: DefaultKeyedRateLimiter<IpAddr>,
     failed: AtomicU32,
     clock: DefaultClock,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
+/// For `HttpServer::on_connect`: the bucket of the address at the other end, once it is known.
+#[derive(Default)]
+pub struct AddressSlot(OnceCell<Arc<Plain>>);
+
+type Plain = RateLimiter<NotKeyed, InMemoryState, DefaultClock>;
+
+impl Gate {
+    /// With these rates.
+    pub fn new(rates: Rates) -> Self {
         Self {
+            rates,
+            addresses: Mutex::default(),
+            operators: Buckets::default(),
             keys: Buckets::default(),
             rows: Buckets::default(),
             failures: RateLimiter::keyed(Quota::per_second(FAILURES_PER_SECOND).allow_burst(FAILURES_BURST)),
@@ -93,14 +127,19 @@ impl Default for Gate {
 }
 
 /// One bucket a key, read without a lock.
-#[derive(Default)]
-struct Buckets {
-    held: ArcSwap<HashMap<KeyId, Arc<Bucket>>>,
+struct Buckets<K> {
+    held: ArcSwap<HashMap<K, Arc<Bucket>>>,
     growing: Mutex<()>,
 }
 
-impl Buckets {
-    fn with<T>(&self, key: KeyId, rate: NonZeroU32, burst: NonZeroU32, act: impl FnOnce(&Bucket) -> T) -> T {
+impl<K> Default for Buckets<K> {
+    fn default() -> Self {
+        Self { held: ArcSwap::default(), growing: Mutex::default() }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Buckets<K> {
+    fn with<T>(&self, key: K, rate: NonZeroU32, burst: NonZeroU32, act: impl FnOnce(&Bucket) -> T) -> T {
         let held = self.held.load();
         match held.get(&key) {
             Some(bucket) if bucket.rate_per_second == rate.get() => act(bucket),
@@ -108,7 +147,7 @@ impl Buckets {
         }
     }
 
-    fn grow(&self, key: KeyId, rate: NonZeroU32, burst: NonZeroU32) -> Arc<Bucket> {
+    fn grow(&self, key: K, rate: NonZeroU32, burst: NonZeroU32) -> Arc<Bucket> {
         let _one_at_a_time = self.growing.lock();
         let held = self.held.load();
         if let Some(bucket) = held.get(&key).filter(|b| b.rate_per_second == rate.get()) {
@@ -133,6 +172,38 @@ impl Gate {
         self.keys.with(key, rate, rate, |bucket| self.count(bucket))
     }
 
+    /// Counts one request of an address, before anybody looks who calls. `Err(seconds)` where it is over its rate. The
+    /// bucket is kept with the connection in `slot`, where there is one.
+    pub fn pass_address(&self, address: IpAddr, slot: Option<&AddressSlot>) -> Result<(), u32> {
+        let checked = match slot {
+            Some(slot) => slot.0.get_or_init(|| self.address(address)).check(),
+            None => self.address(address).check(),
+        };
+        checked.map_err(|until| self.seconds(&until))
+    }
+
+    fn address(&self, address: IpAddr) -> Arc<Plain> {
+        let mut held = self.addresses.lock();
+        if held.len() >= ADDRESSES_MAX {
+            held.retain(|_, bucket| Arc::strong_count(bucket) > 1);
+        }
+        let make = || Arc::new(RateLimiter::direct(Quota::per_second(self.rates.address_per_second)));
+        Arc::clone(held.entry(neighbourhood(address)).or_insert_with(make))
+    }
+
+    /// Counts one request of an operator. `Err(seconds)` where all its keys together are over its rate.
+    pub fn pass_operator(&self, operator: OperatorNo) -> Result<(), u32> {
+        let rate = self.rates.operator_per_second;
+        self.operators.with(operator, rate, rate, |bucket| match bucket.limiter.check() {
+            Ok(_) => Ok(()),
+            Err(until) => Err(self.seconds(&until)),
+        })
+    }
+
+    fn seconds(&self, until: &governor::NotUntil<governor::clock::QuantaInstant>) -> u32 {
+        until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0) as u32
+    }
+
     /// Counts rows of a batch of a key, apart from its single lookups. `Err(seconds)` where it is over its rate.
     pub fn pass_rows(&self, key: KeyId, rate_per_second: u32, rows: NonZeroU32) -> Result<(), u32> {
         let Some(rate) = NonZeroU32::new(rate_per_second.saturating_mul(ROWS_PER_REQUEST)) else { return Err(60) };
@@ -140,7 +211,7 @@ impl Gate {
         let burst = rate.max(ROWS_BURST_MIN);
         self.rows.with(key, rate, burst, |bucket| match bucket.limiter.check_n(rows) {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(until)) => Err(until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0) as u32),
+            Ok(Err(until)) => Err(self.seconds(&until)),
             Err(_) => Err(60),
         })
     }
@@ -153,8 +224,7 @@ impl Gate {
                 Ok(Quotas { rate_per_second, remaining, wait_seconds: 0, policy })
             }
             Err(not_until) => {
-                let wait = not_until.wait_time_from(self.clock.now());
-                let wait_seconds = wait.as_secs_f64().ceil().max(1.0) as u32;
+                let wait_seconds = self.seconds(&not_until);
                 Err(Quotas { rate_per_second, remaining: 0, wait_seconds, policy })
             }
         }
@@ -165,9 +235,7 @@ impl Gate {
         if self.failed.fetch_add(1, Ordering::Relaxed) % CLEAN_EVERY == CLEAN_EVERY - 1 {
             self.failures.retain_recent();
         }
-        self.failures
-            .check_key(&neighbourhood(address))
-            .map_err(|until| until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0) as u32)
+        self.failures.check_key(&neighbourhood(address)).map_err(|until| self.seconds(&until))
     }
 }
 
@@ -177,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_key_has_a_burst_of_its_rate_and_keys_do_not_share() {
-        let gate = Gate::default();
+        let gate = Gate::new(Rates::default());
         let (one, other) = (KeyId(1), KeyId(2));
         let rate = 1_000_000;
         assert_eq!(gate.pass(one, rate).map(|q| q.rate_per_second), Ok(rate));
@@ -191,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_changed_rate_takes_effect_and_no_rate_is_no_call() {
-        let gate = Gate::default();
+        let gate = Gate::new(Rates::default());
         while gate.pass(KeyId(1), 1).is_ok() {}
         assert_eq!(gate.pass(KeyId(1), 500).map(|q| q.rate_per_second), Ok(500));
         assert!(gate.pass(KeyId(1), 0).is_err());
@@ -199,7 +267,7 @@ mod tests {
 
     #[test]
     fn an_address_that_fails_often_waits_and_others_do_not() {
-        let gate = Gate::default();
+        let gate = Gate::new(Rates::default());
         let bad: IpAddr = "192.0.2.1".parse().unwrap();
         let refused = (0..1_000).filter(|_| gate.failed(bad).is_err()).count();
         assert!(refused > 900, "{refused} refused");
@@ -207,8 +275,31 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_one_bucket_over_its_connections() {
+        let one = NonZeroU32::new(1).unwrap();
+        let gate = Gate::new(Rates { address_per_second: one, operator_per_second: one });
+        let (first, second) = (AddressSlot::default(), AddressSlot::default());
+        let address = "192.0.2.1".parse().unwrap();
+        assert_eq!(gate.pass_address(address, Some(&first)), Ok(()));
+        let refused = (0..20).filter(|_| gate.pass_address(address, Some(&second)).is_err()).count();
+        assert!(refused >= 18, "{refused}");
+        drop((first, second));
+        assert!((0..20).any(|_| gate.pass_address(address, None).is_err()), "closing connections forgives nothing");
+        assert_eq!(gate.pass_address("192.0.2.2".parse().unwrap(), None), Ok(()));
+    }
+
+    #[test]
+    fn an_operator_has_one_bucket_over_its_keys() {
+        let one = NonZeroU32::new(1).unwrap();
+        let gate = Gate::new(Rates { address_per_second: one, operator_per_second: one });
+        let refused = (0..20).filter(|_| gate.pass_operator(OperatorNo(1)).is_err()).count();
+        assert!(refused >= 18, "{refused}");
+        assert_eq!(gate.pass_operator(OperatorNo(2)), Ok(()));
+    }
+
+    #[test]
     fn rows_have_a_quota_of_their_own() {
-        let gate = Gate::default();
+        let gate = Gate::new(Rates::default());
         let rows = |n| NonZeroU32::new(n).unwrap();
         assert_eq!(gate.pass_rows(KeyId(1), 1, rows(10_000)), Ok(()));
         assert_eq!(gate.pass_rows(KeyId(1), 1, rows(10_000)), Err(100));

@@ -1,4 +1,4 @@
-//! Around every request: its id, its log line, its headers, its error body.
+//! Around every request: its id, its log line, its trace, its headers, its error body.
 //!
 //! A caller's own id is echoed, but the logs hold only its keyed digest: it may be a phone number. Most requests
 //! write no line at all: only slow, failed and sampled ones do.
@@ -11,13 +11,14 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
-
+use actors::trace::{Step, Steps};
 use models::ts::Ts;
 
 use crate::problem::{Code, PROBLEM_JSON, Problem};
 use crate::rate::Quotas;
-use crate::routes::RouteNo;
+use crate::routes::{RouteNo, route_of};
 use crate::state::{AppState, Worker, uuid_v7};
+use crate::trace::{About, Ended, OnPanic, Parent, method_name};
 
 /// A request that took longer is logged.
 pub const SLOW: Duration = Duration::from_millis(250);
@@ -25,6 +26,9 @@ pub const SLOW: Duration = Duration::from_millis(250);
 pub const SAMPLE: u64 = 1_024;
 /// Longest id taken from a caller, bytes; a longer one is replaced.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// What a request is named by that matched no path.
+const UNMATCHED: &str = "unmatched";
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -74,16 +78,6 @@ fn hyphenated(id: u128) -> [u8; 36] {
     text
 }
 
-/// The trace id of a W3C `traceparent`, if it is one.
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let mut parts = text.split('-');
-    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let fine = version.len() == 2 && version != "ff" && trace.len() == 32 && span.len() == 16;
-    (fine && hex(version) && hex(trace) && hex(span) && trace.bytes().any(|b| b != b'0')).then_some(trace)
-}
-
 /// The middleware.
 pub(crate) async fn around<B: MessageBody + 'static>(
     req: ServiceRequest,
@@ -94,7 +88,12 @@ pub(crate) async fn around<B: MessageBody + 'static>(
     };
     let started = Instant::now();
     let id = RequestId::of(req.headers(), state.engine.now());
-    let mut res = next.call(req).await?.map_into_boxed_body();
+    let steps = Steps::default();
+    let answered = match &state.options.traces {
+        None => next.call(req).await,
+        Some(_) => watched(req, next, &steps, &id, &state, started).await,
+    };
+    let mut res = answered?.map_into_boxed_body();
     if res.status().as_u16() >= 400 {
         res = with_problem(res, &id, &state);
     }
@@ -107,11 +106,30 @@ pub(crate) async fn around<B: MessageBody + 'static>(
     identify(headers, &id, quotas);
     let told = Told {
         route: res.request().app_data::<RouteNo>().copied(),
-        status: res.status().as_u16(),
+        status: Some(res.status().as_u16()),
         code: res.response().error().and_then(|e| e.as_error::<Problem>()).map(|p| p.code),
+        about: res.request().extensions().get::<About>().copied().unwrap_or_default(),
+        steps: steps.take(),
     };
     finish(res.request().head(), told, &id, &state, &worker, started.elapsed());
     Ok(res)
+}
+
+/// Lets a request go on with its steps noted, and sees to it that a handler's panic leaves a trace.
+async fn watched<B: MessageBody + 'static>(
+    req: ServiceRequest,
+    next: Next<B>,
+    steps: &Steps,
+    id: &RequestId,
+    state: &AppState,
+    started: Instant,
+) -> Result<ServiceResponse<B>, Error> {
+    let (parent, method, path) = (Parent::of(req.headers()), method_name(req.method()), req.path().to_owned());
+    let _watch = OnPanic(|| {
+        let told = Told { steps: steps.take(), ..Told::nothing(route_of(&path)) };
+        leave_trace(parent, method, told, id, state, started.elapsed());
+    });
+    steps.clone().within(next.call(req)).await
 }
 
 /// Headers that name a request and what is left of its key's rate.
@@ -124,14 +142,46 @@ pub(crate) fn identify(headers: &mut HeaderMap, id: &RequestId, quotas: Option<Q
 }
 
 /// What became of a request.
-#[derive(Clone, Copy)]
 pub(crate) struct Told {
     /// Number of its path.
     pub route: Option<RouteNo>,
-    /// Status of the answer.
-    pub status: u16,
+    /// Status of the answer; none where the handler panicked.
+    pub status: Option<u16>,
     /// What was wrong.
     pub code: Option<Code>,
+    /// What it was about.
+    pub about: About,
+    /// What it waited for.
+    pub steps: Vec<Step>,
+}
+
+impl Told {
+    /// No answer at all.
+    fn nothing(route: Option<RouteNo>) -> Self {
+        Self { route, status: None, code: None, about: About::default(), steps: Vec::new() }
+    }
+}
+
+/// Tells of a request whose handler panics just now.
+pub(crate) fn panicked(head: &RequestHead, route: Option<RouteNo>, id: &RequestId, state: &AppState, took: Duration) {
+    leave_trace(Parent::of(&head.headers), method_name(&head.method), Told::nothing(route), id, state, took);
+}
+
+/// Leaves a trace of a request, where it is to leave one, and gives its id.
+fn leave_trace(
+    parent: Option<Parent>,
+    method: &'static str,
+    told: Told,
+    id: &RequestId,
+    state: &AppState,
+    took: Duration,
+) -> Option<u128> {
+    let traces = state.options.traces.as_ref()?;
+    let kept = traces.keep(parent, told.status, took)?;
+    let Told { route, status, code, about, steps } = told;
+    let (route, request_id) = (route.map_or(UNMATCHED, RouteNo::path), id.logged(state));
+    traces.offer(kept, Ended { method, route, status, code, request_id, about, took, steps });
+    Some(kept.trace)
 }
 
 /// Counts an answered request, and logs it where it is slow, failed or sampled.
@@ -143,15 +193,21 @@ pub(crate) fn finish(
     worker: &Worker,
     took: Duration,
 ) {
-    let Told { route, status, code } = told;
+    let (route, code) = (told.route, told.code);
+    let status = told.status.unwrap_or(500);
     state.metrics.observe(route, &head.method, status, took);
+    let trace = match &state.options.traces {
+        None => None,
+        Some(_) => leave_trace(Parent::of(&head.headers), method_name(&head.method), told, id, state, took),
+    };
     let sampled = worker.request().is_multiple_of(SAMPLE);
     if status < 500 && took < SLOW && !sampled {
         return;
     }
-    let (request_id, trace) = (id.logged(state), trace_id(&head.headers).unwrap_or_default());
+    let trace = trace.or_else(|| Parent::of(&head.headers).map(|parent| parent.trace));
+    let (request_id, trace) = (id.logged(state), trace.map_or(String::new(), |id| format!("{id:032x}")));
     // the pattern, not the path: a path may hold what somebody should have put into a body
-    let (route, method) = (route.map_or("unmatched", |r| r.path()), head.method.as_str());
+    let (route, method) = (route.map_or(UNMATCHED, RouteNo::path), method_name(&head.method));
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if status >= 500 {
         let code = code.map_or("", Code::as_str);
@@ -208,7 +264,6 @@ fn secure(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::test::TestRequest;
 
     #[test]
     fn a_uuid_is_written_as_usual() {
@@ -216,19 +271,62 @@ mod tests {
         assert_eq!(std::str::from_utf8(&text).unwrap(), "01912f3a-4b5c-7d6e-8f90-a1b2c3d4e5f6");
     }
 
-    #[test]
-    fn only_a_valid_traceparent_is_believed() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let table = [
-            (format!("00-{trace}-00f067aa0ba902b7-01"), Some(trace)),
-            (format!("ff-{trace}-00f067aa0ba902b7-01"), None),
-            (format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), None),
-            (format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()), None),
-            ("254712345678".to_owned(), None),
-        ];
-        for (text, id) in &table {
-            let req = TestRequest::default().insert_header(("traceparent", text.as_str())).to_http_request();
-            assert_eq!(trace_id(req.headers()), *id, "{text}");
-        }
+    async fn state(dir: &testkit::TempDir, traces: crate::trace::Traces) -> AppState {
+        use actors::secrets::KeyMaterial;
+        use std::sync::Arc;
+        let store = store::Store::open(&testkit::sqlite_url(dir), &store::OpenOptions::default()).await.unwrap();
+        let keys = KeyMaterial::generate().unwrap();
+        let config = actors::engine::EngineConfig {
+            node: 1,
+            family: "KE".to_owned(),
+            arbiters: 1,
+            live_tick: Duration::from_millis(100),
+            checkpoint_every: Duration::from_secs(60),
+            source_queue: 16,
+            operator_queue: 16,
+            register_queue: 16,
+            write_timeout: Duration::from_secs(5),
+            snapshot_every: Duration::from_secs(300),
+            evidence_person_months: 24,
+            strangers_per_hour: u32::MAX,
+            key_prefix: "mk_live_",
+            jurisdictions: Vec::new(),
+            faults: actors::engine::Faults::default(),
+        };
+        let (clock, registry) = (Arc::new(store::SystemClock), prometheus::Registry::new());
+        let engine = actors::engine::Engine::start(config, store, Arc::new(keys), clock, &registry).await.unwrap();
+        let options = crate::WebOptions { traces: Some(traces), ..crate::WebOptions::new("KE") };
+        AppState::new(engine, options, registry).unwrap()
+    }
+
+    #[actix_web::test]
+    async fn a_handlers_panic_leaves_a_trace_that_names_its_route() {
+        use actix_web::{App, middleware::from_fn, test, web};
+        use futures_util::FutureExt;
+        let dir = testkit::temp_dir();
+        let options = crate::trace::TraceOptions { sample_percent: 0.0, slow: Duration::from_secs(60), queue: 8 };
+        let dropped = prometheus::IntCounter::new("dropped", "dropped").unwrap();
+        let (traces, mut spans) = crate::trace::Traces::new(options, dropped);
+        let state = state(&dir, traces).await;
+        let fails = || async {
+            actors::trace::begin("something").done();
+            if true {
+                panic!("on purpose");
+            }
+            HttpResponse::Ok().finish()
+        };
+        let app = App::new().app_data(state.clone()).app_data(state.worker());
+        let app = app.route("/api/v1/nser/{id}", web::get().to(fails)).wrap(from_fn(around::<BoxBody>));
+        let app = test::init_service(app).await;
+        let asked =
+            test::TestRequest::get().uri("/api/v1/nser/0712345678").insert_header(("x-request-id", "0712345678"));
+        let called = std::panic::AssertUnwindSafe(test::call_service(&app, asked.to_request())).catch_unwind().await;
+        assert!(called.is_err(), "the panic goes on");
+        let span = spans.try_recv().expect("a span");
+        assert_eq!((span.method, span.route, span.status), ("GET", "/api/v1/nser/{id}", None));
+        assert!(span.has_failed());
+        assert_eq!(span.steps.iter().map(|(_, step)| step.name).collect::<Vec<_>>(), ["something"]);
+        assert!(!format!("{span:?}").contains("712345678"), "{span:?}");
+        assert!(state.engine.stop(Duration::from_secs(5)).await);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpRequest};
 use actors::engine::Engine;
 use actors::live::Rights;
@@ -15,8 +16,10 @@ use tokio::sync::watch;
 use crate::links::Links;
 use crate::lookup::batch::Batches;
 use crate::metrics::WebMetrics;
+use crate::pressure::Pressure;
 use crate::problem::{Code, Problem};
-use crate::rate::Gate;
+use crate::rate::{Gate, Rates};
+use crate::trace::Traces;
 
 /// What the configuration says about the web.
 #[derive(Clone, Debug)]
@@ -31,6 +34,12 @@ pub struct WebOptions {
     pub bench_routes: bool,
     /// Largest bodies.
     pub limits: BodyLimits,
+    /// Requests a second of whoever has no rate of its own.
+    pub rates: Rates,
+    /// Is this the sandbox? Its keys begin with `mk_test_`.
+    pub sandbox: bool,
+    /// Where requests leave their traces, if anywhere.
+    pub traces: Option<Traces>,
     /// Version of the program, for `/version` and OpenAPI.
     pub version: &'static str,
     /// Commit it was built from.
@@ -46,6 +55,9 @@ impl WebOptions {
             secure_cookies: false,
             bench_routes: false,
             limits: BodyLimits::default(),
+            rates: Rates::default(),
+            sandbox: false,
+            traces: None,
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("MLINZI_COMMIT").unwrap_or("unknown"),
         }
@@ -90,6 +102,8 @@ pub struct Shared {
     pub options: WebOptions,
     /// Rates.
     pub gate: Gate,
+    /// How hard pressed the node is.
+    pub pressure: Pressure,
     /// Links and cookies.
     pub links: Links,
     /// Metrics of the web.
@@ -101,6 +115,7 @@ pub struct Shared {
     pub(crate) stopping: watch::Sender<bool>,
     /// Threads for batches of lookups.
     pub(crate) batches: Batches,
+    sandbox: OnceLock<AppState>,
 }
 
 /// A handle to [`Shared`]; cheap to clone.
@@ -113,7 +128,7 @@ impl AppState {
     /// # Errors
     /// A metric of the same name is registered already.
     pub fn new(engine: Engine, options: WebOptions, registry: prometheus::Registry) -> Result<Self, prometheus::Error> {
-        let metrics = WebMetrics::new(&registry)?;
+        let metrics = WebMetrics::new(&registry, &options)?;
         let secret: [u8; 32] = rand::random();
         let threads = std::thread::available_parallelism().map_or(1, |cores| usize::from(cores) / 2);
         Ok(Self(Arc::new_cyclic(|state: &Weak<Shared>| Shared {
@@ -125,13 +140,15 @@ impl AppState {
                 threads,
             ),
             engine,
+            gate: Gate::new(options.rates),
+            pressure: Pressure::default(),
             options,
-            gate: Gate::default(),
             links: Links::default(),
             metrics,
             registry,
             log_key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret),
             stopping: watch::Sender::new(false),
+            sandbox: OnceLock::new(),
         })))
     }
 
@@ -141,15 +158,49 @@ impl AppState {
         self.links.make(rights, None, until)
     }
 
+    /// Leads keys of the form `mk_test_…` to a sandbox; once.
+    pub fn open_sandbox(&self, sandbox: Self) {
+        // a second one would be a mistake of the assembly: the first stays
+        let _ = self.sandbox.set(sandbox);
+    }
+
+    /// The sandbox, where there is one.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&Self> {
+        self.sandbox.get()
+    }
+
+    /// What the key of a request leads to: the sandbox, or this.
+    pub(crate) fn of(&self, headers: &HeaderMap) -> &Self {
+        match self.sandbox.get() {
+            Some(sandbox) if is_test_key(headers) => sandbox,
+            _ => self,
+        }
+    }
+
+    /// How this register's keys begin.
+    pub(crate) fn key_prefix(&self) -> &'static str {
+        if self.options.sandbox { "mk_test_" } else { "mk_live_" }
+    }
+
     /// Asks every open socket to end with 1012 (come again).
     pub fn stop_sockets(&self) {
         self.stopping.send_replace(true);
+        if let Some(sandbox) = self.sandbox() {
+            sandbox.stop_sockets();
+        }
     }
 
     /// The next worker's own state.
     pub(crate) fn worker(&self) -> Worker {
         Worker(Arc::new(WorkerShared { requests: AtomicU64::new(0) }))
     }
+}
+
+/// Does a request come with a key of the sandbox?
+pub(crate) fn is_test_key(headers: &HeaderMap) -> bool {
+    let sent = headers.get(header::AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
+    sent.get(7..).is_some_and(|key| key.starts_with(b"mk_test_"))
 }
 
 impl Deref for AppState {
@@ -186,7 +237,18 @@ macro_rules! from_app_data {
         }
     )+ };
 }
-from_app_data!(AppState, Worker);
+from_app_data!(Worker);
+
+impl FromRequest for AppState {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    /// The register that the request's key leads to.
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let found = req.app_data::<Self>().map(|state| state.of(req.headers()).clone());
+        ready(found.ok_or_else(|| Problem::new(Code::Internal, "the server is not assembled")))
+    }
+}
 
 /// A UUIDv7 (RFC 9562, section 5.7): the time in milliseconds, then chance.
 pub(crate) fn uuid_v7(now: Ts) -> u128 {

@@ -55,6 +55,7 @@ struct Connection(TcpStream);
 /// For `HttpServer::on_connect`: keeps a second handle to the socket for as long as the connection lives.
 pub fn remember_connection(io: &dyn Any, data: &mut Extensions) {
     use std::os::fd::AsFd;
+    data.insert(crate::rate::AddressSlot::default());
     if let Some(stream) = io.downcast_ref::<actix_web::rt::net::TcpStream>()
         && let Ok(fd) = stream.as_fd().try_clone_to_owned()
     {

@@ -1,8 +1,9 @@
 //! The assembly, top-down: what is started in which order.
 
-use super::opening::{keep, load_directory};
-use super::{Engine, EngineConfig, Inner, StartError};
+use super::opening::{keep, keys_of, load_directory};
+use super::{CHANGES_WAITING_MAX, Engine, EngineConfig, Inner, StartError};
 use crate::auditor::{Auditing, Auditor};
+use crate::contacts::Contacts;
 use crate::evidence::EvidenceLog;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub};
@@ -10,7 +11,7 @@ use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
 use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::register::{Register, RegisterActor};
-use crate::secrets::KeyRing;
+use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{SourceActor, SourceContext, SourceGauge, SourceHead};
 use crate::spine::{Markets, Spine};
 use crate::staff::Staff;
@@ -26,10 +27,10 @@ use models::ids::OperatorNo;
 use models::ts::Ts;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Clock, OperatorInputRow, Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 /// Inputs read back at once while an operator is rebuilt.
 const INPUT_CHUNK: u32 = 64;
@@ -39,7 +40,7 @@ impl Engine {
     pub async fn start(
         config: EngineConfig,
         store: Store,
-        ring: Arc<KeyRing>,
+        provider: Arc<dyn KeyProvider>,
         clock: Arc<dyn Clock>,
         registry: &prometheus::Registry,
     ) -> Result<Self, StartError> {
@@ -52,6 +53,9 @@ impl Engine {
         let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
 
         keep(&store, "family", &config.family, "engine.family", |known, now| known == now).await?;
+        let keys = keys_of(&store, &provider.load()?).await?;
+        let ring = keys.hold();
+        let key_steps = Arc::new(Notify::new());
         let directory =
             Arc::new(ArcSwap::from_pointee(load_directory(config.jurisdictions.clone(), &store, &ring).await?));
         let index = Arc::new(ArcSwap::from_pointee(IndexWriter::with_capacity(0).reader()));
@@ -68,7 +72,8 @@ impl Engine {
             markets: Arc::clone(&markets),
             live: live.clone(),
             directory: Arc::clone(&directory),
-            ring: Arc::clone(&ring),
+            keys: keys.clone(),
+            key_steps: Arc::clone(&key_steps),
             growth,
             deferred: gauges.deferred_inputs.clone(),
             slots: Arc::clone(&views),
@@ -82,19 +87,19 @@ impl Engine {
 
         let zones = config.jurisdictions.iter().map(|j| TimeZone::get(&j.time_zone).unwrap_or(TimeZone::UTC)).collect();
         let next = store.next_numbers().await?;
-        let register =
-            Register::new(store.clone(), writer.clone(), Arc::clone(&ring), Arc::clone(&index), next.person_no, zones);
+        let digests = (keys.clone(), config.family.as_str().into());
+        let register = Register::new(store.clone(), writer.clone(), digests, Arc::clone(&index), next.person_no, zones);
         let staff = Staff::new(
             store.clone(),
             writer.clone(),
-            Arc::clone(&ring),
+            keys.clone(),
             Arc::clone(&directory),
-            next.operator_no,
-            next.source_no,
+            (next.operator_no, next.source_no),
+            config.key_prefix,
         );
         let context = SourceContext {
             writer: writer.clone(),
-            ring: Arc::clone(&ring),
+            keys: keys.clone(),
             directory: Arc::clone(&directory),
             family: config.family.as_str().into(),
             clock: Arc::clone(&clock),
@@ -111,7 +116,10 @@ impl Engine {
         let engine = Self(Arc::new(Inner {
             config,
             store,
-            ring,
+            provider,
+            keys,
+            keys_seen: Mutex::default(),
+            key_steps,
             clock,
             boot,
             system,
@@ -129,8 +137,15 @@ impl Engine {
             auditing,
             evidence,
             signed_at,
+            contacts: Contacts::default(),
+            waiting: Semaphore::new(CHANGES_WAITING_MAX),
+            sparing: AtomicBool::new(false),
             metrics: gauges,
         }));
+        if let Err(error) = engine.take_keys().await {
+            // those that are in force were read a moment ago; the task takes these over as soon as it can
+            tracing::warn!(%error, "what the keys are is not journaled yet");
+        }
         engine.start_known()?;
         engine.start_tasks(growing);
         Ok(engine)
@@ -219,11 +234,12 @@ fn start_register(
     clock: &Arc<dyn Clock>,
 ) -> Result<Handle<crate::register::RegisterMsg>, StartError> {
     let (store, index, missed, clock) = (store.clone(), Arc::clone(index), missed.clone(), Arc::clone(clock));
-    let chain = ring.chain;
+    let (chain, inspect) = (ring.chain, config.faults.register.clone());
     let mut spec = Spec::new("register", "register", move |generation| {
         let (store, index, missed, clock) = (store.clone(), Arc::clone(&index), missed.clone(), Arc::clone(&clock));
+        let inspect = inspect.clone();
         Box::pin(async move {
-            RegisterActor::recover(&store, &chain, clock.now(), &index, missed, &generation.progress).await
+            RegisterActor::recover(&store, &chain, clock.now(), &index, missed, inspect, &generation.progress).await
         })
     });
     spec.capacity = config.register_queue;

@@ -3,6 +3,7 @@
 use super::{Engine, StartError};
 use crate::api::NodeState;
 use crate::auditor::AuditMsg;
+use crate::contacts::{Compactor, ContactsConfig, Enumeration};
 use crate::directory::Directory;
 use crate::kernel::KernelEvent;
 use crate::live::LiveMsg;
@@ -11,13 +12,15 @@ use crate::register::Copying;
 use crate::spine::Growth;
 use models::event::Event;
 use models::evidence::month_of;
-use models::ts::{SECOND, Ts};
+use models::ts::{HOUR, SECOND, Ts};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::StoreError;
 use tokio::sync::mpsc;
 
+/// How much longer a tick of the screens takes while the node is overloaded.
+const SPARED_TICK: Duration = Duration::from_secs(1);
 /// How often the claim of the database is looked at.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
 /// How often the keys of the evidence's months are looked after.
@@ -54,6 +57,9 @@ impl Engine {
                 interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 loop {
                     interval.tick().await;
+                    if engine.0.sparing.load(Ordering::Relaxed) {
+                        tokio::time::sleep(SPARED_TICK).await;
+                    }
                     engine.tick();
                 }
             })
@@ -123,7 +129,16 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_snapshots().await })
         };
-        self.0.tasks.lock().extend([grow, tick, second, sweep, checkpoint, claim, evidence, snapshots]);
+        let keys = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_keys().await })
+        };
+        let contacts = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_contacts().await })
+        };
+        let tasks = [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, keys, contacts];
+        self.0.tasks.lock().extend(tasks);
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {
@@ -148,11 +163,12 @@ impl Engine {
             }
             Growth::Key(key) => {
                 let Some(sealed) = self.0.store.key_secret(key.id).await? else { return Ok(()) };
+                let ring = self.0.keys.hold();
                 let signing =
-                    self.0.ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(e.to_string()))?;
+                    ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(e.to_string()))?;
                 self.0.directory.rcu(|old| {
                     let mut new = Directory::clone(old);
-                    new.set_key(&self.0.ring, models::operator::ApiKey::clone(key), &signing);
+                    new.set_key(&self.0.keys.load(), models::operator::ApiKey::clone(key), &signing);
                     new
                 });
                 Ok(())
@@ -166,7 +182,8 @@ impl Engine {
         while self.freshness().state != NodeState::Fresh {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let known = inner.store.snapshots(&inner.ring.chain).await.unwrap_or_default();
+        let chain = inner.keys.load().chain;
+        let known = inner.store.snapshots(&chain).await.unwrap_or_default();
         let mut copied = known.first().map_or(0, |row| row.through);
         let mut interval = tokio::time::interval(inner.config.snapshot_every);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -178,7 +195,7 @@ impl Engine {
             }
             let source = Copying(self.index().snapshot());
             let timer = inner.metrics.snapshot_seconds.start_timer();
-            match inner.store.write_snapshot(inner.config.node, source, &inner.ring.chain, self.now()).await {
+            match inner.store.write_snapshot(inner.config.node, source, &chain, self.now()).await {
                 Ok(true) => {
                     timer.observe_duration();
                     copied = fresh.register_version;
@@ -200,7 +217,7 @@ impl Engine {
         let inner = &self.0;
         while let Err(error) = inner
             .evidence
-            .open(&inner.store, &inner.writer, &inner.ring, &inner.clock, inner.config.checkpoint_every)
+            .open(&inner.store, &inner.writer, &inner.keys, &inner.clock, inner.config.checkpoint_every)
             .await
         {
             tracing::error!(error, "no evidence can be kept yet, so no lookup is answered");
@@ -211,13 +228,57 @@ impl Engine {
         loop {
             interval.tick().await;
             let (now, months) = (self.now(), u32::from(inner.config.evidence_person_months));
-            let kept = inner.evidence.keep_months(&inner.store, &inner.ring, now).await;
+            let ring = inner.keys.hold();
+            let kept = inner.evidence.keep_months(&inner.store, &ring, now).await;
             let oldest = months_before(month_of(now), months);
-            let forgotten = inner.evidence.forget_months(&inner.store, &inner.writer, &inner.ring, oldest).await;
+            let forgotten = inner.evidence.forget_months(&inner.store, &inner.writer, &ring, oldest).await;
             for error in [kept, forgotten].into_iter().filter_map(Result::err) {
                 tracing::warn!(error, "the keys of the evidence are looked after later");
             }
         }
+    }
+
+    /// Takes in who has asked about whom; slows down and tells of keys that try numbers.
+    async fn keep_contacts(&self) {
+        let inner = &self.0;
+        let limits = ContactsConfig {
+            strangers_per_hour: inner.config.strangers_per_hour,
+            months: inner.config.evidence_person_months,
+        };
+        let alarm = {
+            let engine = self.clone();
+            move |found: Enumeration| engine.slow_down(found)
+        };
+        let (store, writer, evidence) = (inner.store.clone(), inner.writer.clone(), inner.evidence.clone());
+        let compactor = Compactor::new(store, writer, evidence, inner.contacts.clone(), limits, Box::new(alarm));
+        compactor.run(|| self.now()).await;
+    }
+
+    fn slow_down(&self, found: Enumeration) {
+        let now = self.now();
+        let directory = self.directory();
+        let Some(operator) = directory.operators.get(&found.operator_no) else { return };
+        if let Some(entry) = directory.keys.get(&found.key) {
+            entry.slow_down(now.plus(HOUR));
+        }
+        let Some(jurisdiction) = directory.jurisdiction(operator.jurisdiction) else { return };
+        tracing::warn!(key = %found.key, strangers = found.strangers, "a key asks about too many strangers");
+        let alert = engine::enumeration::alert(&engine::enumeration::Strangers {
+            operator_no: found.operator_no,
+            operator: operator.code.clone(),
+            currency: jurisdiction.currency,
+            key: found.key.to_string(),
+            hour: found.hour,
+            strangers: found.strangers,
+            limit: self.0.config.strangers_per_hour,
+            at: now,
+        });
+        let engine = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = engine.0.writer.commit(vec![Event::AlertRevised(alert)], Vec::new()).await {
+                tracing::error!(%error, "an alert is not journaled");
+            }
+        });
     }
 
     /// Lets operators that changed write their views, and the hub send what changed.
@@ -257,8 +318,17 @@ impl Engine {
         metrics.register_age_seconds.set(age);
         metrics.register_version.set(freshness.register_version);
         metrics.index_bytes.set(self.index().memory_bytes() as i64);
+        let (people, keys) = self.index().counts();
+        metrics.register_people.set(people as i64);
+        metrics.register_keys.set(keys as i64);
+        metrics.show_pool(self.0.store.pool_usage());
+        metrics.show_sources(self.0.views.freshness_of_sources());
         let through = self.0.evidence.through();
         self.0.evidence.metrics().age_seconds.set(match through.0 {
+            0 => -1.0,
+            at => (now.0 - at) as f64 / SECOND as f64,
+        });
+        metrics.contacts_age_seconds.set(match self.0.contacts.through().0 {
             0 => -1.0,
             at => (now.0 - at) as f64 / SECOND as f64,
         });

@@ -127,6 +127,8 @@ impl<M: Send + Sync + 'static> Supervised for Shared<M> {
     fn release(&self) -> bool {
         let quarantined = self.vitals.state() == ActorState::Quarantined;
         if quarantined {
+            // at once, not when its supervisor has woken: whoever was told "released" may send
+            self.queue.admit(Admission::Open);
             self.released.notify_waiters();
         }
         quarantined

@@ -20,6 +20,10 @@ pub fn event(index: &mut IndexWriter, event: &Event) -> Result<(), IndexError> {
             keys.iter().try_for_each(|key| index.insert_key(*person_no, key))
         }
         Event::PersonKeysAdded { person_no, keys } => keys.iter().try_for_each(|key| index.insert_key(*person_no, key)),
+        Event::MatchKeysDerived { people, .. } => {
+            let mut keys = people.iter().flat_map(|known| known.keys.iter().map(|key| (known.person_no, key)));
+            keys.try_for_each(|(person_no, key)| index.insert_key(person_no, key))
+        }
         Event::ExclusionRegistered(exclusion)
         | Event::ExclusionExtended(exclusion)
         | Event::ExclusionRenewed(exclusion)
@@ -117,7 +121,7 @@ fn second(ts: Ts) -> u32 {
 mod tests {
     use super::super::index::LookupKey;
     use super::*;
-    use models::event::PersonKey;
+    use models::event::{DerivedKeys, PersonKey};
     use models::exclusion::{Channel, Period, ReasonClass};
     use models::ids::ExclusionId;
     use models::jurisdiction::JurisdictionNo;
@@ -178,6 +182,31 @@ mod tests {
                 assert_eq!(status(&mut by_tables, jurisdiction as u8, 1_700_000_100), *wanted, "{step:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_person_is_found_under_every_version_that_was_derived() {
+        let mut index = IndexWriter::with_capacity(16);
+        let added = Event::PersonAdded { person_no: PersonNo(7), birth_digest: None, keys: vec![key()] };
+        let derived = PersonKey { digest_version: 1, key: MatchKey(9 << 40), ..key() };
+        let people = vec![DerivedKeys { person_no: PersonNo(7), keys: vec![derived.clone()] }];
+        let steps = [
+            added,
+            Event::ExclusionRegistered(exclusion(1, 0, Period::Permanent, false)),
+            Event::MatchKeysDerived { digest_version: 1, people },
+        ];
+        for step in steps.iter().chain(&steps) {
+            event(&mut index, step).unwrap();
+        }
+        index.set_ready(Ts(1), 1);
+        for known in [key(), derived] {
+            let asked = LookupKey { kind: known.kind, digest_version: known.digest_version, key: known.key };
+            let verdict = index.reader().decide(&[asked], JurisdictionNo(0), 1_700_000_100).unwrap();
+            assert_eq!(verdict.status, Status::Excluded, "{known:?}");
+        }
+        // of somebody the index does not know it is incomplete, and says so
+        let people = vec![DerivedKeys { person_no: PersonNo(8), keys: vec![key()] }];
+        assert!(event(&mut index, &Event::MatchKeysDerived { digest_version: 1, people }).is_err());
     }
 
     #[test]

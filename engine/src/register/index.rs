@@ -106,6 +106,9 @@ struct Shared {
     through: AtomicI64,
     /// Most people behind one key.
     shared_by_max: AtomicI64,
+    /// People and keys, as of `through`.
+    people_count: AtomicU64,
+    keys_count: AtomicU64,
 }
 
 /// Sizes, for metrics.
@@ -153,6 +156,8 @@ impl IndexWriter {
             register_version: AtomicI64::new(0),
             through: AtomicI64::new(0),
             shared_by_max: AtomicI64::new(0),
+            people_count: AtomicU64::new(0),
+            keys_count: AtomicU64::new(0),
         };
         // node 0 is "none"
         Self { shared: Arc::new(shared), table, size: IndexSize::default(), next_node: 1 }
@@ -176,6 +181,8 @@ impl IndexWriter {
     /// Says that every event of the journal up to here is in the index, or changes nothing in it.
     pub fn set_through(&mut self, seq: Seq) {
         self.shared.shared_by_max.store(self.size.shared_by_max.into(), Ordering::Relaxed);
+        self.shared.people_count.store(self.size.people, Ordering::Relaxed);
+        self.shared.keys_count.store(self.size.keys, Ordering::Relaxed);
         self.shared.through.store(seq, Ordering::Release);
     }
 
@@ -428,6 +435,12 @@ impl IndexReader {
             }
         }
         std::hint::black_box(seen);
+    }
+
+    /// People with a state and distinct keys, when the writer last said how far it has come.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.shared.people_count.load(Ordering::Relaxed), self.shared.keys_count.load(Ordering::Relaxed))
     }
 
     /// Bytes of the table, the cells and the side nodes.

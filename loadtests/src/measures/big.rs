@@ -22,19 +22,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Callers, each with a key of its own.
-const CALLERS: usize = 100;
+pub(super) const CALLERS: usize = 100;
 /// Requests a second at which processor time is compared: both handlers are far from their limit, so that the loader
 /// sleeps and is woken as often for one as for the other.
 const EQUAL_RATE: f64 = 30_000.0;
 /// Rows of a batch.
 const BATCH_ROWS: u64 = 10_000;
 
-fn people(effort: Effort) -> u64 {
+pub(super) fn people(effort: Effort) -> u64 {
     effort.pick(200_000, 10_000_000, 10_000_000)
 }
 
 /// The kept register, made where there is none.
-fn register(effort: Effort) -> anyhow::Result<PathBuf> {
+pub(super) fn register(effort: Effort) -> anyhow::Result<PathBuf> {
     let people = people(effort);
     let folder = scratch()?.join(format!("imported-{people}"));
     let done = folder.join("imported");
@@ -71,7 +71,7 @@ fn register(effort: Effort) -> anyhow::Result<PathBuf> {
 }
 
 /// Keeps this process off the processor of the node.
-fn step_aside() -> anyhow::Result<()> {
+pub(super) fn step_aside() -> anyhow::Result<()> {
     let pid = std::process::id().to_string();
     let status = Command::new("taskset").args(["-p", "-c", "1", &pid]).stdout(Stdio::null()).status()?;
     anyhow::ensure!(status.success(), "taskset does not pin the loader");
@@ -92,14 +92,14 @@ async fn callers(node: &Node) -> anyhow::Result<Vec<String>> {
     Ok(bearers)
 }
 
-struct Callers {
-    lookup: Vec<Head>,
-    bare: Vec<Head>,
-    batch: Vec<Head>,
+pub(super) struct Callers {
+    pub lookup: Vec<Head>,
+    pub bare: Vec<Head>,
+    pub batch: Vec<Head>,
 }
 
 impl Callers {
-    async fn of(node: &Node) -> anyhow::Result<Self> {
+    pub async fn of(node: &Node) -> anyhow::Result<Self> {
         let bearers = callers(node).await?;
         let heads = |path: &str| bearers.iter().map(|bearer| Head::json(path, bearer)).collect();
         Ok(Self {
@@ -111,14 +111,14 @@ impl Callers {
 }
 
 /// Bodies with a stride that no cache foresees, every second person unknown.
-fn asked(people: u64) -> impl Fn(u64, &mut Vec<u8>) + 'static {
+pub(super) fn asked(people: u64) -> impl Fn(u64, &mut Vec<u8>) + 'static {
     move |n, body| {
         let who = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % people;
         crate::traffic::lookup(if n.is_multiple_of(2) { who } else { 40_000_000 + who }, "login", body);
     }
 }
 
-async fn timed(
+pub(super) async fn timed(
     node: &Node,
     heads: &[Head],
     pace: Pace,
@@ -235,7 +235,7 @@ async fn memory(node: &Node, people: u64, report: &mut Report) -> anyhow::Result
     report.add("rss_mb_10m", resident, "MB", &format!("≤ 1,100; {people} {under}"))
 }
 
-fn batch_body(n: u64, people: u64, body: &mut Vec<u8>) {
+pub(super) fn batch_body(n: u64, people: u64, body: &mut Vec<u8>) {
     let mut text = String::with_capacity(64 * BATCH_ROWS as usize);
     text.push_str("{\"purpose\":\"sweep\",\"users\":[");
     for row in 0..BATCH_ROWS {

@@ -8,6 +8,7 @@ mod kills;
 pub mod live;
 mod lookups;
 mod register;
+mod storm;
 mod syncs;
 
 use crate::Effort;
@@ -36,6 +37,8 @@ pub static MEASURES: &[Measure] = measures! {
     ["lookup_cpu_vs_bare", "lookup_vs_bare", "recover_10m_s", "recover_10m_from_tables_s", "index_bytes_per_key", "rss_mb_10m", "batch_10000_ms", "batch_rows_per_s", "lookup_p99_vs_bare_at_5000", "lookup_p99_vs_bare_at_20000"] => big::lookups;
     ["lookup_tls_vs_bare_tls"] => big::tls;
     ["lookup_vs_redis"] => big::redis;
+    ["storm_p99_ratio"] => storm::storm;
+    ["overload_4x_p99_ms", "overload_4x_memory_growth_percent"] => storm::overload;
     ["evidence_missing"] => evidence::missing;
     ["sync_cost"] => evidence::sync_cost;
     ["ingest_embedded_per_s", "ingest_postgres_per_s"] => ingest::throughput;

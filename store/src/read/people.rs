@@ -116,7 +116,7 @@ fn exclusion(row: &Row) -> Result<Exclusion, StoreError> {
     })
 }
 
-fn person_key(row: &Row, from: usize) -> Result<PersonKey, StoreError> {
+pub(crate) fn person_key(row: &Row, from: usize) -> Result<PersonKey, StoreError> {
     Ok(PersonKey {
         key: key_of(&row.bytes(from)?)?,
         kind: KeyKind::from_number(row.int(from + 1)? as u8).ok_or(StoreError::Unreadable("key kind"))?,

@@ -16,6 +16,11 @@ const OWN_NUMBERS: [(&str, &str); 7] = [
 
 /// The database's refusal of the content; none where the database itself is the trouble.
 pub(super) fn refusal(error: &sqlx::Error) -> Option<CommitError> {
+    if let sqlx::Error::Encode(e) = error
+        && let Some(refused) = e.downcast_ref::<CommitError>()
+    {
+        return Some(refused.clone());
+    }
     let sqlx::Error::Database(e) = error else {
         return matches!(error, sqlx::Error::Encode(_))
             .then(|| CommitError::Rejected { detail: "encoding".to_owned() });

@@ -241,7 +241,7 @@ pub async fn commit(
     attachments: Vec<Attachment>,
 ) -> Result<CommitReceipt, CommitError> {
     let (done, receipt) = oneshot::channel();
-    writer.submit(Commit { events, attachments, done })?;
+    writer.submit(Commit { events, attachments, key_epoch: None, done })?;
     receipt.await.expect("every commit is answered")
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod failures;
+mod keys;
 mod proof;
 mod reads;
 mod schema;
@@ -36,6 +37,9 @@ both!(
     proof::a_forged_checkpoint_is_named,
     proof::the_journal_takes_no_change,
     writes::refused_records_are_listed_page_by_page,
+    keys::what_was_made_before_a_step_is_refused_alone,
+    keys::versions_go_one_way_and_a_retired_number_begins_anew,
+    keys::a_seal_takes_the_place_of_the_one_it_was_made_of_and_of_no_other,
     failures::a_database_that_hangs_leaves_nothing_behind,
     failures::a_full_disk_refuses_cleanly_and_writing_goes_on_when_there_is_space,
 );

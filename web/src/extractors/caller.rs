@@ -24,6 +24,7 @@ use crate::metrics::AuthFailure;
 use crate::problem::{Code, Problem};
 use crate::rate::Quotas;
 use crate::state::AppState;
+use crate::trace::About;
 
 /// Digits of a key id behind its prefix.
 const KEY_DIGITS: usize = 26;
@@ -123,7 +124,7 @@ impl FromRequest for Caller {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(match req.app_data::<AppState>() {
-            Some(state) => authenticate(state, req),
+            Some(state) => authenticate(state.of(req.headers()), req),
             None => Err(Problem::new(Code::Internal, "the server is not assembled")),
         })
     }
@@ -142,6 +143,9 @@ pub fn authenticate(state: &AppState, req: &HttpRequest) -> Result<Caller, Probl
         req.extensions_mut().insert(quotas);
     }
     let (entry, operator) = admitted?;
+    if state.options.traces.is_some() {
+        req.extensions_mut().insert(About::caller(entry.key.operator_no));
+    }
     Ok(Caller { entry: Arc::clone(entry), operator: operator.map(Arc::clone), now })
 }
 
@@ -158,7 +162,7 @@ pub(crate) fn admit<'d>(
     quotas: &mut Option<Quotas>,
 ) -> Result<(&'d Arc<KeyEntry>, Option<&'d Arc<Operator>>), Problem> {
     let address = head.peer_addr.map(|a| a.ip());
-    let (entry, operator) = match identify(directory, head, now) {
+    let (entry, operator) = match identify(directory, state.key_prefix(), head, now) {
         Ok(caller) => caller,
         Err(failure) => return Err(refuse(state, address, failure)),
     };
@@ -170,9 +174,13 @@ pub(crate) fn admit<'d>(
         state.metrics.auth_failed(AuthFailure::Operator);
         return Err(Problem::new(Code::OperatorNotActive, "the operator is suspended or closed"));
     }
-    match state.gate.pass(entry.key.id, entry.key.rate_per_second) {
+    match state.gate.pass(entry.key.id, entry.rate_per_second(now)) {
         Ok(left) => {
             *quotas = Some(left);
+            if let Some(Err(seconds)) = operator.map(|o| state.gate.pass_operator(o.operator_no)) {
+                state.metrics.rate_limited_operator.inc();
+                return Err(Problem::rate_limited("the operator's keys together are over its rate", seconds));
+            }
             Ok((entry, operator))
         }
         Err(none) => {
@@ -199,11 +207,12 @@ fn refuse(state: &AppState, address: Option<IpAddr>, failure: AuthFailure) -> Pr
 
 fn identify<'d>(
     directory: &'d Directory,
+    prefix: &str,
     head: &RequestHead,
     now: Ts,
 ) -> Result<(&'d Arc<KeyEntry>, Option<&'d Arc<Operator>>), AuthFailure> {
     let header = head.headers.get(header::AUTHORIZATION).ok_or(AuthFailure::Missing)?;
-    let bearer = Bearer::parse(header.to_str().unwrap_or_default()).ok_or(AuthFailure::Malformed)?;
+    let bearer = Bearer::parse(header.to_str().unwrap_or_default(), prefix).ok_or(AuthFailure::Malformed)?;
     let entry = directory.keys.get(&bearer.key).ok_or(AuthFailure::Unknown)?;
     let sent = digest(&SHA256, bearer.secret.as_bytes());
     if !bool::from(sent.as_ref().ct_eq(&entry.secret_sha256)) {
@@ -220,19 +229,19 @@ fn identify<'d>(
     Ok((entry, operator))
 }
 
-/// `mk_live_<key id>_<secret>`, the id with or without its own prefix.
+/// `mk_live_<key id>_<secret>` (or `mk_test_…`), the id with or without its own prefix.
 struct Bearer<'a> {
     key: KeyId,
     secret: &'a str,
 }
 
 impl<'a> Bearer<'a> {
-    fn parse(header: &'a str) -> Option<Self> {
+    fn parse(header: &'a str, prefix: &str) -> Option<Self> {
         let (scheme, token) = header.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") || token.len() > BEARER_BYTES_MAX {
             return None;
         }
-        let rest = token.trim().strip_prefix("mk_live_")?;
+        let rest = token.trim().strip_prefix(prefix)?;
         let (prefix, digits) = (b"key_", rest.strip_prefix("key_").unwrap_or(rest));
         let (id, secret) = (digits.get(..KEY_DIGITS)?, digits.get(KEY_DIGITS..)?.strip_prefix('_')?);
         let mut text = [0; 4 + KEY_DIGITS];
@@ -265,9 +274,10 @@ mod tests {
             (String::new(), None),
         ];
         for (header, secret) in &table {
-            let bearer = Bearer::parse(header);
+            let bearer = Bearer::parse(header, "mk_live_");
             assert_eq!(bearer.as_ref().map(|b| b.secret), *secret, "{header}");
             assert!(bearer.is_none_or(|b| b.key == KeyId(77)));
+            assert!(Bearer::parse(header, "mk_test_").is_none_or(|_| header.contains("mk_test_")), "{header}");
         }
     }
 }

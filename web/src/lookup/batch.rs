@@ -160,7 +160,8 @@ fn work(waiting: &Mutex<Receiver<Job>>, state: &impl Fn() -> Option<AppState>) {
         let job = waiting.lock().recv();
         let (Ok(job), Some(state)) = (job, state()) else { return };
         let evidence = evidence.get_or_insert_with(|| state.engine.evidence().worker());
-        let asker = Asker { entry: &job.entry, now: state.engine.now() };
+        let directory = state.engine.directory();
+        let asker = Asker { entry: &job.entry, directory: &directory, now: state.engine.now() };
         // a panic costs this batch and nothing else
         let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             Batch::read(&asker, &state, &job.body).and_then(|batch| batch.answer(&asker, &state, evidence, &job))
@@ -197,10 +198,10 @@ impl<'a> Batch<'a> {
         asker.may_ask_for(purpose)?;
         require_fresh(state.engine.freshness_at(asker.now), purpose)?;
         let rows = count(sent.users)?;
-        let key = &asker.entry.key;
+        let (key, rate) = (asker.entry.key.id, asker.entry.rate_per_second(asker.now));
         state
             .gate
-            .pass_rows(key.id, key.rate_per_second, rows)
+            .pass_rows(key, rate, rows)
             .map_err(|seconds| Problem::rate_limited("the key is over its rate of rows", seconds))?;
         Ok(Self { purpose, users: sent.users })
     }
@@ -221,7 +222,7 @@ impl<'a> Batch<'a> {
             state,
             evidence,
             purpose: self.purpose,
-            country: asker.country(state)?,
+            country: asker.country()?,
             out: &mut out,
             ahead: Vec::with_capacity(AHEAD),
             records: Vec::with_capacity(AHEAD),
@@ -323,7 +324,7 @@ impl<'a> Run<'a, '_> {
         for row in &self.ahead {
             let Ok(question) = &row.question else { continue };
             let verdict = question.ask(self.asker, self.state)?;
-            let conclusion: Conclusion = question.conclude(self.asker, self.state, &verdict, &fresh, Route::Batch)?;
+            let conclusion: Conclusion = question.conclude(self.asker, &verdict, &fresh, Route::Batch)?;
             self.records.push(conclusion.record);
             self.state.metrics.answered(self.purpose, conclusion.decision);
             concluded.push((verdict, conclusion));

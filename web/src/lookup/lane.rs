@@ -5,7 +5,7 @@
 //! other handler: request id, quotas, problems, metrics, the sampled log line. Everything it touches belongs to its
 //! worker or is only read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use actix_web::dev::{Payload, RequestHead};
@@ -26,7 +26,8 @@ use crate::problem::{Code, Problem};
 use crate::rate::Quotas;
 use crate::request_id::{self, RequestId};
 use crate::routes::RouteNo;
-use crate::state::{AppState, Worker};
+use crate::state::{AppState, Worker, is_test_key};
+use crate::trace::{About, OnPanic};
 
 pub(crate) static X_MLINZI_SIGNATURE: HeaderName = HeaderName::from_static("x-mlinzi-signature");
 
@@ -36,6 +37,9 @@ pub struct Lane {
     worker: Worker,
     evidence: EvidenceWorker,
     times: RefCell<Times>,
+    sandbox: Option<Box<Lane>>,
+    /// What the lookup under way is about: set and taken within one go, between which nobody waits.
+    about: Cell<About>,
 }
 
 /// Which kind of lookup a request is.
@@ -53,14 +57,40 @@ impl Lane {
     /// For a worker.
     pub(crate) fn new(state: AppState, worker: Worker) -> Self {
         let evidence = state.engine.evidence().worker();
-        Self { state, worker, evidence, times: RefCell::default() }
+        let sandbox = state.sandbox().map(|sandbox| Box::new(Self::new(sandbox.clone(), worker.clone())));
+        Self { state, worker, evidence, times: RefCell::default(), sandbox, about: Cell::default() }
+    }
+
+    /// The lane that the key of a request leads to.
+    fn of(&self, head: &RequestHead) -> &Self {
+        match &self.sandbox {
+            Some(sandbox) if is_test_key(&head.headers) => sandbox,
+            _ => self,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Answers a request that is not even looked at.
+    pub(crate) fn refuse(&self, head: &RequestHead, problem: Problem) -> HttpResponse {
+        let id = RequestId::of(&head.headers, self.state.engine.now());
+        let kind = Kind { scope: Scope::Lookup, route: Route::Single, path: None };
+        self.finish(kind, head, &id, None, Err(problem), Instant::now())
     }
 
     /// Answers a request that carries its lookup in the body. Who may not ask has no body read.
     pub async fn answer(&self, kind: Kind, head: &RequestHead, payload: Payload) -> HttpResponse {
         let started = Instant::now();
+        let this = self.of(head);
+        this.answer_here(kind, head, payload, started).await
+    }
+
+    async fn answer_here(&self, kind: Kind, head: &RequestHead, payload: Payload, started: Instant) -> HttpResponse {
         let now = self.state.engine.now();
         let id = RequestId::of(&head.headers, now);
+        let _watch = OnPanic(|| request_id::panicked(head, kind.path, &id, &self.state, started.elapsed()));
         let mut quotas = None;
         let admitted = {
             let directory = self.state.engine.directory();
@@ -78,14 +108,19 @@ impl Lane {
 
     /// Answers a request whose lookup is a token in its path.
     pub(crate) fn answer_token(&self, kind: Kind, req: &HttpRequest) -> HttpResponse {
+        self.of(req.head()).answer_token_here(kind, req)
+    }
+
+    fn answer_token_here(&self, kind: Kind, req: &HttpRequest) -> HttpResponse {
         let started = Instant::now();
         let now = self.state.engine.now();
         let id = RequestId::of(req.headers(), now);
+        let _watch = OnPanic(|| request_id::panicked(req.head(), kind.path, &id, &self.state, started.elapsed()));
         let mut quotas = None;
         let directory = self.state.engine.directory();
         let admitted = admit(&self.state, &directory, req.head(), now, &mut quotas);
         let answered = admitted.and_then(|(entry, _)| {
-            self.judge(kind, &Asker { entry, now }, |asker| {
+            self.judge(kind, &Asker { entry, directory: &directory, now }, |asker| {
                 let token = req.match_info().get("bst").unwrap_or_default().parse();
                 let token = token.map_err(|error: models::token::TokenError| Problem::from(error))?;
                 let pairs = parse::query(req, &["purpose"])?;
@@ -106,7 +141,7 @@ impl Lane {
         let now = self.state.engine.now();
         let dead = || Problem::new(Code::Unauthenticated, "the key is not valid");
         let entry = directory.keys.get(&key).filter(|_| still_valid(&directory, key, now)).ok_or_else(dead)?;
-        self.judge(kind, &Asker { entry, now }, |asker| {
+        self.judge(kind, &Asker { entry, directory: &directory, now }, |asker| {
             parse::require_json(&head.headers)?;
             let sent: WireLookup<'_> = parse::json(body)?;
             let question = Question::read(asker, &self.state, sent)?;
@@ -120,6 +155,7 @@ impl Lane {
         asker: &Asker<'_>,
         act: impl FnOnce(&Asker<'_>) -> Result<HttpResponse, Problem>,
     ) -> Result<HttpResponse, Problem> {
+        self.about.set(About::caller(asker.entry.key.operator_no));
         let answered = asker.require(kind.scope).and_then(|()| act(asker));
         answered.inspect_err(|problem| self.state.metrics.refused(problem.code))
     }
@@ -131,9 +167,11 @@ impl Lane {
         question: &Question<'_>,
         body: &[u8],
     ) -> Result<HttpResponse, Problem> {
+        let about = About { purpose: Some(question.purpose), ..About::caller(asker.entry.key.operator_no) };
+        self.about.set(about);
         let fresh = require_fresh(self.state.engine.freshness_at(asker.now), question.purpose)?;
         let verdict = question.ask(asker, &self.state)?;
-        let conclusion = question.conclude(asker, &self.state, &verdict, &fresh, kind.route)?;
+        let conclusion = question.conclude(asker, &verdict, &fresh, kind.route)?;
         // the last thing that can fail: what is recorded is told
         let id = self.evidence.record(conclusion.record).map_err(no_evidence)?.to_text();
         let answer = question.view(asker, &verdict, &conclusion, id.as_str());
@@ -142,6 +180,7 @@ impl Lane {
         write_answer(&mut out, &answer, &mut times);
         let signature = sign(&asker.entry.signing, id.as_str(), answer.as_of, &mut times, body, &out);
         self.state.metrics.answered(question.purpose, conclusion.decision);
+        self.about.set(About { decision: Some(conclusion.decision), ..about });
         let mut response = HttpResponse::new(actix_web::http::StatusCode::OK);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -170,7 +209,8 @@ impl Lane {
         // there is no need to tell whoever is far from the limit
         let near = |quotas: &Quotas| quotas.remaining <= quotas.rate_per_second / 2;
         request_id::identify(headers, id, quotas.filter(near));
-        let told = request_id::Told { route: kind.path, status: response.status().as_u16(), code };
+        let (status, about) = (Some(response.status().as_u16()), self.about.take());
+        let told = request_id::Told { route: kind.path, status, code, about, steps: Vec::new() };
         request_id::finish(head, told, id, &self.state, &self.worker, started.elapsed());
         response
     }

@@ -1,12 +1,12 @@
 //! A question: who asks, about whom, what for – and what the register says.
 
 use actors::api::{NodeFreshness, NodeState};
-use actors::directory::KeyEntry;
+use actors::directory::{Directory, KeyEntry};
 use engine::register::index::{LookupKey, Verdict};
 use models::evidence::{Basis, Credential, LookupRecord, Route, Row, Subject};
 use models::exclusion::{Period, Status};
 use models::lookup::{Decision, Purpose, decide};
-use models::match_key::{KeyKind, MatchKey, OpaqueKind};
+use models::match_key::{DigestKeys, KeyKind, MatchKey, OpaqueKind};
 use models::operator::Scope;
 use models::phone::Country;
 use models::token::{self, Token, TokenError};
@@ -30,6 +30,8 @@ pub const VALID_MICROS: i64 = 15 * MINUTE;
 pub struct Asker<'a> {
     /// The key.
     pub entry: &'a KeyEntry,
+    /// Whom the node knew when it was let in.
+    pub directory: &'a Directory,
     /// When it was let in.
     pub now: Ts,
 }
@@ -57,8 +59,8 @@ impl Asker<'_> {
     ///
     /// # Errors
     /// The jurisdiction of the key is not configured.
-    pub fn country(&self, state: &AppState) -> Result<Country, Problem> {
-        let known = state.engine.directory().jurisdiction(self.entry.key.jurisdiction).map(|j| j.country);
+    pub fn country(&self) -> Result<Country, Problem> {
+        let known = self.directory.jurisdiction(self.entry.key.jurisdiction).map(|j| j.country);
         known.ok_or_else(|| Problem::new(Code::NotReady, "the jurisdiction of the key is not configured"))
     }
 
@@ -92,6 +94,8 @@ pub fn require_fresh(fresh: NodeFreshness, purpose: Purpose) -> Result<NodeFresh
 /// A lookup, parsed and digested.
 pub(crate) struct Question<'a> {
     keys: [Option<LookupKey>; 3],
+    /// Keyed digest of the reference; 0 = none.
+    reference_digest: u64,
     /// What for.
     pub purpose: Purpose,
     reference: Option<Text<'a>>,
@@ -100,14 +104,17 @@ pub(crate) struct Question<'a> {
 impl<'a> Question<'a> {
     /// A single lookup: its purpose is its own.
     pub fn read(asker: &Asker<'_>, state: &AppState, sent: WireLookup<'a>) -> Result<Self, Problem> {
-        let country = asker.country(state)?;
+        let country = asker.country()?;
         let mut fields = Fields::default();
         let purpose = fields.known("/purpose", sent.purpose.as_deref(), wire::<Purpose>);
         let identity = sent.check(&mut fields, country);
         let purpose = fields.finish(purpose)?;
-        let keys = digest_all(asker, state, &identity)?;
+        if let Some(phone) = identity.phone.as_ref().filter(|_| state.options.sandbox) {
+            crate::sandbox::refuse(phone, country)?;
+        }
+        let (keys, reference_digest) = digest_all(asker, state, &identity, sent.client_reference.as_deref())?;
         asker.may_ask_for(purpose)?;
-        Ok(Self { keys, purpose, reference: sent.client_reference })
+        Ok(Self { keys, reference_digest, purpose, reference: sent.client_reference })
     }
 
     /// A row of a batch: the purpose is the batch's.
@@ -124,15 +131,29 @@ impl<'a> Question<'a> {
         }
         let identity = sent.check(&mut fields, country);
         fields.check()?;
-        let keys = digest_all(asker, state, &identity)?;
-        Ok(Self { keys, purpose, reference: sent.client_reference })
+        let (keys, reference_digest) = digest_all(asker, state, &identity, sent.client_reference.as_deref())?;
+        Ok(Self { keys, reference_digest, purpose, reference: sent.client_reference })
+    }
+
+    /// The strongest identifier of somebody who is only to be named.
+    pub fn identifier(asker: &Asker<'_>, state: &AppState, sent: &WireLookup<'_>) -> Result<LookupKey, Problem> {
+        let mut fields = Fields::default();
+        if sent.purpose.is_some() {
+            fields.wrong("/purpose", "nothing is looked up");
+        }
+        let identity = sent.check(&mut fields, asker.country()?);
+        fields.check()?;
+        let (keys, _) = digest_all(asker, state, &identity, None)?;
+        let strongest = keys.iter().flatten().max_by_key(|k| k.kind.is_document());
+        strongest.copied().ok_or_else(|| Problem::new(Code::Internal, "there is no key to make a token of"))
     }
 
     /// A token alone.
     pub fn token(asker: &Asker<'_>, state: &AppState, token: Token, purpose: Purpose) -> Result<Self, Problem> {
         asker.may_ask_for(purpose)?;
         let identity = Identity { phone: None, document: None, token: Some(token) };
-        Ok(Self { keys: digest_all(asker, state, &identity)?, purpose, reference: None })
+        let (keys, reference_digest) = digest_all(asker, state, &identity, None)?;
+        Ok(Self { keys, reference_digest, purpose, reference: None })
     }
 
     /// The keys, strongest first: at most three, at least one.
@@ -149,7 +170,11 @@ impl<'a> Question<'a> {
             count += 1;
         }
         let second = u32::try_from(asker.now.seconds()).unwrap_or(u32::MAX);
-        let verdict = state.engine.index().decide(&held[..count], asker.entry.key.jurisdiction, second);
+        let verdict = state.engine.index().decide(
+            &held[..count],
+            asker.directory.binding(asker.entry.key.jurisdiction, asker.now),
+            second,
+        );
         // whatever the index cannot answer is no answer: 503
         verdict.map_err(|error| Problem::new(Code::NotReady, error.to_string()))
     }
@@ -158,7 +183,6 @@ impl<'a> Question<'a> {
     pub fn conclude(
         &self,
         asker: &Asker<'_>,
-        state: &AppState,
         verdict: &Verdict,
         fresh: &NodeFreshness,
         route: Route,
@@ -167,14 +191,11 @@ impl<'a> Question<'a> {
         // the token of the strongest key: a document before a phone
         let strongest = self.keys().max_by_key(|k| k.kind.is_document()).ok_or_else(no_key)?;
         let current = asker.entry.token_keys.first().ok_or_else(no_key)?;
-        let bst = token::encode(current, strongest.kind, strongest.digest_version, 0, strongest.key);
+        let generation = asker.directory.generation(asker.entry.key.operator_no, strongest.key);
+        let bst = token::encode(current, strongest.kind, strongest.digest_version, generation, strongest.key);
         let decision = decide(verdict.status, self.purpose);
-        let subject = Subject {
-            kind: strongest.kind,
-            digest_version: strongest.digest_version,
-            generation: 0,
-            key: strongest.key,
-        };
+        let subject =
+            Subject { kind: strongest.kind, digest_version: strongest.digest_version, generation, key: strongest.key };
         let row = Row {
             at: asker.now,
             credential: asker.credential(),
@@ -189,10 +210,7 @@ impl<'a> Question<'a> {
             grade: verdict.grade,
             route,
             token_key_version: current.version(),
-            reference: self.reference.as_ref().map_or(0, |text| {
-                let (keys, family) = (state.engine.digest_keys(), state.options.family.as_str());
-                keys.opaque(family, OpaqueKind::Reference, text.as_bytes()).tag64()
-            }),
+            reference: self.reference_digest,
         };
         Ok(Conclusion { bst: bst.map_err(|_| no_key())?, decision, record: LookupRecord { row, subject } })
     }
@@ -263,22 +281,28 @@ impl WireLookup<'_> {
     }
 }
 
-fn digest_all(asker: &Asker<'_>, state: &AppState, identity: &Identity) -> Result<[Option<LookupKey>; 3], Problem> {
-    let (digests, family) = (state.engine.digest_keys(), state.options.family.as_str());
+/// Everything that is digested, under the keys of one moment.
+fn digest_all(
+    asker: &Asker<'_>,
+    state: &AppState,
+    identity: &Identity,
+    reference: Option<&str>,
+) -> Result<([Option<LookupKey>; 3], u64), Problem> {
+    let ring = state.engine.keys();
+    let (digests, family) = (&ring.digest, state.options.family.as_str());
     let digest_version = digests.current().version();
     let key = |kind, key| LookupKey { kind, digest_version, key };
-    let opened = identity.token.as_ref().map(|token| open(asker, state, token)).transpose()?;
+    let opened = identity.token.as_ref().map(|token| open(asker, digests, token)).transpose()?;
     let document = identity.document.as_ref().map(|d| key(KeyKind::from(d.kind()), digests.document(family, d)));
     let phone = identity.phone.as_ref().map(|p| key(KeyKind::Phone, digests.phone(family, p)));
-    Ok([document, opened, phone])
+    let reference = reference.map_or(0, |text| digests.opaque(family, OpaqueKind::Reference, text.as_bytes()).tag64());
+    Ok(([document, opened, phone], reference))
 }
 
 /// The key of a token: not ours is 422, no longer live 410.
-fn open(asker: &Asker<'_>, state: &AppState, token: &Token) -> Result<LookupKey, Problem> {
-    let opened = token::open(&asker.entry.token_keys, token).map_err(|error: TokenError| Problem::from(error))?;
-    let live = state.engine.digest_keys().version(opened.digest_version).is_some();
-    // generations grow with the table of compromised tokens, which is empty in this version
-    if !live || opened.generation != 0 {
+fn open(asker: &Asker<'_>, digests: &DigestKeys, token: &Token) -> Result<LookupKey, Problem> {
+    let (opened, live) = open_any(asker, digests, token)?;
+    if !live {
         let errors = vec![FieldError { pointer: "/bst".into(), detail: "no longer live".into() }];
         return Err(Problem {
             errors,
@@ -286,6 +310,22 @@ fn open(asker: &Asker<'_>, state: &AppState, token: &Token) -> Result<LookupKey,
         });
     }
     Ok(LookupKey { kind: opened.kind, digest_version: opened.digest_version, key: opened.key })
+}
+
+/// A token of the asker's own, of whatever version and generation; and whether these are still taken.
+pub(crate) fn open_any(
+    asker: &Asker<'_>,
+    digests: &DigestKeys,
+    token: &Token,
+) -> Result<(token::Opened, bool), TokenError> {
+    let (opened, made_by_live) = match token::open(&asker.entry.token_keys, token) {
+        Ok(opened) => (opened, true),
+        Err(TokenError::Unknown) => (token::open(&asker.entry.retired_token_keys, token)?, false),
+        Err(error) => return Err(error),
+    };
+    let version = digests.version(opened.digest_version).is_some();
+    let generation = asker.directory.generation(asker.entry.key.operator_no, opened.key);
+    Ok((opened, made_by_live && version && opened.generation == generation))
 }
 
 fn exclusion(verdict: &Verdict, risk: bool) -> ExclusionPart {

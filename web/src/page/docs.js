@@ -51,6 +51,18 @@ function operation(path, method, op, all) {
   return el("article", {}, ...parts);
 }
 
+/** The people of the sandbox, where there is one. */
+async function sandbox() {
+  const answer = await fetch("/api/v1/sandbox");
+  const head = [el("h2", {}, "People of the sandbox")];
+  const { items } = await answer.json();
+  if (!items.length) return el("section", { id: "people" }, ...head, el("p", { class: "quiet" }, "This node has no sandbox."));
+  const row = (tag, cells) => el("tr", {}, ...cells.map((cell) => el(tag, tag === "th" ? { scope: "col" } : {}, cell)));
+  const rows = items.map((p) => row("td", [p.jurisdiction, p.phone, `${p.id_number} (${p.id_type})`, p.note]));
+  return el("section", { id: "people" }, ...head, el("table", {}, el("thead", {}, row("th", ["Jurisdiction", "phone", "id_number", "What comes of a lookup"])),
+    el("tbody", {}, ...rows)));
+}
+
 async function show() {
   const document_ = await (await fetch("/api/openapi.json")).json();
   const all = document_.components?.schemas ?? {};
@@ -63,7 +75,8 @@ async function show() {
     return el("section", { id: tag.name }, el("h2", {}, tag.name), el("p", { class: "quiet" }, ...prose(tag.description ?? "")), ...found);
   });
   const problem = Object.values(document_.paths)[0]?.[METHODS.find((m) => Object.values(document_.paths)[0][m])]?.responses?.default;
-  main.replaceChildren(...sections, el("section", {}, el("h2", {}, "Problems"), el("p", {}, ...prose(problem?.description ?? "")), fieldList(all.Problem, all)));
+  const people = await sandbox();
+  main.replaceChildren(...sections, people, el("section", {}, el("h2", {}, "Problems"), el("p", {}, ...prose(problem?.description ?? "")), fieldList(all.Problem, all)));
 }
 
 show().catch(() => { document.getElementById("loading").textContent = "The contract cannot be loaded."; });

@@ -61,7 +61,7 @@ export function ago(time, now) {
 /** A value of an alert in the unit of its metric. */
 export function measured(value, metric, currency) {
   if (metric === "hold") return `${(value / 10000).toFixed(2)} %`;
-  return metric === "count" || metric === "unique_players" ? count(value) : `${money(value, currency)} ${currency}`;
+  return ["count", "unique_players", "first_contacts"].includes(metric) ? count(value) : `${money(value, currency)} ${currency}`;
 }
 
 /** A line of values with its zero, described in words for who does not see it. */
@@ -93,5 +93,5 @@ export function bandChart(evidence, label) {
 
 export const WORDS = {
   count: "number of records", stakes: "stakes", payouts: "payouts", gross_gaming_revenue: "gross gaming revenue",
-  unique_players: "unique players", hold: "hold",
+  unique_players: "unique players", hold: "hold", first_contacts: "people it never asked about before",
 };

@@ -2,8 +2,11 @@
 
 pub mod alerts;
 pub mod bench;
+pub mod changes;
 pub mod feeds;
 pub mod health;
+pub mod jurisdictions;
+pub mod keys;
 pub mod links;
 pub mod list;
 pub mod lookup;
@@ -12,10 +15,12 @@ pub mod nser;
 pub mod operators;
 pub mod page;
 pub mod system;
+pub mod tokens;
 
 use std::rc::Rc;
 use std::sync::OnceLock;
 
+use actix_web::dev::ResourceDef;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
@@ -24,10 +29,14 @@ use actix_web::{HttpResponse, Route, guard};
 use crate::lookup::lane::Lane;
 use crate::problem::Problem;
 use crate::state::{AppState, Worker};
-use crate::{openapi, request_id, ws};
+use crate::{openapi, request_id, sandbox, ws};
 
 /// The path of single lookups.
 pub const LOOKUP_PATH: &str = "/api/v1/operators/lookup";
+/// The path of the feed of changes.
+pub const CHANGES_PATH: &str = "/api/v1/operators/changes";
+/// The path of batches.
+pub const BATCH_PATH: &str = "/api/v1/operators/batch/lookup";
 
 /// Most paths; sizes the table of histograms.
 pub const PATHS_MAX: usize = 64;
@@ -88,7 +97,15 @@ macro_rules! endpoints {
 static ENDPOINTS: &[Endpoint] = endpoints! {
     lane Lookup  post   LOOKUP_PATH => lookup::lookup;
     api Register get    "/api/v1/operators/lookups/{lookup_id}/receipt" => lookup::receipt;
-    api Batch    post   "/api/v1/operators/batch/lookup" => lookup::batch_lookup;
+    api Batch    post   BATCH_PATH => lookup::batch_lookup;
+    api Register get    CHANGES_PATH => changes::changes;
+    api Lookup   post   "/api/v1/bst/generate" => tokens::generate;
+    api Lookup   post   "/api/v1/bst/validate" => tokens::validate;
+    api Lookup   post   "/api/v1/bst/rotate" => tokens::rotate;
+    api Register get    "/api/v1/bst/{token}/history" => tokens::history;
+    api Register get    "/api/v1/sandbox" => sandbox::people;
+    api Register get    "/api/v1/jurisdictions" => jurisdictions::list;
+    api Register put    "/api/v1/jurisdictions/{code}/recognitions" => jurisdictions::recognise;
     lane Lookup  post   "/api/v1/nser/lookup" => lookup::nser_lookup;
     lane Lookup  get    "/api/v1/nser/lookup/{bst}" => lookup::nser_lookup_token;
     api Register post   "/api/v1/nser/register" => nser::register;
@@ -101,10 +118,10 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register patch  "/api/v1/operators/{id}" => operators::patch;
     api Register get    "/api/v1/operators/{id}/licence" => operators::licences;
     api Register put    "/api/v1/operators/{id}/licence" => operators::set_licence;
-    api Register get    "/api/v1/operators/{id}/keys" => operators::keys;
-    api Register post   "/api/v1/operators/{id}/keys" => operators::create_key;
-    api Register post   "/api/v1/operators/{id}/keys/{key}/rotate" => operators::rotate_key;
-    api Register delete "/api/v1/operators/{id}/keys/{key}" => operators::revoke_key;
+    api Register get    "/api/v1/operators/{id}/keys" => keys::list;
+    api Register post   "/api/v1/operators/{id}/keys" => keys::create;
+    api Register post   "/api/v1/operators/{id}/keys/{key}/rotate" => keys::rotate;
+    api Register delete "/api/v1/operators/{id}/keys/{key}" => keys::revoke;
     api Register get    "/api/v1/feeds" => feeds::list;
     api Register post   "/api/v1/feeds" => feeds::create;
     api Register get    "/api/v1/feeds/{source}" => feeds::get;
@@ -158,6 +175,11 @@ fn paths() -> &'static [&'static str] {
 #[must_use]
 pub fn route_no(path: &str) -> Option<RouteNo> {
     paths().iter().position(|p| *p == path).and_then(|i| u8::try_from(i).ok()).map(RouteNo)
+}
+
+/// The number of the path that a request came for, found by trying each: for those that routing never told.
+pub(crate) fn route_of(path: &str) -> Option<RouteNo> {
+    paths().iter().copied().find(|pattern| ResourceDef::new(*pattern).is_match(path)).and_then(route_no)
 }
 
 impl RouteNo {
@@ -219,6 +241,8 @@ mod tests {
             assert_eq!(route_no(endpoint.path).map(RouteNo::path), Some(endpoint.path));
         }
         assert_eq!(route_no("/nowhere"), None);
+        assert_eq!(route_of("/api/v1/feeds/src_1/records"), route_no("/api/v1/feeds/{source}/records"));
+        assert_eq!(route_of("/api/v1/feeds/src_1/nothing"), None);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{NewExclusion, PersonData, Registered};
+use actors::identity::Identifiers;
 use engine::register::decide::status_at;
 use models::event::Exclusion;
 use models::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use models::ids::ExclusionId;
-use models::match_key::{KeyKind, OpaqueKind};
 use models::operator::Scope;
 use models::phone::Phone;
 use models::ts::{DAY, SECOND, Ts};
@@ -269,19 +269,11 @@ impl RegisterRequest {
             fields.wrong("/effective_at", "before the year 2000");
         }
         let mut person = self.person(&mut fields, caller.now);
-        person.phone = phone.as_ref().map(Phone::reveal_e164);
-        person.id_number = document.as_ref().map(models::document::Document::reveal_number);
-        person.id_type = document.as_ref().map(|d| format!("{}:{}", d.country(), d.kind()));
-
-        let (digests, family) = (state.engine.digest_keys(), state.options.family.as_str());
-        let mut keys = Vec::with_capacity(2);
-        keys.extend(document.map(|d| (KeyKind::from(d.kind()), digests.document(family, &d))));
-        keys.extend(phone.map(|p| (KeyKind::Phone, digests.phone(family, &p))));
-        let birth = person.date_of_birth.as_deref();
-        let birth_digest = birth.map(|date| digests.opaque(family, OpaqueKind::BirthDate, date.as_bytes()));
+        let known_by = Identifiers { document, phone };
+        known_by.reveal(&mut person);
         let closed_sets = period.zip(reason_class).zip(channel);
         let ((period, reason_class), channel) = fields.finish(closed_sets)?;
-        Ok(NewExclusion { keys, birth_digest, jurisdiction, period, reason_class, channel, effective_at, person })
+        Ok(NewExclusion { known_by, jurisdiction, period, reason_class, channel, effective_at, person })
     }
 
     /// What only the vault gets.

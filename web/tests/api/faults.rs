@@ -31,7 +31,7 @@ fn batch(ids: &[&str]) -> String {
 
 fn poison() -> Faults {
     let panics = |record: &Record| assert!(!record.record_id.starts_with("poison"), "an injected fault");
-    Faults { operators: Some(Arc::new(panics)), sources: None }
+    Faults { operators: Some(Arc::new(panics)), ..Faults::default() }
 }
 
 async fn actor(node: &Node, name: &str) -> Value {
@@ -90,7 +90,7 @@ async fn a_source_that_is_given_up_goes_on_once_it_is_released() {
         let broken = Arc::clone(&broken);
         move |_: &Record| assert!(!broken.load(Ordering::Relaxed), "an injected fault")
     };
-    let node = Node::start_with(Faults { sources: Some(Arc::new(fault)), operators: None }).await;
+    let node = Node::start_with(Faults { sources: Some(Arc::new(fault)), ..Faults::default() }).await;
     let operator = node.operator("acme").await;
     let (key, path) = feed(&node, &operator).await;
     let release = |name: &str| {

@@ -22,7 +22,7 @@ use wire::{Heard, Request};
 use crate::node::{Key, Node};
 
 const SEED: u64 = 0x6d6c_696e_7a69;
-const REQUESTS: u64 = 5_000;
+const REQUESTS: u64 = 6_000;
 /// Requests between two looks at the node.
 const WITNESS_EVERY: usize = 500;
 /// Of nobody else: excluded before the first request, and never named by one.

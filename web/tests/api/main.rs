@@ -1,6 +1,8 @@
 //! The contract over real connections: an engine on a temporary SQLite database behind a real server.
 
+mod admission;
 mod batches;
+mod contacts;
 mod faults;
 mod fuzz;
 mod http;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actors::api::NewKey;
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::live::Rights;
-use actors::secrets::{KeyMaterial, KeyRing};
+use actors::secrets::KeyMaterial;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
@@ -22,6 +22,7 @@ use store::{OpenOptions, Store, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use web::rate::Rates;
 use web::tls::TlsFiles;
 use web::{AppState, ServerOptions, WebOptions};
 
@@ -32,6 +33,8 @@ pub struct Node {
     pub address: SocketAddr,
     /// Bearer of a staff key with every scope of staff.
     pub staff: String,
+    /// The same of another jurisdiction.
+    pub neighbour: String,
     engine: Engine,
     state: AppState,
     client: reqwest::Client,
@@ -39,6 +42,30 @@ pub struct Node {
     served: actix_web::rt::task::JoinHandle<std::io::Result<()>>,
     material: KeyMaterial,
     dir: testkit::TempDir,
+}
+
+/// What differs from one test's node to another's.
+pub struct Setup {
+    pub faults: Faults,
+    pub tls: Option<TlsFiles>,
+    pub strangers_per_hour: u32,
+    pub rates: Rates,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { faults: Faults::default(), tls: None, strangers_per_hour: u32::MAX, rates: Rates::default() }
+    }
+}
+
+fn jurisdiction(code: &str) -> Jurisdiction {
+    Jurisdiction {
+        code: code.to_owned(),
+        name: "Kenya".to_owned(),
+        country: Country::Ke,
+        currency: Currency::KES,
+        time_zone: "Africa/Nairobi".to_owned(),
+    }
 }
 
 /// An answer, read to its end.
@@ -63,18 +90,17 @@ impl Answer {
 impl Node {
     /// Starts everything and waits until the node is ready.
     pub async fn start() -> Self {
-        Self::start_with(Faults::default()).await
+        Self::start_as(Setup::default()).await
     }
 
     /// The same, with faults.
     pub async fn start_with(faults: Faults) -> Self {
-        Self::start_on(testkit::temp_dir(), KeyMaterial::generate().expect("keys"), faults, None).await
+        Self::start_as(Setup { faults, ..Setup::default() }).await
     }
 
-    /// The same behind TLS; who calls brings a client that knows the certificate.
-    pub async fn start_tls(files: TlsFiles) -> Self {
-        let keys = KeyMaterial::generate().expect("keys");
-        Self::start_on(testkit::temp_dir(), keys, Faults::default(), Some(files)).await
+    /// The same with other settings. Behind TLS who calls brings a client that knows the certificate.
+    pub async fn start_as(setup: Setup) -> Self {
+        Self::start_on(testkit::temp_dir(), KeyMaterial::generate().expect("keys"), setup).await
     }
 
     /// Stops, and starts on the same store with the same keys.
@@ -82,15 +108,15 @@ impl Node {
         let dir = std::mem::replace(&mut self.dir, testkit::temp_dir());
         let material = self.material.clone();
         self.stop().await;
-        Self::start_on(dir, material, faults, None).await
+        Self::start_on(dir, material, Setup { faults, ..Setup::default() }).await
     }
 
-    async fn start_on(dir: testkit::TempDir, material: KeyMaterial, faults: Faults, tls: Option<TlsFiles>) -> Self {
+    async fn start_on(dir: testkit::TempDir, material: KeyMaterial, setup: Setup) -> Self {
         // a second test in this process finds it installed
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store =
             Store::open(&testkit::sqlite_url(&dir), &OpenOptions::default()).await.expect("a fresh store opens");
-        let ring = Arc::new(KeyRing::new(&material).expect("keys of the right shape"));
+        let keys = Arc::new(material.clone());
         let registry = prometheus::Registry::new();
         let config = EngineConfig {
             node: 1,
@@ -104,21 +130,19 @@ impl Node {
             write_timeout: Duration::from_secs(5),
             snapshot_every: Duration::from_secs(300),
             evidence_person_months: 24,
-            jurisdictions: vec![Jurisdiction {
-                code: "KE".to_owned(),
-                name: "Kenya".to_owned(),
-                country: Country::Ke,
-                currency: Currency::KES,
-                time_zone: "Africa/Nairobi".to_owned(),
-            }],
-            faults,
+            strangers_per_hour: setup.strangers_per_hour,
+            key_prefix: "mk_live_",
+            jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
+            faults: setup.faults,
         };
         let engine =
-            Engine::start(config, store, ring, Arc::new(SystemClock), &registry).await.expect("the engine starts");
-        let state = AppState::new(engine.clone(), WebOptions::new("KE"), registry).expect("metrics register");
-        let staff = NewKey {
+            Engine::start(config, store, keys, Arc::new(SystemClock), &registry).await.expect("the engine starts");
+        let mut options = WebOptions::new("KE");
+        options.rates = setup.rates;
+        let state = AppState::new(engine.clone(), options, registry).expect("metrics register");
+        let staff = |no: u8| NewKey {
             operator: None,
-            jurisdiction: JurisdictionNo(0),
+            jurisdiction: JurisdictionNo(no),
             label: "staff".to_owned(),
             scopes: vec![
                 Scope::OperatorsManage,
@@ -133,20 +157,32 @@ impl Node {
             rate_per_second: 10_000,
             expires_at: None,
         };
-        let staff = engine.create_key(staff, None).await.expect("a staff key").bearer;
+        let neighbour = engine.create_key(staff(1), None).await.expect("a staff key").bearer;
+        let staff = engine.create_key(staff(0), None).await.expect("a staff key").bearer;
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
-        let plain = tls.is_none();
-        let options = ServerOptions { workers: 1, shutdown: Duration::from_secs(2), tls, ..ServerOptions::default() };
+        let plain = setup.tls.is_none();
+        let (tls, shutdown) = (setup.tls, Duration::from_secs(2));
+        let options = ServerOptions { workers: 1, shutdown, tls, ..ServerOptions::default() };
         let ended = async move {
             let _ = stopped.await;
         };
         let served = actix_web::rt::spawn(web::run(listener, options, state.clone(), ended));
         let client =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(PATIENCE).build();
-        let node =
-            Self { address, staff, engine, state, client: client.expect("a client"), stop, served, material, dir };
+        let node = Self {
+            address,
+            staff,
+            neighbour,
+            engine,
+            state,
+            client: client.expect("a client"),
+            stop,
+            served,
+            material,
+            dir,
+        };
         if plain {
             node.ready().await;
         }

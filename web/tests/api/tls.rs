@@ -1,6 +1,6 @@
 //! TLS: which versions are spoken, and that a renewed certificate is taken over without a restart.
 
-use crate::node::Node;
+use crate::node::{Node, Setup};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -34,7 +34,7 @@ async fn a_server_with_a_certificate_speaks_tls_1_3_and_http_2() {
     // a second test in this process finds it installed
     let _ = rustls::crypto::ring::default_provider().install_default();
     let root = renew(&files);
-    let node = Node::start_tls(files.clone()).await;
+    let node = Node::start_as(Setup { tls: Some(files.clone()), ..Setup::default() }).await;
     let url = format!("https://localhost:{}/health/live", node.address.port());
     let answer = client(&root).build().expect("a client").get(&url).send().await.expect("an answer");
     assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));

@@ -2,7 +2,7 @@
 
 use models::exclusion::Status;
 use models::ids::{PersonNo, Seq};
-use models::jurisdiction::JurisdictionNo;
+use models::jurisdiction::JurisdictionSet;
 use models::lookup::MatchGrade;
 use models::match_key::{KeyKind, MatchKey};
 use models::ts::Ts;
@@ -55,7 +55,7 @@ pub enum Unanswerable {
     /// A key leads to a person without a state.
     #[error("index holds a person without a state")]
     Stateless,
-    /// A jurisdiction number above 15.
+    /// No jurisdiction, or a number above 15.
     #[error("no such jurisdiction")]
     Jurisdiction,
 }
@@ -70,7 +70,8 @@ struct Standing {
 }
 
 impl IndexReader {
-    /// The verdict on a set of keys in a jurisdiction at `now_second` (seconds since the epoch).
+    /// The verdict on a set of keys at `now_second` (seconds since the epoch), where the exclusions of these jurisdictions
+    /// bind.
     ///
     /// A document hit is `exact`, a phone hit `strong`. A person hit by phone alone whose record holds a
     /// *different* document of the same type (under the same digest key) than one supplied is `possible`, and
@@ -81,10 +82,11 @@ impl IndexReader {
     pub fn decide(
         &self,
         keys: &[LookupKey],
-        jurisdiction: JurisdictionNo,
+        jurisdictions: impl Into<JurisdictionSet>,
         now_second: u32,
     ) -> Result<Verdict, Unanswerable> {
-        if usize::from(jurisdiction.0) >= models::jurisdiction::JURISDICTIONS_MAX {
+        let jurisdictions = jurisdictions.into();
+        if jurisdictions == JurisdictionSet::default() {
             return Err(Unanswerable::Jurisdiction);
         }
         // before the table is read: what it promises is in whatever is read afterwards
@@ -106,7 +108,7 @@ impl IndexReader {
         let mut by_document = People::default();
         for key in keys.iter().filter(|key| key.kind.is_document()) {
             for person in shared.people_of(&table, key.key, now_second).iter() {
-                let standing = shared.standing(person, jurisdiction, now_second).ok_or(Unanswerable::Stateless)?;
+                let standing = shared.standing(person, jurisdictions, now_second).ok_or(Unanswerable::Stateless)?;
                 verdict.take(person, standing, MatchGrade::Exact);
                 by_document.push(person.0);
             }
@@ -116,7 +118,7 @@ impl IndexReader {
                 if by_document.contains(person) {
                     continue;
                 }
-                let mut standing = shared.standing(person, jurisdiction, now_second).ok_or(Unanswerable::Stateless)?;
+                let mut standing = shared.standing(person, jurisdictions, now_second).ok_or(Unanswerable::Stateless)?;
                 let grade = if shared.holds_another_document(person, keys) {
                     standing.status = standing.status.min(Status::Review);
                     MatchGrade::Possible
@@ -146,7 +148,7 @@ impl Verdict {
 
 impl Shared {
     /// What is decided of a person; `None` where nothing ever was.
-    fn standing(&self, person: PersonNo, jurisdiction: JurisdictionNo, now_second: u32) -> Option<Standing> {
+    fn standing(&self, person: PersonNo, jurisdictions: JurisdictionSet, now_second: u32) -> Option<Standing> {
         let cell = self.people.get(person.0)?;
         let mut decision = CellWord(cell[0].load(Ordering::Acquire));
         let mut info = None;
@@ -166,7 +168,7 @@ impl Shared {
             return None;
         }
         let Some(mut node_no) = decision.split_head() else {
-            return standing_of(decision, info, jurisdiction, now_second);
+            return standing_of(decision, info, jurisdictions, now_second);
         };
         // a state that applies before one that does not, then the stricter
         let mut strictest: Option<((bool, Status), Standing)> = None;
@@ -174,8 +176,8 @@ impl Shared {
             // nodes of a split person are complete before the decision that leads to them, and never change
             let decision = CellWord(node[0].load(Ordering::Relaxed));
             let info = InfoWord(node[1].load(Ordering::Relaxed));
-            let standing = standing_of(decision, Some(info), jurisdiction, now_second)?;
-            let rank = (decision.jurisdictions() & jurisdiction.mask() != 0, standing.status);
+            let standing = standing_of(decision, Some(info), jurisdictions, now_second)?;
+            let rank = (decision.jurisdictions() & jurisdictions.mask() != 0, standing.status);
             if strictest.as_ref().is_none_or(|(other, _)| rank > *other) {
                 strictest = Some((rank, standing));
             }
@@ -218,12 +220,12 @@ impl Shared {
 fn standing_of(
     decision: CellWord,
     info: Option<InfoWord>,
-    jurisdiction: JurisdictionNo,
+    jurisdictions: JurisdictionSet,
     now_second: u32,
 ) -> Option<Standing> {
     let status = decision.status()?;
     let risk_band = decision.risk_band();
-    if decision.jurisdictions() & jurisdiction.mask() == 0 {
+    if decision.jurisdictions() & jurisdictions.mask() == 0 {
         return Some(Standing { status: Status::NotExcluded, risk_band, lapse_second: 0, informative: None });
     }
     let lapse_second = decision.lapse_second();

@@ -367,6 +367,8 @@ impl Loader {
             as_of: AtomicI64::new(super::LOADING),
             register_version: AtomicI64::new(0),
             through: AtomicI64::new(self.head.through),
+            people_count: AtomicU64::new(size.people),
+            keys_count: AtomicU64::new(size.keys),
             shared_by_max: AtomicI64::new(self.head.shared_by_max.into()),
         };
         Ok(IndexWriter { shared: Arc::new(shared), table, size, next_node: self.head.nodes.max(1) })

@@ -82,6 +82,7 @@ fn what_is_loaded_answers_as_what_was_copied() {
         let mut loaded = load(head, &bytes, step).unwrap();
         assert_eq!(loaded.reader().through(), 77);
         assert_eq!((loaded.size().keys, loaded.size().people), (index.size().keys, index.size().people));
+        assert_eq!(loaded.reader().counts(), (index.size().people, index.size().keys));
         loaded.set_ready(Ts(1), 1);
         index.set_ready(Ts(1), 1);
         same(&index.reader(), &loaded.reader(), 3_000);

@@ -1,0 +1,398 @@
+//! Who has asked about whom: taken in from stored evidence, a little at a time, so that it never stands in the way of a
+//! lookup or a registration.
+//!
+//! ```text
+//! stored blocks ─ open ─▶ (key, operator) pairs ─ unknown, or of another day ─▶ one commit with the cursor ─▶ through
+//! ```
+//! `through` is what readers go by: every lookup answered until then is taken in, so whoever is to be told of a change
+//! that was committed before it is known. The evidence is the source and the cursor moves with the rows: a crash takes
+//! nothing in twice and leaves nothing out.
+//!
+//! On the way it is counted about how many people whom its operator never asked about before a key asks in an hour, for
+//! purposes that presuppose an account: more than [`ContactsConfig::strangers_per_hour`], and somebody is trying numbers.
+
+use crate::evidence::EvidenceLog;
+use crate::writer::WriterHandle;
+use models::evidence::{Block, ChainId, Route, Row};
+use models::ids::{KeyId, OperatorNo};
+use models::lookup::Purpose;
+use models::match_key::MatchKey;
+use models::ts::{DAY, HOUR, Ts};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use store::{Attachment, Contact, ContactBoot, ContactRows, Store};
+
+/// Pause where nothing waits.
+const IDLE: Duration = Duration::from_millis(250);
+/// Pause after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+/// Blocks read at once.
+const BLOCKS_AT_ONCE: u32 = 8;
+/// Contacts in one commit at most: a short one.
+const CONTACTS_AT_ONCE: usize = 512;
+/// Of the time that taking in took, how many times as long it pauses: a fifth of a core where nobody asks, and two
+/// hundredths of one where the workers are busy, because whoever asks must not wait for it.
+const PAUSES: f32 = 4.0;
+/// The same for each share of their time that the workers are busy.
+const PAUSES_BUSY: f32 = 50.0;
+/// Contacts of today that are remembered, so that the database is not asked about each of a player's bets; 8 bytes each.
+const REMEMBERED: usize = 1 << 20;
+/// Keys whose strangers are counted at most.
+const KEYS_MAX: usize = 65_536;
+
+/// What an operator's engineers may do without being asked why.
+#[derive(Clone, Copy, Debug)]
+pub struct ContactsConfig {
+    /// People whom the operator never asked about, an hour and key, for purposes that presuppose an account.
+    pub strangers_per_hour: u32,
+    /// Months after the last lookup after which a contact is forgotten.
+    pub months: u16,
+}
+
+/// Readers' view: how far contacts have come; and the load that they give way to.
+#[derive(Clone, Default)]
+pub struct Contacts(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    through: AtomicI64,
+    /// Of a thousand.
+    busy: AtomicU32,
+}
+
+impl Contacts {
+    /// Every lookup answered until then is taken in.
+    #[must_use]
+    pub fn through(&self) -> Ts {
+        Ts(self.0.through.load(Ordering::Acquire))
+    }
+
+    /// The share of their time that those who answer lookups are busy.
+    pub fn give_way_to(&self, busy: f32) {
+        self.0.busy.store((busy.clamp(0.0, 1.0) * 1_000.0) as u32, Ordering::Relaxed);
+    }
+
+    /// How long to pause after having worked for so long.
+    fn pause(&self, worked: Duration) -> Duration {
+        let busy = self.0.busy.load(Ordering::Relaxed) as f32 / 1_000.0;
+        worked.mul_f32(PAUSES + PAUSES_BUSY * busy)
+    }
+}
+
+/// A key that asks about too many strangers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enumeration {
+    /// The key.
+    pub key: KeyId,
+    /// Its operator.
+    pub operator_no: OperatorNo,
+    /// The hour.
+    pub hour: Ts,
+    /// How many, so far.
+    pub strangers: u32,
+}
+
+/// Counts first contacts by key and hour.
+#[derive(Default)]
+struct Strangers {
+    hours: HashMap<(KeyId, i64), u32>,
+}
+
+impl Strangers {
+    /// Counts one; tells once an hour that it is too many.
+    fn count(&mut self, key: KeyId, operator_no: OperatorNo, at: Ts, max: u32) -> Option<Enumeration> {
+        let hour = at.0.div_euclid(HOUR);
+        if self.hours.len() >= KEYS_MAX {
+            self.hours.retain(|(_, h), _| *h == hour);
+        }
+        let count = self.hours.entry((key, hour)).or_default();
+        *count += 1;
+        (*count == max.saturating_add(1)).then_some(Enumeration {
+            key,
+            operator_no,
+            hour: Ts(hour * HOUR),
+            strangers: *count,
+        })
+    }
+}
+
+/// Does it presuppose that the person has an account, and so was asked about before?
+fn presupposes_account(row: &Row) -> bool {
+    row.route == Route::Single
+        && matches!(row.purpose, Purpose::Login | Purpose::Bet | Purpose::Deposit | Purpose::Withdrawal)
+}
+
+/// Takes evidence in.
+pub struct Compactor {
+    /// Blocks and contacts.
+    pub store: Store,
+    /// Where contacts go.
+    pub writer: WriterHandle,
+    /// Keys of the months.
+    pub evidence: EvidenceLog,
+    /// Where readers look.
+    pub contacts: Contacts,
+    /// Limits.
+    pub config: ContactsConfig,
+    /// Hears of keys that try numbers.
+    pub alarm: Box<dyn Fn(Enumeration) + Send + Sync>,
+    strangers: Strangers,
+    remembered: Remembered,
+}
+
+/// Contacts that are stored with today's date: one place for each, and who comes later to a place takes it.
+struct Remembered(Vec<u64>);
+
+impl Remembered {
+    fn mark(key: MatchKey, operator_no: OperatorNo, day: i64) -> u64 {
+        // the key is a digest already: any bits of it are as good as a hash
+        let who = key.tag64() ^ u64::from(operator_no.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        who ^ (day as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    }
+
+    fn place(mark: u64) -> usize {
+        mark as usize % REMEMBERED
+    }
+
+    /// Is it one of them?
+    fn holds(&self, key: MatchKey, operator_no: OperatorNo, at: Ts) -> bool {
+        let mark = Self::mark(key, operator_no, at.0.div_euclid(DAY));
+        self.0[Self::place(mark)] == mark
+    }
+
+    /// It is stored now.
+    fn keep(&mut self, contact: &Contact) {
+        let mark = Self::mark(contact.key, contact.operator_no, contact.last_at.0.div_euclid(DAY));
+        self.0[Self::place(mark)] = mark;
+    }
+}
+
+/// Pairs of one chunk in the order of their first appearance.
+#[derive(Default)]
+struct Chunk {
+    seen: HashMap<(MatchKey, OperatorNo), usize>,
+    contacts: Vec<(Contact, Option<KeyId>)>,
+}
+
+impl Chunk {
+    fn take(&mut self, key: MatchKey, operator_no: OperatorNo, row: &Row) {
+        let place = *self.seen.entry((key, operator_no)).or_insert(self.contacts.len());
+        match self.contacts.get_mut(place) {
+            Some((contact, _)) => {
+                contact.first_at = contact.first_at.min(row.at);
+                contact.last_at = contact.last_at.max(row.at);
+            }
+            None => {
+                let counted = presupposes_account(row).then_some(row.credential.key);
+                let contact = Contact { key, operator_no, first_at: row.at, last_at: row.at };
+                self.contacts.push((contact, counted));
+            }
+        }
+    }
+}
+
+impl Compactor {
+    /// Not started yet.
+    pub fn new(
+        store: Store,
+        writer: WriterHandle,
+        evidence: EvidenceLog,
+        contacts: Contacts,
+        config: ContactsConfig,
+        alarm: Box<dyn Fn(Enumeration) + Send + Sync>,
+    ) -> Self {
+        Self {
+            store,
+            writer,
+            evidence,
+            contacts,
+            config,
+            alarm,
+            strangers: Strangers::default(),
+            remembered: Remembered(vec![0; REMEMBERED]),
+        }
+    }
+
+    /// Takes in what is stored, until the engine stops. `now` is the engine's clock.
+    pub async fn run(mut self, now: impl Fn() -> Ts) {
+        let mut forgotten_on = 0;
+        loop {
+            let pause = match self.round(now()).await {
+                Ok(true) => Duration::ZERO,
+                Ok(false) => IDLE,
+                Err(error) => {
+                    tracing::warn!(error, "contacts are taken in later");
+                    RETRY
+                }
+            };
+            let today = now().0.div_euclid(DAY);
+            if pause == IDLE && today != forgotten_on {
+                forgotten_on = today;
+                self.forget(now()).await;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Everything that is stored by now; true where there was something.
+    async fn round(&mut self, now: Ts) -> Result<bool, String> {
+        // before the keys of the months are read, no month's key is known: that is not the same as destroyed
+        if self.evidence.months().is_empty() {
+            return Ok(false);
+        }
+        let boots = self.store.contact_boots().await.map_err(say)?;
+        // told before the blocks are read: what is answered until then lies in them
+        let through = boots.iter().filter(|b| !b.closed).map(|b| b.through_at).min().unwrap_or(now);
+        let mut found = false;
+        for boot in &boots {
+            found |= self.boot(boot, now).await?;
+        }
+        self.contacts.0.through.store(through.0, Ordering::Release);
+        Ok(found)
+    }
+
+    async fn boot(&mut self, boot: &ContactBoot, now: Ts) -> Result<bool, String> {
+        let heads = self.store.evidence_heads(boot.node, boot.boot).await.map_err(say)?;
+        let cursors = self.store.contact_cursors(boot.node, boot.boot).await.map_err(say)?;
+        let mut found = false;
+        for (worker, last, _) in heads {
+            let chain = ChainId { node: boot.node, boot: boot.boot, worker };
+            let mut next = cursors.get(&worker).copied().unwrap_or(0);
+            while next <= last {
+                let started = Instant::now();
+                let blocks = self.store.evidence_blocks(chain, next, BLOCKS_AT_ONCE).await.map_err(say)?;
+                let Some(newest) = blocks.last() else { break };
+                next = newest.head.no + 1;
+                self.blocks(&blocks, (chain, next)).await?;
+                found = true;
+                tokio::time::sleep(self.contacts.pause(started.elapsed())).await;
+            }
+        }
+        if boot.closed {
+            self.store.close_contacts(boot.node, boot.boot, now).await.map_err(say)?;
+        }
+        Ok(found)
+    }
+
+    async fn blocks(&mut self, blocks: &[Block], cursor: (ChainId, u64)) -> Result<(), String> {
+        let months = self.evidence.months();
+        let mut chunk = Chunk::default();
+        for block in blocks {
+            let Some(month) = months.get(&block.head.month) else {
+                if months.keys().next().is_some_and(|oldest| block.head.month < *oldest) {
+                    // its key is destroyed: nobody can tell any more whom it was about
+                    continue;
+                }
+                return Err(format!("the key of {} is not known yet", block.head.month));
+            };
+            let (rows, subjects) = (block.rows(), block.subjects(month));
+            let (Ok(rows), Ok(subjects)) = (rows, subjects) else {
+                tracing::error!(block = block.head.no, "a block of evidence cannot be read: its contacts are unknown");
+                continue;
+            };
+            for (row, subject) in rows.iter().zip(subjects) {
+                let operator_no = row.credential.operator_no;
+                if let Some(operator_no) = operator_no.filter(|no| !self.remembered.holds(subject.key, *no, row.at)) {
+                    chunk.take(subject.key, operator_no, row);
+                }
+            }
+        }
+        let keys: HashSet<MatchKey> = chunk.contacts.iter().map(|(contact, _)| contact.key).collect();
+        let keys: Vec<MatchKey> = keys.into_iter().collect();
+        let known = self.store.contacts(&keys).await.map_err(say)?;
+        let mut changed = Vec::new();
+        for (contact, counted) in chunk.contacts {
+            let before = known.get(&(contact.key, contact.operator_no)).copied();
+            if let (None, Some(key)) = (before, counted) {
+                let max = self.config.strangers_per_hour;
+                let alarm = self.strangers.count(key, contact.operator_no, contact.first_at, max);
+                alarm.into_iter().for_each(&self.alarm);
+            }
+            let day = |at: Ts| at.0.div_euclid(DAY);
+            if before.is_none_or(|before| day(before) < day(contact.last_at)) {
+                changed.push(contact);
+            } else {
+                self.remembered.keep(&contact);
+            }
+        }
+        // the cursor moves with the last of them: what was taken in before it changes nothing a second time
+        let mut chunks = changed.chunks(CONTACTS_AT_ONCE).peekable();
+        while let Some(contacts) = chunks.next() {
+            let cursors = if chunks.peek().is_none() { vec![cursor] } else { Vec::new() };
+            self.commit(ContactRows { contacts: contacts.to_vec(), cursors }).await?;
+            contacts.iter().for_each(|contact| self.remembered.keep(contact));
+        }
+        if changed.is_empty() {
+            self.commit(ContactRows { contacts: Vec::new(), cursors: vec![cursor] }).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, rows: ContactRows) -> Result<(), String> {
+        self.writer.commit(Vec::new(), vec![Attachment::Contacts(rows)]).await.map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    async fn forget(&self, now: Ts) {
+        let before = now.plus(-i64::from(self.config.months) * 31 * DAY);
+        for first_byte in 0..=u8::MAX {
+            if let Err(error) = self.store.forget_contacts(first_byte, before).await {
+                tracing::warn!(%error, "old contacts are forgotten later");
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // used in map_err
+fn say(error: store::StoreError) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_too_many_is_told_once_an_hour() {
+        let mut strangers = Strangers::default();
+        let (key, operator) = (KeyId(1), OperatorNo(1));
+        let mut told = |at: i64, n: u32| {
+            (0..n).filter_map(|_| strangers.count(key, operator, Ts(at), 10)).map(|e| e.strangers).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0, 10), [0; 0]);
+        assert_eq!(told(HOUR - 1, 5), [11], "still the same hour");
+        assert_eq!(told(HOUR, 10), [0; 0]);
+        assert_eq!(told(HOUR, 1), [11]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_of_one_key_one_operator_and_one_day() {
+        let mut remembered = Remembered(vec![0; REMEMBERED]);
+        let (key, operator_no) = (MatchKey(0x1234_5678_9abc_def0_1234), OperatorNo(7));
+        let contact = Contact { key, operator_no, first_at: Ts(0), last_at: Ts(5 * DAY + 1) };
+        assert!(!remembered.holds(key, operator_no, contact.last_at));
+        remembered.keep(&contact);
+        assert!(remembered.holds(key, operator_no, Ts(5 * DAY + HOUR)));
+        assert!(!remembered.holds(key, operator_no, Ts(6 * DAY)));
+        assert!(!remembered.holds(key, OperatorNo(8), contact.last_at));
+        assert!(!remembered.holds(MatchKey(key.0 ^ 1 << 80), operator_no, contact.last_at));
+    }
+
+    #[test]
+    fn contacts_give_way() {
+        let contacts = Contacts::default();
+        let worked = Duration::from_millis(10);
+        assert_eq!(contacts.pause(worked), Duration::from_millis(40));
+        contacts.give_way_to(0.8);
+        assert!(contacts.pause(worked) >= Duration::from_millis(430));
+    }
+
+    #[test]
+    fn a_limit_without_end_is_none() {
+        let mut strangers = Strangers::default();
+        assert_eq!(strangers.count(KeyId(1), OperatorNo(1), Ts(0), u32::MAX), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! Who may come in at all, whoever it is.
+
+use crate::node::{Node, Setup};
+use serde_json::json;
+use std::num::NonZeroU32;
+use web::rate::Rates;
+
+const LOOKUP: &str = "/api/v1/operators/lookup";
+
+fn rates(address: u32, operator: u32) -> Setup {
+    let rate = |n| NonZeroU32::new(n).expect("a rate");
+    Setup {
+        rates: Rates { address_per_second: rate(address), operator_per_second: rate(operator) },
+        ..Setup::default()
+    }
+}
+
+#[actix_web::test]
+async fn an_address_over_its_rate_is_refused_before_anybody_looks_who_it_is() {
+    let node = Node::start_as(rates(5, 10_000)).await;
+    let mut seen = Vec::new();
+    for _ in 0..40 {
+        let answer = node.call("POST", LOOKUP, Some("mk_live_nobody_s3cret"), "{}").await;
+        seen.push(answer.status);
+        if answer.status == 429 {
+            assert!(!answer.header("retry-after").is_empty(), "{}", answer.text);
+            assert_eq!(answer.header("content-type"), "application/problem+json");
+        }
+    }
+    assert!(seen.contains(&401) && seen.iter().filter(|s| **s == 429).count() >= 20, "{seen:?}");
+    // whoever is on call gets through from there, too
+    assert_eq!(node.call("GET", "/health/ready", None, "").await.status, 200);
+    let metrics = node.call("GET", "/metrics", None, "").await.text;
+    let counted = metrics.lines().find_map(|l| l.strip_prefix("mlinzi_http_rate_limited_total{limit=\"address\"} "));
+    assert!(counted.is_some_and(|n| n.parse::<u64>().is_ok_and(|n| n >= 20)), "{counted:?}");
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn the_keys_of_an_operator_share_its_rate() {
+    let node = Node::start_as(rates(10_000, 5)).await;
+    let (acme, other) = (node.operator("acme").await, node.operator("other").await);
+    let scopes = json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 1000});
+    let keys = [acme.key(&node, scopes.clone()).await, acme.key(&node, scopes.clone()).await];
+    let body = json!({"phone": "0712345678", "purpose": "login"}).to_string();
+    let mut refused = 0;
+    for n in 0..40 {
+        let answer = node.call("POST", LOOKUP, Some(&keys[n % 2].bearer), &body).await;
+        refused += usize::from(answer.status == 429);
+    }
+    assert!(refused >= 20, "{refused} of 40");
+    let other = other.key(&node, scopes).await;
+    assert_eq!(node.call("POST", LOOKUP, Some(&other.bearer), &body).await.status, 200);
+    node.stop().await;
+}
