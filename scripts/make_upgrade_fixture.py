@@ -42,6 +42,17 @@ SAMPLES = [
     {"v": 1, "type": "actor_quarantined", "actor": "operator ny-betmgm", "reason": "5 restarts in 60 s"},
     {"v": 1, "type": "actor_released", "actor": "operator ny-betmgm"},
     {"v": 1, "type": "record_dead_lettered", "source_no": 1, "index": 3},
+    {"v": 1, "type": "recognition_set", "jurisdiction": 1, "recognises": 2, "valid_from": 1800000000000000,
+     "valid_to": None},
+    {"v": 1, "type": "token_rotated", "operator_no": 1, "digest_version": 0, "key": "d7b0563c41fa0a01dbdba6",
+     "generation": 1, "reason": "compromised"},
+    {"v": 1, "type": "key_version_started", "purpose": "digest", "version": 1, "fingerprint": "00" * 8},
+    {"v": 1, "type": "key_version_ready", "purpose": "digest", "version": 1, "left_behind": 0},
+    {"v": 1, "type": "key_version_retired", "purpose": "token", "version": 0},
+    {"v": 1, "type": "match_keys_derived", "digest_version": 1, "people": [{"person_no": 3, "keys": [
+        {"kind": "phone", "digest_version": 1, "key": "d7b0563c41fa0a01dbdba6", "valid_from": 1500000000000000,
+         "valid_to": None}]}]},
+    {"v": 1, "type": "seals_rewrapped", "version": 1, "table": "vault", "rows": 512},
 ]
 
 
