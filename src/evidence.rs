@@ -100,8 +100,8 @@ pub async fn export(config: &Config, order: Export) -> anyhow::Result<ExitCode> 
         exported_at: now,
         keys: vec![Jwk::of(&ring.checkpoint_public_key())],
     };
-    let token_keys = directory.token_keys(operator.operator_no);
-    let export = ExportOrder { head, months: &months, token_keys, signer: &ring.checkpoint };
+    let token_keys = directory.every_token_key(&ring, Some(operator.operator_no));
+    let export = ExportOrder { head, months: &months, token_keys: &token_keys, signer: &ring.checkpoint };
     let file = File::create_new(&order.out).with_context(|| order.out.display().to_string())?;
     let summary = exports::export(&store, &export, BufWriter::new(&file)).await?;
     file.sync_all()?;

@@ -12,7 +12,7 @@ use models::jurisdiction::JurisdictionNo;
 use models::phone::Phone;
 use models::ts::{DAY, SECOND, Ts};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use store::{OpenOptions, Store, SystemClock};
 use web::sandbox::{PEOPLE, Part, Person};
 use web::{AppState, WebOptions};
@@ -24,7 +24,7 @@ const NEARLY_OVER: i64 = 3 * SECOND;
 /// Pause before people are made once more.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Keys of the sandbox: derived from the live ones, and so rotated with them.
+/// Keys of the sandbox: derived from one that is never rotated.
 struct Derived(Arc<dyn KeyProvider>);
 
 impl KeyProvider for Derived {
@@ -32,12 +32,8 @@ impl KeyProvider for Derived {
         self.0.load()?.sandbox()
     }
 
-    fn changed_at(&self) -> Option<SystemTime> {
-        self.0.changed_at()
-    }
-
     fn save(&self, _: &KeyMaterial) -> Result<(), KeyError> {
-        Err(KeyError::Unwritable("keys of the sandbox follow the live ones".to_owned()))
+        Err(KeyError::Unwritable("keys of the sandbox are derived".to_owned()))
     }
 }
 

@@ -122,7 +122,20 @@ async fn every_status_decision_and_error_can_be_tried_and_nothing_live_is_touche
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(3 * web::sandbox::PEOPLE.len()));
     // both kinds of keys are listed, and a dead one is dead
     assert_eq!(get(&client, keys.clone(), &staff).await["items"].as_array().map(Vec::len), Some(2));
-    // and so after a restart, where nobody is made a second time
+    // and so after a restart, where nobody is made a second time; and after live keys came and went
+    program::run(dir.path(), &store, &["keys", "rotate", "token"]);
+    let retired = async {
+        while !std::process::Command::new(program::PROGRAM)
+            .args(["--store", &store, "--keys"])
+            .arg(dir.path().join("keys.toml"))
+            .args(["keys", "rotate", "token", "--retire", "0"])
+            .status()
+            .is_ok_and(|status| status.success())
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), retired).await.expect("the old token key is retired");
     server.stop();
     let server = start(&client, dir.path(), &store).await;
     for (person, status, wanted) in &table {

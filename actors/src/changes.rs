@@ -1,7 +1,8 @@
 //! What has changed for people an operator has asked about: read from the journal, told in the operator's own tokens.
 //!
 //! Nothing is kept for it: the journal says what changed and when, the contacts say who may be told. A change is told
-//! once everything answered before it is among the contacts, so nobody who asked just before is left out.
+//! once it is in the index and every answer given without it is among the contacts ([`Contacts::told`]): nobody who asked
+//! just before is left out, and nobody is told "not excluded" of somebody who has just been.
 
 use crate::contacts::Contacts;
 use engine::register::index::{IndexReader, LookupKey};
@@ -128,14 +129,16 @@ pub async fn read(
     if after > store.head().await? {
         return Err(ChangesError::Ahead);
     }
-    let through = contacts.through();
+    let told = contacts.told();
+    if told <= after {
+        return Ok(Changes { next: after, ..Changes::default() });
+    }
     let events = store.register_events(after, EVENTS_MAX).await?;
     if events.first().is_some_and(|first| first.at.0 < reader.now.0 - KEPT_DAYS * DAY) {
         return Err(ChangesError::TooOld);
     }
-    let full = events.len() == EVENTS_MAX as usize;
-    // what is committed later than the contacts have come waits
-    let ready: Vec<Committed> = events.into_iter().take_while(|e| e.at <= through).collect();
+    let read = events.len();
+    let ready: Vec<Committed> = events.into_iter().take_while(|e| e.seq <= told).collect();
     let mut changes = Changes { items: Vec::new(), next: after, more: false };
     let known = known(store, reader.operator_no, &ready).await?;
     for committed in &ready {
@@ -161,7 +164,8 @@ pub async fn read(
             }
         }
     }
-    changes.more = full;
+    // behind the last of a page there may be more right away; behind what is not told yet there is nothing
+    changes.more = read == EVENTS_MAX as usize && ready.len() == read;
     Ok(changes)
 }
 

@@ -2,23 +2,23 @@
 //! lookup or a registration.
 //!
 //! ```text
-//! stored blocks ─ open ─▶ (key, operator) pairs ─ unknown, or of another day ─▶ one commit with the cursor ─▶ through
+//! stored blocks ─ open ─▶ (key, operator) pairs ─ unknown, or of another day ─▶ commits, the last with the cursor ─▶ told
 //! ```
-//! `through` is what readers go by: every lookup answered until then is taken in, so whoever is to be told of a change
-//! that was committed before it is known. The evidence is the source and the cursor moves with the rows: a crash takes
-//! nothing in twice and leaves nothing out.
+//! Readers go by [`Contacts::told`]: every answer that was given without the events up to there is taken in. An answer may
+//! be given without an event until the index has it, and is recorded a moment later; so the index is looked at first, and
+//! what it holds counts as told once everything answered until [`SETTLED`] after that moment is taken in. The evidence is
+//! the source and the cursor moves with the rows: a crash takes nothing in twice and leaves nothing out.
 //!
-//! On the way it is counted about how many people whom its operator never asked about before a key asks in an hour, for
-//! purposes that presuppose an account: more than [`ContactsConfig::strangers_per_hour`], and somebody is trying numbers.
+//! On the way it is counted about how many people whom it never asked about before an operator asks in an hour, one by
+//! one: more than [`ContactsConfig::strangers_per_hour`], and whoever goes on is trying numbers.
 
 use crate::evidence::EvidenceLog;
 use crate::writer::WriterHandle;
 use models::evidence::{Block, ChainId, Route, Row};
-use models::ids::{KeyId, OperatorNo};
-use models::lookup::Purpose;
+use models::ids::{KeyId, OperatorNo, Seq};
 use models::match_key::MatchKey;
-use models::ts::{DAY, HOUR, Ts};
-use std::collections::{HashMap, HashSet};
+use models::ts::{DAY, HOUR, SECOND, Ts};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -28,10 +28,21 @@ use store::{Attachment, Contact, ContactBoot, ContactRows, Store};
 const IDLE: Duration = Duration::from_millis(250);
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-/// Blocks read at once.
-const BLOCKS_AT_ONCE: u32 = 8;
-/// Contacts in one commit at most: a short one.
-const CONTACTS_AT_ONCE: usize = 512;
+/// Records taken in at once, about: so many blocks are read.
+const RECORDS_AT_ONCE: u32 = 1_024;
+/// The most of them: an idle worker's blocks have one record each.
+const BLOCKS_AT_ONCE_MAX: u32 = 256;
+/// Contacts in one question or one commit at most: a short one, because a lookup may wait for the processor behind it.
+const CONTACTS_AT_ONCE: usize = 128;
+/// What of a step counts as work at most: a slow disk is no work.
+const WORKED_MAX: Duration = Duration::from_millis(5);
+/// How long after an event is in the index an answer given without it may be recorded at the latest: rows of a batch are
+/// recorded together, by a thread of low priority.
+const SETTLED: i64 = 2 * SECOND;
+/// Moments at which the index was looked at that are kept.
+const MOMENTS_MAX: usize = 1_024;
+/// First contacts of longer ago raise no alarm: they are evidence that is taken in late.
+const ALARMING: i64 = 2 * HOUR;
 /// Of the time that taking in took, how many times as long it pauses: a fifth of a core where nobody asks, and two
 /// hundredths of one where the workers are busy, because whoever asks must not wait for it.
 const PAUSES: f32 = 4.0;
@@ -58,6 +69,7 @@ pub struct Contacts(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     through: AtomicI64,
+    told: AtomicI64,
     /// Of a thousand.
     busy: AtomicU32,
 }
@@ -67,6 +79,12 @@ impl Contacts {
     #[must_use]
     pub fn through(&self) -> Ts {
         Ts(self.0.through.load(Ordering::Acquire))
+    }
+
+    /// Sequence up to which every answer given without an event is taken in.
+    #[must_use]
+    pub fn told(&self) -> Seq {
+        self.0.told.load(Ordering::Acquire)
     }
 
     /// The share of their time that those who answer lookups are busy.
@@ -81,7 +99,7 @@ impl Contacts {
     }
 }
 
-/// A key that asks about too many strangers.
+/// A key that goes on asking when its operator has asked about too many strangers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enumeration {
     /// The key.
@@ -90,38 +108,35 @@ pub struct Enumeration {
     pub operator_no: OperatorNo,
     /// The hour.
     pub hour: Ts,
-    /// How many, so far.
+    /// How many the operator has asked about in it, so far.
     pub strangers: u32,
 }
 
-/// Counts first contacts by key and hour.
+/// Counts first contacts by operator and hour.
 #[derive(Default)]
 struct Strangers {
-    hours: HashMap<(KeyId, i64), u32>,
+    counts: HashMap<(OperatorNo, i64), u32>,
+    told: HashSet<(KeyId, i64)>,
 }
 
 impl Strangers {
-    /// Counts one; tells once an hour that it is too many.
+    /// Counts one; tells of each key once an hour that it is too many.
     fn count(&mut self, key: KeyId, operator_no: OperatorNo, at: Ts, max: u32) -> Option<Enumeration> {
         let hour = at.0.div_euclid(HOUR);
-        if self.hours.len() >= KEYS_MAX {
-            self.hours.retain(|(_, h), _| *h == hour);
+        if self.counts.len() + self.told.len() >= KEYS_MAX {
+            self.counts.retain(|(_, h), _| *h >= hour);
+            self.told.retain(|(_, h)| *h >= hour);
         }
-        let count = self.hours.entry((key, hour)).or_default();
-        *count += 1;
-        (*count == max.saturating_add(1)).then_some(Enumeration {
+        let count = self.counts.entry((operator_no, hour)).or_default();
+        *count = count.saturating_add(1);
+        let (strangers, hour_at) = (*count, Ts(hour * HOUR));
+        (strangers > max && self.told.insert((key, hour))).then_some(Enumeration {
             key,
             operator_no,
-            hour: Ts(hour * HOUR),
-            strangers: *count,
+            hour: hour_at,
+            strangers,
         })
     }
-}
-
-/// Does it presuppose that the person has an account, and so was asked about before?
-fn presupposes_account(row: &Row) -> bool {
-    row.route == Route::Single
-        && matches!(row.purpose, Purpose::Login | Purpose::Bet | Purpose::Deposit | Purpose::Withdrawal)
 }
 
 /// Takes evidence in.
@@ -138,6 +153,12 @@ pub struct Compactor {
     pub config: ContactsConfig,
     /// Hears of keys that try numbers.
     pub alarm: Box<dyn Fn(Enumeration) + Send + Sync>,
+    /// How far the index has come; none while it cannot be asked.
+    pub index: Box<dyn Fn() -> Option<Seq> + Send + Sync>,
+    /// When the index was looked at, and how far it had come.
+    moments: VecDeque<(Ts, Seq)>,
+    /// Blocks read at once, as full as they are.
+    blocks_at_once: u32,
     strangers: Strangers,
     remembered: Remembered,
 }
@@ -185,7 +206,7 @@ impl Chunk {
                 contact.last_at = contact.last_at.max(row.at);
             }
             None => {
-                let counted = presupposes_account(row).then_some(row.credential.key);
+                let counted = (row.route == Route::Single).then_some(row.credential.key);
                 let contact = Contact { key, operator_no, first_at: row.at, last_at: row.at };
                 self.contacts.push((contact, counted));
             }
@@ -202,6 +223,7 @@ impl Compactor {
         contacts: Contacts,
         config: ContactsConfig,
         alarm: Box<dyn Fn(Enumeration) + Send + Sync>,
+        index: Box<dyn Fn() -> Option<Seq> + Send + Sync>,
     ) -> Self {
         Self {
             store,
@@ -210,6 +232,9 @@ impl Compactor {
             contacts,
             config,
             alarm,
+            index,
+            moments: VecDeque::new(),
+            blocks_at_once: 1,
             strangers: Strangers::default(),
             remembered: Remembered(vec![0; REMEMBERED]),
         }
@@ -242,6 +267,10 @@ impl Compactor {
         if self.evidence.months().is_empty() {
             return Ok(false);
         }
+        if let Some(seq) = (self.index)() {
+            self.moments.truncate(MOMENTS_MAX - 1);
+            self.moments.push_front((now, seq));
+        }
         let boots = self.store.contact_boots().await.map_err(say)?;
         // told before the blocks are read: what is answered until then lies in them
         let through = boots.iter().filter(|b| !b.closed).map(|b| b.through_at).min().unwrap_or(now);
@@ -250,6 +279,11 @@ impl Compactor {
             found |= self.boot(boot, now).await?;
         }
         self.contacts.0.through.store(through.0, Ordering::Release);
+        let settled = self.moments.iter().position(|(at, _)| at.0 + SETTLED <= through.0);
+        if let Some(settled) = settled {
+            self.contacts.0.told.fetch_max(self.moments[settled].1, Ordering::Release);
+            self.moments.truncate(settled);
+        }
         Ok(found)
     }
 
@@ -262,12 +296,15 @@ impl Compactor {
             let mut next = cursors.get(&worker).copied().unwrap_or(0);
             while next <= last {
                 let started = Instant::now();
-                let blocks = self.store.evidence_blocks(chain, next, BLOCKS_AT_ONCE).await.map_err(say)?;
+                let blocks = self.store.evidence_blocks(chain, next, self.blocks_at_once).await.map_err(say)?;
                 let Some(newest) = blocks.last() else { break };
                 next = newest.head.no + 1;
-                self.blocks(&blocks, (chain, next)).await?;
+                let records: u32 = blocks.iter().map(|block| block.head.records).sum();
+                let each = (records / blocks.len() as u32).max(1);
+                self.blocks_at_once = (RECORDS_AT_ONCE / each).clamp(1, BLOCKS_AT_ONCE_MAX);
+                self.give_way(started).await;
+                self.blocks(&blocks, (chain, next), now).await?;
                 found = true;
-                tokio::time::sleep(self.contacts.pause(started.elapsed())).await;
             }
         }
         if boot.closed {
@@ -276,13 +313,21 @@ impl Compactor {
         Ok(found)
     }
 
-    async fn blocks(&mut self, blocks: &[Block], cursor: (ChainId, u64)) -> Result<(), String> {
+    async fn give_way(&self, started: Instant) {
+        tokio::time::sleep(self.contacts.pause(started.elapsed().min(WORKED_MAX))).await;
+    }
+
+    async fn blocks(&mut self, blocks: &[Block], cursor: (ChainId, u64), now: Ts) -> Result<(), String> {
         let months = self.evidence.months();
         let mut chunk = Chunk::default();
         for block in blocks {
             let Some(month) = months.get(&block.head.month) else {
                 if months.keys().next().is_some_and(|oldest| block.head.month < *oldest) {
                     // its key is destroyed: nobody can tell any more whom it was about
+                    continue;
+                }
+                let keys = self.store.evidence_keys().await.map_err(say)?;
+                if keys.iter().any(|key| key.month == block.head.month && key.sealed.is_none()) {
                     continue;
                 }
                 return Err(format!("the key of {} is not known yet", block.head.month));
@@ -299,30 +344,36 @@ impl Compactor {
                 }
             }
         }
-        let keys: HashSet<MatchKey> = chunk.contacts.iter().map(|(contact, _)| contact.key).collect();
-        let keys: Vec<MatchKey> = keys.into_iter().collect();
-        let known = self.store.contacts(&keys).await.map_err(say)?;
         let mut changed = Vec::new();
-        for (contact, counted) in chunk.contacts {
-            let before = known.get(&(contact.key, contact.operator_no)).copied();
-            if let (None, Some(key)) = (before, counted) {
-                let max = self.config.strangers_per_hour;
-                let alarm = self.strangers.count(key, contact.operator_no, contact.first_at, max);
-                alarm.into_iter().for_each(&self.alarm);
+        for part in chunk.contacts.chunks(CONTACTS_AT_ONCE) {
+            let started = Instant::now();
+            let keys: Vec<MatchKey> = part.iter().map(|(contact, _)| contact.key).collect();
+            let known = self.store.contacts(&keys).await.map_err(say)?;
+            for (contact, counted) in part {
+                let before = known.get(&(contact.key, contact.operator_no)).copied();
+                let counted = counted.filter(|_| before.is_none() && contact.first_at.0 > now.0 - ALARMING);
+                if let Some(key) = counted {
+                    let max = self.config.strangers_per_hour;
+                    let alarm = self.strangers.count(key, contact.operator_no, contact.first_at, max);
+                    alarm.into_iter().for_each(&self.alarm);
+                }
+                let day = |at: Ts| at.0.div_euclid(DAY);
+                if before.is_none_or(|before| day(before) < day(contact.last_at)) {
+                    changed.push(*contact);
+                } else {
+                    self.remembered.keep(contact);
+                }
             }
-            let day = |at: Ts| at.0.div_euclid(DAY);
-            if before.is_none_or(|before| day(before) < day(contact.last_at)) {
-                changed.push(contact);
-            } else {
-                self.remembered.keep(&contact);
-            }
+            self.give_way(started).await;
         }
         // the cursor moves with the last of them: what was taken in before it changes nothing a second time
-        let mut chunks = changed.chunks(CONTACTS_AT_ONCE).peekable();
-        while let Some(contacts) = chunks.next() {
-            let cursors = if chunks.peek().is_none() { vec![cursor] } else { Vec::new() };
+        let mut parts = changed.chunks(CONTACTS_AT_ONCE).peekable();
+        while let Some(contacts) = parts.next() {
+            let started = Instant::now();
+            let cursors = if parts.peek().is_none() { vec![cursor] } else { Vec::new() };
             self.commit(ContactRows { contacts: contacts.to_vec(), cursors }).await?;
             contacts.iter().for_each(|contact| self.remembered.keep(contact));
+            self.give_way(started).await;
         }
         if changed.is_empty() {
             self.commit(ContactRows { contacts: Vec::new(), cursors: vec![cursor] }).await?;
@@ -356,16 +407,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_key_too_many_is_told_once_an_hour() {
+    fn each_key_of_an_operator_that_goes_on_is_told_of_once_an_hour() {
         let mut strangers = Strangers::default();
-        let (key, operator) = (KeyId(1), OperatorNo(1));
-        let mut told = |at: i64, n: u32| {
-            (0..n).filter_map(|_| strangers.count(key, operator, Ts(at), 10)).map(|e| e.strangers).collect::<Vec<_>>()
+        let operator = OperatorNo(1);
+        let mut told = |key: u128, at: i64, n: u32| {
+            let counted = (0..n).filter_map(|_| strangers.count(KeyId(key), operator, Ts(at), 10));
+            counted.map(|e| (e.key.0, e.strangers)).collect::<Vec<_>>()
         };
-        assert_eq!(told(0, 10), [0; 0]);
-        assert_eq!(told(HOUR - 1, 5), [11], "still the same hour");
-        assert_eq!(told(HOUR, 10), [0; 0]);
-        assert_eq!(told(HOUR, 1), [11]);
+        assert_eq!(told(1, 0, 6), []);
+        assert_eq!(told(2, 0, 4), [], "together they are at the limit");
+        assert_eq!(told(2, HOUR - 1, 5), [(2, 11)], "still the same hour");
+        assert_eq!(told(1, HOUR - 1, 5), [(1, 16)]);
+        assert_eq!(told(1, HOUR, 10), []);
+        assert_eq!(told(1, HOUR, 2), [(1, 11)]);
+        let other = strangers.count(KeyId(3), OperatorNo(2), Ts(0), 10);
+        assert_eq!(other, None);
     }
 
     #[test]

@@ -172,6 +172,12 @@ impl Directory {
         *live = generation.max(*live);
     }
 
+    /// How many tokens of an operator were replaced.
+    pub fn replaced(&self, operator: Option<OperatorNo>) -> usize {
+        let no = operator.unwrap_or(OperatorNo(0));
+        self.generations.keys().filter(|(known, _)| *known == no).count()
+    }
+
     /// The live generation of an operator's token of a key. Nearly all are 0, and have no entry.
     pub fn generation(&self, operator: Option<OperatorNo>, key: MatchKey) -> u8 {
         if self.generations.is_empty() {
@@ -202,6 +208,12 @@ impl Directory {
     pub fn token_keys_of(&mut self, ring: &KeyRing, operator: Option<OperatorNo>) -> Arc<[TokenKey]> {
         let no = operator.unwrap_or(OperatorNo(0));
         Arc::clone(self.token_keys.entry(no).or_insert_with(|| made_of(&ring.tokens, operator)))
+    }
+
+    /// Every key that ever made tokens of an operator, retired ones too: for proofs of what was answered.
+    pub fn every_token_key(&self, ring: &KeyRing, operator: Option<OperatorNo>) -> Vec<TokenKey> {
+        let live = self.token_keys(operator.unwrap_or(OperatorNo(0)));
+        live.iter().chain(made_of(&ring.retired_tokens, operator).iter()).cloned().collect()
     }
 
     /// Makes every token key anew, of another ring.

@@ -23,7 +23,7 @@ use crate::live::LiveHandle;
 use crate::metrics::EngineMetrics;
 use crate::receipts::{self, Jwk};
 use crate::register::{InspectEvent, Register, commit_error, section, unavailable};
-use crate::secrets::{KeyProvider, KeyRing, Keys};
+use crate::secrets::{KeyMaterial, KeyProvider, KeyRing, Keys};
 use crate::source::{Inspect, Reply, SourceContext, SourceMsg};
 use crate::spine::Markets;
 use crate::staff::Staff;
@@ -48,7 +48,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 use store::{Clock, Store, StoreError};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// A node younger than this is fresh.
@@ -72,8 +72,8 @@ pub struct EngineConfig {
     pub snapshot_every: Duration,
     /// Months after which nobody can tell any more whom a lookup was about.
     pub evidence_person_months: u16,
-    /// People whom its operator never asked about before that a key may ask about in an hour, for purposes that presuppose
-    /// an account; more raises an alert and slows the key down.
+    /// People whom it never asked about before that an operator may ask about in an hour, one by one; more raises an alert
+    /// and slows the key that goes on down.
     pub strangers_per_hour: u32,
     pub jurisdictions: Vec<Jurisdiction>,
     /// Jurisdiction family of the deployment: part of every digest, never to be changed.
@@ -117,12 +117,37 @@ pub enum StartError {
 
 /// How far the clock may have been set back since the register's last proof of freshness.
 const CLOCK_BACK_MAX: i64 = -5 * SECOND;
-/// Requests that may wait for a change at the same time.
-const CHANGES_WAITING_MAX: usize = 1_024;
+/// Requests of an operator that may wait for a change at the same time.
+const CHANGES_WAITING_MAX: usize = 8;
 /// How often a request that waits looks whether there is one.
 const CHANGES_EVERY: Duration = Duration::from_millis(250);
 /// How long a push waits for its source.
 const PUSH_MAX: Duration = Duration::from_secs(60);
+
+/// Somebody waits for a change.
+struct Waits<'a>(&'a Mutex<HashMap<OperatorNo, usize>>, OperatorNo);
+
+impl<'a> Waits<'a> {
+    fn of(waiting: &'a Mutex<HashMap<OperatorNo, usize>>, operator: OperatorNo) -> Result<Self, EngineError> {
+        let mut held = waiting.lock();
+        let count = held.entry(operator).or_default();
+        if *count >= CHANGES_WAITING_MAX {
+            return Err(EngineError::Overloaded("as many of the operator wait for changes as may"));
+        }
+        *count += 1;
+        Ok(Self(waiting, operator))
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut held = self.0.lock();
+        if let Some(count) = held.get_mut(&self.1) {
+            *count -= 1;
+        }
+        held.retain(|_, count| *count > 0);
+    }
+}
 
 /// The running engine; cheap to clone.
 #[derive(Clone)]
@@ -156,9 +181,11 @@ struct Inner {
     evidence: EvidenceLog,
     /// When the auditor last left the journal signed, microseconds.
     signed_at: Arc<AtomicI64>,
+    /// What the provider brought last.
+    material: Mutex<Option<KeyMaterial>>,
     contacts: Contacts,
-    /// Who waits for a change.
-    waiting: Semaphore,
+    /// How many of each operator wait for a change.
+    waiting: Mutex<HashMap<OperatorNo, usize>>,
     /// Screens get a frame a while instead of a frame a tick.
     sparing: AtomicBool,
     metrics: EngineMetrics,
@@ -240,8 +267,8 @@ impl Engine {
         let directory = self.directory();
         let asked = row.credential.operator_no;
         let public = asked.and_then(|no| directory.operators.get(&no)).map(|o| o.id);
-        let token_keys = directory.token_keys(asked.unwrap_or(OperatorNo(0)));
-        let receipt = receipts::receipt(&block, &row, slot, &self.0.evidence.months(), public, token_keys)?;
+        let token_keys = directory.every_token_key(&self.0.keys.load(), asked);
+        let receipt = receipts::receipt(&block, &row, slot, &self.0.evidence.months(), public, &token_keys)?;
         receipts::sign(&receipt, &ring.checkpoint).map_err(|_| EngineError::Unavailable("the receipt"))
     }
 
@@ -262,17 +289,20 @@ impl Engine {
     ) -> Result<Changes, EngineError> {
         let Some(mut after) = after else {
             let fresh = self.freshness();
-            if fresh.state == NodeState::Loading {
+            if matches!(fresh.state, NodeState::Loading | NodeState::Stale) {
                 return Err(EngineError::Unavailable("the register"));
             }
             return Ok(Changes { next: fresh.register_version, ..Changes::default() });
         };
-        let _waits = self.0.waiting.try_acquire().map_err(|_| EngineError::Overloaded("too many wait for changes"))?;
+        let _waits = (!wait.is_zero()).then(|| Waits::of(&self.0.waiting, operator_no)).transpose()?;
         let until = tokio::time::Instant::now() + wait;
         loop {
             let now = self.now();
             let jurisdictions = self.directory().binding(jurisdiction, now);
             let reader = Reader { operator_no, jurisdictions, now };
+            if matches!(self.freshness_at(now).state, NodeState::Loading | NodeState::Stale) {
+                return Err(EngineError::Unavailable("the register"));
+            }
             let index = self.0.index.load_full();
             let read = changes::read(&self.0.store, &self.0.contacts, &index, reader, after, limit).await;
             let found = read.map_err(|error| match error {

@@ -83,10 +83,11 @@ pub fn receipt(
     let broken = |_| EngineError::Unavailable("the receipt: its evidence cannot be read");
     let subject = subject_of(block, slot, months).map_err(broken)?;
     let subject = subject.ok_or(EngineError::Gone("whom the lookup was about is no longer known"))?;
-    let current = token_keys.iter().find(|key| key.version() == row.token_key_version).or(token_keys.first());
+    // the very token that was answered, or none
+    let current = token_keys.iter().find(|key| key.version() == row.token_key_version);
     let made =
         current.map(|key| token::encode(key, subject.kind, subject.digest_version, subject.generation, subject.key));
-    let sub = made.ok_or(EngineError::Unavailable("the receipt: the operator has no token key"))?;
+    let sub = made.ok_or(EngineError::Unavailable("the receipt: the token's key is not kept any more"))?;
     let place = Place { chain: block.head.chain, block: block.head.no, slot };
     Ok(Receipt {
         iss: "mlinzi".to_owned(),

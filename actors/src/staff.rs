@@ -21,7 +21,7 @@ use ring::digest::{SHA256, digest};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Attachment, Store};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 /// Operators at most: their numbers are 16 bits, 0 is staff.
 pub const OPERATORS_MAX: u16 = u16::MAX;
@@ -29,6 +29,10 @@ pub const OPERATORS_MAX: u16 = u16::MAX;
 pub const SOURCES_PER_OPERATOR_MAX: usize = 256;
 /// Currencies of its sources at most: each has windows of its own.
 pub const CURRENCIES_PER_OPERATOR_MAX: usize = 8;
+/// Replacements of tokens under way at most.
+const TOKENS_WAITING_MAX: usize = 64;
+/// Replaced tokens of an operator at most: whoever has lost more needs another token key.
+pub const TOKENS_REPLACED_MAX: usize = 10_000;
 /// Recognitions at most, past ones too.
 pub const RECOGNITIONS_MAX: usize = 1_000;
 /// Requests a second that a key may have at most.
@@ -42,6 +46,10 @@ pub struct Staff {
     directory: Arc<ArcSwap<Directory>>,
     /// Next free numbers of operators and sources.
     next: Mutex<(u16, u32)>,
+    /// Tokens are replaced one after the other, and nobody else waits for it.
+    tokens: Mutex<()>,
+    /// Of these, how many may wait.
+    tokens_waiting: Semaphore,
     /// How bearers of new keys begin.
     key_prefix: &'static str,
 }
@@ -68,7 +76,16 @@ impl Staff {
         next: (u16, u32),
         key_prefix: &'static str,
     ) -> Self {
-        Self { store, writer, keys, directory, next: Mutex::new(next), key_prefix }
+        Self {
+            store,
+            writer,
+            keys,
+            directory,
+            next: Mutex::new(next),
+            tokens: Mutex::default(),
+            tokens_waiting: Semaphore::new(TOKENS_WAITING_MAX),
+            key_prefix,
+        }
     }
 
     async fn commit(&self, event: Event, attachments: Vec<Attachment>) -> Result<(), EngineError> {
@@ -346,9 +363,21 @@ impl Staff {
         idempotency: Option<IdempotencyKey>,
         now: Ts,
     ) -> Result<u8, EngineError> {
-        let _one_at_a_time = self.next.lock().await;
+        let _waits =
+            self.tokens_waiting.try_acquire().map_err(|_| EngineError::Overloaded("replacements of tokens"))?;
+        let _one_at_a_time = self.tokens.lock().await;
         if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref(), now).await? {
-            return earlier.result_id.parse().map_err(|_| EngineError::Unavailable("what the first request has made"));
+            let made: u8 =
+                earlier.result_id.parse().map_err(|_| EngineError::Unavailable("what the first request has made"))?;
+            if self.directory.load().generation(operator, token.key) != made {
+                return Err(EngineError::Gone("the token that the first request has made was replaced since"));
+            }
+            return Ok(made);
+        }
+        if self.directory.load().replaced(operator) >= TOKENS_REPLACED_MAX {
+            return Err(EngineError::Conflict(
+                "as many tokens were replaced as can be: the regulator has to change the token key".to_owned(),
+            ));
         }
         let Opened { key, digest_version, .. } = token;
         let live = self.directory.load().generation(operator, key);
@@ -391,6 +420,9 @@ impl Staff {
         };
         match directory.recognitions().iter().find(named) {
             Some(known) if *known == new => return Ok(()),
+            Some(known) if known.valid_to.is_some_and(|to| to <= now) => {
+                return Err(invalid("/valid_from", "of a recognition that is over: begin another one"));
+            }
             Some(_) => {}
             None if new.valid_from < now => return Err(invalid("/valid_from", "in the past")),
             None if directory.recognitions().len() >= RECOGNITIONS_MAX => {

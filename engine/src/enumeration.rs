@@ -1,4 +1,4 @@
-//! The alert on whoever tries numbers: a key that asks about too many people whom its operator never asked about.
+//! The alert on whoever tries numbers: an operator that asks about too many people whom it never asked about.
 
 use crate::operator_state::alert_id;
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
@@ -67,11 +67,10 @@ pub fn alert(found: &Strangers) -> AlertRevision {
             samples: 0,
             reasons: vec![
                 format!(
-                    "key {} asked about {} people within the hour whom the operator never asked about before",
-                    found.key, found.strangers
+                    "the operator's keys asked one by one about {} people within the hour whom it never asked about before",
+                    found.strangers
                 ),
-                "logins, bets, deposits and withdrawals are of people with an account".to_owned(),
-                "the key is slowed down to a tenth of its rate for an hour".to_owned(),
+                format!("key {} is the first that goes on, and has a tenth of its rate for an hour", found.key),
             ],
             records: Vec::new(),
         },

@@ -88,6 +88,10 @@ impl Class {
         if api.starts_with("feeds/") && api.ends_with("/records") {
             return Self::Ingest;
         }
+        // costs what a lookup costs, and nobody waits for it at a counter
+        if api.starts_with("bst/") && api != "bst/rotate" {
+            return Self::Batch;
+        }
         // a person's own exclusion is no statistics
         let person = api.starts_with("nser/") && api != "nser/stats";
         if reads && !person { Self::Analytics } else { Self::Kept }
@@ -284,6 +288,8 @@ mod tests {
             ("GET", "/api/v1/alerts", Class::Analytics),
             ("GET", "/api/v1/nser/stats", Class::Analytics),
             ("GET", "/ws/dashboards/realtime", Class::Analytics),
+            ("POST", "/api/v1/bst/generate", Class::Batch),
+            ("POST", "/api/v1/bst/rotate", Class::Kept),
             ("POST", "/api/v1/nser/register", Class::Kept),
             ("GET", "/api/v1/nser/exc_1", Class::Kept),
             ("PUT", "/api/v1/nser/exc_1/extend", Class::Kept),

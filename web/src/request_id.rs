@@ -196,12 +196,15 @@ pub(crate) fn finish(
     let (route, code) = (told.route, told.code);
     let status = told.status.unwrap_or(500);
     state.metrics.observe(route, &head.method, status, took);
+    // whoever is turned away at the door is counted: a line and a trace for each would be one more load
+    let at_the_door = route.is_none() && code == Some(Code::Overloaded);
     let trace = match &state.options.traces {
         None => None,
+        Some(_) if at_the_door => None,
         Some(_) => leave_trace(Parent::of(&head.headers), method_name(&head.method), told, id, state, took),
     };
     let sampled = worker.request().is_multiple_of(SAMPLE);
-    if status < 500 && took < SLOW && !sampled {
+    if !sampled && (at_the_door || status < 500 && took < SLOW) {
         return;
     }
     let trace = trace.or_else(|| Parent::of(&head.headers).map(|parent| parent.trace));

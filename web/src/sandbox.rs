@@ -4,7 +4,7 @@
 //! same program: the same routes, checks, signatures and evidence, on a second engine over a small embedded store.
 
 use actix_web::HttpResponse;
-use models::document::DocumentType;
+use models::document::{Document, DocumentType};
 use models::exclusion::Period;
 use models::phone::{Country, Phone};
 use serde::Serialize;
@@ -82,11 +82,16 @@ impl Person {
     }
 }
 
-/// Refuses where the phone asks for it.
-pub(crate) fn refuse(phone: &Phone, country: Country) -> Result<(), Problem> {
-    let text = phone.reveal_e164();
+/// Refuses where the phone or the document asks for it.
+pub(crate) fn refuse(phone: Option<&Phone>, document: Option<&Document>, country: Country) -> Result<(), Problem> {
+    let (phone, document) = (phone.map(Phone::reveal_e164), document.map(Document::reveal_number));
     let refused = PEOPLE.iter().find_map(|person| match person.part {
-        Part::Refused(code) if person.phone(country) == text => Some(code),
+        Part::Refused(code)
+            if phone.as_ref().is_some_and(|text| *text == person.phone(country))
+                || document.as_ref().is_some_and(|text| *text == person.document(country).1) =>
+        {
+            Some(code)
+        }
         _ => None,
     });
     match refused {
@@ -141,7 +146,7 @@ pub async fn people(state: AppState) -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::document::{Document, IssuingCountry};
+    use models::document::IssuingCountry;
 
     #[test]
     fn everybody_has_a_number_and_a_document_that_the_product_takes() {
@@ -151,7 +156,9 @@ mod tests {
                 assert!(phone.is_ok(), "{}", person.phone(country));
                 let (kind, number) = person.document(country);
                 assert!(Document::parse(kind, IssuingCountry::from(country), &number).is_ok(), "{number}");
-                let refused = refuse(&phone.unwrap(), country).err().map(|p| p.code);
+                let document = Document::parse(kind, IssuingCountry::from(country), &number).unwrap();
+                let refused = refuse(phone.as_ref().ok(), None, country).err().map(|p| p.code);
+                assert_eq!(refused, refuse(None, Some(&document), country).err().map(|p| p.code));
                 let wanted = if let Part::Refused(code) = person.part { Some(code) } else { None };
                 assert_eq!(refused, wanted);
             }

@@ -119,9 +119,16 @@ impl Engine {
     pub(super) async fn take_keys(&self) -> Result<(), StepError> {
         let inner = &self.0;
         let provider = Arc::clone(&inner.provider);
-        let material = tokio::task::spawn_blocking(move || provider.load())
-            .await
-            .map_err(|e| StepError::Later(e.to_string()))??;
+        let loaded =
+            tokio::task::spawn_blocking(move || provider.load()).await.map_err(|e| StepError::Later(e.to_string()))?;
+        let last = inner.material.lock().clone();
+        // a provider that fails must not keep this node in an epoch that is over, where nothing can be written: it goes on
+        // with what it was brought last
+        let (material, failed) = match (loaded, last) {
+            (Ok(material), _) => (material, None),
+            (Err(error), Some(last)) => (last, Some(error)),
+            (Err(error), None) => return Err(error.into()),
+        };
         let stored = inner.store.key_states().await?;
         let states = opening::key_states(&inner.store, &material).await?;
         let ring = KeyRing::with(&material, &states)?;
@@ -160,6 +167,15 @@ impl Engine {
             let Some((version, fingerprint)) = there.iter().find(|(version, mark)| is_new(*version, mark)) else {
                 continue;
             };
+            if purpose == KeyPurpose::Digest {
+                // rows that an older key of this number has left would count as everybody's new ones
+                let rows = inner.store.match_keys_by_version().await?;
+                if rows.iter().any(|(left, count)| left == version && *count > 0) {
+                    return Err(StepError::Stuck(format!(
+                        "digest key {version} is another one than that of which match keys are left: take a free number"
+                    )));
+                }
+            }
             events.push(began(purpose, *version, fingerprint));
             // a token is opened by its number: nothing has to follow
             if purpose == KeyPurpose::Token {
@@ -182,7 +198,8 @@ impl Engine {
             new.rekey(&inner.keys.load());
             new
         });
-        Ok(())
+        *inner.material.lock() = Some(material);
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Everything committed before `at` is in the index: nobody is looked for under a version that has not come through.

@@ -1,7 +1,7 @@
 //! The assembly, top-down: what is started in which order.
 
 use super::opening::{keep, keys_of, load_directory};
-use super::{CHANGES_WAITING_MAX, Engine, EngineConfig, Inner, StartError};
+use super::{Engine, EngineConfig, Inner, StartError};
 use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
 use crate::evidence::EvidenceLog;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Clock, OperatorInputRow, Store, StoreError};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 /// Inputs read back at once while an operator is rebuilt.
 const INPUT_CHUNK: u32 = 64;
@@ -137,8 +137,9 @@ impl Engine {
             auditing,
             evidence,
             signed_at,
+            material: Mutex::default(),
             contacts: Contacts::default(),
-            waiting: Semaphore::new(CHANGES_WAITING_MAX),
+            waiting: Mutex::default(),
             sparing: AtomicBool::new(false),
             metrics: gauges,
         }));

@@ -10,15 +10,20 @@ use crate::live::LiveMsg;
 use crate::market::MarketMsg;
 use crate::register::Copying;
 use crate::spine::Growth;
+use futures_util::FutureExt;
 use models::event::Event;
 use models::evidence::month_of;
+use models::key_version::KeyPurpose;
 use models::ts::{HOUR, SECOND, Ts};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::StoreError;
 use tokio::sync::mpsc;
 
+/// How long after a rotation of the digest key nobody is slowed down for asking about strangers.
+const DIGESTS_SETTLE: i64 = 30 * models::ts::DAY;
 /// How much longer a tick of the screens takes while the node is overloaded.
 const SPARED_TICK: Duration = Duration::from_secs(1);
 /// How often the claim of the database is looked at.
@@ -245,22 +250,27 @@ impl Engine {
             strangers_per_hour: inner.config.strangers_per_hour,
             months: inner.config.evidence_person_months,
         };
-        let alarm = {
-            let engine = self.clone();
-            move |found: Enumeration| engine.slow_down(found)
-        };
-        let (store, writer, evidence) = (inner.store.clone(), inner.writer.clone(), inner.evidence.clone());
-        let compactor = Compactor::new(store, writer, evidence, inner.contacts.clone(), limits, Box::new(alarm));
-        compactor.run(|| self.now()).await;
+        loop {
+            let (alarmed, asked) = (self.clone(), self.clone());
+            let alarm = move |found: Enumeration| alarmed.slow_down(found);
+            let index = move || {
+                let fresh = asked.freshness();
+                (fresh.state != NodeState::Loading).then(|| asked.index().through())
+            };
+            let (store, writer, evidence) = (inner.store.clone(), inner.writer.clone(), inner.evidence.clone());
+            let (contacts, alarm, index) = (inner.contacts.clone(), Box::new(alarm), Box::new(index));
+            let compactor = Compactor::new(store, writer, evidence, contacts, limits, alarm, index);
+            // its cursor is in the store: begun anew, it goes on where it was
+            if AssertUnwindSafe(compactor.run(|| self.now())).catch_unwind().await.is_err() {
+                tracing::error!("contacts are taken in anew after a panic");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
     }
 
     fn slow_down(&self, found: Enumeration) {
-        let now = self.now();
-        let directory = self.directory();
+        let (now, directory) = (self.now(), self.directory());
         let Some(operator) = directory.operators.get(&found.operator_no) else { return };
-        if let Some(entry) = directory.keys.get(&found.key) {
-            entry.slow_down(now.plus(HOUR));
-        }
         let Some(jurisdiction) = directory.jurisdiction(operator.jurisdiction) else { return };
         tracing::warn!(key = %found.key, strangers = found.strangers, "a key asks about too many strangers");
         let alert = engine::enumeration::alert(&engine::enumeration::Strangers {
@@ -273,8 +283,21 @@ impl Engine {
             limit: self.0.config.strangers_per_hour,
             at: now,
         });
+        let entry = directory.keys.get(&found.key).cloned();
         let engine = self.clone();
         tokio::spawn(async move {
+            // under a new digest key everybody is asked about for the first time
+            let states = engine.0.store.key_states().await;
+            let is_recent = |at: Option<Ts>| at.is_some_and(|at| at.0 > now.0 - DIGESTS_SETTLE);
+            let versions = states.map(|states| states.versions).unwrap_or_default();
+            let is_digest = |v: &&models::key_version::KeyVersion| v.purpose == KeyPurpose::Digest && v.version > 0;
+            if versions.iter().filter(is_digest).any(|version| is_recent(version.ready_at)) {
+                tracing::info!("and is not slowed down, because the digest key has just been rotated");
+                return;
+            }
+            if let Some(entry) = entry {
+                entry.slow_down(now.plus(HOUR));
+            }
             if let Err(error) = engine.0.writer.commit(vec![Event::AlertRevised(alert)], Vec::new()).await {
                 tracing::error!(%error, "an alert is not journaled");
             }

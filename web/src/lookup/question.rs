@@ -109,9 +109,7 @@ impl<'a> Question<'a> {
         let purpose = fields.known("/purpose", sent.purpose.as_deref(), wire::<Purpose>);
         let identity = sent.check(&mut fields, country);
         let purpose = fields.finish(purpose)?;
-        if let Some(phone) = identity.phone.as_ref().filter(|_| state.options.sandbox) {
-            crate::sandbox::refuse(phone, country)?;
-        }
+        refuse_in_sandbox(state, &identity, country)?;
         let (keys, reference_digest) = digest_all(asker, state, &identity, sent.client_reference.as_deref())?;
         asker.may_ask_for(purpose)?;
         Ok(Self { keys, reference_digest, purpose, reference: sent.client_reference })
@@ -131,6 +129,7 @@ impl<'a> Question<'a> {
         }
         let identity = sent.check(&mut fields, country);
         fields.check()?;
+        refuse_in_sandbox(state, &identity, country)?;
         let (keys, reference_digest) = digest_all(asker, state, &identity, sent.client_reference.as_deref())?;
         Ok(Self { keys, reference_digest, purpose, reference: sent.client_reference })
     }
@@ -279,6 +278,13 @@ impl WireLookup<'_> {
         }
         self.identity(fields, country)
     }
+}
+
+fn refuse_in_sandbox(state: &AppState, identity: &Identity, country: Country) -> Result<(), Problem> {
+    if !state.options.sandbox {
+        return Ok(());
+    }
+    crate::sandbox::refuse(identity.phone.as_ref(), identity.document.as_ref(), country)
 }
 
 /// Everything that is digested, under the keys of one moment.

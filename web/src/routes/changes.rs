@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::list::ListView;
 use crate::extractors::Caller;
+use crate::extractors::caller::still_valid;
 use crate::parse;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -78,12 +79,19 @@ pub async fn changes(caller: Caller, state: AppState, req: HttpRequest) -> Resul
             return Err(Problem::new(Code::Unavailable, "the node stops; go on from the same cursor"));
         }
     };
-    let directory = state.engine.directory();
+    // it may have waited for a minute
+    let (directory, now) = (state.engine.directory(), state.engine.now());
+    let dead = || Problem::new(Code::Unauthenticated, "the key is not valid");
+    let id = caller.entry.key.id;
+    let entry = directory.keys.get(&id).filter(|_| still_valid(&directory, id, now)).ok_or_else(dead)?;
+    let ring = state.engine.keys();
     let generation = |change: &Change| directory.generation(Some(no), change.key.key);
     let items: Vec<ChangeView> = found
         .items
         .iter()
-        .map(|change| view(&caller.entry, change, generation(change)))
+        // a token of a retired version would be answered 410
+        .filter(|change| ring.digest.version(change.key.digest_version).is_some())
+        .map(|change| view(entry, change, generation(change)))
         .collect::<Option<_>>()
         .ok_or_else(|| Problem::new(Code::Internal, "there is no key to make a token of"))?;
     Ok(HttpResponse::Ok().json(ListView { items, next_cursor: Some(format!("{:x}", found.next)) }))

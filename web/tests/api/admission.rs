@@ -28,6 +28,9 @@ async fn an_address_over_its_rate_is_refused_before_anybody_looks_who_it_is() {
         }
     }
     assert!(seen.contains(&401) && seen.iter().filter(|s| **s == 429).count() >= 20, "{seen:?}");
+    // a path may be written in several ways, and all of them lead to the same door
+    let written = node.call("POST", "/%61pi/v1/operators/lookup", Some("mk_live_nobody_s3cret"), "{}").await;
+    assert_eq!(written.status, 429);
     // whoever is on call gets through from there, too
     assert_eq!(node.call("GET", "/health/ready", None, "").await.status, 200);
     let metrics = node.call("GET", "/metrics", None, "").await.text;

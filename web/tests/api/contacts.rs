@@ -2,7 +2,11 @@
 //! tries numbers; and whose exclusions bind where.
 
 use crate::node::{Key, Node, Setup};
+use actors::engine::Faults;
+use models::event::Event;
+use models::exclusion::Period;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 const LOOKUP: &str = "/api/v1/operators/lookup";
@@ -89,6 +93,51 @@ async fn who_asked_is_known_after_a_restart_and_who_asked_meanwhile_too() {
     exclude(&node, "0712000001", "6_months").await;
     let (_, feed) = changes(&node, &acme, text(&start, "next_cursor"), 20).await;
     assert_eq!(feed["items"][0]["bst"], bst, "{feed}");
+    node.stop().await;
+}
+
+/// The commit is there and the index does not have it yet: whoever asks now is told "not excluded", and must hear of it.
+#[actix_web::test]
+async fn who_asks_while_a_registration_is_on_its_way_into_the_index_is_told_of_it() {
+    let blocks = |event: &Event| {
+        if matches!(event, Event::ExclusionRegistered(e) if e.period == Period::Hours24) {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+    };
+    let node = Node::start_with(Faults { register: Some(Arc::new(blocks)), ..Faults::default() }).await;
+    let acme = key(&node, "acme").await;
+    let (_, start) = changes(&node, &acme, "", 0).await;
+    let (_, asked) = tokio::join!(exclude(&node, "0712000001", "24_hours"), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ask(&node, &acme, ("phone", "0712000001")).await
+    });
+    assert_eq!(text(&asked["answer"], "status"), "not_excluded", "{asked}");
+    let (_, feed) = changes(&node, &acme, text(&start, "next_cursor"), 18).await;
+    assert_eq!(
+        (text(&feed["items"][0], "status"), &feed["items"][0]["bst"]),
+        ("excluded", &asked["answer"]["bst"]),
+        "{feed}"
+    );
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_few_may_wait_and_a_dead_key_hears_nothing() {
+    let node = Node::start().await;
+    let (acme, other) = (key(&node, "acme").await, key(&node, "other").await);
+    let (_, start) = changes(&node, &acme, "", 0).await;
+    let cursor = text(&start, "next_cursor");
+    let many = futures_util::future::join_all((0..12).map(|_| changes(&node, &acme, cursor, 3)));
+    let (many, one) = tokio::join!(many, changes(&node, &other, cursor, 1));
+    let refused = many.iter().filter(|(status, _)| *status == 503).count();
+    assert_eq!((refused, one.0), (4, 200), "eight wait, and others are not kept out by them");
+    let operators = node.call("GET", "/api/v1/operators?code=acme", Some(&node.staff), "").await.json();
+    let path = format!("/api/v1/operators/{}/keys/{}", text(&operators["items"][0], "id"), acme.id);
+    let (waiting, _) = tokio::join!(changes(&node, &acme, cursor, 3), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(node.call("DELETE", &path, Some(&node.staff), "").await.status, 204);
+    });
+    assert_eq!(waiting.0, 401);
     node.stop().await;
 }
 
@@ -235,6 +284,9 @@ async fn exclusions_of_a_recognised_jurisdiction_bind_while_it_is_recognised() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(seen, ["not_excluded", "excluded", "not_excluded"]);
+    // what is over stays over
+    let again = put(&node.staff, path, json!({"recognises": "KE-2", "valid_from": from, "valid_to": null})).await;
+    assert_eq!(again.status, 422, "{}", again.text);
     // it is not mutual
     let mine = json!({"phone": "0712000002", "period": "1_year", "reason_class": "self", "channel": "web"}).to_string();
     assert_eq!(node.call("POST", "/api/v1/nser/register", Some(&node.staff), &mine).await.status, 201);
