@@ -29,11 +29,15 @@ const IDLE: Duration = Duration::from_millis(250);
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// Records taken in at once, about: so many blocks are read.
-const RECORDS_AT_ONCE: u32 = 1_024;
+const RECORDS_AT_ONCE: u32 = 512;
 /// The most of them: an idle worker's blocks have one record each.
 const BLOCKS_AT_ONCE_MAX: u32 = 256;
-/// Contacts in one question or one commit at most: a short one, because a lookup may wait for the processor behind it.
-const CONTACTS_AT_ONCE: usize = 128;
+/// Contacts in one question or one commit at most, where nobody asks.
+const CONTACTS_AT_ONCE: usize = 256;
+/// The same while the workers are busy: half a millisecond, because lookups may wait for the processor behind it.
+const CONTACTS_AT_ONCE_BUSY: usize = 16;
+/// The share of their time from which on the workers are busy, of a thousand.
+const BUSY_FROM: u32 = 100;
 /// What of a step counts as work at most: a slow disk is no work.
 const WORKED_MAX: Duration = Duration::from_millis(5);
 /// How long after an event is in the index an answer given without it may be recorded at the latest: rows of a batch are
@@ -90,6 +94,11 @@ impl Contacts {
     /// The share of their time that those who answer lookups are busy.
     pub fn give_way_to(&self, busy: f32) {
         self.0.busy.store((busy.clamp(0.0, 1.0) * 1_000.0) as u32, Ordering::Relaxed);
+    }
+
+    /// How many to take in at once.
+    fn at_once(&self) -> usize {
+        if self.0.busy.load(Ordering::Relaxed) < BUSY_FROM { CONTACTS_AT_ONCE } else { CONTACTS_AT_ONCE_BUSY }
     }
 
     /// How long to pause after having worked for so long.
@@ -345,7 +354,7 @@ impl Compactor {
             }
         }
         let mut changed = Vec::new();
-        for part in chunk.contacts.chunks(CONTACTS_AT_ONCE) {
+        for part in chunk.contacts.chunks(self.contacts.at_once()) {
             let started = Instant::now();
             let keys: Vec<MatchKey> = part.iter().map(|(contact, _)| contact.key).collect();
             let known = self.store.contacts(&keys).await.map_err(say)?;
@@ -367,7 +376,7 @@ impl Compactor {
             self.give_way(started).await;
         }
         // the cursor moves with the last of them: what was taken in before it changes nothing a second time
-        let mut parts = changed.chunks(CONTACTS_AT_ONCE).peekable();
+        let mut parts = changed.chunks(self.contacts.at_once()).peekable();
         while let Some(contacts) = parts.next() {
             let started = Instant::now();
             let cursors = if parts.peek().is_none() { vec![cursor] } else { Vec::new() };
@@ -442,7 +451,9 @@ mod tests {
         let contacts = Contacts::default();
         let worked = Duration::from_millis(10);
         assert_eq!(contacts.pause(worked).as_secs_f32(), 0.04);
+        assert_eq!(contacts.at_once(), CONTACTS_AT_ONCE);
         contacts.give_way_to(0.8);
+        assert_eq!(contacts.at_once(), CONTACTS_AT_ONCE_BUSY);
         assert!(contacts.pause(worked) >= Duration::from_millis(430));
     }
 

@@ -10,7 +10,7 @@ use models::ts::Ts;
 use std::collections::HashMap;
 
 /// Keys in one question: the texts of statements are few and stay prepared.
-const KEYS_AT_ONCE: usize = 256;
+const KEYS_AT_ONCE: usize = 32;
 
 /// An operator has asked about somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

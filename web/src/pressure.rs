@@ -21,9 +21,9 @@ use crate::state::AppState;
 /// How often a worker looks whether it is late.
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 /// Later than this is too late: with it, an answer takes about twice as long.
-const LATE: Duration = Duration::from_millis(6);
+const LATE: Duration = Duration::from_millis(5);
 /// Earlier than this is on time.
-const ON_TIME: Duration = Duration::from_millis(3);
+const ON_TIME: Duration = Duration::from_millis(2);
 /// A worker that ran for this share of the time in which it could is without a pause.
 const BUSY: f32 = 0.9;
 /// Levels a second that a late worker rises, for each [`LATE`] that it is late.
@@ -315,7 +315,7 @@ mod tests {
         assert!(after(0.0, 200, 1) <= SLACK + 0.2, "one probe, 200 ms late");
         assert!(after(0.0, 8, 3) < SLACK);
         assert_eq!(after(0.0, 2, 1_000), 0.0);
-        assert_eq!(after(1.3, 4, 1_000), 1.3, "neither late nor on time: as it is");
+        assert_eq!(after(1.3, 3, 1_000), 1.3, "neither late nor on time: as it is");
         assert_eq!(after(0.0, 20, 1_000), 4.0);
         assert_eq!(after(4.0, 0, 1_000), 0.0);
         // through all classes before the first lookup is refused
