@@ -70,12 +70,18 @@ pub struct ContactsConfig {
 #[derive(Clone, Default)]
 pub struct Contacts(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     through: AtomicI64,
     told: AtomicI64,
     /// Of a thousand.
     busy: AtomicU32,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        // until somebody says otherwise: a start has better things to do
+        Self { through: AtomicI64::new(0), told: AtomicI64::new(0), busy: AtomicU32::new(1_000) }
+    }
 }
 
 impl Contacts {
@@ -317,7 +323,8 @@ impl Compactor {
             }
         }
         if boot.closed {
-            self.store.close_contacts(boot.node, boot.boot, now).await.map_err(say)?;
+            let done = Some((boot.node, boot.boot, now));
+            self.commit(ContactRows { done, ..ContactRows::default() }).await?;
         }
         Ok(found)
     }
@@ -380,12 +387,12 @@ impl Compactor {
         while let Some(contacts) = parts.next() {
             let started = Instant::now();
             let cursors = if parts.peek().is_none() { vec![cursor] } else { Vec::new() };
-            self.commit(ContactRows { contacts: contacts.to_vec(), cursors }).await?;
+            self.commit(ContactRows { contacts: contacts.to_vec(), cursors, ..ContactRows::default() }).await?;
             contacts.iter().for_each(|contact| self.remembered.keep(contact));
             self.give_way(started).await;
         }
         if changed.is_empty() {
-            self.commit(ContactRows { contacts: Vec::new(), cursors: vec![cursor] }).await?;
+            self.commit(ContactRows { cursors: vec![cursor], ..ContactRows::default() }).await?;
         }
         Ok(())
     }
@@ -397,11 +404,13 @@ impl Compactor {
     async fn forget(&self, now: Ts) {
         let before = now.plus(-i64::from(self.config.months) * 31 * DAY);
         for first_byte in 0..=u8::MAX {
-            if let Err(error) = self.store.forget_contacts(first_byte, before).await {
-                tracing::warn!(%error, "old contacts are forgotten later");
+            let started = Instant::now();
+            let forget = Some((first_byte, before));
+            if let Err(error) = self.commit(ContactRows { forget, ..ContactRows::default() }).await {
+                tracing::warn!(error, "old contacts are forgotten later");
                 return;
             }
-            tokio::task::yield_now().await;
+            self.give_way(started).await;
         }
     }
 }
@@ -450,6 +459,8 @@ mod tests {
     fn contacts_give_way() {
         let contacts = Contacts::default();
         let worked = Duration::from_millis(10);
+        assert_eq!(contacts.at_once(), CONTACTS_AT_ONCE_BUSY, "a start is busy");
+        contacts.give_way_to(0.0);
         assert_eq!(contacts.pause(worked).as_secs_f32(), 0.04);
         assert_eq!(contacts.at_once(), CONTACTS_AT_ONCE);
         contacts.give_way_to(0.8);

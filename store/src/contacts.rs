@@ -1,7 +1,7 @@
 //! Which operator has asked about whom: derived from lookup evidence, for whoever may be told of a change.
 
 use crate::StoreError;
-use crate::db::Val;
+use crate::db::{Conn, Val};
 use crate::open::Store;
 use models::evidence::ChainId;
 use models::ids::{OperatorNo, PersonNo};
@@ -31,6 +31,30 @@ pub struct ContactRows {
     pub contacts: Vec<Contact>,
     /// The next block of each chain.
     pub cursors: Vec<(ChainId, u64)>,
+    /// A process that has ended, all of whose evidence is taken in: it is not looked at again.
+    pub done: Option<(u16, u32, Ts)>,
+    /// Contacts whose key begins with this byte and that were last made before then are forgotten: in 256 steps, so that
+    /// no statement takes long.
+    pub forget: Option<(u8, Ts)>,
+}
+
+impl ContactRows {
+    /// What is no insertion, in the transaction of the rest: a connection of its own would contend with the writer's.
+    pub(crate) async fn finish(&self, conn: &mut Conn) -> Result<(), sqlx::Error> {
+        if let Some((node, boot, at)) = self.done {
+            let values = [Val::Int(node.into()), Val::Int(boot.into()), Val::Int(at.0)];
+            let sql =
+                "UPDATE evidence_boots SET contacts_at = $3 WHERE node = $1 AND boot = $2 AND closed_at IS NOT NULL";
+            conn.run(sql, &values).await?;
+            conn.run("DELETE FROM contact_cursors WHERE node = $1 AND boot = $2", &values[..2]).await?;
+        }
+        if let Some((first_byte, before)) = self.forget {
+            let high = first_byte.checked_add(1).map_or_else(|| vec![0xff; MATCH_KEY_BYTES + 1], |next| vec![next]);
+            let sql = "DELETE FROM operator_contacts WHERE match_key >= $1 AND match_key < $2 AND last_at < $3";
+            conn.run(sql, &[Val::Bytes(vec![first_byte]), Val::Bytes(high), Val::Int(before.0)]).await?;
+        }
+        Ok(())
+    }
 }
 
 /// A process some of whose evidence may not be taken in.
@@ -94,16 +118,6 @@ impl Store {
         let sql = "SELECT worker, next_block FROM contact_cursors WHERE node = $1 AND boot = $2";
         let rows = self.db.read().await?.rows(sql, &[Val::Int(node.into()), Val::Int(boot.into())]).await?;
         rows.iter().map(|row| Ok((row.int(0)? as u16, row.int(1)?.cast_unsigned()))).collect()
-    }
-
-    /// All evidence of a process that has ended is taken in: it is not looked at again.
-    pub async fn close_contacts(&self, node: u16, boot: u32, at: Ts) -> Result<(), StoreError> {
-        let values = [Val::Int(node.into()), Val::Int(boot.into()), Val::Int(at.0)];
-        let sql = "UPDATE evidence_boots SET contacts_at = $3 WHERE node = $1 AND boot = $2 AND closed_at IS NOT NULL";
-        self.db.write().await?.run(sql, &values).await?;
-        let sql = "DELETE FROM contact_cursors WHERE node = $1 AND boot = $2";
-        self.db.write().await?.run(sql, &values[..2]).await?;
-        Ok(())
     }
 
     /// When operators asked last about these keys, as far as it is known.
@@ -182,16 +196,6 @@ impl Store {
         let sql = "SELECT operator_no, match_key, generation, reason, at FROM token_generations WHERE operator_no = $1 AND match_key = $2 ORDER BY generation";
         let values = [Val::Int(operator.0.into()), Val::Bytes(key.to_bytes().to_vec())];
         generations(&self.db.read().await?.rows(sql, &values).await?)
-    }
-
-    /// Forgets contacts last made before `before` whose key begins with this byte; gives their number. In 256 steps, so
-    /// that no statement takes long.
-    pub async fn forget_contacts(&self, first_byte: u8, before: Ts) -> Result<u64, StoreError> {
-        let low = vec![first_byte];
-        let high = first_byte.checked_add(1).map_or_else(|| vec![0xff; MATCH_KEY_BYTES + 1], |next| vec![next]);
-        let sql = "DELETE FROM operator_contacts WHERE match_key >= $1 AND match_key < $2 AND last_at < $3";
-        let values = [Val::Bytes(low), Val::Bytes(high), Val::Int(before.0)];
-        Ok(self.db.write().await?.run(sql, &values).await?)
     }
 }
 

@@ -587,6 +587,11 @@ impl Lane {
         }
         let attachments: Vec<&Attachment> = group.iter().flat_map(|p| &p.attachments).collect();
         project::write(conn, &events, &attachments).await?;
+        for attachment in &attachments {
+            if let Attachment::Contacts(contacts) = attachment {
+                contacts.finish(conn).await?;
+            }
+        }
         let mut start = 0;
         for (pending, length) in group.iter().zip(&lengths) {
             let batch = events[start..start + length].iter().find_map(|(event, _)| match event {

@@ -230,7 +230,7 @@ impl Door {
 
     /// Measures until the worker ends.
     pub(crate) async fn watch(state: AppState, own: Arc<AtomicU32>) {
-        let (mut level, mut usual, mut spent) = (0.0, 0.0, Spent::of_this_thread());
+        let (mut level, mut usual, mut spent) = (0.0, 1.0, Spent::of_this_thread());
         loop {
             let from = Instant::now();
             actix_web::rt::time::sleep(PROBE_EVERY).await;
