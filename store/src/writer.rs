@@ -11,27 +11,28 @@
 //! | anything before COMMIT | nothing was written: tried again until the members' time is over, then `Unavailable` |
 //! | the answer to COMMIT | once the head is free, the journal is asked whether the group's last row is there before anybody is told "stored" |
 
+mod commit;
 mod numbers;
 mod publish;
 mod refusal;
 
+pub use commit::{
+    Attachment, Commit, CommitError, CommitReceipt, IdempotencyRow, ImportProgress, ImportedPerson, QuarantineRow,
+    VaultRow,
+};
 use numbers::{Counters, load_counters};
 use publish::{Publisher, poll};
 use refusal::{is_full, numbers_taken, refusal};
 
 use crate::StoreError;
 use crate::clock::Clock;
-use crate::contacts::ContactRows;
 use crate::db::{Conn, Db, Row, Val};
-use crate::evidence::EvidenceRows;
 use crate::journal::{self, Chain, JournalRow};
-use crate::keys::{Rewrapped, SealedTable};
 use crate::open::Store;
 use crate::project;
-use models::event::{Committed, Event, Exclusion, PersonKey};
-use models::ids::{AlertId, KeyId, PersonNo, QuarantineId, Seq, SourceNo};
-use models::match_key::MatchKey;
-use models::record::{QuarantineCode, Record};
+use models::event::{Committed, Event};
+use models::ids::{AlertId, Seq};
+use models::record::Record;
 use models::ts::Ts;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet};
@@ -53,141 +54,6 @@ const STUCK_MAX: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(100);
 /// How long the journal is asked at least what became of a commit, however late it is for the members.
 const ASK_MIN: Duration = Duration::from_secs(1);
-
-/// A sealed person.
-#[derive(Clone, Debug)]
-pub struct VaultRow {
-    /// Random; also what the seal is bound to.
-    pub id: [u8; 16],
-    /// Whose.
-    pub person_no: PersonNo,
-    /// AES-256-GCM, envelope.
-    pub sealed: Vec<u8>,
-    /// When.
-    pub at: Ts,
-}
-
-/// A person loaded in bulk.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct ImportedPerson {
-    pub person_no: PersonNo,
-    pub birth_digest: Option<MatchKey>,
-    pub keys: Vec<PersonKey>,
-    pub exclusions: Vec<Exclusion>,
-    pub vault: Vec<VaultRow>,
-}
-
-/// How far an import has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportProgress {
-    /// Digest of what is imported, in hex.
-    pub id: String,
-    /// Where it comes from.
-    pub origin: String,
-    /// Rows that are done, refused ones too.
-    pub rows: u64,
-    /// When.
-    pub at: Ts,
-}
-
-/// A refused record, sealed.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct QuarantineRow {
-    pub id: QuarantineId,
-    pub source_no: SourceNo,
-    pub index: u32,
-    pub code: QuarantineCode,
-    pub detail: String,
-    pub sealed: Vec<u8>,
-    pub at: Ts,
-}
-
-/// The result of a write under an `Idempotency-Key`; digests only.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct IdempotencyRow {
-    pub key_digest: [u8; 32],
-    pub body_digest: [u8; 32],
-    pub status: u16,
-    pub result_id: String,
-    pub expires_at: Ts,
-}
-
-/// What goes with a commit and is not in the journal.
-#[derive(Clone, Debug)]
-pub enum Attachment {
-    /// A person for the vault.
-    Vault(VaultRow),
-    /// A key's sealed signing secret.
-    KeySecret {
-        /// The key.
-        key_id: KeyId,
-        /// AES-256-GCM, envelope.
-        sealed: Vec<u8>,
-    },
-    /// The records of the commit's `FeedBatchStored`.
-    FeedRecords(Arc<[Record]>),
-    /// Refused records.
-    Quarantine(Vec<QuarantineRow>),
-    /// Result of an idempotent write; a second one with the same key is a conflict.
-    Idempotency(IdempotencyRow),
-    /// People loaded in bulk, whose `PeopleImported` is among the events, and how far the import has come.
-    Import(ImportProgress, Vec<ImportedPerson>),
-    /// Blocks of lookup evidence; one that is stored already stays as it is.
-    Evidence(EvidenceRows),
-    /// Which operator has asked about whom.
-    Contacts(ContactRows),
-    /// Sealed values under another key, whose `SealsRewrapped` is among the events; one that changed meanwhile stays as
-    /// it is.
-    Rewrapped(SealedTable, Vec<Rewrapped>),
-}
-
-/// Offered to the writer.
-pub struct Commit {
-    /// What changes; at most one `FeedBatchStored`.
-    pub events: Vec<Event>,
-    /// What goes with it.
-    pub attachments: Vec<Attachment>,
-    /// The epoch of the keys under which something in it was derived or sealed; refused where it is another one by now.
-    pub key_epoch: Option<i64>,
-    /// Where the receipt goes, once the commit is durable and passed on.
-    pub done: oneshot::Sender<Result<CommitReceipt, CommitError>>,
-}
-
-/// What was committed, with everything the writer assigned. Alert revisions that were stored before are missing.
-#[derive(Clone, Debug)]
-pub struct CommitReceipt {
-    /// The events.
-    pub events: Arc<[Committed]>,
-}
-
-/// Why there is no receipt.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommitError {
-    /// The database is away; the outcome may be unknown.
-    #[error("the database is not available")]
-    Unavailable,
-    /// It contradicts what is stored.
-    #[error("it contradicts what is stored: {what}")]
-    Conflict {
-        /// The constraint.
-        what: String,
-    },
-    /// The database refuses it.
-    #[error("the database refuses it: {detail}")]
-    Rejected {
-        /// Its code.
-        detail: String,
-    },
-    /// Keys were rotated since it was made: it is to be made anew under those in force.
-    #[error("the keys were rotated meanwhile")]
-    Rotated,
-    /// Too many commits wait.
-    #[error("too many commits wait")]
-    Full,
-}
 
 /// One commit of a published group.
 pub struct Member {

@@ -1,0 +1,226 @@
+//! The tables that events and attachments are written into.
+
+/// A table, and how rows come into it.
+pub(super) struct Table {
+    pub name: &'static str,
+    pub columns: &'static [&'static str],
+    /// `ON CONFLICT …`, or empty.
+    pub tail: &'static str,
+}
+
+impl Table {
+    /// One table may be written in two ways.
+    pub fn is(&self, other: &Self) -> bool {
+        self.name == other.name && self.tail == other.tail
+    }
+}
+
+pub(super) const JOURNAL: Table =
+    Table { name: "journal", columns: &["seq", "at", "kind", "payload", "payload_digest", "digest"], tail: "" };
+pub(super) const OPERATORS: Table = Table {
+    name: "operators",
+    columns: &["operator_no", "id", "code", "jurisdiction", "body"],
+    tail: "ON CONFLICT (operator_no) DO UPDATE SET body = excluded.body, jurisdiction = excluded.jurisdiction",
+};
+pub(super) const LICENCES: Table = Table {
+    name: "licences",
+    columns: &["id", "operator_no", "number", "body"],
+    tail: "ON CONFLICT (id) DO UPDATE SET body = excluded.body, number = excluded.number",
+};
+pub(super) const API_KEYS: Table = Table {
+    name: "api_keys",
+    columns: &["id", "operator_no", "revoked_at", "body"],
+    // dead is final
+    tail: "ON CONFLICT (id) DO UPDATE SET body = excluded.body, revoked_at = excluded.revoked_at WHERE api_keys.revoked_at IS NULL",
+};
+pub(super) const SOURCES: Table = Table {
+    name: "sources",
+    columns: &["source_no", "id", "operator_no", "name", "body"],
+    tail: "ON CONFLICT (source_no) DO UPDATE SET body = excluded.body",
+};
+pub(super) const PERSONS: Table = Table { name: "persons", columns: &["person_no", "birth_digest"], tail: "" };
+pub(super) const MATCH_KEYS: Table = Table {
+    name: "match_keys",
+    columns: &["match_key", "person_no", "kind", "digest_version", "valid_from", "valid_to"],
+    tail: "ON CONFLICT (person_no, match_key) DO UPDATE SET valid_to = excluded.valid_to",
+};
+pub(super) const EXCLUSIONS: Table = Table {
+    name: "exclusions",
+    columns: &[
+        "id",
+        "person_no",
+        "jurisdiction",
+        "period",
+        "at_end",
+        "reason_class",
+        "channel",
+        "effective_at",
+        "ends_at",
+        "ended_at",
+    ],
+    tail: "ON CONFLICT (id) DO UPDATE SET period = excluded.period, at_end = excluded.at_end, ends_at = excluded.ends_at, ended_at = excluded.ended_at",
+};
+pub(super) const CASES: Table =
+    Table { name: "identity_cases", columns: &["id", "person_no", "other_person_no", "reason", "opened_at"], tail: "" };
+pub(super) const BATCHES: Table = Table {
+    name: "feed_batches",
+    columns: &[
+        "batch_no",
+        "id",
+        "source_no",
+        "source_seq",
+        "operator_no",
+        "operator_seq",
+        "records",
+        "duplicates",
+        "quarantined",
+        "first_at",
+        "last_at",
+        "clock_at",
+        "chain",
+        "stored_at",
+    ],
+    tail: "",
+};
+pub(super) const INPUTS: Table = Table { name: "operator_inputs", columns: &["operator_no", "operator_seq"], tail: "" };
+pub(super) const TICKS: Table =
+    Table { name: "operator_ticks", columns: &["operator_no", "operator_seq", "at"], tail: "" };
+pub(super) const SET_ASIDE: Table = Table {
+    name: "operator_set_aside",
+    columns: &["operator_no", "operator_seq", "records"],
+    tail: "ON CONFLICT (operator_no, operator_seq) DO UPDATE SET records = excluded.records",
+};
+pub(super) const ALERTS: Table = Table {
+    name: "alert_revisions",
+    columns: &[
+        "alert_offset",
+        "id",
+        "operator_seq",
+        "operator_no",
+        "operator_offset",
+        "rule",
+        "kind",
+        "severity",
+        "body",
+    ],
+    tail: "",
+};
+pub(super) const VAULT: Table = Table { name: "vault", columns: &["id", "person_no", "sealed", "at"], tail: "" };
+pub(super) const SECRETS: Table = Table { name: "key_secrets", columns: &["key_id", "sealed"], tail: "" };
+pub(super) const IDEMPOTENCY: Table = Table {
+    name: "idempotency",
+    columns: &["key_digest", "body_digest", "status", "result_id", "expires_at"],
+    tail: "",
+};
+pub(super) const IMPORTS: Table = Table {
+    name: "imports",
+    columns: &["id", "origin", "rows_done", "at"],
+    tail: "ON CONFLICT (id) DO UPDATE SET rows_done = excluded.rows_done, at = excluded.at",
+};
+pub(super) const QUARANTINE: Table = Table {
+    name: "quarantine",
+    columns: &["id", "source_no", "idx", "code", "detail", "sealed", "at"],
+    tail: "ON CONFLICT (id) DO NOTHING",
+};
+pub(super) const BOOTS: Table = Table {
+    name: "evidence_boots",
+    columns: &["node", "boot", "opened_at", "through_at", "closed_at"],
+    tail: "ON CONFLICT (node, boot) DO UPDATE SET through_at = excluded.through_at, closed_at = excluded.closed_at",
+};
+/// The same table: how far the evidence of a process has come.
+pub(super) const PROGRESS: Table = Table {
+    name: "evidence_boots",
+    columns: &["node", "boot", "opened_at", "through_at"],
+    tail: "ON CONFLICT (node, boot) DO UPDATE SET through_at = excluded.through_at",
+};
+pub(super) const BLOCKS: Table = Table {
+    name: "evidence_blocks",
+    columns: &[
+        "node",
+        "boot",
+        "worker",
+        "block_no",
+        "first_at",
+        "last_at",
+        "records",
+        "month",
+        "before_digest",
+        "digest",
+        "signature",
+        "answers",
+        "people",
+    ],
+    // a commit of unknown outcome is offered again
+    tail: "ON CONFLICT (node, boot, worker, block_no) DO NOTHING",
+};
+pub(super) const MONTHS: Table = Table {
+    name: "evidence_keys",
+    columns: &["month", "created_at", "destroyed_at"],
+    tail: "ON CONFLICT (month) DO UPDATE SET sealed = NULL, destroyed_at = excluded.destroyed_at",
+};
+pub(super) const RECOGNITIONS: Table = Table {
+    name: "recognitions",
+    columns: &["jurisdiction", "recognises", "valid_from", "valid_to"],
+    tail: "ON CONFLICT (jurisdiction, recognises, valid_from) DO UPDATE SET valid_to = excluded.valid_to",
+};
+pub(super) const GENERATIONS: Table = Table {
+    name: "token_generations",
+    columns: &["operator_no", "match_key", "generation", "reason", "at"],
+    // two that replace the same token at the same time: one of them
+    tail: "",
+};
+pub(super) const CONTACTS: Table = Table {
+    name: "operator_contacts",
+    columns: &["match_key", "operator_no", "first_at", "last_at"],
+    tail: "ON CONFLICT (match_key, operator_no) DO UPDATE SET last_at = excluded.last_at WHERE excluded.last_at > operator_contacts.last_at",
+};
+pub(super) const CURSORS: Table = Table {
+    name: "contact_cursors",
+    columns: &["node", "boot", "worker", "next_block"],
+    tail: "ON CONFLICT (node, boot, worker) DO UPDATE SET next_block = excluded.next_block",
+};
+pub(super) const KEY_COLUMNS: &[&str] =
+    &["purpose", "version", "fingerprint", "state", "started_at", "ready_at", "retired_at", "left_behind"];
+pub(super) const KEYS_STARTED: Table = Table {
+    name: "key_versions",
+    columns: KEY_COLUMNS,
+    // a number is used again once nothing of the old key is left
+    tail: "ON CONFLICT (purpose, version) DO UPDATE SET fingerprint = excluded.fingerprint, state = excluded.state, started_at = excluded.started_at, ready_at = NULL, retired_at = NULL, left_behind = 0 WHERE key_versions.state = 'retired'",
+};
+/// The same table: a version that is known already.
+pub(super) const KEYS_READY: Table = Table {
+    name: "key_versions",
+    columns: KEY_COLUMNS,
+    tail: "ON CONFLICT (purpose, version) DO UPDATE SET state = excluded.state, ready_at = excluded.ready_at, left_behind = excluded.left_behind WHERE key_versions.state = 'started'",
+};
+/// The same table: a version that is known already.
+pub(super) const KEYS_RETIRED: Table = Table {
+    name: "key_versions",
+    columns: KEY_COLUMNS,
+    tail: "ON CONFLICT (purpose, version) DO UPDATE SET state = excluded.state, retired_at = excluded.retired_at",
+};
+/// Columns of a record, in the order in which [`record_values`] gives them.
+pub const RECORD_COLUMNS: &[&str] = &[
+    "batch_no",
+    "idx",
+    "operator_no",
+    "occurred_at",
+    "id_digest",
+    "content_digest",
+    "kind",
+    "status",
+    "amount_minor",
+    "currency",
+    "record_id",
+    "replaces",
+    "player",
+    "balance_after_minor",
+    "product",
+    "channel",
+    "bet_id",
+    "session_id",
+    "region",
+    "device",
+    "account",
+    "detail",
+];
