@@ -4,7 +4,9 @@
 //! once it is in the index and every answer given without it is among the contacts ([`Contacts::told`]): nobody who asked
 //! just before is left out, and nobody is told "not excluded" of somebody who has just been.
 
+use crate::api::EngineError;
 use crate::contacts::Contacts;
+use crate::register::unavailable;
 use engine::register::index::{IndexReader, LookupKey};
 use models::event::{Committed, Event};
 use models::exclusion::Status;
@@ -85,6 +87,19 @@ pub enum ChangesError {
     Store(#[from] StoreError),
 }
 
+impl From<ChangesError> for EngineError {
+    fn from(error: ChangesError) -> Self {
+        match error {
+            ChangesError::TooOld => Self::Gone("changes are kept for 400 days"),
+            ChangesError::Ahead => {
+                Self::Invalid { pointer: "?cursor", detail: "not one that this feed gave".to_owned() }
+            }
+            ChangesError::NotReady => Self::Unavailable("the register"),
+            ChangesError::Store(error) => unavailable(error),
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
@@ -114,7 +129,16 @@ fn about(event: &Event) -> Option<(About, ChangeKind, Option<JurisdictionNo>)> {
     }
 }
 
-/// Changes behind `after`, about `limit` of them: the last event is told whole.
+/// Is this a place in the journal? Asked once, however long is waited for a change.
+///
+/// # Errors
+/// [`ChangesError::Ahead`].
+pub async fn is_a_place(store: &Store, after: Seq) -> Result<(), ChangesError> {
+    if after > store.head().await? { Err(ChangesError::Ahead) } else { Ok(()) }
+}
+
+/// Changes behind `after`, about `limit` of them: the last event is told whole. Asks the store only where there is
+/// something to tell.
 ///
 /// # Errors
 /// [`ChangesError`].
@@ -126,9 +150,6 @@ pub async fn read(
     after: Seq,
     limit: usize,
 ) -> Result<Changes, ChangesError> {
-    if after > store.head().await? {
-        return Err(ChangesError::Ahead);
-    }
     let told = contacts.told();
     if told <= after {
         return Ok(Changes { next: after, ..Changes::default() });
@@ -183,11 +204,7 @@ async fn known(
     people.dedup();
     let mut known: HashMap<PersonNo, Vec<ContactKey>> = HashMap::new();
     for key in store.contact_keys(operator, &people).await? {
-        let keys = known.entry(key.person_no).or_default();
-        // asked for in chunks that are padded: one may come twice
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
+        known.entry(key.person_no).or_default().push(key);
     }
     Ok(known)
 }

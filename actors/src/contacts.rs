@@ -13,6 +13,7 @@
 //! one: more than [`ContactsConfig::strangers_per_hour`], and whoever goes on is trying numbers.
 
 use crate::evidence::EvidenceLog;
+use crate::register::say;
 use crate::writer::WriterHandle;
 use models::evidence::{Block, ChainId, Route, Row};
 use models::ids::{KeyId, OperatorNo, Seq};
@@ -57,10 +58,10 @@ const REMEMBERED: usize = 1 << 20;
 /// Keys whose strangers are counted at most.
 const KEYS_MAX: usize = 65_536;
 
-/// What an operator's engineers may do without being asked why.
+/// Limits of what is taken in.
 #[derive(Clone, Copy, Debug)]
 pub struct ContactsConfig {
-    /// People whom the operator never asked about, an hour and key, for purposes that presuppose an account.
+    /// People whom it never asked about before that an operator may ask about in an hour, one by one.
     pub strangers_per_hour: u32,
     /// Months after the last lookup after which a contact is forgotten.
     pub months: u16,
@@ -144,32 +145,25 @@ impl Strangers {
         }
         let count = self.counts.entry((operator_no, hour)).or_default();
         *count = count.saturating_add(1);
-        let (strangers, hour_at) = (*count, Ts(hour * HOUR));
-        (strangers > max && self.told.insert((key, hour))).then_some(Enumeration {
-            key,
-            operator_no,
-            hour: hour_at,
-            strangers,
-        })
+        let strangers = *count;
+        let is_news = strangers > max && self.told.insert((key, hour));
+        is_news.then_some(Enumeration { key, operator_no, hour: Ts(hour * HOUR), strangers })
     }
 }
 
 /// Takes evidence in.
 pub struct Compactor {
-    /// Blocks and contacts.
-    pub store: Store,
-    /// Where contacts go.
-    pub writer: WriterHandle,
+    store: Store,
+    writer: WriterHandle,
     /// Keys of the months.
-    pub evidence: EvidenceLog,
+    evidence: EvidenceLog,
     /// Where readers look.
-    pub contacts: Contacts,
-    /// Limits.
-    pub config: ContactsConfig,
+    contacts: Contacts,
+    config: ContactsConfig,
     /// Hears of keys that try numbers.
-    pub alarm: Box<dyn Fn(Enumeration) + Send + Sync>,
+    alarm: Box<dyn Fn(Enumeration) + Send + Sync>,
     /// How far the index has come; none while it cannot be asked.
-    pub index: Box<dyn Fn() -> Option<Seq> + Send + Sync>,
+    index: Box<dyn Fn() -> Option<Seq> + Send + Sync>,
     /// When the index was looked at, and how far it had come.
     moments: VecDeque<(Ts, Seq)>,
     /// Blocks read at once, as full as they are.
@@ -413,11 +407,6 @@ impl Compactor {
             self.give_way(started).await;
         }
     }
-}
-
-#[allow(clippy::needless_pass_by_value)] // used in map_err
-fn say(error: store::StoreError) -> String {
-    error.to_string()
 }
 
 #[cfg(test)]

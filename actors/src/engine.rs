@@ -14,7 +14,7 @@ use crate::api::{
     NewOperator, NewSource, NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
 };
 use crate::auditor::{AuditMsg, Auditing};
-use crate::changes::{self, Changes, ChangesError, Reader};
+use crate::changes::{self, Changes, Reader};
 use crate::contacts::Contacts;
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
@@ -295,6 +295,7 @@ impl Engine {
             return Ok(Changes { next: fresh.register_version, ..Changes::default() });
         };
         let _waits = (!wait.is_zero()).then(|| Waits::of(&self.0.waiting, operator_no)).transpose()?;
+        changes::is_a_place(&self.0.store, after).await?;
         let until = tokio::time::Instant::now() + wait;
         loop {
             let now = self.now();
@@ -305,14 +306,7 @@ impl Engine {
             }
             let index = self.0.index.load_full();
             let read = changes::read(&self.0.store, &self.0.contacts, &index, reader, after, limit).await;
-            let found = read.map_err(|error| match error {
-                ChangesError::TooOld => EngineError::Gone("changes are kept for 400 days"),
-                ChangesError::Ahead => {
-                    EngineError::Invalid { pointer: "?cursor", detail: "not one that this feed gave".to_owned() }
-                }
-                ChangesError::NotReady => EngineError::Unavailable("the register"),
-                ChangesError::Store(error) => unavailable(error),
-            })?;
+            let found = read?;
             let behind = tokio::time::Instant::now() < until;
             if !found.items.is_empty() || !(behind || found.more) {
                 return Ok(found);

@@ -57,8 +57,7 @@ where
     fn new_service(&self, config: AppConfig) -> Self::Future {
         let (app, lane, kind) = (self.app.new_service(config), Rc::clone(&self.lane), self.kind);
         Box::pin(async move {
-            let door = Door::new(lane.state());
-            actix_web::rt::spawn(Door::watch(lane.state().clone(), door.own()));
+            let door = Door::open(lane.state());
             Ok(Front { app: app.await?, lane, kind, door })
         })
     }

@@ -7,7 +7,6 @@
 //! Nothing is decided by chance: of a class that is turned away in part, every so manieth request is.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -201,13 +200,15 @@ pub struct Door {
     state: AppState,
     own: Arc<AtomicU32>,
     /// For each class the part of a request that is still to be turned away.
-    owed: Rc<[Cell<f32>; Class::SHED.len()]>,
+    owed: [Cell<f32>; Class::SHED.len()],
 }
 
 impl Door {
-    /// Joins a worker; called on its thread.
-    pub(crate) fn new(state: &AppState) -> Self {
-        Self { state: state.clone(), own: state.pressure.join(), owed: Rc::default() }
+    /// Joins a worker, and measures until it ends; called on its thread.
+    pub(crate) fn open(state: &AppState) -> Self {
+        let own = state.pressure.join();
+        actix_web::rt::spawn(watch(state.clone(), Arc::clone(&own)));
+        Self { state: state.clone(), own, owed: Default::default() }
     }
 
     /// May a request of this class come in?
@@ -227,30 +228,25 @@ impl Door {
         }
         !refused
     }
+}
 
-    /// Measures until the worker ends.
-    pub(crate) async fn watch(state: AppState, own: Arc<AtomicU32>) {
-        let (mut level, mut usual, mut spent) = (0.0, 1.0, Spent::of_this_thread());
-        loop {
-            let from = Instant::now();
-            actix_web::rt::time::sleep(PROBE_EVERY).await;
-            let since = from.elapsed();
-            let late = since.saturating_sub(PROBE_EVERY);
-            state.metrics.worker_lag.observe(late.as_secs_f64());
-            let busy = spent.busy();
-            level = step(level, late, since, busy);
-            // the last few probes', so that one of them says little
-            usual += (busy - usual) / 16.0;
-            state.engine.workers_are_busy(usual);
-            let hardest = state.pressure.set(&own, level, evidence_level(state.engine.evidence().fullness()));
-            state.metrics.pressure.set(f64::from(hardest));
-            state.engine.spare_analytics(hardest >= 1.0);
-        }
-    }
-
-    /// What [`Self::watch`] is called with.
-    pub(crate) fn own(&self) -> Arc<AtomicU32> {
-        Arc::clone(&self.own)
+/// Measures how late and how busy the worker is, until it ends.
+async fn watch(state: AppState, own: Arc<AtomicU32>) {
+    let (mut level, mut usual, mut spent) = (0.0, 1.0, Spent::of_this_thread());
+    loop {
+        let from = Instant::now();
+        actix_web::rt::time::sleep(PROBE_EVERY).await;
+        let since = from.elapsed();
+        let late = since.saturating_sub(PROBE_EVERY);
+        state.metrics.worker_lag.observe(late.as_secs_f64());
+        let busy = spent.busy();
+        level = step(level, late, since, busy);
+        // the last few probes', so that one of them says little
+        usual += (busy - usual) / 16.0;
+        state.engine.workers_are_busy(usual);
+        let hardest = state.pressure.set(&own, level, evidence_level(state.engine.evidence().fullness()));
+        state.metrics.pressure.set(f64::from(hardest));
+        state.engine.spare_analytics(hardest >= 1.0);
     }
 }
 

@@ -20,6 +20,7 @@ use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
 use crate::cidr;
+use crate::lookup::question::Asker;
 use crate::metrics::AuthFailure;
 use crate::problem::{Code, Problem};
 use crate::rate::Quotas;
@@ -52,6 +53,12 @@ impl Caller {
             return Ok(());
         }
         Err(Problem::new(Code::Forbidden, format!("the key has not the scope {}", scope.as_str())))
+    }
+
+    /// As whoever asks about people.
+    #[must_use]
+    pub fn asker<'a>(&'a self, directory: &'a Directory) -> Asker<'a> {
+        Asker { entry: &self.entry, directory, now: self.now }
     }
 
     /// Has the key the scope?

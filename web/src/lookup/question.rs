@@ -144,7 +144,7 @@ impl<'a> Question<'a> {
         fields.check()?;
         let (keys, _) = digest_all(asker, state, &identity, None)?;
         let strongest = keys.iter().flatten().max_by_key(|k| k.kind.is_document());
-        strongest.copied().ok_or_else(|| Problem::new(Code::Internal, "there is no key to make a token of"))
+        strongest.copied().ok_or_else(no_key)
     }
 
     /// A token alone.
@@ -186,12 +186,10 @@ impl<'a> Question<'a> {
         fresh: &NodeFreshness,
         route: Route,
     ) -> Result<Conclusion, Problem> {
-        let no_key = || Problem::new(Code::Internal, "there is no key to make a token of");
         // the token of the strongest key: a document before a phone
         let strongest = self.keys().max_by_key(|k| k.kind.is_document()).ok_or_else(no_key)?;
-        let current = asker.entry.token_keys.first().ok_or_else(no_key)?;
         let generation = asker.directory.generation(asker.entry.key.operator_no, strongest.key);
-        let bst = token::encode(current, strongest.kind, strongest.digest_version, generation, strongest.key);
+        let (bst, token_key_version) = token_of(asker.entry, *strongest, generation)?;
         let decision = decide(verdict.status, self.purpose);
         let subject =
             Subject { kind: strongest.kind, digest_version: strongest.digest_version, generation, key: strongest.key };
@@ -208,10 +206,10 @@ impl<'a> Question<'a> {
             decision,
             grade: verdict.grade,
             route,
-            token_key_version: current.version(),
+            token_key_version,
             reference: self.reference_digest,
         };
-        Ok(Conclusion { bst: bst.map_err(|_| no_key())?, decision, record: LookupRecord { row, subject } })
+        Ok(Conclusion { bst, decision, record: LookupRecord { row, subject } })
     }
 
     /// The answer as it is shown.
@@ -278,6 +276,17 @@ impl WireLookup<'_> {
         }
         self.identity(fields, country)
     }
+}
+
+fn no_key() -> Problem {
+    Problem::new(Code::Internal, "there is no key to make a token of")
+}
+
+/// The token of a key that its caller gets now, and the version of the key it is made with.
+pub(crate) fn token_of(entry: &KeyEntry, key: LookupKey, generation: u8) -> Result<(Token, u8), Problem> {
+    let current = entry.token_keys.first().ok_or_else(no_key)?;
+    let made = token::encode(current, key.kind, key.digest_version, generation, key.key);
+    Ok((made.map_err(|_| no_key())?, current.version()))
 }
 
 fn refuse_in_sandbox(state: &AppState, identity: &Identity, country: Country) -> Result<(), Problem> {

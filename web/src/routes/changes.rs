@@ -6,7 +6,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use actors::changes::Change;
 use actors::directory::KeyEntry;
 use models::operator::Scope;
-use models::token;
 use models::ts::Ts;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,6 +13,7 @@ use utoipa::ToSchema;
 use super::list::ListView;
 use crate::extractors::Caller;
 use crate::extractors::caller::still_valid;
+use crate::lookup::question::token_of;
 use crate::parse;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -92,8 +92,7 @@ pub async fn changes(caller: Caller, state: AppState, req: HttpRequest) -> Resul
         // a token of a retired version would be answered 410
         .filter(|change| ring.digest.version(change.key.digest_version).is_some())
         .map(|change| view(entry, change, generation(change)))
-        .collect::<Option<_>>()
-        .ok_or_else(|| Problem::new(Code::Internal, "there is no key to make a token of"))?;
+        .collect::<Result<_, _>>()?;
     Ok(HttpResponse::Ok().json(ListView { items, next_cursor: Some(format!("{:x}", found.next)) }))
 }
 
@@ -102,13 +101,11 @@ fn cursor(text: &str) -> Option<i64> {
     i64::from_str_radix(text, 16).ok().filter(|_| plain)
 }
 
-fn view(entry: &KeyEntry, change: &Change, generation: u8) -> Option<ChangeView> {
-    let current = entry.token_keys.first()?;
-    let bst = token::encode(current, change.key.kind, change.key.digest_version, generation, change.key.key).ok()?;
-    Some(ChangeView {
+fn view(entry: &KeyEntry, change: &Change, generation: u8) -> Result<ChangeView, Problem> {
+    Ok(ChangeView {
         version: change.version,
         r#type: change.kind.as_str(),
-        bst: bst.to_string(),
+        bst: token_of(entry, change.key, generation)?.0.to_string(),
         status: change.status.as_str(),
         effective_at: change.effective_at,
     })

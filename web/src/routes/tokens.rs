@@ -1,8 +1,10 @@
 //! Tokens (BST): an operator's own names of people. Made of what identifies the person, kept nowhere.
 
 use actix_web::{HttpRequest, HttpResponse};
+use actors::directory::KeyEntry;
+use engine::register::index::LookupKey;
 use models::operator::Scope;
-use models::token::{self, Opened, Token, TokenError};
+use models::token::{Opened, Token, TokenError};
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,7 +12,7 @@ use utoipa::ToSchema;
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::lookup::LookupRequest;
-use crate::lookup::question::{Asker, Question, open_any};
+use crate::lookup::question::{Asker, Question, open_any, token_of};
 use crate::parse;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
@@ -31,19 +33,21 @@ pub struct TokenView {
 }
 
 impl TokenView {
-    fn of(asker: &Asker<'_>, key: engine::register::index::LookupKey) -> Result<Self, Problem> {
-        let no_key = || Problem::new(Code::Internal, "there is no key to make a token of");
-        let current = asker.entry.token_keys.first().ok_or_else(no_key)?;
-        let generation = asker.directory.generation(asker.entry.key.operator_no, key.key);
-        let bst = token::encode(current, key.kind, key.digest_version, generation, key.key).map_err(|_| no_key())?;
-        Ok(Self {
-            bst: bst.to_string(),
-            kind: key.kind.as_str(),
-            generation,
-            digest_version: key.digest_version,
-            token_key_version: current.version(),
-        })
+    fn of(entry: &KeyEntry, key: LookupKey, generation: u8) -> Result<Self, Problem> {
+        let (bst, token_key_version) = token_of(entry, key, generation)?;
+        let (kind, digest_version) = (key.kind.as_str(), key.digest_version);
+        Ok(Self { bst: bst.to_string(), kind, generation, digest_version, token_key_version })
     }
+
+    /// The one that is live.
+    fn live(asker: &Asker<'_>, key: LookupKey) -> Result<Self, Problem> {
+        Self::of(asker.entry, key, asker.directory.generation(asker.entry.key.operator_no, key.key))
+    }
+}
+
+/// What a token was made of.
+fn key_of(opened: &Opened) -> LookupKey {
+    LookupKey { kind: opened.kind, digest_version: opened.digest_version, key: opened.key }
 }
 
 /// A token to look at.
@@ -129,9 +133,9 @@ pub async fn generate(
     caller.require(Scope::Lookup)?;
     parse::require_json(req.headers())?;
     let directory = state.engine.directory();
-    let asker = Asker { entry: &caller.entry, directory: &directory, now: caller.now };
+    let asker = caller.asker(&directory);
     let key = Question::identifier(&asker, &state, &parse::json(&body)?)?;
-    Ok(HttpResponse::Ok().json(TokenView::of(&asker, key)?))
+    Ok(HttpResponse::Ok().json(TokenView::live(&asker, key)?))
 }
 
 /// Whether a token may be used. Not a lookup: it says nothing of the person.
@@ -151,9 +155,8 @@ pub async fn validate(
     let sent: TokenRequest = parse::json(&body)?;
     let text = sent.bst.ok_or_else(|| Problem::field("/bst", "a token is needed"))?;
     let directory = state.engine.directory();
-    let asker = Asker { entry: &caller.entry, directory: &directory, now: caller.now };
-    let opened = Token::parse(&text).and_then(|token| open_any(&asker, &state.engine.keys().digest, &token));
-    let view = match opened {
+    let asker = caller.asker(&directory);
+    let view = match read(&asker, &state, &text) {
         Ok((opened, live)) => ValidityView {
             valid: live,
             reason: (!live).then_some("not_live"),
@@ -204,21 +207,11 @@ pub async fn rotate(
     let once = idempotency(&caller, &req, &body)?;
     let opened = {
         let directory = state.engine.directory();
-        let asker = Asker { entry: &caller.entry, directory: &directory, now: caller.now };
+        let asker = caller.asker(&directory);
         own(&asker, &state, &text)?
     };
-    let (operator, version) = (caller.entry.key.operator_no, opened.digest_version);
-    let generation = state.engine.rotate_token(operator, opened, reason, once).await?;
-    let no_key = || Problem::new(Code::Internal, "there is no key to make a token of");
-    let current = caller.entry.token_keys.first().ok_or_else(no_key)?;
-    let bst = token::encode(current, opened.kind, version, generation, opened.key).map_err(|_| no_key())?;
-    Ok(HttpResponse::Created().json(TokenView {
-        bst: bst.to_string(),
-        kind: opened.kind.as_str(),
-        generation,
-        digest_version: version,
-        token_key_version: current.version(),
-    }))
+    let generation = state.engine.rotate_token(caller.entry.key.operator_no, opened, reason, once).await?;
+    Ok(HttpResponse::Created().json(TokenView::of(&caller.entry, key_of(&opened), generation)?))
 }
 
 /// How a token has been used and replaced, by the caller's operator. The lookups themselves are in the evidence.
@@ -235,11 +228,9 @@ pub async fn history(caller: Caller, state: AppState, req: HttpRequest) -> Resul
     })?;
     let (view, opened) = {
         let directory = state.engine.directory();
-        let asker = Asker { entry: &caller.entry, directory: &directory, now: caller.now };
+        let asker = caller.asker(&directory);
         let opened = own(&asker, &state, req.match_info().get("token").unwrap_or_default())?;
-        let (kind, digest_version, key) = (opened.kind, opened.digest_version, opened.key);
-        let key = engine::register::index::LookupKey { kind, digest_version, key };
-        (TokenView::of(&asker, key)?, opened)
+        (TokenView::live(&asker, key_of(&opened))?, opened)
     };
     let as_of = state.engine.contacts_through();
     let store = state.engine.store();
@@ -256,6 +247,10 @@ pub async fn history(caller: Caller, state: AppState, req: HttpRequest) -> Resul
 
 /// A token of the caller's own, of whatever generation.
 fn own(asker: &Asker<'_>, state: &AppState, text: &str) -> Result<Opened, Problem> {
-    let opened = Token::parse(text).and_then(|token| open_any(asker, &state.engine.keys().digest, &token));
-    Ok(opened.map_err(Problem::from)?.0)
+    Ok(read(asker, state, text)?.0)
+}
+
+/// A token of the caller's own, and whether it is live.
+fn read(asker: &Asker<'_>, state: &AppState, text: &str) -> Result<(Opened, bool), TokenError> {
+    Token::parse(text).and_then(|token| open_any(asker, &state.engine.keys().digest, &token))
 }
