@@ -11,6 +11,7 @@ pub mod directory;
 pub mod engine;
 pub mod evidence;
 pub mod exports;
+pub mod feeds;
 mod idempotency;
 pub mod identity;
 pub mod import;

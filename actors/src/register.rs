@@ -9,6 +9,7 @@
 //! go into the same group commit side by side, and nothing has to be undone when a commit fails. The section runs in
 //! a task of its own: a caller who hangs up does not let go of the locks.
 
+mod large_pages;
 mod recovery;
 
 pub(crate) use recovery::for_tools;
@@ -107,6 +108,7 @@ impl RegisterActor {
         let (people, keys) = (index.size().people, index.size().keys);
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(from, people, keys, ms, "the register is complete");
+        large_pages::check(index.reader().memory_bytes());
         shown.store(Arc::new(index.reader()));
         Ok(Self { inspect, index, as_of: now, version, missed })
     }

@@ -26,8 +26,11 @@ const KEPT: usize = 2;
 /// Chunks read from PostgreSQL at once.
 const READ_CHUNKS: i64 = 8;
 /// How much politer than the other threads (`nice`) a snapshot is written.
-const NICENESS: i32 = 15;
-/// Pause behind each chunk that is written: a snapshot must not be felt.
+const NICENESS: i32 = 19;
+/// Bytes of a file that are written in one go: so long whoever is woken meanwhile may have to wait, whatever the kernel
+/// thinks of priorities.
+const PIECE_BYTES: usize = 64 << 10;
+/// Pause behind each chunk and each megabyte that is written: a snapshot must not be felt.
 const PAUSE: Duration = Duration::from_millis(4);
 
 /// Gives the bytes of a snapshot: about so many more behind what is there; false where there are no more.
@@ -309,10 +312,10 @@ fn write_file(path: &Path, source: &mut impl SnapshotSource) -> std::io::Result<
     temporary.push(".part");
     let temporary = PathBuf::from(temporary);
     let mut out = File::create(&temporary)?;
-    let (mut digest, mut length, mut chunk) = (Context::new(&SHA256), 0, Vec::with_capacity(CHUNK_BYTES + 64));
+    let (mut digest, mut length, mut chunk) = (Context::new(&SHA256), 0, Vec::with_capacity(PIECE_BYTES + 64));
     loop {
         chunk.clear();
-        let more = source.copy(&mut chunk, CHUNK_BYTES);
+        let more = source.copy(&mut chunk, PIECE_BYTES);
         if source.is_stale() {
             std::fs::remove_file(&temporary)?;
             return Ok(None);
@@ -323,7 +326,7 @@ fn write_file(path: &Path, source: &mut impl SnapshotSource) -> std::io::Result<
         if !more {
             break;
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(PAUSE * PIECE_BYTES as u32 / CHUNK_BYTES as u32);
     }
     out.sync_all()?;
     std::fs::rename(&temporary, path)?;

@@ -417,24 +417,18 @@ impl IndexReader {
         self.shared.people_of(&self.shared.table.load(), key, now_second)
     }
 
-    /// Reads what lookups of these keys will read, all of it before the first of them: reads that do not wait for each
-    /// other overlap in the memory system, and lookups one after the other mostly do not.
-    pub fn warm(&self, keys: impl Iterator<Item = MatchKey>) {
+    /// Brings near what the search for a key will read, while the caller does something else.
+    pub fn prefetch(&self, key: MatchKey) {
+        self.shared.table.load().prefetch(Print::of(key));
+    }
+
+    /// The same for the people behind keys that are near by now: searches of many keys in a row overlap in the memory
+    /// system, whole lookups one after the other mostly do not.
+    pub fn prefetch_people(&self, keys: impl Iterator<Item = MatchKey>) {
         let table = self.shared.table.load();
-        let begun: Vec<(Print, u64)> = keys
-            .map(|key| {
-                let print = Print::of(key);
-                (print, table.warm_control(print))
-            })
-            .collect();
-        let mut seen = 0;
-        let values: Vec<u64> = begun.iter().map(|(print, word)| table.warm_value(*print, *word)).collect();
-        for value in values.into_iter().filter(|value| *value != 0) {
-            if let Some(cell) = self.shared.people.get(SlotValue(low(value)).person_no()) {
-                seen ^= cell[0].load(Ordering::Relaxed);
-            }
+        for value in keys.filter_map(|key| table.find(Print::of(key))) {
+            self.shared.people.prefetch(SlotValue(low(value.load(Ordering::Relaxed))).person_no());
         }
-        std::hint::black_box(seen);
     }
 
     /// People with a state and distinct keys, when the writer last said how far it has come.

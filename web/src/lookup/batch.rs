@@ -28,7 +28,7 @@ use utoipa::ToSchema;
 
 use super::answer::{Times, put_number, sign, write_answer};
 use super::lane::no_evidence;
-use super::question::{Asker, Conclusion, Question, VALID_MICROS, require_fresh};
+use super::question::{Asker, Question, VALID_MICROS, require_fresh};
 use super::wire::WireLookup;
 use crate::parse::{self, Fields, Text};
 use crate::problem::{Code, Problem};
@@ -316,15 +316,16 @@ impl<'a> Run<'a, '_> {
     /// Answers the rows that were read ahead.
     fn flush(&mut self) -> Result<(), Problem> {
         let index = self.state.engine.index();
-        index.warm(
+        index.prefetch_people(
             self.ahead.iter().filter_map(|row| row.question.as_ref().ok()).flat_map(Question::keys).map(|k| k.key),
         );
         let fresh = require_fresh(self.state.engine.freshness_at(self.asker.now), self.purpose)?;
         let mut concluded = Vec::with_capacity(self.ahead.len());
         for row in &self.ahead {
             let Ok(question) = &row.question else { continue };
+            let named = question.name(self.asker)?;
             let verdict = question.ask(self.asker, self.state)?;
-            let conclusion: Conclusion = question.conclude(self.asker, &verdict, &fresh, Route::Batch)?;
+            let conclusion = question.conclude(self.asker, named, &verdict, &fresh, Route::Batch);
             self.records.push(conclusion.record);
             self.state.metrics.answered(self.purpose, conclusion.decision);
             concluded.push((verdict, conclusion));

@@ -170,8 +170,9 @@ impl Lane {
         let about = About { purpose: Some(question.purpose), ..About::caller(asker.entry.key.operator_no) };
         self.about.set(about);
         let fresh = require_fresh(self.state.engine.freshness_at(asker.now), question.purpose)?;
+        let named = question.name(asker)?;
         let verdict = question.ask(asker, &self.state)?;
-        let conclusion = question.conclude(asker, &verdict, &fresh, kind.route)?;
+        let conclusion = question.conclude(asker, named, &verdict, &fresh, kind.route);
         // the last thing that can fail: what is recorded is told
         let id = self.evidence.record(conclusion.record).map_err(no_evidence)?.to_text();
         let answer = question.view(asker, &verdict, &conclusion, id.as_str());

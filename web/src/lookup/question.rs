@@ -178,21 +178,29 @@ impl<'a> Question<'a> {
         verdict.map_err(|error| Problem::new(Code::NotReady, error.to_string()))
     }
 
-    /// What an answer says: its token, and its record of evidence.
-    pub fn conclude(
-        &self,
-        asker: &Asker<'_>,
-        verdict: &Verdict,
-        fresh: &NodeFreshness,
-        route: Route,
-    ) -> Result<Conclusion, Problem> {
+    /// Whom the asker will have asked about. It needs nothing of the register, so it is done while what the register
+    /// will read comes near.
+    pub fn name(&self, asker: &Asker<'_>) -> Result<Name, Problem> {
         // the token of the strongest key: a document before a phone
         let strongest = self.keys().max_by_key(|k| k.kind.is_document()).ok_or_else(no_key)?;
         let generation = asker.directory.generation(asker.entry.key.operator_no, strongest.key);
         let (bst, token_key_version) = token_of(asker.entry, *strongest, generation)?;
-        let decision = decide(verdict.status, self.purpose);
         let subject =
             Subject { kind: strongest.kind, digest_version: strongest.digest_version, generation, key: strongest.key };
+        Ok(Name { bst, token_key_version, subject })
+    }
+
+    /// What an answer says, and its record of evidence.
+    pub fn conclude(
+        &self,
+        asker: &Asker<'_>,
+        name: Name,
+        verdict: &Verdict,
+        fresh: &NodeFreshness,
+        route: Route,
+    ) -> Conclusion {
+        let Name { bst, token_key_version, subject } = name;
+        let decision = decide(verdict.status, self.purpose);
         let row = Row {
             at: asker.now,
             credential: asker.credential(),
@@ -209,7 +217,7 @@ impl<'a> Question<'a> {
             token_key_version,
             reference: self.reference_digest,
         };
-        Ok(Conclusion { bst, decision, record: LookupRecord { row, subject } })
+        Conclusion { bst, decision, record: LookupRecord { row, subject } }
     }
 
     /// The answer as it is shown.
@@ -242,6 +250,13 @@ impl<'a> Question<'a> {
             lookup_id: id,
         }
     }
+}
+
+/// The asker's token of a person, and what it is made of.
+pub(crate) struct Name {
+    bst: Token,
+    token_key_version: u8,
+    subject: Subject,
 }
 
 /// What is known once the register has spoken.
@@ -310,6 +325,9 @@ fn digest_all(
     let opened = identity.token.as_ref().map(|token| open(asker, digests, token)).transpose()?;
     let document = identity.document.as_ref().map(|d| key(KeyKind::from(d.kind()), digests.document(family, d)));
     let phone = identity.phone.as_ref().map(|p| key(KeyKind::Phone, digests.phone(family, p)));
+    for key in [&document, &opened, &phone].into_iter().flatten() {
+        state.engine.index().prefetch(key.key);
+    }
     let reference = reference.map_or(0, |text| digests.opaque(family, OpaqueKind::Reference, text.as_bytes()).tag64());
     Ok(([document, opened, phone], reference))
 }

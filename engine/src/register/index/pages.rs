@@ -2,11 +2,13 @@
 //!
 //! The index reads at random in hundreds of megabytes. With pages of 4 KiB nearly every read walks the page table, in a
 //! virtual machine twice; with 2 MiB pages that part goes (a factor of two to three, `docs/BENCHMARKS.md`). Linux gives
-//! such pages to memory that is aligned for them and asks before it is first touched, which a `Box` cannot.
+//! such pages to memory that is aligned for them and advised before it is first touched. An allocator touches what it
+//! hands out at an alignment, so long arrays are mapped.
 
-#![allow(unsafe_code, reason = "aligned, advised memory cannot be had from Box; proofs stand beside each use")]
+#![allow(unsafe_code, reason = "a map of bytes is read as words; proofs stand beside each use")]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use memmap2::{MmapMut, MmapOptions};
+use std::alloc::{Layout, handle_alloc_error};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -17,7 +19,7 @@ const LARGE: usize = 2 << 20;
 ///
 /// # Safety
 /// All-zero bytes must be a valid value, and the type must not need to be dropped.
-pub unsafe trait Word: Sync + Send {}
+pub unsafe trait Word: Sync + Send + Default {}
 
 // SAFETY: an atomic integer has the representation of the integer, for which zero is a value; it has no drop glue.
 unsafe impl Word for AtomicU64 {}
@@ -26,8 +28,15 @@ unsafe impl Word for AtomicU32 {}
 
 /// A fixed array of zeroed words, aligned to large pages where it is as long as one.
 pub struct Pages<T: Word> {
-    start: *mut T,
+    start: *const T,
     length: usize,
+    _held: Held<T>,
+}
+
+/// What keeps the words.
+enum Held<T> {
+    Short { _words: Box<[T]> },
+    Mapped { _map: MmapMut },
 }
 
 // SAFETY: `Pages` owns its memory alone, as a `Box<[T]>` does, and `T: Send + Sync` (by `Word`).
@@ -36,30 +45,38 @@ unsafe impl<T: Word> Send for Pages<T> {}
 unsafe impl<T: Word> Sync for Pages<T> {}
 
 impl<T: Word> Pages<T> {
-    fn layout(length: usize) -> Layout {
-        let bytes = length * size_of::<T>();
-        let align = if bytes >= LARGE { LARGE } else { align_of::<T>() };
-        // cannot fail: `length` was taken from a `Vec`-sized request, and aligning 2 MiB up stays below isize::MAX
-        Layout::from_size_align(bytes, align).unwrap_or_else(|_| handle_alloc_error(Layout::new::<T>()))
-    }
-
     /// So many zeros.
     #[must_use]
     pub fn zeroed(length: usize) -> Self {
         assert!(length <= isize::MAX as usize / size_of::<T>() - LARGE, "longer than memory");
-        let layout = Self::layout(length);
-        if layout.size() == 0 {
-            return Self { start: std::ptr::NonNull::dangling().as_ptr(), length: 0 };
+        let bytes = length * size_of::<T>();
+        if bytes < LARGE {
+            let words: Box<[T]> = (0..length).map(|_| T::default()).collect();
+            return Self { start: words.as_ptr(), length, _held: Held::Short { _words: words } };
         }
-        // SAFETY: the size is not zero.
-        let start = unsafe { alloc_zeroed(layout) }.cast::<T>();
-        if start.is_null() {
-            handle_alloc_error(layout);
+        // one page more than is needed, so that an aligned start lies in it; what is not touched costs nothing
+        let Ok(map) = MmapOptions::new().len(bytes + LARGE).map_anon() else {
+            handle_alloc_error(Layout::array::<T>(length).unwrap_or(Layout::new::<T>()))
+        };
+        // without large pages everything works, slower
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        let start = map.as_ptr();
+        // SAFETY: the offset is below `LARGE`, so start and end of the words lie in the map.
+        let start = unsafe { start.add(start.align_offset(LARGE)) }.cast::<T>();
+        Self { start, length, _held: Held::Mapped { _map: map } }
+    }
+
+    /// Asks the processor to bring a word near while other work is done.
+    pub fn prefetch(&self, index: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(word) = self.get(index) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a hint: it reads nothing that the program sees, and the address is that of a live word.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) }
         }
-        if layout.align() == LARGE {
-            advise(start.cast(), layout.size());
-        }
-        Self { start, length }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = index;
     }
 }
 
@@ -67,33 +84,11 @@ impl<T: Word> Deref for Pages<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `start` is aligned and leads to `length` values that were zeroed, which is valid (`Word`); they live
-        // until `self` is dropped, and nobody has a `&mut` to them. Empty: dangling, aligned and never read.
+        // SAFETY: `start` is aligned and leads to `length` values that were zeroed, which is valid (`Word`): the kernel
+        // zeroes maps. They live until `self` is dropped and never move, and nobody has a `&mut` to them.
         unsafe { std::slice::from_raw_parts(self.start, self.length) }
     }
 }
-
-impl<T: Word> Drop for Pages<T> {
-    fn drop(&mut self) {
-        let layout = Self::layout(self.length);
-        if layout.size() > 0 {
-            // SAFETY: allocated in `zeroed` with this layout, and not used after this.
-            unsafe { dealloc(self.start.cast(), layout) }
-        }
-    }
-}
-
-/// Asks for large pages; without them everything works, slower.
-#[cfg(target_os = "linux")]
-fn advise(start: *mut u8, bytes: usize) {
-    // SAFETY: the range is a live allocation of ours of that size; the advice changes no content.
-    unsafe {
-        libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn advise(_: *mut u8, _: usize) {}
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,14 @@ impl<const N: usize> Segments<N> {
         self.segments.get(number / SEGMENT_CELLS)?.get().and_then(|segment| cell(segment, number))
     }
 
+    /// Brings a cell near, where it exists.
+    pub fn prefetch(&self, number: u32) {
+        let number = number as usize;
+        if let Some(segment) = self.segments.get(number / SEGMENT_CELLS).and_then(OnceLock::get) {
+            segment.prefetch(number % SEGMENT_CELLS * N);
+        }
+    }
+
     /// The cell, its segment made where missing; `None` from [`CELLS_MAX`] on.
     pub fn ensure(&self, number: u32) -> Option<&[AtomicU64; N]> {
         let number = number as usize;

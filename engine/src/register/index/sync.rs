@@ -51,6 +51,8 @@ mod modelled {
         pub fn zeroed(length: usize) -> Self {
             Self((0..length).map(|_| T::zero()).collect())
         }
+
+        pub fn prefetch(&self, _: usize) {}
     }
 
     impl<T> std::ops::Deref for Pages<T> {

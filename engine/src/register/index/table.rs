@@ -120,20 +120,13 @@ impl Table {
         None
     }
 
-    /// Reads what a search for the key begins with, so that it lies near when it comes. Many of these in a row overlap
-    /// in the memory system; many searches in a row do so less, because each ends before the next begins.
-    pub fn warm_control(&self, print: Print) -> u64 {
-        self.control[self.first_word(print)].load(Ordering::Relaxed)
-    }
-
-    /// The same for the value that the control word leads to.
-    pub fn warm_value(&self, print: Print, word: u64) -> u64 {
-        let matches = equal_bytes(word, print.control);
-        if matches == 0 {
-            return 0;
-        }
-        let slot = self.first_word(print) * WORD_SLOTS + lowest_byte(matches);
-        self.values[slot].load(Ordering::Relaxed) ^ u64::from(self.tags[slot].load(Ordering::Relaxed)) << 32
+    /// Brings near what a search for the key will read, all three lines at once: the search itself goes from one to the
+    /// next.
+    pub fn prefetch(&self, print: Print) {
+        let word_no = self.first_word(print);
+        self.control.prefetch(word_no);
+        self.values.prefetch(word_no * WORD_SLOTS);
+        self.tags.prefetch(word_no * WORD_SLOTS);
     }
 
     /// Adds a key that is not there; the caller is the only writer and keeps below [`Self::capacity`]. Of `value` the
