@@ -101,6 +101,8 @@ pub struct EngineSection {
     pub checkpoint_seconds: u64,
     pub evidence_person_months: u16,
     pub strangers_per_hour: u32,
+    /// The same in batches in a day of UTC.
+    pub batch_strangers_per_day: u32,
     pub snapshot_seconds: u64,
 }
 

@@ -77,6 +77,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         snapshot_every: Duration::from_secs(config.engine.snapshot_seconds),
         evidence_person_months: config.engine.evidence_person_months,
         strangers_per_hour: config.engine.strangers_per_hour,
+        batch_strangers_per_day: config.engine.batch_strangers_per_day,
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
         key_prefix: "mk_live_",

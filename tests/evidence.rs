@@ -5,7 +5,7 @@ mod program;
 use models::evidence::Place;
 use models::ids::LookupId;
 use models::ts::{SECOND, Ts};
-use program::{PROGRAM, get, phone, post, prepare, run, serve};
+use program::{PROGRAM, attempt, get, phone, post, prepare, run, serve};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -197,6 +197,53 @@ async fn every_answer_leaves_evidence_that_proves_itself_on_sqlite() {
 async fn every_answer_leaves_evidence_that_proves_itself_on_postgres() {
     let database = testkit::Postgres::shared().database().await;
     check(&database.url).await;
+}
+
+/// Whoever owns the database can take blocks away; what is left looks whole, and the journal says what was there.
+#[tokio::test]
+async fn blocks_that_are_taken_away_are_missed() {
+    let dir = testkit::temp_dir();
+    let store = testkit::sqlite_url(&dir);
+    let staff = prepare(dir.path(), &store);
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir.path(), &store).await;
+    let acme = operator(&client, &server.base, &staff, "acme").await;
+    // every 60 ms, so that there are several blocks
+    for n in 0..12 {
+        lookup(&client, &server.base, &acme.key, n).await.expect("an answer");
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    server.stop();
+    let export = |store: &str, name: &str| {
+        let file = dir.path().join(name);
+        let span = ["--from", "2026-01-01T00:00:00Z", "--to", "2100-01-01T00:00:00Z", "--out", text(&file)];
+        attempt(
+            dir.path(),
+            store,
+            &[&["evidence", "export", "--case", "C-2", "--operator", "acme"][..], &span].concat(),
+        )
+    };
+    assert!(attempt(dir.path(), &store, &["audit", "verify"]).0);
+    assert!(export(&store, "whole.ndjson").0);
+    let some = "(SELECT MAX(block_no) FROM evidence_blocks)";
+    let attacks = [
+        ("head", "DELETE FROM evidence_blocks WHERE block_no = 0".to_owned()),
+        ("tail", format!("DELETE FROM evidence_blocks WHERE block_no = {some}")),
+        ("middle", format!("DELETE FROM evidence_blocks WHERE block_no = {some} / 2")),
+        ("chain", "DELETE FROM evidence_blocks".to_owned()),
+    ];
+    for (name, attack) in attacks {
+        let copy = testkit::temp_dir();
+        let robbed = testkit::sqlite_url(&copy);
+        testkit::sqlite_execute(&store, &format!("VACUUM INTO '{}'", robbed.trim_start_matches("sqlite:"))).await;
+        testkit::sqlite_execute(&robbed, "DROP TRIGGER evidence_blocks_no_delete").await;
+        assert!(attempt(dir.path(), &robbed, &["audit", "verify"]).0, "{name}: the copy is whole");
+        testkit::sqlite_execute(&robbed, &attack).await;
+        let (sound, said) = attempt(dir.path(), &robbed, &["audit", "verify"]);
+        assert!(!sound && said.contains("evidence of node"), "{name}: {said}");
+        let (made, said) = export(&robbed, &format!("{name}.ndjson"));
+        assert!(!made && said.contains("is missing"), "{name}: {said}");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ use models::event::{Event, Exclusion};
 use models::evidence::Credential;
 use models::exclusion::Period;
 use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
-use models::jurisdiction::{Jurisdiction, JurisdictionNo, Recognition};
+use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
 use models::operator::{Licence, Operator};
 use models::token::Opened;
 use models::ts::{MINUTE, SECOND, Ts};
@@ -75,6 +75,8 @@ pub struct EngineConfig {
     /// People whom it never asked about before that an operator may ask about in an hour, one by one; more raises an alert
     /// and slows the key that goes on down.
     pub strangers_per_hour: u32,
+    /// The same in batches in a day: a whole base is swept once, a country's numbers never.
+    pub batch_strangers_per_day: u32,
     pub jurisdictions: Vec<Jurisdiction>,
     /// Jurisdiction family of the deployment: part of every digest, never to be changed.
     pub family: String,
@@ -268,7 +270,9 @@ impl Engine {
         let asked = row.credential.operator_no;
         let public = asked.and_then(|no| directory.operators.get(&no)).map(|o| o.id);
         let token_keys = directory.every_token_key(&self.0.keys.load(), asked);
-        let receipt = receipts::receipt(&block, &row, slot, &self.0.evidence.months(), public, &token_keys)?;
+        let people = crate::evidence::people_of(&block, &self.0.evidence.months());
+        let people = people.map_err(|_| EngineError::Unavailable("the receipt: its evidence cannot be read"))?;
+        let receipt = receipts::receipt(&block, &row, slot, people.as_ref(), public, &token_keys)?;
         receipts::sign(&receipt, &ring.checkpoint).map_err(|_| EngineError::Unavailable("the receipt"))
     }
 
@@ -283,16 +287,17 @@ impl Engine {
         &self,
         operator_no: OperatorNo,
         jurisdiction: JurisdictionNo,
-        after: Option<Seq>,
+        after: Option<(Seq, JurisdictionSet)>,
         limit: usize,
         wait: Duration,
     ) -> Result<Changes, EngineError> {
-        let Some(mut after) = after else {
+        let Some((mut after, bound_then)) = after else {
             let fresh = self.freshness();
             if matches!(fresh.state, NodeState::Loading | NodeState::Stale) {
                 return Err(EngineError::Unavailable("the register"));
             }
-            return Ok(Changes { next: fresh.register_version, ..Changes::default() });
+            let bound = self.directory().binding(jurisdiction, self.now());
+            return Ok(Changes { next: fresh.register_version, bound, ..Changes::default() });
         };
         let _waits = (!wait.is_zero()).then(|| Waits::of(&self.0.waiting, operator_no)).transpose()?;
         changes::is_a_place(&self.0.store, after).await?;
@@ -300,7 +305,7 @@ impl Engine {
         loop {
             let now = self.now();
             let jurisdictions = self.directory().binding(jurisdiction, now);
-            let reader = Reader { operator_no, jurisdictions, now };
+            let reader = Reader { operator_no, jurisdictions, bound_then, now };
             if matches!(self.freshness_at(now).state, NodeState::Loading | NodeState::Stale) {
                 return Err(EngineError::Unavailable("the register"));
             }

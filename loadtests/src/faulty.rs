@@ -96,6 +96,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         snapshot_every: Duration::from_secs(args.snapshot_seconds),
         evidence_person_months: 24,
         strangers_per_hour: u32::MAX,
+        batch_strangers_per_day: u32::MAX,
         key_prefix: "mk_live_",
         jurisdictions: defaults.jurisdictions,
         faults,

@@ -11,6 +11,7 @@ mod clock;
 mod contacts;
 mod db;
 mod evidence;
+mod evidence_roots;
 mod journal;
 mod keys;
 mod open;

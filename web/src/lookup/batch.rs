@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actors::directory::KeyEntry;
-use actors::evidence::EvidenceWorker;
+use actors::evidence::{EvidenceWorker, FurtherKeys};
 use bytes::Bytes;
 use models::evidence::{LookupRecord, Route};
 use models::ids::{LookupBatchId, LookupId};
@@ -281,7 +281,7 @@ struct Run<'a, 'r> {
     country: models::phone::Country,
     out: &'r mut Out,
     ahead: Vec<Row<'a>>,
-    records: Vec<LookupRecord>,
+    records: Vec<(LookupRecord, FurtherKeys)>,
     ids: Vec<LookupId>,
     slice: Instant,
     failed: Option<Problem>,
@@ -326,7 +326,7 @@ impl<'a> Run<'a, '_> {
             let named = question.name(self.asker)?;
             let verdict = question.ask(self.asker, self.state)?;
             let conclusion = question.conclude(self.asker, named, &verdict, &fresh, Route::Batch);
-            self.records.push(conclusion.record);
+            self.records.push((conclusion.record, conclusion.further));
             self.state.metrics.answered(self.purpose, conclusion.decision);
             concluded.push((verdict, conclusion));
         }

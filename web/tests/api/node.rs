@@ -49,12 +49,20 @@ pub struct Setup {
     pub faults: Faults,
     pub tls: Option<TlsFiles>,
     pub strangers_per_hour: u32,
+    /// The same in batches in a day.
+    pub batch_strangers_per_day: u32,
     pub rates: Rates,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { faults: Faults::default(), tls: None, strangers_per_hour: u32::MAX, rates: Rates::default() }
+        Self {
+            faults: Faults::default(),
+            tls: None,
+            strangers_per_hour: u32::MAX,
+            batch_strangers_per_day: u32::MAX,
+            rates: Rates::default(),
+        }
     }
 }
 
@@ -131,6 +139,7 @@ impl Node {
             snapshot_every: Duration::from_secs(300),
             evidence_person_months: 24,
             strangers_per_hour: setup.strangers_per_hour,
+            batch_strangers_per_day: setup.batch_strangers_per_day,
             key_prefix: "mk_live_",
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             faults: setup.faults,
