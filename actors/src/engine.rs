@@ -259,6 +259,18 @@ impl Engine {
         &self.0.evidence
     }
 
+    /// Resolves once a part that nobody can start again has ended by a defect: the process is to end, and another one to
+    /// begin where it left off.
+    pub async fn failed(&self) {
+        self.0.evidence.failed().await;
+    }
+
+    /// Has such a part ended?
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.0.evidence.has_failed()
+    }
+
     /// The signed receipt of an answered lookup: of the operator's own, or of anybody's of the jurisdiction for staff.
     pub async fn receipt(&self, id: LookupId, asker: Credential) -> Result<String, EngineError> {
         let ring = self.0.keys.hold();
