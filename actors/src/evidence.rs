@@ -531,6 +531,7 @@ impl Sealer {
     }
 
     fn put_off(&mut self, error: &CommitError) {
+        self.writer.count(error);
         tracing::warn!(%error, waiting = self.pending.len(), "evidence is stored later");
         self.not_before = Instant::now() + RETRY;
     }
