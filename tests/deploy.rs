@@ -149,6 +149,40 @@ fn whoever_watches_it_asks_and_hears_what_it_says() {
     assert!(Command::new(PROGRAM).args(["health", "--help"]).output().expect("it runs").status.success());
 }
 
+/// Groups of system calls as `systemd-analyze syscall-filter` lists them, as far as the unit names them, with what is
+/// looked for in them.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("@system-service", &["read", "nice", "setpriority", "sched_setscheduler", "ioprio_set", "setuid"]),
+    ("@privileged", &["setuid", "reboot"]),
+    ("@resources", &["nice", "setpriority", "sched_setscheduler", "ioprio_set"]),
+];
+
+/// Does the unit let a system call pass? Its lines add and take away in their order (systemd.exec(5)).
+fn passes(unit: &str, call: &str) -> bool {
+    let mut passes = false;
+    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (names, adds) = line.strip_prefix('~').map_or((line, true), |names| (names, false));
+        for name in names.split_whitespace() {
+            let group = GROUPS.iter().find(|(group, _)| *group == name);
+            assert!(group.is_some() || !name.starts_with('@'), "{name} is not among the groups of this test");
+            if name == call || group.is_some_and(|(_, calls)| calls.contains(&call)) {
+                passes = adds;
+            }
+        }
+    }
+    passes
+}
+
+#[test]
+fn the_unit_lets_batches_and_snapshots_give_way() {
+    let unit = read("deploy/mlinzi.service");
+    for (call, allowed) in
+        [("read", true), ("nice", true), ("setpriority", true), ("sched_setscheduler", false), ("setuid", false)]
+    {
+        assert_eq!(passes(&unit, call), allowed, "{call}");
+    }
+}
+
 /// Anchors of a document's headings, as its viewers make them.
 fn anchors(document: &str) -> BTreeSet<String> {
     let headings =

@@ -82,6 +82,33 @@ async fn the_health_check_needs_no_other_program() {
     assert_eq!(yes(&["health"], &[("MLINZI__SERVER__PORT", "abc")]), (Some(78), false));
 }
 
+/// Names of a process's threads and how polite they are (`/proc/PID/task/TID/stat`, field 19).
+fn threads(pid: u32) -> Vec<(String, i32)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
+    let niceness = |task: &Path| {
+        let stat = std::fs::read_to_string(task.join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(16)?.parse().ok()
+    };
+    let named = tasks.filter_map(|task| {
+        let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+        Some((name.trim_end().to_owned(), niceness(&task.path())?))
+    });
+    named.collect()
+}
+
+#[tokio::test]
+async fn batches_give_way_to_whoever_answers_lookups() {
+    let dir = testkit::temp_dir();
+    let store = testkit::sqlite_url(&dir);
+    prepare(dir.path(), &store);
+    let server = serve(&reqwest::Client::new(), dir.path(), &store).await;
+    let threads = threads(server.child.id());
+    let of = |name: &str| threads.iter().find(|(thread, _)| thread == name).map(|(_, niceness)| *niceness);
+    let (main, batches) = (of("mlinzi").expect("a main thread"), of("batch-0").expect("a thread for batches"));
+    assert_eq!(batches, (main + 10).min(19), "{threads:?}");
+    server.stop();
+}
+
 /// The service manager's end of the socket.
 struct Manager(UnixDatagram);
 

@@ -23,6 +23,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use store::Background;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
@@ -42,8 +43,8 @@ const SLICE: Duration = Duration::from_micros(200);
 const AHEAD: usize = 32;
 /// Batches that may wait; further ones are refused.
 const WAITING_MAX: usize = 16;
-/// How much politer than the other threads (`nice`).
-const NICENESS: i32 = 10;
+/// Batches are politer than the other threads.
+static BACKGROUND: Background = Background::new("batches", 10);
 /// Bytes of an answer's row, about.
 const ROW_BYTES: usize = 512;
 /// Longest `correlation_id`, characters.
@@ -151,10 +152,7 @@ impl Batches {
 }
 
 fn work(waiting: &Mutex<Receiver<Job>>, state: &impl Fn() -> Option<AppState>) {
-    // of this thread alone, on Linux; where it is refused a batch is less polite, and as right
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "batches run at ordinary priority");
-    }
+    BACKGROUND.enter();
     let mut evidence: Option<EvidenceWorker> = None;
     loop {
         let job = waiting.lock().recv();
