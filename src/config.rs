@@ -114,6 +114,7 @@ pub struct Limits {
     pub batch_body_bytes: usize,
     pub address_requests_per_second: NonZeroU32,
     pub operator_requests_per_second: NonZeroU32,
+    pub address_connections: u32,
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,
@@ -292,6 +293,8 @@ fn check(c: &Config) -> Vec<String> {
     );
     must((1024..=1 << 26).contains(&c.limits.batch_body_bytes), "limits.batch_body_bytes: not from 1024 to 67108864");
     must((1024..=1 << 26).contains(&c.limits.push_body_bytes), "limits.push_body_bytes: not from 1024 to 67108864");
+    let connections = 1..=1_000_000;
+    must(connections.contains(&c.limits.address_connections), "limits.address_connections: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.source_queue), "limits.source_queue: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.operator_queue), "limits.operator_queue: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.register_queue), "limits.register_queue: not from 1 to 1000000");

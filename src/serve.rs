@@ -101,6 +101,7 @@ async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Runn
         address_per_second: config.limits.address_requests_per_second,
         operator_per_second: config.limits.operator_requests_per_second,
     };
+    options.address_connections = config.limits.address_connections;
     let (traces, exporter) = traces::start(&config.traces, config.node.id, &registry)?.unzip();
     options.traces = traces;
     // a test register that does not start must not keep the live one from starting

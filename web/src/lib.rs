@@ -4,6 +4,7 @@
 //! between workers lives in [`state::AppState`]; what can be called is the list in [`routes::endpoints`].
 
 pub mod cidr;
+mod connections;
 pub mod extractors;
 pub mod front;
 pub mod links;

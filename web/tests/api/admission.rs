@@ -2,7 +2,11 @@
 
 use crate::node::{Node, Setup};
 use serde_json::json;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use web::rate::Rates;
 
 const LOOKUP: &str = "/api/v1/operators/lookup";
@@ -54,5 +58,42 @@ async fn the_keys_of_an_operator_share_its_rate() {
     assert!(refused >= 20, "{refused} of 40");
     let other = other.key(&node, scopes).await;
     assert_eq!(node.call("POST", LOOKUP, Some(&other.bearer), &body).await.status, 200);
+    node.stop().await;
+}
+
+/// A connection from this address that was answered on; none where it was closed.
+async fn connect(node: &Node, from: &str) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::new(from.parse().expect("an address"), 0)).expect("an address of this machine");
+    let mut stream = socket.connect(node.address).await.expect("the server accepts");
+    stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await.ok()?;
+    let mut answer = [0; 15];
+    stream.read_exact(&mut answer).await.ok()?;
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    Some(stream)
+}
+
+#[actix_web::test]
+async fn an_address_gets_its_share_of_the_connections_and_others_theirs() {
+    let node = Node::start_as(Setup { address_connections: 10, ..Setup::default() }).await;
+    let mut open = Vec::new();
+    for _ in 0..30 {
+        open.extend(connect(&node, "127.0.0.1").await);
+    }
+    // the test's own client has some, too
+    assert!((5..=10).contains(&open.len()), "{} of 30", open.len());
+    assert!(connect(&node, "127.0.0.2").await.is_some(), "another address");
+    let answered = open.len();
+    drop(open);
+    let end = Instant::now() + Duration::from_secs(20);
+    while connect(&node, "127.0.0.1").await.is_none() {
+        assert!(Instant::now() < end, "connections that were closed still count");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let text = node.call("GET", "/metrics", None, "").await.text;
+    let figure = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<usize>().ok());
+    assert!(figure("mlinzi_http_connections_refused_total ").is_some_and(|n| n >= 30 - answered), "{text}");
+    assert!(figure("mlinzi_http_connections ").is_some_and(|n| (1..=12).contains(&n)), "{text}");
+    assert_eq!(figure("mlinzi_http_connections_max "), Some(25_000));
     node.stop().await;
 }

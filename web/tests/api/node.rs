@@ -50,11 +50,19 @@ pub struct Setup {
     pub tls: Option<TlsFiles>,
     pub strangers_per_hour: u32,
     pub rates: Rates,
+    /// Open connections of one address.
+    pub address_connections: u32,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { faults: Faults::default(), tls: None, strangers_per_hour: u32::MAX, rates: Rates::default() }
+        Self {
+            faults: Faults::default(),
+            tls: None,
+            strangers_per_hour: u32::MAX,
+            rates: Rates::default(),
+            address_connections: 2_000,
+        }
     }
 }
 
@@ -139,6 +147,7 @@ impl Node {
             Engine::start(config, store, keys, Arc::new(SystemClock), &registry).await.expect("the engine starts");
         let mut options = WebOptions::new("KE");
         options.rates = setup.rates;
+        options.address_connections = setup.address_connections;
         let state = AppState::new(engine.clone(), options, registry).expect("metrics register");
         let staff = |no: u8| NewKey {
             operator: None,
