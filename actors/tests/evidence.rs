@@ -33,7 +33,7 @@ fn config() -> EngineConfig {
 fn failed(registry: &prometheus::Registry) -> u64 {
     let families = registry.gather();
     let failed = families.iter().find(|family| family.name() == "mlinzi_commits_failed_total").expect("it is there");
-    failed.get_metric().iter().map(|metric| metric.get_counter().value() as u64).sum()
+    failed.get_metric().iter().map(|metric| metric.get_counter().get_value() as u64).sum()
 }
 
 #[actix_rt::test]

@@ -86,6 +86,7 @@ pub struct WebMetrics {
     pub(crate) rate_limited_address: IntCounter,
     pub(crate) rate_limited_operator: IntCounter,
     pub(crate) rate_limited_unauthenticated: IntCounter,
+    pub(crate) rate_limited_metrics: IntCounter,
     shed: IntCounterVec,
     /// The level of [`crate::pressure`].
     pub(crate) pressure: Gauge,
@@ -171,6 +172,7 @@ impl WebMetrics {
             rate_limited_address: limited.with_label_values(&["failures"]),
             rate_limited_operator: limited.with_label_values(&["operator"]),
             rate_limited_unauthenticated: limited.with_label_values(&["address"]),
+            rate_limited_metrics: limited.with_label_values(&["metrics"]),
             shed,
             pressure,
             worker_lag,

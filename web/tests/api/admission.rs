@@ -44,6 +44,40 @@ async fn an_address_over_its_rate_is_refused_before_anybody_looks_who_it_is() {
 }
 
 #[actix_web::test]
+async fn figures_are_shown_a_few_times_a_second_however_they_are_asked_for() {
+    let node = Node::start().await;
+    let mut seen = Vec::new();
+    for n in 0..120 {
+        let path = if n % 2 == 0 { "/metrics" } else { "/%6detrics" };
+        let answer = node.call("GET", path, None, "").await;
+        if answer.status == 429 {
+            assert!(!answer.header("retry-after").is_empty(), "{}", answer.text);
+        }
+        seen.push(answer.status);
+    }
+    let refused = seen.iter().filter(|status| **status == 429).count();
+    assert!(seen[..10].iter().all(|status| *status == 200) && refused > 40, "{seen:?}");
+    // whoever is on call and whoever asks for something else is not touched by it
+    for path in ["/health", "/health/live", "/health/ready", "/version"] {
+        assert_eq!(node.call("GET", path, None, "").await.status, 200, "{path}");
+    }
+    let counted = async || {
+        let text = node.call("GET", "/metrics", None, "").await.text;
+        text.lines().find_map(|l| l.strip_prefix("mlinzi_http_rate_limited_total{limit=\"metrics\"} ")?.parse().ok())
+    };
+    let end = Instant::now() + Duration::from_secs(20);
+    let counted: usize = loop {
+        if let Some(counted) = counted().await {
+            break counted;
+        }
+        assert!(Instant::now() < end, "no figures any more");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert!(counted >= refused, "{counted} of {refused}");
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn the_keys_of_an_operator_share_its_rate() {
     let node = Node::start_as(rates(10_000, 5)).await;
     let (acme, other) = (node.operator("acme").await, node.operator("other").await);
