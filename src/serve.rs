@@ -1,6 +1,6 @@
 //! `mlinzi serve`: assembles top-down, stops in the order of the flow.
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, ConfigError, LogFormat};
 use crate::notify::Notifier;
 use crate::traces::{self, Exporter};
 use crate::{complain, exit, keys, sandbox};
@@ -102,6 +102,7 @@ async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Runn
         operator_per_second: config.limits.operator_requests_per_second,
     };
     options.address_connections = config.limits.address_connections;
+    options.proxies = config.server.proxies().map_err(|wrong| ConfigError(vec![wrong]))?;
     let (traces, exporter) = traces::start(&config.traces, config.node.id, &registry)?.unzip();
     options.traces = traces;
     // a test register that does not start must not keep the live one from starting

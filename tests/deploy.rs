@@ -189,6 +189,20 @@ fn the_sandbox_has_a_place_that_the_engine_may_write() {
     assert_eq!(check_config(&BTreeMap::from([("MLINZI__SANDBOX__STORE", store.as_str())])), Ok(()));
 }
 
+#[test]
+fn the_proxy_in_front_can_be_named() {
+    let (compose, settings) = (read("deploy/compose.yaml"), read("deploy/mlinzi.toml"));
+    let line = settings.lines().find_map(|line| line.strip_prefix("# trusted_proxies = ")).expect("a line to take out");
+    let gateway = compose.lines().find_map(|line| line.trim().strip_prefix("gateway: ")).expect("a gateway");
+    assert!(line.contains(&format!("\"{gateway}\"")), "{line} does not name {gateway}");
+    assert!(read("deploy/README.md").contains(gateway));
+    let dir = testkit::temp_dir();
+    let file = dir.path().join("mlinzi.toml");
+    std::fs::write(&file, settings.replace("# trusted_proxies", "trusted_proxies")).expect("a file");
+    let out = Command::new(PROGRAM).arg("--config").arg(&file).arg("check-config").output().expect("it runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
 /// The words of a line of a shell: quoted ones are one, and it ends with what is no part of the command.
 fn shell_words(line: &str) -> Vec<String> {
     let parts = line.split('"').enumerate();

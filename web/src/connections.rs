@@ -1,6 +1,7 @@
 //! Open connections of each address, so that nobody takes every one of them before anybody looks who calls.
 //!
 //! A connection over the share of its address is closed as soon as it is known: behind the handshake where there is one.
+//! Proxies that are trusted have no share: they bring everybody.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -46,7 +47,7 @@ impl Connections {
 /// A connection's place among those that are open.
 struct Place {
     state: AppState,
-    /// Under whom it is counted; nobody where the peer was gone at once.
+    /// Under whom it is counted: nobody where it is a proxy, or was gone at once.
     address: Option<IpAddr>,
 }
 
@@ -68,7 +69,8 @@ pub(crate) fn stream(io: &dyn Any) -> Option<&net::TcpStream> {
 /// For `HttpServer::on_connect`: counts a connection for as long as it lives, or cuts it.
 pub(crate) fn admit(state: &AppState, io: &dyn Any, data: &mut Extensions) {
     let Some(stream) = stream(io) else { return };
-    let address = stream.peer_addr().ok().map(|peer| peer.ip());
+    let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+    let address = peer.filter(|address| !state.options.proxies.trust(*address));
     if address.is_some_and(|address| !state.connections.enter(address, state.options.address_connections)) {
         state.metrics.connections_refused.inc();
         if let Ok(handle) = stream.as_fd().try_clone_to_owned() {

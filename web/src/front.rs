@@ -97,8 +97,8 @@ const ON_CALL: [&str; 4] = ["/health", "/health/live", "/health/ready", "/bench/
 impl<S> Front<S> {
     /// `path` is the one that the router will see.
     fn admit(&self, req: &Request, path: &str, class: Class) -> Result<(), Problem> {
-        if let Some(address) = req.head().peer_addr {
-            self.admit_address(req, address.ip(), path)?;
+        if let Some(address) = self.lane.state().options.proxies.caller(req.head()) {
+            self.admit_address(req, address, path)?;
         }
         if self.door.admits(class) {
             return Ok(());
@@ -118,7 +118,10 @@ impl<S> Front<S> {
                 Problem::rate_limited("figures are shown to an address a few times a second", seconds)
             });
         }
-        state.gate.pass_address(address, req.conn_data::<AddressSlot>()).map_err(|seconds| {
+        // a proxy brings many callers over one connection
+        let is_own = req.head().peer_addr.is_some_and(|peer| peer.ip() == address);
+        let slot = req.conn_data::<AddressSlot>().filter(|_| is_own);
+        state.gate.pass_address(address, slot).map_err(|seconds| {
             state.metrics.rate_limited_unauthenticated.inc();
             Problem::rate_limited("too many requests from this address", seconds)
         })

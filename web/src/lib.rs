@@ -14,6 +14,7 @@ pub mod openapi;
 mod parse;
 pub mod pressure;
 pub mod problem;
+pub mod proxies;
 pub mod rate;
 pub mod request_id;
 pub mod routes;

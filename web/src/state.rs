@@ -19,6 +19,7 @@ use crate::lookup::batch::Batches;
 use crate::metrics::WebMetrics;
 use crate::pressure::Pressure;
 use crate::problem::{Code, Problem};
+use crate::proxies::Proxies;
 use crate::rate::{Gate, Rates};
 use crate::trace::Traces;
 
@@ -39,6 +40,8 @@ pub struct WebOptions {
     pub rates: Rates,
     /// Open connections of one address (or /64 of IPv6); further ones are closed.
     pub address_connections: u32,
+    /// Proxies that say who calls.
+    pub proxies: Proxies,
     /// Is this the sandbox? Its keys begin with `mk_test_`.
     pub sandbox: bool,
     /// Where requests leave their traces, if anywhere.
@@ -60,6 +63,7 @@ impl WebOptions {
             limits: BodyLimits::default(),
             rates: Rates::default(),
             address_connections: ADDRESS_CONNECTIONS,
+            proxies: Proxies::default(),
             sandbox: false,
             traces: None,
             version: env!("CARGO_PKG_VERSION"),

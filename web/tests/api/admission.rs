@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use web::proxies::{Proxies, ProxyHeader};
 use web::rate::Rates;
 
 const LOOKUP: &str = "/api/v1/operators/lookup";
@@ -129,5 +130,69 @@ async fn an_address_gets_its_share_of_the_connections_and_others_theirs() {
     assert!(figure("mlinzi_http_connections_refused_total ").is_some_and(|n| n >= 30 - answered), "{text}");
     assert!(figure("mlinzi_http_connections ").is_some_and(|n| (1..=12).contains(&n)), "{text}");
     assert_eq!(figure("mlinzi_http_connections_max "), Some(25_000));
+    node.stop().await;
+}
+
+/// Everybody who connects here comes through a proxy on this machine.
+fn behind_a_proxy(setup: Setup) -> Setup {
+    let proxies = Proxies::new(&["127.0.0.0/8".to_owned()], ProxyHeader::XForwardedFor).expect("networks");
+    Setup { proxies, ..setup }
+}
+
+/// A lookup that comes from here, as the proxy says.
+async fn lookup_from(node: &Node, address: &str, bearer: &str) -> u16 {
+    let body = json!({"phone": "0712345678", "purpose": "login"}).to_string();
+    let request = node.request("POST", LOOKUP, Some(bearer)).header("content-type", "application/json").body(body);
+    node.send(request.header("x-forwarded-for", address)).await.status
+}
+
+#[actix_web::test]
+async fn behind_a_trusted_proxy_each_caller_has_an_address_of_its_own() {
+    let node = Node::start_as(behind_a_proxy(rates(5, 10_000))).await;
+    let (mut flood, mut calm) = (Vec::new(), Vec::new());
+    for n in 0..40 {
+        flood.push(lookup_from(&node, "198.51.100.9", "mk_live_nobody_s3cret").await);
+        // it writes other addresses in front of the one that the proxy adds
+        flood.push(lookup_from(&node, &format!("203.0.113.{n}, 198.51.100.9"), "mk_live_nobody_s3cret").await);
+        calm.push(lookup_from(&node, &format!("192.0.2.{n}"), "mk_live_nobody_s3cret").await);
+    }
+    assert!(flood.iter().filter(|status| **status == 429).count() >= 60, "{flood:?}");
+    assert!(calm.iter().all(|status| *status == 401), "neither its rate nor its failures are theirs: {calm:?}");
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn networks_of_a_key_see_the_caller_and_nobody_can_pretend_to_be_one() {
+    let key = json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 1000, "allow_from": ["192.0.2.0/24"]});
+    let node = Node::start_as(behind_a_proxy(Setup::default())).await;
+    let bearer = node.operator("acme").await.key(&node, key.clone()).await.bearer;
+    let table = [
+        ("192.0.2.7", 200),
+        ("198.51.100.9, 192.0.2.7, 127.0.0.1", 200),
+        ("198.51.100.9", 403),
+        ("192.0.2.7, 198.51.100.9", 403),
+        ("192.0.2.7, unknown", 403),
+        ("", 403),
+    ];
+    for (address, status) in table {
+        assert_eq!(lookup_from(&node, address, &bearer).await, status, "{address:?}");
+    }
+    node.stop().await;
+    // where no proxy is trusted the header is anybody's
+    let node = Node::start().await;
+    let bearer = node.operator("acme").await.key(&node, key).await.bearer;
+    assert_eq!(lookup_from(&node, "192.0.2.7", &bearer).await, 403);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_trusted_proxy_may_have_every_connection() {
+    let node = Node::start_as(behind_a_proxy(Setup { address_connections: 3, ..Setup::default() })).await;
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.extend(connect(&node, "127.0.0.1").await);
+    }
+    assert_eq!(open.len(), 20);
+    drop(open);
     node.stop().await;
 }
