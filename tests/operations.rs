@@ -3,7 +3,9 @@
 mod program;
 
 use program::{PROGRAM, Server, get, phone, post, prepare, serve, serve_with, status};
+use actors::api::Unready;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -80,6 +82,17 @@ async fn the_health_check_needs_no_other_program() {
         assert_eq!(yes(args, &[]), (Some(1), false));
     }
     assert_eq!(yes(&["health"], &[("MLINZI__SERVER__PORT", "abc")]), (Some(78), false));
+}
+
+#[test]
+fn the_runbook_knows_every_reason_not_to_be_ready() {
+    let runbook = include_str!("../docs/RUNBOOK.md");
+    let (_, section) = runbook.split_once("## Health and readiness\n").expect("a section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let known: BTreeSet<&str> = rows.clone().filter_map(|row| row.split('`').next()).collect();
+    assert_eq!(known, Unready::ALL.map(Unready::as_str).into(), "those of the runbook and those that there are");
+    assert!(rows.clone().all(|row| row.split('|').map(str::trim).filter(|cell| cell.len() > 10).count() == 3));
 }
 
 /// Names of a process's threads and how polite they are (`/proc/PID/task/TID/stat`, field 19).
