@@ -213,6 +213,46 @@ async fn an_export_that_is_cut_off_before_it_is_journaled_leaves_no_file_and_pro
     assert_eq!(named(dir, "case."), Vec::<String>::new());
 }
 
+/// Changes a byte of the people of one block, and has everything taken in once more.
+const DAMAGED: &str = "
+SET session_replication_role = replica;
+UPDATE evidence_blocks SET people = set_byte(people, 0, get_byte(people, 0) # 1)
+    WHERE (worker, block_no) = (SELECT worker, block_no FROM evidence_blocks ORDER BY records DESC LIMIT 1);
+DELETE FROM contact_cursors;
+UPDATE evidence_boots SET contacts_at = NULL;
+";
+
+#[tokio::test]
+async fn a_block_that_cannot_be_read_is_counted_and_the_contacts_go_on_behind_it() {
+    let database = testkit::Postgres::shared().database().await;
+    let dir = testkit::temp_dir();
+    let (dir, store) = (dir.path(), database.url.as_str());
+    let staff = prepare(dir, store);
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir, store).await;
+    let acme = operator(&client, &server.base, &staff, "acme").await;
+    for n in 0..5 {
+        lookup(&client, &server.base, &acme.key, n).await.expect("an answer");
+    }
+    server.stop();
+    database.restore(DAMAGED.as_bytes());
+
+    let server = serve(&client, dir, store).await;
+    let figure = async |name: &str| {
+        let text = client.get(format!("{}/metrics", server.base)).send().await.ok()?.text().await.ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+    };
+    let end = Instant::now() + Duration::from_secs(60);
+    // behind the block, too: how far the contacts have come is told, and is a moment ago
+    while figure("mlinzi_contacts_unreadable_blocks_total ").await != Some(1.0)
+        || !figure("mlinzi_contacts_age_seconds ").await.is_some_and(|age| (0.0..30.0).contains(&age))
+    {
+        assert!(Instant::now() < end, "a damaged block is taken in as if nothing were");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    server.stop();
+}
+
 /// Whatever is done to the file, the verifier finds it.
 fn refused_when_changed(content: &str, file: &Path, jwks: &str) {
     let refused = |changed: &str, what: &str| {
