@@ -101,7 +101,7 @@ impl Contacts {
         self.0.told.load(Ordering::Acquire)
     }
 
-    /// The share of their time that those who answer lookups are busy.
+    /// The share of its time that the busiest of those who answer lookups works.
     pub fn give_way_to(&self, busy: f32) {
         self.0.busy.store((busy.clamp(0.0, 1.0) * 1_000.0) as u32, Ordering::Relaxed);
     }
@@ -365,6 +365,8 @@ impl Compactor {
             };
             let (rows, people) = (block.rows(), block.people(month));
             let (Ok(rows), Ok(people)) = (rows, people) else {
+                // to stand still here would keep every later change from everybody
+                self.evidence.metrics().unreadable_blocks.inc();
                 tracing::error!(block = block.head.no, "a block of evidence cannot be read: its contacts are unknown");
                 continue;
             };

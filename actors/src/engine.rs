@@ -12,6 +12,7 @@ pub use rotation::{LeftBehind, left_behind};
 use crate::api::{
     AlertFilter, AlertHistory, CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey,
     NewOperator, NewSource, NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
+    Unready,
 };
 use crate::auditor::{AuditMsg, Auditing};
 use crate::changes::{self, Changes, Reader};
@@ -226,19 +227,19 @@ impl Engine {
     pub fn readiness(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if !self.0.store.is_writing() {
-            reasons.push("store: the writer has ended".to_owned());
+            reasons.push(Unready::WriterEnded);
         }
         match self.freshness().state {
-            NodeState::Loading => reasons.push("register: loading".to_owned()),
-            NodeState::Stale => reasons.push("register: older than 15 minutes".to_owned()),
+            NodeState::Loading => reasons.push(Unready::RegisterLoading),
+            NodeState::Stale => reasons.push(Unready::RegisterStale),
             NodeState::Fresh | NodeState::Degraded => {}
         }
         match self.0.evidence.accepts() {
-            Err(EvidenceRefusal::Closed) => reasons.push("evidence: none can be kept yet".to_owned()),
-            Err(EvidenceRefusal::Full) => reasons.push("evidence: too much waits for the database".to_owned()),
+            Err(EvidenceRefusal::Closed) => reasons.push(Unready::EvidenceClosed),
+            Err(EvidenceRefusal::Full) => reasons.push(Unready::EvidenceFull),
             Ok(()) => {}
         }
-        reasons
+        reasons.into_iter().map(|reason| reason.as_str().to_owned()).collect()
     }
 
     /// Operators, licences, keys, sources.
@@ -259,6 +260,18 @@ impl Engine {
     /// The evidence of answered lookups.
     pub fn evidence(&self) -> &EvidenceLog {
         &self.0.evidence
+    }
+
+    /// Resolves once a part that nobody can start again has ended by a defect: the process is to end, and another one to
+    /// begin where it left off.
+    pub async fn failed(&self) {
+        self.0.evidence.failed().await;
+    }
+
+    /// Has such a part ended?
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.0.evidence.has_failed()
     }
 
     /// The signed receipt of an answered lookup: of the operator's own, or of anybody's of the jurisdiction for staff.
@@ -323,7 +336,7 @@ impl Engine {
         }
     }
 
-    /// The share of their time that the workers are busy: what nobody waits for gives way.
+    /// The share of its time that the busiest worker works: what nobody waits for gives way.
     pub fn workers_are_busy(&self, share: f32) {
         self.0.contacts.give_way_to(share);
     }

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 use store::{Attachment, Clock, CommitError, CommitReceipt, EvidenceRows, Store, StoreError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How long a record waits for its block to be sealed at most.
 pub const SEAL_EVERY: Duration = Duration::from_millis(20);
@@ -97,6 +97,8 @@ struct Inner {
     through: AtomicI64,
     months: ArcSwap<Months>,
     sealer: Mutex<Option<Thread>>,
+    /// Has the sealing ended by a defect?
+    failed: watch::Sender<bool>,
     metrics: EvidenceMetrics,
 }
 
@@ -197,6 +199,7 @@ impl EvidenceLog {
             through: AtomicI64::new(0),
             months: ArcSwap::default(),
             sealer: Mutex::default(),
+            failed: watch::Sender::new(false),
             metrics,
         }))
     }
@@ -349,6 +352,18 @@ impl EvidenceLog {
         Ok(())
     }
 
+    /// Resolves once the sealing has ended by a defect: this process answers no lookup any more.
+    pub async fn failed(&self) {
+        // the sender lives in what is borrowed here, so it cannot be gone
+        let _ = self.0.failed.subscribe().wait_for(|failed| *failed).await;
+    }
+
+    /// Has the sealing ended by a defect?
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        *self.0.failed.borrow()
+    }
+
     /// Takes no more records, at once: nothing may be answered that cannot be stored.
     pub fn refuse(&self) {
         self.0.open.store(false, Ordering::Release);
@@ -439,7 +454,8 @@ impl Sealer {
         // a block that was taken and not sealed would be missing without a gap: after a panic nothing is answered
         if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
             log.open.store(false, Ordering::Release);
-            tracing::error!("the sealing of evidence has ended: no lookup is answered until a restart");
+            tracing::error!("the sealing of evidence has ended: this process answers no lookup any more");
+            log.failed.send_replace(true);
         }
         *log.sealer.lock() = None;
     }
@@ -533,6 +549,7 @@ impl Sealer {
     }
 
     fn put_off(&mut self, error: &CommitError) {
+        self.writer.count(error);
         tracing::warn!(%error, waiting = self.pending.len(), "evidence is stored later");
         self.not_before = Instant::now() + RETRY;
     }

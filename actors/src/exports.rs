@@ -154,11 +154,16 @@ impl<W: Write> Signed<W> {
     }
 }
 
-/// Writes the file of a case.
+/// Writes the file of a case but for its last line, the signature, without which it proves nothing. That is given back, so
+/// that the export can be journaled before anybody has it.
 ///
 /// # Errors
 /// [`ExportError`]; what was written then is no export.
-pub async fn export(store: &Store, order: &ExportOrder<'_>, out: impl Write) -> Result<Summary, ExportError> {
+pub async fn export(
+    store: &Store,
+    order: &ExportOrder<'_>,
+    out: impl Write,
+) -> Result<(Summary, Vec<u8>), ExportError> {
     let head = &order.head;
     let mut summary = Summary::default();
     let mut file = Signed { out, digest: Context::new(&SHA256) };
@@ -207,10 +212,11 @@ pub async fn export(store: &Store, order: &ExportOrder<'_>, out: impl Write) -> 
     let digest = file.digest.clone().finish();
     let kid = Jwk::of(order.signer.public_key().as_ref()).kid;
     let ed25519 = BASE64.encode(order.signer.sign(digest.as_ref()).as_ref());
-    file.line(&Line::Signature { kid, ed25519 })?;
     file.out.flush()?;
-    summary.sha256 = HEXLOWER.encode(file.digest.finish().as_ref());
-    Ok(summary)
+    let mut last = Signed { out: Vec::new(), digest: file.digest };
+    last.line(&Line::Signature { kid, ed25519 })?;
+    summary.sha256 = HEXLOWER.encode(last.digest.finish().as_ref());
+    Ok((summary, last.out))
 }
 
 fn missing(chain: ChainId, no: u64) -> ExportError {

@@ -105,6 +105,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let mut options = WebOptions::new(defaults.engine.family);
     options.bench_routes = true;
     options.rates = Rates { address_per_second: NonZeroU32::MAX, operator_per_second: NonZeroU32::MAX };
+    options.address_connections = u32::MAX;
     let state = AppState::new(engine, options, registry)?;
     let listener = TcpListener::bind(("127.0.0.1", args.port))?;
     let mut server = ServerOptions::default();

@@ -186,6 +186,7 @@ impl Node {
             // one address and one operator stand for a whole market here
             ("MLINZI__LIMITS__ADDRESS_REQUESTS_PER_SECOND".to_owned(), "1000000".to_owned()),
             ("MLINZI__LIMITS__OPERATOR_REQUESTS_PER_SECOND".to_owned(), "1000000".to_owned()),
+            ("MLINZI__LIMITS__ADDRESS_CONNECTIONS".to_owned(), "1000000".to_owned()),
         ];
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let mut node = Self {

@@ -15,6 +15,7 @@ mod evidence_roots;
 mod journal;
 mod keys;
 mod open;
+mod priority;
 mod project;
 mod read;
 mod snapshots;
@@ -27,6 +28,7 @@ pub use contacts::{Contact, ContactBoot, ContactKey, ContactRows, TokenGeneratio
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
+pub use priority::Background;
 pub use read::{
     AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
     RegisterStats, StoredHead,

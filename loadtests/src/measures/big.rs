@@ -230,7 +230,7 @@ async fn started(folder: &Path, store: &str) -> anyhow::Result<Starts> {
     let end = Instant::now() + Duration::from_secs(300);
     while metric(&node, "mlinzi_index_snapshot_seconds_count").await? < 1.0 {
         anyhow::ensure!(Instant::now() < end, "no snapshot: {}", node.log());
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     say(&format!("  a snapshot takes {:.1} s", metric(&node, "mlinzi_index_snapshot_seconds_sum").await?));
     node.kill()?;

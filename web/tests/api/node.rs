@@ -22,6 +22,7 @@ use store::{OpenOptions, Store, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use web::proxies::Proxies;
 use web::rate::Rates;
 use web::tls::TlsFiles;
 use web::{AppState, ServerOptions, WebOptions};
@@ -52,6 +53,9 @@ pub struct Setup {
     /// The same in batches in a day.
     pub batch_strangers_per_day: u32,
     pub rates: Rates,
+    /// Open connections of one address.
+    pub address_connections: u32,
+    pub proxies: Proxies,
 }
 
 impl Default for Setup {
@@ -62,6 +66,8 @@ impl Default for Setup {
             strangers_per_hour: u32::MAX,
             batch_strangers_per_day: u32::MAX,
             rates: Rates::default(),
+            address_connections: 2_000,
+            proxies: Proxies::default(),
         }
     }
 }
@@ -148,6 +154,8 @@ impl Node {
             Engine::start(config, store, keys, Arc::new(SystemClock), &registry).await.expect("the engine starts");
         let mut options = WebOptions::new("KE");
         options.rates = setup.rates;
+        options.address_connections = setup.address_connections;
+        options.proxies = setup.proxies;
         let state = AppState::new(engine.clone(), options, registry).expect("metrics register");
         let staff = |no: u8| NewKey {
             operator: None,
