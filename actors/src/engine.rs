@@ -17,6 +17,7 @@ use crate::api::{
 use crate::auditor::{AuditMsg, Auditing};
 use crate::changes::{self, Changes, Reader};
 use crate::contacts::Contacts;
+use crate::desk::{DeskMsg, DeskView};
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
@@ -33,12 +34,14 @@ use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use engine::alerting::Action;
 use engine::register::index::{IndexReader, IndexState};
 use models::alert::AlertRevision;
+use models::alert_group::{Act, AlertGroup, Silence};
 use models::event::{Event, Exclusion};
 use models::evidence::Credential;
 use models::exclusion::Period;
-use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
+use models::ids::{AlertId, ExclusionId, GroupId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
 use models::operator::{Licence, Operator};
 use models::token::Opened;
@@ -176,6 +179,8 @@ struct Inner {
     views: Arc<Views>,
     live: LiveHandle,
     markets: Markets,
+    desk: Handle<DeskMsg>,
+    desk_view: Arc<DeskView>,
     sources: RwLock<HashMap<SourceId, Handle<SourceMsg>>>,
     context: SourceContext,
     writer: WriterHandle,
@@ -589,6 +594,35 @@ impl Engine {
         Ok(Page { items, next_cursor })
     }
 
+    /// Groups of alerts and silences.
+    pub fn desk(&self) -> &DeskView {
+        &self.0.desk_view
+    }
+
+    /// Does something with a group of alerts; gives the group as it is then.
+    pub async fn act_on_alerts(&self, group: GroupId, action: Action, act: Act) -> Result<AlertGroup, EngineError> {
+        let (reply, done) = Reply::new();
+        self.ask_desk(DeskMsg::Act { group, action, act, reply }, done).await
+    }
+
+    /// Sets, changes or ends a silence.
+    pub async fn silence_alerts(&self, silence: Silence) -> Result<(), EngineError> {
+        let (reply, done) = Reply::new();
+        self.ask_desk(DeskMsg::Silence { silence, reply }, done).await
+    }
+
+    async fn ask_desk<T>(
+        &self,
+        msg: DeskMsg,
+        done: tokio::sync::oneshot::Receiver<Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        self.0.desk.try_send(msg).map_err(|_| EngineError::Overloaded("the alert desk"))?;
+        match tokio::time::timeout(self.0.config.write_timeout, done).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) | Err(_) => Err(EngineError::Unavailable("the alert desk")),
+        }
+    }
+
     /// An alert with its history.
     pub async fn alert(&self, id: AlertId) -> Result<AlertHistory, EngineError> {
         let revisions = self.0.store.alert(id).await.map_err(unavailable)?;
@@ -604,7 +638,7 @@ impl Engine {
         let end = tokio::time::Instant::now() + drain;
         let left = || end.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));
         let mut drained = true;
-        for kind in ["source", "operator"] {
+        for kind in ["source", "operator", "desk"] {
             drained &= self.0.system.stop_kind(kind, left()).await;
         }
         let _ = self.0.auditing.try_send(AuditMsg::Checkpoint);

@@ -10,4 +10,5 @@ pub mod ingest;
 pub mod mapping;
 pub mod operator_state;
 pub mod register;
+pub mod silence;
 pub mod windows;

@@ -4,6 +4,7 @@ use super::{Engine, StartError};
 use crate::api::NodeState;
 use crate::auditor::AuditMsg;
 use crate::contacts::{Compactor, ContactsConfig, Enumeration};
+use crate::desk::DeskMsg;
 use crate::directory::Directory;
 use crate::kernel::KernelEvent;
 use crate::live::LiveMsg;
@@ -323,6 +324,8 @@ impl Engine {
 
     fn each_second(&self) {
         let now = self.now();
+        // a full queue has one that does as much
+        let _ = self.0.desk.try_send(DeskMsg::Clock);
         self.measure(now);
         let slots = self.0.views.slots.read();
         for (no, market) in self.0.markets.read().iter() {

@@ -1,5 +1,6 @@
 //! Everything that can be called, in one list: the server registers it, OpenAPI and metrics are checked against it.
 
+pub mod alert_groups;
 pub mod alerts;
 pub mod bench;
 pub mod changes;
@@ -130,7 +131,16 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Push     post   "/api/v1/feeds/{source}/records" => feeds::push;
     api Register get    "/api/v1/feeds/{source}/quarantine" => feeds::quarantine;
     api Register get    "/api/v1/alerts" => alerts::list;
+    api Register get    "/api/v1/alerts/groups" => alert_groups::list;
+    api Register get    "/api/v1/alerts/groups/{id}" => alert_groups::get;
+    api Register get    "/api/v1/alerts/silences" => alert_groups::silences;
+    api Register post   "/api/v1/alerts/silences" => alert_groups::silence;
+    api Register delete "/api/v1/alerts/silences/{id}" => alert_groups::unsilence;
     api Register get    "/api/v1/alerts/{id}" => alerts::get;
+    api Register post   "/api/v1/alerts/{id}/acknowledge" => alert_groups::acknowledge;
+    api Register post   "/api/v1/alerts/{id}/snooze" => alert_groups::snooze;
+    api Register post   "/api/v1/alerts/{id}/resolve" => alert_groups::resolve;
+    api Register post   "/api/v1/alerts/{id}/reopen" => alert_groups::reopen;
     api Register get    "/api/v1/system/actors" => system::actors;
     api Register post   "/api/v1/system/actors/release" => system::release;
     api Register post   "/api/v1/links" => links::create;

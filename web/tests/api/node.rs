@@ -165,6 +165,7 @@ impl Node {
                 Scope::OperatorsManage,
                 Scope::RegisterWrite,
                 Scope::MarketRead,
+                Scope::AlertsManage,
                 Scope::SystemRead,
                 Scope::SystemManage,
                 Scope::FeedsManage,
