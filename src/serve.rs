@@ -254,8 +254,11 @@ mod tests {
     async fn who_can_keep_no_evidence_ends_so_that_the_next_one_journals_the_gap_and_goes_on() {
         let dir = testkit::temp_dir();
         let keys = dir.path().join("keys.toml").display().to_string();
-        let settings =
-            [("store.url", testkit::sqlite_url(&dir)), ("keys.file", keys), ("server.shutdown_seconds", "1".to_owned())];
+        let settings = [
+            ("store.url", testkit::sqlite_url(&dir)),
+            ("keys.file", keys),
+            ("server.shutdown_seconds", "1".to_owned()),
+        ];
         let config = crate::config::load(None, &settings).unwrap();
         keys::init(&config.keys).unwrap();
         let clock = Breaking::default();

@@ -164,7 +164,8 @@ fn the_engine_cannot_write_its_keys_and_whoever_rotates_them_can() {
     assert!(engine.contains("- mlinzi_keys:/var/lib/mlinzi:ro\n"), "{engine}");
     assert!(keys.contains("- mlinzi_keys:/var/lib/mlinzi\n"), "{keys}");
     assert!(keys.contains("entrypoint:\n      - /usr/local/bin/mlinzi\n      - keys\n"), "{keys}");
-    for needed in ["- database\n", "- pgpass\n", "condition: service_healthy\n", "mlinzi.toml:/etc/mlinzi/mlinzi.toml:ro\n"]
+    for needed in
+        ["- database\n", "- pgpass\n", "condition: service_healthy\n", "mlinzi.toml:/etc/mlinzi/mlinzi.toml:ro\n"]
     {
         assert!(keys.contains(needed), "{needed} is missing: {keys}");
     }
@@ -175,7 +176,8 @@ fn the_engine_cannot_write_its_keys_and_whoever_rotates_them_can() {
 fn the_sandbox_has_a_place_that_the_engine_may_write() {
     let (compose, image, settings) =
         (read("deploy/compose.yaml"), read("deploy/Dockerfile"), read("deploy/mlinzi.toml"));
-    let off = settings.split_once("# [sandbox]\n# store = \"sqlite:").expect("two lines to take out of their comment").1;
+    let off =
+        settings.split_once("# [sandbox]\n# store = \"sqlite:").expect("two lines to take out of their comment").1;
     let file = Path::new(off.split('"').next().expect("a path"));
     let folder = file.parent().and_then(Path::to_str).expect("a folder");
     let engine = service(&compose, "engine");

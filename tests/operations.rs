@@ -2,8 +2,8 @@
 
 mod program;
 
-use program::{PROGRAM, Server, get, phone, post, prepare, serve, serve_with, status};
 use actors::api::Unready;
+use program::{PROGRAM, Server, get, phone, post, prepare, serve, serve_with, status};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::TcpListener;

@@ -11,7 +11,8 @@ pub use rotation::{LeftBehind, left_behind};
 
 use crate::api::{
     AlertFilter, AlertHistory, CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey,
-    NewOperator, NewSource, NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView, Unready,
+    NewOperator, NewSource, NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
+    Unready,
 };
 use crate::auditor::{AuditMsg, Auditing};
 use crate::changes::{self, Changes, Reader};

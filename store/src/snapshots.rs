@@ -7,10 +7,10 @@
 //! journal's key makes somebody "not excluded" that way.
 
 use crate::StoreError;
-use crate::priority::Background;
 use crate::db::{Conn, Db, Val};
 use crate::journal::array;
 use crate::open::Store;
+use crate::priority::Background;
 use models::ids::Seq;
 use models::ts::Ts;
 use ring::digest::{Context, SHA256};
