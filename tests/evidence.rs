@@ -101,6 +101,11 @@ async fn check(store: &str) {
     bytes[middle] ^= 1;
     std::fs::write(&jws, bytes).expect("a file");
     assert!(!verify(&[text(&jws), "--jwks", text(&jwks_file)]).0, "a changed receipt verifies");
+    // all of them are stored before the kill, however slow the machine is
+    for answer in &answered {
+        let id = answer["lookup_id"].as_str().expect("an id");
+        assert_eq!(receipt(&client, &server.base, &acme.key, id).await.0, 200);
+    }
 
     // killed in the middle, the program accounts for every answer: stored, or inside a gap that it journals
     let mut round = Vec::new();

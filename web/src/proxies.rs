@@ -106,11 +106,13 @@ mod tests {
     use super::*;
     use actix_web::test::TestRequest;
 
+    type Headers<'a> = &'a [(&'static str, &'a str)];
+
     fn proxies(header: ProxyHeader) -> Proxies {
         Proxies::new(&["10.0.0.0/8".to_owned(), "2001:db8::/64".to_owned()], header).unwrap()
     }
 
-    fn caller(proxies: &Proxies, peer: &str, headers: &[(&'static str, &str)]) -> String {
+    fn caller(proxies: &Proxies, peer: &str, headers: Headers<'_>) -> String {
         let mut request = TestRequest::get().peer_addr(SocketAddr::new(peer.parse().unwrap(), 4711));
         for header in headers {
             request = request.append_header(*header);
@@ -122,7 +124,7 @@ mod tests {
     fn the_rightmost_address_that_is_no_proxys_is_the_callers() {
         let proxies = proxies(ProxyHeader::XForwardedFor);
         let xff = "x-forwarded-for";
-        let table: &[(&str, &[(&str, &str)], &str)] = &[
+        let table: &[(&str, Headers<'_>, &str)] = &[
             ("10.0.0.1", &[(xff, "192.0.2.1")], "192.0.2.1"),
             ("10.0.0.1", &[(xff, "192.0.2.1:4711")], "192.0.2.1"),
             ("10.0.0.1", &[(xff, "2001:db8:1::7")], "2001:db8:1::7"),
