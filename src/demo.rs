@@ -188,6 +188,9 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
                     horizon_days: 7,
                     expected_interval_seconds: 5,
                     currency: Currency::KES,
+                    reader: None,
+                    schedule: None,
+                    mapping: None,
                 },
                 None,
             )

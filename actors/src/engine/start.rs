@@ -12,7 +12,8 @@ use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::register::{Register, RegisterActor};
 use crate::secrets::{KeyProvider, KeyRing};
-use crate::source::{SourceActor, SourceContext, SourceGauge, SourceHead};
+use crate::feeds::Cursor;
+use crate::source::{FetchMetrics, SourceActor, SourceContext, SourceGauge, SourceHead};
 use crate::spine::{Markets, Spine};
 use crate::staff::Staff;
 use crate::views::Views;
@@ -106,6 +107,8 @@ impl Engine {
             inspect: config.faults.sources.clone(),
             records: gauges.records.clone(),
             quarantined: gauges.quarantined.clone(),
+            feeds: config.feeds.clone(),
+            fetches: FetchMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
         };
         let started =
             Event::EngineStarted { boot: format!("{boot:08x}"), version: env!("CARGO_PKG_VERSION").to_owned() };
@@ -298,7 +301,15 @@ async fn recover_source(
     gauge.duplicates.store(stored.duplicates, Ordering::Relaxed);
     gauge.quarantined.store(stored.quarantined, Ordering::Relaxed);
     gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
-    gauge.last_success_at.store(stored.last_stored_at.map_or(0, |t| t.0), Ordering::Relaxed);
+    let moved_at = stored.cursor.as_ref().map(|(_, at)| *at);
+    let last_success = stored.last_stored_at.max(moved_at);
+    gauge.last_success_at.store(last_success.map_or(0, |t| t.0), Ordering::Relaxed);
+    // the directory's: it may have changed since this actor was made the first time
+    let now_set = context.directory.load().sources.get(&source.id).cloned();
+    if let Some(schedule) = now_set.as_ref().unwrap_or(&source).schedule.as_ref() {
+        let cursor = stored.cursor.map(|(cursor, _)| cursor);
+        gauge.polling.start(schedule, last_success, cursor, context.clock.now(), (context.feeds.chance)());
+    }
     let reread: crate::source::Reread = {
         let (store, source, clock, progress) =
             (store.clone(), Arc::clone(&source), Arc::clone(&context.clock), progress.clone());
@@ -337,7 +348,8 @@ async fn read_source(
         }
         progress.beat();
     }
-    Ok((dedupe, SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest }))
+    let cursor = stored.cursor.map(|(cursor, _)| Cursor(cursor));
+    Ok((dedupe, SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest, cursor }))
 }
 
 struct StoredInputs(Store);

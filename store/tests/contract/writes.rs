@@ -169,6 +169,7 @@ pub fn batch(no: i64, operator: u16, records: &[Record]) -> (Event, Attachment) 
         last_at: times.max().unwrap_or_default(),
         clock_at: Ts(0),
         chain: format!("{no:064x}"),
+        cursor: None,
     };
     (Event::FeedBatchStored(batch), Attachment::FeedRecords(records.into()))
 }

@@ -132,6 +132,7 @@ impl Node {
             evidence_person_months: 24,
             strangers_per_hour: setup.strangers_per_hour,
             key_prefix: "mk_live_",
+            feeds: actors::feeds::FeedsConfig::default(),
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             faults: setup.faults,
         };
