@@ -3,11 +3,11 @@
 //! These are neither wire shapes (those live in `web`) nor domain events (those live in `models`): a
 //! command is already parsed, a result says what happened. `web` maps [`EngineError`] to statuses in one place.
 
+use crate::feeds::PollingView;
 use crate::identity::Identifiers;
 use models::alert::{AlertRevision, Severity};
 use models::event::Exclusion;
 use models::exclusion::{Channel, Period, ReasonClass};
-use crate::feeds::PollingView;
 use models::feed::{ReaderSettings, Schedule, Source, SourceClock};
 use models::ids::{BatchId, ExclusionId, KeyId, OperatorId, OperatorNo, Seq, SourceId};
 use models::jurisdiction::JurisdictionNo;

@@ -50,7 +50,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 use store::{Clock, Store, StoreError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 /// A node younger than this is fresh.
@@ -179,6 +179,8 @@ struct Inner {
     markets: Markets,
     sources: RwLock<HashMap<SourceId, Handle<SourceMsg>>>,
     context: SourceContext,
+    /// Tells sources that fetch that nobody waits for their peers any more.
+    stopping: watch::Sender<bool>,
     writer: WriterHandle,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     auditing: Auditing,
@@ -589,6 +591,7 @@ impl Engine {
         for task in self.0.tasks.lock().drain(..) {
             task.abort();
         }
+        self.0.stopping.send_replace(true);
         // one time for all stages
         let end = tokio::time::Instant::now() + drain;
         let left = || end.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));

@@ -114,6 +114,16 @@ pub fn reader(
     }
 }
 
+/// Whether a source was left in the middle of its pages, or of a file: then it goes on without waiting for its schedule.
+pub fn is_under_way(settings: &ReaderSettings, cursor: &str) -> bool {
+    match settings {
+        ReaderSettings::HttpPoll(_) => http_poll::is_under_way(cursor),
+        ReaderSettings::Folder(_) => folder::is_under_way(cursor),
+        // what waits at a broker is as good as any other
+        ReaderSettings::Kafka(_) | ReaderSettings::Nats(_) => false,
+    }
+}
+
 /// Why a fetch brought nothing. Never holds what a person could be known by, nor a credential: it is shown and logged.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {

@@ -35,7 +35,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use store::{Attachment, Clock, CommitError, QuarantineRow};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How far ahead of the wall clock a record may lie.
 const FUTURE_MAX: i64 = HOUR;
@@ -67,6 +67,11 @@ impl<T> Reply<T> {
 pub enum SourceMsg {
     /// The schedule says that it is time, or somebody does.
     Fetch(fetch::Under),
+    /// It is to be read from the beginning: somebody has decided so.
+    Restart {
+        /// Where the answer goes.
+        reply: Reply<Result<(), EngineError>>,
+    },
     /// A push as it came.
     Push {
         /// NDJSON or a JSON array.
@@ -136,6 +141,8 @@ pub struct SourceContext {
     pub feeds: FeedsConfig,
     /// What is counted of fetches.
     pub fetches: FetchMetrics,
+    /// True once the engine stops: nobody waits for peers any more.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// Where a source stood when its actor was made: read from the store.
@@ -193,7 +200,19 @@ impl SourceActor {
     ) -> Self {
         gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
         let (newest, staged) = (head.newest, Staged::default());
-        Self { source, context, gauge, dedupe, head, staged, newest, reread, unsure: false, incomplete: false, fetching: fetch::Fetching::default() }
+        Self {
+            source,
+            context,
+            gauge,
+            dedupe,
+            head,
+            staged,
+            newest,
+            reread,
+            unsure: false,
+            incomplete: false,
+            fetching: fetch::Fetching::default(),
+        }
     }
 
     /// Makes sure of what is stored, after a commit whose outcome is unknown.
@@ -524,6 +543,7 @@ impl Work for SourceActor {
         Box::pin(async move {
             match msg.as_ref() {
                 SourceMsg::Fetch(under) => self.turn(under, progress).await,
+                SourceMsg::Restart { reply } => reply.send(self.restart().await),
                 SourceMsg::Push { body, dry_run, reply, trace } => {
                     reply.send(trace::carry(trace.clone(), self.push(body, *dry_run)).await);
                 }
@@ -539,7 +559,7 @@ impl Work for SourceActor {
         let (body, parts) = match msg {
             SourceMsg::Push { body, dry_run: false, .. } => (body.clone(), ingest::split(body).ok()?),
             SourceMsg::Fetch(under) => under.parts()?,
-            SourceMsg::Push { .. } | SourceMsg::Part { .. } => return None,
+            SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } => return None,
         };
         let part =
             |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
@@ -577,7 +597,7 @@ impl Work for SourceActor {
             match msg.as_ref() {
                 SourceMsg::Push { reply, dry_run: false, .. } => reply.send(self.settle(None).await),
                 SourceMsg::Fetch(under) => self.settle_page(under).await,
-                SourceMsg::Push { .. } | SourceMsg::Part { .. } => {}
+                SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } => {}
             }
         })
     }

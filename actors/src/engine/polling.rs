@@ -4,7 +4,7 @@ use super::Engine;
 use crate::api::{EngineError, IdempotencyKey, SourceChange};
 use crate::feeds;
 use crate::register::section;
-use crate::source::{SourceMsg, Under};
+use crate::source::{Reply, SourceMsg, Under};
 use engine::mapping::Mapping;
 use models::feed::{ReaderSettings, Source};
 use models::ids::SourceId;
@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How often it is looked which sources are due.
 const DUE_EVERY: Duration = Duration::from_millis(100);
+/// How long somebody waits for a source to forget how far it was read: a fetch may be under way.
+const RESTART_MAX: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Sends sources to fetch when they are due. Never waits for one: what a source's queue does not take stays due.
@@ -39,11 +41,11 @@ impl Engine {
         }
     }
 
-    /// Lets a source fetch now, whatever its schedule says.
+    /// Lets a source fetch now, whatever its schedule says; on demand from the beginning.
     ///
     /// # Errors
     /// [`EngineError::Conflict`] where it does not fetch, or is paused.
-    pub fn fetch_now(&self, id: SourceId) -> Result<(), EngineError> {
+    pub async fn fetch_now(&self, id: SourceId, from_beginning: bool) -> Result<(), EngineError> {
         let source = self.directory().sources.get(&id).cloned().ok_or(EngineError::NotFound("source"))?;
         if source.reader.is_none() {
             return Err(EngineError::Conflict("records are pushed to this source".to_owned()));
@@ -51,9 +53,17 @@ impl Engine {
         if source.paused {
             return Err(EngineError::Conflict("the source is paused".to_owned()));
         }
+        let unavailable = || EngineError::Unavailable("the source's actor");
+        if from_beginning {
+            let actor = self.0.sources.read().get(&id).cloned().ok_or_else(unavailable)?;
+            let (reply, done) = Reply::new();
+            actor.try_send(SourceMsg::Restart { reply }).map_err(|_| unavailable())?;
+            let answered = tokio::time::timeout(RESTART_MAX, done).await;
+            answered.ok().and_then(Result::ok).ok_or_else(unavailable)??;
+        }
         let gauge = self.0.views.gauges.read().get(&id).cloned();
         let is_due = gauge.is_some_and(|gauge| gauge.polling.due_now(self.now()));
-        if is_due { Ok(()) } else { Err(EngineError::Unavailable("the source's actor")) }
+        if is_due { Ok(()) } else { Err(unavailable()) }
     }
 
     /// Pauses a source, lets it go on, or gives it another schedule or mapping.

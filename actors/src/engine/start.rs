@@ -5,6 +5,7 @@ use super::{Engine, EngineConfig, Inner, StartError};
 use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
 use crate::evidence::EvidenceLog;
+use crate::feeds::Cursor;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub};
 use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
@@ -12,7 +13,6 @@ use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::register::{Register, RegisterActor};
 use crate::secrets::{KeyProvider, KeyRing};
-use crate::feeds::Cursor;
 use crate::source::{FetchMetrics, SourceActor, SourceContext, SourceGauge, SourceHead};
 use crate::spine::{Markets, Spine};
 use crate::staff::Staff;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Clock, OperatorInputRow, Store, StoreError};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Inputs read back at once while an operator is rebuilt.
 const INPUT_CHUNK: u32 = 64;
@@ -98,6 +98,7 @@ impl Engine {
             (next.operator_no, next.source_no),
             config.key_prefix,
         );
+        let stopping = watch::Sender::new(false);
         let context = SourceContext {
             writer: writer.clone(),
             keys: keys.clone(),
@@ -108,6 +109,7 @@ impl Engine {
             records: gauges.records.clone(),
             quarantined: gauges.quarantined.clone(),
             feeds: config.feeds.clone(),
+            stopping: stopping.subscribe(),
             fetches: FetchMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
         };
         let started =
@@ -135,6 +137,7 @@ impl Engine {
             markets,
             sources: RwLock::default(),
             context,
+            stopping,
             writer,
             tasks: Mutex::default(),
             auditing,
@@ -305,10 +308,12 @@ async fn recover_source(
     let last_success = stored.last_stored_at.max(moved_at);
     gauge.last_success_at.store(last_success.map_or(0, |t| t.0), Ordering::Relaxed);
     // the directory's: it may have changed since this actor was made the first time
-    let now_set = context.directory.load().sources.get(&source.id).cloned();
-    if let Some(schedule) = now_set.as_ref().unwrap_or(&source).schedule.as_ref() {
+    let set = context.directory.load().sources.get(&source.id).cloned().unwrap_or_else(|| Arc::clone(&source));
+    if let (Some(schedule), Some(reader)) = (&set.schedule, &set.reader) {
         let cursor = stored.cursor.map(|(cursor, _)| cursor);
-        gauge.polling.start(schedule, last_success, cursor, context.clock.now(), (context.feeds.chance)());
+        let is_under_way = cursor.as_deref().is_some_and(|cursor| crate::feeds::is_under_way(reader, cursor));
+        let last = if is_under_way { Some(Ts(0)) } else { last_success };
+        gauge.polling.start(schedule, last, cursor, context.clock.now(), (context.feeds.chance)());
     }
     let reread: crate::source::Reread = {
         let (store, source, clock, progress) =

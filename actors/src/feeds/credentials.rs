@@ -64,7 +64,10 @@ mod tests {
         let dir = testkit::temp_dir();
         let file = dir.path().join("token");
         std::fs::write(&file, "hunter2\n").unwrap();
-        let kept = [("a".to_owned(), Credential::File(file.clone())), ("b".to_owned(), Credential::Environment("MLINZI_TEST_UNSET".to_owned()))];
+        let kept = [
+            ("a".to_owned(), Credential::File(file.clone())),
+            ("b".to_owned(), Credential::Environment("MLINZI_TEST_UNSET".to_owned())),
+        ];
         let credentials = Credentials::new(kept);
         assert_eq!(*credentials.value("a").unwrap(), "hunter2");
         std::fs::write(&file, "hunter3").unwrap();

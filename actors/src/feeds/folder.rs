@@ -52,6 +52,11 @@ pub fn reader(settings: &FolderSettings, config: &FeedsConfig, quoting: bool) ->
     Ok(Box::new(FolderReader { folder: Some(folder), late: None, part_bytes: FETCH_BYTES_MAX }))
 }
 
+/// Whether a file was read in part.
+pub fn is_under_way(cursor: &str) -> bool {
+    serde_json::from_str::<Position>(cursor).is_ok_and(|position| !position.is_done())
+}
+
 struct FolderReader {
     /// None while a thread has it.
     folder: Option<Folder>,
@@ -164,10 +169,20 @@ impl Folder {
         if let Some(position) = position.as_ref().filter(|position| !position.is_done()) {
             return self.part(position.clone(), part_bytes);
         }
+        if let Some(position) = &position {
+            // where it could not be moved when it was stored; one that is gone is where it belongs
+            match self.put_away(position) {
+                Ok(()) | Err(FetchError::Lost(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // only what is stored is behind: a file that was read and not stored is read again
+        let last = position.as_ref().map_or("", |position| position.file.as_str());
+        self.ready.retain(|(name, _)| name.as_str() > last);
         if self.ready.is_empty() {
             self.look(position.as_ref())?;
         }
-        let Some((name, files)) = self.ready.pop_front() else { return Ok(self.nothing()) };
+        let Some((name, files)) = self.ready.front().cloned() else { return Ok(self.nothing()) };
         let length = files::open(&self.root, &self.settings.path, &name)?.1.length;
         self.part(Position { file: name, files, length, ..Position::default() }, part_bytes)
     }
@@ -186,8 +201,11 @@ impl Folder {
         let mut seen = HashMap::new();
         let numbered = (1..).zip(listing.files).filter(|(_, found)| found.name.as_str() > last);
         for (number, Found { name, is_marked, seen: now }) in numbered {
-            let is_complete =
-                if self.settings.done_files { is_marked } else { self.seen.get(&name).is_some_and(|then| *then == now) };
+            let is_complete = if self.settings.done_files {
+                is_marked
+            } else {
+                self.seen.get(&name).is_some_and(|then| *then == now)
+            };
             if is_complete && seen.is_empty() {
                 self.ready.push_back((name, number));
             } else {
@@ -215,9 +233,6 @@ impl Folder {
         let Some(last) = last else { return Ok(()) };
         if last.seen.length != position.length {
             return Err(changed(&position.file));
-        }
-        if moves {
-            self.put_away(position)?;
         }
         Ok(())
     }
@@ -284,10 +299,12 @@ impl Folder {
         let mut bytes = Vec::new();
         file.take(room as u64).read_to_end(&mut bytes).map_err(broken)?;
         let is_rest = position.offset + bytes.len() as u64 >= position.length;
-        let cut = cut::cut(self.settings.format, self.quoting, position.offset == 0, is_rest, &bytes)
-            .map_err(|what| match what {
-                cut::Uncut::TooLarge => FetchError::TooLarge,
-                cut::Uncut::Unreadable(what) => FetchError::Unreadable(format!("{name}: {what}")),
+        let cut =
+            cut::cut(self.settings.format, self.quoting, position.offset == 0, is_rest, &bytes).map_err(|what| {
+                match what {
+                    cut::Uncut::TooLarge => FetchError::TooLarge,
+                    cut::Uncut::Unreadable(what) => FetchError::Unreadable(format!("{name}: {what}")),
+                }
             })?;
         context.update(&bytes[..cut.taken]);
         let offset = position.offset + cut.taken as u64;
@@ -300,7 +317,7 @@ impl Folder {
             ReaderFormat::Ndjson => bytes[cut.records].to_vec(),
             ReaderFormat::Json => [b"[", &bytes[cut.records], b"]"].concat(),
         };
-        let more = !after.is_done() || !self.ready.is_empty();
+        let more = !after.is_done() || self.ready.iter().any(|(name, _)| *name > after.file);
         Ok(Fetched { body: body.into(), format: Format::from(self.settings.format), cursor: Some(Cursor(text)), more })
     }
 

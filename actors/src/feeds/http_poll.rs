@@ -45,6 +45,11 @@ pub fn reader(settings: &HttpPollSettings, config: &FeedsConfig) -> Result<Box<d
     Ok(Box::new(HttpPoll { url, settings: settings.clone(), config: config.clone() }))
 }
 
+/// Whether the next page of a run is to follow.
+pub fn is_under_way(cursor: &str) -> bool {
+    serde_json::from_str::<Position>(cursor).is_ok_and(|position| position.page > 0)
+}
+
 struct HttpPoll {
     url: Url,
     settings: HttpPollSettings,
@@ -96,14 +101,17 @@ impl HttpPoll {
     async fn page(&self, cursor: Option<&Cursor>, progress: &Progress) -> Result<Fetched, FetchError> {
         let before = Position::read(cursor)?;
         let url = self.address(&before)?;
-        let request = client::shared(self.config.allow_private_addresses)?.get(url.clone()).headers(self.headers(&before)?);
+        let request =
+            client::shared(self.config.allow_private_addresses)?.get(url.clone()).headers(self.headers(&before)?);
         let answer = request.send().await.map_err(|error| client::explain(&error))?;
         let format = Format::from(self.settings.format);
         let nothing = |cursor| Fetched { body: Bytes::new(), format, cursor, more: false };
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_MODIFIED => return Ok(nothing(None)),
-            StatusCode::NO_CONTENT => return Ok(nothing(moved(&before, Position { page: 0, next: None, ..before.clone() })?)),
+            StatusCode::NO_CONTENT => {
+                return Ok(nothing(moved(&before, Position { page: 0, next: None, ..before.clone() })?));
+            }
             status => return Err(refusal(status, answer.headers())),
         }
         let head = answer.headers().clone();
@@ -169,7 +177,8 @@ impl HttpPoll {
         };
         let next = match next {
             Some(Next::Address(text)) => {
-                let joined = url.join(&text).map_err(|_| FetchError::Unreadable("the next page's address".to_owned()))?;
+                let joined =
+                    url.join(&text).map_err(|_| FetchError::Unreadable("the next page's address".to_owned()))?;
                 if joined.origin() != self.url.origin() {
                     return Err(elsewhere());
                 }
@@ -199,7 +208,12 @@ impl HttpPoll {
             let text = head.get(name)?.to_str().ok()?;
             (text.len() <= VALIDATOR_BYTES_MAX).then(|| text.to_owned())
         };
-        let over = |after| Position { after, etag: kept(header::ETAG), modified: kept(header::LAST_MODIFIED), ..Position::default() };
+        let over = |after| Position {
+            after,
+            etag: kept(header::ETAG),
+            modified: kept(header::LAST_MODIFIED),
+            ..Position::default()
+        };
         Ok(match next {
             Some(Next::Address(address)) if before.next.as_ref() == Some(&address) => {
                 return Err(FetchError::Unreadable("a page that names itself as the next".to_owned()));

@@ -148,7 +148,7 @@ impl Polling {
             breaker: state.poll.as_ref().map_or(Breaker::Closed, |poll| poll.breaker),
             last_error: state.last_error.as_ref().map(|(text, _)| text.clone()),
             last_error_at: state.last_error.as_ref().map(|(_, at)| *at),
-            cursor: state.cursor.clone(),
+            cursor: state.cursor.clone().filter(|cursor| !cursor.is_empty()),
         }
     }
 }

@@ -232,7 +232,16 @@ impl SourceActor {
             Some(reader) => reader,
             none => none.insert(feeds::reader(settings, fetching.mapping.as_ref(), &self.context.feeds)?),
         };
-        let fetched = reader.fetch(self.head.cursor.as_ref(), progress).await?;
+        // an empty one stands for the beginning
+        let cursor = self.head.cursor.as_ref().filter(|Cursor(text)| !text.is_empty());
+        let mut stopping = self.context.stopping.clone();
+        let fetched = tokio::select! {
+            fetched = reader.fetch(cursor, progress) => fetched?,
+            // a peer that is slow must not hold up the end
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => {
+                return Err(FetchError::Unreachable("the engine stops".to_owned()));
+            }
+        };
         if fetched.body.len() > feeds::FETCH_BYTES_MAX + 2 {
             return Err(FetchError::TooLarge);
         }
@@ -278,6 +287,15 @@ impl SourceActor {
         }
     }
 
+    /// Forgets how far the source was read; records that are known stay known.
+    pub(super) async fn restart(&mut self) -> Result<(), EngineError> {
+        self.make_sure().await?;
+        let beginning = Cursor(String::new());
+        self.commit(Staged::default(), Some(&beginning), self.context.clock.now()).await?;
+        self.fetching.reader = None;
+        Ok(())
+    }
+
     /// A page was tried record by record: what is left of it is stored.
     pub(super) async fn settle_page(&mut self, under: &Under) {
         let source = self.settings();
@@ -285,7 +303,8 @@ impl SourceActor {
             // it was no page that crashed the actor, and the letter has said so
             return;
         };
-        let mut refused: Vec<_> = page.refused.iter().filter(|refused| !self.fetching.refused.has(refused)).cloned().collect();
+        let mut refused: Vec<_> =
+            page.refused.iter().filter(|refused| !self.fetching.refused.has(refused)).cloned().collect();
         self.staged.refused.append(&mut refused);
         let turn = match self.settle(page.cursor.as_ref()).await {
             Ok(_) => {
@@ -328,7 +347,9 @@ fn page(fetched: Fetched, mapping: Option<&Mapping>, operator: &str) -> Result<P
         };
     };
     let mapped = match format {
-        _ if body.trim_ascii().is_empty() => return Ok(Page { body, records: Vec::new(), refused: Vec::new(), cursor, more }),
+        _ if body.trim_ascii().is_empty() => {
+            return Ok(Page { body, records: Vec::new(), refused: Vec::new(), cursor, more });
+        }
         Format::Csv => mapping.read(&body).map_err(|e| FetchError::Unreadable(e.to_string()))?,
         Format::Ndjson | Format::Json => mapping.read_json(&body, split(&body)?),
     };

@@ -330,7 +330,11 @@ impl ReaderSettings {
                 must(s.items.is_none() || is_json, "/reader/items", "only of the format json");
                 if let Paging::NextField { pointer } = &s.paging {
                     must(is_pointer(pointer), "/reader/paging/pointer", "not a JSON pointer, e.g. /next");
-                    must(is_json && s.items.is_some(), "/reader/paging", "a next field needs the format json and items");
+                    must(
+                        is_json && s.items.is_some(),
+                        "/reader/paging",
+                        "a next field needs the format json and items",
+                    );
                 }
                 let by_field = matches!(s.paging, Paging::NextField { .. });
                 must(

@@ -22,13 +22,7 @@ pub enum Uncut {
 }
 
 /// Cuts what was read of a file: `is_first` from its beginning, `is_rest` up to its end.
-pub fn cut(
-    format: ReaderFormat,
-    quoting: bool,
-    is_first: bool,
-    is_rest: bool,
-    bytes: &[u8],
-) -> Result<Cut, Uncut> {
+pub fn cut(format: ReaderFormat, quoting: bool, is_first: bool, is_rest: bool, bytes: &[u8]) -> Result<Cut, Uncut> {
     if format == ReaderFormat::Json {
         return json(is_first, is_rest, bytes);
     }
@@ -92,10 +86,12 @@ fn json(is_first: bool, is_rest: bool, bytes: &[u8]) -> Result<Cut, Uncut> {
             b'"' => in_text = true,
             b'{' | b'[' => depth += 1,
             b']' if depth == 0 => {
-                if skip(at + 1).is_some() || !is_rest {
+                if skip(at + 1).is_some() || (!is_rest && at == 0) {
                     return Err(Uncut::Unreadable("something behind the array"));
                 }
-                return Ok(Cut { taken: bytes.len(), records: start..at });
+                // what follows the bracket may not be known yet: then it is the next part's
+                let taken = if is_rest { bytes.len() } else { at };
+                return Ok(Cut { taken, records: start..at });
             }
             b'}' | b']' => {
                 depth = depth.checked_sub(1).ok_or(Uncut::Unreadable("not an array of JSON"))?;

@@ -84,7 +84,9 @@ impl Listing {
             if !metadata.is_file() {
                 continue;
             }
-            if settings.done_files && let Some(marked) = name.strip_suffix(MARK) {
+            if settings.done_files
+                && let Some(marked) = name.strip_suffix(MARK)
+            {
                 marks.push(marked.to_owned());
             } else if matches(&settings.pattern, &name) {
                 files.push(Found { name, is_marked: false, seen: Seen::of(&metadata) });

@@ -103,6 +103,19 @@ async fn files_are_read_once_in_the_order_of_their_names_when_they_stand_still()
 }
 
 #[tokio::test]
+async fn what_was_read_and_not_stored_is_read_again() {
+    let mut bench = Bench::new(|_| {});
+    bench.write("1.ndjson", "{\"a\":1}\n");
+    bench.write("2.ndjson", "{\"a\":2}\n");
+    bench.fetch().await.unwrap();
+    let first = bench.fetch().await.unwrap();
+    let again = bench.fetch().await.unwrap();
+    assert_eq!((&first.body[..], first.more), (&b"{\"a\":1}\n"[..], true));
+    assert_eq!((first.body, first.cursor), (again.body, again.cursor));
+    assert_eq!(bench.read().await.unwrap(), ["{\"a\":1}\n", "{\"a\":2}\n"]);
+}
+
+#[tokio::test]
 async fn a_file_with_a_mark_is_complete_at_once_and_one_without_never() {
     let mut bench = Bench::new(|settings| settings.done_files = true);
     bench.write("1.ndjson", "{\"a\":1}\n");
@@ -140,7 +153,7 @@ async fn every_part_of_a_csv_file_has_its_head_and_of_a_json_file_is_an_array() 
     let mut bench = Bench::new(|settings| (settings.format, settings.pattern) = (ReaderFormat::Csv, "*".to_owned()));
     bench.write("1", "id,text\n1,\"a\nb\"\n2,ccccc\n3,d\n");
     bench.fetch().await.unwrap();
-    assert_eq!(bench.read().await.unwrap(), ["id,text\n1,\"a\nb\"\n", "id,text\n2,ccccc\n", "id,text\n3,d\n"]);
+    assert_eq!(bench.read().await.unwrap(), ["id,text\n1,\"a\nb\"\n2,ccccc\n", "id,text\n3,d\n"]);
     let mut bench = Bench::new(|settings| (settings.format, settings.pattern) = (ReaderFormat::Json, "*".to_owned()));
     bench.write("1", "[{\"n\":1}, {\"n\":2},\n{\"n\":3}, {\"n\":4}]");
     bench.fetch().await.unwrap();
@@ -194,7 +207,8 @@ async fn a_name_that_sorts_before_what_was_read_is_not_passed_over_in_silence() 
         assert_eq!(bench.read().await.unwrap().len(), 1);
         bench.write("1.ndjson", "{\"a\":0}\n");
         assert!(bench.refusal().await.contains("a file came late"), "{done:?}");
-        std::fs::rename(bench.dir.path().join("root/acme/1.ndjson"), bench.dir.path().join("root/acme/3.ndjson")).unwrap();
+        std::fs::rename(bench.dir.path().join("root/acme/1.ndjson"), bench.dir.path().join("root/acme/3.ndjson"))
+            .unwrap();
         assert_eq!(bench.read().await.unwrap(), NONE);
         assert_eq!(bench.read().await.unwrap(), ["{\"a\":0}\n"]);
     }
@@ -212,7 +226,10 @@ async fn what_was_read_is_moved_once_it_is_stored_also_after_a_crash_in_between(
     assert_eq!(bench.read().await.unwrap(), NONE, "a first look at the second one");
     assert_eq!(bench.names("root/acme"), ["2.ndjson", "done"]);
     assert_eq!(bench.read().await.unwrap(), ["{\"a\":2}\n"]);
-    assert_eq!((bench.names("root/acme"), bench.names("root/acme/done")), (vec!["done".to_owned()], vec!["1.ndjson".to_owned(), "2.ndjson".to_owned()]));
+    assert_eq!(
+        (bench.names("root/acme"), bench.names("root/acme/done")),
+        (vec!["done".to_owned()], vec!["1.ndjson".to_owned(), "2.ndjson".to_owned()])
+    );
 }
 
 #[tokio::test]

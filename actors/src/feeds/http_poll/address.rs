@@ -86,14 +86,43 @@ mod tests {
     #[test]
     fn private_addresses_in_every_disguise() {
         let private = [
-            "127.0.0.1", "127.9.9.9", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "0.0.0.0",
-            "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-            "64:ff9b::a00:1", "2002:7f00:1::", "fe80::1", "fc00::1", "fd12::1", "fec0::1", "ff02::1", "::7f00:1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:7f00:1::",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "fec0::1",
+            "ff02::1",
+            "::7f00:1",
         ];
         for text in private {
             assert!(is_private(text.parse().unwrap()), "{text}");
         }
-        let public = ["8.8.8.8", "172.32.0.1", "100.128.0.1", "197.248.0.1", "2a00:1450:4001:80b::200e", "2002:808:808::", "64:ff9b::808:808"];
+        let public = [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "197.248.0.1",
+            "2a00:1450:4001:80b::200e",
+            "2002:808:808::",
+            "64:ff9b::808:808",
+        ];
         for text in public {
             assert!(!is_private(text.parse().unwrap()), "{text}");
         }
@@ -103,7 +132,9 @@ mod tests {
     fn an_address_instead_of_a_name_is_looked_at() {
         let refused = |text: &str| refuse_private_literal(&Url::parse(text).unwrap()).is_err();
         // the parser of addresses knows other ways to write them
-        for text in ["http://127.0.0.1/x", "http://[::1]:80/", "http://0x7f.1/", "http://2130706433/", "http://017700000001/"] {
+        for text in
+            ["http://127.0.0.1/x", "http://[::1]:80/", "http://0x7f.1/", "http://2130706433/", "http://017700000001/"]
+        {
             assert!(refused(text), "{text}");
         }
         assert!(!refused("http://8.8.8.8/") && !refused("http://api.example/"));

@@ -154,7 +154,9 @@ mod tests {
 
     #[test]
     fn nothing_is_recognised_as_nothing() {
-        for (body, empty) in [("", true), (" \n", true), ("[]", true), ("[ \n]", true), ("[1]", false), ("{}", false), ("[", false)] {
+        for (body, empty) in
+            [("", true), (" \n", true), ("[]", true), ("[ \n]", true), ("[1]", false), ("{}", false), ("[", false)]
+        {
             assert_eq!(is_empty(body.as_bytes()), empty, "{body}");
         }
     }

@@ -32,7 +32,10 @@ async fn fetch(reader: &mut Box<dyn Reader>, cursor: &mut Option<Cursor>) -> Res
 }
 
 /// What one request leads to.
-async fn one(reply: impl Fn() -> Reply + Send + Sync + 'static, fields: serde_json::Value) -> Result<String, FetchError> {
+async fn one(
+    reply: impl Fn() -> Reply + Send + Sync + 'static,
+    fields: serde_json::Value,
+) -> Result<String, FetchError> {
     let peer = Peer::start(move |_| reply()).await;
     let mut reader = made(&peer, "/bets", fields, &config());
     fetch(&mut reader, &mut None).await.map(|(body, _)| body)
@@ -268,7 +271,8 @@ async fn what_the_configuration_does_not_allow_is_refused_when_the_source_is_mad
     let closed = FeedsConfig::default();
     let here = settings(serde_json::json!({"kind": "http_poll", "url": "http://127.0.0.1:9/"}));
     assert!(matches!(reader(&here, None, &closed).err(), Some(FetchError::Settings(_))));
-    let keyed = settings(serde_json::json!({"kind": "http_poll", "url": "https://api.example/", "headers": {"x-key": "acme"}}));
+    let keyed =
+        settings(serde_json::json!({"kind": "http_poll", "url": "https://api.example/", "headers": {"x-key": "acme"}}));
     assert!(matches!(reader(&keyed, None, &closed).err(), Some(FetchError::Settings(_))));
     // a name is looked at when it is resolved
     let peer = Peer::start(|_| Reply::ok(NDJSON)).await;

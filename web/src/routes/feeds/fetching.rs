@@ -250,10 +250,12 @@ pub async fn change(
     Ok(HttpResponse::Ok().json(view_of(&state, &source)?))
 }
 
-/// Lets a source fetch now, whatever its schedule says. The answer does not wait for it.
+/// Lets a source fetch now, whatever its schedule says. The answer does not wait for it. From the beginning: records that
+/// are known stay known, as far back as the source's horizon goes.
 #[utoipa::path(
     post, path = "/api/v1/feeds/{source}/fetch", tag = "feeds",
-    params(("source" = String, Path, description = "src_…")),
+    params(("source" = String, Path, description = "src_…"),
+        ("from" = Option<String>, Query, description = "`beginning`: how far it was read is forgotten; staff only")),
     responses((status = 202, description = "It fetches within a second", body = SourceBody),
         (status = 409, description = "It is paused, or records are pushed to it")),
     security(("bearer" = ["feeds:manage"]))
@@ -261,6 +263,12 @@ pub async fn change(
 pub async fn fetch(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
     caller.require(Scope::FeedsManage)?;
     let source = reach(&caller, &state, &req)?;
-    state.engine.fetch_now(source.id)?;
+    let from_beginning = match parse::parameter(&parse::query(&req, &["from"])?, "from") {
+        None => false,
+        Some("beginning") if caller.operator.is_none() => true,
+        Some("beginning") => return Err(Problem::field("?from", "only staff has a source read from its beginning")),
+        Some(_) => return Err(Problem::field("?from", "beginning")),
+    };
+    state.engine.fetch_now(source.id, from_beginning).await?;
     Ok(HttpResponse::Accepted().json(view_of(&state, &source)?))
 }
