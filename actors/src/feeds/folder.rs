@@ -135,7 +135,7 @@ impl Reader for FolderReader {
         Box::pin(async move {
             let position = read_position(cursor)?;
             let part_bytes = self.part_bytes;
-            self.on_thread(move |folder| folder.fetch(position, part_bytes)).await?
+            self.on_thread(move |folder| folder.fetch(position.as_ref(), part_bytes)).await?
         })
     }
 
@@ -165,11 +165,11 @@ fn changed(name: &str) -> FetchError {
 }
 
 impl Folder {
-    fn fetch(&mut self, position: Option<Position>, part_bytes: usize) -> Result<Fetched, FetchError> {
-        if let Some(position) = position.as_ref().filter(|position| !position.is_done()) {
+    fn fetch(&mut self, position: Option<&Position>, part_bytes: usize) -> Result<Fetched, FetchError> {
+        if let Some(position) = position.filter(|position| !position.is_done()) {
             return self.part(position.clone(), part_bytes);
         }
-        if let Some(position) = &position {
+        if let Some(position) = position {
             // where it could not be moved when it was stored; one that is gone is where it belongs
             match self.put_away(position) {
                 Ok(()) | Err(FetchError::Lost(_)) => {}
@@ -177,10 +177,10 @@ impl Folder {
             }
         }
         // only what is stored is behind: a file that was read and not stored is read again
-        let last = position.as_ref().map_or("", |position| position.file.as_str());
+        let last = position.map_or("", |position| position.file.as_str());
         self.ready.retain(|(name, _)| name.as_str() > last);
         if self.ready.is_empty() {
-            self.look(position.as_ref())?;
+            self.look(position)?;
         }
         let Some((name, files)) = self.ready.front().cloned() else { return Ok(self.nothing()) };
         let length = files::open(&self.root, &self.settings.path, &name)?.1.length;

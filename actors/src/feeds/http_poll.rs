@@ -39,7 +39,7 @@ pub fn reader(settings: &HttpPollSettings, config: &FeedsConfig) -> Result<Box<d
     if !config.allow_private_addresses {
         address::refuse_private_literal(&url)?;
     }
-    for name in settings.headers.values().filter(|name| !config.credentials.has(name)) {
+    if let Some(name) = settings.headers.values().find(|name| !config.credentials.has(name)) {
         return Err(FetchError::Settings(format!("credential {name}: not in the configuration")));
     }
     Ok(Box::new(HttpPoll { url, settings: settings.clone(), config: config.clone() }))
@@ -110,7 +110,7 @@ impl HttpPoll {
             StatusCode::OK => {}
             StatusCode::NOT_MODIFIED => return Ok(nothing(None)),
             StatusCode::NO_CONTENT => {
-                return Ok(nothing(moved(&before, Position { page: 0, next: None, ..before.clone() })?));
+                return Ok(nothing(moved(&before, &Position { page: 0, next: None, ..before.clone() })?));
             }
             status => return Err(refusal(status, answer.headers())),
         }
@@ -119,7 +119,7 @@ impl HttpPoll {
         progress.beat();
         let (body, next) = self.open(&url, &head, body)?;
         let (after, more) = self.behind(&before, next, !page::is_empty(&body), &head)?;
-        Ok(Fetched { body, format, cursor: moved(&before, after)?, more })
+        Ok(Fetched { body, format, cursor: moved(&before, &after)?, more })
     }
 
     fn address(&self, position: &Position) -> Result<Url, FetchError> {
@@ -167,7 +167,7 @@ impl HttpPoll {
         let (records, next) = match self.settings.format {
             ReaderFormat::Csv => (body, None),
             ReaderFormat::Ndjson => (page::ndjson(body)?, None),
-            ReaderFormat::Json => page::json(body, self.settings.items.as_deref(), &self.settings.paging)?,
+            ReaderFormat::Json => page::json(&body, self.settings.items.as_deref(), &self.settings.paging)?,
         };
         let next = match self.settings.paging {
             Paging::None => None,
@@ -236,11 +236,11 @@ impl HttpPoll {
 }
 
 /// The cursor, where it moved.
-fn moved(before: &Position, after: Position) -> Result<Option<Cursor>, FetchError> {
-    if *before == after {
+fn moved(before: &Position, after: &Position) -> Result<Option<Cursor>, FetchError> {
+    if before == after {
         return Ok(None);
     }
-    let text = serde_json::to_string(&after).map_err(|_| FetchError::Unreadable("its cursor".to_owned()))?;
+    let text = serde_json::to_string(after).map_err(|_| FetchError::Unreadable("its cursor".to_owned()))?;
     if text.len() > CURSOR_BYTES_MAX {
         return Err(FetchError::Unreadable("a cursor that is too long".to_owned()));
     }

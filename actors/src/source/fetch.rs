@@ -224,7 +224,8 @@ impl SourceActor {
         let settings = source.reader.as_ref().ok_or_else(|| FetchError::Settings("no reader".to_owned()))?;
         let fetching = &mut self.fetching;
         if !fetching.of.as_ref().is_some_and(|of| of.reader == source.reader && of.mapping == source.mapping) {
-            fetching.mapping = source.mapping.as_deref().map(Mapping::from_toml).transpose().map_err(of_mapping)?;
+            fetching.mapping =
+                source.mapping.as_deref().map(Mapping::from_toml).transpose().map_err(|error| of_mapping(&error))?;
             fetching.reader = None;
             fetching.of = Some(Arc::clone(source));
         }
@@ -328,7 +329,7 @@ impl SourceActor {
     }
 }
 
-fn of_mapping(error: engine::mapping::MappingError) -> FetchError {
+fn of_mapping(error: &engine::mapping::MappingError) -> FetchError {
     FetchError::Settings(format!("mapping: {error}"))
 }
 

@@ -1,4 +1,5 @@
 //! Sources that fetch by themselves, against real peers and folders.
+#![allow(clippy::needless_pass_by_value)] // settings are written where they are used
 
 use crate::node::{Node, Operator, Setup};
 use actors::engine::Faults;

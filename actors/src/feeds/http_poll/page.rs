@@ -30,11 +30,11 @@ pub fn ndjson(body: Bytes) -> Result<Bytes, FetchError> {
 }
 
 /// The array of records, and the next field's text.
-pub fn json(body: Bytes, items: Option<&str>, paging: &Paging) -> Result<(Bytes, Option<String>), FetchError> {
+pub fn json(body: &Bytes, items: Option<&str>, paging: &Paging) -> Result<(Bytes, Option<String>), FetchError> {
     if body.trim_ascii().is_empty() {
         return Err(unreadable("not JSON: nothing at all"));
     }
-    let text = std::str::from_utf8(&body).map_err(|_| unreadable("not UTF-8"))?;
+    let text = std::str::from_utf8(body).map_err(|_| unreadable("not UTF-8"))?;
     let whole: &RawValue = serde_json::from_str(text)
         .map_err(|e| FetchError::Unreadable(format!("not JSON, near line {} column {}", e.line(), e.column())))?;
     let records = match items {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn records_and_the_next_field_are_taken_out_of_an_object() {
         let paging = Paging::NextField { pointer: "/meta/next".to_owned() };
-        let open = |text: &'static str| json(Bytes::from_static(text.as_bytes()), Some("/a~1b/rows"), &paging);
+        let open = |text: &'static str| json(&Bytes::from_static(text.as_bytes()), Some("/a~1b/rows"), &paging);
         let table = [
             (r#"{"a/b":{"rows":[{"x":1} ]},"meta":{"next":"t2"}}"#, r#"[{"x":1} ]"#, Some("t2")),
             (r#"{"meta":{"next":17},"a/b":{"rows":[]}}"#, "[]", Some("17")),

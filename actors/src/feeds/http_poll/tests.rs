@@ -1,4 +1,5 @@
 //! Against a real server on the loopback.
+#![allow(clippy::needless_pass_by_value)] // settings are written where they are used
 
 use super::*;
 use crate::feeds::{Credential, Credentials, reader};
