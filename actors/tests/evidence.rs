@@ -25,6 +25,7 @@ fn config() -> EngineConfig {
         evidence_person_months: 24,
         strangers_per_hour: u32::MAX,
         batch_strangers_per_day: u32::MAX,
+        feeds: actors::feeds::FeedsConfig::default(),
         key_prefix: "mk_live_",
         jurisdictions: Vec::new(),
         faults: Faults::default(),

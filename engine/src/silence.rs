@@ -41,6 +41,8 @@ pub fn judge(
     let since = last_success.unwrap_or(source.created_at);
     let intervals = now.0.saturating_sub(since.0) / expected;
     let severity = match intervals {
+        // nobody expects anything of it
+        _ if source.paused => None,
         ..STALE_INTERVALS => None,
         STALE_INTERVALS..DEAD_INTERVALS => Some(Severity::Medium),
         _ => Some(Severity::High),
@@ -122,6 +124,10 @@ mod tests {
             expected_interval_seconds: 60,
             currency: Currency::KES,
             created_at: Ts(0),
+            reader: None,
+            schedule: None,
+            mapping: None,
+            paused: false,
         };
         // seconds of the last success (-1: none), now, what was told; what is said
         let minute = |n: i64| Ts(n * 60 * SECOND);
@@ -150,6 +156,9 @@ mod tests {
         let raised = judge(&source, "safi", Some(minute(1)), None, minute(9)).expect("an alert");
         let over = judge(&source, "safi", Some(minute(9)), told(1, Medium), minute(9)).expect("its end");
         assert_eq!((raised.id, raised.operator_seq, over.operator_seq), (over.id, 0, 2));
+        let paused = Source { paused: true, ..source.clone() };
+        let said = |standing| judge(&paused, "safi", Some(minute(1)), standing, minute(9)).map(|r| r.kind);
+        assert_eq!((said(None), said(told(1, Medium))), (None, Some(Withdrawn)));
         let other = Source { id: SourceId(6), ..source };
         assert_ne!(judge(&other, "safi", Some(minute(1)), None, minute(9)).map(|r| r.id), Some(raised.id));
     }

@@ -294,6 +294,7 @@ mod tests {
             strangers_per_hour: u32::MAX,
             batch_strangers_per_day: u32::MAX,
             key_prefix: "mk_live_",
+            feeds: actors::feeds::FeedsConfig::default(),
             jurisdictions: Vec::new(),
             faults: actors::engine::Faults::default(),
         };

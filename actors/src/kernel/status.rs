@@ -191,6 +191,13 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Of nobody: for tests of what is given one.
+    #[cfg(test)]
+    pub(crate) fn unwatched() -> Self {
+        Generation::new(Arc::new(Vitals::new(super::metrics::KernelMetrics::unregistered().of_kind("test"))), 1)
+            .progress
+    }
+
     /// Says "still working", from handlers and factories that take longer than `hang_after`.
     pub fn beat(&self) {
         if self.is_current() {

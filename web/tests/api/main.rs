@@ -5,6 +5,7 @@ mod alert_groups;
 mod batches;
 mod contacts;
 mod faults;
+mod fetching;
 mod fuzz;
 mod http;
 mod node;

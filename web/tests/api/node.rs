@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actors::api::NewKey;
 use actors::engine::{Engine, EngineConfig, Faults};
+use actors::feeds::FeedsConfig;
 use actors::live::Rights;
 use actors::secrets::KeyMaterial;
 use base64::Engine as _;
@@ -56,6 +57,7 @@ pub struct Setup {
     /// Open connections of one address.
     pub address_connections: u32,
     pub proxies: Proxies,
+    pub feeds: FeedsConfig,
 }
 
 impl Default for Setup {
@@ -68,6 +70,7 @@ impl Default for Setup {
             rates: Rates::default(),
             address_connections: 2_000,
             proxies: Proxies::default(),
+            feeds: FeedsConfig::default(),
         }
     }
 }
@@ -118,11 +121,16 @@ impl Node {
     }
 
     /// Stops, and starts on the same store with the same keys.
-    pub async fn restart(mut self, faults: Faults) -> Self {
+    pub async fn restart(self, faults: Faults) -> Self {
+        self.restart_as(Setup { faults, ..Setup::default() }).await
+    }
+
+    /// The same with other settings.
+    pub async fn restart_as(mut self, setup: Setup) -> Self {
         let dir = std::mem::replace(&mut self.dir, testkit::temp_dir());
         let material = self.material.clone();
         self.stop().await;
-        Self::start_on(dir, material, Setup { faults, ..Setup::default() }).await
+        Self::start_on(dir, material, setup).await
     }
 
     async fn start_on(dir: testkit::TempDir, material: KeyMaterial, setup: Setup) -> Self {
@@ -147,6 +155,7 @@ impl Node {
             strangers_per_hour: setup.strangers_per_hour,
             batch_strangers_per_day: setup.batch_strangers_per_day,
             key_prefix: "mk_live_",
+            feeds: setup.feeds,
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             faults: setup.faults,
         };

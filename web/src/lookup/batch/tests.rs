@@ -31,6 +31,7 @@ async fn node(dir: &testkit::TempDir) -> AppState {
         evidence_person_months: 24,
         strangers_per_hour: u32::MAX,
         batch_strangers_per_day: u32::MAX,
+        feeds: actors::feeds::FeedsConfig::default(),
         key_prefix: "mk_live_",
         jurisdictions: vec![Jurisdiction {
             code: "KE".to_owned(),
