@@ -9,4 +9,5 @@ pub mod ingest;
 pub mod mapping;
 pub mod operator_state;
 pub mod register;
+pub mod routing;
 pub mod windows;
