@@ -13,6 +13,7 @@ mod db;
 mod evidence;
 mod journal;
 mod keys;
+mod notices;
 mod open;
 mod project;
 mod read;
@@ -25,6 +26,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use contacts::{Contact, ContactBoot, ContactKey, ContactRows, TokenGeneration};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
+pub use notices::{NoticeMark, NoticeMarks, NoticePlace, NoticeQuery, NoticeRow, NoticesWaiting, StoredNotice};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use read::{
     AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
