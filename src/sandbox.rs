@@ -4,6 +4,7 @@ use crate::config::Config;
 use actors::api::{NewExclusion, PersonData};
 use actors::engine::{Engine, EngineConfig};
 use actors::identity::Identifiers;
+use actors::notifiers::NotifySetup;
 use actors::secrets::{KeyError, KeyMaterial, KeyProvider};
 use engine::register::index::LookupKey;
 use models::document::{Document, IssuingCountry};
@@ -48,7 +49,14 @@ pub async fn start(
         return Ok(None);
     }
     let store = open(config).await?;
-    let engine_config = EngineConfig { family: FAMILY.to_owned(), arbiters: 1, key_prefix: "mk_test_", ..live.clone() };
+    let engine_config = EngineConfig {
+        family: FAMILY.to_owned(),
+        arbiters: 1,
+        key_prefix: "mk_test_",
+        // nobody is woken by what test people do
+        notify: NotifySetup::default(),
+        ..live.clone()
+    };
     // its figures are nobody's alarm: they stay with it
     let registry = prometheus::Registry::new();
     let engine = Engine::start(engine_config, store, Arc::new(Derived(keys)), Arc::new(SystemClock), &registry).await?;

@@ -1,10 +1,11 @@
 //! `mlinzi serve`: assembles top-down, stops in the order of the flow.
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, ConfigError, LogFormat};
 use crate::notify::Notifier;
 use crate::traces::{self, Exporter};
 use crate::{complain, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
+use actors::notifiers::{self, NotifySetup};
 use actors::secrets::KeyProvider;
 use std::future::Future;
 use std::net::TcpListener;
@@ -80,6 +81,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
         key_prefix: "mk_live_",
+        notify: notify_setup(config)?,
         faults: Faults::default(),
     };
     let live = engine_config.clone();
@@ -107,6 +109,13 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let state = AppState::new(engine.clone(), options, registry)?;
     sandbox.into_iter().for_each(|sandbox| state.open_sandbox(sandbox));
     Ok(Running { engine, state, exporter })
+}
+
+/// Channels with their secrets, and routes.
+fn notify_setup(config: &Config) -> Result<NotifySetup, ConfigError> {
+    let router = config.notify.router(&config.jurisdictions).map_err(ConfigError)?;
+    let channels = notifiers::open(&config.notify.channels, &config.jurisdictions).map_err(ConfigError)?;
+    Ok(NotifySetup { channels, router: Arc::new(router) })
 }
 
 fn prometheus_registry() -> anyhow::Result<prometheus::Registry> {

@@ -20,6 +20,7 @@ pub mod live;
 pub mod market;
 pub mod metrics;
 mod missed;
+pub mod notifiers;
 pub mod people;
 pub mod receipts;
 pub mod register;

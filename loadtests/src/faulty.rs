@@ -98,6 +98,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         strangers_per_hour: u32::MAX,
         key_prefix: "mk_live_",
         jurisdictions: defaults.jurisdictions,
+        notify: actors::notifiers::NotifySetup::default(),
         faults,
     };
     let engine = Engine::start(config, store, Arc::new(material), Arc::new(SystemClock), &registry).await?;

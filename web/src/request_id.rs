@@ -294,6 +294,7 @@ mod tests {
             strangers_per_hour: u32::MAX,
             key_prefix: "mk_live_",
             jurisdictions: Vec::new(),
+            notify: actors::notifiers::NotifySetup::default(),
             faults: actors::engine::Faults::default(),
         };
         let (clock, registry) = (Arc::new(store::SystemClock), prometheus::Registry::new());

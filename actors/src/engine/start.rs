@@ -10,6 +10,7 @@ use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub};
 use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
 use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
+use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::register::{Register, RegisterActor};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{SourceActor, SourceContext, SourceGauge, SourceHead};
@@ -49,6 +50,8 @@ impl Engine {
         let gauges = EngineMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let evidence = EvidenceMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let commits = CommitMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
+        let channels = config.notify.channels.iter().map(|channel| channel.name.as_str());
+        let notices = NoticeMetrics::register(registry, channels).map_err(|e| StartError::Actor(e.to_string()))?;
         store.claim().await?;
         let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
 
@@ -113,6 +116,8 @@ impl Engine {
             tracing::warn!(%error, "the start is not journaled");
         }
         let evidence = EvidenceLog::new(config.node, boot, evidence);
+        let (log, told, time) = (store.clone(), writer.clone(), Arc::clone(&clock));
+        let notifiers = Notifiers::new(config.notify.clone(), log, told, time, notices);
         let engine = Self(Arc::new(Inner {
             config,
             store,
@@ -141,6 +146,7 @@ impl Engine {
             contacts: Contacts::default(),
             waiting: Mutex::default(),
             sparing: AtomicBool::new(false),
+            notifiers,
             metrics: gauges,
         }));
         if let Err(error) = engine.take_keys().await {

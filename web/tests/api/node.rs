@@ -8,6 +8,7 @@ use std::time::Duration;
 use actors::api::NewKey;
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::live::Rights;
+use actors::notifiers::NotifySetup;
 use actors::secrets::KeyMaterial;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -50,11 +51,18 @@ pub struct Setup {
     pub tls: Option<TlsFiles>,
     pub strangers_per_hour: u32,
     pub rates: Rates,
+    pub notify: NotifySetup,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { faults: Faults::default(), tls: None, strangers_per_hour: u32::MAX, rates: Rates::default() }
+        Self {
+            faults: Faults::default(),
+            tls: None,
+            strangers_per_hour: u32::MAX,
+            rates: Rates::default(),
+            notify: NotifySetup::default(),
+        }
     }
 }
 
@@ -133,6 +141,7 @@ impl Node {
             strangers_per_hour: setup.strangers_per_hour,
             key_prefix: "mk_live_",
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
+            notify: setup.notify,
             faults: setup.faults,
         };
         let engine =
