@@ -11,6 +11,7 @@ pub mod links;
 pub mod list;
 pub mod lookup;
 pub mod metrics;
+pub mod notifications;
 pub mod nser;
 pub mod operators;
 pub mod page;
@@ -129,6 +130,9 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/feeds/{source}/quarantine" => feeds::quarantine;
     api Register get    "/api/v1/alerts" => alerts::list;
     api Register get    "/api/v1/alerts/{id}" => alerts::get;
+    api Register get    "/api/v1/notifications" => notifications::list;
+    api Register get    "/api/v1/notifications/channels" => notifications::channels;
+    api Register post   "/api/v1/notifications/channels/{name}/test" => notifications::test;
     api Register get    "/api/v1/system/actors" => system::actors;
     api Register post   "/api/v1/system/actors/release" => system::release;
     api Register post   "/api/v1/links" => links::create;

@@ -7,4 +7,5 @@ mod faults;
 mod fuzz;
 mod http;
 mod node;
+mod notifications;
 mod tls;
