@@ -34,7 +34,8 @@ pub enum Tls {
     /// `STARTTLS`, and no mail without it.
     Starttls,
     /// From the first byte.
-    Tls,
+    #[serde(rename = "tls")]
+    Implicit,
     /// Not at all: a server on this machine only.
     None,
 }
@@ -67,7 +68,7 @@ impl Config {
     fn port(&self) -> u16 {
         self.port.unwrap_or(match self.tls {
             Tls::Starttls => 587,
-            Tls::Tls => 465,
+            Tls::Implicit => 465,
             Tls::None => 25,
         })
     }
@@ -120,7 +121,7 @@ impl Config {
         parameters.build().map_err(|e| format!("tls: {e}"))
     }
 
-    pub(super) fn open(&self, context: Context) -> Result<Email, String> {
+    pub(super) fn open(&self, context: &Context) -> Result<Email, String> {
         let credentials = match &self.user {
             None => None,
             Some(user) => {
@@ -134,7 +135,14 @@ impl Config {
             Tls::None => None,
             _ => Some(self.tls_parameters()?),
         };
-        Ok(Email { config: self.clone(), credentials, from, to: to.into_iter().collect(), tls, context })
+        Ok(Email {
+            config: self.clone(),
+            credentials,
+            from,
+            to: to.into_iter().collect(),
+            tls,
+            context: context.clone(),
+        })
     }
 }
 
@@ -201,7 +209,7 @@ impl Email {
         let allowed = self.context.allow_private || config.is_here();
         let addresses = address::resolve(&config.host, config.port(), allowed).await.map_err(Failure::Network)?;
         let name = ClientId::default();
-        let implicit = (config.tls == Tls::Tls).then(|| self.tls.clone()).flatten();
+        let implicit = (config.tls == Tls::Implicit).then(|| self.tls.clone()).flatten();
         let connecting = AsyncSmtpConnection::connect_tokio1(&addresses[..], Some(TIMEOUT), &name, implicit, None);
         let mut connection = connecting.await.map_err(Failure::Smtp)?;
         // without a goodbye where it failed: lettre has no stream left behind a handshake that fails, and panics
@@ -251,13 +259,17 @@ impl Failure {
             Self::Network(error) => SendError::retry(error.to_string()),
             Self::NoTls => SendError::retry("the server does not offer STARTTLS"),
             Self::SignIn(error) => SendError::retry(format!("not signed in: {}", said(error))),
-            // 530: it wants somebody to sign in, which can be put right
-            Self::Smtp(error) if error.is_permanent() && !error.status().is_some_and(|code| u16::from(code) == 530) => {
+            Self::Smtp(error) if error.is_permanent() && !wants_sign_in(error) => {
                 SendError::Refused { why: said(error) }
             }
             Self::Smtp(error) => SendError::retry(said(error)),
         }
     }
+}
+
+/// Somebody is to sign in, which can be put right.
+fn wants_sign_in(error: &Error) -> bool {
+    error.status().is_some_and(|code| u16::from(code) == 530)
 }
 
 impl Channel for Email {

@@ -18,7 +18,7 @@ impl Config {
     }
 
     #[allow(clippy::unused_self, clippy::unnecessary_wraps)]
-    pub(super) fn open(&self, _: Context) -> Result<InApp, String> {
+    pub(super) fn open(&self, _: &Context) -> Result<InApp, String> {
         Ok(InApp)
     }
 }

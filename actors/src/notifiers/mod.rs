@@ -114,7 +114,7 @@ macro_rules! kinds {
             }
 
             /// Reads the secrets.
-            fn open(&self, context: Context) -> Result<Arc<dyn Channel>, String> {
+            fn open(&self, context: &Context) -> Result<Arc<dyn Channel>, String> {
                 match self { $(Self::$variant(config) => Ok(Arc::new(config.open(context)?))),+ }
             }
         }
@@ -220,7 +220,7 @@ pub fn open(configs: &[ChannelConfig], jurisdictions: &[Jurisdiction]) -> Result
     }
     let mut opened = Vec::new();
     for (place, config, context) in contexts(configs, jurisdictions) {
-        match config.kind.open(context) {
+        match config.kind.open(&context) {
             Ok(channel) => opened.push(OpenChannel {
                 name: config.name.clone(),
                 kind: config.kind.name(),

@@ -38,9 +38,14 @@ impl Config {
         url.into_iter().chain(key).collect()
     }
 
-    pub(super) fn open(&self, context: Context) -> Result<Pagerduty, String> {
+    pub(super) fn open(&self, context: &Context) -> Result<Pagerduty, String> {
         let key = secret::read("routing_key", self.routing_key_file.as_ref(), self.routing_key_env.as_ref())?;
-        Ok(Pagerduty { url: http::url("url", self.url(), &context)?, client: http::client(&context)?, key, context })
+        Ok(Pagerduty {
+            url: http::url("url", self.url(), context)?,
+            client: http::client(context)?,
+            key,
+            context: context.clone(),
+        })
     }
 }
 

@@ -28,9 +28,9 @@ impl Config {
         secret::check("url", self.url_file.as_ref(), self.url_env.as_ref()).into_iter().collect()
     }
 
-    pub(super) fn open(&self, context: Context) -> Result<Slack, String> {
+    pub(super) fn open(&self, context: &Context) -> Result<Slack, String> {
         let text = secret::read("url", self.url_file.as_ref(), self.url_env.as_ref())?;
-        Ok(Slack { url: http::url("url", &text, &context)?, client: http::client(&context)?, context })
+        Ok(Slack { url: http::url("url", &text, context)?, client: http::client(context)?, context: context.clone() })
     }
 }
 

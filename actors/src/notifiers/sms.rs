@@ -128,13 +128,13 @@ impl Config {
         wrong
     }
 
-    pub(super) fn open(&self, context: Context) -> Result<Sms, String> {
+    pub(super) fn open(&self, context: &Context) -> Result<Sms, String> {
         let secret = match self.wants_secret() {
             true => secret::read("secret", self.secret_file.as_ref(), self.secret_env.as_ref())?,
             false => Zeroizing::default(),
         };
-        let url = http::url("url", &self.url, &context)?;
-        Ok(Sms { config: self.clone(), url, client: http::client(&context)?, secret })
+        let url = http::url("url", &self.url, context)?;
+        Ok(Sms { config: self.clone(), url, client: http::client(context)?, secret })
     }
 }
 

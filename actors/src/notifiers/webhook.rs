@@ -37,14 +37,19 @@ impl Config {
         url.into_iter().chain(secret).collect()
     }
 
-    pub(super) fn open(&self, context: Context) -> Result<Webhook, String> {
+    pub(super) fn open(&self, context: &Context) -> Result<Webhook, String> {
         let text = secret::read("secret", self.secret_file.as_ref(), self.secret_env.as_ref())?;
         let keys: Option<Vec<hmac::Key>> = text.split_whitespace().map(key).collect();
         let keys = keys.filter(|keys| keys.len() <= SECRETS_MAX);
         let keys = keys.ok_or_else(|| {
             format!("secret: not 1 to {SECRETS_MAX} of the form whsec_<base64 of 24 to 64 bytes>, one a line")
         })?;
-        Ok(Webhook { url: http::url("url", &self.url, &context)?, client: http::client(&context)?, keys, context })
+        Ok(Webhook {
+            url: http::url("url", &self.url, context)?,
+            client: http::client(context)?,
+            keys,
+            context: context.clone(),
+        })
     }
 }
 
