@@ -47,7 +47,8 @@ async fn snapshot_after(client: &reqwest::Client, base: &str, made: u64) -> u64 
             return count;
         }
         assert!(Instant::now() < end, "no snapshot in half a minute");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // an address may look ten times a second
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

@@ -164,6 +164,12 @@ public_id!(
     /// twice; every channel carries it as its message id.
     NoticeId, "ntf");
 public_id!(
+    /// A group of alerts: a digest of (rule, subject).
+    GroupId, "grp");
+public_id!(
+    /// A span in which nobody is told of some alerts.
+    SilenceId, "sil");
+public_id!(
     /// A quarantined or dead-lettered record.
     QuarantineId, "qua");
 public_id!(

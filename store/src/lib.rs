@@ -11,10 +11,12 @@ mod clock;
 mod contacts;
 mod db;
 mod evidence;
+mod evidence_roots;
 mod journal;
 mod keys;
 mod notices;
 mod open;
+mod priority;
 mod project;
 mod read;
 mod snapshots;
@@ -28,6 +30,7 @@ pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use notices::{NoticeMark, NoticeMarks, NoticePlace, NoticeQuery, NoticeRow, NoticesWaiting, StoredNotice};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
+pub use priority::Background;
 pub use read::{
     AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
     RegisterStats, StoredHead,

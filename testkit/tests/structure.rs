@@ -24,6 +24,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("lettre", &["actors"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
+    ("actix-tls", &["web"]),
     ("actix-ws", &["web", "loadtests"]),
     ("opentelemetry-proto", &["mlinzi"]),
     ("tokio", &["store", "actors", "web", "mlinzi", "loadtests", "testkit"]),

@@ -13,14 +13,15 @@ use crate::front::FrontFactory;
 use crate::lookup::lane::Lane;
 use crate::state::AppState;
 use crate::tls::{Certificate, RELOAD_EVERY, TlsFiles};
-use crate::{routes, ws};
+use crate::{connections, routes, ws};
 
 /// Limits of the server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// Threads that handle requests.
     pub workers: usize,
-    /// Connections over all workers; further ones wait in the backlog.
+    /// Connections over all workers; further ones wait in the backlog. How many of them one address may have is
+    /// [`crate::WebOptions::address_connections`].
     pub connections_max: usize,
     /// For a request's head to arrive.
     pub client_timeout: Duration,
@@ -58,6 +59,8 @@ pub async fn run(
 ) -> io::Result<()> {
     let shared = state.clone();
     let workers = options.workers.max(1);
+    state.metrics.connections_max.set(i64::try_from(options.connections_max).unwrap_or(i64::MAX));
+    let counted = state.clone();
     let server = HttpServer::new(move || {
         let (state, worker) = (shared.clone(), shared.worker());
         let lane = Rc::new(Lane::new(state.clone(), worker.clone()));
@@ -70,7 +73,10 @@ pub async fn run(
     .keep_alive(options.keep_alive)
     .shutdown_timeout(options.shutdown.as_secs().max(1))
     .tcp_nodelay(true)
-    .on_connect(ws::remember_connection)
+    .on_connect(move |io, data| {
+        ws::remember_connection(io, data);
+        connections::admit(&counted, io, data);
+    })
     .disable_signals();
     let server = match options.tls {
         None => server.listen(listener)?,

@@ -56,7 +56,7 @@ struct Connection(TcpStream);
 pub fn remember_connection(io: &dyn Any, data: &mut Extensions) {
     use std::os::fd::AsFd;
     data.insert(crate::rate::AddressSlot::default());
-    if let Some(stream) = io.downcast_ref::<actix_web::rt::net::TcpStream>()
+    if let Some(stream) = crate::connections::stream(io)
         && let Ok(fd) = stream.as_fd().try_clone_to_owned()
     {
         data.insert(Arc::new(Connection(TcpStream::from(fd))));

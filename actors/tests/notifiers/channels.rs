@@ -145,7 +145,7 @@ async fn a_webhook_is_signed_with_every_secret_and_repeated_under_its_id() {
         let signatures: Vec<&str> = request.headers["webhook-signature"].split(' ').collect();
         assert_eq!(signatures.len(), SECRETS.len());
         for (secret, signature) in SECRETS.iter().zip(signatures) {
-            let bytes = BASE64.decode(secret["whsec_".len()..].as_bytes()).expect("base64");
+            let bytes = BASE64.decode(&secret.as_bytes()["whsec_".len()..]).expect("base64");
             let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
             let tag = BASE64.decode(signature.strip_prefix("v1,").expect("v1").as_bytes()).expect("base64");
             hmac::verify(&key, signed.as_bytes(), &tag).expect("the signature holds");

@@ -38,6 +38,8 @@ pub const LOOKUP_PATH: &str = "/api/v1/operators/lookup";
 pub const CHANGES_PATH: &str = "/api/v1/operators/changes";
 /// The path of batches.
 pub const BATCH_PATH: &str = "/api/v1/operators/batch/lookup";
+/// The path of figures.
+pub const METRICS_PATH: &str = "/metrics";
 
 /// Most paths; sizes the table of histograms.
 pub const PATHS_MAX: usize = 64;
@@ -141,7 +143,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/health/live" => health::live;
     api Register get    "/health/ready" => health::ready;
     api Register get    "/version" => health::version;
-    api Register get    "/metrics" => metrics::metrics;
+    api Register get    METRICS_PATH => metrics::metrics;
     api Register get    "/.well-known/jwks.json" => lookup::jwks;
     api Register get    "/api/openapi.json" => openapi::document;
     page Register get   "/" => page::index;

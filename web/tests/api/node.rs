@@ -23,6 +23,7 @@ use store::{OpenOptions, Store, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use web::proxies::Proxies;
 use web::rate::Rates;
 use web::tls::TlsFiles;
 use web::{AppState, ServerOptions, WebOptions};
@@ -50,7 +51,12 @@ pub struct Setup {
     pub faults: Faults,
     pub tls: Option<TlsFiles>,
     pub strangers_per_hour: u32,
+    /// The same in batches in a day.
+    pub batch_strangers_per_day: u32,
     pub rates: Rates,
+    /// Open connections of one address.
+    pub address_connections: u32,
+    pub proxies: Proxies,
     pub notify: NotifySetup,
 }
 
@@ -60,7 +66,10 @@ impl Default for Setup {
             faults: Faults::default(),
             tls: None,
             strangers_per_hour: u32::MAX,
+            batch_strangers_per_day: u32::MAX,
             rates: Rates::default(),
+            address_connections: 2_000,
+            proxies: Proxies::default(),
             notify: NotifySetup::default(),
         }
     }
@@ -139,6 +148,7 @@ impl Node {
             snapshot_every: Duration::from_secs(300),
             evidence_person_months: 24,
             strangers_per_hour: setup.strangers_per_hour,
+            batch_strangers_per_day: setup.batch_strangers_per_day,
             key_prefix: "mk_live_",
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             notify: setup.notify,
@@ -148,6 +158,8 @@ impl Node {
             Engine::start(config, store, keys, Arc::new(SystemClock), &registry).await.expect("the engine starts");
         let mut options = WebOptions::new("KE");
         options.rates = setup.rates;
+        options.address_connections = setup.address_connections;
+        options.proxies = setup.proxies;
         let state = AppState::new(engine.clone(), options, registry).expect("metrics register");
         let staff = |no: u8| NewKey {
             operator: None,
