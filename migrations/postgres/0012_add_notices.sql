@@ -2,9 +2,9 @@
 CREATE TABLE notices (
     id TEXT NOT NULL,
     channel TEXT NOT NULL,
-    -- When it was made, and its kind's number: the order in which a channel sends.
+    -- When it was made, and which of its group it is: the order in which a channel sends.
     at BIGINT NOT NULL,
-    kind BIGINT NOT NULL,
+    number BIGINT NOT NULL,
     grp TEXT NOT NULL,
     jurisdiction BIGINT NOT NULL,
     -- pending, sent, failed, dropped; only a pending one changes.
@@ -17,7 +17,7 @@ CREATE TABLE notices (
     body TEXT NOT NULL,
     PRIMARY KEY (id, channel)
 );
-CREATE INDEX notices_waiting ON notices (channel, at, kind, id) WHERE state = 'pending';
+CREATE INDEX notices_waiting ON notices (channel, at, number, id) WHERE state = 'pending';
 CREATE INDEX notices_waiting_groups ON notices (channel, grp) WHERE state = 'pending';
 CREATE INDEX notices_groups ON notices (grp);
 CREATE INDEX notices_newest ON notices (jurisdiction, at, id, channel);

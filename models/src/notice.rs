@@ -50,6 +50,9 @@ pub struct Notice {
     pub kind: NoticeKind,
     /// Digest of the group of alerts, as text: the same from the first notice of a cause to its last.
     pub group: String,
+    /// Which notice of its group it is: nobody hears of one before those with smaller numbers.
+    #[serde(default)]
+    pub number: u32,
     /// Up to [`ALERTS_MAX`] of its alerts.
     #[serde(default)]
     pub alerts: Vec<AlertId>,
@@ -67,7 +70,7 @@ pub struct Notice {
     /// Up to [`LINES_MAX`] sentences, most important first.
     #[serde(default)]
     pub lines: Vec<String>,
-    /// When it was made: notices of a channel go in this order.
+    /// When it was made: notices of a channel go in this order, those of one group in that of their numbers.
     #[serde(with = "micros")]
     pub at: Ts,
     /// How many alerts it stands for.
@@ -95,6 +98,7 @@ impl Notice {
             id,
             kind: NoticeKind::Test,
             group: format!("test-{id}"),
+            number: 0,
             alerts: Vec::new(),
             severity: Severity::Low,
             rule: "test".to_owned(),

@@ -165,7 +165,7 @@ impl Store {
     /// waits, so that nobody hears of an end before the beginning.
     pub async fn due_notices(&self, channel: &str, now: Ts, limit: u32) -> Result<Vec<StoredNotice>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM notices n WHERE n.channel = $1 AND n.state = 'pending' AND n.next_at <= $2 AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.channel = n.channel AND e.grp = n.grp AND e.state = 'pending' AND (e.at < n.at OR (e.at = n.at AND (e.kind < n.kind OR (e.kind = n.kind AND e.id < n.id))))) ORDER BY n.at, n.kind, n.id LIMIT $3"
+            "SELECT {COLUMNS} FROM notices n WHERE n.channel = $1 AND n.state = 'pending' AND n.next_at <= $2 AND NOT EXISTS (SELECT 1 FROM notices e WHERE e.channel = n.channel AND e.grp = n.grp AND e.state = 'pending' AND (e.number < n.number OR (e.number = n.number AND (e.at < n.at OR (e.at = n.at AND e.id < n.id))))) ORDER BY n.at, n.number, n.id LIMIT $3"
         );
         let values = [Val::Text(channel), Val::Int(now.0), Val::Int(limit.into())];
         self.db.read().await?.rows(&sql, &values).await?.iter().map(stored).collect()
@@ -174,7 +174,7 @@ impl Store {
     /// What waits on a channel, oldest first.
     pub async fn pending_notices(&self, channel: &str, limit: u32) -> Result<Vec<StoredNotice>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM notices n WHERE n.channel = $1 AND n.state = 'pending' ORDER BY n.at, n.kind, n.id LIMIT $2"
+            "SELECT {COLUMNS} FROM notices n WHERE n.channel = $1 AND n.state = 'pending' ORDER BY n.at, n.number, n.id LIMIT $2"
         );
         let values = [Val::Text(channel), Val::Int(limit.into())];
         self.db.read().await?.rows(&sql, &values).await?.iter().map(stored).collect()

@@ -403,7 +403,7 @@ fn notice<'a>(rows: &mut Gathered<'a>, row: &'a NoticeRow) {
             Val::Owned(notice.id.to_string()),
             Val::Text(&row.channel),
             Val::Int(notice.at.0),
-            Val::Int(notice.kind.code().into()),
+            Val::Int(notice.number.into()),
             Val::Text(&notice.group),
             Val::Int(notice.jurisdiction.0.into()),
             Val::Text(NoticeState::Pending.as_str()),

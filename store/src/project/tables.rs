@@ -181,7 +181,7 @@ pub(super) const CURSORS: Table = Table {
 };
 pub(super) const NOTICES: Table = Table {
     name: "notices",
-    columns: &["id", "channel", "at", "kind", "grp", "jurisdiction", "state", "attempts", "next_at", "body"],
+    columns: &["id", "channel", "at", "number", "grp", "jurisdiction", "state", "attempts", "next_at", "body"],
     // a commit of unknown outcome is offered again, and a cause may be found twice
     tail: "ON CONFLICT (id, channel) DO NOTHING",
 };
