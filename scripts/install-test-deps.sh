@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and a bare Debian lacks: PostgreSQL 15 or newer, promtool, Chromium, SoftHSM, and what the blocks of
+# Installs what the tests need and a bare Debian lacks: PostgreSQL 15 or newer, promtool, Chromium, SoftHSM, an SMTP server, and what the blocks of
 # docs/INTEGRATION.md call; further programs (of packages with their name) as arguments. As an ordinary user it only
 # checks. Idempotent; starts no service.
 set -euo pipefail
@@ -8,10 +8,14 @@ have_postgres() { [ -n "${MLINZI_PG_BIN:-}" ] || compgen -G '/usr/lib/postgresql
 have_promtool() { command -v promtool >/dev/null; }
 have_chromium() { command -v chromium >/dev/null || command -v chromium-browser >/dev/null; }
 
+# the system's own Python sees the packages of the system, one that comes first in PATH does not
+have_smtp() { /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null; }
+
 missing=()
 have_postgres || missing+=(postgresql)
 have_promtool || missing+=(prometheus)
 have_chromium || missing+=(chromium)
+have_smtp || missing+=(python3-aiosmtpd)
 command -v softhsm2-util >/dev/null || missing+=(softhsm2)
 command -v node >/dev/null || missing+=(nodejs)
 for program in curl jq python3 "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
@@ -34,4 +38,4 @@ mkdir -p /etc/postgresql-common
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 apt-get install -q -y --no-install-recommends "${missing[@]}"
-have_postgres && have_promtool && have_chromium
+have_postgres && have_promtool && have_chromium && have_smtp

@@ -1,5 +1,7 @@
 //! Configuration: defaults < file < environment < flags. Every mistake is reported at once.
 
+use actors::notifiers::{self, ChannelConfig};
+use engine::routing::{RouteSpec, Router};
 use models::jurisdiction::{JURISDICTIONS_MAX, Jurisdiction};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
@@ -25,6 +27,7 @@ pub struct Config {
     pub limits: Limits,
     pub feeds: Feeds,
     pub sandbox: Sandbox,
+    pub notify: Notify,
     pub log: Log,
     pub traces: Traces,
     pub jurisdictions: Vec<Jurisdiction>,
@@ -158,6 +161,23 @@ pub struct FeedCredential {
 #[allow(missing_docs)]
 pub struct Sandbox {
     pub store: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Notify {
+    pub default: Vec<String>,
+    pub channels: Vec<ChannelConfig>,
+    pub routes: Vec<RouteSpec>,
+}
+
+impl Notify {
+    /// The routes, held against the channels and jurisdictions that there are.
+    pub fn router(&self, jurisdictions: &[Jurisdiction]) -> Result<Router, Vec<String>> {
+        let names: Vec<&str> = self.channels.iter().map(|channel| channel.name.as_str()).collect();
+        Router::new(&self.routes, &self.default, &names, jurisdictions)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -358,6 +378,8 @@ fn check(c: &Config) -> Vec<String> {
         let known = store_zone(&j.time_zone);
         must(known, &format!("jurisdictions: {}: unknown time_zone", j.code));
     }
+    wrong.extend(notifiers::check(&c.notify.channels, &c.jurisdictions));
+    wrong.extend(c.notify.router(&c.jurisdictions).err().unwrap_or_default());
     wrong
 }
 

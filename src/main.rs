@@ -10,6 +10,7 @@ mod feed_push;
 mod health;
 mod key;
 mod keys;
+mod notices;
 mod notify;
 mod register;
 mod rotate;
@@ -66,6 +67,9 @@ enum Command {
     /// Feeds.
     #[command(subcommand)]
     Feed(Feed),
+    /// Channels on which people are told of alerts.
+    #[command(subcommand)]
+    Notify(notices::Command),
     /// Loads people in bulk, and takes them out.
     #[command(subcommand)]
     Register(register::Command),
@@ -152,6 +156,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Key(command) => key::run(load()?, command).await,
         Command::Keys(command) => rotate::run(&load()?, command).await,
         Command::Feed(Feed::Push(args)) => feed_push::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Notify(command) => notices::run(&load()?, command).await,
         Command::Register(command) => register::run(&load()?, command).await,
         Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,
         Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),

@@ -4,6 +4,7 @@ use crate::config::Config;
 use actors::api::{NewExclusion, PersonData};
 use actors::engine::{Engine, EngineConfig};
 use actors::identity::Identifiers;
+use actors::notifiers::NotifySetup;
 use actors::secrets::{KeyError, KeyMaterial, KeyProvider};
 use engine::register::index::LookupKey;
 use models::document::{Document, IssuingCountry};
@@ -54,6 +55,8 @@ pub async fn start(
         key_prefix: "mk_test_",
         // test sources reach neither the live ones' credentials nor their folders
         feeds: actors::feeds::FeedsConfig::default(),
+        // nobody is woken by what test people do
+        notify: NotifySetup::default(),
         ..live.clone()
     };
     // its figures are nobody's alarm: they stay with it

@@ -6,6 +6,7 @@ use crate::traces::{self, Exporter};
 use crate::{complain, exit, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::feeds::{Credential, Credentials, FeedsConfig};
+use actors::notifiers::{self, NotifySetup};
 use actors::secrets::KeyProvider;
 use std::future::Future;
 use std::net::TcpListener;
@@ -87,6 +88,7 @@ async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Runn
         family: config.engine.family.clone(),
         key_prefix: "mk_live_",
         feeds: feeds(&config.feeds),
+        notify: notify_setup(config)?,
         faults: Faults::default(),
     };
     let live = engine_config.clone();
@@ -133,6 +135,13 @@ fn feeds(config: &Feeds) -> FeedsConfig {
         credentials: Credentials::new(config.credentials.iter().map(credential)),
         ..FeedsConfig::default()
     }
+}
+
+/// Channels with their secrets, and routes.
+fn notify_setup(config: &Config) -> Result<NotifySetup, ConfigError> {
+    let router = config.notify.router(&config.jurisdictions).map_err(ConfigError)?;
+    let channels = notifiers::open(&config.notify.channels, &config.jurisdictions).map_err(ConfigError)?;
+    Ok(NotifySetup { channels, router: Arc::new(router) })
 }
 
 fn prometheus_registry() -> anyhow::Result<prometheus::Registry> {

@@ -13,19 +13,21 @@
 use crate::api::EngineError;
 use crate::directory::Directory;
 use crate::kernel::{DeadLetter, Progress, Work};
-use crate::register::commit_error;
+use crate::notifiers::Notifiers;
+use crate::register::{commit_error, unavailable};
 use crate::source::Reply;
 use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
-use engine::alerting::{Action, ActionError, Desk, Outcome};
+use engine::alerting::{Action, ActionError, Desk, Outcome, Tell, Tidings};
 use engine::silence::{self, Standing};
 use futures_util::future::LocalBoxFuture;
 use models::alert::AlertRevision;
 use models::alert_group::{Act, AlertActed, AlertGroup, AlertsGrouped, Silence};
 use models::event::Event;
-use models::ids::{AlertId, GroupId, SilenceId, SourceId};
+use models::ids::{AlertId, GroupId, NoticeId, SilenceId, SourceId};
 use models::jurisdiction::JurisdictionNo;
+use models::notice::{Notice, NoticeKind, NoticeOperator};
 use models::ts::Ts;
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
@@ -130,6 +132,8 @@ pub struct DeskContext {
     pub views: Arc<Views>,
     /// What readers see.
     pub view: Arc<DeskView>,
+    /// Who tells people.
+    pub notifiers: Notifiers,
     /// Now.
     pub clock: Arc<dyn Clock>,
 }
@@ -214,17 +218,20 @@ impl DeskActor {
     }
 
     async fn commit(&mut self, events: Vec<Event>, outcome: &Outcome) -> Result<(), EngineError> {
-        let committed = self.context.writer.commit(events, self.notices(outcome)).await;
-        if let Err(error) = committed {
-            self.unsure = true;
-            return Err(commit_error(error));
+        // from here on until it is stored, what the desk holds is more than what is
+        self.unsure = true;
+        let mut rows = Vec::new();
+        for tell in &outcome.tell {
+            rows.extend(self.context.notifiers.rows(notice(tell), tell.at).await.map_err(unavailable)?);
+        }
+        let tells = !rows.is_empty();
+        let attachments = if tells { vec![Attachment::Notices(rows)] } else { Vec::new() };
+        self.context.writer.commit(events, attachments).await.map_err(commit_error)?;
+        self.unsure = false;
+        if tells {
+            self.context.notifiers.ring();
         }
         Ok(())
-    }
-
-    /// What has to be told, as rows of the log of notices.
-    fn notices(&self, _outcome: &Outcome) -> Vec<Attachment> {
-        Vec::new()
     }
 
     async fn act(&mut self, id: GroupId, action: Action, act: Act) -> Result<AlertGroup, EngineError> {
@@ -293,6 +300,48 @@ impl DeskActor {
             return Err(commit_error(error));
         }
         Ok(())
+    }
+}
+
+/// What people are told outside the screens. Rules, operators and figures; never a person.
+fn notice(tell: &Tell) -> Notice {
+    let group = &tell.group;
+    let (kind, count) = match tell.tidings {
+        Tidings::Raised => (NoticeKind::Raised, 1),
+        Tidings::Escalated => (NoticeKind::Escalated, group.hits),
+        Tidings::Resolved => (NoticeKind::Resolved, group.hits),
+        Tidings::Regressed => (NoticeKind::Regressed, 1),
+        Tidings::More(held) => (NoticeKind::More, held.into()),
+    };
+    let subject = &group.subject;
+    let about = format!("{} at {}: {}", group.rule, subject.operator, subject.metric.as_str());
+    let title = match tell.tidings {
+        Tidings::Raised => format!("[{}] {about}", group.severity.as_str()),
+        Tidings::Escalated => format!("[{}] worse: {about}", group.severity.as_str()),
+        Tidings::Resolved => format!("[resolved] {about}"),
+        Tidings::Regressed => format!("[{}] again: {about}", group.severity.as_str()),
+        Tidings::More(held) => format!("[{}] {held} more of {} within the hour", group.severity.as_str(), group.rule),
+    };
+    let mut lines = match (tell.tidings, group.resolution) {
+        (Tidings::Resolved, Some(why)) => vec![format!("resolved: {}", why.as_str())],
+        (Tidings::More(_), _) => vec!["each of them is on the screen; they are told of together".to_owned()],
+        _ => group.reasons.clone(),
+    };
+    lines.push(format!("{} alerts since {}, group {}", group.hits, group.first_at, group.id));
+    Notice {
+        id: NoticeId(tell.id),
+        kind,
+        number: group.notices,
+        group: group.id.to_string(),
+        alerts: vec![group.last_alert],
+        severity: group.severity,
+        rule: group.rule.clone(),
+        operator: Some(NoticeOperator { no: group.operator_no, code: subject.operator.clone() }),
+        jurisdiction: group.jurisdiction,
+        title,
+        lines,
+        at: tell.at,
+        count: count.try_into().unwrap_or(u32::MAX),
     }
 }
 

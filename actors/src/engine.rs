@@ -25,6 +25,7 @@ use crate::feeds::FeedsConfig;
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
 use crate::live::LiveHandle;
 use crate::metrics::EngineMetrics;
+use crate::notifiers::{Notifiers, NotifySetup};
 use crate::receipts::{self, Jwk};
 use crate::register::{InspectEvent, Register, commit_error, section, unavailable};
 use crate::secrets::{KeyMaterial, KeyProvider, KeyRing, Keys};
@@ -90,6 +91,8 @@ pub struct EngineConfig {
     pub key_prefix: &'static str,
     /// What sources that fetch by themselves may reach.
     pub feeds: FeedsConfig,
+    /// Who is told of alerts outside the screens, and how.
+    pub notify: NotifySetup,
     /// Faults for tests and benches; the product injects none.
     pub faults: Faults,
 }
@@ -131,6 +134,8 @@ const CLOCK_BACK_MAX: i64 = -5 * SECOND;
 const CHANGES_WAITING_MAX: usize = 8;
 /// How often a request that waits looks whether there is one.
 const CHANGES_EVERY: Duration = Duration::from_millis(250);
+/// How long a stop waits for notices that are under way.
+const NOTICE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a push waits for its source.
 const PUSH_MAX: Duration = Duration::from_secs(60);
 
@@ -202,6 +207,7 @@ struct Inner {
     waiting: Mutex<HashMap<OperatorNo, usize>>,
     /// Screens get a frame a while instead of a frame a tick.
     sparing: AtomicBool,
+    notifiers: Notifiers,
     metrics: EngineMetrics,
 }
 
@@ -409,6 +415,11 @@ impl Engine {
     /// Under pressure the screens are shown less often; what they show stays whole.
     pub fn spare_analytics(&self, spare: bool) {
         self.0.sparing.store(spare, Ordering::Relaxed);
+    }
+
+    /// Who is told of alerts outside the screens.
+    pub fn notifiers(&self) -> &Notifiers {
+        &self.0.notifiers
     }
 
     /// The live hub.
@@ -647,6 +658,7 @@ impl Engine {
         // one time for all stages
         let end = tokio::time::Instant::now() + drain;
         let left = || end.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));
+        self.0.notifiers.stop(left().min(NOTICE_PATIENCE)).await;
         let mut drained = true;
         for kind in ["source", "operator", "desk"] {
             drained &= self.0.system.stop_kind(kind, left()).await;

@@ -21,6 +21,7 @@ pub mod live;
 pub mod market;
 pub mod metrics;
 mod missed;
+pub mod notifiers;
 pub mod people;
 pub mod receipts;
 pub mod register;

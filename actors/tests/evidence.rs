@@ -28,6 +28,7 @@ fn config() -> EngineConfig {
         feeds: actors::feeds::FeedsConfig::default(),
         key_prefix: "mk_live_",
         jurisdictions: Vec::new(),
+        notify: actors::notifiers::NotifySetup::default(),
         faults: Faults::default(),
     }
 }

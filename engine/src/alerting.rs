@@ -11,7 +11,8 @@
 
 use models::alert::{AlertRevision, Metric, RevisionKind, Severity};
 use models::alert_group::{
-    Act, ActionKind, AlertGroup, AlertsGrouped, GroupState, Resolution, RuleCap, STANDING_MAX, Silence, Snooze,
+    Act, ActionKind, AlertGroup, AlertsGrouped, GroupState, REASONS_MAX, Resolution, RuleCap, STANDING_MAX, Silence,
+    Snooze,
 };
 use models::ids::{GroupId, OperatorNo, SilenceId};
 use models::jurisdiction::JurisdictionNo;
@@ -222,6 +223,7 @@ impl Desk {
             last_at: now,
             last_alert: revision.id,
             last_window: revision.window,
+            reasons: Vec::new(),
             acknowledged: None,
             snoozed: None,
             resolution: None,
@@ -239,6 +241,7 @@ impl Desk {
         }
         group.hits += 1;
         (group.last_at, group.last_alert, group.last_window) = (now, revision.id, revision.window);
+        group.reasons = revision.evidence.reasons.iter().take(REASONS_MAX).cloned().collect();
         match group.standing.len() < STANDING_MAX {
             true => group.standing.push(revision.id),
             false => group.standing_more += 1,

@@ -11,5 +11,6 @@ pub mod mapping;
 pub mod operator_state;
 pub mod poll;
 pub mod register;
+pub mod routing;
 pub mod silence;
 pub mod windows;

@@ -101,6 +101,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         key_prefix: "mk_live_",
         feeds: FeedsConfig::default(),
         jurisdictions: defaults.jurisdictions,
+        notify: actors::notifiers::NotifySetup::default(),
         faults,
     };
     let engine = Engine::start(config, store, Arc::new(material), Arc::new(SystemClock), &registry).await?;

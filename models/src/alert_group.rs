@@ -18,6 +18,8 @@ use crate::record::closed_set;
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
+/// Reasons of the newest alert that are kept.
+pub const REASONS_MAX: usize = 3;
 /// Alerts of a group that are remembered by id, so that the last withdrawal is known.
 pub const STANDING_MAX: usize = 32;
 
@@ -102,6 +104,9 @@ pub struct AlertGroup {
     pub last_alert: AlertId,
     /// Its window.
     pub last_window: Window,
+    /// Why the newest alert was raised, strongest first.
+    #[serde(default)]
+    pub reasons: Vec<String>,
     /// Who took it on.
     #[serde(default)]
     pub acknowledged: Option<Act>,

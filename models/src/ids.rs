@@ -160,6 +160,10 @@ public_id!(
     /// An alert: not a UUID but a digest of (rule, version, subject, window), so that it can be made twice.
     AlertId, "alr");
 public_id!(
+    /// A notice to people: not a UUID but a digest of (group of alerts, episode, transition), so that it can be made
+    /// twice; every channel carries it as its message id.
+    NoticeId, "ntf");
+public_id!(
     /// A group of alerts: a digest of (rule, subject).
     GroupId, "grp");
 public_id!(

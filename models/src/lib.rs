@@ -16,6 +16,7 @@ pub mod live;
 pub mod lookup;
 pub mod match_key;
 pub mod money;
+pub mod notice;
 pub mod operator;
 pub mod phone;
 pub mod record;

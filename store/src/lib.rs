@@ -14,6 +14,7 @@ mod evidence;
 mod evidence_roots;
 mod journal;
 mod keys;
+mod notices;
 mod open;
 mod priority;
 mod project;
@@ -27,6 +28,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use contacts::{Contact, ContactBoot, ContactKey, ContactRows, TokenGeneration};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
+pub use notices::{NoticeMark, NoticeMarks, NoticePlace, NoticeQuery, NoticeRow, NoticesWaiting, StoredNotice};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use priority::Background;
 pub use read::{

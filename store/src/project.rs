@@ -12,11 +12,13 @@ use crate::contacts::ContactRows;
 use crate::db::{Conn, Val};
 use crate::evidence::EvidenceRows;
 use crate::journal::JournalRow;
+use crate::notices::NoticeRow;
 use crate::writer::{Attachment, ImportProgress, ImportedPerson, QuarantineRow, VaultRow};
 use models::alert_group::AlertGroup;
 use models::event::{Event, Exclusion, PersonKey};
 use models::ids::{PersonNo, SourceNo};
 use models::key_version::{KeyPurpose, KeyState};
+use models::notice::NoticeState;
 use models::record::Record;
 use models::ts::Ts;
 use serde::Serialize;
@@ -430,8 +432,28 @@ fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
         Attachment::Import(progress, people) => import(rows, progress, people),
         Attachment::Evidence(rows_of) => evidence(rows, rows_of),
         Attachment::Contacts(rows_of) => contacts(rows, rows_of),
-        Attachment::FeedRecords(_) | Attachment::Rewrapped(..) => {}
+        Attachment::Notices(notices) => notices.iter().for_each(|row| notice(rows, row)),
+        Attachment::FeedRecords(_) | Attachment::Rewrapped(..) | Attachment::NoticeMarks(_) => {}
     }
+}
+
+fn notice<'a>(rows: &mut Gathered<'a>, row: &'a NoticeRow) {
+    let notice = &row.notice;
+    rows.add(
+        &NOTICES,
+        [
+            Val::Owned(notice.id.to_string()),
+            Val::Text(&row.channel),
+            Val::Int(notice.at.0),
+            Val::Int(notice.number.into()),
+            Val::Text(&notice.group),
+            Val::Int(notice.jurisdiction.0.into()),
+            Val::Text(NoticeState::Pending.as_str()),
+            Val::Int(0),
+            Val::Int(notice.at.0),
+            body(notice),
+        ],
+    );
 }
 
 fn contacts(rows: &mut Gathered<'_>, taken: &ContactRows) {

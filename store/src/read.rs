@@ -45,7 +45,7 @@ fn key_of(bytes: &[u8]) -> Result<MatchKey, StoreError> {
     Ok(MatchKey::from_bytes(bytes.try_into().map_err(|_| StoreError::Unreadable("match key"))?))
 }
 
-fn parse<T: DeserializeOwned>(what: &'static str, json: &str) -> Result<T, StoreError> {
+pub(crate) fn parse<T: DeserializeOwned>(what: &'static str, json: &str) -> Result<T, StoreError> {
     serde_json::from_str(json).map_err(|_| StoreError::Unreadable(what))
 }
 

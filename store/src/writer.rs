@@ -139,9 +139,9 @@ impl WriterHandle {
         if *self.closed.borrow() {
             return Err(CommitError::Unavailable);
         }
-        // contacts go with the feeds: there, they keep neither a registration nor evidence waiting
+        // contacts and what became of notices go with the feeds: there, they keep neither a registration nor evidence waiting
         let feed = commit.events.iter().any(|e| matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. }))
-            || commit.attachments.iter().any(|a| matches!(a, Attachment::Contacts(_)));
+            || commit.attachments.iter().any(|a| matches!(a, Attachment::Contacts(_) | Attachment::NoticeMarks(_)));
         let evidence =
             commit.events.is_empty() && commit.attachments.iter().any(|a| matches!(a, Attachment::Evidence(_)));
         let pending = Pending {
@@ -454,8 +454,10 @@ impl Lane {
         let attachments: Vec<&Attachment> = group.iter().flat_map(|p| &p.attachments).collect();
         project::write(conn, &events, &attachments).await?;
         for attachment in &attachments {
-            if let Attachment::Contacts(contacts) = attachment {
-                contacts.finish(conn).await?;
+            match attachment {
+                Attachment::Contacts(contacts) => contacts.finish(conn).await?,
+                Attachment::NoticeMarks(marks) => marks.write(conn).await?,
+                _ => {}
             }
         }
         let mut start = 0;

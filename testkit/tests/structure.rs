@@ -21,6 +21,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("sqlx", &["store", "testkit"]),
     ("redis", &["store"]),
     ("cryptoki", &["mlinzi"]),
+    ("lettre", &["actors"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
     ("actix-tls", &["web"]),

@@ -296,6 +296,7 @@ mod tests {
             key_prefix: "mk_live_",
             feeds: actors::feeds::FeedsConfig::default(),
             jurisdictions: Vec::new(),
+            notify: actors::notifiers::NotifySetup::default(),
             faults: actors::engine::Faults::default(),
         };
         let (clock, registry) = (Arc::new(store::SystemClock), prometheus::Registry::new());

@@ -12,6 +12,7 @@ use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub};
 use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
 use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
+use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::register::{Register, RegisterActor};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{FetchMetrics, SourceActor, SourceContext, SourceGauge, SourceHead};
@@ -51,6 +52,8 @@ impl Engine {
         let gauges = EngineMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let evidence = EvidenceMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
         let commits = CommitMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?;
+        let channels = config.notify.channels.iter().map(|channel| channel.name.as_str());
+        let notices = NoticeMetrics::register(registry, channels).map_err(|e| StartError::Actor(e.to_string()))?;
         store.claim().await?;
         let boot = u32::from_be_bytes(crate::secrets::random::<4>().map_err(|_| StartError::Random)?);
 
@@ -86,6 +89,8 @@ impl Engine {
             store.start_writer(Box::new(spine), ring.chain, Arc::clone(&clock), config.write_timeout).await?,
             commits,
         );
+        let (log, told, time) = (store.clone(), writer.clone(), Arc::clone(&clock));
+        let notifiers = Notifiers::new(config.notify.clone(), log, told, time, notices);
         // the desk writes and hears of what is written: its actor waits for the writer, which is there now
         let context = DeskContext {
             store: store.clone(),
@@ -93,6 +98,7 @@ impl Engine {
             directory: Arc::clone(&directory),
             views: Arc::clone(&views),
             view: Arc::clone(&desk_view),
+            notifiers: notifiers.clone(),
             clock: Arc::clone(&clock),
         };
         let _ = desk_context.set(context);
@@ -162,6 +168,7 @@ impl Engine {
             contacts: Contacts::default(),
             waiting: Mutex::default(),
             sparing: AtomicBool::new(false),
+            notifiers,
             metrics: gauges,
         }));
         if let Err(error) = engine.take_keys().await {

@@ -149,6 +149,7 @@ impl Engine {
         };
         let tasks = [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, keys, contacts, polling];
         self.0.tasks.lock().extend(tasks);
+        self.0.notifiers.start();
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {

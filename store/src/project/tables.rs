@@ -204,6 +204,12 @@ pub(super) const CURSORS: Table = Table {
     columns: &["node", "boot", "worker", "next_block"],
     tail: "ON CONFLICT (node, boot, worker) DO UPDATE SET next_block = excluded.next_block",
 };
+pub(super) const NOTICES: Table = Table {
+    name: "notices",
+    columns: &["id", "channel", "at", "number", "grp", "jurisdiction", "state", "attempts", "next_at", "body"],
+    // a commit of unknown outcome is offered again, and a cause may be found twice
+    tail: "ON CONFLICT (id, channel) DO NOTHING",
+};
 pub(super) const KEY_COLUMNS: &[&str] =
     &["purpose", "version", "fingerprint", "state", "started_at", "ready_at", "retired_at", "left_behind"];
 pub(super) const KEYS_STARTED: Table = Table {

@@ -3,6 +3,7 @@
 use crate::contacts::ContactRows;
 use crate::evidence::EvidenceRows;
 use crate::keys::{Rewrapped, SealedTable};
+use crate::notices::{NoticeMarks, NoticeRow};
 use models::event::{Committed, Event, Exclusion, PersonKey};
 use models::ids::{KeyId, PersonNo, QuarantineId, SourceNo};
 use models::match_key::MatchKey;
@@ -96,6 +97,10 @@ pub enum Attachment {
     Evidence(EvidenceRows),
     /// Which operator has asked about whom.
     Contacts(ContactRows),
+    /// Notices that are to go out; one that is stored already stays as it is.
+    Notices(Vec<NoticeRow>),
+    /// What became of them.
+    NoticeMarks(NoticeMarks),
     /// Sealed values under another key, whose `SealsRewrapped` is among the events; one that changed meanwhile stays as
     /// it is.
     Rewrapped(SealedTable, Vec<Rewrapped>),

@@ -3,6 +3,7 @@
 mod bench;
 mod failures;
 mod keys;
+mod notices;
 mod proof;
 mod reads;
 mod schema;
@@ -41,6 +42,10 @@ both!(
     keys::what_was_made_before_a_step_is_refused_alone,
     keys::versions_go_one_way_and_a_retired_number_begins_anew,
     keys::a_seal_takes_the_place_of_the_one_it_was_made_of_and_of_no_other,
+    notices::a_notice_is_stored_once_a_channel_and_with_its_reason_or_not_at_all,
+    notices::notices_are_due_in_order_and_none_before_the_beginning_of_its_group,
+    notices::the_log_is_read_newest_first_page_by_page,
+    notices::the_log_forgets_what_is_old_and_nothing_that_waits,
     failures::a_database_that_hangs_leaves_nothing_behind,
     failures::a_full_disk_refuses_cleanly_and_writing_goes_on_when_there_is_space,
 );

@@ -12,6 +12,7 @@ pub mod links;
 pub mod list;
 pub mod lookup;
 pub mod metrics;
+pub mod notifications;
 pub mod nser;
 pub mod operators;
 pub mod page;
@@ -143,6 +144,9 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register post   "/api/v1/alerts/{id}/snooze" => alert_groups::snooze;
     api Register post   "/api/v1/alerts/{id}/resolve" => alert_groups::resolve;
     api Register post   "/api/v1/alerts/{id}/reopen" => alert_groups::reopen;
+    api Register get    "/api/v1/notifications" => notifications::list;
+    api Register get    "/api/v1/notifications/channels" => notifications::channels;
+    api Register post   "/api/v1/notifications/channels/{name}/test" => notifications::test;
     api Register get    "/api/v1/system/actors" => system::actors;
     api Register post   "/api/v1/system/actors/release" => system::release;
     api Register post   "/api/v1/links" => links::create;

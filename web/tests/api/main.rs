@@ -9,4 +9,5 @@ mod fetching;
 mod fuzz;
 mod http;
 mod node;
+mod notifications;
 mod tls;

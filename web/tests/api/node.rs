@@ -9,6 +9,7 @@ use actors::api::NewKey;
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::feeds::FeedsConfig;
 use actors::live::Rights;
+use actors::notifiers::NotifySetup;
 use actors::secrets::KeyMaterial;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -58,6 +59,7 @@ pub struct Setup {
     pub address_connections: u32,
     pub proxies: Proxies,
     pub feeds: FeedsConfig,
+    pub notify: NotifySetup,
 }
 
 impl Default for Setup {
@@ -71,6 +73,7 @@ impl Default for Setup {
             address_connections: 2_000,
             proxies: Proxies::default(),
             feeds: FeedsConfig::default(),
+            notify: NotifySetup::default(),
         }
     }
 }
@@ -157,6 +160,7 @@ impl Node {
             key_prefix: "mk_live_",
             feeds: setup.feeds,
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
+            notify: setup.notify,
             faults: setup.faults,
         };
         let engine =

@@ -40,6 +40,7 @@ async fn node(dir: &testkit::TempDir) -> AppState {
             currency: Currency::KES,
             time_zone: "Africa/Nairobi".to_owned(),
         }],
+        notify: actors::notifiers::NotifySetup::default(),
         faults: Faults::default(),
     };
     let keys = KeyMaterial::generate().unwrap();
