@@ -9,6 +9,10 @@
 //! starts again (a crash, another node) gives it back. So a record is fetched at least once and stored exactly once. A
 //! reader never writes to where it reads from, unless its kind says that it must (an acknowledgement, after the commit).
 
+pub mod brokers;
+pub mod kafka;
+pub mod nats;
+
 use crate::kernel::Progress;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;

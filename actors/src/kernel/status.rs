@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::metrics::KindMeters;
+use super::metrics::{KernelMetrics, KindMeters};
 
 /// Where an actor is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -191,6 +191,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The heartbeat of work outside an actor: nobody watches it.
+    pub fn unwatched() -> Self {
+        let vitals = Vitals::new(KernelMetrics::unregistered().of_kind("none"));
+        Self { vitals: Arc::new(vitals), generation: 0 }
+    }
+
     /// Says "still working", from handlers and factories that take longer than `hang_after`.
     pub fn beat(&self) {
         if self.is_current() {
