@@ -21,6 +21,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("sqlx", &["store", "testkit"]),
     ("redis", &["store"]),
     ("cryptoki", &["mlinzi"]),
+    ("rskafka", &["actors"]),
+    ("async-nats", &["actors", "loadtests"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
     ("actix-ws", &["web", "loadtests"]),
