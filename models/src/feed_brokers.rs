@@ -183,7 +183,8 @@ mod tests {
         let long = "t".repeat(250);
         let brokers = |detail| Err(("/reader/brokers", detail));
         let topic = Err(("/reader/topic", TOPIC));
-        let cases: &[(&[&str], &str, Option<&str>, Result<(), (&str, &str)>)] = &[
+        type Case<'a> = (&'a [&'a str], &'a str, Option<&'a str>, Result<(), (&'a str, &'a str)>);
+        let cases: &[Case<'_>] = &[
             (&["a.example:9092", "[::1]:9092", "10.0.0.1:1"], "plays.v1_x-y", Some("checked"), Ok(())),
             (&["a:1"; 16], "plays", None, Ok(())),
             (&[], "plays", None, brokers(ADDRESSES)),

@@ -103,7 +103,7 @@ impl Reader for Nats {
         progress: &'a Progress,
     ) -> LocalBoxFuture<'a, Result<Fetched, FetchError>> {
         Box::pin(async move {
-            let fetched = self.read(cursor, progress).await;
+            let fetched = Box::pin(self.read(cursor, progress)).await;
             if fetched.is_err() {
                 // whatever broke, the next fetch begins with a new connection
                 self.link = None;
