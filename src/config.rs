@@ -2,7 +2,7 @@
 
 use models::jurisdiction::{JURISDICTIONS_MAX, Jurisdiction};
 use serde::Deserialize;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ pub struct Config {
     pub node: Node,
     pub engine: EngineSection,
     pub limits: Limits,
+    pub feeds: Feeds,
     pub sandbox: Sandbox,
     pub log: Log,
     pub traces: Traces,
@@ -117,6 +118,24 @@ pub struct Limits {
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Feeds {
+    pub allow_private_addresses: bool,
+    pub folder_root: PathBuf,
+    pub credentials: BTreeMap<String, FeedCredential>,
+}
+
+/// Where a credential of sources is kept: one of both.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct FeedCredential {
+    pub file: PathBuf,
+    pub environment: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -295,6 +314,14 @@ fn check(c: &Config) -> Vec<String> {
     must(QUEUES.contains(&c.limits.source_queue), "limits.source_queue: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.operator_queue), "limits.operator_queue: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.register_queue), "limits.register_queue: not from 1 to 1000000");
+    let root = &c.feeds.folder_root;
+    must(root.as_os_str().is_empty() || root.is_absolute(), "feeds.folder_root: neither empty nor an absolute path");
+    for (name, credential) in &c.feeds.credentials {
+        let is_one = credential.file.as_os_str().is_empty() != credential.environment.is_empty();
+        must(is_one, &format!("feeds.credentials.{name}: neither a file nor a variable of the environment, or both"));
+        let named = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
+        must(named && name.len() <= 64, &format!("feeds.credentials.{name}: a name is 1 to 64 of a–z, 0–9, - and _"));
+    }
     must(!c.jurisdictions.is_empty(), "jurisdictions: none");
     must(c.jurisdictions.len() <= JURISDICTIONS_MAX, "jurisdictions: more than 16");
     let mut codes = HashSet::new();
@@ -364,6 +391,17 @@ mod tests {
             let error = load(None, &[(path, "postgres://mlinzi:hunter2@localhost/x".to_owned())]).unwrap_err();
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_credential_of_sources_is_in_a_file_or_in_the_environment() {
+        let file = ("feeds.credentials.acme.file", "/run/secrets/acme".to_owned());
+        let variable = ("feeds.credentials.acme.environment", "ACME".to_owned());
+        assert_eq!(load(None, &[file.clone()]).unwrap().feeds.credentials.len(), 1);
+        assert!(load(None, &[variable.clone()]).is_ok());
+        assert_eq!(load(None, &[file, variable]).unwrap_err().0.len(), 1);
+        assert!(load(None, &[("feeds.credentials.acme.value", "hunter2".to_owned())]).is_err());
+        assert!(load(None, &[("feeds.folder_root", "feeds".to_owned())]).is_err());
     }
 
     #[test]

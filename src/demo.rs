@@ -85,6 +85,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("store.url", format!("sqlite:{}", dir.join("mlinzi.sqlite").display())),
         ("sandbox.store", format!("sqlite:{}", dir.join("sandbox.sqlite").display())),
         ("keys.file", key_file.display().to_string()),
+        // whoever plays an operator or an authority in it does so on this machine
+        ("feeds.allow_private_addresses", "true".to_owned()),
         ("log.level", "warn".to_owned()),
         ("log.format", "text".to_owned()),
     ];
@@ -188,6 +190,9 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
                     horizon_days: 7,
                     expected_interval_seconds: 5,
                     currency: Currency::KES,
+                    reader: None,
+                    schedule: None,
+                    mapping: None,
                 },
                 None,
             )

@@ -48,7 +48,14 @@ pub async fn start(
         return Ok(None);
     }
     let store = open(config).await?;
-    let engine_config = EngineConfig { family: FAMILY.to_owned(), arbiters: 1, key_prefix: "mk_test_", ..live.clone() };
+    let engine_config = EngineConfig {
+        family: FAMILY.to_owned(),
+        arbiters: 1,
+        key_prefix: "mk_test_",
+        // test sources reach neither the live ones' credentials nor their folders
+        feeds: actors::feeds::FeedsConfig::default(),
+        ..live.clone()
+    };
     // its figures are nobody's alarm: they stay with it
     let registry = prometheus::Registry::new();
     let engine = Engine::start(engine_config, store, Arc::new(Derived(keys)), Arc::new(SystemClock), &registry).await?;

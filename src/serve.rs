@@ -1,10 +1,11 @@
 //! `mlinzi serve`: assembles top-down, stops in the order of the flow.
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, FeedCredential, Feeds, LogFormat};
 use crate::notify::Notifier;
 use crate::traces::{self, Exporter};
 use crate::{complain, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
+use actors::feeds::{Credential, Credentials, FeedsConfig};
 use actors::secrets::KeyProvider;
 use std::future::Future;
 use std::net::TcpListener;
@@ -80,6 +81,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
         key_prefix: "mk_live_",
+        feeds: feeds(&config.feeds),
         faults: Faults::default(),
     };
     let live = engine_config.clone();
@@ -107,6 +109,23 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let state = AppState::new(engine.clone(), options, registry)?;
     sandbox.into_iter().for_each(|sandbox| state.open_sandbox(sandbox));
     Ok(Running { engine, state, exporter })
+}
+
+/// What sources that fetch may reach.
+fn feeds(config: &Feeds) -> FeedsConfig {
+    let credential = |(name, kept): (&String, &FeedCredential)| {
+        let kept = match kept.environment.as_str() {
+            "" => Credential::File(kept.file.clone()),
+            variable => Credential::Environment(variable.to_owned()),
+        };
+        (name.clone(), kept)
+    };
+    FeedsConfig {
+        allow_private_addresses: config.allow_private_addresses,
+        folder_root: Some(config.folder_root.clone()).filter(|root| !root.as_os_str().is_empty()),
+        credentials: Credentials::new(config.credentials.iter().map(credential)),
+        ..FeedsConfig::default()
+    }
 }
 
 fn prometheus_registry() -> anyhow::Result<prometheus::Registry> {

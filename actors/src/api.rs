@@ -3,11 +3,12 @@
 //! These are neither wire shapes (those live in `web`) nor domain events (those live in `models`): a
 //! command is already parsed, a result says what happened. `web` maps [`EngineError`] to statuses in one place.
 
+use crate::feeds::PollingView;
 use crate::identity::Identifiers;
 use models::alert::{AlertRevision, Severity};
 use models::event::Exclusion;
 use models::exclusion::{Channel, Period, ReasonClass};
-use models::feed::{Source, SourceClock};
+use models::feed::{ReaderSettings, Schedule, Source, SourceClock};
 use models::ids::{BatchId, ExclusionId, KeyId, OperatorId, OperatorNo, Seq, SourceId};
 use models::jurisdiction::JurisdictionNo;
 use models::lookup::Purpose;
@@ -170,6 +171,22 @@ pub struct NewSource {
     pub horizon_days: u16,
     pub expected_interval_seconds: u32,
     pub currency: Currency,
+    /// None: records are pushed.
+    pub reader: Option<ReaderSettings>,
+    /// There wherever a reader is.
+    pub schedule: Option<Schedule>,
+    /// Text of a mapping.
+    pub mapping: Option<String>,
+}
+
+/// A change of a source that fetches; none = as it is.
+#[derive(Default)]
+#[allow(missing_docs)]
+pub struct SourceChange {
+    pub paused: Option<bool>,
+    pub schedule: Option<Schedule>,
+    /// Another mapping, or none from here on.
+    pub mapping: Option<Option<String>>,
 }
 
 /// What became of a push.
@@ -235,6 +252,10 @@ pub struct SourceView {
     pub duplicates: u64,
     pub quarantined: u64,
     pub cursor: String,
+    pub paused: bool,
+    /// None where records are pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub polling: Option<PollingView>,
 }
 
 /// Whether the register may be asked.

@@ -2,6 +2,7 @@
 //! does by itself in `tasks.rs`, what is read and checked before anything starts in `opening.rs`.
 
 mod opening;
+mod polling;
 mod rotation;
 mod start;
 mod tasks;
@@ -18,6 +19,7 @@ use crate::changes::{self, Changes, Reader};
 use crate::contacts::Contacts;
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
+use crate::feeds::FeedsConfig;
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
 use crate::live::LiveHandle;
 use crate::metrics::EngineMetrics;
@@ -48,7 +50,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 use store::{Clock, Store, StoreError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 /// A node younger than this is fresh.
@@ -80,6 +82,8 @@ pub struct EngineConfig {
     pub family: String,
     /// How bearers of new keys begin.
     pub key_prefix: &'static str,
+    /// What sources that fetch by themselves may reach.
+    pub feeds: FeedsConfig,
     /// Faults for tests and benches; the product injects none.
     pub faults: Faults,
 }
@@ -175,6 +179,8 @@ struct Inner {
     markets: Markets,
     sources: RwLock<HashMap<SourceId, Handle<SourceMsg>>>,
     context: SourceContext,
+    /// Tells sources that fetch that nobody waits for their peers any more.
+    stopping: watch::Sender<bool>,
     writer: WriterHandle,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     auditing: Auditing,
@@ -510,7 +516,10 @@ impl Engine {
         dry_run: bool,
     ) -> Result<PushOutcome, EngineError> {
         let known = self.directory().sources.get(&source).cloned();
-        known.filter(|s| operator.is_none_or(|no| s.operator_no == no)).ok_or(EngineError::NotFound("source"))?;
+        let known = known.filter(|s| operator.is_none_or(|no| s.operator_no == no));
+        if known.ok_or(EngineError::NotFound("source"))?.reader.is_some() {
+            return Err(EngineError::Conflict("the source fetches its records by itself".to_owned()));
+        }
         let handle =
             self.0.sources.read().get(&source).cloned().ok_or(EngineError::Unavailable("the source's actor"))?;
         let (reply, outcome) = Reply::new();
@@ -582,6 +591,7 @@ impl Engine {
         for task in self.0.tasks.lock().drain(..) {
             task.abort();
         }
+        self.0.stopping.send_replace(true);
         // one time for all stages
         let end = tokio::time::Instant::now() + drain;
         let left = || end.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));

@@ -10,12 +10,24 @@
 //! reader never writes to where it reads from, unless its kind says that it must (an acknowledgement, after the commit).
 
 pub mod brokers;
+pub mod credentials;
+mod folder;
+mod http_poll;
 pub mod kafka;
 pub mod nats;
+mod polling;
+
+pub use credentials::{Credential, Credentials};
+pub use polling::{Polling, PollingView, Turn};
 
 use crate::kernel::Progress;
 use bytes::Bytes;
+use engine::mapping::Mapping;
 use futures_util::future::LocalBoxFuture;
+use models::feed::{ReaderFormat, ReaderSettings};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of one fetch at most, decompressed: what a source sends beyond them it has to send in pages.
@@ -49,6 +61,83 @@ pub struct Fetched {
     pub cursor: Option<Cursor>,
     /// More is there now: the next fetch is due at once.
     pub more: bool,
+}
+
+impl From<ReaderFormat> for Format {
+    fn from(format: ReaderFormat) -> Self {
+        match format {
+            ReaderFormat::Ndjson => Self::Ndjson,
+            ReaderFormat::Json => Self::Json,
+            ReaderFormat::Csv => Self::Csv,
+        }
+    }
+}
+
+/// A number in [0, 1).
+pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// What the configuration says about sources that fetch.
+#[derive(Clone)]
+pub struct FeedsConfig {
+    /// Whether addresses of private networks, and of this machine, may be asked.
+    pub allow_private_addresses: bool,
+    /// Folder below which folders of sources lie; none: there are no such sources.
+    pub folder_root: Option<PathBuf>,
+    /// Credentials by name.
+    pub credentials: Credentials,
+    /// Spreads what would come together.
+    pub chance: Chance,
+}
+
+impl Default for FeedsConfig {
+    fn default() -> Self {
+        Self {
+            allow_private_addresses: false,
+            folder_root: None,
+            credentials: Credentials::default(),
+            chance: Arc::new(rand::random::<f64>),
+        }
+    }
+}
+
+/// The reader of a source: one line per kind. Makes no connection yet.
+///
+/// # Errors
+/// [`FetchError::Settings`], where they do not fit the configuration.
+pub fn reader(
+    settings: &ReaderSettings,
+    mapping: Option<&Mapping>,
+    config: &FeedsConfig,
+) -> Result<Box<dyn Reader>, FetchError> {
+    match settings {
+        ReaderSettings::HttpPoll(settings) => http_poll::reader(settings, config),
+        ReaderSettings::Folder(settings) => folder::reader(settings, config, mapping.is_none_or(Mapping::quotes)),
+        ReaderSettings::Kafka(settings) => {
+            kafka::reader(settings.clone(), access(settings.credential.clone(), &config.credentials))
+        }
+        ReaderSettings::Nats(settings) => {
+            nats::reader(settings.clone(), access(settings.credential.clone(), &config.credentials))
+        }
+    }
+}
+
+/// Whether a source was left in the middle of its pages, or of a file: then it goes on without waiting for its schedule.
+pub fn is_under_way(settings: &ReaderSettings, cursor: &str) -> bool {
+    match settings {
+        ReaderSettings::HttpPoll(_) => http_poll::is_under_way(cursor),
+        ReaderSettings::Folder(_) => folder::is_under_way(cursor),
+        // what waits at a broker is as good as any other
+        ReaderSettings::Kafka(_) | ReaderSettings::Nats(_) => false,
+    }
+}
+
+/// The credential of a broker, read anew for each connection.
+fn access(name: Option<String>, credentials: &Credentials) -> brokers::AskAccess {
+    let credentials = credentials.clone();
+    Rc::new(move || match &name {
+        Some(name) => brokers::Access::read(&credentials.value(name)?),
+        None => Ok(brokers::Access::default()),
+    })
 }
 
 /// Why a fetch brought nothing. Never holds what a person could be known by, nor a credential: it is shown and logged.

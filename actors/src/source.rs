@@ -8,8 +8,11 @@
 //! Staging touches nothing but the actor's own staging area, and what it added to the dedupe sets is taken back
 //! when the commit fails; so a panic in one record leaves the actor sound, and the kernel sets that record aside.
 
+mod fetch;
+
 use crate::api::{EngineError, PushOutcome};
 use crate::directory::Directory;
+use crate::feeds::{Cursor, FeedsConfig, Polling};
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::register::{commit_error, new_id};
 use crate::secrets::{self, KeyRing, Keys};
@@ -32,12 +35,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use store::{Attachment, Clock, CommitError, QuarantineRow};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How far ahead of the wall clock a record may lie.
 const FUTURE_MAX: i64 = HOUR;
 /// Nothing before the year 2000 is a record of this market: a partition for each month of history would be made for it.
 const EARLIEST: Ts = Ts(946_684_800 * SECOND);
+
+pub use fetch::{FetchMetrics, Under};
 
 /// A reply that is sent once, whoever gets to it first.
 pub struct Reply<T>(Mutex<Option<oneshot::Sender<T>>>);
@@ -60,6 +65,13 @@ impl<T> Reply<T> {
 
 /// What a source's actor hears.
 pub enum SourceMsg {
+    /// The schedule says that it is time, or somebody does.
+    Fetch(fetch::Under),
+    /// It is to be read from the beginning: somebody has decided so.
+    Restart {
+        /// Where the answer goes.
+        reply: Reply<Result<(), EngineError>>,
+    },
     /// A push as it came.
     Push {
         /// NDJSON or a JSON array.
@@ -71,7 +83,7 @@ pub enum SourceMsg {
         /// Where its steps are noted.
         trace: Option<trace::Steps>,
     },
-    /// One record of a push that crashed the actor twice.
+    /// One record of a push, or of a page, that crashed the actor twice.
     Part {
         /// The push.
         body: Bytes,
@@ -99,6 +111,8 @@ pub struct SourceGauge {
     pub source_seq: AtomicI64,
     /// Grows with every change.
     pub version: AtomicU64,
+    /// When it fetches, and what came of it; empty where records are pushed.
+    pub polling: Polling,
 }
 
 /// Sees each record before it is staged. A hook for fault injection by benches; the product has none.
@@ -123,6 +137,12 @@ pub struct SourceContext {
     pub records: IntCounter,
     /// Records refused since the start, over all sources.
     pub quarantined: IntCounter,
+    /// What sources that fetch may reach.
+    pub feeds: FeedsConfig,
+    /// What is counted of fetches.
+    pub fetches: FetchMetrics,
+    /// True once the engine stops: nobody waits for peers any more.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// Where a source stood when its actor was made: read from the store.
@@ -134,6 +154,8 @@ pub struct SourceHead {
     pub chain: [u8; 32],
     /// Newest `occurred_at`.
     pub newest: Option<Ts>,
+    /// How far it was read, where it fetches.
+    pub cursor: Option<Cursor>,
 }
 
 #[derive(Default)]
@@ -141,7 +163,8 @@ struct Staged {
     records: Vec<Record>,
     duplicates: u32,
     conflicts: u32,
-    refused: Vec<(Refusal, Range<usize>)>,
+    /// Each with what was sent.
+    refused: Vec<(Refusal, Bytes)>,
 }
 
 /// Reads dedupe sets and head back from the store.
@@ -162,6 +185,8 @@ pub struct SourceActor {
     unsure: bool,
     /// A part of a push could not be staged: the push is not to be answered as if it were whole.
     incomplete: bool,
+    /// What it fetches with.
+    fetching: fetch::Fetching,
 }
 
 impl SourceActor {
@@ -175,7 +200,19 @@ impl SourceActor {
     ) -> Self {
         gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
         let (newest, staged) = (head.newest, Staged::default());
-        Self { source, context, gauge, dedupe, head, staged, newest, reread, unsure: false, incomplete: false }
+        Self {
+            source,
+            context,
+            gauge,
+            dedupe,
+            head,
+            staged,
+            newest,
+            reread,
+            unsure: false,
+            incomplete: false,
+            fetching: fetch::Fetching::default(),
+        }
     }
 
     /// Makes sure of what is stored, after a commit whose outcome is unknown.
@@ -235,7 +272,7 @@ impl SourceActor {
                 }
             }
         };
-        self.staged.refused.push((refused, range));
+        self.staged.refused.push((refused, body.slice(range)));
     }
 
     /// None: new. `Seen::New` here means: new, but from the future.
@@ -269,6 +306,22 @@ impl SourceActor {
         self.make_sure().await?;
         let parts = ingest::split(body).map_err(|e| EngineError::Invalid { pointer: "", detail: e.to_string() })?;
         let now = self.context.clock.now();
+        let staged = self.stage_all(body, parts.into_iter().enumerate(), now)?;
+        staging.done();
+        if dry_run {
+            self.take_back(&staged.records);
+            return Ok(outcome(&staged, None, self.head.source_seq));
+        }
+        self.commit(staged, None, now).await
+    }
+
+    /// Takes records in that lie somewhere in `body`, each with its position.
+    fn stage_all(
+        &mut self,
+        body: &Bytes,
+        parts: impl IntoIterator<Item = (usize, Range<usize>)>,
+        now: Ts,
+    ) -> Result<Staged, EngineError> {
         let context = self.context.clone();
         let directory = context.directory.load_full();
         let ring = context.keys.hold();
@@ -276,25 +329,23 @@ impl SourceActor {
         // a message that is tried again finds what the panic left
         let left = std::mem::take(&mut self.staged);
         self.take_back(&left.records);
-        for (index, range) in parts.into_iter().enumerate() {
+        for (index, range) in parts {
             self.stage(&resolver, body, range, index as u32, now);
         }
-        let staged = std::mem::take(&mut self.staged);
-        staging.done();
-        if dry_run {
-            self.take_back(&staged.records);
-            return Ok(outcome(&staged, None, self.head.source_seq));
-        }
-        self.commit(staged, body, now).await
+        Ok(std::mem::take(&mut self.staged))
     }
 
-    async fn commit(&mut self, mut staged: Staged, body: &Bytes, now: Ts) -> Result<PushOutcome, EngineError> {
+    /// Stores what was taken in, and with it how far the source was read.
+    async fn commit(
+        &mut self,
+        mut staged: Staged,
+        cursor: Option<&Cursor>,
+        now: Ts,
+    ) -> Result<PushOutcome, EngineError> {
         let mut attachments = Vec::new();
         let ring = self.context.keys.hold();
         if !staged.refused.is_empty() {
-            let row = |(refusal, range): &(Refusal, Range<usize>)| {
-                self.quarantine_row(&ring, refusal, &body[range.clone()], now)
-            };
+            let row = |(refusal, raw): &(Refusal, Bytes)| self.quarantine_row(&ring, refusal, raw, now);
             let rows = staged.refused.iter().map(row);
             match rows.collect::<Result<_, _>>() {
                 Ok(rows) => attachments.push(Attachment::Quarantine(rows)),
@@ -312,7 +363,10 @@ impl SourceActor {
         if !staged.records.is_empty() {
             let records: Arc<[Record]> = std::mem::take(&mut staged.records).into();
             let chain = chain_digest(&self.head.chain, &records);
-            let batch = self.batch(&records, &staged, &chain, now);
+            let batch = FeedBatchStored {
+                cursor: cursor.map(|Cursor(text)| text.clone()),
+                ..self.batch(&records, &staged, &chain, now)
+            };
             let batch_id = Some(batch.id);
             events.push(Event::FeedBatchStored(batch));
             attachments.push(Attachment::FeedRecords(Arc::clone(&records)));
@@ -327,14 +381,22 @@ impl SourceActor {
                 return Err(if is_taken { EngineError::Unavailable("the source") } else { commit_error(error) });
             }
             self.stored(&records, chain, now);
+            self.moved(cursor);
             self.count(&staged, now);
             let mut outcome = outcome(&staged, batch_id, self.head.source_seq);
             outcome.accepted = records.len() as u32;
             return Ok(outcome);
         }
-        if !attachments.is_empty() {
-            self.context.writer.commit_in(sealed_in, events, attachments).await.map_err(commit_error)?;
+        if let Some(Cursor(cursor)) = cursor {
+            events.push(Event::SourceAdvanced { source_no, cursor: cursor.clone() });
         }
+        if !attachments.is_empty() || !events.is_empty() {
+            let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
+            // where it stands may be known to the store alone
+            self.unsure |= cursor.is_some() && committed.is_err();
+            committed.map_err(commit_error)?;
+        }
+        self.moved(cursor);
         self.count(&staged, now);
         Ok(outcome(&staged, None, self.head.source_seq))
     }
@@ -356,6 +418,7 @@ impl SourceActor {
             last_at,
             clock_at: self.clock_at(now, last_at),
             chain: secrets::hex(chain),
+            cursor: None,
         }
     }
 
@@ -369,6 +432,13 @@ impl SourceActor {
         self.context.records.inc_by(records.len() as u64);
         self.gauge.source_seq.store(self.head.source_seq, Ordering::Relaxed);
         self.gauge.last_event_at.store(self.head.newest.map_or(0, |n| n.0), Ordering::Relaxed);
+    }
+
+    fn moved(&mut self, cursor: Option<&Cursor>) {
+        if let Some(cursor) = cursor {
+            self.gauge.polling.moved(&cursor.0);
+            self.head.cursor = Some(cursor.clone());
+        }
     }
 
     fn count(&self, staged: &Staged, now: Ts) {
@@ -401,7 +471,7 @@ impl SourceActor {
     }
 
     /// Applies what is left of a push whose bad records were set aside.
-    async fn settle(&mut self, body: &Bytes) -> Result<PushOutcome, EngineError> {
+    async fn settle(&mut self, cursor: Option<&Cursor>) -> Result<PushOutcome, EngineError> {
         if std::mem::take(&mut self.incomplete) || self.unsure {
             let staged = std::mem::take(&mut self.staged);
             self.take_back(&staged.records);
@@ -409,7 +479,7 @@ impl SourceActor {
         }
         let now = self.context.clock.now();
         let staged = std::mem::take(&mut self.staged);
-        self.commit(staged, body, now).await
+        self.commit(staged, cursor, now).await
     }
 
     /// Stages one record of a push that is tried record by record.
@@ -469,9 +539,11 @@ pub fn chain_digest(before: &[u8; 32], records: &[Record]) -> [u8; 32] {
 impl Work for SourceActor {
     type Msg = SourceMsg;
 
-    fn handle<'a>(&'a mut self, msg: Arc<SourceMsg>, _progress: &'a Progress) -> LocalBoxFuture<'a, ()> {
+    fn handle<'a>(&'a mut self, msg: Arc<SourceMsg>, progress: &'a Progress) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
             match msg.as_ref() {
+                SourceMsg::Fetch(under) => self.turn(under, progress).await,
+                SourceMsg::Restart { reply } => reply.send(self.restart().await),
                 SourceMsg::Push { body, dry_run, reply, trace } => {
                     reply.send(trace::carry(trace.clone(), self.push(body, *dry_run)).await);
                 }
@@ -484,8 +556,11 @@ impl Work for SourceActor {
     }
 
     fn split(msg: &SourceMsg) -> Option<Vec<SourceMsg>> {
-        let SourceMsg::Push { body, dry_run: false, .. } = msg else { return None };
-        let parts = ingest::split(body).ok()?;
+        let (body, parts) = match msg {
+            SourceMsg::Push { body, dry_run: false, .. } => (body.clone(), ingest::split(body).ok()?),
+            SourceMsg::Fetch(under) => under.parts()?,
+            SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } => return None,
+        };
         let part =
             |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
         Some(parts.into_iter().enumerate().map(part).collect())
@@ -498,12 +573,14 @@ impl Work for SourceActor {
         _progress: &'a Progress,
     ) -> LocalBoxFuture<'a, ()> {
         // staged with the rest of the push: committed with it in `settled`, before the push leaves the queue
-        if let SourceMsg::Part { range, index, .. } = record.as_ref() {
+        if let SourceMsg::Part { body, range, index } = record.as_ref() {
             let detail = "the record crashed its actor and was set aside".to_owned();
             let refusal = Refusal { index: *index, code: QuarantineCode::DeadLetter, detail };
             if !self.staged.refused.iter().any(|(r, _)| r.index == *index) {
-                self.staged.refused.push((refusal, range.clone()));
+                self.staged.refused.push((refusal, body.slice(range.clone())));
             }
+        } else if let SourceMsg::Fetch(_) = record.as_ref() {
+            self.crashed();
         } else if let SourceMsg::Push { reply, .. } = record.as_ref() {
             reply.send(Err(EngineError::Unavailable("this push crashes its source")));
         }
@@ -517,8 +594,10 @@ impl Work for SourceActor {
         _progress: &'a Progress,
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
-            if let SourceMsg::Push { body, reply, dry_run: false, .. } = msg.as_ref() {
-                reply.send(self.settle(body).await);
+            match msg.as_ref() {
+                SourceMsg::Push { reply, dry_run: false, .. } => reply.send(self.settle(None).await),
+                SourceMsg::Fetch(under) => self.settle_page(under).await,
+                SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } => {}
             }
         })
     }

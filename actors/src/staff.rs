@@ -1,7 +1,7 @@
 //! Commands about the directory: operators, licences, keys, sources. Rare, so one at a time.
 
 use crate::api::{
-    CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewKey, NewOperator, NewSource, OperatorChange,
+    CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewKey, NewOperator, NewSource, OperatorChange, SourceChange,
 };
 use crate::directory::{Directory, UNBORN};
 use crate::idempotency;
@@ -10,7 +10,7 @@ use crate::secrets::{self, Keys, hex};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use models::event::Event;
-use models::feed::{Source, SourceKind};
+use models::feed::{ReaderSettings, Source, SourceKind};
 use models::ids::{KeyId, LicenceId, OperatorId, OperatorNo, SourceId, SourceNo};
 use models::jurisdiction::Recognition;
 use models::money::Currency;
@@ -468,7 +468,9 @@ impl Staff {
         if let Some(known) = self.directory.load().sources.values().find(twin) {
             let settings = |s: &Source| (s.clock, s.horizon_days, s.currency, s.expected_interval_seconds);
             let wanted = (new.clock, new.horizon_days, new.currency, new.expected_interval_seconds);
-            return if settings(known) == wanted && known.class == new.class {
+            let fetches_alike =
+                known.reader == new.reader && known.schedule == new.schedule && known.mapping == new.mapping;
+            return if settings(known) == wanted && known.class == new.class && fetches_alike {
                 Ok(CreatedSource { source: Source::clone(known), created: false })
             } else {
                 Err(EngineError::Conflict("a source with this name and other settings exists".to_owned()))
@@ -492,16 +494,50 @@ impl Staff {
             id: SourceId(new_id()),
             operator_no: new.operator,
             name: new.name,
-            kind: SourceKind::Push,
+            kind: new.reader.as_ref().map_or(SourceKind::Push, ReaderSettings::kind),
             class: new.class,
             clock: new.clock,
             horizon_days: new.horizon_days,
             expected_interval_seconds: new.expected_interval_seconds,
             currency: new.currency,
             created_at: now,
+            reader: new.reader,
+            schedule: new.schedule,
+            mapping: new.mapping,
+            paused: false,
         };
         let attachment = idempotency::attachment(idempotency.as_ref(), 201, source.id, now);
         self.commit(Event::SourceSet(source.clone()), attachment.into_iter().collect()).await?;
         Ok(CreatedSource { source, created: true })
+    }
+
+    /// Changes how a source fetches.
+    pub async fn change_source(
+        &self,
+        id: SourceId,
+        change: SourceChange,
+        idempotency: Option<IdempotencyKey>,
+        now: Ts,
+    ) -> Result<Source, EngineError> {
+        // one change after the other: each writes the whole source
+        let _one = self.next.lock().await;
+        let known = self.directory.load().sources.get(&id).cloned().ok_or(EngineError::NotFound("source"))?;
+        if idempotency::earlier(&self.store, idempotency.as_ref(), now).await?.is_some() {
+            return Ok(Source::clone(&known));
+        }
+        if known.reader.is_none() {
+            return Err(EngineError::Conflict("records are pushed to this source".to_owned()));
+        }
+        let source = Source {
+            paused: change.paused.unwrap_or(known.paused),
+            schedule: change.schedule.or_else(|| known.schedule.clone()),
+            mapping: change.mapping.unwrap_or_else(|| known.mapping.clone()),
+            ..Source::clone(&known)
+        };
+        if source != *known {
+            let attachment = idempotency::attachment(idempotency.as_ref(), 200, source.id, now);
+            self.commit(Event::SourceSet(source.clone()), attachment.into_iter().collect()).await?;
+        }
+        Ok(source)
     }
 }

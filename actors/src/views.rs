@@ -124,6 +124,8 @@ impl Views {
                     duplicates: gauge.duplicates.load(Ordering::Relaxed),
                     quarantined: gauge.quarantined.load(Ordering::Relaxed),
                     cursor: gauge.source_seq.load(Ordering::Relaxed).to_string(),
+                    paused: source.paused,
+                    polling: source.reader.is_some().then(|| gauge.polling.view()),
                     source: Source::clone(source),
                 })
             })
@@ -244,6 +246,10 @@ mod tests {
             expected_interval_seconds: 60,
             currency: Currency::KES,
             created_at: Ts(0),
+            reader: None,
+            schedule: None,
+            mapping: None,
+            paused: false,
         };
         let table = [
             (None, FreshnessLabel::Never),

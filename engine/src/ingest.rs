@@ -85,6 +85,15 @@ pub enum SplitError {
 /// # Errors
 /// [`SplitError`]
 pub fn split(body: &[u8]) -> Result<Vec<Range<usize>>, SplitError> {
+    let ranges = split_all(body)?;
+    if ranges.len() > BATCH_RECORDS_MAX { Err(SplitError::TooMany) } else { Ok(ranges) }
+}
+
+/// The same for what was fetched: as many as there are, to be stored in several batches.
+///
+/// # Errors
+/// [`SplitError`], never [`SplitError::TooMany`]
+pub fn split_all(body: &[u8]) -> Result<Vec<Range<usize>>, SplitError> {
     let first = body.iter().position(|b| !b.is_ascii_whitespace()).ok_or(SplitError::Empty)?;
     let ranges: Vec<Range<usize>> = if body[first] == b'[' {
         let items: Vec<&RawValue> = match std::str::from_utf8(body) {
@@ -97,11 +106,7 @@ pub fn split(body: &[u8]) -> Result<Vec<Range<usize>>, SplitError> {
     } else {
         body.split(|b| *b == b'\n').map(|line| offset(body, line.trim_ascii())).filter(|r| !r.is_empty()).collect()
     };
-    match ranges.len() {
-        0 => Err(SplitError::Empty),
-        n if n > BATCH_RECORDS_MAX => Err(SplitError::TooMany),
-        _ => Ok(ranges),
-    }
+    if ranges.is_empty() { Err(SplitError::Empty) } else { Ok(ranges) }
 }
 
 /// Where a part of the body lies in it.

@@ -8,5 +8,6 @@ pub mod enumeration;
 pub mod ingest;
 pub mod mapping;
 pub mod operator_state;
+pub mod poll;
 pub mod register;
 pub mod windows;

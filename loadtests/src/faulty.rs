@@ -4,6 +4,7 @@
 //! The released program has no way to inject a fault; this process assembles the same parts and adds one.
 
 use actors::engine::{Engine, EngineConfig, Faults};
+use actors::feeds::FeedsConfig;
 use actors::secrets::KeyMaterial;
 use actors::source::Inspect;
 use anyhow::Context;
@@ -97,6 +98,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         evidence_person_months: 24,
         strangers_per_hour: u32::MAX,
         key_prefix: "mk_live_",
+        feeds: FeedsConfig::default(),
         jurisdictions: defaults.jurisdictions,
         faults,
     };

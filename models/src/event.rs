@@ -204,6 +204,13 @@ pub enum Event {
     SourceSet(Source),
     /// A batch of records is stored.
     FeedBatchStored(FeedBatchStored),
+    /// A source was read further, and nothing that is new was there.
+    SourceAdvanced {
+        /// Which.
+        source_no: SourceNo,
+        /// How far, in its reader's words.
+        cursor: String,
+    },
     /// The wall clock closed windows of an operator.
     OperatorTicked {
         /// Whose.
@@ -386,6 +393,7 @@ impl Event {
             Self::IdentityCaseOpened { .. } => "identity_case_opened",
             Self::SourceSet(_) => "source_set",
             Self::FeedBatchStored(_) => "feed_batch_stored",
+            Self::SourceAdvanced { .. } => "source_advanced",
             Self::OperatorTicked { .. } => "operator_ticked",
             Self::OperatorInputSetAside { .. } => "operator_input_set_aside",
             Self::EvidenceOpened { .. } => "evidence_opened",

@@ -1,5 +1,12 @@
 //! Sources: where records come from, by which clock they are judged.
 
+mod settings;
+
+pub use settings::{
+    FolderDone, FolderSettings, HttpPollSettings, KafkaSettings, MAPPING_BYTES_MAX, NatsSettings, Paging, ReaderFormat,
+    ReaderSettings, Schedule, SettingsError,
+};
+
 use crate::ids::{BatchId, OperatorNo, SourceId, SourceNo};
 use crate::money::Currency;
 use crate::ts::{Ts, micros};
@@ -15,12 +22,36 @@ pub enum SourceClock {
     Event,
 }
 
-/// How records arrive. Other kinds come with the feeds work.
+/// How records arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
     /// `POST /api/v1/feeds/{source}/records`.
     Push,
+    /// Asked for over HTTP, by schedule.
+    HttpPoll,
+    /// Files that appear in a folder.
+    Folder,
+    /// A topic of a Kafka-compatible broker.
+    Kafka,
+    /// A stream of NATS JetStream.
+    Nats,
+}
+
+impl SourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Push, Self::HttpPoll, Self::Folder, Self::Kafka, Self::Nats];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::HttpPoll => "http_poll",
+            Self::Folder => "folder",
+            Self::Kafka => "kafka",
+            Self::Nats => "nats",
+        }
+    }
 }
 
 /// A source of one operator.
@@ -49,6 +80,18 @@ pub struct Source {
     /// When it was made.
     #[serde(with = "micros")]
     pub created_at: Ts,
+    /// Where it fetches from; none where records are pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader: Option<ReaderSettings>,
+    /// When it fetches; there wherever a reader is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// How what it fetches becomes canonical records: the text of a mapping. None: it sends canonical records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<String>,
+    /// It fetches nothing for now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// The journaled fact that a batch is stored.
@@ -83,4 +126,27 @@ pub struct FeedBatchStored {
     pub clock_at: Ts,
     /// Hex SHA-256 over the digest of the batch before of this source and this batch's record digests.
     pub chain: String,
+    /// How far the source was read with this batch, in its reader's words; none where that did not move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_of_an_old_journal_is_one_that_is_pushed_to() {
+        let old = r#"{"source_no":1,"id":"src_00000000000000000000000001","operator_no":1,"name":"bets","kind":"push","class":"gaming_transactions","clock":"wall","horizon_days":7,"expected_interval_seconds":60,"currency":"KES","created_at":0}"#;
+        let source: Source = serde_json::from_str(old).unwrap();
+        assert_eq!((source.kind, source.reader.is_none(), source.paused), (SourceKind::Push, true, false));
+        assert_eq!(serde_json::to_string(&source).unwrap(), old, "and is written as it was");
+    }
+
+    #[test]
+    fn kinds_are_named_alike_everywhere() {
+        for kind in SourceKind::ALL {
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.as_str()));
+        }
+    }
 }

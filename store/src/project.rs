@@ -14,7 +14,7 @@ use crate::evidence::EvidenceRows;
 use crate::journal::JournalRow;
 use crate::writer::{Attachment, ImportProgress, ImportedPerson, QuarantineRow, VaultRow};
 use models::event::{Event, Exclusion, PersonKey};
-use models::ids::PersonNo;
+use models::ids::{PersonNo, SourceNo};
 use models::key_version::{KeyPurpose, KeyState};
 use models::record::Record;
 use models::ts::Ts;
@@ -211,7 +211,11 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                     Val::Int(at.0),
                 ],
             );
+            if let Some(cursor) = &b.cursor {
+                source_cursor(rows, b.source_no, cursor, at);
+            }
         }
+        Event::SourceAdvanced { source_no, cursor } => source_cursor(rows, *source_no, cursor, at),
         Event::OperatorTicked { operator_no, operator_seq, at } => {
             rows.add(&INPUTS, [Val::Int(operator_no.0.into()), Val::Int(*operator_seq)]);
             rows.add(&TICKS, [Val::Int(operator_no.0.into()), Val::Int(*operator_seq), Val::Int(at.0)]);
@@ -262,6 +266,14 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::ActorReleased { .. }
         | Event::RecordDeadLettered { .. } => {}
     }
+}
+
+fn source_cursor<'a>(rows: &mut Gathered<'a>, source_no: SourceNo, cursor: &'a str, at: Ts) {
+    rows.upsert(
+        &SOURCE_CURSORS,
+        source_no.0.to_string(),
+        [Val::Int(source_no.0.into()), Val::Text(cursor), Val::Int(at.0)],
+    );
 }
 
 fn key_version<'a>(

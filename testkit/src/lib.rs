@@ -3,8 +3,10 @@
 //! `make test` starts one server for the whole run and names it in `MLINZI_TEST_PG`; a test started alone starts
 //! its own and stops it. Without PostgreSQL a test *fails* and says how to get it.
 
+mod peer;
 mod postgres;
 
+pub use peer::{Asked, Peer, Reply};
 pub use postgres::{Postgres, TestDatabase};
 pub use tempfile::TempDir;
 

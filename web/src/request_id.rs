@@ -293,6 +293,7 @@ mod tests {
             evidence_person_months: 24,
             strangers_per_hour: u32::MAX,
             key_prefix: "mk_live_",
+            feeds: actors::feeds::FeedsConfig::default(),
             jurisdictions: Vec::new(),
             faults: actors::engine::Faults::default(),
         };

@@ -5,6 +5,7 @@ use super::{Engine, EngineConfig, Inner, StartError};
 use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
 use crate::evidence::EvidenceLog;
+use crate::feeds::Cursor;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub};
 use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
@@ -12,7 +13,7 @@ use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::register::{Register, RegisterActor};
 use crate::secrets::{KeyProvider, KeyRing};
-use crate::source::{SourceActor, SourceContext, SourceGauge, SourceHead};
+use crate::source::{FetchMetrics, SourceActor, SourceContext, SourceGauge, SourceHead};
 use crate::spine::{Markets, Spine};
 use crate::staff::Staff;
 use crate::views::Views;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Clock, OperatorInputRow, Store, StoreError};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Inputs read back at once while an operator is rebuilt.
 const INPUT_CHUNK: u32 = 64;
@@ -97,6 +98,7 @@ impl Engine {
             (next.operator_no, next.source_no),
             config.key_prefix,
         );
+        let stopping = watch::Sender::new(false);
         let context = SourceContext {
             writer: writer.clone(),
             keys: keys.clone(),
@@ -106,6 +108,9 @@ impl Engine {
             inspect: config.faults.sources.clone(),
             records: gauges.records.clone(),
             quarantined: gauges.quarantined.clone(),
+            feeds: config.feeds.clone(),
+            stopping: stopping.subscribe(),
+            fetches: FetchMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
         };
         let started =
             Event::EngineStarted { boot: format!("{boot:08x}"), version: env!("CARGO_PKG_VERSION").to_owned() };
@@ -132,6 +137,7 @@ impl Engine {
             markets,
             sources: RwLock::default(),
             context,
+            stopping,
             writer,
             tasks: Mutex::default(),
             auditing,
@@ -298,7 +304,17 @@ async fn recover_source(
     gauge.duplicates.store(stored.duplicates, Ordering::Relaxed);
     gauge.quarantined.store(stored.quarantined, Ordering::Relaxed);
     gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
-    gauge.last_success_at.store(stored.last_stored_at.map_or(0, |t| t.0), Ordering::Relaxed);
+    let moved_at = stored.cursor.as_ref().map(|(_, at)| *at);
+    let last_success = stored.last_stored_at.max(moved_at);
+    gauge.last_success_at.store(last_success.map_or(0, |t| t.0), Ordering::Relaxed);
+    // the directory's: it may have changed since this actor was made the first time
+    let set = context.directory.load().sources.get(&source.id).cloned().unwrap_or_else(|| Arc::clone(&source));
+    if let (Some(schedule), Some(reader)) = (&set.schedule, &set.reader) {
+        let cursor = stored.cursor.map(|(cursor, _)| cursor);
+        let is_under_way = cursor.as_deref().is_some_and(|cursor| crate::feeds::is_under_way(reader, cursor));
+        let last = if is_under_way { Some(Ts(0)) } else { last_success };
+        gauge.polling.start(schedule, last, cursor, context.clock.now(), (context.feeds.chance)());
+    }
     let reread: crate::source::Reread = {
         let (store, source, clock, progress) =
             (store.clone(), Arc::clone(&source), Arc::clone(&context.clock), progress.clone());
@@ -337,7 +353,8 @@ async fn read_source(
         }
         progress.beat();
     }
-    Ok((dedupe, SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest }))
+    let cursor = stored.cursor.map(|(cursor, _)| Cursor(cursor));
+    Ok((dedupe, SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest, cursor }))
 }
 
 struct StoredInputs(Store);

@@ -142,7 +142,11 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_contacts().await })
         };
-        let tasks = [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, keys, contacts];
+        let polling = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_polling().await })
+        };
+        let tasks = [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, keys, contacts, polling];
         self.0.tasks.lock().extend(tasks);
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
@@ -164,7 +168,10 @@ impl Engine {
             Growth::Operator(no) => self.start_market(*no),
             Growth::Source(id) => {
                 let source = self.0.directory.load().sources.get(id).cloned();
-                source.map_or(Ok(()), |source| self.start_source(&source))
+                let Some(source) = source else { return Ok(()) };
+                self.start_source(&source)?;
+                self.reschedule(&source);
+                Ok(())
             }
             Growth::Key(key) => {
                 let Some(sealed) = self.0.store.key_secret(key.id).await? else { return Ok(()) };

@@ -3,6 +3,7 @@
 use super::spec::{Encoding, Rules};
 use super::{CELL_BYTES_MAX, Refused};
 use models::record::QuarantineCode;
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// Most digits of a number: 18 fit an `i64`, the rest is what floating point leaves behind.
@@ -33,6 +34,22 @@ impl<'r> Cells<'r> {
         places.iter().enumerate().map(cell).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The same of a JSON object: members of members are named with a point between.
+    pub fn of_json(rules: &Rules, object: &serde_json::Map<String, Value>) -> Result<Self, Refused> {
+        let cell = |column: &String| {
+            let Some(text) = member(object, column).and_then(|value| text_of(rules, value)) else { return Ok(None) };
+            if text.len() > CELL_BYTES_MAX {
+                return Err((QuarantineCode::TooLarge, format!("{column}: larger than {CELL_BYTES_MAX} bytes")));
+            }
+            if text.contains(is_broken) {
+                return Err((QuarantineCode::Encoding, format!("{column}: holds control characters")));
+            }
+            let text = text.trim();
+            Ok(if rules.null.iter().any(|null| null == text) { None } else { Some(Cow::Owned(text.to_owned())) })
+        };
+        rules.columns.iter().map(cell).collect::<Result<_, _>>().map(Self)
+    }
+
     /// The text of a column; none where it holds a null word.
     pub fn get(&self, column: usize) -> Option<&str> {
         self.0.get(column)?.as_deref()
@@ -44,6 +61,30 @@ impl<'r> Cells<'r> {
     }
 }
 
+/// The member of that name, or of that path.
+fn member<'v>(object: &'v serde_json::Map<String, Value>, name: &str) -> Option<&'v Value> {
+    if let Some(value) = object.get(name) {
+        return Some(value);
+    }
+    let (first, rest) = name.split_once('.')?;
+    member(object.get(first)?.as_object()?, rest)
+}
+
+/// How a file would have written it; none for null.
+fn text_of(rules: &Rules, value: &Value) -> Option<String> {
+    Some(match value {
+        Value::Null => return None,
+        Value::String(text) => text.clone(),
+        // the mapping's numbers are those of texts: a number of JSON has a point
+        Value::Number(number) => number.to_string().replace('.', rules.numbers.decimal.encode_utf8(&mut [0; 4])),
+        other => other.to_string(),
+    })
+}
+
+fn is_broken(c: char) -> bool {
+    (c.is_control() && c != '\t') || c == char::REPLACEMENT_CHARACTER
+}
+
 /// Text of bytes. Control characters are refused in every encoding: single-byte encodings decode anything, and what
 /// was UTF-8 shows as C1 controls there.
 pub fn decode(encoding: Encoding, bytes: &[u8]) -> Option<Cow<'_, str>> {
@@ -52,8 +93,7 @@ pub fn decode(encoding: Encoding, bytes: &[u8]) -> Option<Cow<'_, str>> {
         Encoding::Latin1 => encoding_rs::mem::decode_latin1(bytes),
         Encoding::Windows1252 => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0,
     };
-    let broken = |c: char| (c.is_control() && c != '\t') || c == char::REPLACEMENT_CHARACTER;
-    if text.contains(broken) { None } else { Some(text) }
+    if text.contains(is_broken) { None } else { Some(text) }
 }
 
 /// How numbers are written.

@@ -20,6 +20,7 @@ use models::record::{QuarantineCode, RecordKind, Refusal, Text, WireMoney, WireR
 use models::ts::Ts;
 use spec::{Amount, Check, Clock, Condition, Field, Piece, RecordRule, Rules};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use spec::{Encoding, Order, Sign};
@@ -103,6 +104,8 @@ pub struct Mapped {
     pub records: Vec<MappedRecord>,
     /// Rows that could not be mapped; the index is the row's.
     pub refusals: Vec<Refusal>,
+    /// Where in the file each of them stands.
+    pub refused_at: Vec<Range<usize>>,
 }
 
 /// A mapping, checked.
@@ -130,6 +133,11 @@ impl Mapping {
         &self.rules.source
     }
 
+    /// Whether quotation marks quote in its files.
+    pub fn quotes(&self) -> bool {
+        self.rules.quoting
+    }
+
     /// Every operator that it can give: code and name, by code.
     pub fn operators(&self) -> Vec<(&str, &str)> {
         let rule = &self.rules.operator;
@@ -148,7 +156,9 @@ impl Mapping {
         if file.len() > FILE_BYTES_MAX {
             return Err(MappingError::TooLarge);
         }
+        let whole = file.len();
         let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+        let marked = whole - file.len();
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -162,19 +172,48 @@ impl Mapping {
         let header = self.header(&row)?;
         let mut mapped = Mapped::default();
         while next(&mut reader, &mut row) {
-            let index = mapped.rows;
-            mapped.rows += 1;
-            let before = mapped.records.len();
-            if let Err((code, detail)) = self.row(&header, &row, index, &mut mapped.records) {
-                mapped.records.truncate(before);
-                mapped.refusals.push(Refusal { index, code, detail });
-            }
+            let cells = self.cells(&header, &row);
+            let place = |byte: u64| marked + usize::try_from(byte).unwrap_or(file.len());
+            let start = row.position().map_or(0, csv::Position::byte);
+            self.take(cells, place(start)..place(reader.position().byte()), &mut mapped);
         }
+        self.put_in_order(&mut mapped);
+        Ok(mapped)
+    }
+
+    /// Maps JSON objects, each of which lies somewhere in `body`. A column is a member, `a.b` the member `b` of the member
+    /// `a`; numbers are read as they are written, with a point.
+    pub fn read_json(&self, body: &[u8], items: impl IntoIterator<Item = Range<usize>>) -> Mapped {
+        let mut mapped = Mapped::default();
+        for place in items {
+            let object = body.get(place.clone()).and_then(|item| serde_json::from_slice(item).ok());
+            let cells = match object {
+                Some(serde_json::Value::Object(members)) => Cells::of_json(&self.rules, &members),
+                _ => Err((QuarantineCode::Unreadable, "not a JSON object".to_owned())),
+            };
+            self.take(cells, place, &mut mapped);
+        }
+        self.put_in_order(&mut mapped);
+        mapped
+    }
+
+    /// Takes one row in, or says why not.
+    fn take(&self, cells: Result<Cells<'_>, Refused>, place: Range<usize>, mapped: &mut Mapped) {
+        let index = mapped.rows;
+        mapped.rows += 1;
+        let before = mapped.records.len();
+        if let Err((code, detail)) = cells.and_then(|cells| self.row(&cells, index, &mut mapped.records)) {
+            mapped.records.truncate(before);
+            mapped.refusals.push(Refusal { index, code, detail });
+            mapped.refused_at.push(place);
+        }
+    }
+
+    fn put_in_order(&self, mapped: &mut Mapped) {
         if self.rules.order == Order::OccurredAt {
             // stable: rows of one instant keep their order, and so do the records of a row
             mapped.records.sort_by_key(|r| r.occurred_at);
         }
-        Ok(mapped)
     }
 
     /// Where each column that the rules use lies in the file.
@@ -193,28 +232,26 @@ impl Mapping {
         Ok(Header { width: names.len(), places })
     }
 
-    fn row(
-        &self,
-        header: &Header,
-        row: &csv::ByteRecord,
-        index: u32,
-        out: &mut Vec<MappedRecord>,
-    ) -> Result<(), Refused> {
-        let rules = &self.rules;
+    /// The cells of a row of a file.
+    fn cells<'r>(&self, header: &Header, row: &'r csv::ByteRecord) -> Result<Cells<'r>, Refused> {
         if row.len() != header.width {
             let code =
                 if row.len() < header.width { QuarantineCode::MissingField } else { QuarantineCode::InvalidField };
             return Err((code, format!("{} fields instead of {}", row.len(), header.width)));
         }
-        let cells = Cells::read(rules, &header.places, row)?;
-        let operator = self.operator(&cells)?;
-        let occurred_at = occurred_at(&rules.time, &cells)?;
+        Cells::read(&self.rules, &header.places, row)
+    }
+
+    fn row(&self, cells: &Cells<'_>, index: u32, out: &mut Vec<MappedRecord>) -> Result<(), Refused> {
+        let rules = &self.rules;
+        let operator = self.operator(cells)?;
+        let occurred_at = occurred_at(&rules.time, cells)?;
         let (mut stakes, mut payouts) = (0i128, 0i128);
         for rule in &rules.records {
-            if !rule.when.iter().all(|c| holds(c, &cells)) {
+            if !rule.when.iter().all(|c| holds(c, cells)) {
                 continue;
             }
-            let record = self.record(rule, &cells, &operator, occurred_at, index)?;
+            let record = self.record(rule, cells, &operator, occurred_at, index)?;
             match record.kind {
                 RecordKind::Stake | RecordKind::TicketSale => stakes += i128::from(record.amount_minor),
                 RecordKind::Void => stakes -= i128::from(record.amount_minor),
@@ -225,7 +262,7 @@ impl Mapping {
             }
             out.push(record);
         }
-        rules.checks.iter().try_for_each(|check| self.check(check, &cells, stakes - payouts))
+        rules.checks.iter().try_for_each(|check| self.check(check, cells, stakes - payouts))
     }
 
     fn operator(&self, cells: &Cells<'_>) -> Result<Arc<str>, Refused> {

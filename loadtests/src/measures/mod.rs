@@ -9,6 +9,7 @@ mod kills;
 pub mod live;
 mod lookups;
 mod register;
+mod sources;
 mod storm;
 mod syncs;
 
@@ -46,6 +47,7 @@ pub static MEASURES: &[Measure] = measures! {
     ["sync_cost"] => evidence::sync_cost;
     ["ingest_embedded_per_s", "ingest_postgres_per_s"] => ingest::throughput;
     ["record_to_socket_p99_ms", "alert_to_socket_p99_ms", "record_to_socket_p99_ms_embedded", "alert_to_socket_p99_ms_embedded"] => live::latency;
+    ["sources_500"] => sources::five_hundred;
     ["panic_isolation"] => isolation::panics;
     ["kafka_nats_lost", "kafka_nats_doubled"] => brokers::exactly_once;
     ["unsynced_acks"] => syncs::unsynced;

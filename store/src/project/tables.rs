@@ -82,6 +82,11 @@ pub(super) const BATCHES: Table = Table {
     ],
     tail: "",
 };
+pub(super) const SOURCE_CURSORS: Table = Table {
+    name: "source_cursors",
+    columns: &["source_no", "position", "moved_at"],
+    tail: "ON CONFLICT (source_no) DO UPDATE SET position = excluded.position, moved_at = excluded.moved_at",
+};
 pub(super) const INPUTS: Table = Table { name: "operator_inputs", columns: &["operator_no", "operator_seq"], tail: "" };
 pub(super) const TICKS: Table =
     Table { name: "operator_ticks", columns: &["operator_no", "operator_seq", "at"], tail: "" };

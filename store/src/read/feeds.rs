@@ -49,6 +49,8 @@ pub struct StoredHead {
     pub records: u64,
     pub duplicates: u64,
     pub quarantined: u64,
+    /// How far it was read, in its reader's words, and when that moved.
+    pub cursor: Option<(String, Ts)>,
 }
 
 impl Store {
@@ -67,6 +69,10 @@ impl Store {
             head.newest = row.int_opt(0)?.map(Ts);
             head.records = row.int(1)? as u64;
             head.duplicates = row.int(2)? as u64;
+        }
+        let sql = "SELECT position, moved_at FROM source_cursors WHERE source_no = $1";
+        if let Some(row) = self.rows(sql, &value).await?.first() {
+            head.cursor = Some((row.text(0)?, Ts(row.int(1)?)));
         }
         head.quarantined = self.int("SELECT COUNT(*) FROM quarantine WHERE source_no = $1", &value).await? as u64;
         Ok(head)

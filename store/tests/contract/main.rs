@@ -29,6 +29,7 @@ both!(
     writes::a_refused_member_fails_alone,
     writes::an_alert_revision_is_stored_once,
     writes::records_are_found_by_operator_and_time,
+    writes::how_far_a_source_was_read_is_stored_with_its_records,
     writes::an_idempotency_key_stands_once_and_is_forgotten,
     writes::events_of_another_process_are_published_in_order,
     writes::a_closed_writer_takes_nothing_and_loses_nothing,

@@ -84,6 +84,10 @@ async fn fill(node: &super::bench::Node) {
         expected_interval_seconds: 60,
         currency: Currency::KES,
         created_at: Ts(2),
+        reader: None,
+        schedule: None,
+        mapping: None,
+        paused: false,
     };
     let secret = Attachment::KeySecret { key_id: key.id, sealed: vec![1, 2, 3] };
     let directory =

@@ -169,8 +169,42 @@ pub fn batch(no: i64, operator: u16, records: &[Record]) -> (Event, Attachment) 
         last_at: times.max().unwrap_or_default(),
         clock_at: Ts(0),
         chain: format!("{no:064x}"),
+        cursor: None,
     };
     (Event::FeedBatchStored(batch), Attachment::FeedRecords(records.into()))
+}
+
+/// With a batch, without one, and never of a batch that was refused.
+pub async fn how_far_a_source_was_read_is_stored_with_its_records(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let cursor = async || {
+        let head = node.store.source_head(SourceNo(1)).await.expect("a head");
+        (head.source_seq, head.cursor.map(|(text, _)| text))
+    };
+    let read_to = |no: i64, text: Option<&str>| {
+        let (event, attachment) = batch(no, 1, &[record(no as u32, Ts(no))]);
+        let Event::FeedBatchStored(batch) = event else { unreachable!("a batch") };
+        let cursor = text.map(ToOwned::to_owned);
+        (vec![Event::FeedBatchStored(FeedBatchStored { cursor, ..batch })], vec![attachment])
+    };
+    let advanced = |text: &str| vec![Event::SourceAdvanced { source_no: SourceNo(1), cursor: text.to_owned() }];
+    assert_eq!(cursor().await, (0, None));
+    let (events, rows) = read_to(1, Some("a"));
+    node.commit(events, rows).await.expect("stored");
+    assert_eq!(cursor().await, (1, Some("a".to_owned())));
+    let (events, rows) = read_to(2, None);
+    node.commit(events, rows).await.expect("stored");
+    assert_eq!(cursor().await, (2, Some("a".to_owned())), "a part of a page");
+    node.commit(advanced("b'\"\\"), vec![]).await.expect("stored");
+    assert_eq!(cursor().await, (2, Some("b'\"\\".to_owned())));
+    let (events, rows) = read_to(2, Some("c"));
+    assert!(node.commit(events, rows).await.is_err(), "that position is taken");
+    assert_eq!(cursor().await, (2, Some("b'\"\\".to_owned())));
+    // twice in one group: the last one stands
+    let both = [advanced("d"), advanced("e")].concat();
+    node.commit(both, vec![]).await.expect("stored");
+    assert_eq!(cursor().await, (2, Some("e".to_owned())));
 }
 
 /// Over months, in any order, with everything a record may hold.

@@ -1,13 +1,15 @@
-//! Sources of records, and the push that fills them.
+//! Sources of records: the push that fills them, and how those that fetch by themselves are told to.
+
+pub mod fetching;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{NewSource, SourceView};
-use models::feed::{Source, SourceClock};
+use models::feed::{Source, SourceClock, SourceKind};
 use models::ids::{BatchId, OperatorId, QuarantineId, SourceId};
 use models::money::Currency;
 use models::operator::Scope;
-use models::ts::Ts;
+use models::ts::{SECOND, Ts};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -32,9 +34,21 @@ pub struct SourceRequest {
     /// 2 to 40 of a–z, 0–9 and `-`, unique within the operator.
     #[serde(default)]
     name: Option<String>,
-    /// Only `push`, which is the default.
+    /// `push` (the default), `http_poll`, `folder`, `kafka`, `nats`; only staff makes sources that fetch.
     #[serde(default)]
     kind: Option<String>,
+    /// Where it fetches from; a credential is named, never given.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    reader: Option<serde_json::Value>,
+    /// `{"every_seconds": 600, "jitter_seconds": 30}` or `{"daily_at": "03:00", "time_zone": "Africa/Nairobi"}`; by its kind
+    /// and class where none is named.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    schedule: Option<serde_json::Value>,
+    /// Text of a mapping (TOML): how what it fetches becomes canonical records.
+    #[serde(default)]
+    mapping: Option<String>,
     /// Class of data, e.g. `gaming_transactions`.
     #[serde(default)]
     class: Option<String>,
@@ -63,7 +77,7 @@ pub struct SourceBody {
     pub operator: OperatorId,
     /// Name.
     pub name: String,
-    /// `push`
+    /// `push`, `http_poll`, `folder`, `kafka`, `nats`.
     pub kind: &'static str,
     /// Class of data.
     pub class: String,
@@ -94,6 +108,9 @@ pub struct SourceBody {
     pub quarantined: u64,
     /// Number of the last batch.
     pub cursor: String,
+    /// How it fetches; absent where records are pushed.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub fetching: Option<fetching::FetchingBody>,
 }
 
 /// What became of a push.
@@ -285,9 +302,10 @@ impl SourceRequest {
         if operator.is_none() {
             fields.wrong("/operator", "name an operator of this jurisdiction");
         }
-        if self.kind.as_deref().is_some_and(|kind| kind != "push") {
-            fields.wrong("/kind", "only push");
-        }
+        let kind = match self.kind.as_deref() {
+            None => Some(SourceKind::Push),
+            named => fields.known("/kind", named, wire::<SourceKind>),
+        };
         let name = fields.required_text("/name", self.name.as_deref(), 40);
         let class = fields.required_text("/class", self.class.as_deref(), 40);
         let clock = match self.clock.as_deref() {
@@ -301,16 +319,31 @@ impl SourceRequest {
         if self.expected_interval_seconds == Some(0) {
             fields.wrong("/expected_interval_seconds", "at least 1");
         }
-        let whole = operator.zip(name).zip(class).zip(clock).zip(currency);
-        let ((((operator, name), class), clock), currency) = fields.finish(whole)?;
+        let given = fetching::Given { reader: self.reader, schedule: self.schedule, mapping: self.mapping };
+        let fetching = match (kind, &operator, &class, currency) {
+            (Some(kind), Some(operator), Some(class), Some(currency)) => {
+                let of = fetching::Of { kind, operator, class, currency };
+                given.check(&of, caller, state, &mut fields)
+            }
+            _ => None,
+        };
+        let whole = operator.zip(name).zip(class).zip(clock).zip(currency).zip(fetching);
+        let (((((operator, name), class), clock), currency), fetching) = fields.finish(whole)?;
+        // what is fetched once a day is not late after an hour
+        let interval = fetching.schedule.as_ref().map_or(INTERVAL_SECONDS_DEFAULT, |schedule| {
+            u32::try_from((schedule.period() + schedule.jitter()) / SECOND).unwrap_or(u32::MAX).max(1)
+        });
         Ok(NewSource {
             operator: operator.operator_no,
             name,
             class,
             clock,
             horizon_days: self.horizon_days.unwrap_or(HORIZON_DAYS_DEFAULT),
-            expected_interval_seconds: self.expected_interval_seconds.unwrap_or(INTERVAL_SECONDS_DEFAULT),
+            expected_interval_seconds: self.expected_interval_seconds.unwrap_or(interval),
             currency,
+            reader: fetching.reader,
+            schedule: fetching.schedule,
+            mapping: fetching.mapping,
         })
     }
 }
@@ -318,11 +351,12 @@ impl SourceRequest {
 impl SourceBody {
     fn of(view: SourceView) -> Self {
         let source = view.source;
+        let fetching = view.polling.map(|polling| fetching::FetchingBody::of(&source, polling));
         Self {
             id: view.id,
             operator: view.operator,
             name: view.name,
-            kind: "push",
+            kind: source.kind.as_str(),
             class: view.class,
             clock: source.clock,
             horizon_days: source.horizon_days,
@@ -335,6 +369,7 @@ impl SourceBody {
             duplicates: view.duplicates,
             quarantined: view.quarantined,
             cursor: view.cursor,
+            fetching,
         }
     }
 }

@@ -4,6 +4,7 @@ mod admission;
 mod batches;
 mod contacts;
 mod faults;
+mod fetching;
 mod fuzz;
 mod http;
 mod node;

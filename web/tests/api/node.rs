@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actors::api::NewKey;
 use actors::engine::{Engine, EngineConfig, Faults};
+use actors::feeds::FeedsConfig;
 use actors::live::Rights;
 use actors::secrets::KeyMaterial;
 use base64::Engine as _;
@@ -50,11 +51,18 @@ pub struct Setup {
     pub tls: Option<TlsFiles>,
     pub strangers_per_hour: u32,
     pub rates: Rates,
+    pub feeds: FeedsConfig,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { faults: Faults::default(), tls: None, strangers_per_hour: u32::MAX, rates: Rates::default() }
+        Self {
+            faults: Faults::default(),
+            tls: None,
+            strangers_per_hour: u32::MAX,
+            rates: Rates::default(),
+            feeds: FeedsConfig::default(),
+        }
     }
 }
 
@@ -104,11 +112,16 @@ impl Node {
     }
 
     /// Stops, and starts on the same store with the same keys.
-    pub async fn restart(mut self, faults: Faults) -> Self {
+    pub async fn restart(self, faults: Faults) -> Self {
+        self.restart_as(Setup { faults, ..Setup::default() }).await
+    }
+
+    /// The same with other settings.
+    pub async fn restart_as(mut self, setup: Setup) -> Self {
         let dir = std::mem::replace(&mut self.dir, testkit::temp_dir());
         let material = self.material.clone();
         self.stop().await;
-        Self::start_on(dir, material, Setup { faults, ..Setup::default() }).await
+        Self::start_on(dir, material, setup).await
     }
 
     async fn start_on(dir: testkit::TempDir, material: KeyMaterial, setup: Setup) -> Self {
@@ -132,6 +145,7 @@ impl Node {
             evidence_person_months: 24,
             strangers_per_hour: setup.strangers_per_hour,
             key_prefix: "mk_live_",
+            feeds: setup.feeds,
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             faults: setup.faults,
         };
