@@ -1,8 +1,21 @@
 #!/usr/bin/env bash
-# Installs what the tests need and a bare Debian lacks: PostgreSQL 15 or newer, promtool, Chromium, SoftHSM, an SMTP server, and what the blocks of
-# docs/INTEGRATION.md call; further programs (of packages with their name) as arguments. As an ordinary user it only
-# checks. Idempotent; starts no service.
+# Installs what the tests need and a bare Debian lacks: PostgreSQL 15 or newer, promtool, Chromium, SoftHSM, an SMTP server,
+# nats-server, and what
+# the blocks of docs/INTEGRATION.md call; further programs (of packages with their name) as arguments; and beside the build
+# a Python with PyPI's confluent-kafka, whose mock cluster speaks Kafka's protocol. As an ordinary user it only checks
+# packages. Idempotent; starts no service.
 set -euo pipefail
+
+# a Kafka cluster for tests: target/test-python (beside CARGO_TARGET_DIR's builds, where that is set)
+python_with_kafka() {
+  local folder=${CARGO_TARGET_DIR:-$(cd "$(dirname "$0")/.." && pwd)/target}/test-python
+  "$folder/bin/python" -c 'import confluent_kafka' 2>/dev/null && return
+  echo "making $folder with the mock cluster of confluent-kafka" >&2
+  rm -rf "$folder"
+  mkdir -p "$(dirname "$folder")"
+  python3 -m venv "$folder" || { echo "python3 -m venv fails: the package python3-venv is needed" >&2; return 1; }
+  "$folder/bin/pip" install --quiet --disable-pip-version-check 'confluent-kafka==2.16.*'
+}
 
 have_postgres() { [ -n "${MLINZI_PG_BIN:-}" ] || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; }
 have_promtool() { command -v promtool >/dev/null; }
@@ -18,8 +31,9 @@ have_chromium || missing+=(chromium)
 have_smtp || missing+=(python3-aiosmtpd)
 command -v softhsm2-util >/dev/null || missing+=(softhsm2)
 command -v node >/dev/null || missing+=(nodejs)
-for program in curl jq python3 "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
-[ ${#missing[@]} -eq 0 ] && exit 0
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+for program in curl jq python3 nats-server "$@"; do command -v "$program" >/dev/null || missing+=("$program"); done
+[ ${#missing[@]} -eq 0 ] && { python_with_kafka; exit; }
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
   echo "the tests need these packages, please install them: ${missing[*]}" >&2
@@ -39,3 +53,4 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 apt-get install -q -y --no-install-recommends "${missing[@]}"
 have_postgres && have_promtool && have_chromium && have_smtp
+python_with_kafka

@@ -9,9 +9,12 @@
 //! starts again (a crash, another node) gives it back. So a record is fetched at least once and stored exactly once. A
 //! reader never writes to where it reads from, unless its kind says that it must (an acknowledgement, after the commit).
 
+pub mod brokers;
 pub mod credentials;
 mod folder;
 mod http_poll;
+pub mod kafka;
+pub mod nats;
 mod polling;
 
 pub use credentials::{Credential, Credentials};
@@ -23,6 +26,7 @@ use engine::mapping::Mapping;
 use futures_util::future::LocalBoxFuture;
 use models::feed::{ReaderFormat, ReaderSettings};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,8 +112,11 @@ pub fn reader(
     match settings {
         ReaderSettings::HttpPoll(settings) => http_poll::reader(settings, config),
         ReaderSettings::Folder(settings) => folder::reader(settings, config, mapping.is_none_or(Mapping::quotes)),
-        ReaderSettings::Kafka(_) | ReaderSettings::Nats(_) => {
-            Err(FetchError::Settings("this engine was built without readers of this kind".to_owned()))
+        ReaderSettings::Kafka(settings) => {
+            kafka::reader(settings.clone(), access(settings.credential.clone(), &config.credentials))
+        }
+        ReaderSettings::Nats(settings) => {
+            nats::reader(settings.clone(), access(settings.credential.clone(), &config.credentials))
         }
     }
 }
@@ -122,6 +129,15 @@ pub fn is_under_way(settings: &ReaderSettings, cursor: &str) -> bool {
         // what waits at a broker is as good as any other
         ReaderSettings::Kafka(_) | ReaderSettings::Nats(_) => false,
     }
+}
+
+/// The credential of a broker, read anew for each connection.
+fn access(name: Option<String>, credentials: &Credentials) -> brokers::AskAccess {
+    let credentials = credentials.clone();
+    Rc::new(move || match &name {
+        Some(name) => brokers::Access::read(&credentials.value(name)?),
+        None => Ok(brokers::Access::default()),
+    })
 }
 
 /// Why a fetch brought nothing. Never holds what a person could be known by, nor a credential: it is shown and logged.

@@ -8,6 +8,7 @@
 //! counted from the instant a request was due, not from the instant it was sent, so that a stall delays everybody who
 //! would have asked meanwhile (no coordinated omission). Ratios are medians of interleaved pairs of one run.
 
+pub mod brokers;
 pub mod driver;
 pub mod faulty;
 pub mod measures;

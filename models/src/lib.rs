@@ -9,6 +9,7 @@ pub mod event;
 pub mod evidence;
 pub mod exclusion;
 pub mod feed;
+pub mod feed_brokers;
 pub mod ids;
 pub mod jurisdiction;
 pub mod key_version;

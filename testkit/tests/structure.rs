@@ -22,6 +22,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("redis", &["store"]),
     ("cryptoki", &["mlinzi"]),
     ("lettre", &["actors"]),
+    ("rskafka", &["actors"]),
+    ("async-nats", &["actors", "loadtests"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
     ("actix-tls", &["web"]),

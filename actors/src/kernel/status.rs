@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::metrics::KindMeters;
+use super::metrics::{KernelMetrics, KindMeters};
 
 /// Where an actor is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -191,11 +191,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of nobody: for tests of what is given one.
-    #[cfg(test)]
-    pub(crate) fn unwatched() -> Self {
-        Generation::new(Arc::new(Vitals::new(super::metrics::KernelMetrics::unregistered().of_kind("test"))), 1)
-            .progress
+    /// The heartbeat of work outside an actor: nobody watches it.
+    pub fn unwatched() -> Self {
+        let vitals = Vitals::new(KernelMetrics::unregistered().of_kind("none"));
+        Self { vitals: Arc::new(vitals), generation: 0 }
     }
 
     /// Says "still working", from handlers and factories that take longer than `hang_after`.

@@ -1,6 +1,7 @@
 //! Every measure, in one list.
 
 mod big;
+mod brokers;
 mod evidence;
 mod ingest;
 mod isolation;
@@ -48,6 +49,7 @@ pub static MEASURES: &[Measure] = measures! {
     ["record_to_socket_p99_ms", "alert_to_socket_p99_ms", "record_to_socket_p99_ms_embedded", "alert_to_socket_p99_ms_embedded"] => live::latency;
     ["sources_500"] => sources::five_hundred;
     ["panic_isolation"] => isolation::panics;
+    ["kafka_nats_lost", "kafka_nats_doubled"] => brokers::exactly_once;
     ["unsynced_acks"] => syncs::unsynced;
     ["crash_lost", "crash_doubled"] => kills::crashes;
 };

@@ -2,6 +2,7 @@
 //! configuration.
 
 use super::SourceKind;
+pub use crate::feed_brokers::{KafkaSettings, NatsSettings};
 use crate::ts::{MINUTE, SECOND};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 pub const MAPPING_BYTES_MAX: usize = 64 << 10;
 /// Bytes of any other text of the settings at most.
 const TEXT_BYTES_MAX: usize = 2_048;
-/// Headers of a request, brokers, partitions at most.
+/// Headers of a request at most.
 const LIST_MAX: usize = 64;
 /// Seconds between two fetches: a day is the longest, daily beyond.
 const EVERY_SECONDS: std::ops::RangeInclusive<u32> = 1..=86_400;
@@ -143,40 +144,6 @@ pub struct FolderSettings {
 
 fn pattern_default() -> String {
     "*".to_owned()
-}
-
-/// A topic of a Kafka-compatible broker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KafkaSettings {
-    /// `host:port` of brokers to begin with.
-    pub brokers: Vec<String>,
-    /// Topic.
-    pub topic: String,
-    /// Partitions; empty: all of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub partitions: Vec<i32>,
-    /// Name of the credential, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
-    /// Topic that stored records are published to, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output_topic: Option<String>,
-}
-
-/// A stream of NATS JetStream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NatsSettings {
-    /// `nats://host:port` of servers.
-    pub servers: Vec<String>,
-    /// Stream.
-    pub stream: String,
-    /// Subject, with the wildcards of NATS.
-    pub subject: String,
-    /// Name of the credential, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
 }
 
 /// When a source fetches.
@@ -373,21 +340,10 @@ impl ReaderSettings {
                 must(one_name, "/reader/pattern", "not a pattern of names");
             }
             Self::Kafka(s) => {
-                let brokers = (1..=LIST_MAX).contains(&s.brokers.len()) && s.brokers.iter().all(|b| is_text(b));
-                must(brokers, "/reader/brokers", "not 1 to 64 of host:port");
-                must(is_text(&s.topic), "/reader/topic", "missing or too long");
-                must(s.partitions.len() <= LIST_MAX, "/reader/partitions", "more than 64");
-                must(s.output_topic.as_deref().is_none_or(is_text), "/reader/output_topic", "empty or too long");
-                let named = s.credential.as_deref().is_none_or(is_credential);
-                must(named, "/reader/credential", "not 1 to 64 of a–z, 0–9, - and _");
+                s.check().unwrap_or_else(|e| must(false, e.pointer, e.detail));
             }
             Self::Nats(s) => {
-                let servers = (1..=LIST_MAX).contains(&s.servers.len()) && s.servers.iter().all(|b| is_text(b));
-                must(servers, "/reader/servers", "not 1 to 64 addresses");
-                must(is_text(&s.stream), "/reader/stream", "missing or too long");
-                must(is_text(&s.subject), "/reader/subject", "missing or too long");
-                let named = s.credential.as_deref().is_none_or(is_credential);
-                must(named, "/reader/credential", "not 1 to 64 of a–z, 0–9, - and _");
+                s.check().unwrap_or_else(|e| must(false, e.pointer, e.detail));
             }
         }
         wrong
@@ -437,7 +393,7 @@ mod tests {
             assert_eq!(folder(outside), ["/reader/path"], "{outside}");
         }
         let kafka = serde_json::json!({"kind": "kafka", "brokers": [], "topic": ""});
-        assert_eq!(pointers(kafka), ["/reader/brokers", "/reader/topic"]);
+        assert_eq!(pointers(kafka), ["/reader/brokers"]);
         let nats = serde_json::json!({"kind": "nats", "servers": ["nats://a:4222"], "stream": "bets", "subject": "bets.>", "credential": "A"});
         assert_eq!(pointers(nats), ["/reader/credential"]);
     }
