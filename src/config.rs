@@ -117,6 +117,8 @@ pub struct Limits {
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,
+    pub live_sessions: usize,
+    pub live_sessions_per_key: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -295,6 +297,11 @@ fn check(c: &Config) -> Vec<String> {
     must(QUEUES.contains(&c.limits.source_queue), "limits.source_queue: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.operator_queue), "limits.operator_queue: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.register_queue), "limits.register_queue: not from 1 to 1000000");
+    must((1..=100_000).contains(&c.limits.live_sessions), "limits.live_sessions: not from 1 to 100000");
+    must(
+        (1..=c.limits.live_sessions).contains(&c.limits.live_sessions_per_key),
+        "limits.live_sessions_per_key: not from 1 to limits.live_sessions",
+    );
     must(!c.jurisdictions.is_empty(), "jurisdictions: none");
     must(c.jurisdictions.len() <= JURISDICTIONS_MAX, "jurisdictions: more than 16");
     let mut codes = HashSet::new();

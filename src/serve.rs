@@ -5,6 +5,7 @@ use crate::notify::Notifier;
 use crate::traces::{self, Exporter};
 use crate::{complain, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
+use actors::live::LiveLimits;
 use actors::secrets::KeyProvider;
 use std::future::Future;
 use std::net::TcpListener;
@@ -73,6 +74,10 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         source_queue: config.limits.source_queue,
         operator_queue: config.limits.operator_queue,
         register_queue: config.limits.register_queue,
+        live_limits: LiveLimits {
+            sessions: config.limits.live_sessions,
+            sessions_per_key: config.limits.live_sessions_per_key,
+        },
         write_timeout: Duration::from_secs(config.store.write_timeout_seconds),
         snapshot_every: Duration::from_secs(config.engine.snapshot_seconds),
         evidence_person_months: config.engine.evidence_person_months,

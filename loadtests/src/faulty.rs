@@ -4,6 +4,7 @@
 //! The released program has no way to inject a fault; this process assembles the same parts and adds one.
 
 use actors::engine::{Engine, EngineConfig, Faults};
+use actors::live::LiveLimits;
 use actors::secrets::KeyMaterial;
 use actors::source::Inspect;
 use anyhow::Context;
@@ -92,6 +93,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         source_queue: 64,
         operator_queue: 256,
         register_queue: 4_096,
+        live_limits: LiveLimits::default(),
         write_timeout: Duration::from_secs(5),
         snapshot_every: Duration::from_secs(args.snapshot_seconds),
         evidence_person_months: 24,

@@ -8,11 +8,13 @@
 //! counted from the instant a request was due, not from the instant it was sent, so that a stall delays everybody who
 //! would have asked meanwhile (no coordinated omission). Ratios are medians of interleaved pairs of one run.
 
+pub mod crowd;
 pub mod driver;
 pub mod faulty;
 pub mod measures;
 pub mod node;
 pub mod postgres;
+pub mod raw;
 pub mod report;
 pub mod socket;
 pub mod traffic;

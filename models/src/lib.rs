@@ -18,5 +18,6 @@ pub mod money;
 pub mod operator;
 pub mod phone;
 pub mod record;
+pub mod region;
 pub mod token;
 pub mod ts;

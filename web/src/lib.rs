@@ -7,6 +7,7 @@ pub mod cidr;
 pub mod extractors;
 pub mod front;
 pub mod links;
+mod live;
 pub mod lookup;
 pub mod metrics;
 pub mod openapi;

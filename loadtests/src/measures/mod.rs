@@ -8,6 +8,7 @@ mod kills;
 pub mod live;
 mod lookups;
 mod register;
+mod sockets;
 mod storm;
 mod syncs;
 
@@ -45,6 +46,10 @@ pub static MEASURES: &[Measure] = measures! {
     ["sync_cost"] => evidence::sync_cost;
     ["ingest_embedded_per_s", "ingest_postgres_per_s"] => ingest::throughput;
     ["record_to_socket_p99_ms", "alert_to_socket_p99_ms", "record_to_socket_p99_ms_embedded", "alert_to_socket_p99_ms_embedded"] => live::latency;
+    ["fanout_10000_ratio", "ws_idle_kb"] => sockets::fanout;
+    ["ws_stalled_effect"] => sockets::stalled;
+    ["reconnect_10000_s", "reconnect_10000_store_reads"] => sockets::reconnect;
+    ["ws_state_divergence"] => sockets::divergence;
     ["panic_isolation"] => isolation::panics;
     ["unsynced_acks"] => syncs::unsynced;
     ["crash_lost", "crash_doubled"] => kills::crashes;

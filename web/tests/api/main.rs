@@ -6,5 +6,6 @@ mod contacts;
 mod faults;
 mod fuzz;
 mod http;
+mod live;
 mod node;
 mod tls;
