@@ -51,7 +51,7 @@ enum Shown {
 }
 
 /// How old what a figure is made of is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 struct Inputs {
     /// When the source that has been silent for longest last delivered; null where none ever did.
     oldest_input_at: Option<Ts>,
@@ -268,7 +268,7 @@ impl Views {
                 inputs_missing: u32::from(success.is_none()),
             };
             let held = inputs.entry(source.operator_no).or_default();
-            *held = std::mem::take(held).and(one);
+            *held = held.and(one);
         }
         inputs
     }

@@ -106,6 +106,9 @@ impl Spread {
     }
 }
 
+/// What hears each text: from which seat, when it came, and what it says.
+pub type Hook = Box<dyn FnMut(usize, Instant, &str)>;
+
 /// What a crowd has seen.
 #[derive(Default)]
 pub struct Seen {
@@ -116,7 +119,7 @@ pub struct Seen {
     /// Frames by type.
     pub kinds: RefCell<BTreeMap<String, usize>>,
     /// Called with each text and when it came, if set.
-    pub hook: RefCell<Option<Box<dyn FnMut(usize, Instant, &str)>>>,
+    pub hook: RefCell<Option<Hook>>,
     /// Sockets that ended.
     pub ended: Cell<usize>,
 }

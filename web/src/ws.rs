@@ -324,7 +324,7 @@ impl Socket {
 
     /// An error that is about no topic. What the client wrote is not repeated.
     fn refuse(&self, code: &'static str) -> Option<Ended> {
-        self.answer(Frame::text_of(format!(r#"{{"type":"error","code":"{code}","topic":null}}"#)))
+        self.answer(Frame::text_of(&format!(r#"{{"type":"error","code":"{code}","topic":null}}"#)))
     }
 
     fn answer(&self, frame: Frame) -> Option<Ended> {

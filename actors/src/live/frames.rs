@@ -159,7 +159,7 @@ impl Frame {
     }
 
     /// A text of its own.
-    pub fn text_of(text: String) -> Self {
+    pub fn text_of(text: &str) -> Self {
         Self::new(Opcode::Text, text.as_bytes(), None, None)
     }
 
@@ -224,7 +224,7 @@ mod tests {
             (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ];
         for (length, head) in table {
-            let frame = Frame::text_of("x".repeat(length));
+            let frame = Frame::text_of(&"x".repeat(length));
             assert_eq!((&frame.wire()[..head.len()], frame.wire().len()), (head, head.len() + length), "{length}");
             assert_eq!(frame.text().len(), length);
         }

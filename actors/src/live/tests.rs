@@ -305,7 +305,7 @@ fn what_the_ring_has_no_more_comes_from_the_store_without_a_hole() {
     assert!(said(&outbox).is_empty());
     let missed: Vec<Frame> = (971..first).map(|n| Frame::delta(Topic::Alerts, n, n)).collect();
     // the ring has moved on by one meanwhile: that one is missing now
-    scene.hub.apply(&LiveMsg::Recovered(wanted, Some(missed.clone())));
+    scene.hub.apply(&LiveMsg::Recovered(wanted, Some(missed)));
     assert_eq!(said(&outbox), ["gap alerts", "snapshot alerts 2001"]);
 
     let (no, outbox) = scene.regulator();
@@ -349,14 +349,14 @@ fn what_the_store_may_not_or_cannot_bring_is_a_gap() {
 fn an_operators_alerts_are_read_by_its_own_offsets() {
     let mut scene = Scene::after(3_000);
     let topic = format!("alerts:{}", ACME.1);
-    let (no, _outbox) = scene.regulator();
+    let (no, outbox) = scene.regulator();
     scene.subscribe(no, &[&topic], Some(("store.boot", &[(&topic, 1_900)])));
     let wanted = scene.asked.wanted.lock()[0];
     assert_eq!((wanted.operator, wanted.after), (Some(ACME.0), 1_900));
     // who left or lost interest meanwhile hears nothing
     scene.hub.apply(&LiveMsg::Client(no, ClientFrame::Unsubscribe { topics: vec![topic] }));
     scene.hub.apply(&LiveMsg::Recovered(wanted, None));
-    assert!(said(&_outbox).is_empty());
+    assert!(said(&outbox).is_empty());
     scene.hub.apply(&LiveMsg::Leave(no));
     scene.hub.apply(&LiveMsg::Recovered(wanted, None));
 }
@@ -369,7 +369,8 @@ fn alerts_stay_in_their_jurisdiction_and_with_their_operator() {
     let (one, own) = scene.join(Rights { market: false, system: false, operator: Some(BETS.1), jurisdiction: HERE });
     let topic = format!("alerts:{}", BETS.1);
     scene.subscribe(one, &[&topic], None);
-    (said(&outbox), said(&own));
+    said(&outbox);
+    said(&own);
     // known already, or of the store before this hub
     scene.alert(&[revision(1, ACME), revision(2, ABROAD), revision(3, BETS), revision(3, BETS)]);
     assert_eq!(said(&outbox), ["delta alerts 1", "delta alerts 2"]);

@@ -174,7 +174,7 @@ fn sum(
             regions += usize::from(is_new);
             let held = sums.entry(part).or_default();
             if held.last.replace(*no) != Some(*no) {
-                held.inputs = std::mem::take(&mut held.inputs).and(inputs.get(no).cloned().unwrap_or_default());
+                held.inputs = held.inputs.and(inputs.get(no).copied().unwrap_or_default());
             }
             let sum = held.currencies.entry(currency).or_default();
             sum.hour.add(&hour.unwrap_or_default());

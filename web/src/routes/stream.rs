@@ -231,7 +231,7 @@ mod tests {
         for (before, epoch, id) in table {
             let mut held = Held::new(read_id(before));
             let mut events = Vec::new();
-            held.event(&Frame::text_of(format!(r#"{{"type":"welcome","epoch":"{epoch}"}}"#)), &mut events);
+            held.event(&Frame::text_of(&format!(r#"{{"type":"welcome","epoch":"{epoch}"}}"#)), &mut events);
             assert_eq!(held.id(), id);
             assert_eq!(
                 String::from_utf8(events).unwrap(),
