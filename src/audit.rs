@@ -1,4 +1,4 @@
-//! `mlinzi audit verify`.
+//! `mlinzi audit verify`: the journal, then the evidence that the journal names.
 
 use crate::{complain, config::Config, keys, say, serve};
 use actors::secrets::KeyRing;
@@ -10,11 +10,12 @@ pub async fn verify(config: &Config) -> anyhow::Result<ExitCode> {
     let store = serve::open_known_store(config).await?;
     let report = store.verify_journal(&ring.chain, &ring.checkpoint_public_key()).await?;
     say(&serde_json::to_string(&report)?);
-    match report.first_bad {
-        None => Ok(ExitCode::SUCCESS),
-        Some(bad) => {
-            complain(&format!("journal row {}: {}", bad.seq, bad.what));
-            Ok(ExitCode::FAILURE)
-        }
+    if let Some(bad) = report.first_bad {
+        complain(&format!("journal row {}: {}", bad.seq, bad.what));
+        return Ok(ExitCode::FAILURE);
     }
+    // the journal is what was written, so it may be believed about what else must be there
+    let missing = store.missing_evidence().await?;
+    missing.iter().for_each(|what| complain(what));
+    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
+use web::proxies::{self, Proxies};
 
 /// The documented defaults, compiled in.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -43,6 +44,17 @@ pub struct Server {
     pub tls_certificate: String,
     pub tls_key: String,
     pub allowed_origins: Vec<String>,
+    pub trusted_proxies: Vec<String>,
+    pub proxy_header: ProxyHeader,
+}
+
+/// How proxies name who has called them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum ProxyHeader {
+    XForwardedFor,
+    Forwarded,
 }
 
 #[derive(Clone, Deserialize)]
@@ -101,6 +113,8 @@ pub struct EngineSection {
     pub checkpoint_seconds: u64,
     pub evidence_person_months: u16,
     pub strangers_per_hour: u32,
+    /// The same in batches in a day of UTC.
+    pub batch_strangers_per_day: u32,
     pub snapshot_seconds: u64,
 }
 
@@ -114,6 +128,7 @@ pub struct Limits {
     pub batch_body_bytes: usize,
     pub address_requests_per_second: NonZeroU32,
     pub operator_requests_per_second: NonZeroU32,
+    pub address_connections: u32,
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,
@@ -165,6 +180,15 @@ impl Server {
             key: PathBuf::from(&self.tls_key),
         };
         (!self.tls_certificate.is_empty()).then(files)
+    }
+
+    /// The proxies that say who calls; an error names what is wrong with them.
+    pub fn proxies(&self) -> Result<Proxies, String> {
+        let header = match self.proxy_header {
+            ProxyHeader::XForwardedFor => proxies::ProxyHeader::XForwardedFor,
+            ProxyHeader::Forwarded => proxies::ProxyHeader::Forwarded,
+        };
+        Proxies::new(&self.trusted_proxies, header)
     }
 }
 
@@ -251,6 +275,8 @@ fn check(c: &Config) -> Vec<String> {
         c.server.tls_certificate.is_empty() == c.server.tls_key.is_empty(),
         "server.tls_key: a certificate and its key go together",
     );
+    let proxies = c.server.proxies().err();
+    must(proxies.is_none(), &format!("server.trusted_proxies: {}", proxies.unwrap_or_default()));
     let keys = &c.keys;
     let named = !keys.pkcs11_module.as_os_str().is_empty() && !keys.pkcs11_key.is_empty();
     must(
@@ -294,6 +320,8 @@ fn check(c: &Config) -> Vec<String> {
     );
     must((1024..=1 << 26).contains(&c.limits.batch_body_bytes), "limits.batch_body_bytes: not from 1024 to 67108864");
     must((1024..=1 << 26).contains(&c.limits.push_body_bytes), "limits.push_body_bytes: not from 1024 to 67108864");
+    let connections = 1..=1_000_000;
+    must(connections.contains(&c.limits.address_connections), "limits.address_connections: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.source_queue), "limits.source_queue: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.operator_queue), "limits.operator_queue: not from 1 to 1000000");
     must(QUEUES.contains(&c.limits.register_queue), "limits.register_queue: not from 1 to 1000000");
@@ -370,6 +398,23 @@ mod tests {
         for path in ["store", "store.readers", "store.adress"] {
             let error = load(None, &[(path, "postgres://mlinzi:hunter2@localhost/x".to_owned())]).unwrap_err();
             assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn who_is_trusted_is_said_rightly_or_not_at_all() {
+        let dir = testkit::temp_dir();
+        let file = dir.path().join("mlinzi.toml");
+        let read = |server: &str| {
+            std::fs::write(&file, format!("[server]\n{server}\n")).unwrap();
+            load(Some(&file), &[]).map(|config| config.server.proxies().unwrap())
+        };
+        let proxies = read("trusted_proxies = [\"10.0.0.0/8\"]\nproxy_header = \"forwarded\"").unwrap();
+        assert!(proxies.trust("10.1.2.3".parse().unwrap()) && !proxies.trust("11.1.2.3".parse().unwrap()));
+        assert!(!read("").unwrap().trust("127.0.0.1".parse().unwrap()), "nobody by default");
+        for wrong in ["trusted_proxies = [\"0.0.0.0/0\"]", "trusted_proxies = [\"proxy\"]", "proxy_header = \"via\""] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.0.len() == 1 && error.to_string().contains("server."), "{wrong}: {error}");
         }
     }
 

@@ -104,21 +104,22 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             complain(&format!("the simulated market stopped: {error:#}"));
         }
     });
+    let ending = running.engine.clone();
     let end = async move {
         match args.seconds {
             Some(seconds) => tokio::select! {
-                () = serve::end_signal() => {}
+                () = serve::ending(&ending) => {}
                 () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
             },
-            None => serve::end_signal().await,
+            None => serve::ending(&ending).await,
         }
         market.abort();
     };
-    let drained = serve::serve(&config, running, listener, end).await?;
+    let ended = serve::serve(&config, running, listener, end).await?;
     if fresh {
         std::fs::remove_dir_all(&dir)?;
     }
-    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(ended.code())
 }
 
 async fn key(

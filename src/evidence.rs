@@ -1,5 +1,6 @@
 //! `mlinzi evidence export|verify`: proof of what was asked and answered.
 
+use crate::draft::{Draft, unless_interrupted};
 use crate::{complain, config::Config, keys, say, serve};
 use actors::exports::{self, ExportHead, ExportOrder};
 use actors::receipts::{self, Jwk};
@@ -10,7 +11,7 @@ use models::ids::OperatorId;
 use models::ts::Ts;
 use serde::Deserialize;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek};
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub struct Export {
     /// End of the span (not part of it), RFC 3339.
     #[arg(long)]
     to: String,
-    /// File to write; there must be none of this name.
+    /// File to write, for its owner only; there must be none of this name.
     #[arg(long)]
     out: PathBuf,
 }
@@ -102,22 +103,25 @@ pub async fn export(config: &Config, order: Export) -> anyhow::Result<ExitCode> 
     };
     let token_keys = directory.every_token_key(&ring, Some(operator.operator_no));
     let export = ExportOrder { head, months: &months, token_keys: &token_keys, signer: &ring.checkpoint };
-    let file = File::create_new(&order.out).with_context(|| order.out.display().to_string())?;
-    let summary = exports::export(&store, &export, BufWriter::new(&file)).await?;
-    file.sync_all()?;
-    let event = Event::EvidenceExported {
-        case: order.case,
-        operator_no: operator.operator_no,
-        from,
-        to,
-        lookups: summary.lookups,
-        file_sha256: summary.sha256.clone(),
-    };
-    if let Err(error) = tools.writer.commit(vec![event], Vec::new()).await {
-        // nobody takes evidence out without leaving a trace
-        std::fs::remove_file(&order.out)?;
-        anyhow::bail!("the export cannot be journaled, so its file is gone again: {error}");
-    }
+    let draft = Draft::begin(&order.out)?;
+    let done = unless_interrupted(async {
+        let (summary, signature) = exports::export(&store, &export, BufWriter::new(draft.file())).await?;
+        draft.file().sync_all()?;
+        let event = Event::EvidenceExported {
+            case: order.case,
+            operator_no: operator.operator_no,
+            from,
+            to,
+            lookups: summary.lookups,
+            file_sha256: summary.sha256.clone(),
+        };
+        // nobody takes evidence out without leaving a trace: what is in the file until now proves nothing
+        tools.writer.commit(vec![event], Vec::new()).await.context("the export cannot be journaled")?;
+        draft.file().write_all(&signature)?;
+        Ok(summary)
+    });
+    let summary = done.await.context("there is no export")?;
+    draft.keep()?;
     store.stop_writer(Duration::from_secs(10)).await;
     say(&serde_json::to_string(&summary)?);
     Ok(ExitCode::SUCCESS)

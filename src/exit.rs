@@ -8,6 +8,8 @@ use store::{OpenError, StoreError};
 
 /// The database cannot be used now (`EX_UNAVAILABLE` of sysexits.h): another start may go better.
 pub const DATABASE: u8 = 69;
+/// A defect ended a part that cannot be started again alone (`EX_SOFTWARE`): another start begins where it left off.
+pub const DEFECT: u8 = 70;
 /// A mistake in the configuration or the keys (`EX_CONFIG`): no other start goes better until somebody mends it.
 pub const CONFIGURATION: u8 = 78;
 

@@ -3,6 +3,7 @@
 mod audit;
 mod config;
 mod demo;
+mod draft;
 mod evidence;
 mod exit;
 mod feed_push;

@@ -1,9 +1,9 @@
 //! `mlinzi serve`: assembles top-down, stops in the order of the flow.
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, ConfigError, LogFormat};
 use crate::notify::Notifier;
 use crate::traces::{self, Exporter};
-use crate::{complain, keys, sandbox};
+use crate::{complain, exit, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::live::LiveLimits;
 use actors::secrets::KeyProvider;
@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{OpenOptions, Store, SystemClock};
+use store::{Clock, OpenOptions, Store, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
 use web::rate::Rates;
 use web::{AppState, ServerOptions, WebOptions};
@@ -63,6 +63,10 @@ pub struct Running {
 
 /// Opens the store, recovers, starts every actor.
 pub async fn start(config: &Config) -> anyhow::Result<Running> {
+    start_at(config, Arc::new(SystemClock)).await
+}
+
+async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     let provider: Arc<dyn KeyProvider> = Arc::from(keys::provider(&config.keys));
     let store = open_store(config).await?;
     let registry = prometheus_registry()?;
@@ -82,6 +86,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         snapshot_every: Duration::from_secs(config.engine.snapshot_seconds),
         evidence_person_months: config.engine.evidence_person_months,
         strangers_per_hour: config.engine.strangers_per_hour,
+        batch_strangers_per_day: config.engine.batch_strangers_per_day,
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
         key_prefix: "mk_live_",
@@ -89,7 +94,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     };
     let live = engine_config.clone();
     let keys = Arc::clone(&provider);
-    let engine = Engine::start(engine_config, store, keys, Arc::new(SystemClock), &registry).await?;
+    let engine = Engine::start(engine_config, store, keys, clock, &registry).await?;
     let mut options = WebOptions::new(config.engine.family.clone());
     options.origins.clone_from(&config.server.allowed_origins);
     options.bench_routes = config.server.bench_routes;
@@ -102,6 +107,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         address_per_second: config.limits.address_requests_per_second,
         operator_per_second: config.limits.operator_requests_per_second,
     };
+    options.address_connections = config.limits.address_connections;
+    options.proxies = config.server.proxies().map_err(|wrong| ConfigError(vec![wrong]))?;
     let (traces, exporter) = traces::start(&config.traces, config.node.id, &registry)?.unzip();
     options.traces = traces;
     // a test register that does not start must not keep the live one from starting
@@ -120,13 +127,36 @@ fn prometheus_registry() -> anyhow::Result<prometheus::Registry> {
     Ok(registry)
 }
 
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing was left.
+    Drained,
+    /// Something was left in a queue or under way.
+    LeftBehind,
+    /// The engine could not go on.
+    Defect,
+}
+
+impl Ended {
+    /// What the process says to whoever started it.
+    pub fn code(self) -> ExitCode {
+        match self {
+            Self::Drained => ExitCode::SUCCESS,
+            // 2 is what clap answers to a mistyped command
+            Self::LeftBehind => ExitCode::from(3),
+            Self::Defect => ExitCode::from(exit::DEFECT),
+        }
+    }
+}
+
 /// Serves until `end` resolves; then drains, within the configured time.
 pub async fn serve(
     config: &Config,
     running: Running,
     listener: TcpListener,
     end: impl Future<Output = ()> + 'static,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Ended> {
     let options = ServerOptions {
         workers: match config.server.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
@@ -151,19 +181,28 @@ pub async fn serve(
         exporter.stop().await;
     }
     tracing::info!(drained, "stopped");
-    Ok(drained)
+    Ok(match drained {
+        _ if running.engine.has_failed() => Ended::Defect,
+        true => Ended::Drained,
+        false => Ended::LeftBehind,
+    })
 }
 
-/// Resolves at the first SIGTERM or SIGINT; the second one ends the process at once.
-pub async fn end_signal() {
+/// Resolves at the first SIGTERM or SIGINT, and once the engine cannot go on; the next signal ends the process at once.
+pub async fn ending(engine: &Engine) {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
+        return engine.failed().await;
     };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+    let asked = tokio::select! {
+        _ = term.recv() => true,
+        _ = int.recv() => true,
+        () = engine.failed() => false,
+    };
+    if asked {
+        tracing::info!("stopping; a second signal forces it");
+    } else {
+        tracing::error!("stopping after a defect: whoever watches this process has to start it again");
     }
-    tracing::info!("stopping; a second signal forces it");
     tokio::spawn(async move {
         tokio::select! {
             _ = term.recv() => {}
@@ -180,12 +219,69 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind((config.server.host, config.server.port))?;
     let notifier = Notifier::start();
     let running = start(&config).await?;
-    notifier.runs(running.engine.clone());
+    let engine = running.engine.clone();
+    notifier.runs(engine.clone());
     let end = async move {
-        end_signal().await;
+        ending(&engine).await;
         notifier.ends();
     };
-    let drained = serve(&config, running, listener, end).await?;
-    // 2 is what clap answers to a mistyped command
-    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(serve(&config, running, listener, end).await?.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::event::Event;
+    use models::ts::Ts;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// The system's time, until the thread that seals evidence is to break.
+    #[derive(Clone, Default)]
+    struct Breaking(Arc<AtomicBool>);
+
+    impl Clock for Breaking {
+        fn now(&self) -> Ts {
+            let seals = std::thread::current().name() == Some("evidence");
+            assert!(!(seals && self.0.load(Ordering::Relaxed)), "an injected fault");
+            SystemClock.now()
+        }
+    }
+
+    async fn ready(engine: &Engine) {
+        let wait = async {
+            while !engine.readiness().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the engine becomes ready");
+    }
+
+    #[actix_rt::test]
+    async fn who_can_keep_no_evidence_ends_so_that_the_next_one_journals_the_gap_and_goes_on() {
+        let dir = testkit::temp_dir();
+        let keys = dir.path().join("keys.toml").display().to_string();
+        let settings = [
+            ("store.url", testkit::sqlite_url(&dir)),
+            ("keys.file", keys),
+            ("server.shutdown_seconds", "1".to_owned()),
+        ];
+        let config = crate::config::load(None, &settings).unwrap();
+        keys::init(&config.keys).unwrap();
+        let clock = Breaking::default();
+        let running = start_at(&config, Arc::new(clock.clone())).await.unwrap();
+        let engine = running.engine.clone();
+        ready(&engine).await;
+        clock.0.store(true, Ordering::Relaxed);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ended = serve(&config, running, listener, async move { ending(&engine).await });
+        let ended = tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it ends by itself").unwrap();
+        assert_eq!(ended, Ended::Defect);
+
+        let engine = start(&config).await.unwrap().engine;
+        ready(&engine).await;
+        let gaps = engine.store().journal_events("evidence_gap").await.unwrap();
+        assert!(matches!(gaps.as_slice(), [Event::EvidenceGap { .. }]), "{gaps:?}");
+        assert!(engine.stop(Duration::from_secs(20)).await);
+        assert!(!engine.has_failed());
+    }
 }

@@ -141,9 +141,131 @@ fn whoever_watches_it_asks_and_hears_what_it_says() {
         let code = ended.status.code().expect("a code").to_string();
         assert!(given_up.contains(&code.as_str()), "{code} is tried again: {given_up:?}");
     }
+    // the database was away, or a defect ended it: a new start goes better
+    assert!(!["69", "70"].iter().any(|code| given_up.contains(code)), "{given_up:?}");
+    assert_eq!(value("Restart"), "on-failure");
     assert!(read("deploy/Dockerfile").contains(r#"CMD ["/usr/local/bin/mlinzi", "health"]"#));
     assert!(read("deploy/compose.yaml").contains("- CMD\n        - /usr/local/bin/mlinzi\n        - health\n"));
     assert!(Command::new(PROGRAM).args(["health", "--help"]).output().expect("it runs").status.success());
+}
+
+/// What stands under a service of the compose file.
+fn service<'a>(compose: &'a str, name: &str) -> &'a str {
+    let (_, rest) = compose.split_once(&format!("\n  {name}:\n")).unwrap_or_else(|| panic!("no service {name}"));
+    let is_next = |line: &str| !line.starts_with("   ") && !line.is_empty();
+    let length = rest.split_inclusive('\n').take_while(|line| !is_next(line.trim_end())).map(str::len).sum();
+    &rest[..length]
+}
+
+#[test]
+fn the_engine_cannot_write_its_keys_and_whoever_rotates_them_can() {
+    let compose = read("deploy/compose.yaml");
+    let (engine, keys) = (service(&compose, "engine"), service(&compose, "keys"));
+    assert!(engine.contains("- mlinzi_keys:/var/lib/mlinzi:ro\n"), "{engine}");
+    assert!(keys.contains("- mlinzi_keys:/var/lib/mlinzi\n"), "{keys}");
+    assert!(keys.contains("entrypoint:\n      - /usr/local/bin/mlinzi\n      - keys\n"), "{keys}");
+    for needed in
+        ["- database\n", "- pgpass\n", "condition: service_healthy\n", "mlinzi.toml:/etc/mlinzi/mlinzi.toml:ro\n"]
+    {
+        assert!(keys.contains(needed), "{needed} is missing: {keys}");
+    }
+    assert!(!service(&compose, "key-init").contains("- database\n"), "a service ends where the next begins");
+}
+
+#[test]
+fn the_sandbox_has_a_place_that_the_engine_may_write() {
+    let (compose, image, settings) =
+        (read("deploy/compose.yaml"), read("deploy/Dockerfile"), read("deploy/mlinzi.toml"));
+    let off =
+        settings.split_once("# [sandbox]\n# store = \"sqlite:").expect("two lines to take out of their comment").1;
+    let file = Path::new(off.split('"').next().expect("a path"));
+    let folder = file.parent().and_then(Path::to_str).expect("a folder");
+    let engine = service(&compose, "engine");
+    let mounted = engine.lines().find_map(|line| line.trim().strip_prefix("- ")?.strip_suffix(&format!(":{folder}")));
+    let volume = mounted.unwrap_or_else(|| panic!("{folder} is no volume that is written: {engine}"));
+    assert!(compose.split_once("\nvolumes:\n").is_some_and(|(_, all)| all.contains(&format!("  {volume}:\n"))));
+    // a new volume takes its owner from the folder of the image
+    let made = image.lines().find(|line| line.contains("install -d -m 0700 -o 10001")).expect("folders are made");
+    assert!(made.split_whitespace().any(|word| word == folder), "{made}");
+    let store = format!("sqlite:{}", file.display());
+    assert_eq!(check_config(&BTreeMap::from([("MLINZI__SANDBOX__STORE", store.as_str())])), Ok(()));
+}
+
+#[test]
+fn the_proxy_in_front_can_be_named() {
+    let (compose, settings) = (read("deploy/compose.yaml"), read("deploy/mlinzi.toml"));
+    let line = settings.lines().find_map(|line| line.strip_prefix("# trusted_proxies = ")).expect("a line to take out");
+    let gateway = compose.lines().find_map(|line| line.trim().strip_prefix("gateway: ")).expect("a gateway");
+    assert!(line.contains(&format!("\"{gateway}\"")), "{line} does not name {gateway}");
+    assert!(read("deploy/README.md").contains(gateway));
+    let dir = testkit::temp_dir();
+    let file = dir.path().join("mlinzi.toml");
+    std::fs::write(&file, settings.replace("# trusted_proxies", "trusted_proxies")).expect("a file");
+    let out = Command::new(PROGRAM).arg("--config").arg(&file).arg("check-config").output().expect("it runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// The words of a line of a shell: quoted ones are one, and it ends with what is no part of the command.
+fn shell_words(line: &str) -> Vec<String> {
+    let parts = line.split('"').enumerate();
+    let words = parts.flat_map(|(no, part)| match no % 2 {
+        1 => vec![part.to_owned()],
+        _ => part.split_whitespace().map(ToOwned::to_owned).collect(),
+    });
+    words.take_while(|word| !["#", ">", "|", ";", "&&"].contains(&word.as_str())).collect()
+}
+
+#[test]
+fn what_the_guide_runs_in_containers_is_there() {
+    let (guide, compose) = (read("deploy/README.md"), read("deploy/compose.yaml"));
+    let mut ran = BTreeSet::new();
+    for line in guide.lines().filter_map(|line| line.strip_prefix("docker compose run ")) {
+        if line.contains("--entrypoint") {
+            continue;
+        }
+        let mut words = shell_words(line).into_iter().skip_while(|word| word.starts_with('-'));
+        let name = words.next().expect("a service");
+        let before: &[&str] = if name == "keys" { &["keys"] } else { &[] };
+        assert!(!service(&compose, &name).is_empty(), "{line}");
+        let out = Command::new(PROGRAM).args(before).args(words).arg("--help").output().expect("it runs");
+        assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+        ran.insert(name);
+    }
+    assert_eq!(ran.iter().map(String::as_str).collect::<Vec<_>>(), ["engine", "key-init", "keys"]);
+}
+
+/// Groups of system calls as `systemd-analyze syscall-filter` lists them, as far as the unit names them, with what is
+/// looked for in them.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("@system-service", &["read", "nice", "setpriority", "sched_setscheduler", "ioprio_set", "setuid"]),
+    ("@privileged", &["setuid", "reboot"]),
+    ("@resources", &["nice", "setpriority", "sched_setscheduler", "ioprio_set"]),
+];
+
+/// Does the unit let a system call pass? Its lines add and take away in their order (systemd.exec(5)).
+fn passes(unit: &str, call: &str) -> bool {
+    let mut passes = false;
+    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (names, adds) = line.strip_prefix('~').map_or((line, true), |names| (names, false));
+        for name in names.split_whitespace() {
+            let group = GROUPS.iter().find(|(group, _)| *group == name);
+            assert!(group.is_some() || !name.starts_with('@'), "{name} is not among the groups of this test");
+            if name == call || group.is_some_and(|(_, calls)| calls.contains(&call)) {
+                passes = adds;
+            }
+        }
+    }
+    passes
+}
+
+#[test]
+fn the_unit_lets_batches_and_snapshots_give_way() {
+    let unit = read("deploy/mlinzi.service");
+    for (call, allowed) in
+        [("read", true), ("nice", true), ("setpriority", true), ("sched_setscheduler", false), ("setuid", false)]
+    {
+        assert_eq!(passes(&unit, call), allowed, "{call}");
+    }
 }
 
 /// Anchors of a document's headings, as its viewers make them.

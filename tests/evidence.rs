@@ -5,11 +5,12 @@ mod program;
 use models::evidence::Place;
 use models::ids::LookupId;
 use models::ts::{SECOND, Ts};
-use program::{PROGRAM, get, phone, post, prepare, run, serve};
+use program::{PROGRAM, attempt, get, phone, post, prepare, run, serve};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use store::{Clock, SystemClock};
 
 /// The gap of a healthy database begins at most 100 ms before the kill (`make bench-long` counts it); on a machine that
@@ -100,6 +101,11 @@ async fn check(store: &str) {
     bytes[middle] ^= 1;
     std::fs::write(&jws, bytes).expect("a file");
     assert!(!verify(&[text(&jws), "--jwks", text(&jwks_file)]).0, "a changed receipt verifies");
+    // all of them are stored before the kill, however slow the machine is
+    for answer in &answered {
+        let id = answer["lookup_id"].as_str().expect("an id");
+        assert_eq!(receipt(&client, &server.base, &acme.key, id).await.0, 200);
+    }
 
     // killed in the middle, the program accounts for every answer: stored, or inside a gap that it journals
     let mut round = Vec::new();
@@ -131,6 +137,8 @@ async fn check(store: &str) {
     let args = ["evidence", "export", "--case", "C-1", "--operator", "acme", "--from", "2026-01-01T00:00:00Z"];
     let args = [&args[..], &["--to", "2100-01-01T00:00:00Z", "--out", text(&file)]].concat();
     let summary: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
+    assert_eq!(std::fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
+    assert_eq!(named(dir, "case."), ["case.ndjson"]);
     assert_eq!(summary["lookups"].as_u64(), Some((answered.len() - lost + 1) as u64), "{summary}");
     assert_eq!(summary["gaps"].as_array().map(Vec::len), Some(1), "{summary}");
     let bound = |name: &str| Ts::parse(summary["gaps"][0][name].as_str().expect("a time")).expect("a time");
@@ -155,6 +163,99 @@ async fn check(store: &str) {
     let summary: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
     assert_eq!(summary["gaps"].as_array().map(Vec::len), Some(1), "{summary}");
     refused_when_changed(&content, &dir.join("changed.ndjson"), text(&jwks_file));
+}
+
+/// Files of a folder whose names begin like this.
+fn named(dir: &Path, beginning: &str) -> Vec<String> {
+    let files = std::fs::read_dir(dir).expect("a folder").flatten();
+    let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(beginning)).collect()
+}
+
+/// Journals exports only after a long while, as a database that hangs does.
+const SLOW_JOURNAL: &str = "
+CREATE FUNCTION wait_long() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN NEW; END';
+CREATE TRIGGER wait_long BEFORE INSERT ON journal FOR EACH ROW WHEN (NEW.kind = 'evidence_exported') EXECUTE FUNCTION wait_long();
+";
+
+#[tokio::test]
+async fn an_export_that_is_cut_off_before_it_is_journaled_leaves_no_file_and_proves_nothing_meanwhile() {
+    let database = testkit::Postgres::shared().database().await;
+    let dir = testkit::temp_dir();
+    let (dir, store) = (dir.path(), database.url.as_str());
+    let staff = prepare(dir, store);
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir, store).await;
+    let acme = operator(&client, &server.base, &staff, "acme").await;
+    for n in 0..40 {
+        lookup(&client, &server.base, &acme.key, n).await.expect("an answer");
+    }
+    let jwks = get(&client, format!("{}/.well-known/jwks.json", server.base), &staff).await;
+    let jwks_file = dir.join("jwks.json");
+    std::fs::write(&jwks_file, jwks.to_string()).expect("a file");
+    server.stop();
+    database.restore(SLOW_JOURNAL.as_bytes());
+
+    let file = dir.join("case.ndjson");
+    let mut command = Command::new(PROGRAM);
+    command.args(["--store", store, "--keys", text(&dir.join("keys.toml")), "evidence", "export", "--case", "C-1"]);
+    command.args(["--operator", "acme", "--from", "2026-01-01T00:00:00Z", "--to", "2100-01-01T00:00:00Z", "--out"]);
+    let mut export = command.arg(&file).stderr(Stdio::null()).spawn().expect("the program starts");
+    let end = Instant::now() + Duration::from_secs(60);
+    // written, and waiting for the journal
+    let full = |name: &String| std::fs::metadata(dir.join(name)).is_ok_and(|meta| meta.len() > 0);
+    while !named(dir, "case.").iter().any(full) {
+        assert!(Instant::now() < end, "nothing is written");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for name in named(dir, "case.") {
+        let (sound, said) = verify(&[text(&dir.join(&name)), "--jwks", text(&jwks_file)]);
+        assert!(!sound, "{name} proves something that is not journaled: {said}");
+    }
+    assert!(Command::new("kill").args(["-INT", &export.id().to_string()]).status().expect("kill runs").success());
+    assert!(!export.wait().expect("it ends").success());
+    assert_eq!(named(dir, "case."), Vec::<String>::new());
+}
+
+/// Changes a byte of the people of one block, and has everything taken in once more.
+const DAMAGED: &str = "
+SET session_replication_role = replica;
+UPDATE evidence_blocks SET people = set_byte(people, 0, get_byte(people, 0) # 1)
+    WHERE (worker, block_no) = (SELECT worker, block_no FROM evidence_blocks ORDER BY records DESC LIMIT 1);
+DELETE FROM contact_cursors;
+UPDATE evidence_boots SET contacts_at = NULL;
+";
+
+#[tokio::test]
+async fn a_block_that_cannot_be_read_is_counted_and_the_contacts_go_on_behind_it() {
+    let database = testkit::Postgres::shared().database().await;
+    let dir = testkit::temp_dir();
+    let (dir, store) = (dir.path(), database.url.as_str());
+    let staff = prepare(dir, store);
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir, store).await;
+    let acme = operator(&client, &server.base, &staff, "acme").await;
+    for n in 0..5 {
+        lookup(&client, &server.base, &acme.key, n).await.expect("an answer");
+    }
+    server.stop();
+    database.restore(DAMAGED.as_bytes());
+
+    let server = serve(&client, dir, store).await;
+    let figure = async |name: &str| {
+        let text = client.get(format!("{}/metrics", server.base)).send().await.ok()?.text().await.ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+    };
+    let end = Instant::now() + Duration::from_secs(60);
+    // behind the block, too: how far the contacts have come is told, and is a moment ago
+    while figure("mlinzi_contacts_unreadable_blocks_total ").await != Some(1.0)
+        || !figure("mlinzi_contacts_age_seconds ").await.is_some_and(|age| (0.0..30.0).contains(&age))
+    {
+        assert!(Instant::now() < end, "a damaged block is taken in as if nothing were");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    server.stop();
 }
 
 /// Whatever is done to the file, the verifier finds it.
@@ -197,6 +298,53 @@ async fn every_answer_leaves_evidence_that_proves_itself_on_sqlite() {
 async fn every_answer_leaves_evidence_that_proves_itself_on_postgres() {
     let database = testkit::Postgres::shared().database().await;
     check(&database.url).await;
+}
+
+/// Whoever owns the database can take blocks away; what is left looks whole, and the journal says what was there.
+#[tokio::test]
+async fn blocks_that_are_taken_away_are_missed() {
+    let dir = testkit::temp_dir();
+    let store = testkit::sqlite_url(&dir);
+    let staff = prepare(dir.path(), &store);
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir.path(), &store).await;
+    let acme = operator(&client, &server.base, &staff, "acme").await;
+    // every 60 ms, so that there are several blocks
+    for n in 0..12 {
+        lookup(&client, &server.base, &acme.key, n).await.expect("an answer");
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    server.stop();
+    let export = |store: &str, name: &str| {
+        let file = dir.path().join(name);
+        let span = ["--from", "2026-01-01T00:00:00Z", "--to", "2100-01-01T00:00:00Z", "--out", text(&file)];
+        attempt(
+            dir.path(),
+            store,
+            &[&["evidence", "export", "--case", "C-2", "--operator", "acme"][..], &span].concat(),
+        )
+    };
+    assert!(attempt(dir.path(), &store, &["audit", "verify"]).0);
+    assert!(export(&store, "whole.ndjson").0);
+    let some = "(SELECT MAX(block_no) FROM evidence_blocks)";
+    let attacks = [
+        ("head", "DELETE FROM evidence_blocks WHERE block_no = 0".to_owned()),
+        ("tail", format!("DELETE FROM evidence_blocks WHERE block_no = {some}")),
+        ("middle", format!("DELETE FROM evidence_blocks WHERE block_no = {some} / 2")),
+        ("chain", "DELETE FROM evidence_blocks".to_owned()),
+    ];
+    for (name, attack) in attacks {
+        let copy = testkit::temp_dir();
+        let robbed = testkit::sqlite_url(&copy);
+        testkit::sqlite_execute(&store, &format!("VACUUM INTO '{}'", robbed.trim_start_matches("sqlite:"))).await;
+        testkit::sqlite_execute(&robbed, "DROP TRIGGER evidence_blocks_no_delete").await;
+        assert!(attempt(dir.path(), &robbed, &["audit", "verify"]).0, "{name}: the copy is whole");
+        testkit::sqlite_execute(&robbed, &attack).await;
+        let (sound, said) = attempt(dir.path(), &robbed, &["audit", "verify"]);
+        assert!(!sound && said.contains("evidence of node"), "{name}: {said}");
+        let (made, said) = export(&robbed, &format!("{name}.ndjson"));
+        assert!(!made && said.contains("is missing"), "{name}: {said}");
+    }
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 mod program;
 
+use actors::api::Unready;
 use program::{PROGRAM, Server, get, phone, post, prepare, serve, serve_with, status};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -80,6 +82,44 @@ async fn the_health_check_needs_no_other_program() {
         assert_eq!(yes(args, &[]), (Some(1), false));
     }
     assert_eq!(yes(&["health"], &[("MLINZI__SERVER__PORT", "abc")]), (Some(78), false));
+}
+
+#[test]
+fn the_runbook_knows_every_reason_not_to_be_ready() {
+    let runbook = include_str!("../docs/RUNBOOK.md");
+    let (_, section) = runbook.split_once("## Health and readiness\n").expect("a section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let known: BTreeSet<&str> = rows.clone().filter_map(|row| row.split('`').next()).collect();
+    assert_eq!(known, Unready::ALL.map(Unready::as_str).into(), "those of the runbook and those that there are");
+    assert!(rows.clone().all(|row| row.split('|').map(str::trim).filter(|cell| cell.len() > 10).count() == 3));
+}
+
+/// Names of a process's threads and how polite they are (`/proc/PID/task/TID/stat`, field 19).
+fn threads(pid: u32) -> Vec<(String, i32)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
+    let niceness = |task: &Path| {
+        let stat = std::fs::read_to_string(task.join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(16)?.parse().ok()
+    };
+    let named = tasks.filter_map(|task| {
+        let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+        Some((name.trim_end().to_owned(), niceness(&task.path())?))
+    });
+    named.collect()
+}
+
+#[tokio::test]
+async fn batches_give_way_to_whoever_answers_lookups() {
+    let dir = testkit::temp_dir();
+    let store = testkit::sqlite_url(&dir);
+    prepare(dir.path(), &store);
+    let server = serve(&reqwest::Client::new(), dir.path(), &store).await;
+    let threads = threads(server.child.id());
+    let of = |name: &str| threads.iter().find(|(thread, _)| thread == name).map(|(_, niceness)| *niceness);
+    let (main, batches) = (of("mlinzi").expect("a main thread"), of("batch-0").expect("a thread for batches"));
+    assert_eq!(batches, (main + 10).min(19), "{threads:?}");
+    server.stop();
 }
 
 /// The service manager's end of the socket.

@@ -47,7 +47,8 @@ async fn snapshot_after(client: &reqwest::Client, base: &str, made: u64) -> u64 
             return count;
         }
         assert!(Instant::now() < end, "no snapshot in half a minute");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // an address may look ten times a second
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
@@ -84,7 +85,8 @@ async fn a_start_uses_the_newest_good_snapshot_on_sqlite() {
     let store_dir = PathBuf::from(store.trim_start_matches("sqlite:"));
     let store_dir = store_dir.parent().expect("a folder");
     let found = snapshots(store_dir);
-    assert!((1..=2).contains(&found.len()), "{found:?}");
+    // two that are kept, and one of each process that ended before it had said so
+    assert!((1..=4).contains(&found.len()), "{found:?}");
     for path in found {
         let mut bytes = std::fs::read(&path).expect("a snapshot");
         let middle = bytes.len() / 2;

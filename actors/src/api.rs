@@ -306,3 +306,36 @@ pub type ExclusionRef = ExclusionId;
 
 /// Which key a command is about.
 pub type KeyRef = KeyId;
+
+/// Why a node should get no traffic; docs/RUNBOOK.md says of each what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unready {
+    /// A defect, or another engine has claimed the database.
+    WriterEnded,
+    /// The index is not complete.
+    RegisterLoading,
+    /// The index was not proven complete for as long as an answer is valid.
+    RegisterStale,
+    /// The evidence was not begun, or has ended.
+    EvidenceClosed,
+    /// As much evidence waits to be stored as may.
+    EvidenceFull,
+}
+
+impl Unready {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::WriterEnded, Self::RegisterLoading, Self::RegisterStale, Self::EvidenceClosed, Self::EvidenceFull];
+
+    /// As `/health/ready` says it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WriterEnded => "store: the writer has ended",
+            Self::RegisterLoading => "register: loading",
+            Self::RegisterStale => "register: older than 15 minutes",
+            Self::EvidenceClosed => "evidence: none can be kept",
+            Self::EvidenceFull => "evidence: too much waits for the database",
+        }
+    }
+}

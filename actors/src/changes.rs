@@ -66,6 +66,8 @@ pub struct Changes {
     pub items: Vec<Change>,
     /// Where the next part begins.
     pub next: Seq,
+    /// Whose exclusions bound the operator when it was read.
+    pub bound: JurisdictionSet,
     /// More may be there right away.
     pub more: bool,
 }
@@ -76,6 +78,9 @@ pub enum ChangesError {
     /// The cursor is behind what is kept.
     #[error("changes are kept for {KEPT_DAYS} days")]
     TooOld,
+    /// Other exclusions bind than when the cursor was given.
+    #[error("a recognition began or ended since: other exclusions bind now")]
+    Rebound,
     /// Not a place in this journal.
     #[error("the cursor is ahead of the journal")]
     Ahead,
@@ -91,6 +96,7 @@ impl From<ChangesError> for EngineError {
     fn from(error: ChangesError) -> Self {
         match error {
             ChangesError::TooOld => Self::Gone("changes are kept for 400 days"),
+            ChangesError::Rebound => Self::Gone("the recognition of another jurisdiction began or ended since"),
             ChangesError::Ahead => {
                 Self::Invalid { pointer: "?cursor", detail: "not one that this feed gave".to_owned() }
             }
@@ -107,6 +113,8 @@ pub struct Reader {
     pub operator_no: OperatorNo,
     /// Whose exclusions bind the operator.
     pub jurisdictions: JurisdictionSet,
+    /// Whose did when the cursor was given.
+    pub bound_then: JurisdictionSet,
     pub now: Ts,
 }
 
@@ -150,9 +158,13 @@ pub async fn read(
     after: Seq,
     limit: usize,
 ) -> Result<Changes, ChangesError> {
+    if reader.jurisdictions != reader.bound_then {
+        // whom that concerns is in no event: whole other registers bind now, or no longer
+        return Err(ChangesError::Rebound);
+    }
     let told = contacts.told();
     if told <= after {
-        return Ok(Changes { next: after, ..Changes::default() });
+        return Ok(Changes { next: after, bound: reader.jurisdictions, ..Changes::default() });
     }
     let events = store.register_events(after, EVENTS_MAX).await?;
     if events.first().is_some_and(|first| first.at.0 < reader.now.0 - KEPT_DAYS * DAY) {
@@ -160,7 +172,7 @@ pub async fn read(
     }
     let read = events.len();
     let ready: Vec<Committed> = events.into_iter().take_while(|e| e.seq <= told).collect();
-    let mut changes = Changes { items: Vec::new(), next: after, more: false };
+    let mut changes = Changes { items: Vec::new(), next: after, bound: reader.jurisdictions, more: false };
     let known = known(store, reader.operator_no, &ready).await?;
     for committed in &ready {
         if changes.items.len() >= limit {
@@ -187,6 +199,10 @@ pub async fn read(
     }
     // behind the last of a page there may be more right away; behind what is not told yet there is nothing
     changes.more = read == EVENTS_MAX as usize && ready.len() == read;
+    if read < EVENTS_MAX as usize {
+        // nothing of the register lies between the last of them and what is told: who asks again need not look there
+        changes.next = told;
+    }
     Ok(changes)
 }
 

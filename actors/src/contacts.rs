@@ -9,12 +9,13 @@
 //! what it holds counts as told once everything answered until [`SETTLED`] after that moment is taken in. The evidence is
 //! the source and the cursor moves with the rows: a crash takes nothing in twice and leaves nothing out.
 //!
-//! On the way it is counted about how many people whom it never asked about before an operator asks in an hour, one by
-//! one: more than [`ContactsConfig::strangers_per_hour`], and whoever goes on is trying numbers.
+//! On the way it is counted about how many people whom it never asked about before an operator asks: one by one in an
+//! hour, in batches in a day. Beyond [`ContactsConfig`]'s limits whoever goes on is trying numbers.
 
 use crate::evidence::EvidenceLog;
 use crate::register::say;
 use crate::writer::WriterHandle;
+use models::alert::Window;
 use models::evidence::{Block, ChainId, Route, Row};
 use models::ids::{KeyId, OperatorNo, Seq};
 use models::match_key::MatchKey;
@@ -63,6 +64,8 @@ const KEYS_MAX: usize = 65_536;
 pub struct ContactsConfig {
     /// People whom it never asked about before that an operator may ask about in an hour, one by one.
     pub strangers_per_hour: u32,
+    /// The same in batches, in a day of UTC.
+    pub batch_strangers_per_day: u32,
     /// Months after the last lookup after which a contact is forgotten.
     pub months: u16,
 }
@@ -98,7 +101,7 @@ impl Contacts {
         self.0.told.load(Ordering::Acquire)
     }
 
-    /// The share of their time that those who answer lookups are busy.
+    /// The share of its time that the busiest of those who answer lookups works.
     pub fn give_way_to(&self, busy: f32) {
         self.0.busy.store((busy.clamp(0.0, 1.0) * 1_000.0) as u32, Ordering::Relaxed);
     }
@@ -122,32 +125,49 @@ pub struct Enumeration {
     pub key: KeyId,
     /// Its operator.
     pub operator_no: OperatorNo,
-    /// The hour.
-    pub hour: Ts,
+    /// In batches, not one by one.
+    pub in_batches: bool,
+    /// The hour, or the day.
+    pub window: Window,
     /// How many the operator has asked about in it, so far.
     pub strangers: u32,
+    /// How many would have been quiet.
+    pub limit: u32,
 }
 
-/// Counts first contacts by operator and hour.
+/// Counts first contacts by operator and window.
 #[derive(Default)]
 struct Strangers {
-    counts: HashMap<(OperatorNo, i64), u32>,
-    told: HashSet<(KeyId, i64)>,
+    counts: HashMap<(OperatorNo, Window), u32>,
+    told: HashSet<(KeyId, Window)>,
 }
 
 impl Strangers {
-    /// Counts one; tells of each key once an hour that it is too many.
-    fn count(&mut self, key: KeyId, operator_no: OperatorNo, at: Ts, max: u32) -> Option<Enumeration> {
-        let hour = at.0.div_euclid(HOUR);
+    /// Counts one; tells of each key once a window that it is too many.
+    fn count(
+        &mut self,
+        (key, route): (KeyId, Route),
+        operator_no: OperatorNo,
+        at: Ts,
+        config: &ContactsConfig,
+    ) -> Option<Enumeration> {
+        let (in_batches, length, limit) = match route {
+            Route::Single => (false, HOUR, config.strangers_per_hour),
+            Route::Batch => (true, DAY, config.batch_strangers_per_day),
+            // the regulator's own services
+            Route::Register => return None,
+        };
+        let start = Ts(at.0.div_euclid(length) * length);
+        let window = Window { start, end: start.plus(length) };
         if self.counts.len() + self.told.len() >= KEYS_MAX {
-            self.counts.retain(|(_, h), _| *h >= hour);
-            self.told.retain(|(_, h)| *h >= hour);
+            self.counts.retain(|(_, known), _| known.end > at);
+            self.told.retain(|(_, known)| known.end > at);
         }
-        let count = self.counts.entry((operator_no, hour)).or_default();
+        let count = self.counts.entry((operator_no, window)).or_default();
         *count = count.saturating_add(1);
         let strangers = *count;
-        let is_news = strangers > max && self.told.insert((key, hour));
-        is_news.then_some(Enumeration { key, operator_no, hour: Ts(hour * HOUR), strangers })
+        let is_news = strangers > limit && self.told.insert((key, window));
+        is_news.then_some(Enumeration { key, operator_no, in_batches, window, strangers, limit })
     }
 }
 
@@ -203,11 +223,12 @@ impl Remembered {
 #[derive(Default)]
 struct Chunk {
     seen: HashMap<(MatchKey, OperatorNo), usize>,
-    contacts: Vec<(Contact, Option<KeyId>)>,
+    contacts: Vec<(Contact, Option<(KeyId, Route)>)>,
 }
 
 impl Chunk {
-    fn take(&mut self, key: MatchKey, operator_no: OperatorNo, row: &Row) {
+    /// `counts`: by this key the person is counted; by what else was supplied nobody is counted twice.
+    fn take(&mut self, key: MatchKey, operator_no: OperatorNo, row: &Row, counts: bool) {
         let place = *self.seen.entry((key, operator_no)).or_insert(self.contacts.len());
         match self.contacts.get_mut(place) {
             Some((contact, _)) => {
@@ -215,7 +236,7 @@ impl Chunk {
                 contact.last_at = contact.last_at.max(row.at);
             }
             None => {
-                let counted = (row.route == Route::Single).then_some(row.credential.key);
+                let counted = counts.then_some((row.credential.key, row.route));
                 let contact = Contact { key, operator_no, first_at: row.at, last_at: row.at };
                 self.contacts.push((contact, counted));
             }
@@ -342,15 +363,20 @@ impl Compactor {
                 }
                 return Err(format!("the key of {} is not known yet", block.head.month));
             };
-            let (rows, subjects) = (block.rows(), block.subjects(month));
-            let (Ok(rows), Ok(subjects)) = (rows, subjects) else {
+            let (rows, people) = (block.rows(), block.people(month));
+            let (Ok(rows), Ok(people)) = (rows, people) else {
+                // to stand still here would keep every later change from everybody
+                self.evidence.metrics().unreadable_blocks.inc();
                 tracing::error!(block = block.head.no, "a block of evidence cannot be read: its contacts are unknown");
                 continue;
             };
-            for (row, subject) in rows.iter().zip(subjects) {
+            let strongest = rows.iter().zip(&people.subjects).map(|(row, subject)| (row, subject.key, true));
+            let further = people.further.iter();
+            let further = further.filter_map(|f| Some((rows.get(usize::from(f.slot))?, f.subject.key, false)));
+            for (row, key, counts) in strongest.chain(further) {
                 let operator_no = row.credential.operator_no;
-                if let Some(operator_no) = operator_no.filter(|no| !self.remembered.holds(subject.key, *no, row.at)) {
-                    chunk.take(subject.key, operator_no, row);
+                if let Some(operator_no) = operator_no.filter(|no| !self.remembered.holds(key, *no, row.at)) {
+                    chunk.take(key, operator_no, row, counts);
                 }
             }
         }
@@ -363,8 +389,7 @@ impl Compactor {
                 let before = known.get(&(contact.key, contact.operator_no)).copied();
                 let counted = counted.filter(|_| before.is_none() && contact.first_at.0 > now.0 - ALARMING);
                 if let Some(key) = counted {
-                    let max = self.config.strangers_per_hour;
-                    let alarm = self.strangers.count(key, contact.operator_no, contact.first_at, max);
+                    let alarm = self.strangers.count(key, contact.operator_no, contact.first_at, &self.config);
                     alarm.into_iter().for_each(&self.alarm);
                 }
                 let day = |at: Ts| at.0.div_euclid(DAY);
@@ -413,12 +438,33 @@ impl Compactor {
 mod tests {
     use super::*;
 
+    fn limits(one_by_one: u32, in_batches: u32) -> ContactsConfig {
+        ContactsConfig { strangers_per_hour: one_by_one, batch_strangers_per_day: in_batches, months: 24 }
+    }
+
+    #[test]
+    fn batches_have_a_limit_of_their_own_by_day() {
+        let mut strangers = Strangers::default();
+        let mut told = |route, at: i64, n: u32| {
+            let count = |_| strangers.count((KeyId(1), route), OperatorNo(1), Ts(at), &limits(3, 10));
+            let counted = (0..n).filter_map(count);
+            counted.map(|e| (e.in_batches, e.strangers, e.window.start.0, e.limit)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(Route::Batch, DAY + 5, 10), []);
+        assert_eq!(told(Route::Single, DAY + 5, 3), []);
+        assert_eq!(told(Route::Batch, 2 * DAY - 1, 2), [(true, 11, DAY, 10)]);
+        assert_eq!(told(Route::Single, DAY + 6, 2), [(false, 4, DAY, 3)]);
+        assert_eq!(told(Route::Batch, 2 * DAY, 10), []);
+        assert_eq!(told(Route::Register, 2 * DAY, 100), []);
+    }
+
     #[test]
     fn each_key_of_an_operator_that_goes_on_is_told_of_once_an_hour() {
         let mut strangers = Strangers::default();
         let operator = OperatorNo(1);
         let mut told = |key: u128, at: i64, n: u32| {
-            let counted = (0..n).filter_map(|_| strangers.count(KeyId(key), operator, Ts(at), 10));
+            let count = |_| strangers.count((KeyId(key), Route::Single), operator, Ts(at), &limits(10, 10));
+            let counted = (0..n).filter_map(count);
             counted.map(|e| (e.key.0, e.strangers)).collect::<Vec<_>>()
         };
         assert_eq!(told(1, 0, 6), []);
@@ -427,7 +473,7 @@ mod tests {
         assert_eq!(told(1, HOUR - 1, 5), [(1, 16)]);
         assert_eq!(told(1, HOUR, 10), []);
         assert_eq!(told(1, HOUR, 2), [(1, 11)]);
-        let other = strangers.count(KeyId(3), OperatorNo(2), Ts(0), 10);
+        let other = strangers.count((KeyId(3), Route::Single), OperatorNo(2), Ts(0), &limits(10, 10));
         assert_eq!(other, None);
     }
 
@@ -460,6 +506,7 @@ mod tests {
     #[test]
     fn a_limit_without_end_is_none() {
         let mut strangers = Strangers::default();
-        assert_eq!(strangers.count(KeyId(1), OperatorNo(1), Ts(0), u32::MAX), None);
+        let endless = limits(u32::MAX, u32::MAX);
+        assert_eq!(strangers.count((KeyId(1), Route::Single), OperatorNo(1), Ts(0), &endless), None);
     }
 }

@@ -12,10 +12,12 @@ pub use rotation::{LeftBehind, left_behind};
 use crate::api::{
     AlertFilter, AlertHistory, CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey,
     NewOperator, NewSource, NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
+    Unready,
 };
 use crate::auditor::{AuditMsg, Auditing};
 use crate::changes::{self, Changes, Reader};
 use crate::contacts::Contacts;
+use crate::desk::{DeskMsg, DeskView};
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
@@ -32,13 +34,15 @@ use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use engine::alerting::Action;
 use engine::register::index::{IndexReader, IndexState};
 use models::alert::AlertRevision;
+use models::alert_group::{Act, AlertGroup, Silence};
 use models::event::{Event, Exclusion};
 use models::evidence::Credential;
 use models::exclusion::Period;
-use models::ids::{AlertId, ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
-use models::jurisdiction::{Jurisdiction, JurisdictionNo, Recognition};
+use models::ids::{AlertId, ExclusionId, GroupId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
+use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
 use models::operator::{Licence, Operator};
 use models::token::Opened;
 use models::ts::{MINUTE, SECOND, Ts};
@@ -77,6 +81,8 @@ pub struct EngineConfig {
     /// People whom it never asked about before that an operator may ask about in an hour, one by one; more raises an alert
     /// and slows the key that goes on down.
     pub strangers_per_hour: u32,
+    /// The same in batches in a day: a whole base is swept once, a country's numbers never.
+    pub batch_strangers_per_day: u32,
     pub jurisdictions: Vec<Jurisdiction>,
     /// Jurisdiction family of the deployment: part of every digest, never to be changed.
     pub family: String,
@@ -175,6 +181,8 @@ struct Inner {
     views: Arc<Views>,
     live: LiveHandle,
     markets: Markets,
+    desk: Handle<DeskMsg>,
+    desk_view: Arc<DeskView>,
     sources: RwLock<HashMap<SourceId, Handle<SourceMsg>>>,
     context: SourceContext,
     writer: WriterHandle,
@@ -226,19 +234,19 @@ impl Engine {
     pub fn readiness(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if !self.0.store.is_writing() {
-            reasons.push("store: the writer has ended".to_owned());
+            reasons.push(Unready::WriterEnded);
         }
         match self.freshness().state {
-            NodeState::Loading => reasons.push("register: loading".to_owned()),
-            NodeState::Stale => reasons.push("register: older than 15 minutes".to_owned()),
+            NodeState::Loading => reasons.push(Unready::RegisterLoading),
+            NodeState::Stale => reasons.push(Unready::RegisterStale),
             NodeState::Fresh | NodeState::Degraded => {}
         }
         match self.0.evidence.accepts() {
-            Err(EvidenceRefusal::Closed) => reasons.push("evidence: none can be kept yet".to_owned()),
-            Err(EvidenceRefusal::Full) => reasons.push("evidence: too much waits for the database".to_owned()),
+            Err(EvidenceRefusal::Closed) => reasons.push(Unready::EvidenceClosed),
+            Err(EvidenceRefusal::Full) => reasons.push(Unready::EvidenceFull),
             Ok(()) => {}
         }
-        reasons
+        reasons.into_iter().map(|reason| reason.as_str().to_owned()).collect()
     }
 
     /// Operators, licences, keys, sources.
@@ -261,6 +269,18 @@ impl Engine {
         &self.0.evidence
     }
 
+    /// Resolves once a part that nobody can start again has ended by a defect: the process is to end, and another one to
+    /// begin where it left off.
+    pub async fn failed(&self) {
+        self.0.evidence.failed().await;
+    }
+
+    /// Has such a part ended?
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.0.evidence.has_failed()
+    }
+
     /// The signed receipt of an answered lookup: of the operator's own, or of anybody's of the jurisdiction for staff.
     pub async fn receipt(&self, id: LookupId, asker: Credential) -> Result<String, EngineError> {
         let ring = self.0.keys.hold();
@@ -270,7 +290,9 @@ impl Engine {
         let asked = row.credential.operator_no;
         let public = asked.and_then(|no| directory.operators.get(&no)).map(|o| o.id);
         let token_keys = directory.every_token_key(&self.0.keys.load(), asked);
-        let receipt = receipts::receipt(&block, &row, slot, &self.0.evidence.months(), public, &token_keys)?;
+        let people = crate::evidence::people_of(&block, &self.0.evidence.months());
+        let people = people.map_err(|_| EngineError::Unavailable("the receipt: its evidence cannot be read"))?;
+        let receipt = receipts::receipt(&block, &row, slot, people.as_ref(), public, &token_keys)?;
         receipts::sign(&receipt, &ring.checkpoint).map_err(|_| EngineError::Unavailable("the receipt"))
     }
 
@@ -285,16 +307,17 @@ impl Engine {
         &self,
         operator_no: OperatorNo,
         jurisdiction: JurisdictionNo,
-        after: Option<Seq>,
+        after: Option<(Seq, JurisdictionSet)>,
         limit: usize,
         wait: Duration,
     ) -> Result<Changes, EngineError> {
-        let Some(mut after) = after else {
+        let Some((mut after, bound_then)) = after else {
             let fresh = self.freshness();
             if matches!(fresh.state, NodeState::Loading | NodeState::Stale) {
                 return Err(EngineError::Unavailable("the register"));
             }
-            return Ok(Changes { next: fresh.register_version, ..Changes::default() });
+            let bound = self.directory().binding(jurisdiction, self.now());
+            return Ok(Changes { next: fresh.register_version, bound, ..Changes::default() });
         };
         let _waits = (!wait.is_zero()).then(|| Waits::of(&self.0.waiting, operator_no)).transpose()?;
         changes::is_a_place(&self.0.store, after).await?;
@@ -302,7 +325,7 @@ impl Engine {
         loop {
             let now = self.now();
             let jurisdictions = self.directory().binding(jurisdiction, now);
-            let reader = Reader { operator_no, jurisdictions, now };
+            let reader = Reader { operator_no, jurisdictions, bound_then, now };
             if matches!(self.freshness_at(now).state, NodeState::Loading | NodeState::Stale) {
                 return Err(EngineError::Unavailable("the register"));
             }
@@ -320,7 +343,7 @@ impl Engine {
         }
     }
 
-    /// The share of their time that the workers are busy: what nobody waits for gives way.
+    /// The share of its time that the busiest worker works: what nobody waits for gives way.
     pub fn workers_are_busy(&self, share: f32) {
         self.0.contacts.give_way_to(share);
     }
@@ -573,6 +596,35 @@ impl Engine {
         Ok(Page { items, next_cursor })
     }
 
+    /// Groups of alerts and silences.
+    pub fn desk(&self) -> &DeskView {
+        &self.0.desk_view
+    }
+
+    /// Does something with a group of alerts; gives the group as it is then.
+    pub async fn act_on_alerts(&self, group: GroupId, action: Action, act: Act) -> Result<AlertGroup, EngineError> {
+        let (reply, done) = Reply::new();
+        self.ask_desk(DeskMsg::Act { group, action, act, reply }, done).await
+    }
+
+    /// Sets, changes or ends a silence.
+    pub async fn silence_alerts(&self, silence: Silence) -> Result<(), EngineError> {
+        let (reply, done) = Reply::new();
+        self.ask_desk(DeskMsg::Silence { silence, reply }, done).await
+    }
+
+    async fn ask_desk<T>(
+        &self,
+        msg: DeskMsg,
+        done: tokio::sync::oneshot::Receiver<Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        self.0.desk.try_send(msg).map_err(|_| EngineError::Overloaded("the alert desk"))?;
+        match tokio::time::timeout(self.0.config.write_timeout, done).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) | Err(_) => Err(EngineError::Unavailable("the alert desk")),
+        }
+    }
+
     /// An alert with its history.
     pub async fn alert(&self, id: AlertId) -> Result<AlertHistory, EngineError> {
         let revisions = self.0.store.alert(id).await.map_err(unavailable)?;
@@ -588,7 +640,7 @@ impl Engine {
         let end = tokio::time::Instant::now() + drain;
         let left = || end.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));
         let mut drained = true;
-        for kind in ["source", "operator"] {
+        for kind in ["source", "operator", "desk"] {
             drained &= self.0.system.stop_kind(kind, left()).await;
         }
         let _ = self.0.auditing.try_send(AuditMsg::Checkpoint);

@@ -15,7 +15,8 @@ use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use models::event::{ChainRoot, Event};
 use models::evidence::{
-    BLOCK_RECORDS_MAX, Block, ChainId, GENESIS, LookupRecord, MonthKey, Place, Subject, month_of, seal,
+    BLOCK_RECORDS_MAX, Block, ChainId, FURTHER_MAX, Further, GENESIS, LookupRecord, MonthKey, People, Place, Subject,
+    month_of, seal,
 };
 use models::ids::LookupId;
 use models::ts::{DAY, Ts};
@@ -28,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 use store::{Attachment, Clock, CommitError, CommitReceipt, EvidenceRows, Store, StoreError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How long a record waits for its block to be sealed at most.
 pub const SEAL_EVERY: Duration = Duration::from_millis(20);
@@ -57,13 +58,29 @@ pub enum EvidenceRefusal {
     Full,
 }
 
+/// The keys of a lookup besides the strongest.
+pub type FurtherKeys = [Option<Subject>; FURTHER_MAX];
+
+/// Records of a block, and what else they were asked by.
+#[derive(Default)]
+struct Records {
+    records: Vec<LookupRecord>,
+    further: Vec<Further>,
+}
+
+impl Records {
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.records) + size_of_val(&*self.further)
+    }
+}
+
 /// What a worker fills.
 #[derive(Default)]
 struct Filling {
     block: u64,
-    records: Vec<LookupRecord>,
-    full: VecDeque<(u64, Vec<LookupRecord>)>,
-    spare: Vec<Vec<LookupRecord>>,
+    now: Records,
+    full: VecDeque<(u64, Records)>,
+    spare: Vec<Records>,
 }
 
 /// Keys of the months, by month.
@@ -80,6 +97,8 @@ struct Inner {
     through: AtomicI64,
     months: ArcSwap<Months>,
     sealer: Mutex<Option<Thread>>,
+    /// Has the sealing ended by a defect?
+    failed: watch::Sender<bool>,
     metrics: EvidenceMetrics,
 }
 
@@ -99,12 +118,12 @@ impl EvidenceWorker {
     ///
     /// # Errors
     /// [`EvidenceRefusal`]: then the answer must not be sent.
-    pub fn record(&self, record: LookupRecord) -> Result<LookupId, EvidenceRefusal> {
+    pub fn record(&self, record: LookupRecord, further: FurtherKeys) -> Result<LookupId, EvidenceRefusal> {
         self.log.accepts()?;
         let mut filling = self.filling.lock();
         // once more under the lock, which the last sealing takes after it has closed: nothing comes in behind it
         self.log.is_open()?;
-        Ok(self.keep(&mut filling, record))
+        Ok(self.keep(&mut filling, record, further))
     }
 
     /// Keeps several records; gives their ids in order. All or none.
@@ -113,22 +132,23 @@ impl EvidenceWorker {
     /// As [`Self::record`].
     pub fn record_all(
         &self,
-        records: impl IntoIterator<Item = LookupRecord>,
+        records: impl IntoIterator<Item = (LookupRecord, FurtherKeys)>,
         ids: &mut Vec<LookupId>,
     ) -> Result<(), EvidenceRefusal> {
         self.log.accepts()?;
         let mut filling = self.filling.lock();
         self.log.is_open()?;
-        ids.extend(records.into_iter().map(|record| self.keep(&mut filling, record)));
+        ids.extend(records.into_iter().map(|(record, further)| self.keep(&mut filling, record, further)));
         Ok(())
     }
 
-    fn keep(&self, filling: &mut Filling, record: LookupRecord) -> LookupId {
-        let place = Place { chain: self.chain, block: filling.block, slot: filling.records.len() as u16 };
-        filling.records.push(record);
-        if filling.records.len() == BLOCK_RECORDS_MAX {
-            filling.turn();
-            self.log.unflushed.fetch_add(BLOCK_RECORDS_MAX * size_of::<LookupRecord>(), Ordering::Relaxed);
+    fn keep(&self, filling: &mut Filling, record: LookupRecord, further: FurtherKeys) -> LookupId {
+        let slot = filling.now.records.len() as u16;
+        let place = Place { chain: self.chain, block: filling.block, slot };
+        filling.now.records.push(record);
+        filling.now.further.extend(further.into_iter().flatten().map(|subject| Further { slot, subject }));
+        if filling.now.records.len() == BLOCK_RECORDS_MAX {
+            self.log.unflushed.fetch_add(filling.turn(), Ordering::Relaxed);
             self.log.wake();
         }
         place.id()
@@ -136,12 +156,14 @@ impl EvidenceWorker {
 }
 
 impl Filling {
-    /// Puts the block aside and begins the next one.
-    fn turn(&mut self) {
-        let next = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BLOCK_RECORDS_MAX));
-        let full = std::mem::replace(&mut self.records, next);
+    /// Puts the block aside and begins the next one; gives its bytes.
+    fn turn(&mut self) -> usize {
+        let fresh = || Records { records: Vec::with_capacity(BLOCK_RECORDS_MAX), further: Vec::new() };
+        let full = std::mem::replace(&mut self.now, self.spare.pop().unwrap_or_else(fresh));
+        let bytes = full.bytes();
         self.full.push_back((self.block, full));
         self.block += 1;
+        bytes
     }
 }
 
@@ -177,6 +199,7 @@ impl EvidenceLog {
             through: AtomicI64::new(0),
             months: ArcSwap::default(),
             sealer: Mutex::default(),
+            failed: watch::Sender::new(false),
             metrics,
         }))
     }
@@ -230,7 +253,7 @@ impl EvidenceLog {
         let filling = self.0.workers.lock().get(usize::from(place.chain.worker)).cloned();
         ours && filling.is_some_and(|filling| {
             let filling = filling.lock();
-            (place.block, usize::from(place.slot)) < (filling.block, filling.records.len())
+            (place.block, usize::from(place.slot)) < (filling.block, filling.now.records.len())
         })
     }
 
@@ -329,6 +352,18 @@ impl EvidenceLog {
         Ok(())
     }
 
+    /// Resolves once the sealing has ended by a defect: this process answers no lookup any more.
+    pub async fn failed(&self) {
+        // the sender lives in what is borrowed here, so it cannot be gone
+        let _ = self.0.failed.subscribe().wait_for(|failed| *failed).await;
+    }
+
+    /// Has the sealing ended by a defect?
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        *self.0.failed.borrow()
+    }
+
     /// Takes no more records, at once: nothing may be answered that cannot be stored.
     pub fn refuse(&self) {
         self.0.open.store(false, Ordering::Release);
@@ -371,13 +406,12 @@ pub async fn months(store: &Store, ring: &KeyRing) -> Result<Months, String> {
     Ok(months)
 }
 
-/// Whom the lookup in a slot was about; none where the key of the month is destroyed.
+/// Whom the lookups of a block were about; none where the key of the month is destroyed.
 ///
 /// # Errors
 /// The people of the block do not open.
-pub fn subject_of(block: &Block, slot: u16, months: &Months) -> Result<Option<Subject>, models::evidence::BlockError> {
-    let Some(month) = months.get(&block.head.month) else { return Ok(None) };
-    Ok(block.subjects(month)?.get(usize::from(slot)).copied())
+pub fn people_of(block: &Block, months: &Months) -> Result<Option<People>, models::evidence::BlockError> {
+    months.get(&block.head.month).map(|month| block.people(month)).transpose()
 }
 
 fn root(worker: u16, block: u64, digest: &[u8; 32]) -> ChainRoot {
@@ -420,7 +454,8 @@ impl Sealer {
         // a block that was taken and not sealed would be missing without a gap: after a panic nothing is answered
         if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
             log.open.store(false, Ordering::Release);
-            tracing::error!("the sealing of evidence has ended: no lookup is answered until a restart");
+            tracing::error!("the sealing of evidence has ended: this process answers no lookup any more");
+            log.failed.send_replace(true);
         }
         *log.sealer.lock() = None;
     }
@@ -457,17 +492,16 @@ impl Sealer {
         for (no, worker) in workers.iter().enumerate() {
             let taken = {
                 let mut filling = worker.lock();
-                if !filling.records.is_empty() {
-                    filling.turn();
-                    let bytes = filling.full.back().map_or(0, |(_, r)| r.len()) * size_of::<LookupRecord>();
-                    self.log.unflushed.fetch_add(bytes, Ordering::Relaxed);
+                if !filling.now.records.is_empty() {
+                    self.log.unflushed.fetch_add(filling.turn(), Ordering::Relaxed);
                 }
                 std::mem::take(&mut filling.full)
             };
             for (block, mut records) in taken {
                 self.seal(no as u16, block, &records, now);
-                self.log.unflushed.fetch_sub(records.len() * size_of::<LookupRecord>(), Ordering::Relaxed);
-                records.clear();
+                self.log.unflushed.fetch_sub(records.bytes(), Ordering::Relaxed);
+                records.records.clear();
+                records.further.clear();
                 let mut filling = worker.lock();
                 if filling.spare.len() < SPARE_BLOCKS_MAX {
                     filling.spare.push(records);
@@ -480,7 +514,7 @@ impl Sealer {
         }
     }
 
-    fn seal(&mut self, worker: u16, no: u64, records: &[LookupRecord], now: Ts) {
+    fn seal(&mut self, worker: u16, no: u64, Records { records, further }: &Records, now: Ts) {
         let place = usize::from(worker);
         if self.chains.len() <= place {
             self.chains.resize(place + 1, (0, GENESIS));
@@ -490,7 +524,7 @@ impl Sealer {
         let month = months.get(&month_of(now)).or_else(|| months.values().next_back());
         let chain = ChainId { node: self.log.node, boot: self.log.boot, worker };
         let month = month.expect("opened with a key");
-        let block = seal(chain, no, self.chains[place].1, records, month, &self.signer).expect("sealable");
+        let block = seal(chain, no, self.chains[place].1, records, further, month, &self.signer).expect("sealable");
         self.chains[place] = (no + 1, block.digest);
         self.log.unflushed.fetch_add(bytes_of(&block), Ordering::Relaxed);
         self.log.metrics.records.inc_by(records.len() as u64);
@@ -515,6 +549,7 @@ impl Sealer {
     }
 
     fn put_off(&mut self, error: &CommitError) {
+        self.writer.count(error);
         tracing::warn!(%error, waiting = self.pending.len(), "evidence is stored later");
         self.not_before = Instant::now() + RETRY;
     }

@@ -7,11 +7,11 @@
 //! hands a file to a third party should know that. That the token of a lookup is the one of the sealed person is what the
 //! regulator's signature says; everything else the verifier computes anew.
 
-use crate::evidence::Months;
+use crate::evidence::{Months, people_of};
 use crate::receipts::{Jwk, Receipt, receipt};
 use crate::secrets::hex;
 use data_encoding::{BASE64, HEXLOWER};
-use models::evidence::{Block, BlockError, BlockHead, GENESIS, rows, sha256, verify_signature};
+use models::evidence::{Block, BlockError, BlockHead, ChainId, GENESIS, rows, sha256, verify_signature};
 use models::ids::{OperatorId, OperatorNo};
 use models::token::TokenKey;
 use models::ts::Ts;
@@ -154,33 +154,46 @@ impl<W: Write> Signed<W> {
     }
 }
 
-/// Writes the file of a case.
+/// Writes the file of a case but for its last line, the signature, without which it proves nothing. That is given back, so
+/// that the export can be journaled before anybody has it.
 ///
 /// # Errors
 /// [`ExportError`]; what was written then is no export.
-pub async fn export(store: &Store, order: &ExportOrder<'_>, out: impl Write) -> Result<Summary, ExportError> {
+pub async fn export(
+    store: &Store,
+    order: &ExportOrder<'_>,
+    out: impl Write,
+) -> Result<(Summary, Vec<u8>), ExportError> {
     let head = &order.head;
     let mut summary = Summary::default();
     let mut file = Signed { out, digest: Context::new(&SHA256) };
     file.line(head)?;
     let operator = Some(OperatorNo(head.operator_no));
-    for (chain, first, last) in store.evidence_chains(head.from, head.to).await? {
+    let chains = store.evidence_chains(head.from, head.to).await?;
+    nothing_is_missing(store, head.from, &chains).await?;
+    for (chain, first, last) in chains {
         summary.chains += 1;
-        let mut next = first;
+        let (mut next, mut expected) = (first, first);
         while next <= last {
             let blocks = store.evidence_blocks(chain, next, CHUNK).await?;
             let Some(end) = blocks.last().map(|block| block.head.no) else { break };
             for block in blocks.iter().take_while(|block| block.head.no <= last) {
-                summary.blocks += 1;
+                if block.head.no != expected {
+                    return Err(missing(chain, expected));
+                }
+                (expected, summary.blocks) = (expected + 1, summary.blocks + 1);
                 let bad = |e: BlockError| ExportError::Stored(format!("block {} of {chain:?}: {e}", block.head.no));
                 block.verify(&block.before, order.signer.public_key().as_ref()).map_err(bad)?;
                 let rows = block.rows().map_err(|e| ExportError::Stored(e.to_string()))?;
                 let wanted = |at: Ts| at >= head.from && at < head.to;
                 let mine = |row: &models::evidence::Row| row.credential.operator_no == operator && wanted(row.at);
-                file.line(&Line::Block(exported(block, rows.iter().any(mine))))?;
+                let whole = rows.iter().any(mine);
+                file.line(&Line::Block(exported(block, whole)))?;
+                // opened once, however many of its lookups are wanted
+                let people = if whole { people_of(block, order.months).map_err(bad)? } else { None };
                 for (slot, row) in rows.iter().enumerate().filter(|(_, row)| mine(row)) {
                     use crate::api::EngineError::Gone;
-                    let made = receipt(block, row, slot as u16, order.months, Some(head.operator), order.token_keys);
+                    let made = receipt(block, row, slot as u16, people.as_ref(), Some(head.operator), order.token_keys);
                     match made {
                         Ok(receipt) => file.line(&Line::Lookup(Box::new(receipt)))?,
                         Err(Gone(_)) => summary.unknown += 1,
@@ -199,10 +212,47 @@ pub async fn export(store: &Store, order: &ExportOrder<'_>, out: impl Write) -> 
     let digest = file.digest.clone().finish();
     let kid = Jwk::of(order.signer.public_key().as_ref()).kid;
     let ed25519 = BASE64.encode(order.signer.sign(digest.as_ref()).as_ref());
-    file.line(&Line::Signature { kid, ed25519 })?;
     file.out.flush()?;
-    summary.sha256 = HEXLOWER.encode(file.digest.finish().as_ref());
-    Ok(summary)
+    let mut last = Signed { out: Vec::new(), digest: file.digest };
+    last.line(&Line::Signature { kid, ed25519 })?;
+    summary.sha256 = HEXLOWER.encode(last.digest.finish().as_ref());
+    Ok((summary, last.out))
+}
+
+fn missing(chain: ChainId, no: u64) -> ExportError {
+    let ChainId { node, boot, worker } = chain;
+    ExportError::Stored(format!("block {no} of node {node} boot {boot:08x} worker {worker} is missing"))
+}
+
+/// Is everything there that the journal says was stored? A chain that ends early, or of which nothing is left, looks
+/// whole by itself.
+async fn nothing_is_missing(store: &Store, from: Ts, found: &[(ChainId, u64, u64)]) -> Result<(), ExportError> {
+    let is_there = async |chain, no| match store.evidence_digest(chain, no).await? {
+        Some(_) => Ok(()),
+        None => Err(missing(chain, no)),
+    };
+    let roots = store.evidence_roots(from).await?;
+    for (chain, root) in roots.iter().map(|(chain, root)| (*chain, root)) {
+        if store.evidence_digest(chain, root.block).await? != Some(root.digest) {
+            return Err(missing(chain, root.block));
+        }
+        if found.iter().all(|(known, ..)| *known != chain) {
+            // nothing of it in the span: then what follows the last before the span is there, or was never written
+            let next = store.evidence_block_before(chain, from).await?.map_or(0, |last| last + 1);
+            if next <= root.block {
+                is_there(chain, next).await?;
+            }
+        }
+    }
+    for (chain, first, last) in found {
+        if let Some(before) = first.checked_sub(1) {
+            is_there(*chain, before).await?;
+        }
+        if roots.get(chain).is_some_and(|root| root.block > *last) {
+            is_there(*chain, last + 1).await?;
+        }
+    }
+    Ok(())
 }
 
 fn exported(block: &Block, whole: bool) -> ExportedBlock {

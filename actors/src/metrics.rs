@@ -47,6 +47,8 @@ pub struct EvidenceMetrics {
     pub records: IntCounter,
     /// Stored blocks.
     pub blocks: IntCounter,
+    /// Blocks of which nobody knows whom they are about, because they cannot be read.
+    pub unreadable_blocks: IntCounter,
     /// Bytes that are not stored yet.
     pub unflushed_bytes: IntGauge,
     /// Age of the moment up to which everything is stored, seconds; −1 before the start.
@@ -59,6 +61,10 @@ impl EvidenceMetrics {
         let metrics = Self {
             records: IntCounter::new("mlinzi_evidence_records_total", "Lookups sealed into blocks of evidence")?,
             blocks: IntCounter::new("mlinzi_evidence_blocks_total", "Blocks of evidence stored")?,
+            unreadable_blocks: IntCounter::new(
+                "mlinzi_contacts_unreadable_blocks_total",
+                "Blocks of evidence that cannot be read, so that the feed of changes leaves out who was asked about in them",
+            )?,
             unflushed_bytes: IntGauge::new("mlinzi_evidence_unflushed_bytes", "Evidence that is not stored yet")?,
             age_seconds: Gauge::new(
                 "mlinzi_evidence_age_seconds",
@@ -67,6 +73,7 @@ impl EvidenceMetrics {
         };
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.blocks.clone()))?;
+        registry.register(Box::new(metrics.unreadable_blocks.clone()))?;
         registry.register(Box::new(metrics.unflushed_bytes.clone()))?;
         registry.register(Box::new(metrics.age_seconds.clone()))?;
         Ok(metrics)

@@ -5,12 +5,11 @@
 //! half is at `/.well-known/jwks.json`.
 
 use crate::api::EngineError;
-use crate::evidence::subject_of;
-use crate::evidence::{EvidenceLog, Months};
+use crate::evidence::EvidenceLog;
 use crate::register::unavailable;
 use crate::secrets::hex;
 use data_encoding::BASE64URL_NOPAD;
-use models::evidence::{Block, ChainId, Credential, Place, Route, Row};
+use models::evidence::{Block, ChainId, Credential, People, Place, Route, Row, Subject};
 use models::exclusion::Status;
 use models::ids::{LookupId, OperatorId, Seq};
 use models::lookup::{Decision, MatchGrade, Purpose};
@@ -35,6 +34,9 @@ pub struct Receipt {
     pub operator: Option<OperatorId>,
     /// The operator's token of the person.
     pub sub: String,
+    /// The operator's tokens of whatever else was supplied with the lookup, under the same key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// What for.
     pub purpose: Purpose,
     /// What was told.
@@ -76,18 +78,19 @@ pub fn receipt(
     block: &Block,
     row: &Row,
     slot: u16,
-    months: &Months,
+    people: Option<&People>,
     operator: Option<OperatorId>,
     token_keys: &[TokenKey],
 ) -> Result<Receipt, EngineError> {
-    let broken = |_| EngineError::Unavailable("the receipt: its evidence cannot be read");
-    let subject = subject_of(block, slot, months).map_err(broken)?;
-    let subject = subject.ok_or(EngineError::Gone("whom the lookup was about is no longer known"))?;
+    let broken = || EngineError::Unavailable("the receipt: its evidence cannot be read");
+    let people = people.ok_or(EngineError::Gone("whom the lookup was about is no longer known"))?;
     // the very token that was answered, or none
     let current = token_keys.iter().find(|key| key.version() == row.token_key_version);
-    let made =
-        current.map(|key| token::encode(key, subject.kind, subject.digest_version, subject.generation, subject.key));
-    let sub = made.ok_or(EngineError::Unavailable("the receipt: the token's key is not kept any more"))?;
+    let current = current.ok_or(EngineError::Unavailable("the receipt: the token's key is not kept any more"))?;
+    let named = |s: Subject| token::encode(current, s.kind, s.digest_version, s.generation, s.key);
+    let tokens = people.of(slot).map(|subject| named(subject).map(|token| token.to_string()));
+    let mut tokens = tokens.collect::<Result<Vec<_>, _>>().map_err(|_| broken())?.into_iter();
+    let sub = tokens.next().ok_or_else(broken)?;
     let place = Place { chain: block.head.chain, block: block.head.no, slot };
     Ok(Receipt {
         iss: "mlinzi".to_owned(),
@@ -95,7 +98,8 @@ pub fn receipt(
         iat: row.at.seconds(),
         at: row.at,
         operator,
-        sub: sub.map_err(|_| EngineError::Unavailable("the receipt: its evidence cannot be read"))?.to_string(),
+        sub,
+        also: tokens.collect(),
         purpose: row.purpose,
         decision: row.decision,
         status: row.status,
@@ -250,6 +254,7 @@ mod tests {
             at: Ts(1_795_255_200_123_000),
             operator: Some(OperatorId(7)),
             sub: "BST-02-00000000000000000000000000000000-0000".to_owned(),
+            also: Vec::new(),
             purpose: Purpose::Login,
             decision: Decision::Allow,
             status: Status::NotExcluded,

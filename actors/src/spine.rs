@@ -3,6 +3,7 @@
 //! Nothing here waits. The directory changes at once; register events go to the register's actor, which answers
 //! whoever waits for them after they are in the index; batches go to their operator, alerts to the hub.
 
+use crate::desk::DeskMsg;
 use crate::directory::Directory;
 use crate::kernel::{Handle, SendError};
 use crate::live::{LiveHandle, LiveMsg};
@@ -49,6 +50,8 @@ pub struct Spine {
     pub markets: Markets,
     /// The live hub.
     pub live: LiveHandle,
+    /// The alert desk.
+    pub desk: Handle<DeskMsg>,
     /// Who may call.
     pub directory: Arc<ArcSwap<Directory>>,
     /// Token keys for new operators.
@@ -105,7 +108,11 @@ impl Spine {
                 event => register |= event.is_register(),
             }
         }
-        if !alerts.is_empty() && self.live.hub().try_send(LiveMsg::Alerts(alerts.into())).is_err() {
+        let alerts: Arc<[AlertRevision]> = alerts.into();
+        if !alerts.is_empty() && self.desk.try_send(DeskMsg::Alerts(Arc::clone(&alerts))).is_err() {
+            tracing::debug!("the alert desk reads these alerts from the store");
+        }
+        if !alerts.is_empty() && self.live.hub().try_send(LiveMsg::Alerts(alerts)).is_err() {
             // screens must never have a silent hole: the hub starts anew from the store, and its clients resume
             self.live.missed().raise();
             tracing::warn!("the live hub does not hear alerts");

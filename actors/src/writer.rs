@@ -95,7 +95,8 @@ impl WriterHandle {
         receipt
     }
 
-    /// Offers a commit without waiting for what becomes of it, which the receiver hears.
+    /// Offers a commit without waiting for what becomes of it, which the receiver hears, and counts where it matters
+    /// ([`Self::count`]).
     pub fn offer_now(
         &self,
         key_epoch: impl Into<Option<i64>>,
@@ -105,5 +106,10 @@ impl WriterHandle {
         let (done, receipt) = oneshot::channel();
         self.queue.submit(Commit { events, attachments, key_epoch: key_epoch.into(), done })?;
         Ok(receipt)
+    }
+
+    /// Counts a commit of [`Self::offer_now`] that has no receipt.
+    pub fn count(&self, error: &CommitError) {
+        self.metrics.count(error);
     }
 }

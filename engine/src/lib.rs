@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of clocks, networks, storage or chance: what it needs is an argument, what it finds is a result.
 
+pub mod alerting;
 pub mod dedupe;
 pub mod detector;
 pub mod enumeration;
@@ -9,4 +10,5 @@ pub mod ingest;
 pub mod mapping;
 pub mod operator_state;
 pub mod register;
+pub mod silence;
 pub mod windows;

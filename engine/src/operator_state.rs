@@ -322,7 +322,7 @@ impl OperatorState {
         let falls_count = closed && self.slept_through(window).is_none();
         let finding = detector::judge(&self.params, metric, observed, &history)
             .filter(|f| is_series && (falls_count || f.evidence.score_milli > 0));
-        let subject = Subject { operator: self.code.clone(), metric, granularity, currency };
+        let subject = Subject { operator: self.code.clone(), metric, granularity, currency, source: None };
         let id = alert_id(RULE, self.params.version, &subject, window);
         let standing = self.alerts.get(&id);
         let active = standing.filter(|s| s.kind != RevisionKind::Withdrawn);
@@ -397,8 +397,9 @@ fn quiet(observed: i64, history: &[i64], params: &Params) -> Evidence {
 
 /// First 128 bits of SHA-256 over rule, version, subject and window.
 pub(crate) fn alert_id(rule: &str, version: u32, subject: &Subject, window: Window) -> AlertId {
+    let source = subject.source.map_or(String::new(), |id| format!("\0{id}"));
     let text = format!(
-        "{rule}\0{version}\0{}\0{}\0{}\0{}\0{}\0{}",
+        "{rule}\0{version}\0{}\0{}\0{}\0{}\0{}\0{}{source}",
         subject.operator,
         subject.metric.as_str(),
         subject.granularity.as_str(),

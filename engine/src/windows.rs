@@ -77,8 +77,8 @@ impl Sums {
             Metric::GrossGamingRevenue => self.gross_gaming_revenue(),
             Metric::UniquePlayers => self.players.count().try_into().unwrap_or(i64::MAX),
             Metric::Hold => self.hold_ppm(),
-            // counted where contacts are
-            Metric::FirstContacts => 0,
+            // counted where contacts and clocks are
+            Metric::FirstContacts | Metric::Silence => 0,
         }
     }
 

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use models::evidence::{
-    BLOCK_RECORDS_MAX, Basis, Block, ChainId, Credential, LookupRecord, MonthKey, Route, Row, Subject, month_of, rows,
-    seal,
+    BLOCK_RECORDS_MAX, Basis, Block, ChainId, Credential, Further, LookupRecord, MonthKey, People, Route, Row, Subject,
+    month_of, rows, seal,
 };
 use models::exclusion::Status;
 use models::ids::{KeyId, OperatorNo};
@@ -101,10 +101,16 @@ fuzz_target!(|case: Case<'_>| match case {
 
 fn round_trip(chain: ChainId, no: u64, before: [u8; 32], records: &[LookupRecord]) -> Block {
     let month = MonthKey::new(month_of(records[0].row.at), &[7; 32]);
-    let block = seal(chain, no, before, records, &month, &SIGNER).expect("from one to 4,096 records");
-    let (rows, people): (Vec<Row>, Vec<Subject>) = records.iter().map(|r| (r.row, r.subject)).unzip();
+    // every record was asked by another key, too, as far as its own says so
+    let asked_twice = |(slot, record): (usize, &LookupRecord)| {
+        let twice = record.subject.generation & 1 == 1;
+        twice.then_some(Further { slot: slot as u16, subject: record.subject })
+    };
+    let further: Vec<Further> = records.iter().enumerate().filter_map(asked_twice).collect();
+    let block = seal(chain, no, before, records, &further, &month, &SIGNER).expect("from one to 4,096 records");
+    let (rows, subjects): (Vec<Row>, Vec<Subject>) = records.iter().map(|r| (r.row, r.subject)).unzip();
     assert_eq!(block.rows(), Ok(rows));
-    assert_eq!(block.subjects(&month), Ok(people));
+    assert_eq!(block.people(&month), Ok(People { subjects, further }));
     assert_eq!(block.verify(&before, SIGNER.public_key().as_ref()), Ok(()));
     block
 }

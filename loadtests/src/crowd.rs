@@ -134,9 +134,12 @@ pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 impl Seen {
     fn text(&self, seat: usize, at: Instant, text: &str, topic: &str) {
         let kind = field(text, "type").unwrap_or_default();
-        match self.kinds.borrow_mut().get_mut(kind) {
-            Some(count) => *count += 1,
-            None => drop(self.kinds.borrow_mut().insert(kind.to_owned(), 1)),
+        {
+            let mut kinds = self.kinds.borrow_mut();
+            match kinds.get_mut(kind) {
+                Some(count) => *count += 1,
+                None => drop(kinds.insert(kind.to_owned(), 1)),
+            }
         }
         if kind == "delta" && field(text, "topic") == Some(topic) {
             let offset = field(text, "offset").and_then(|n| n.parse().ok()).unwrap_or_default();

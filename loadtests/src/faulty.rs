@@ -99,6 +99,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         snapshot_every: Duration::from_secs(args.snapshot_seconds),
         evidence_person_months: 24,
         strangers_per_hour: u32::MAX,
+        batch_strangers_per_day: u32::MAX,
         key_prefix: "mk_live_",
         jurisdictions: defaults.jurisdictions,
         faults,
@@ -107,6 +108,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let mut options = WebOptions::new(defaults.engine.family);
     options.bench_routes = true;
     options.rates = Rates { address_per_second: NonZeroU32::MAX, operator_per_second: NonZeroU32::MAX };
+    options.address_connections = u32::MAX;
     let state = AppState::new(engine, options, registry)?;
     let listener = TcpListener::bind(("127.0.0.1", args.port))?;
     let mut server = ServerOptions::default();

@@ -148,6 +148,11 @@ impl Node {
         Self::start_in(dir.to_owned(), sqlite(dir), settings, None, None, None, None).await
     }
 
+    /// The same on a store of whatever kind.
+    pub async fn at(dir: &Path, store: &str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_in(dir.to_owned(), store.to_owned(), settings, None, None, None, None).await
+    }
+
     /// The same with one worker, on the first processor alone: the loader has the other one.
     pub async fn pinned(dir: &Path, store: &str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let settings = [settings, &[("MLINZI__SERVER__WORKERS", "1")]].concat();
@@ -181,6 +186,7 @@ impl Node {
             // one address and one operator stand for a whole market here
             ("MLINZI__LIMITS__ADDRESS_REQUESTS_PER_SECOND".to_owned(), "1000000".to_owned()),
             ("MLINZI__LIMITS__OPERATOR_REQUESTS_PER_SECOND".to_owned(), "1000000".to_owned()),
+            ("MLINZI__LIMITS__ADDRESS_CONNECTIONS".to_owned(), "1000000".to_owned()),
         ];
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let mut node = Self {

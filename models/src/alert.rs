@@ -1,6 +1,6 @@
 //! Alerts: what a rule found, with the evidence that made it speak.
 
-use crate::ids::{AlertId, OperatorNo};
+use crate::ids::{AlertId, OperatorNo, SourceId};
 use crate::money::Currency;
 use crate::record::closed_set;
 use crate::ts::{Ts, micros};
@@ -10,7 +10,7 @@ closed_set!(
     /// What a window counts.
     Metric {
         Count = "count", Stakes = "stakes", Payouts = "payouts", GrossGamingRevenue = "gross_gaming_revenue",
-        UniquePlayers = "unique_players", Hold = "hold", FirstContacts = "first_contacts",
+        UniquePlayers = "unique_players", Hold = "hold", FirstContacts = "first_contacts", Silence = "silence",
     }
 );
 impl Metric {
@@ -43,6 +43,9 @@ pub struct Subject {
     pub granularity: Granularity,
     /// Currency.
     pub currency: Currency,
+    /// The source, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceId>,
 }
 
 /// A half-open span of time.

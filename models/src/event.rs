@@ -4,6 +4,7 @@
 //! a new field has a default, so that an old journal is always readable.
 
 use crate::alert::AlertRevision;
+use crate::alert_group::{AlertActed, AlertsGrouped, Silence};
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use crate::feed::{FeedBatchStored, Source};
 use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo};
@@ -344,6 +345,12 @@ pub enum Event {
     },
     /// An alert was raised, corrected or withdrawn.
     AlertRevised(AlertRevision),
+    /// Alerts and time changed groups (whole new states).
+    AlertsGrouped(AlertsGrouped),
+    /// A person did something with a group.
+    AlertActed(AlertActed),
+    /// A silence was set, changed or ended (the whole new state).
+    SilenceSet(Silence),
     /// A supervised actor was given up until somebody releases it.
     ActorQuarantined {
         /// Its name.
@@ -400,6 +407,9 @@ impl Event {
             Self::KeyVersionRetired { .. } => "key_version_retired",
             Self::SealsRewrapped { .. } => "seals_rewrapped",
             Self::AlertRevised(_) => "alert_revised",
+            Self::AlertsGrouped(_) => "alerts_grouped",
+            Self::AlertActed(_) => "alert_acted",
+            Self::SilenceSet(_) => "silence_set",
             Self::ActorQuarantined { .. } => "actor_quarantined",
             Self::ActorReleased { .. } => "actor_released",
             Self::RecordDeadLettered { .. } => "record_dead_lettered",

@@ -11,7 +11,7 @@
 //! | part | bytes |
 //! |---|---|
 //! | rows | version 1 · credentials: u16 count, each id 16, operator 2, jurisdiction 1 · freshness: u16 count, each as_of 8, version 8, degraded 1 · records: each at 8, credential 2, freshness 2, codes 4, reference 8 |
-//! | people | AES-256-GCM of 12 bytes a record: the head byte of a token and the match key |
+//! | people | AES-256-GCM of 12 bytes a record: the head byte of a token and the match key of the strongest key that was supplied; then, for each further key of a lookup, its slot 2 and the same 12 bytes |
 //! | digest | SHA-256 of label, digest before, head, SHA-256 of rows, SHA-256 of people |
 //! | signature | Ed25519 over the digest |
 //!
@@ -22,7 +22,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use block::{Block, BlockError, BlockHead, MonthKey, month_of, seal, verify_signature};
+pub use block::{Block, BlockError, BlockHead, MonthKey, People, month_of, seal, verify_signature};
 pub use rows::rows;
 
 use crate::exclusion::Status;
@@ -36,6 +36,8 @@ use serde::{Deserialize, Serialize};
 
 /// Records in a block at most.
 pub const BLOCK_RECORDS_MAX: usize = 4_096;
+/// Keys of a lookup besides the strongest at most: there are a phone, a document and a token.
+pub const FURTHER_MAX: usize = 2;
 /// Digest before a chain's first block.
 pub const GENESIS: [u8; 32] = [0; 32];
 /// Bytes of a person.
@@ -95,7 +97,7 @@ pub enum Route {
     Register,
 }
 
-/// Whom a lookup was about: the strongest key that was supplied.
+/// Whom a lookup was about, by one of the keys that were supplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// Kind of the key.
@@ -180,7 +182,16 @@ pub struct Row {
 pub struct LookupRecord {
     /// What was answered.
     pub row: Row,
-    /// Whom it was about.
+    /// Whom it was about: the strongest key that was supplied.
+    pub subject: Subject,
+}
+
+/// Another key that was supplied with a lookup, and by which the same or another person may have been found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Further {
+    /// Place of the lookup in its block.
+    pub slot: u16,
+    /// The key.
     pub subject: Subject,
 }
 

@@ -160,6 +160,12 @@ public_id!(
     /// An alert: not a UUID but a digest of (rule, version, subject, window), so that it can be made twice.
     AlertId, "alr");
 public_id!(
+    /// A group of alerts: a digest of (rule, subject).
+    GroupId, "grp");
+public_id!(
+    /// A span in which nobody is told of some alerts.
+    SilenceId, "sil");
+public_id!(
     /// A quarantined or dead-lettered record.
     QuarantineId, "qua");
 public_id!(

@@ -37,6 +37,12 @@ impl JurisdictionSet {
         self.0
     }
 
+    /// Those of a mask.
+    #[must_use]
+    pub fn of_mask(mask: u16) -> Self {
+        Self(mask)
+    }
+
     /// Is it one of them?
     #[must_use]
     pub fn contains(self, no: JurisdictionNo) -> bool {

@@ -3,6 +3,7 @@
 //! No I/O, no async, no clock. Types here are parsed once at the edge and cannot be wrong afterwards.
 
 pub mod alert;
+pub mod alert_group;
 pub mod document;
 pub mod event;
 pub mod evidence;

@@ -112,6 +112,9 @@ pub enum Scope {
     /// Read the live topics and alerts of every operator of the jurisdiction.
     #[serde(rename = "market:read")]
     MarketRead,
+    /// Work on alerts: acknowledge, snooze, resolve, silence.
+    #[serde(rename = "alerts:manage")]
+    AlertsManage,
     /// Read the state of the engine.
     #[serde(rename = "system:read")]
     SystemRead,
@@ -122,7 +125,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Lookup,
         Self::LookupBatch,
         Self::BstRotate,
@@ -134,6 +137,7 @@ impl Scope {
         Self::WebhooksManage,
         Self::OperatorsManage,
         Self::MarketRead,
+        Self::AlertsManage,
         Self::SystemRead,
         Self::SystemManage,
     ];
@@ -152,6 +156,7 @@ impl Scope {
             Self::WebhooksManage => "webhooks:manage",
             Self::OperatorsManage => "operators:manage",
             Self::MarketRead => "market:read",
+            Self::AlertsManage => "alerts:manage",
             Self::SystemRead => "system:read",
             Self::SystemManage => "system:manage",
         }
@@ -166,7 +171,12 @@ impl Scope {
     pub fn for_operators(self) -> bool {
         !matches!(
             self,
-            Self::RegisterWrite | Self::OperatorsManage | Self::MarketRead | Self::SystemRead | Self::SystemManage
+            Self::RegisterWrite
+                | Self::OperatorsManage
+                | Self::MarketRead
+                | Self::AlertsManage
+                | Self::SystemRead
+                | Self::SystemManage
         )
     }
 }

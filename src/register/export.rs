@@ -2,6 +2,7 @@
 
 use super::rows::rows_of;
 use super::{COLUMNS, SAY_EVERY};
+use crate::draft::{Draft, unless_interrupted};
 use crate::{complain, config::Config, keys, say, serve};
 use actors::people::People;
 use actors::secrets::{KeyRing, hex};
@@ -11,7 +12,6 @@ use models::event::Event;
 use models::evidence::Sha256;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -69,12 +69,12 @@ pub async fn export(config: &Config, order: Export) -> anyhow::Result<ExitCode> 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let tools = actors::engine::tools(config.jurisdictions.clone(), &store, &material, clock).await?;
     let ring = Arc::clone(&tools.ring);
-    // people in the clear: for nobody else
-    let file = File::options().write(true).create_new(true).mode(0o600).open(&order.file);
-    let file = file.with_context(|| order.file.display().to_string())?;
-    let done = async {
-        let written = write(config, &store, ring, &file).await?;
-        file.sync_all()?;
+    // people in the clear, for nobody else; nobody takes the register out without leaving a trace, and a part of it is no
+    // register
+    let draft = Draft::begin(&order.file)?;
+    let done = unless_interrupted(async {
+        let written = write(config, &store, ring, draft.file()).await?;
+        draft.file().sync_all()?;
         let event = Event::RegisterExported {
             case: order.case,
             by: order.by,
@@ -84,16 +84,10 @@ pub async fn export(config: &Config, order: Export) -> anyhow::Result<ExitCode> 
             file_sha256: written.sha256.clone(),
         };
         tools.writer.commit(vec![event], Vec::new()).await.context("the export cannot be journaled")?;
-        anyhow::Ok(written)
-    };
-    let written = match done.await {
-        Ok(written) => written,
-        Err(error) => {
-            // nobody takes the register out without leaving a trace, and a part of it is no register
-            std::fs::remove_file(&order.file)?;
-            return Err(error.context("there is no export, and its file is gone again"));
-        }
-    };
+        Ok(written)
+    });
+    let written = done.await.context("there is no export")?;
+    draft.keep()?;
     store.stop_writer(Duration::from_secs(30)).await;
     store.close().await;
     say(&serde_json::to_string(&serde_json::json!({

@@ -11,9 +11,11 @@ mod clock;
 mod contacts;
 mod db;
 mod evidence;
+mod evidence_roots;
 mod journal;
 mod keys;
 mod open;
+mod priority;
 mod project;
 mod read;
 mod snapshots;
@@ -26,6 +28,7 @@ pub use contacts::{Contact, ContactBoot, ContactKey, ContactRows, TokenGeneratio
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
+pub use priority::Background;
 pub use read::{
     AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
     RegisterStats, StoredHead,

@@ -13,6 +13,7 @@ use crate::db::{Conn, Val};
 use crate::evidence::EvidenceRows;
 use crate::journal::JournalRow;
 use crate::writer::{Attachment, ImportProgress, ImportedPerson, QuarantineRow, VaultRow};
+use models::alert_group::AlertGroup;
 use models::event::{Event, Exclusion, PersonKey};
 use models::ids::PersonNo;
 use models::key_version::{KeyPurpose, KeyState};
@@ -106,6 +107,23 @@ pub async fn journal(conn: &mut Conn, journal: &[JournalRow]) -> Result<(), sqlx
         );
     }
     rows.insert(conn).await
+}
+
+fn alert_group<'a>(rows: &mut Gathered<'a>, group: &'a AlertGroup) {
+    rows.upsert(
+        &ALERT_GROUPS,
+        group.id.to_string(),
+        [
+            Val::Owned(group.id.to_string()),
+            Val::Int(group.jurisdiction.0.into()),
+            Val::Int(group.operator_no.0.into()),
+            Val::Text(&group.rule),
+            Val::Int(group.state.code().into()),
+            Val::Int(group.severity.code().into()),
+            Val::Int(group.last_at.0),
+            body(group),
+        ],
+    );
 }
 
 fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
@@ -235,6 +253,18 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 body(r),
             ],
         ),
+        Event::AlertsGrouped(grouped) => {
+            grouped.groups.iter().for_each(|group| alert_group(rows, group));
+            for cap in &grouped.caps {
+                let values = [Val::Text(&cap.rule), Val::Int(cap.jurisdiction.0.into()), body(cap)];
+                rows.upsert(&ALERT_CAPS, format!("{}/{}", cap.rule, cap.jurisdiction.0), values);
+            }
+            rows.upsert(&ALERT_DESK, "1".to_owned(), [Val::Int(1), Val::Int(grouped.through)]);
+        }
+        Event::AlertActed(acted) => alert_group(rows, &acted.group),
+        Event::SilenceSet(s) => {
+            rows.upsert(&SILENCES, s.id.to_string(), [Val::Owned(s.id.to_string()), Val::Int(s.until.0), body(s)]);
+        }
         Event::EvidenceOpened { node, boot, at } => boot_row(rows, *node, *boot, *at, *at, None),
         Event::EvidenceClosed { node, boot, through, .. } => boot_row(rows, *node, *boot, at, *through, Some(at)),
         Event::EvidenceGap { node, boot, from, to, .. } => boot_row(rows, *node, *boot, *from, *from, Some(*to)),

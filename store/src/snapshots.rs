@@ -10,6 +10,7 @@ use crate::StoreError;
 use crate::db::{Conn, Db, Val};
 use crate::journal::array;
 use crate::open::Store;
+use crate::priority::Background;
 use models::ids::Seq;
 use models::ts::Ts;
 use ring::digest::{Context, SHA256};
@@ -25,8 +26,8 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 const KEPT: usize = 2;
 /// Chunks read from PostgreSQL at once.
 const READ_CHUNKS: i64 = 8;
-/// How much politer than the other threads (`nice`) a snapshot is written.
-const NICENESS: i32 = 19;
+/// A snapshot is written as politely as there is.
+static BACKGROUND: Background = Background::new("snapshots", 19);
 /// Bytes of a file that are written in one go: so long whoever is woken meanwhile may have to wait, whatever the kernel
 /// thinks of priorities.
 const PIECE_BYTES: usize = 64 << 10;
@@ -116,8 +117,7 @@ impl Store {
                 std::thread::Builder::new()
                     .name("snapshot".to_owned())
                     .spawn(move || {
-                        // of this thread alone, on Linux: lookups come first
-                        let _ = rustix::process::nice(NICENESS);
+                        BACKGROUND.enter();
                         let written = write_file(&path, &mut source);
                         let _ = done.send((written, source));
                     })

@@ -17,3 +17,15 @@ pub fn temp_dir() -> TempDir {
 pub fn sqlite_url(dir: &TempDir) -> String {
     format!("sqlite:{}", dir.path().join("test.sqlite").display())
 }
+
+/// Runs one statement in an SQLite database, as whoever owns the file can.
+///
+/// # Panics
+/// The database does not take it.
+pub async fn sqlite_execute(url: &str, sql: &str) {
+    use sqlx::{Connection, Executor, SqliteConnection};
+    let mut conn = SqliteConnection::connect(url).await.expect("the database opens");
+    // the text is a test's own
+    conn.execute(sqlx::AssertSqlSafe(sql.to_owned())).await.expect("the statement runs");
+    conn.close().await.expect("the database closes");
+}

@@ -23,6 +23,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("cryptoki", &["mlinzi"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
+    ("actix-tls", &["web"]),
     ("actix-ws", &["web", "loadtests"]),
     ("opentelemetry-proto", &["mlinzi"]),
     ("tokio", &["store", "actors", "web", "mlinzi", "loadtests", "testkit"]),

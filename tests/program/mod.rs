@@ -44,6 +44,12 @@ pub fn run(dir: &Path, store: &str, args: &[&str]) -> String {
     String::from_utf8(out.stdout).expect("text")
 }
 
+/// Whether a command succeeds, and all that it says.
+pub fn attempt(dir: &Path, store: &str, args: &[&str]) -> (bool, String) {
+    let out = command(dir, store).args(args).output().expect("the program runs");
+    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+}
+
 pub async fn serve(client: &reqwest::Client, dir: &Path, store: &str) -> Server {
     serve_logging(client, dir, store, "warn").await
 }

@@ -6,6 +6,7 @@
 //! on the same path: whatever does not come through here, a test server or another method, is answered alike.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -24,7 +25,7 @@ use crate::lookup::lane::{Kind, Lane};
 use crate::pressure::{Class, Door, PARKED};
 use crate::problem::{Code, Problem};
 use crate::rate::AddressSlot;
-use crate::routes::{LOOKUP_PATH, route_no};
+use crate::routes::{LOOKUP_PATH, METRICS_PATH, route_no};
 
 /// Makes a worker's [`Front`].
 pub struct FrontFactory<A> {
@@ -91,23 +92,39 @@ impl<F: Future<Output = Result<ServiceResponse<BoxBody>, Error>>> Future for Ans
 }
 
 /// What those on call ask, and the floor of the benches.
-const ON_CALL: [&str; 5] = ["/health", "/health/live", "/health/ready", "/metrics", "/bench/bare"];
+const ON_CALL: [&str; 4] = ["/health", "/health/live", "/health/ready", "/bench/bare"];
 
 impl<S> Front<S> {
-    fn admit(&self, req: &Request, class: Class) -> Result<(), Problem> {
-        let state = self.lane.state();
-        // those on call must get through from wherever the flood comes
-        if let Some(address) = req.head().peer_addr.filter(|_| !ON_CALL.contains(&req.path())) {
-            let passed = state.gate.pass_address(address.ip(), req.conn_data::<AddressSlot>());
-            passed.map_err(|seconds| {
-                state.metrics.rate_limited_unauthenticated.inc();
-                Problem::rate_limited("too many requests from this address", seconds)
-            })?;
+    /// `path` is the one that the router will see.
+    fn admit(&self, req: &Request, path: &str, class: Class) -> Result<(), Problem> {
+        if let Some(address) = self.lane.state().options.proxies.caller(req.head()) {
+            self.admit_address(req, address, path)?;
         }
         if self.door.admits(class) {
             return Ok(());
         }
         Err(Problem::new(Code::Overloaded, "the node is overloaded and serves what matters more"))
+    }
+
+    fn admit_address(&self, req: &Request, address: IpAddr, path: &str) -> Result<(), Problem> {
+        let state = self.lane.state();
+        // those on call must get through from wherever the flood comes, also where it asks what they ask
+        if ON_CALL.contains(&path) {
+            return Ok(());
+        }
+        if path == METRICS_PATH {
+            return state.gate.pass_scrape(address).map_err(|seconds| {
+                state.metrics.rate_limited_metrics.inc();
+                Problem::rate_limited("figures are shown to an address a few times a second", seconds)
+            });
+        }
+        // a proxy brings many callers over one connection
+        let is_own = req.head().peer_addr.is_some_and(|peer| peer.ip() == address);
+        let slot = req.conn_data::<AddressSlot>().filter(|_| is_own);
+        state.gate.pass_address(address, slot).map_err(|seconds| {
+            state.metrics.rate_limited_unauthenticated.inc();
+            Problem::rate_limited("too many requests from this address", seconds)
+        })
     }
 }
 
@@ -123,11 +140,10 @@ where
 
     fn call(&self, mut req: Request) -> Self::Future {
         // what the router will see: a path may be written in several ways
-        let class = match req.path().contains('%') {
-            true => Class::of(req.method(), Url::new(req.uri().clone()).path()),
-            false => Class::of(req.method(), req.path()),
-        };
-        if let Err(problem) = self.admit(&req, class) {
+        let rewritten = req.path().contains('%').then(|| Url::new(req.uri().clone()));
+        let path = rewritten.as_ref().map_or(req.path(), Url::path);
+        let class = Class::of(req.method(), path);
+        if let Err(problem) = self.admit(&req, path, class) {
             let lane = Rc::clone(&self.lane);
             return Answering::Lane(Box::pin(async move {
                 if class == Class::Lookup && problem.code == Code::Overloaded {

@@ -4,6 +4,7 @@
 //! between workers lives in [`state::AppState`]; what can be called is the list in [`routes::endpoints`].
 
 pub mod cidr;
+mod connections;
 pub mod extractors;
 pub mod front;
 pub mod links;
@@ -14,6 +15,7 @@ pub mod openapi;
 mod parse;
 pub mod pressure;
 pub mod problem;
+pub mod proxies;
 pub mod rate;
 pub mod request_id;
 pub mod routes;

@@ -86,10 +86,14 @@ pub struct WebMetrics {
     pub(crate) rate_limited_address: IntCounter,
     pub(crate) rate_limited_operator: IntCounter,
     pub(crate) rate_limited_unauthenticated: IntCounter,
+    pub(crate) rate_limited_metrics: IntCounter,
     shed: IntCounterVec,
     /// The level of [`crate::pressure`].
     pub(crate) pressure: Gauge,
     pub(crate) worker_lag: Histogram,
+    pub(crate) connections: IntGauge,
+    pub(crate) connections_max: IntGauge,
+    pub(crate) connections_refused: IntCounter,
     pub(crate) sockets: IntGauge,
     pub(crate) socket_closes: IntCounterVec,
 }
@@ -117,8 +121,19 @@ impl WebMetrics {
         let auth_failures = counters("mlinzi_http_auth_failures_total", "Callers not let in.", &["reason"])?;
         let limited = counters("mlinzi_http_rate_limited_total", "Requests refused with 429.", &["limit"])?;
         let socket_closes = counters("mlinzi_live_socket_closes_total", "Sockets ended by the server.", &["code"])?;
-        let sockets = IntGauge::new("mlinzi_live_sockets", "Open sockets.")?;
-        registry.register(Box::new(sockets.clone()))?;
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let sockets = gauge("mlinzi_live_sockets", "Open sockets.")?;
+        let connections = gauge("mlinzi_http_connections", "Open connections.")?;
+        let connections_max = gauge("mlinzi_http_connections_max", "Most connections that are taken.")?;
+        let connections_refused = IntCounter::new(
+            "mlinzi_http_connections_refused_total",
+            "Connections closed because their address had its share of them.",
+        )?;
+        registry.register(Box::new(connections_refused.clone()))?;
         let shed = counters("mlinzi_http_shed_total", "Requests turned away under pressure.", &["class"])?;
         for class in Class::SHED {
             shed.with_label_values(&[class.as_str()]);
@@ -157,9 +172,13 @@ impl WebMetrics {
             rate_limited_address: limited.with_label_values(&["failures"]),
             rate_limited_operator: limited.with_label_values(&["operator"]),
             rate_limited_unauthenticated: limited.with_label_values(&["address"]),
+            rate_limited_metrics: limited.with_label_values(&["metrics"]),
             shed,
             pressure,
             worker_lag,
+            connections,
+            connections_max,
+            connections_refused,
             sockets,
             socket_closes,
         })

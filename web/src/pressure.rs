@@ -166,10 +166,17 @@ fn evidence_level(share: f32) -> f32 {
     }
 }
 
+/// What a worker says of itself, in thousandths.
+#[derive(Default)]
+struct Own {
+    level: AtomicU32,
+    busy: AtomicU32,
+}
+
 /// The pressure on the node: the hardest pressed worker's.
 #[derive(Default)]
 pub struct Pressure {
-    workers: Mutex<Vec<Arc<AtomicU32>>>,
+    workers: Mutex<Vec<Arc<Own>>>,
     node: AtomicU32,
 }
 
@@ -180,25 +187,31 @@ impl Pressure {
         self.node.load(Ordering::Relaxed) as f32 / SCALE
     }
 
-    fn join(&self) -> Arc<AtomicU32> {
-        let level = Arc::default();
-        self.workers.lock().push(Arc::clone(&level));
-        level
+    fn join(&self) -> Arc<Own> {
+        let own = Arc::default();
+        self.workers.lock().push(Arc::clone(&own));
+        own
     }
 
-    fn set(&self, own: &AtomicU32, level: f32, floor: f32) -> f32 {
-        own.store((level * SCALE) as u32, Ordering::Relaxed);
-        let hardest = self.workers.lock().iter().map(|w| w.load(Ordering::Relaxed)).max().unwrap_or_default();
-        let hardest = hardest.max((floor * SCALE) as u32);
+    /// Takes what a worker says; gives the level of the node and the share of its time that the busiest worker works.
+    fn set(&self, own: &Own, level: f32, busy: f32, floor: f32) -> (f32, f32) {
+        own.level.store((level * SCALE) as u32, Ordering::Relaxed);
+        own.busy.store((busy * SCALE) as u32, Ordering::Relaxed);
+        let mut workers = self.workers.lock();
+        // what one said that has ended since counts no more
+        workers.retain(|worker| Arc::strong_count(worker) > 1);
+        let most = |of: fn(&Own) -> &AtomicU32| workers.iter().map(|w| of(w).load(Ordering::Relaxed)).max();
+        let hardest = most(|own| &own.level).unwrap_or_default().max((floor * SCALE) as u32);
+        let busiest = most(|own| &own.busy).unwrap_or_default();
         self.node.store(hardest, Ordering::Relaxed);
-        hardest as f32 / SCALE
+        (hardest as f32 / SCALE, busiest as f32 / SCALE)
     }
 }
 
 /// One worker's part.
 pub struct Door {
     state: AppState,
-    own: Arc<AtomicU32>,
+    own: Arc<Own>,
     /// For each class the part of a request that is still to be turned away.
     owed: [Cell<f32>; Class::SHED.len()],
 }
@@ -215,7 +228,7 @@ impl Door {
     pub fn admits(&self, class: Class) -> bool {
         let level = match class {
             // it waits for this worker only
-            Class::Lookup => self.own.load(Ordering::Relaxed) as f32 / SCALE,
+            Class::Lookup => self.own.level.load(Ordering::Relaxed) as f32 / SCALE,
             _ => self.state.pressure.level(),
         };
         let share = class.share(level);
@@ -231,7 +244,7 @@ impl Door {
 }
 
 /// Measures how late and how busy the worker is, until it ends.
-async fn watch(state: AppState, own: Arc<AtomicU32>) {
+async fn watch(state: AppState, own: Arc<Own>) {
     let (mut level, mut usual, mut spent) = (0.0, 1.0, Spent::of_this_thread());
     loop {
         let from = Instant::now();
@@ -243,8 +256,9 @@ async fn watch(state: AppState, own: Arc<AtomicU32>) {
         level = step(level, late, since, busy);
         // the last few probes', so that one of them says little
         usual += (busy - usual) / 16.0;
-        state.engine.workers_are_busy(usual);
-        let hardest = state.pressure.set(&own, level, evidence_level(state.engine.evidence().fullness()));
+        let floor = evidence_level(state.engine.evidence().fullness());
+        let (hardest, busiest) = state.pressure.set(&own, level, usual, floor);
+        state.engine.workers_are_busy(busiest);
         state.metrics.pressure.set(f64::from(hardest));
         state.engine.spare_analytics(hardest >= 1.0);
     }
@@ -316,6 +330,20 @@ mod tests {
         assert_eq!(after(4.0, 0, 1_000), 0.0);
         // through all classes before the first lookup is refused
         assert!(after(0.0, 6, 100) < 3.0);
+    }
+
+    #[test]
+    fn the_node_is_as_hard_pressed_and_as_busy_as_the_worst_of_its_workers() {
+        let pressure = Pressure::default();
+        let (one, other) = (pressure.join(), pressure.join());
+        assert_eq!(pressure.set(&one, 0.5, 0.25, 0.0), (0.5, 0.25));
+        assert_eq!(pressure.set(&other, 0.0, 0.75, 0.0), (0.5, 0.75));
+        // whoever speaks last is not whoever is asked
+        assert_eq!(pressure.set(&one, 2.0, 0.0, 0.0), (2.0, 0.75));
+        assert_eq!(pressure.set(&other, 0.0, 0.5, 3.0), (3.0, 0.5));
+        drop(one);
+        assert_eq!(pressure.set(&other, 0.25, 0.5, 0.0), (0.25, 0.5), "one that has ended says nothing any more");
+        assert_eq!(pressure.level(), 0.25);
     }
 
     #[test]

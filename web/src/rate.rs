@@ -1,5 +1,5 @@
 //! Limits of calls, in the order in which they are asked: of an address, before anybody looks who calls; of a key; of the
-//! operator over all its keys. And a coarse one for the failures of an address.
+//! operator over all its keys. And coarse ones for the failures of an address and its looks at `/metrics`.
 //!
 //! Buckets are `governor`'s (GCRA). The maps of keys and operators are read without a lock; they grow only by what the
 //! directory holds, so they have its size as their limit. An address' bucket is looked for once a connection.
@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use actix_web::http::header::HeaderValue;
 use arc_swap::ArcSwap;
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::{Clock, DefaultClock, QuantaInstant};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use models::ids::{KeyId, OperatorNo};
 use parking_lot::Mutex;
 
@@ -32,7 +32,12 @@ pub const FAILURES_BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 pub const ROWS_PER_REQUEST: u32 = 100;
 /// Rows of the largest batch.
 const ROWS_BURST_MIN: NonZeroU32 = NonZeroU32::new(crate::lookup::batch::ROWS_MAX as u32).unwrap();
-/// Failures between two clean-ups of forgotten addresses.
+/// Looks of one address at `/metrics` a second; the burst is [`SCRAPES_BURST`]. To write it costs a worker as much as
+/// hundreds of lookups.
+const SCRAPES_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// Looks of one address at `/metrics` at once.
+const SCRAPES_BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// Failures (or looks at `/metrics`) between two clean-ups of forgotten addresses.
 const CLEAN_EVERY: u32 = 4096;
 /// Addresses whose buckets are kept; beyond it those without a connection are forgotten.
 const ADDRESSES_MAX: usize = 65_536;
@@ -99,8 +104,8 @@ pub struct Gate {
     operators: Buckets<OperatorNo>,
     keys: Buckets<KeyId>,
     rows: Buckets<KeyId>,
-    failures: DefaultKeyedRateLimiter<IpAddr>,
-    failed: AtomicU32,
+    failures: ByAddress,
+    scrapes: ByAddress,
     clock: DefaultClock,
 }
 
@@ -119,10 +124,30 @@ impl Gate {
             operators: Buckets::default(),
             keys: Buckets::default(),
             rows: Buckets::default(),
-            failures: RateLimiter::keyed(Quota::per_second(FAILURES_PER_SECOND).allow_burst(FAILURES_BURST)),
-            failed: AtomicU32::new(0),
+            failures: ByAddress::new(FAILURES_PER_SECOND, FAILURES_BURST),
+            scrapes: ByAddress::new(SCRAPES_PER_SECOND, SCRAPES_BURST),
             clock: DefaultClock::default(),
         }
+    }
+}
+
+/// One bucket an address (or /64 of IPv6); those that are full again are forgotten now and then.
+struct ByAddress {
+    buckets: DefaultKeyedRateLimiter<IpAddr>,
+    counted: AtomicU32,
+}
+
+impl ByAddress {
+    fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        let buckets = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
+        Self { buckets, counted: AtomicU32::new(0) }
+    }
+
+    fn check(&self, address: IpAddr) -> Result<(), NotUntil<QuantaInstant>> {
+        if self.counted.fetch_add(1, Ordering::Relaxed) % CLEAN_EVERY == CLEAN_EVERY - 1 {
+            self.buckets.retain_recent();
+        }
+        self.buckets.check_key(&neighbourhood(address))
     }
 }
 
@@ -200,7 +225,7 @@ impl Gate {
         })
     }
 
-    fn seconds(&self, until: &governor::NotUntil<governor::clock::QuantaInstant>) -> u32 {
+    fn seconds(&self, until: &NotUntil<QuantaInstant>) -> u32 {
         until.wait_time_from(self.clock.now()).as_secs_f64().ceil().max(1.0) as u32
     }
 
@@ -232,10 +257,12 @@ impl Gate {
 
     /// Counts a failed authentication; `Err(seconds)` where the address has had too many.
     pub fn failed(&self, address: IpAddr) -> Result<(), u32> {
-        if self.failed.fetch_add(1, Ordering::Relaxed) % CLEAN_EVERY == CLEAN_EVERY - 1 {
-            self.failures.retain_recent();
-        }
-        self.failures.check_key(&neighbourhood(address)).map_err(|until| self.seconds(&until))
+        self.failures.check(address).map_err(|until| self.seconds(&until))
+    }
+
+    /// Counts a look at `/metrics`; `Err(seconds)` where the address looks too often.
+    pub fn pass_scrape(&self, address: IpAddr) -> Result<(), u32> {
+        self.scrapes.check(address).map_err(|until| self.seconds(&until))
     }
 }
 
@@ -272,6 +299,18 @@ mod tests {
         let refused = (0..1_000).filter(|_| gate.failed(bad).is_err()).count();
         assert!(refused > 900, "{refused} refused");
         assert!(gate.failed("192.0.2.2".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn figures_are_shown_to_each_address_a_few_times_a_second() {
+        let gate = Gate::new(Rates::default());
+        let often: IpAddr = "2001:db8::1".parse().unwrap();
+        assert!((0..20).all(|_| gate.pass_scrape(often).is_ok()), "a burst");
+        let neighbour = "2001:db8::2".parse().unwrap();
+        let refused = (0..1_000).filter(|_| gate.pass_scrape(neighbour).is_err()).count();
+        assert!(refused > 900, "{refused} refused");
+        assert_eq!(gate.pass_scrape("192.0.2.1".parse().unwrap()), Ok(()));
+        assert_eq!(gate.failed(often), Ok(()), "failures are counted apart");
     }
 
     #[test]

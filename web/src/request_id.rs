@@ -293,6 +293,7 @@ mod tests {
             snapshot_every: Duration::from_secs(300),
             evidence_person_months: 24,
             strangers_per_hour: u32::MAX,
+            batch_strangers_per_day: u32::MAX,
             key_prefix: "mk_live_",
             jurisdictions: Vec::new(),
             faults: actors::engine::Faults::default(),

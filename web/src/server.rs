@@ -14,7 +14,7 @@ use crate::live::look_after;
 use crate::lookup::lane::Lane;
 use crate::state::AppState;
 use crate::tls::{Certificate, RELOAD_EVERY, TlsFiles};
-use crate::{routes, ws};
+use crate::{connections, routes, ws};
 
 /// A connection whose peer takes none of what was sent for so long is ended. Longer than a watcher may be behind
 /// (`actors::live::STALLED_MAX`), so that it is told why where it can be.
@@ -25,7 +25,8 @@ const UNREAD_MAX: Duration = Duration::from_secs(12);
 pub struct ServerOptions {
     /// Threads that handle requests.
     pub workers: usize,
-    /// Connections over all workers; further ones wait in the backlog.
+    /// Connections over all workers; further ones wait in the backlog. How many of them one address may have is
+    /// [`crate::WebOptions::address_connections`].
     pub connections_max: usize,
     /// For a request's head to arrive.
     pub client_timeout: Duration,
@@ -74,6 +75,8 @@ pub async fn run(
     raise_files();
     let shared = state.clone();
     let workers = options.workers.max(1);
+    state.metrics.connections_max.set(i64::try_from(options.connections_max).unwrap_or(i64::MAX));
+    let counted = state.clone();
     let server = HttpServer::new(move || {
         let (state, worker) = (shared.clone(), shared.worker());
         let lane = Rc::new(Lane::new(state.clone(), worker.clone()));
@@ -86,7 +89,10 @@ pub async fn run(
     .keep_alive(options.keep_alive)
     .shutdown_timeout(options.shutdown.as_secs().max(1))
     .tcp_nodelay(true)
-    .on_connect(ws::remember_connection)
+    .on_connect(move |io, data| {
+        ws::remember_connection(io, data);
+        connections::admit(&counted, io, data);
+    })
     .disable_signals();
     // connections inherit it: one whose peer takes nothing for so long is ended by the kernel, whatever waits to be written
     rustix::net::sockopt::set_tcp_user_timeout(&listener, UNREAD_MAX.as_millis() as u32)?;

@@ -13,12 +13,14 @@ use models::ts::Ts;
 use std::future::{Ready, ready};
 use tokio::sync::watch;
 
+use crate::connections::{ADDRESS_CONNECTIONS, Connections};
 use crate::links::Links;
 use crate::live::Watchers;
 use crate::lookup::batch::Batches;
 use crate::metrics::WebMetrics;
 use crate::pressure::Pressure;
 use crate::problem::{Code, Problem};
+use crate::proxies::Proxies;
 use crate::rate::{Gate, Rates};
 use crate::trace::Traces;
 
@@ -37,6 +39,10 @@ pub struct WebOptions {
     pub limits: BodyLimits,
     /// Requests a second of whoever has no rate of its own.
     pub rates: Rates,
+    /// Open connections of one address (or /64 of IPv6); further ones are closed.
+    pub address_connections: u32,
+    /// Proxies that say who calls.
+    pub proxies: Proxies,
     /// Is this the sandbox? Its keys begin with `mk_test_`.
     pub sandbox: bool,
     /// Where requests leave their traces, if anywhere.
@@ -57,6 +63,8 @@ impl WebOptions {
             bench_routes: false,
             limits: BodyLimits::default(),
             rates: Rates::default(),
+            address_connections: ADDRESS_CONNECTIONS,
+            proxies: Proxies::default(),
             sandbox: false,
             traces: None,
             version: env!("CARGO_PKG_VERSION"),
@@ -103,6 +111,8 @@ pub struct Shared {
     pub options: WebOptions,
     /// Rates.
     pub gate: Gate,
+    /// Open connections by address.
+    pub(crate) connections: Connections,
     /// How hard pressed the node is.
     pub pressure: Pressure,
     /// Links and cookies.
@@ -144,6 +154,7 @@ impl AppState {
             ),
             engine,
             gate: Gate::new(options.rates),
+            connections: Connections::default(),
             pressure: Pressure::default(),
             options,
             links: Links::default(),

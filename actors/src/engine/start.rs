@@ -4,6 +4,7 @@ use super::opening::{keep, keys_of, load_directory};
 use super::{Engine, EngineConfig, Inner, StartError};
 use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
+use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveLimits, RECOVERIES_MAX, StoredAlerts};
@@ -66,11 +67,13 @@ impl Engine {
         let live = start_live(&system, &store, &views, boot, config.live_limits, gauges.live_store_reads.clone())?;
         let markets = Markets::default();
         let (growth, growing) = mpsc::unbounded_channel();
+        let (desk, desk_view, desk_context) = start_desk(&system)?;
         let spine = Spine {
             register: register_actor,
             register_missed,
             markets: Arc::clone(&markets),
             live: live.clone(),
+            desk: desk.clone(),
             directory: Arc::clone(&directory),
             keys: keys.clone(),
             key_steps: Arc::clone(&key_steps),
@@ -82,6 +85,16 @@ impl Engine {
             store.start_writer(Box::new(spine), ring.chain, Arc::clone(&clock), config.write_timeout).await?,
             commits,
         );
+        // the desk writes and hears of what is written: its actor waits for the writer, which is there now
+        let context = DeskContext {
+            store: store.clone(),
+            writer: writer.clone(),
+            directory: Arc::clone(&directory),
+            views: Arc::clone(&views),
+            view: Arc::clone(&desk_view),
+            clock: Arc::clone(&clock),
+        };
+        let _ = desk_context.set(context);
         let signed_at = Arc::new(AtomicI64::new(0));
         let auditing = start_auditor(&system, &store, &ring, &clock, &signed_at)?;
 
@@ -130,6 +143,8 @@ impl Engine {
             views,
             live,
             markets,
+            desk,
+            desk_view,
             sources: RwLock::default(),
             context,
             writer,
@@ -246,6 +261,30 @@ fn start_register(
     spec.capacity = config.register_queue;
     spec.hang_after = Duration::from_secs(60);
     spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))
+}
+
+/// The desk's handle and view, and where its actor finds what it works with once that is there.
+type NewDesk = (Handle<DeskMsg>, Arc<DeskView>, Arc<OnceLock<DeskContext>>);
+
+fn start_desk(system: &ActorSystem) -> Result<NewDesk, StartError> {
+    let context: Arc<OnceLock<DeskContext>> = Arc::default();
+    let awaited = Arc::clone(&context);
+    let mut spec = Spec::new("desk", "desk", move |generation| {
+        let awaited = Arc::clone(&awaited);
+        Box::pin(async move {
+            let context = loop {
+                match awaited.get() {
+                    Some(context) => break context.clone(),
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            };
+            DeskActor::recover(context, &generation.progress).await
+        })
+    });
+    spec.capacity = 4 * 1024;
+    spec.hang_after = Duration::from_secs(60);
+    let handle = spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
+    Ok((handle, Arc::default(), context))
 }
 
 fn start_auditor(

@@ -4,6 +4,7 @@ use super::{Engine, StartError};
 use crate::api::NodeState;
 use crate::auditor::AuditMsg;
 use crate::contacts::{Compactor, ContactsConfig, Enumeration};
+use crate::desk::DeskMsg;
 use crate::directory::Directory;
 use crate::kernel::KernelEvent;
 use crate::live::LiveMsg;
@@ -248,6 +249,7 @@ impl Engine {
         let inner = &self.0;
         let limits = ContactsConfig {
             strangers_per_hour: inner.config.strangers_per_hour,
+            batch_strangers_per_day: inner.config.batch_strangers_per_day,
             months: inner.config.evidence_person_months,
         };
         loop {
@@ -273,14 +275,15 @@ impl Engine {
         let Some(operator) = directory.operators.get(&found.operator_no) else { return };
         let Some(jurisdiction) = directory.jurisdiction(operator.jurisdiction) else { return };
         tracing::warn!(key = %found.key, strangers = found.strangers, "a key asks about too many strangers");
-        let alert = engine::enumeration::alert(&engine::enumeration::Strangers {
+        let mut alert = engine::enumeration::alert(&engine::enumeration::Strangers {
             operator_no: found.operator_no,
             operator: operator.code.clone(),
             currency: jurisdiction.currency,
             key: found.key.to_string(),
-            hour: found.hour,
+            in_batches: found.in_batches,
+            window: found.window,
             strangers: found.strangers,
-            limit: self.0.config.strangers_per_hour,
+            limit: found.limit,
             at: now,
         });
         let entry = directory.keys.get(&found.key).cloned();
@@ -291,12 +294,12 @@ impl Engine {
             let is_recent = |at: Option<Ts>| at.is_some_and(|at| at.0 > now.0 - DIGESTS_SETTLE);
             let versions = states.map(|states| states.versions).unwrap_or_default();
             let is_digest = |v: &&models::key_version::KeyVersion| v.purpose == KeyPurpose::Digest && v.version > 0;
-            if versions.iter().filter(is_digest).any(|version| is_recent(version.ready_at)) {
-                tracing::info!("and is not slowed down, because the digest key has just been rotated");
-                return;
-            }
-            if let Some(entry) = entry {
-                entry.slow_down(now.plus(HOUR));
+            let rotated = versions.iter().filter(is_digest).any(|version| is_recent(version.ready_at));
+            if rotated {
+                // a rotation is no cover: the alert is raised all the same
+                alert.evidence.reasons[1] = engine::enumeration::ROTATED.to_owned();
+            } else if let Some(entry) = entry {
+                entry.slow_down(if found.in_batches { found.window.end } else { now.plus(HOUR) });
             }
             if let Err(error) = engine.0.writer.commit(vec![Event::AlertRevised(alert)], Vec::new()).await {
                 tracing::error!(%error, "an alert is not journaled");
@@ -321,6 +324,8 @@ impl Engine {
 
     fn each_second(&self) {
         let now = self.now();
+        // a full queue has one that does as much
+        let _ = self.0.desk.try_send(DeskMsg::Clock);
         self.measure(now);
         let slots = self.0.views.slots.read();
         for (no, market) in self.0.markets.read().iter() {

@@ -80,6 +80,7 @@ fn revision(offset: i64, (operator_no, _): (OperatorNo, OperatorId)) -> AlertRev
             metric: Metric::Stakes,
             granularity: Granularity::Hour,
             currency: Currency::KES,
+            source: None,
         },
         window: Window { start: Ts(0), end: Ts(1) },
         kind: RevisionKind::Raised,

@@ -80,7 +80,7 @@ async fn with_beats<T>(work: impl Future<Output = T>, beat: Beat<'_>) -> T {
 async fn catch_up(store: &Store, index: &mut IndexWriter, from: Seq, head: Seq, beat: Beat<'_>) -> Result<(), String> {
     let mut after = from;
     loop {
-        let events = store.register_events(after, EVENTS_CHUNK).await.map_err(say)?;
+        let events = with_beats(store.register_events(after, EVENTS_CHUNK), beat).await.map_err(say)?;
         let Some(last) = events.last() else { return Ok(()) };
         after = last.seq;
         for committed in &events {
@@ -110,8 +110,8 @@ pub(crate) async fn for_tools(store: &Store, chain_key: &[u8; 32]) -> Result<Ind
 }
 
 pub(super) async fn from_tables(store: &Store, beat: Beat<'_>) -> Result<IndexWriter, String> {
-    let mut index = IndexWriter::with_capacity(store.key_count().await.map_err(say)?);
-    if let Some(last) = store.last_person().await.map_err(say)? {
+    let mut index = IndexWriter::with_capacity(with_beats(store.key_count(), beat).await.map_err(say)?);
+    if let Some(last) = with_beats(store.last_person(), beat).await.map_err(say)? {
         take_people(store, &mut index, PersonNo(0), last, beat).await?;
     }
     Ok(index)
@@ -133,7 +133,7 @@ async fn take_people(
     let mut starts = (first.0..=last.0).step_by(PEOPLE_CHUNK as usize);
     let mut under_way: VecDeque<_> = starts.by_ref().take(CHUNKS_AHEAD).map(read).collect();
     while let Some(next) = under_way.pop_front() {
-        let people = next.await.map_err(|e| e.to_string())?.map_err(say)?;
+        let people = with_beats(next, beat).await.map_err(|e| e.to_string())?.map_err(say)?;
         under_way.extend(starts.next().map(read));
         take_packed(index, &people)?;
         beat();

@@ -24,8 +24,11 @@ use tokio::net::TcpStream;
 /// A topic whose frames have about 200 bytes: its region has no play, and only the age of its inputs moves.
 const TOPIC: &str = "region:KE-30";
 /// As many watchers as the measures bring, with one key.
-const ROOMY: &[(&str, &str)] =
-    &[("MLINZI__LIMITS__LIVE_SESSIONS", "40000"), ("MLINZI__LIMITS__LIVE_SESSIONS_PER_KEY", "40000")];
+const ROOMY: &[(&str, &str)] = &[
+    ("MLINZI__LIMITS__LIVE_SESSIONS", "40000"),
+    ("MLINZI__LIMITS__LIVE_SESSIONS_PER_KEY", "40000"),
+    ("MLINZI__LIMITS__ADDRESS_CONNECTIONS", "40000"),
+];
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -1,7 +1,7 @@
 //! Blocks: records sealed, chained to the block before and signed.
 
 use super::rows::{rows, write_rows};
-use super::{BLOCK_RECORDS_MAX, ChainId, LookupRecord, Row, SUBJECT_BYTES, Subject, sha256};
+use super::{BLOCK_RECORDS_MAX, ChainId, FURTHER_MAX, Further, LookupRecord, Row, SUBJECT_BYTES, Subject, sha256};
 use crate::ts::{Ts, micros};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
@@ -9,6 +9,8 @@ use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 
 const LABEL: &[u8] = b"mlinzi evidence 1\0";
+/// A slot and a subject.
+const FURTHER_BYTES: usize = 2 + SUBJECT_BYTES;
 
 /// What is known of a block without looking into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +124,43 @@ pub fn month_of(at: Ts) -> u32 {
     digits(0..4) * 100 + digits(5..7)
 }
 
-/// Seals records into the next block of a chain.
+/// Whom the lookups of a block were about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct People {
+    /// The strongest key of each lookup, in the order of the slots.
+    pub subjects: Vec<Subject>,
+    /// Whatever else they were asked by, in the order of the slots.
+    pub further: Vec<Further>,
+}
+
+impl People {
+    fn of_bytes(plain: &[u8], records: usize) -> Option<Self> {
+        let (subjects, further) = plain.split_at_checked(records * SUBJECT_BYTES)?;
+        let (further, rest) = further.as_chunks::<FURTHER_BYTES>();
+        if !rest.is_empty() {
+            return None;
+        }
+        let subjects = subjects.as_chunks::<SUBJECT_BYTES>().0.iter().map(|bytes| Subject::from_bytes(*bytes));
+        let read = |bytes: &[u8; FURTHER_BYTES]| {
+            let (slot, subject) = bytes.split_first_chunk::<2>()?;
+            let slot = u16::from_be_bytes(*slot);
+            let subject = Subject::from_bytes(*subject.first_chunk()?)?;
+            (usize::from(slot) < records).then_some(Further { slot, subject })
+        };
+        Some(Self {
+            subjects: subjects.collect::<Option<_>>()?,
+            further: further.iter().map(read).collect::<Option<_>>()?,
+        })
+    }
+
+    /// Every key that the lookup in a slot was asked by, the strongest first.
+    pub fn of(&self, slot: u16) -> impl Iterator<Item = Subject> {
+        let further = self.further.iter().filter(move |further| further.slot == slot).map(|further| further.subject);
+        self.subjects.get(usize::from(slot)).copied().into_iter().chain(further)
+    }
+}
+
+/// Seals records, and what else they were asked by, into the next block of a chain.
 ///
 /// # Errors
 /// [`BlockError::Sealed`] where the key cannot be used; [`BlockError::Unreadable`] for no records or too many.
@@ -131,10 +169,11 @@ pub fn seal(
     no: u64,
     before: [u8; 32],
     records: &[LookupRecord],
+    further: &[Further],
     month: &MonthKey,
     signer: &Ed25519KeyPair,
 ) -> Result<Block, BlockError> {
-    if records.is_empty() || records.len() > BLOCK_RECORDS_MAX {
+    if records.is_empty() || records.len() > BLOCK_RECORDS_MAX || further.len() > records.len() * FURTHER_MAX {
         return Err(BlockError::Unreadable);
     }
     let times = || records.iter().map(|r| r.row.at);
@@ -147,8 +186,12 @@ pub fn seal(
         month: month.month,
     };
     let rows = write_rows(records);
-    let mut people = Vec::with_capacity(records.len() * SUBJECT_BYTES + 16);
+    let mut people = Vec::with_capacity(records.len() * SUBJECT_BYTES + further.len() * FURTHER_BYTES + 16);
     records.iter().for_each(|record| people.extend_from_slice(&record.subject.to_bytes()));
+    for further in further {
+        people.extend_from_slice(&further.slot.to_be_bytes());
+        people.extend_from_slice(&further.subject.to_bytes());
+    }
     let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
     let key = month.block_key(&head)?;
     key.seal_in_place_append_tag(nonce, Aad::from(head.to_bytes()), &mut people).map_err(|_| BlockError::Sealed)?;
@@ -166,21 +209,17 @@ impl Block {
         rows(&self.rows, self.head.records)
     }
 
-    /// Whom it was about, in the order of the slots.
+    /// Whom it was about.
     ///
     /// # Errors
     /// [`BlockError::Sealed`].
-    pub fn subjects(&self, month: &MonthKey) -> Result<Vec<Subject>, BlockError> {
+    pub fn people(&self, month: &MonthKey) -> Result<People, BlockError> {
         let mut people = self.people.clone();
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         let key = month.block_key(&self.head)?;
         let plain =
             key.open_in_place(nonce, Aad::from(self.head.to_bytes()), &mut people).map_err(|_| BlockError::Sealed)?;
-        let (people, rest) = plain.as_chunks::<SUBJECT_BYTES>();
-        if !rest.is_empty() || people.len() != self.head.records as usize {
-            return Err(BlockError::Sealed);
-        }
-        people.iter().map(|bytes| Subject::from_bytes(*bytes).ok_or(BlockError::Sealed)).collect()
+        People::of_bytes(plain, self.head.records as usize).ok_or(BlockError::Sealed)
     }
 
     /// Is it what was written and signed behind `before`?

@@ -42,7 +42,14 @@ fn record(n: u64) -> LookupRecord {
 fn block(records: u64) -> (Block, Vec<LookupRecord>, MonthKey) {
     let records: Vec<_> = (0..records).map(record).collect();
     let month = MonthKey::new(202_611, &[7; 32]);
-    (seal(CHAIN, 11, [1; 32], &records, &month, &signer()).unwrap(), records, month)
+    (seal(CHAIN, 11, [1; 32], &records, &further(records.len()), &month, &signer()).unwrap(), records, month)
+}
+
+/// Of every third lookup two further keys.
+fn further(records: usize) -> Vec<Further> {
+    let two = |slot: usize| [slot, slot].into_iter().enumerate();
+    let one = |(n, slot): (usize, usize)| Further { slot: slot as u16, subject: record((slot * 7 + n) as u64).subject };
+    (0..records).step_by(3).flat_map(two).map(one).collect()
 }
 
 #[test]
@@ -52,10 +59,12 @@ fn a_block_gives_back_what_was_put_in() {
         let rows: Vec<Row> = records.iter().map(|r| r.row).collect();
         assert_eq!(block.rows().unwrap(), rows);
         let subjects: Vec<Subject> = records.iter().map(|r| r.subject).collect();
-        assert_eq!(block.subjects(&month).unwrap(), subjects);
+        assert_eq!(block.people(&month).unwrap(), People { subjects, further: further(records.len()) });
         assert_eq!(block.verify(&[1; 32], signer().public_key().as_ref()), Ok(()));
     }
-    let (block, ..) = block(BLOCK_RECORDS_MAX as u64);
+    let records: Vec<_> = (0..BLOCK_RECORDS_MAX as u64).map(record).collect();
+    let month = MonthKey::new(202_611, &[7; 32]);
+    let block = seal(CHAIN, 11, [1; 32], &records, &[], &month, &signer()).unwrap();
     let bytes = (block.rows.len() + block.people.len()) / BLOCK_RECORDS_MAX;
     assert!(bytes <= 40, "{bytes} bytes a record");
 }
@@ -74,7 +83,7 @@ fn one_flipped_bit_anywhere_is_found() {
     for i in 0..good.people.len() * 8 {
         let mut bad = good.clone();
         bad.people[i / 8] ^= 1 << (i % 8);
-        assert!(!sound(&bad) && bad.subjects(&month).is_err(), "people bit {i}");
+        assert!(!sound(&bad) && bad.people(&month).is_err(), "people bit {i}");
     }
     for i in 0..64 * 8 {
         let mut bad = good.clone();
@@ -100,14 +109,31 @@ fn one_flipped_bit_anywhere_is_found() {
     for (i, change) in heads.into_iter().enumerate() {
         let mut bad = good.clone();
         change(&mut bad.head);
-        assert!(!sound(&bad) && bad.subjects(&month).is_err(), "head field {i}");
+        assert!(!sound(&bad) && bad.people(&month).is_err(), "head field {i}");
     }
+}
+
+/// Blocks of before further keys were kept have none.
+#[test]
+fn every_key_of_a_lookup_is_kept_and_none_is_needed() {
+    let (block, records, month) = block(5);
+    let people = block.people(&month).unwrap();
+    let keys = |slot| people.of(slot).collect::<Vec<_>>();
+    assert_eq!(keys(3), [records[3].subject, record(21).subject, record(22).subject]);
+    assert_eq!((keys(1), keys(5)), (vec![records[1].subject], vec![]));
+    let plain = seal(CHAIN, 11, [1; 32], &records, &[], &month, &signer()).unwrap();
+    assert_eq!(plain.people(&month).unwrap().further, []);
+    let too_many = vec![Further { slot: 0, subject: records[0].subject }; 11];
+    assert_eq!(seal(CHAIN, 11, [1; 32], &records, &too_many, &month, &signer()), Err(BlockError::Unreadable));
+    let elsewhere = [Further { slot: 5, subject: records[0].subject }];
+    let block = seal(CHAIN, 11, [1; 32], &records, &elsewhere, &month, &signer()).unwrap();
+    assert_eq!(block.people(&month), Err(BlockError::Sealed));
 }
 
 #[test]
 fn another_key_of_the_month_opens_nothing() {
     let (block, ..) = block(3);
-    assert_eq!(block.subjects(&MonthKey::new(202_611, &[8; 32])), Err(BlockError::Sealed));
+    assert_eq!(block.people(&MonthKey::new(202_611, &[8; 32])), Err(BlockError::Sealed));
 }
 
 #[test]

@@ -105,6 +105,26 @@ pub(super) const ALERTS: Table = Table {
     ],
     tail: "",
 };
+pub(super) const ALERT_GROUPS: Table = Table {
+    name: "alert_groups",
+    columns: &["id", "jurisdiction", "operator_no", "rule", "state", "severity", "last_at", "body"],
+    tail: "ON CONFLICT (id) DO UPDATE SET state = excluded.state, severity = excluded.severity, last_at = excluded.last_at, body = excluded.body",
+};
+pub(super) const ALERT_DESK: Table = Table {
+    name: "alert_desk",
+    columns: &["id", "through_offset"],
+    tail: "ON CONFLICT (id) DO UPDATE SET through_offset = excluded.through_offset",
+};
+pub(super) const ALERT_CAPS: Table = Table {
+    name: "alert_caps",
+    columns: &["rule", "jurisdiction", "body"],
+    tail: "ON CONFLICT (rule, jurisdiction) DO UPDATE SET body = excluded.body",
+};
+pub(super) const SILENCES: Table = Table {
+    name: "alert_silences",
+    columns: &["id", "until_at", "body"],
+    tail: "ON CONFLICT (id) DO UPDATE SET until_at = excluded.until_at, body = excluded.body",
+};
 pub(super) const VAULT: Table = Table { name: "vault", columns: &["id", "person_no", "sealed", "at"], tail: "" };
 pub(super) const SECRETS: Table = Table { name: "key_secrets", columns: &["key_id", "sealed"], tail: "" };
 pub(super) const IDEMPOTENCY: Table = Table {

@@ -5,6 +5,7 @@ use crate::StoreError;
 use crate::db::Val;
 use crate::open::Store;
 use models::alert::{AlertRevision, Severity};
+use models::alert_group::{AlertsGrouped, Silence};
 use models::ids::{AlertId, OperatorNo};
 
 /// Which alerts.
@@ -40,6 +41,30 @@ impl Store {
         let sql = "SELECT body FROM alert_revisions WHERE alert_offset <= $1 ORDER BY alert_offset DESC LIMIT $2";
         let rows = self.rows(sql, &[Val::Int(until), Val::Int(limit.into())]).await?;
         rows.iter().rev().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+
+    /// Revisions behind an offset, in order.
+    pub async fn alerts_after(&self, offset: i64, limit: u32) -> Result<Vec<AlertRevision>, StoreError> {
+        let sql = "SELECT body FROM alert_revisions WHERE alert_offset > $1 ORDER BY alert_offset LIMIT $2";
+        let rows = self.rows(sql, &[Val::Int(offset), Val::Int(limit.into())]).await?;
+        rows.iter().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+
+    /// The alert desk as it was stored: every group and cap, how far the alerts are taken in, every silence.
+    pub async fn alert_desk(&self) -> Result<(AlertsGrouped, Vec<Silence>), StoreError> {
+        let mut stored = AlertsGrouped::default();
+        if let Some(row) = self.rows("SELECT through_offset FROM alert_desk WHERE id = 1", &[]).await?.first() {
+            stored.through = row.int(0)?;
+        }
+        for row in self.rows("SELECT body FROM alert_groups", &[]).await? {
+            stored.groups.push(parse("alert group", &row.text(0)?)?);
+        }
+        for row in self.rows("SELECT body FROM alert_caps", &[]).await? {
+            stored.caps.push(parse("alert cap", &row.text(0)?)?);
+        }
+        let silences = self.rows("SELECT body FROM alert_silences", &[]).await?;
+        let silences = silences.iter().map(|row| parse("silence", &row.text(0)?));
+        Ok((stored, silences.collect::<Result<_, StoreError>>()?))
     }
 
     /// The newest revision of each alert that fits, newest first.

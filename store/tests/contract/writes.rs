@@ -79,6 +79,7 @@ pub fn revision(id: u128, operator_seq: i64) -> Event {
             metric: Metric::Stakes,
             granularity: Granularity::Day,
             currency: Currency::KES,
+            source: None,
         },
         window: Window { start: Ts(0), end: Ts(DAY) },
         kind: RevisionKind::Raised,

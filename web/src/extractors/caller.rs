@@ -168,7 +168,7 @@ pub(crate) fn admit<'d>(
     now: Ts,
     quotas: &mut Option<Quotas>,
 ) -> Result<(&'d Arc<KeyEntry>, Option<&'d Arc<Operator>>), Problem> {
-    let address = head.peer_addr.map(|a| a.ip());
+    let address = state.options.proxies.caller(head);
     let (entry, operator) = match identify(directory, state.key_prefix(), head, now) {
         Ok(caller) => caller,
         Err(failure) => return Err(refuse(state, address, failure)),

@@ -11,18 +11,20 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actors::directory::KeyEntry;
-use actors::evidence::EvidenceWorker;
+use actors::directory::{Directory, KeyEntry};
+use actors::evidence::{EvidenceWorker, FurtherKeys};
 use bytes::Bytes;
 use models::evidence::{LookupRecord, Route};
-use models::ids::{LookupBatchId, LookupId};
+use models::ids::{KeyId, LookupBatchId, LookupId};
 use models::lookup::Purpose;
+use models::operator::Scope;
 use models::ts::Ts;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use store::Background;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
@@ -30,6 +32,7 @@ use super::answer::{Times, put_number, sign, write_answer};
 use super::lane::no_evidence;
 use super::question::{Asker, Question, VALID_MICROS, require_fresh};
 use super::wire::WireLookup;
+use crate::extractors::caller::still_valid;
 use crate::parse::{self, Fields, Text};
 use crate::problem::{Code, Problem};
 use crate::state::{AppState, uuid_v7};
@@ -42,8 +45,8 @@ const SLICE: Duration = Duration::from_micros(200);
 const AHEAD: usize = 32;
 /// Batches that may wait; further ones are refused.
 const WAITING_MAX: usize = 16;
-/// How much politer than the other threads (`nice`).
-const NICENESS: i32 = 10;
+/// Batches are politer than the other threads.
+static BACKGROUND: Background = Background::new("batches", 10);
 /// Bytes of an answer's row, about.
 const ROW_BYTES: usize = 512;
 /// Longest `correlation_id`, characters.
@@ -100,13 +103,15 @@ pub enum Form {
 /// A batch on its way to the thread.
 pub struct Job {
     /// The key.
-    pub entry: Arc<KeyEntry>,
+    pub key: KeyId,
     /// The request.
     pub body: Bytes,
     /// How to answer.
     pub form: Form,
-    reply: oneshot::Sender<Result<Answered, Problem>>,
+    reply: Reply,
 }
+
+type Reply = oneshot::Sender<Result<Answered, Problem>>;
 
 /// A batch, answered.
 #[derive(Debug)]
@@ -140,9 +145,9 @@ impl Batches {
     ///
     /// # Errors
     /// The problem of the whole batch.
-    pub async fn answer(&self, entry: Arc<KeyEntry>, body: Bytes, form: Form) -> Result<Answered, Problem> {
+    pub async fn answer(&self, key: KeyId, body: Bytes, form: Form) -> Result<Answered, Problem> {
         let (reply, answered) = oneshot::channel();
-        self.0.try_send(Job { entry, body, form, reply }).map_err(|refused| match refused {
+        self.0.try_send(Job { key, body, form, reply }).map_err(|refused| match refused {
             TrySendError::Full(_) => Problem::new(Code::Overloaded, "too many batches wait"),
             TrySendError::Disconnected(_) => Problem::new(Code::Unavailable, "batches are not answered any more"),
         })?;
@@ -151,24 +156,34 @@ impl Batches {
 }
 
 fn work(waiting: &Mutex<Receiver<Job>>, state: &impl Fn() -> Option<AppState>) {
-    // of this thread alone, on Linux; where it is refused a batch is less polite, and as right
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "batches run at ordinary priority");
-    }
+    BACKGROUND.enter();
     let mut evidence: Option<EvidenceWorker> = None;
     loop {
         let job = waiting.lock().recv();
-        let (Ok(job), Some(state)) = (job, state()) else { return };
+        let Ok(job) = job else { return };
+        // whoever hung up while it waited wants no answer, and pays for none
+        if job.reply.is_closed() {
+            continue;
+        }
+        let Some(state) = state() else { return };
         let evidence = evidence.get_or_insert_with(|| state.engine.evidence().worker());
         let directory = state.engine.directory();
-        let asker = Asker { entry: &job.entry, directory: &directory, now: state.engine.now() };
+        let now = state.engine.now();
         // a panic costs this batch and nothing else
         let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let asker = Asker { entry: alive(&directory, job.key, now)?, directory: &directory, now };
+            asker.require(Scope::LookupBatch)?;
             Batch::read(&asker, &state, &job.body).and_then(|batch| batch.answer(&asker, &state, evidence, &job))
         }));
         let failed = |_| Err(Problem::new(Code::Internal, "the batch failed"));
         let _ = job.reply.send(answered.unwrap_or_else(failed));
     }
+}
+
+/// The key was let in before its batch waited for its turn: it may have died meanwhile.
+fn alive(directory: &Directory, key: KeyId, now: Ts) -> Result<&Arc<KeyEntry>, Problem> {
+    let entry = directory.keys.get(&key).filter(|_| still_valid(directory, key, now));
+    entry.ok_or_else(|| Problem::new(Code::Unauthenticated, "the key is not valid"))
 }
 
 /// What a row is found by.
@@ -228,6 +243,7 @@ impl<'a> Batch<'a> {
             records: Vec::with_capacity(AHEAD),
             ids: Vec::with_capacity(AHEAD),
             slice: Instant::now(),
+            reply: &job.reply,
             failed: None,
         };
         let mut users = serde_json::Deserializer::from_str(self.users.get());
@@ -281,9 +297,10 @@ struct Run<'a, 'r> {
     country: models::phone::Country,
     out: &'r mut Out,
     ahead: Vec<Row<'a>>,
-    records: Vec<LookupRecord>,
+    records: Vec<(LookupRecord, FurtherKeys)>,
     ids: Vec<LookupId>,
     slice: Instant,
+    reply: &'r Reply,
     failed: Option<Problem>,
 }
 
@@ -315,6 +332,9 @@ impl<'a> Run<'a, '_> {
 
     /// Answers the rows that were read ahead.
     fn flush(&mut self) -> Result<(), Problem> {
+        if self.reply.is_closed() {
+            return Err(Problem::new(Code::Internal, "nobody waits for the batch any more"));
+        }
         let index = self.state.engine.index();
         index.prefetch_people(
             self.ahead.iter().filter_map(|row| row.question.as_ref().ok()).flat_map(Question::keys).map(|k| k.key),
@@ -326,7 +346,7 @@ impl<'a> Run<'a, '_> {
             let named = question.name(self.asker)?;
             let verdict = question.ask(self.asker, self.state)?;
             let conclusion = question.conclude(self.asker, named, &verdict, &fresh, Route::Batch);
-            self.records.push(conclusion.record);
+            self.records.push((conclusion.record, conclusion.further));
             self.state.metrics.answered(self.purpose, conclusion.decision);
             concluded.push((verdict, conclusion));
         }
@@ -452,3 +472,6 @@ impl Out {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

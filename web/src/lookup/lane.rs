@@ -174,7 +174,7 @@ impl Lane {
         let verdict = question.ask(asker, &self.state)?;
         let conclusion = question.conclude(asker, named, &verdict, &fresh, kind.route);
         // the last thing that can fail: what is recorded is told
-        let id = self.evidence.record(conclusion.record).map_err(no_evidence)?.to_text();
+        let id = self.evidence.record(conclusion.record, conclusion.further).map_err(no_evidence)?.to_text();
         let answer = question.view(asker, &verdict, &conclusion, id.as_str());
         let mut out = Vec::with_capacity(ANSWER_BYTES);
         let mut times = self.times.borrow_mut();

@@ -2,6 +2,7 @@
 
 use actors::api::{NodeFreshness, NodeState};
 use actors::directory::{Directory, KeyEntry};
+use actors::evidence::FurtherKeys;
 use engine::register::index::{LookupKey, Verdict};
 use models::evidence::{Basis, Credential, LookupRecord, Route, Row, Subject};
 use models::exclusion::{Period, Status};
@@ -143,7 +144,7 @@ impl<'a> Question<'a> {
         let identity = sent.check(&mut fields, asker.country()?);
         fields.check()?;
         let (keys, _) = digest_all(asker, state, &identity, None)?;
-        let strongest = keys.iter().flatten().max_by_key(|k| k.kind.is_document());
+        let strongest = keys.iter().flatten().find(|k| k.kind.is_document()).or_else(|| keys.iter().flatten().next());
         strongest.copied().ok_or_else(no_key)
     }
 
@@ -181,13 +182,19 @@ impl<'a> Question<'a> {
     /// Whom the asker will have asked about. It needs nothing of the register, so it is done while what the register
     /// will read comes near.
     pub fn name(&self, asker: &Asker<'_>) -> Result<Name, Problem> {
-        // the token of the strongest key: a document before a phone
-        let strongest = self.keys().max_by_key(|k| k.kind.is_document()).ok_or_else(no_key)?;
-        let generation = asker.directory.generation(asker.entry.key.operator_no, strongest.key);
-        let (bst, token_key_version) = token_of(asker.entry, *strongest, generation)?;
-        let subject =
-            Subject { kind: strongest.kind, digest_version: strongest.digest_version, generation, key: strongest.key };
-        Ok(Name { bst, token_key_version, subject })
+        // the token of the strongest key: a document before a phone, what was supplied before what a token names
+        let strongest = self.keys().find(|k| k.kind.is_document()).or_else(|| self.keys().next()).ok_or_else(no_key)?;
+        let generation = |key| asker.directory.generation(asker.entry.key.operator_no, key);
+        let subject = |k: &LookupKey| {
+            let (kind, digest_version, key) = (k.kind, k.digest_version, k.key);
+            Subject { kind, digest_version, generation: generation(key), key }
+        };
+        let named = subject(strongest);
+        let (bst, token_key_version) = token_of(asker.entry, *strongest, named.generation)?;
+        let mut further = FurtherKeys::default();
+        let others = self.keys().filter(|key| *key != strongest);
+        further.iter_mut().zip(others).for_each(|(place, key)| *place = Some(subject(key)));
+        Ok(Name { bst, token_key_version, subject: named, further })
     }
 
     /// What an answer says, and its record of evidence.
@@ -199,7 +206,7 @@ impl<'a> Question<'a> {
         fresh: &NodeFreshness,
         route: Route,
     ) -> Conclusion {
-        let Name { bst, token_key_version, subject } = name;
+        let Name { bst, token_key_version, subject, further } = name;
         let decision = decide(verdict.status, self.purpose);
         let row = Row {
             at: asker.now,
@@ -217,7 +224,7 @@ impl<'a> Question<'a> {
             token_key_version,
             reference: self.reference_digest,
         };
-        Conclusion { bst, decision, record: LookupRecord { row, subject } }
+        Conclusion { bst, decision, record: LookupRecord { row, subject }, further }
     }
 
     /// The answer as it is shown.
@@ -253,10 +260,12 @@ impl<'a> Question<'a> {
 }
 
 /// The asker's token of a person, and what it is made of.
+#[derive(Clone, Copy)]
 pub(crate) struct Name {
     bst: Token,
     token_key_version: u8,
     subject: Subject,
+    further: FurtherKeys,
 }
 
 /// What is known once the register has spoken.
@@ -267,6 +276,8 @@ pub(crate) struct Conclusion {
     pub decision: Decision,
     /// What is kept of it.
     pub record: LookupRecord,
+    /// By what else was asked.
+    pub further: FurtherKeys,
 }
 
 impl WireLookup<'_> {

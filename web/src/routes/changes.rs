@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::changes::Change;
 use actors::directory::KeyEntry;
+use models::jurisdiction::{JurisdictionNo, JurisdictionSet};
 use models::operator::Scope;
 use models::ts::Ts;
 use serde::Serialize;
@@ -46,7 +47,7 @@ pub struct ChangeView {
         ("wait" = Option<u64>, Query, description = "Seconds to wait for a change, at most 60"),
         ("limit" = Option<u32>, Query, description = "1 to 500, 50 by default; a bulk import is told whole")),
     responses((status = 200, description = "Changes; next_cursor is never null", body = ListView<ChangeView>),
-        (status = 410, description = "Older than 400 days: sweep the whole base, then begin without a cursor")),
+        (status = 410, description = "Older than 400 days, or the recognition of another jurisdiction began or ended since: sweep the whole base, then begin without a cursor")),
     security(("bearer" = ["lookup"]))
 )]
 pub async fn changes(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -67,7 +68,10 @@ pub async fn changes(caller: Caller, state: AppState, req: HttpRequest) -> Resul
     };
     let after = match parse::parameter(&parameters, "cursor") {
         None => None,
-        Some(text) => Some(cursor(text).ok_or_else(|| Problem::field("?cursor", "not one that this feed gave"))?),
+        Some(text) => {
+            let read = cursor(text, operator.jurisdiction);
+            Some(read.ok_or_else(|| Problem::field("?cursor", "not one that this feed gave"))?)
+        }
     };
     let wait = Duration::from_secs(number("wait", WAIT_SECONDS_MAX)?.unwrap_or(0));
     let (no, jurisdiction) = (operator.operator_no, operator.jurisdiction);
@@ -93,12 +97,20 @@ pub async fn changes(caller: Caller, state: AppState, req: HttpRequest) -> Resul
         .filter(|change| ring.digest.version(change.key.digest_version).is_some())
         .map(|change| view(entry, change, generation(change)))
         .collect::<Result<_, _>>()?;
-    Ok(HttpResponse::Ok().json(ListView { items, next_cursor: Some(format!("{:x}", found.next)) }))
+    let next_cursor = Some(format!("{:x}.{:x}", found.next, found.bound.mask()));
+    Ok(HttpResponse::Ok().json(ListView { items, next_cursor }))
 }
 
-fn cursor(text: &str) -> Option<i64> {
-    let plain = text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    i64::from_str_radix(text, 16).ok().filter(|_| plain)
+/// A place in the journal, and whose exclusions bound the operator when it was given: its own jurisdiction's alone where
+/// none are named.
+fn cursor(text: &str, own: JurisdictionNo) -> Option<(i64, JurisdictionSet)> {
+    let hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let (seq, bound) = text.split_once('.').map_or((text, None), |(seq, bound)| (seq, Some(bound)));
+    let bound = match bound {
+        None => own.into(),
+        Some(bits) => JurisdictionSet::of_mask(u16::from_str_radix(bits, 16).ok().filter(|_| hex(bits))?),
+    };
+    Some((i64::from_str_radix(seq, 16).ok().filter(|_| seq.len() <= 16 && hex(seq))?, bound))
 }
 
 fn view(entry: &KeyEntry, change: &Change, generation: u8) -> Result<ChangeView, Problem> {
@@ -117,10 +129,23 @@ mod tests {
 
     #[test]
     fn a_cursor_is_what_the_feed_gave() {
-        let table = [("0", Some(0)), ("1f", Some(31)), ("1F", None), ("+1", None), ("", None), ("-1", None)];
-        for (text, seq) in table {
-            assert_eq!(cursor(text), seq, "{text}");
+        let own = JurisdictionNo(1);
+        let table = [
+            ("0", Some((0, 2))),
+            ("1f", Some((31, 2))),
+            ("1f.3", Some((31, 3))),
+            ("1F", None),
+            ("+1", None),
+            ("", None),
+            ("-1", None),
+            ("1.", None),
+            ("1.+1", None),
+            ("1.10000", None),
+            (".1", None),
+            ("ffffffffffffffff", None),
+        ];
+        for (text, read) in table {
+            assert_eq!(cursor(text, own).map(|(seq, bound)| (seq, bound.mask())), read, "{text}");
         }
-        assert_eq!(cursor("ffffffffffffffff"), None);
     }
 }

@@ -79,7 +79,7 @@ pub async fn batch_lookup(
     let accepted = req.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let lines = accepted.contains("application/x-ndjson");
     let (form, kind) = if lines { (Form::Lines, "application/x-ndjson") } else { (Form::Json, "application/json") };
-    let answered = state.batches.answer(caller.entry, body, form).await;
+    let answered = state.batches.answer(caller.entry.key.id, body, form).await;
     let answered = answered.inspect_err(|problem| state.metrics.refused(problem.code))?;
     let signature = (X_MLINZI_SIGNATURE.clone(), answered.signature);
     Ok(HttpResponse::Ok().content_type(kind).insert_header(signature).body(answered.body))

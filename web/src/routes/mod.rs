@@ -1,5 +1,6 @@
 //! Everything that can be called, in one list: the server registers it, OpenAPI and metrics are checked against it.
 
+pub mod alert_groups;
 pub mod alerts;
 pub mod bench;
 pub mod changes;
@@ -38,6 +39,8 @@ pub const LOOKUP_PATH: &str = "/api/v1/operators/lookup";
 pub const CHANGES_PATH: &str = "/api/v1/operators/changes";
 /// The path of batches.
 pub const BATCH_PATH: &str = "/api/v1/operators/batch/lookup";
+/// The path of figures.
+pub const METRICS_PATH: &str = "/metrics";
 
 /// Most paths; sizes the table of histograms.
 pub const PATHS_MAX: usize = 64;
@@ -129,7 +132,16 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Push     post   "/api/v1/feeds/{source}/records" => feeds::push;
     api Register get    "/api/v1/feeds/{source}/quarantine" => feeds::quarantine;
     api Register get    "/api/v1/alerts" => alerts::list;
+    api Register get    "/api/v1/alerts/groups" => alert_groups::list;
+    api Register get    "/api/v1/alerts/groups/{id}" => alert_groups::get;
+    api Register get    "/api/v1/alerts/silences" => alert_groups::silences;
+    api Register post   "/api/v1/alerts/silences" => alert_groups::silence;
+    api Register delete "/api/v1/alerts/silences/{id}" => alert_groups::unsilence;
     api Register get    "/api/v1/alerts/{id}" => alerts::get;
+    api Register post   "/api/v1/alerts/{id}/acknowledge" => alert_groups::acknowledge;
+    api Register post   "/api/v1/alerts/{id}/snooze" => alert_groups::snooze;
+    api Register post   "/api/v1/alerts/{id}/resolve" => alert_groups::resolve;
+    api Register post   "/api/v1/alerts/{id}/reopen" => alert_groups::reopen;
     api Register get    "/api/v1/system/actors" => system::actors;
     api Register post   "/api/v1/system/actors/release" => system::release;
     api Register post   "/api/v1/links" => links::create;
@@ -139,7 +151,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/health/live" => health::live;
     api Register get    "/health/ready" => health::ready;
     api Register get    "/version" => health::version;
-    api Register get    "/metrics" => metrics::metrics;
+    api Register get    METRICS_PATH => metrics::metrics;
     api Register get    "/.well-known/jwks.json" => lookup::jwks;
     api Register get    "/api/openapi.json" => openapi::document;
     page Register get   "/" => page::index;

@@ -83,6 +83,63 @@ async fn a_change_is_told_to_whoever_has_asked_in_its_own_token_and_to_nobody_el
     node.stop().await;
 }
 
+/// An operator asks with all it knows; whoever excludes themselves later may name one of it only.
+#[actix_web::test]
+async fn who_asked_by_several_identifiers_is_told_by_each_of_them() {
+    let node = Node::start().await;
+    let acme = key(&node, "acme").await;
+    let both = json!({"phone": "0712000001", "id_number": "12345678", "purpose": "login"}).to_string();
+    let asked = node.call("POST", LOOKUP, Some(&acme.bearer), &both).await.json();
+    assert_eq!(text(&asked, "status"), "not_excluded");
+    let (_, start) = changes(&node, &acme, "", 0).await;
+    exclude(&node, "0712000001", "1_year").await;
+    let (_, feed) = changes(&node, &acme, text(&start, "next_cursor"), 20).await;
+    let by_phone = ask(&node, &acme, ("phone", "0712000001")).await["answer"].clone();
+    assert_eq!(feed["items"].as_array().map(Vec::len), Some(1), "{feed}");
+    assert_eq!(feed["items"][0]["bst"], by_phone["bst"]);
+    // and the receipt names both, the document first
+    let path = format!("/api/v1/operators/lookups/{}/receipt", text(&asked, "lookup_id"));
+    let receipt = loop {
+        let given = node.call("GET", &path, Some(&acme.bearer), "").await;
+        if given.status == 200 {
+            break given.json();
+        }
+        assert_eq!(given.status, 503, "{}", given.text);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let payload = text(&receipt, "receipt").split('.').nth(1).expect("a payload");
+    let payload = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, payload).expect("base64");
+    let claims: Value = serde_json::from_slice(&payload).expect("JSON");
+    assert_eq!((&claims["sub"], &claims["also"]), (&asked["bst"], &json!([by_phone["bst"]])), "{claims}");
+    node.stop().await;
+}
+
+/// A day of feeds between two registrations is nothing that whoever waits has to walk through.
+#[actix_web::test]
+async fn a_cursor_passes_what_is_not_of_the_register() {
+    let node = Node::start().await;
+    let acme = key(&node, "acme").await;
+    let (_, start) = changes(&node, &acme, "", 0).await;
+    let place = |feed: &Value| {
+        let seq = text(feed, "next_cursor").split('.').next().map(|seq| i64::from_str_radix(seq, 16));
+        seq.expect("a place").expect("a number")
+    };
+    node.operator("other").await;
+    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    let mut cursor = text(&start, "next_cursor").to_owned();
+    loop {
+        let (status, feed) = changes(&node, &acme, &cursor, 0).await;
+        assert_eq!((status, feed["items"].as_array().map(Vec::len)), (200, Some(0)));
+        if place(&feed) > place(&start) {
+            break;
+        }
+        cursor = text(&feed, "next_cursor").to_owned();
+        assert!(tokio::time::Instant::now() < end, "{feed}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    node.stop().await;
+}
+
 #[actix_web::test]
 async fn who_asked_is_known_after_a_restart_and_who_asked_meanwhile_too() {
     let node = Node::start().await;
@@ -248,6 +305,35 @@ async fn whoever_tries_numbers_is_slowed_down_and_told_of() {
 }
 
 #[actix_web::test]
+async fn whoever_tries_numbers_in_batches_is_slowed_down_and_told_of() {
+    let node = Node::start_as(Setup { batch_strangers_per_day: 500, ..Setup::default() }).await;
+    let scopes = json!({"label": "k", "scopes": ["lookup:batch"], "rate_per_second": 1000});
+    let acme = node.operator("acme").await.key(&node, scopes).await;
+    let batch = |first: u32| {
+        let users: Vec<Value> = (first..first + 300).map(|n| json!({"phone": format!("0713{n:06}")})).collect();
+        json!({"purpose": "sweep", "users": users}).to_string()
+    };
+    // the same base again and again is one base
+    for first in [0, 0, 0, 300] {
+        let answer = node.call("POST", "/api/v1/operators/batch/lookup", Some(&acme.bearer), &batch(first)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let alert = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            let alerts = node.call("GET", "/api/v1/alerts?rule=enumeration", Some(&node.staff), "").await.json();
+            if let Some(alert) = alerts["items"].as_array().and_then(|items| items.first()) {
+                return alert.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let alert = alert.await.expect("an alert");
+    assert_eq!((text(&alert, "granularity"), &alert["evidence"]["band"]["high"]), ("day", &json!(500)), "{alert}");
+    assert!(alert.to_string().contains("in batches"), "{alert}");
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn exclusions_of_a_recognised_jurisdiction_bind_while_it_is_recognised() {
     let node = Node::start().await;
     let acme = key(&node, "acme").await;
@@ -271,6 +357,7 @@ async fn exclusions_of_a_recognised_jurisdiction_bind_while_it_is_recognised() {
     assert_eq!(put(&node.staff, path, json!({"recognises": "KE", "valid_from": at(60)})).await.status, 422);
     assert_eq!(put(&node.staff, path, json!({"recognises": "NOWHERE", "valid_from": at(60)})).await.status, 422);
     assert_eq!(put(&acme.bearer, path, json!({"recognises": "KE-2", "valid_from": at(60)})).await.status, 403);
+    let (_, start) = changes(&node, &acme, "", 0).await;
     let (from, to) = (at(1), at(3));
     let set = put(&node.staff, path, json!({"recognises": "KE-2", "valid_from": from, "valid_to": to})).await;
     assert_eq!(set.status, 200, "{}", set.text);
@@ -284,6 +371,23 @@ async fn exclusions_of_a_recognised_jurisdiction_bind_while_it_is_recognised() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(seen, ["not_excluded", "excluded", "not_excluded"]);
+    // over and done with between two questions: nobody's status is another than when the cursor was given
+    assert_eq!(changes(&node, &acme, text(&start, "next_cursor"), 0).await.0, 200);
+    let set = put(&node.staff, path, json!({"recognises": "KE-2", "valid_from": at(1)})).await;
+    assert_eq!(set.status, 200, "{}", set.text);
+    // whoever waits hears at once that another register binds, and sweeps
+    let (status, gone) = changes(&node, &acme, text(&start, "next_cursor"), 20).await;
+    assert_eq!(status, 410, "{gone}");
+    let (_, start) = changes(&node, &acme, "", 0).await;
+    assert_eq!(changes(&node, &acme, text(&start, "next_cursor"), 0).await.0, 200);
+    let end = put(
+        &node.staff,
+        path,
+        json!({"recognises": "KE-2", "valid_from": set.json()["recognitions"][0]["valid_from"], "valid_to": at(1)}),
+    )
+    .await;
+    assert_eq!(end.status, 200, "{}", end.text);
+    assert_eq!(changes(&node, &acme, text(&start, "next_cursor"), 20).await.0, 410);
     // what is over stays over
     let again = put(&node.staff, path, json!({"recognises": "KE-2", "valid_from": from, "valid_to": null})).await;
     assert_eq!(again.status, 422, "{}", again.text);

@@ -1,6 +1,7 @@
 //! The contract over real connections: an engine on a temporary SQLite database behind a real server.
 
 mod admission;
+mod alert_groups;
 mod batches;
 mod contacts;
 mod faults;

@@ -22,6 +22,7 @@ use store::{OpenOptions, Store, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
+use web::proxies::Proxies;
 use web::rate::Rates;
 use web::tls::TlsFiles;
 use web::{AppState, ServerOptions, WebOptions};
@@ -49,12 +50,25 @@ pub struct Setup {
     pub faults: Faults,
     pub tls: Option<TlsFiles>,
     pub strangers_per_hour: u32,
+    /// The same in batches in a day.
+    pub batch_strangers_per_day: u32,
     pub rates: Rates,
+    /// Open connections of one address.
+    pub address_connections: u32,
+    pub proxies: Proxies,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { faults: Faults::default(), tls: None, strangers_per_hour: u32::MAX, rates: Rates::default() }
+        Self {
+            faults: Faults::default(),
+            tls: None,
+            strangers_per_hour: u32::MAX,
+            batch_strangers_per_day: u32::MAX,
+            rates: Rates::default(),
+            address_connections: 2_000,
+            proxies: Proxies::default(),
+        }
     }
 }
 
@@ -132,6 +146,7 @@ impl Node {
             snapshot_every: Duration::from_secs(300),
             evidence_person_months: 24,
             strangers_per_hour: setup.strangers_per_hour,
+            batch_strangers_per_day: setup.batch_strangers_per_day,
             key_prefix: "mk_live_",
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             faults: setup.faults,
@@ -140,6 +155,8 @@ impl Node {
             Engine::start(config, store, keys, Arc::new(SystemClock), &registry).await.expect("the engine starts");
         let mut options = WebOptions::new("KE");
         options.rates = setup.rates;
+        options.address_connections = setup.address_connections;
+        options.proxies = setup.proxies;
         let state = AppState::new(engine.clone(), options, registry).expect("metrics register");
         let staff = |no: u8| NewKey {
             operator: None,
@@ -149,6 +166,7 @@ impl Node {
                 Scope::OperatorsManage,
                 Scope::RegisterWrite,
                 Scope::MarketRead,
+                Scope::AlertsManage,
                 Scope::SystemRead,
                 Scope::SystemManage,
                 Scope::FeedsManage,

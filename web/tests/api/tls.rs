@@ -48,6 +48,27 @@ async fn a_server_with_a_certificate_speaks_tls_1_3_and_http_2() {
 }
 
 #[actix_web::test]
+async fn behind_tls_too_an_address_gets_its_share_of_the_connections() {
+    let dir = testkit::temp_dir();
+    let files = files(dir.path());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let root = renew(&files);
+    let node = Node::start_as(Setup { tls: Some(files), address_connections: 4, ..Setup::default() }).await;
+    let url = format!("https://localhost:{}/health/live", node.address.port());
+    // each keeps its connection, whichever version it speaks
+    let mut clients = Vec::new();
+    for n in 0..12 {
+        let client = if n % 2 == 0 { client(&root) } else { client(&root).http1_only() };
+        let client = client.build().expect("a client");
+        let answer = client.get(&url).send().await;
+        clients.push((client, answer.is_ok_and(|answer| answer.status().is_success())));
+    }
+    assert_eq!(clients.iter().filter(|(_, answered)| *answered).count(), 4);
+    drop(clients);
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn a_renewed_certificate_is_taken_over_and_a_broken_one_is_not() {
     let dir = testkit::temp_dir();
     let files = files(dir.path());

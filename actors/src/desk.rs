@@ -1,0 +1,355 @@
+//! The desk's actor: follows the alerts in the order of their offsets, keeps groups, and commits what changed together
+//! with what has to be told of it.
+//!
+//! ```text
+//! spine ─ revisions ─┐
+//! people ─ actions ──┼─▶ Desk (pure) ─▶ one commit: groups, cursor, notices ─▶ shown to readers
+//! second ─ clock ────┘                       │ failed: built anew from the store
+//! sources' last success ─▶ silence ─▶ alerts of their own, which come back by the spine
+//! ```
+//! The cursor is the offset of the alerts and moves in the commit of what follows from them: after a crash nothing is told
+//! twice and nothing is left out. What a full queue refused is read from the store with the next input.
+
+use crate::api::EngineError;
+use crate::directory::Directory;
+use crate::kernel::{DeadLetter, Progress, Work};
+use crate::register::commit_error;
+use crate::source::Reply;
+use crate::views::Views;
+use crate::writer::WriterHandle;
+use arc_swap::ArcSwap;
+use engine::alerting::{Action, ActionError, Desk, Outcome};
+use engine::silence::{self, Standing};
+use futures_util::future::LocalBoxFuture;
+use models::alert::AlertRevision;
+use models::alert_group::{Act, AlertActed, AlertGroup, AlertsGrouped, Silence};
+use models::event::Event;
+use models::ids::{AlertId, GroupId, SilenceId, SourceId};
+use models::jurisdiction::JurisdictionNo;
+use models::ts::Ts;
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use store::{Attachment, Clock, Store};
+
+/// Revisions taken in with one commit.
+const REVISIONS_AT_ONCE: usize = 256;
+/// Clock messages (one a second) between two looks at the sources.
+const SOURCES_EVERY: u32 = 5;
+
+/// What the desk hears.
+pub enum DeskMsg {
+    /// Committed revisions, in the order of their offsets.
+    Alerts(Arc<[AlertRevision]>),
+    /// What a person does with a group.
+    Act {
+        /// Which.
+        group: GroupId,
+        /// What.
+        action: Action,
+        /// Who, when.
+        act: Act,
+        /// Where the group goes as it is then.
+        reply: Reply<Result<AlertGroup, EngineError>>,
+    },
+    /// A silence as it shall be.
+    Silence {
+        /// It.
+        silence: Silence,
+        /// Where the answer goes.
+        reply: Reply<Result<(), EngineError>>,
+    },
+    /// A second has passed.
+    Clock,
+}
+
+/// What readers see: the groups and silences of the last commit.
+#[derive(Default)]
+pub struct DeskView {
+    groups: RwLock<BTreeMap<GroupId, Arc<AlertGroup>>>,
+    silences: RwLock<BTreeMap<SilenceId, Silence>>,
+    /// The newest alerts' groups, so that an alert leads to its group.
+    of_alert: RwLock<HashMap<AlertId, GroupId>>,
+}
+
+impl DeskView {
+    /// Groups of a jurisdiction, newest first.
+    #[must_use]
+    pub fn groups(&self, jurisdiction: JurisdictionNo) -> Vec<Arc<AlertGroup>> {
+        let groups = self.groups.read();
+        let mut found: Vec<_> = groups.values().filter(|g| g.jurisdiction == jurisdiction).cloned().collect();
+        found.sort_by_key(|group| (std::cmp::Reverse(group.last_at), group.id));
+        found
+    }
+
+    /// A group.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> Option<Arc<AlertGroup>> {
+        self.groups.read().get(&id).cloned()
+    }
+
+    /// The group that an alert belongs to, as far as it is remembered.
+    #[must_use]
+    pub fn of_alert(&self, id: AlertId) -> Option<GroupId> {
+        self.of_alert.read().get(&id).copied()
+    }
+
+    /// Silences of a jurisdiction that are not over.
+    #[must_use]
+    pub fn silences(&self, jurisdiction: JurisdictionNo, now: Ts) -> Vec<Silence> {
+        let silences = self.silences.read();
+        silences.values().filter(|s| s.jurisdiction == jurisdiction && s.until > now).cloned().collect()
+    }
+
+    fn show(&self, changed: impl Iterator<Item = AlertGroup>) {
+        let (mut groups, mut of_alert) = (self.groups.write(), self.of_alert.write());
+        for group in changed {
+            let alerts = group.standing.iter().chain([&group.last_alert]);
+            of_alert.extend(alerts.map(|alert| (*alert, group.id)));
+            groups.insert(group.id, Arc::new(group));
+        }
+        // a year of alerts is no cache: whoever is not the newest of a group any more is found by its rule and subject
+        if of_alert.len() > 64 * groups.len().max(1_024) {
+            of_alert.retain(|alert, group| {
+                groups.get(group).is_some_and(|g| g.last_alert == *alert || g.standing.contains(alert))
+            });
+        }
+    }
+}
+
+/// What the desk works with.
+#[derive(Clone)]
+pub struct DeskContext {
+    /// Where alerts are read back from.
+    pub store: Store,
+    /// Into the store.
+    pub writer: WriterHandle,
+    /// Whose jurisdiction an operator is of.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// Sources and their last success.
+    pub views: Arc<Views>,
+    /// What readers see.
+    pub view: Arc<DeskView>,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The desk's actor.
+pub struct DeskActor {
+    desk: Desk,
+    context: DeskContext,
+    /// A commit failed: what is stored is not what the desk holds.
+    unsure: bool,
+    seconds: u32,
+    /// What was said of sources and did not come back by the spine yet.
+    said: HashMap<SourceId, (AlertId, i64)>,
+}
+
+impl DeskActor {
+    /// As it was stored, with what came since.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn recover(context: DeskContext, progress: &Progress) -> Result<Self, String> {
+        let desk = restore(&context).await?;
+        let mut actor = Self { desk, context, unsure: false, seconds: 0, said: HashMap::new() };
+        actor.catch_up(progress).await.map_err(|error| error.to_string())?;
+        Ok(actor)
+    }
+
+    async fn make_sure(&mut self) -> Result<(), EngineError> {
+        if self.unsure {
+            let restored = restore(&self.context).await;
+            self.desk = restored.map_err(|_| EngineError::Unavailable("the alert desk"))?;
+            self.unsure = false;
+        }
+        Ok(())
+    }
+
+    /// Takes in what the store has behind the cursor.
+    async fn catch_up(&mut self, progress: &Progress) -> Result<(), EngineError> {
+        self.make_sure().await?;
+        loop {
+            let read = self.context.store.alerts_after(self.desk.through(), REVISIONS_AT_ONCE as u32).await;
+            let revisions = read.map_err(|_| EngineError::Unavailable("the database"))?;
+            if revisions.is_empty() {
+                return Ok(());
+            }
+            self.take(&revisions).await?;
+            progress.beat();
+        }
+    }
+
+    async fn alerts(&mut self, revisions: &[AlertRevision], progress: &Progress) -> Result<(), EngineError> {
+        self.make_sure().await?;
+        let follows = revisions.first().is_some_and(|first| first.offset <= self.desk.through() + 1);
+        if !follows {
+            return self.catch_up(progress).await;
+        }
+        for part in revisions.chunks(REVISIONS_AT_ONCE) {
+            self.take(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, revisions: &[AlertRevision]) -> Result<(), EngineError> {
+        let (now, directory) = (self.context.clock.now(), self.context.directory.load_full());
+        let before = self.desk.through();
+        let mut outcome = Outcome::default();
+        for revision in revisions {
+            let operator = directory.operators.get(&revision.operator_no);
+            let jurisdiction = operator.map_or(JurisdictionNo(0), |operator| operator.jurisdiction);
+            self.desk.revision(revision, jurisdiction, now, &mut outcome);
+            if let Some(source) = revision.subject.source {
+                self.said.remove(&source);
+            }
+        }
+        if self.desk.through() == before {
+            return Ok(());
+        }
+        let grouped = self.desk.stored(&outcome);
+        self.commit(vec![Event::AlertsGrouped(grouped.clone())], &outcome).await?;
+        self.context.view.show(grouped.groups.into_iter());
+        Ok(())
+    }
+
+    async fn commit(&mut self, events: Vec<Event>, outcome: &Outcome) -> Result<(), EngineError> {
+        let committed = self.context.writer.commit(events, self.notices(outcome)).await;
+        if let Err(error) = committed {
+            self.unsure = true;
+            return Err(commit_error(error));
+        }
+        Ok(())
+    }
+
+    /// What has to be told, as rows of the log of notices.
+    fn notices(&self, _outcome: &Outcome) -> Vec<Attachment> {
+        Vec::new()
+    }
+
+    async fn act(&mut self, id: GroupId, action: Action, act: Act) -> Result<AlertGroup, EngineError> {
+        self.make_sure().await?;
+        let mut outcome = Outcome::default();
+        self.desk.act(id, action, act, &mut outcome).map_err(refused)?;
+        let group = self.desk.group(id).cloned().ok_or(EngineError::NotFound("alert group"))?;
+        let grouped = self.desk.stored(&outcome);
+        let acted = AlertActed { action: action.kind(), act, group: group.clone() };
+        let events = vec![Event::AlertActed(acted), Event::AlertsGrouped(grouped.clone())];
+        self.commit(events, &outcome).await?;
+        self.context.view.show(grouped.groups.into_iter());
+        Ok(group)
+    }
+
+    async fn silence(&mut self, silence: &Silence) -> Result<(), EngineError> {
+        self.make_sure().await?;
+        let mut outcome = Outcome::default();
+        self.desk.silence(silence.clone(), self.context.clock.now(), &mut outcome);
+        let grouped = self.desk.stored(&outcome);
+        let events = vec![Event::SilenceSet(silence.clone()), Event::AlertsGrouped(grouped.clone())];
+        self.commit(events, &outcome).await?;
+        self.context.view.silences.write().insert(silence.id, silence.clone());
+        self.context.view.show(grouped.groups.into_iter());
+        Ok(())
+    }
+
+    async fn second(&mut self, progress: &Progress) -> Result<(), EngineError> {
+        // what a full queue refused, and what another process wrote
+        self.catch_up(progress).await?;
+        let mut outcome = Outcome::default();
+        self.desk.clock(self.context.clock.now(), &mut outcome);
+        if outcome != Outcome::default() {
+            let grouped = self.desk.stored(&outcome);
+            self.commit(vec![Event::AlertsGrouped(grouped.clone())], &outcome).await?;
+            self.context.view.show(grouped.groups.into_iter());
+        }
+        self.seconds += 1;
+        if self.seconds.is_multiple_of(SOURCES_EVERY) { self.sources().await } else { Ok(()) }
+    }
+
+    /// Looks which sources fell silent and which speak again.
+    async fn sources(&mut self) -> Result<(), EngineError> {
+        let now = self.context.clock.now();
+        let told = |id: SourceId| {
+            let of_source = |group: &&AlertGroup| group.subject.source == Some(id) && group.rule == silence::RULE;
+            let group = self.desk.groups().find(of_source).filter(|group| !group.standing.is_empty());
+            group.map(|group| Standing { window: group.last_window, severity: group.severity })
+        };
+        let mut events = Vec::new();
+        for view in self.context.views.sources(|_| true) {
+            let last = view.last_success_at;
+            let said = silence::judge(&view.source, &view.operator_code, last, told(view.id), now);
+            let Some(revision) = said else { continue };
+            let step = (revision.id, revision.operator_seq);
+            // what was said and is not back yet is not said again
+            if self.said.insert(view.id, step) != Some(step) {
+                events.push(Event::AlertRevised(revision));
+            }
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.context.writer.commit(events, Vec::new()).await {
+            self.said.clear();
+            return Err(commit_error(error));
+        }
+        Ok(())
+    }
+}
+
+async fn restore(context: &DeskContext) -> Result<Desk, String> {
+    let (stored, silences) = context.store.alert_desk().await.map_err(|error| error.to_string())?;
+    let AlertsGrouped { groups, .. } = &stored;
+    context.view.show(groups.iter().cloned());
+    *context.view.silences.write() = silences.iter().map(|silence| (silence.id, silence.clone())).collect();
+    Ok(Desk::restored(stored, silences))
+}
+
+fn refused(error: ActionError) -> EngineError {
+    match error {
+        ActionError::Unknown => EngineError::NotFound("alert group"),
+        ActionError::Resolved => EngineError::Conflict("the group is resolved".to_owned()),
+        ActionError::Open => EngineError::Conflict("the group is open".to_owned()),
+        ActionError::Until => EngineError::Invalid { pointer: "/until", detail: error.to_string() },
+        ActionError::Resolution => EngineError::Invalid { pointer: "/reason", detail: error.to_string() },
+    }
+}
+
+impl Work for DeskActor {
+    type Msg = DeskMsg;
+
+    fn handle<'a>(&'a mut self, msg: Arc<DeskMsg>, progress: &'a Progress) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let done = match msg.as_ref() {
+                DeskMsg::Alerts(revisions) => self.alerts(revisions, progress).await,
+                DeskMsg::Clock => self.second(progress).await,
+                DeskMsg::Act { group, action, act, reply } => {
+                    reply.send(self.act(*group, *action, *act).await);
+                    Ok(())
+                }
+                DeskMsg::Silence { silence, reply } => {
+                    reply.send(self.silence(silence).await);
+                    Ok(())
+                }
+            };
+            if let Err(error) = done {
+                // the next second reads on from where the groups stand
+                tracing::warn!(%error, "alerts are grouped later");
+            }
+        })
+    }
+
+    fn dead_letter<'a>(
+        &'a mut self,
+        record: Arc<DeskMsg>,
+        _letter: &'a DeadLetter,
+        _progress: &'a Progress,
+    ) -> LocalBoxFuture<'a, ()> {
+        match record.as_ref() {
+            DeskMsg::Act { reply, .. } => reply.send(Err(EngineError::Unavailable("the alert desk"))),
+            DeskMsg::Silence { reply, .. } => reply.send(Err(EngineError::Unavailable("the alert desk"))),
+            // alerts are read from the store with the next second
+            DeskMsg::Alerts(_) | DeskMsg::Clock => {}
+        }
+        Box::pin(std::future::ready(()))
+    }
+}

@@ -1,0 +1,464 @@
+//! The alert desk: from everything that rules say to what somebody has to hear, once.
+//!
+//! ```text
+//! revisions ─┐
+//! actions   ─┼─▶ Desk ─▶ groups that changed (journaled) + notices (in the same commit)
+//! silences  ─┤
+//! clock     ─┘
+//! ```
+//! Pure: the same inputs give the same groups and notices, whose ids follow from the group and a count. So whoever starts
+//! again after a crash gives the same notices the same ids, and the log of notices takes each of them once.
+
+use models::alert::{AlertRevision, Metric, RevisionKind, Severity};
+use models::alert_group::{
+    Act, ActionKind, AlertGroup, AlertsGrouped, GroupState, Resolution, RuleCap, STANDING_MAX, Silence, Snooze,
+};
+use models::ids::{GroupId, OperatorNo, SilenceId};
+use models::jurisdiction::JurisdictionNo;
+use models::ts::{DAY, HOUR, Ts};
+use ring::digest::{Context, SHA256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Groups of a rule that are told of one by one in an hour; further ones are told of together.
+pub const TOLD_PER_RULE_MAX: u32 = 20;
+/// A group that nothing hits for so long is resolved by itself.
+pub const QUIET_AFTER: i64 = DAY;
+/// Longest snooze.
+pub const SNOOZE_MAX: i64 = 30 * DAY;
+
+/// What a notice says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tidings {
+    /// Something new.
+    Raised,
+    /// It is worse than what was told, or more than was agreed to be left alone.
+    Escalated,
+    /// It is over.
+    Resolved,
+    /// It was over and is there again.
+    Regressed,
+    /// So many further groups of a rule were held back within an hour.
+    More(u32),
+}
+
+/// Something somebody has to hear.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tell {
+    /// What.
+    pub tidings: Tidings,
+    /// First 128 bits of SHA-256 over group and count (or rule, jurisdiction and hour): the same whenever it is made.
+    pub id: u128,
+    /// Of which group; of several, the last one.
+    pub group: AlertGroup,
+    /// When it was noticed.
+    pub at: Ts,
+}
+
+/// What follows from an input.
+#[derive(Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Groups that changed.
+    pub changed: BTreeSet<GroupId>,
+    /// Caps that changed.
+    pub caps: BTreeSet<(String, JurisdictionNo)>,
+    /// What is to be told, in this order.
+    pub tell: Vec<Tell>,
+}
+
+/// Why an action is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// There is no such group.
+    #[error("no such group")]
+    Unknown,
+    /// Not from this state.
+    #[error("the group is resolved")]
+    Resolved,
+    /// Nothing to reopen.
+    #[error("the group is open")]
+    Open,
+    /// A time that is past, or more than 30 days ahead.
+    #[error("until must lie within the next 30 days")]
+    Until,
+    /// The engine's own.
+    #[error("not a resolution that a person gives")]
+    Resolution,
+}
+
+/// What a person wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Action {
+    Acknowledge,
+    Snooze { until: Ts, hits: Option<u64> },
+    Resolve(Resolution),
+    Reopen,
+}
+
+impl Action {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(self) -> ActionKind {
+        match self {
+            Self::Acknowledge => ActionKind::Acknowledge,
+            Self::Snooze { .. } => ActionKind::Snooze,
+            Self::Resolve(_) => ActionKind::Resolve,
+            Self::Reopen => ActionKind::Reopen,
+        }
+    }
+}
+
+/// Every group and what keeps them quiet.
+#[derive(Debug, Default)]
+pub struct Desk {
+    through: i64,
+    groups: BTreeMap<GroupId, AlertGroup>,
+    silences: BTreeMap<SilenceId, Silence>,
+    caps: BTreeMap<(String, JurisdictionNo), RuleCap>,
+    /// Live groups of silent feeds, by operator: they mute what is said of its figures.
+    silent: BTreeMap<OperatorNo, BTreeSet<GroupId>>,
+}
+
+/// The group of a revision: first 128 bits of SHA-256 over rule and subject.
+#[must_use]
+pub fn group_id(revision: &AlertRevision) -> GroupId {
+    let subject = &revision.subject;
+    let source = subject.source.map_or(String::new(), |id| id.to_string());
+    let text = format!(
+        "{}\0{}\0{}\0{}\0{}\0{source}",
+        revision.rule,
+        revision.operator_no.0,
+        subject.metric.as_str(),
+        subject.granularity.as_str(),
+        subject.currency
+    );
+    GroupId(digest(&[text.as_bytes()]))
+}
+
+fn digest(parts: &[&[u8]]) -> u128 {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(part);
+        context.update(b"\0");
+    }
+    let mut first = [0; 16];
+    first.copy_from_slice(&context.finish().as_ref()[..16]);
+    u128::from_be_bytes(first)
+}
+
+fn is_feed(group: &AlertGroup) -> bool {
+    group.subject.metric == Metric::Silence
+}
+
+impl Desk {
+    /// As it was stored.
+    #[must_use]
+    pub fn restored(stored: AlertsGrouped, silences: Vec<Silence>) -> Self {
+        let mut desk = Self { through: stored.through, ..Self::default() };
+        for group in stored.groups {
+            desk.keep_silent(&group);
+            desk.groups.insert(group.id, group);
+        }
+        desk.caps = stored.caps.into_iter().map(|cap| ((cap.rule.clone(), cap.jurisdiction), cap)).collect();
+        desk.silences = silences.into_iter().map(|silence| (silence.id, silence)).collect();
+        desk
+    }
+
+    /// Offset of the last revision that is part of the groups.
+    #[must_use]
+    pub fn through(&self) -> i64 {
+        self.through
+    }
+
+    /// A group.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> Option<&AlertGroup> {
+        self.groups.get(&id)
+    }
+
+    /// Every group.
+    pub fn groups(&self) -> impl Iterator<Item = &AlertGroup> {
+        self.groups.values()
+    }
+
+    /// What is stored of an outcome.
+    #[must_use]
+    pub fn stored(&self, outcome: &Outcome) -> AlertsGrouped {
+        AlertsGrouped {
+            through: self.through,
+            groups: outcome.changed.iter().filter_map(|id| self.groups.get(id)).cloned().collect(),
+            caps: outcome.caps.iter().filter_map(|cap| self.caps.get(cap)).cloned().collect(),
+        }
+    }
+
+    /// Takes in the next revision; those that are part of the groups already change nothing.
+    pub fn revision(&mut self, revision: &AlertRevision, jurisdiction: JurisdictionNo, now: Ts, out: &mut Outcome) {
+        if revision.offset <= self.through {
+            return;
+        }
+        self.through = revision.offset;
+        let id = group_id(revision);
+        match revision.kind {
+            RevisionKind::Raised => self.hit(id, revision, jurisdiction, now, out),
+            RevisionKind::Corrected => self.correct(id, revision, now, out),
+            RevisionKind::Withdrawn => self.withdraw(id, revision, now, out),
+        }
+    }
+
+    fn hit(&mut self, id: GroupId, revision: &AlertRevision, jurisdiction: JurisdictionNo, now: Ts, out: &mut Outcome) {
+        let fresh = || AlertGroup {
+            id,
+            rule: revision.rule.clone(),
+            operator_no: revision.operator_no,
+            jurisdiction,
+            subject: revision.subject.clone(),
+            state: GroupState::Resolved,
+            episode: 0,
+            severity: revision.severity,
+            hits: 0,
+            standing: Vec::new(),
+            standing_more: 0,
+            first_at: revision.window.start,
+            last_at: now,
+            last_alert: revision.id,
+            last_window: revision.window,
+            acknowledged: None,
+            snoozed: None,
+            resolution: None,
+            resolved: None,
+            muted_by: None,
+            silenced_by: None,
+            told: false,
+            notices: 0,
+        };
+        let group = self.groups.entry(id).or_insert_with(fresh);
+        let began = group.state == GroupState::Resolved;
+        if began {
+            *group =
+                AlertGroup { episode: group.episode + 1, notices: group.notices, state: GroupState::Open, ..fresh() };
+        }
+        group.hits += 1;
+        (group.last_at, group.last_alert, group.last_window) = (now, revision.id, revision.window);
+        match group.standing.len() < STANDING_MAX {
+            true => group.standing.push(revision.id),
+            false => group.standing_more += 1,
+        }
+        let worse = !began && revision.severity > group.severity;
+        group.severity = group.severity.max(revision.severity);
+        let woken = group.snoozed.is_some_and(|s| s.hits.is_some_and(|hits| group.hits - s.hits_before >= hits));
+        if woken {
+            (group.state, group.snoozed) = (GroupState::Open, None);
+        }
+        let episode = group.episode;
+        out.changed.insert(id);
+        if began {
+            self.quieten(id, now);
+            self.tell(id, if episode > 1 { Tidings::Regressed } else { Tidings::Raised }, now, out);
+            self.feed_changed(id, now, out);
+        } else if worse || woken {
+            self.tell(id, Tidings::Escalated, now, out);
+        }
+    }
+
+    fn correct(&mut self, id: GroupId, revision: &AlertRevision, now: Ts, out: &mut Outcome) {
+        let Some(group) = self.groups.get_mut(&id).filter(|group| group.is_live()) else { return };
+        if revision.severity > group.severity {
+            group.severity = revision.severity;
+            out.changed.insert(id);
+            self.tell(id, Tidings::Escalated, now, out);
+        }
+    }
+
+    fn withdraw(&mut self, id: GroupId, revision: &AlertRevision, now: Ts, out: &mut Outcome) {
+        let Some(group) = self.groups.get_mut(&id).filter(|group| group.is_live()) else { return };
+        match group.standing.iter().position(|alert| *alert == revision.id) {
+            Some(place) => {
+                group.standing.remove(place);
+            }
+            // of an earlier episode, or one of those that are only counted
+            None => group.standing_more = group.standing_more.saturating_sub(1),
+        }
+        out.changed.insert(id);
+        if group.standing.is_empty() && group.standing_more == 0 {
+            self.resolve(id, Resolution::Withdrawn, None, now, out);
+        }
+    }
+
+    fn resolve(&mut self, id: GroupId, why: Resolution, by: Option<Act>, now: Ts, out: &mut Outcome) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let heard = group.told;
+        (group.state, group.resolution, group.resolved) = (GroupState::Resolved, Some(why), by);
+        (group.snoozed, group.acknowledged) = (None, None);
+        out.changed.insert(id);
+        if heard {
+            self.say(id, Tidings::Resolved, now, out);
+        }
+        self.feed_changed(id, now, out);
+    }
+
+    /// What a person does.
+    ///
+    /// # Errors
+    /// [`ActionError`]: nothing changed.
+    pub fn act(&mut self, id: GroupId, action: Action, act: Act, out: &mut Outcome) -> Result<(), ActionError> {
+        let group = self.groups.get_mut(&id).ok_or(ActionError::Unknown)?;
+        let live = group.is_live();
+        match action {
+            Action::Reopen if group.state == GroupState::Open => return Err(ActionError::Open),
+            Action::Reopen => {
+                (group.state, group.acknowledged, group.snoozed) = (GroupState::Open, None, None);
+                (group.resolution, group.resolved) = (None, None);
+            }
+            _ if !live => return Err(ActionError::Resolved),
+            Action::Acknowledge => {
+                (group.state, group.acknowledged, group.snoozed) = (GroupState::Acknowledged, Some(act), None);
+            }
+            Action::Snooze { until, .. } if until <= act.at || until.0 - act.at.0 > SNOOZE_MAX => {
+                return Err(ActionError::Until);
+            }
+            Action::Snooze { until, hits } => {
+                group.state = GroupState::Snoozed;
+                group.snoozed = Some(Snooze { until, hits, hits_before: group.hits, act });
+            }
+            Action::Resolve(why) if !Resolution::BY_PEOPLE.contains(&why) => return Err(ActionError::Resolution),
+            Action::Resolve(why) => {
+                self.resolve(id, why, Some(act), act.at, out);
+                return Ok(());
+            }
+        }
+        out.changed.insert(id);
+        if !live {
+            self.feed_changed(id, act.at, out);
+        }
+        Ok(())
+    }
+
+    /// Sets or changes a silence; one whose end is past is over.
+    pub fn silence(&mut self, silence: Silence, now: Ts, out: &mut Outcome) {
+        self.silences.insert(silence.id, silence);
+        self.review(now, out, |_| true);
+    }
+
+    /// What time does: snoozes and silences end, what nothing hits any more is over, an hour's rest is told.
+    pub fn clock(&mut self, now: Ts, out: &mut Outcome) {
+        let due = |group: &AlertGroup| group.snoozed.is_some_and(|snooze| snooze.until <= now);
+        let woken: Vec<_> = self.groups.values().filter(|group| due(group)).map(|group| group.id).collect();
+        for id in woken {
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            let more = group.snoozed.take().is_some_and(|snooze| group.hits > snooze.hits_before);
+            group.state = GroupState::Open;
+            out.changed.insert(id);
+            if more {
+                self.tell(id, Tidings::Escalated, now, out);
+            }
+        }
+        // a feed is over when it speaks again, and not before
+        let over = |group: &&AlertGroup| {
+            let worked = matches!(group.state, GroupState::Open | GroupState::Acknowledged);
+            worked && !is_feed(group) && now.0 - group.last_at.0 >= QUIET_AFTER
+        };
+        let over: Vec<_> = self.groups.values().filter(over).map(|group| group.id).collect();
+        for id in over {
+            self.resolve(id, Resolution::Quiet, None, now, out);
+        }
+        if self.silences.values().any(|silence| silence.until <= now) {
+            self.review(now, out, |group| group.silenced_by.is_some());
+            self.silences.retain(|_, silence| silence.until > now);
+        }
+        let rest: Vec<_> = self.caps.iter().filter(|(_, cap)| cap.held > 0 && now.0 - cap.hour.0 >= HOUR).collect();
+        let rest: Vec<_> = rest.into_iter().map(|(key, cap)| (key.clone(), cap.clone())).collect();
+        for (key, cap) in rest {
+            let of_rule = |group: &&AlertGroup| group.rule == cap.rule && group.jurisdiction == cap.jurisdiction;
+            let newest = self.groups.values().filter(of_rule).max_by_key(|group| group.last_at).cloned();
+            if let Some(group) = newest {
+                let id = digest(&[b"more", cap.rule.as_bytes(), &[cap.jurisdiction.0], &cap.hour.0.to_be_bytes()]);
+                out.tell.push(Tell { tidings: Tidings::More(cap.held), id, group, at: now });
+            }
+            if let Some(cap) = self.caps.get_mut(&key) {
+                cap.held = 0;
+            }
+            out.caps.insert(key);
+        }
+    }
+
+    /// Looks again at what keeps groups quiet; whoever is not any more, and was never told of, is told of now.
+    fn review(&mut self, now: Ts, out: &mut Outcome, which: impl Fn(&AlertGroup) -> bool) {
+        let ids: Vec<_> = self.groups.values().filter(|g| g.is_live() && which(g)).map(|g| g.id).collect();
+        for id in ids {
+            if self.quieten(id, now) {
+                out.changed.insert(id);
+            }
+            let waits = self.groups.get(&id).is_some_and(|group| !group.told && !group.is_quiet());
+            if waits {
+                self.tell(id, Tidings::Raised, now, out);
+            }
+        }
+    }
+
+    /// Says what keeps a group quiet now; true where that changed.
+    fn quieten(&mut self, id: GroupId, now: Ts) -> bool {
+        let Some(group) = self.groups.get(&id) else { return false };
+        let silenced_by = self.silences.values().find(|silence| silence.covers(group, now)).map(|silence| silence.id);
+        let feeds = self.silent.get(&group.operator_no);
+        let muted_by = feeds.filter(|_| !is_feed(group) && Metric::OF_RECORDS.contains(&group.subject.metric));
+        let muted_by = muted_by.and_then(|feeds| feeds.first().copied());
+        let changed = (group.silenced_by, group.muted_by) != (silenced_by, muted_by);
+        if let Some(group) = self.groups.get_mut(&id) {
+            (group.silenced_by, group.muted_by) = (silenced_by, muted_by);
+        }
+        changed
+    }
+
+    fn keep_silent(&mut self, group: &AlertGroup) {
+        if !is_feed(group) {
+            return;
+        }
+        let feeds = self.silent.entry(group.operator_no).or_default();
+        if group.is_live() {
+            feeds.insert(group.id);
+        } else {
+            feeds.remove(&group.id);
+        }
+    }
+
+    /// A feed fell silent or speaks again: what its figures say is muted, or heard again.
+    fn feed_changed(&mut self, id: GroupId, now: Ts, out: &mut Outcome) {
+        let Some(group) = self.groups.get(&id).filter(|group| is_feed(group)).cloned() else { return };
+        self.keep_silent(&group);
+        self.review(now, out, |other| other.operator_no == group.operator_no && !is_feed(other));
+    }
+
+    /// Tells of a group unless something keeps it quiet, or too much of its rule was told within the hour.
+    fn tell(&mut self, id: GroupId, tidings: Tidings, now: Ts, out: &mut Outcome) {
+        let Some(group) = self.groups.get(&id).filter(|group| !group.is_quiet()) else { return };
+        if !group.told {
+            let key = (group.rule.clone(), group.jurisdiction);
+            let hour = Ts(now.0.div_euclid(HOUR) * HOUR);
+            let fresh = RuleCap { rule: key.0.clone(), jurisdiction: key.1, hour, told: 0, held: 0 };
+            let cap = self.caps.entry(key.clone()).or_insert_with(|| fresh.clone());
+            if cap.hour != hour && cap.held == 0 {
+                *cap = fresh;
+            }
+            out.caps.insert(key);
+            // whatever is held back from an hour before is told of together first
+            if cap.told >= TOLD_PER_RULE_MAX && group.severity < Severity::Critical {
+                cap.held += 1;
+                return;
+            }
+            cap.told += 1;
+        }
+        self.say(id, tidings, now, out);
+    }
+
+    fn say(&mut self, id: GroupId, tidings: Tidings, now: Ts, out: &mut Outcome) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.told = true;
+        group.notices += 1;
+        out.changed.insert(id);
+        let id = digest(&[&group.id.0.to_be_bytes(), &group.notices.to_be_bytes()]);
+        out.tell.push(Tell { tidings, id, group: group.clone(), at: now });
+    }
+}
+
+#[cfg(test)]
+mod tests;

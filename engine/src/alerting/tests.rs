@@ -1,0 +1,357 @@
+//! Scenarios that somebody on duty can read: what happens, and what is heard of it.
+
+use super::*;
+use models::alert::{Evidence, Granularity, Subject, Window};
+use models::ids::{AlertId, KeyId, SourceId};
+use models::money::Currency;
+use models::ts::MINUTE;
+
+const HERE: JurisdictionNo = JurisdictionNo(0);
+const WHO: KeyId = KeyId(7);
+
+fn act(at: i64) -> Act {
+    Act { by: WHO, at: Ts(at) }
+}
+
+/// The desk, the clock, the offsets, and what was heard.
+#[derive(Default)]
+struct Shift {
+    desk: Desk,
+    now: i64,
+    offset: i64,
+    heard: Vec<String>,
+}
+
+fn subject(metric: Metric, source: Option<SourceId>) -> Subject {
+    let operator = "safi".to_owned();
+    Subject { operator, metric, granularity: Granularity::Hour, currency: Currency::KES, source }
+}
+
+impl Shift {
+    fn say(&mut self, kind: RevisionKind, rule: &str, alert: u128, severity: Severity, metric: Metric) {
+        self.offset += 1;
+        let source = (metric == Metric::Silence).then_some(SourceId(3));
+        let evidence = Evidence {
+            observed: 1,
+            expected: 0,
+            band_low: 0,
+            band_high: 0,
+            score_milli: 0,
+            threshold_milli: 0,
+            samples: 0,
+            reasons: Vec::new(),
+            records: Vec::new(),
+        };
+        let revision = AlertRevision {
+            id: AlertId(alert),
+            rule: rule.to_owned(),
+            rule_version: 1,
+            operator_no: OperatorNo(1),
+            subject: subject(metric, source),
+            window: Window { start: Ts(self.now), end: Ts(self.now + HOUR) },
+            kind,
+            severity,
+            at: Ts(self.now),
+            operator_seq: self.offset,
+            offset: self.offset,
+            operator_offset: self.offset,
+            evidence,
+        };
+        let mut out = Outcome::default();
+        self.desk.revision(&revision, HERE, Ts(self.now), &mut out);
+        self.hear(&out);
+    }
+
+    fn hit(&mut self, alert: u128, severity: Severity) {
+        self.say(RevisionKind::Raised, "jump", alert, severity, Metric::Stakes);
+    }
+
+    fn withdraw(&mut self, alert: u128) {
+        self.say(RevisionKind::Withdrawn, "jump", alert, Severity::Low, Metric::Stakes);
+    }
+
+    fn feed(&mut self, kind: RevisionKind) {
+        self.say(kind, "feed_silent", 99, Severity::High, Metric::Silence);
+    }
+
+    fn wait(&mut self, micros: i64) {
+        self.now += micros;
+        let mut out = Outcome::default();
+        self.desk.clock(Ts(self.now), &mut out);
+        self.hear(&out);
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), ActionError> {
+        let group = self.group();
+        let mut out = Outcome::default();
+        let done = self.desk.act(group, action, act(self.now), &mut out);
+        self.hear(&out);
+        done
+    }
+
+    fn silence(&mut self, until: i64, rule: Option<&str>) {
+        let silence = Silence {
+            id: SilenceId(1),
+            jurisdiction: HERE,
+            rule: rule.map(str::to_owned),
+            operator_no: None,
+            severity_max: Some(Severity::High),
+            until: Ts(until),
+            act: act(self.now),
+        };
+        let mut out = Outcome::default();
+        self.desk.silence(silence, Ts(self.now), &mut out);
+        self.hear(&out);
+    }
+
+    fn group(&self) -> GroupId {
+        self.desk.groups().find(|group| group.rule == "jump").map(|group| group.id).expect("a group")
+    }
+
+    fn state(&self) -> GroupState {
+        self.desk.group(self.group()).expect("a group").state
+    }
+
+    /// Whatever is heard is stored with the change that made it; the desk starts again from what was stored.
+    fn hear(&mut self, out: &Outcome) {
+        for tell in &out.tell {
+            let what = match tell.tidings {
+                Tidings::More(held) => format!("{held} more"),
+                other => format!("{other:?}").to_lowercase(),
+            };
+            self.heard.push(format!("{} {what}", tell.group.rule));
+            assert!(out.changed.contains(&tell.group.id) || matches!(tell.tidings, Tidings::More(_)));
+        }
+        let everything = AlertsGrouped {
+            through: self.desk.through(),
+            groups: self.desk.groups().cloned().collect(),
+            caps: self.desk.caps.values().cloned().collect(),
+        };
+        let text = serde_json::to_string(&everything).expect("JSON");
+        let silences = self.desk.silences.values().cloned().collect();
+        self.desk = Desk::restored(serde_json::from_str(&text).expect("the same"), silences);
+    }
+
+    fn heard(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.heard)
+    }
+}
+
+#[test]
+fn one_cause_with_ten_thousand_hits_is_heard_once() {
+    let mut shift = Shift::default();
+    for alert in 0..10_000 {
+        shift.hit(alert, Severity::High);
+    }
+    assert_eq!(shift.heard(), ["jump raised"]);
+    let group = shift.desk.group(shift.group()).expect("a group");
+    assert_eq!((group.hits, group.standing.len(), group.standing_more), (10_000, STANDING_MAX, 9_968));
+    for alert in 0..10_000 {
+        shift.withdraw(alert);
+    }
+    assert_eq!((shift.heard(), shift.state()), (vec!["jump resolved".to_owned()], GroupState::Resolved));
+}
+
+#[test]
+fn severity_only_rises_by_itself_and_a_rise_is_heard() {
+    let mut shift = Shift::default();
+    for (alert, severity) in
+        [Severity::Medium, Severity::Low, Severity::Medium, Severity::Critical, Severity::Low].into_iter().enumerate()
+    {
+        shift.hit(alert as u128, severity);
+    }
+    assert_eq!(shift.heard(), ["jump raised", "jump escalated"]);
+    assert_eq!(shift.desk.group(shift.group()).map(|group| group.severity), Some(Severity::Critical));
+    shift.say(RevisionKind::Corrected, "jump", 1, Severity::Low, Metric::Stakes);
+    assert_eq!(shift.heard(), [] as [&str; 0]);
+}
+
+#[test]
+fn what_comes_back_is_the_next_episode() {
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::High);
+    assert_eq!(shift.act(Action::Acknowledge), Ok(()));
+    shift.hit(2, Severity::High);
+    assert_eq!((shift.heard(), shift.state()), (vec!["jump raised".to_owned()], GroupState::Acknowledged));
+    assert_eq!(shift.act(Action::Resolve(Resolution::Confirmed)), Ok(()));
+    shift.hit(3, Severity::Low);
+    assert_eq!(shift.heard(), ["jump resolved", "jump regressed"]);
+    let group = shift.desk.group(shift.group()).expect("a group");
+    assert_eq!((group.episode, group.hits, group.severity), (2, 1, Severity::Low));
+    assert_eq!((group.acknowledged, group.resolution), (None, None));
+}
+
+#[test]
+fn snoozed_is_quiet_until_the_time_or_the_number_is_reached() {
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::High);
+    assert_eq!(shift.act(Action::Snooze { until: Ts(HOUR), hits: None }), Ok(()));
+    shift.hit(2, Severity::Critical);
+    shift.wait(30 * MINUTE);
+    assert_eq!(shift.heard(), ["jump raised"]);
+    shift.wait(30 * MINUTE);
+    assert_eq!((shift.heard(), shift.state()), (vec!["jump escalated".to_owned()], GroupState::Open));
+    // nothing came meanwhile: it opens without a word
+    assert_eq!(shift.act(Action::Snooze { until: Ts(2 * HOUR), hits: Some(3) }), Ok(()));
+    shift.wait(HOUR);
+    assert_eq!((shift.heard(), shift.state()), (vec![], GroupState::Open));
+    assert_eq!(shift.act(Action::Snooze { until: Ts(9 * HOUR), hits: Some(3) }), Ok(()));
+    (10..12).for_each(|alert| shift.hit(alert, Severity::High));
+    assert_eq!((shift.heard(), shift.state()), (vec![], GroupState::Snoozed));
+    shift.hit(12, Severity::High);
+    assert_eq!((shift.heard(), shift.state()), (vec!["jump escalated".to_owned()], GroupState::Open));
+}
+
+#[test]
+fn a_silent_feed_mutes_what_its_figures_say() {
+    let mut shift = Shift::default();
+    shift.feed(RevisionKind::Raised);
+    shift.hit(1, Severity::High);
+    shift.hit(2, Severity::Critical);
+    assert_eq!(shift.heard(), ["feed_silent raised"]);
+    shift.wait(2 * DAY);
+    assert_eq!(
+        shift.heard(),
+        [] as [&str; 0],
+        "a feed is not over because time passes, and what it mutes was never told"
+    );
+    shift.hit(3, Severity::High);
+    shift.feed(RevisionKind::Withdrawn);
+    assert_eq!(shift.heard(), ["feed_silent resolved", "jump raised"], "nobody was told that it was there before");
+}
+
+#[test]
+fn what_is_still_there_when_the_feed_speaks_again_is_told_then() {
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::High);
+    shift.feed(RevisionKind::Raised);
+    shift.hit(2, Severity::Critical);
+    assert_eq!(shift.heard(), ["jump raised", "feed_silent raised"], "told before: muted from then on");
+    shift.feed(RevisionKind::Withdrawn);
+    assert_eq!(shift.heard(), ["feed_silent resolved"]);
+}
+
+#[test]
+fn a_silence_has_an_end_and_does_not_cover_what_is_worse() {
+    let mut shift = Shift::default();
+    shift.silence(HOUR, Some("jump"));
+    shift.hit(1, Severity::High);
+    shift.feed(RevisionKind::Raised);
+    assert_eq!(shift.heard(), ["feed_silent raised"]);
+    shift.feed(RevisionKind::Withdrawn);
+    shift.heard();
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), ["jump raised"]);
+    shift.silence(9 * HOUR, None);
+    shift.withdraw(1);
+    assert_eq!(shift.heard(), ["jump resolved"], "who heard of it hears that it is over");
+}
+
+#[test]
+fn a_flood_of_one_rule_is_told_of_together() {
+    let mut shift = Shift::default();
+    for n in 0..TOLD_PER_RULE_MAX + 5 {
+        // each another cause of the same rule
+        let metric = Metric::ALL[n as usize % Metric::OF_RECORDS.len()];
+        shift.offset += 1;
+        let mut revision = one(metric, shift.offset);
+        revision.operator_no = OperatorNo(n as u16);
+        let mut out = Outcome::default();
+        shift.desk.revision(&revision, HERE, Ts(shift.now), &mut out);
+        shift.hear(&out);
+    }
+    assert_eq!(shift.heard().len(), TOLD_PER_RULE_MAX as usize);
+    shift.wait(HOUR - 1);
+    assert_eq!(shift.heard(), [] as [&str; 0]);
+    shift.wait(1);
+    assert_eq!(shift.heard(), ["flood 5 more"]);
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), [] as [&str; 0]);
+}
+
+fn one(metric: Metric, offset: i64) -> AlertRevision {
+    AlertRevision {
+        id: AlertId(offset as u128),
+        rule: "flood".to_owned(),
+        rule_version: 1,
+        operator_no: OperatorNo(1),
+        subject: subject(metric, None),
+        window: Window { start: Ts(0), end: Ts(HOUR) },
+        kind: RevisionKind::Raised,
+        severity: Severity::High,
+        at: Ts(0),
+        operator_seq: offset,
+        offset,
+        operator_offset: offset,
+        evidence: Evidence {
+            observed: 0,
+            expected: 0,
+            band_low: 0,
+            band_high: 0,
+            score_milli: 0,
+            threshold_milli: 0,
+            samples: 0,
+            reasons: Vec::new(),
+            records: Vec::new(),
+        },
+    }
+}
+
+#[test]
+fn quiet_for_a_day_is_over() {
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::High);
+    shift.wait(QUIET_AFTER - 1);
+    assert_eq!(shift.state(), GroupState::Open);
+    shift.wait(1);
+    assert_eq!(
+        (shift.heard(), shift.state()),
+        (vec!["jump raised".to_owned(), "jump resolved".to_owned()], GroupState::Resolved)
+    );
+    let group = shift.desk.group(shift.group()).expect("a group");
+    assert_eq!(group.resolution, Some(Resolution::Quiet));
+}
+
+#[test]
+fn what_cannot_be_done_changes_nothing() {
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::High);
+    shift.now = HOUR;
+    let table = [
+        (Action::Reopen, Err(ActionError::Open)),
+        (Action::Snooze { until: Ts(HOUR), hits: None }, Err(ActionError::Until)),
+        (Action::Snooze { until: Ts(HOUR + SNOOZE_MAX + 1), hits: None }, Err(ActionError::Until)),
+        (Action::Resolve(Resolution::Quiet), Err(ActionError::Resolution)),
+        (Action::Resolve(Resolution::FalseAlarm), Ok(())),
+        (Action::Acknowledge, Err(ActionError::Resolved)),
+        (Action::Snooze { until: Ts(2 * HOUR), hits: None }, Err(ActionError::Resolved)),
+        (Action::Resolve(Resolution::FalseAlarm), Err(ActionError::Resolved)),
+        (Action::Reopen, Ok(())),
+        (Action::Acknowledge, Ok(())),
+        (Action::Acknowledge, Ok(())),
+    ];
+    for (n, (action, done)) in table.into_iter().enumerate() {
+        assert_eq!(shift.act(action), done, "{n}: {action:?}");
+    }
+    let nobody = shift.desk.act(GroupId(1), Action::Acknowledge, act(0), &mut Outcome::default());
+    assert_eq!(nobody, Err(ActionError::Unknown));
+}
+
+#[test]
+fn what_is_taken_in_already_changes_nothing_and_ids_are_of_the_cause() {
+    let mut desk = Desk::default();
+    let (mut first, mut second) = (Outcome::default(), Outcome::default());
+    let revision = one(Metric::Stakes, 1);
+    desk.revision(&revision, HERE, Ts(0), &mut first);
+    desk.revision(&revision, HERE, Ts(5), &mut second);
+    assert_eq!((first.tell.len(), second), (1, Outcome::default()));
+    let mut again = Outcome::default();
+    Desk::default().revision(&revision, HERE, Ts(9), &mut again);
+    assert_eq!(again.tell[0].id, first.tell[0].id, "whoever starts again says the same");
+    let other = AlertRevision { subject: subject(Metric::Hold, None), ..revision.clone() };
+    assert_ne!(group_id(&other), group_id(&revision));
+    assert_eq!(
+        group_id(&AlertRevision { window: Window { start: Ts(7), end: Ts(8) }, ..revision.clone() }),
+        group_id(&revision)
+    );
+}
