@@ -136,6 +136,8 @@ pub struct Limits {
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,
+    pub live_sessions: usize,
+    pub live_sessions_per_key: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -370,6 +372,11 @@ fn check(c: &Config) -> Vec<String> {
         let named = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
         must(named && name.len() <= 64, &format!("feeds.credentials.{name}: a name is 1 to 64 of a–z, 0–9, - and _"));
     }
+    must((1..=100_000).contains(&c.limits.live_sessions), "limits.live_sessions: not from 1 to 100000");
+    must(
+        (1..=c.limits.live_sessions).contains(&c.limits.live_sessions_per_key),
+        "limits.live_sessions_per_key: not from 1 to limits.live_sessions",
+    );
     must(!c.jurisdictions.is_empty(), "jurisdictions: none");
     must(c.jurisdictions.len() <= JURISDICTIONS_MAX, "jurisdictions: more than 16");
     let mut codes = HashSet::new();

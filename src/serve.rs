@@ -6,6 +6,7 @@ use crate::traces::{self, Exporter};
 use crate::{complain, exit, keys, sandbox};
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::feeds::{Credential, Credentials, FeedsConfig};
+use actors::live::LiveLimits;
 use actors::notifiers::{self, NotifySetup};
 use actors::secrets::KeyProvider;
 use std::future::Future;
@@ -79,6 +80,10 @@ async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Runn
         source_queue: config.limits.source_queue,
         operator_queue: config.limits.operator_queue,
         register_queue: config.limits.register_queue,
+        live_limits: LiveLimits {
+            sessions: config.limits.live_sessions,
+            sessions_per_key: config.limits.live_sessions_per_key,
+        },
         write_timeout: Duration::from_secs(config.store.write_timeout_seconds),
         snapshot_every: Duration::from_secs(config.engine.snapshot_seconds),
         evidence_person_months: config.engine.evidence_person_months,

@@ -23,7 +23,7 @@ use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
 use crate::feeds::FeedsConfig;
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
-use crate::live::LiveHandle;
+use crate::live::{LiveHandle, LiveLimits};
 use crate::metrics::EngineMetrics;
 use crate::notifiers::{Notifiers, NotifySetup};
 use crate::receipts::{self, Jwk};
@@ -74,6 +74,8 @@ pub struct EngineConfig {
     pub source_queue: usize,
     pub operator_queue: usize,
     pub register_queue: usize,
+    /// How many may watch.
+    pub live_limits: LiveLimits,
     pub write_timeout: Duration,
     /// How often the index is copied into the store, where it has changed.
     pub snapshot_every: Duration,

@@ -1,42 +1,56 @@
 //! The live hub: one actor that knows who watches what, so that every change is encoded once.
 //!
-//! Data moves one way: operators' actors leave their newest view in a slot and raise a flag; the hub's tick
-//! encodes what changed and hands the same `Arc<str>` to every watcher. Alerts come from the spine, already
-//! committed, and are never conflated. A session's outbox is bounded: who does not read is closed (4008).
+//! Data moves one way: operators' actors leave their newest view in a slot and raise a flag; the hub's tick encodes what
+//! changed and puts the same bytes into the outbox of every watcher. Alerts come from the spine, already committed, and are
+//! never conflated. What happens to a client that does not read is the outbox's business (`outbox.rs`).
 //!
 //! | topic | offsets | epoch |
 //! |---|---|---|
 //! | `alerts`, `alerts:opr_…` | number of revisions committed in the jurisdiction / of the operator | of the store: outlive the process |
 //! | the others | frames since boot | of the boot |
+//!
+//! A client that comes back is served from the ring of its topic; what the ring no longer has is read from the store
+//! (`recovery.rs`), and what that may not bring is a gap and a snapshot.
 
 mod frames;
+mod outbox;
+mod recovery;
 mod session;
+mod topics;
 
-pub use frames::AlertView;
-pub use session::{LiveHandle, LiveSession, LiveUnavailable, SESSIONS_MAX, SESSIONS_PER_KEY_MAX};
+#[cfg(test)]
+mod tests;
 
-use frames::{AlertsView, Notice, ServerFrame, delta, encode, raw};
+pub use frames::{AlertView, Frame, Opcode};
+pub use outbox::{BEHIND_MAX, CloseReason, Outbox, STALLED_MAX, WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
+pub use recovery::{AlertLog, RECOVERED_STEPS_MAX, RECOVERIES_MAX, StoredAlerts, Wanted};
+pub use session::{LiveHandle, LiveLimits, LiveSession, LiveUnavailable};
+
+use frames::{Notice, ServerFrame};
+use topics::{AlertTopic, MetricTopic};
 
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::missed::Missed;
 use futures_util::future::LocalBoxFuture;
 use models::alert::AlertRevision;
-use models::ids::{AlertId, OperatorId, OperatorNo};
+use models::ids::{OperatorId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::live::{ClientFrame, Resume, SUBPROTOCOL, Topic};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use tokio::sync::{Notify, mpsc};
 
-/// Frames a session may have waiting before it counts as not reading.
-pub const OUTBOX_FRAMES_MAX: usize = 256;
 /// Topics one session may hold.
 pub const TOPICS_MAX: usize = 256;
 /// Alert deltas kept for resuming, per topic.
 pub const RING_FRAMES_MAX: usize = 1024;
 /// Alerts in a snapshot, newest first.
 pub const SNAPSHOT_ALERTS_MAX: usize = 100;
+/// Regions that are watched or were, over all jurisdictions: any code may be asked for, and a topic's offset stays.
+pub const REGION_TOPICS_MAX: usize = 1024;
+/// Ticks after which sessions that are over are looked for.
+const FORGET_EVERY: u64 = 256;
+/// What a client is told about how often it hears from us at least, milliseconds.
+pub const HEARTBEAT_MS: u32 = 15_000;
 
 /// What a credential may watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,67 +65,20 @@ pub struct Rights {
     pub jurisdiction: JurisdictionNo,
 }
 
-/// Why the hub ended a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// It does not read: 4008.
-    Slow,
-    /// Its rights are gone: 4003.
-    Forbidden,
-    /// The engine stops or the hub restarted: 1012, come again.
-    Restart,
-}
-
-/// The shared end of a session: the hub's reason to close it.
-#[derive(Default)]
-struct Closing {
-    reason: AtomicU8,
-    notify: Notify,
-}
-
-impl Closing {
-    fn close(&self, reason: CloseReason) {
-        let code = match reason {
-            CloseReason::Slow => 1,
-            CloseReason::Forbidden => 2,
-            CloseReason::Restart => 3,
-        };
-        let _ = self.reason.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire);
-        self.notify.notify_one();
-    }
-
-    fn reason(&self) -> Option<CloseReason> {
-        match self.reason.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(CloseReason::Slow),
-            2 => Some(CloseReason::Forbidden),
-            _ => Some(CloseReason::Restart),
-        }
-    }
-}
-
-type SessionNo = u64;
+/// Number of a session of this process.
+pub type SessionNo = u64;
 
 /// The hub's end of a session.
 #[derive(Clone)]
 pub struct Outlet {
     no: SessionNo,
     rights: Rights,
-    frames: mpsc::Sender<Arc<str>>,
-    closing: Arc<Closing>,
+    outbox: Arc<Outbox>,
 }
 
 impl Outlet {
-    /// Hands over a frame; a full outbox ends the session.
-    fn send(&self, frame: Arc<str>) -> bool {
-        match self.frames.try_send(frame) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.closing.close(CloseReason::Slow);
-                false
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-        }
+    fn send(&self, frames: &[Frame]) -> bool {
+        self.outbox.push(frames)
     }
 }
 
@@ -125,24 +92,20 @@ pub enum LiveMsg {
     Leave(SessionNo),
     /// Committed alert revisions, in the order of their offsets.
     Alerts(Arc<[AlertRevision]>),
+    /// Steps that a session missed, from the store; none where they could not be read.
+    Recovered(Wanted, Option<Vec<Frame>>),
     /// The clock: send what changed.
     Tick,
 }
 
 /// What the hub needs to know about the market, kept by others.
 pub trait LiveSource: Send + Sync {
-    /// The operator's newest view as JSON, with a number that grows when it changes.
-    fn operator(&self, id: OperatorId) -> Option<(u64, Arc<str>)>;
-    /// Totals of a jurisdiction.
-    fn national(&self, jurisdiction: JurisdictionNo) -> (u64, Arc<str>);
-    /// Sources of a jurisdiction.
-    fn feeds(&self, jurisdiction: JurisdictionNo) -> (u64, Arc<str>);
-    /// State of the engine.
-    fn system(&self) -> (u64, Arc<str>);
+    /// The newest state of a metric topic as JSON, with a number that changes when it does; none where there is none yet.
+    fn read(&self, jurisdiction: JurisdictionNo, topic: Topic) -> Option<(u64, Arc<str>)>;
     /// Jurisdiction and public id of an operator.
     fn operator_of(&self, no: OperatorNo) -> Option<(OperatorId, JurisdictionNo)>;
-    /// Does the operator belong there?
-    fn belongs(&self, id: OperatorId, jurisdiction: JurisdictionNo) -> bool;
+    /// The operator's number, where it belongs to the jurisdiction.
+    fn operator_no(&self, id: OperatorId, jurisdiction: JurisdictionNo) -> Option<OperatorNo>;
 }
 
 /// Where the alert topics stand: read from the store by the hub's factory.
@@ -159,65 +122,27 @@ pub struct AlertsCheckpoint {
 /// A topic in a jurisdiction.
 type Key = (JurisdictionNo, Topic);
 
-#[derive(Default)]
-struct MetricTopic {
-    offset: u64,
-    seen: Option<u64>,
-    data: Option<Arc<str>>,
-    sessions: HashSet<SessionNo>,
-}
-
-#[derive(Default)]
-struct AlertTopic {
-    offset: u64,
-    ring: VecDeque<(u64, Arc<str>)>,
-    current: BTreeMap<AlertId, AlertRevision>,
-    order: VecDeque<AlertId>,
-    sessions: HashSet<SessionNo>,
-}
-
-impl AlertTopic {
-    /// Takes in a revision; gives its frame.
-    fn push(&mut self, topic: Topic, revision: &AlertRevision) -> Arc<str> {
-        self.offset += 1;
-        let frame = delta(topic, self.offset, AlertView::of(revision));
-        self.ring.push_back((self.offset, Arc::clone(&frame)));
-        if self.ring.len() > RING_FRAMES_MAX {
-            self.ring.pop_front();
-        }
-        if self.current.insert(revision.id, revision.clone()).is_none() {
-            self.order.push_back(revision.id);
-        }
-        while self.order.len() > SNAPSHOT_ALERTS_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.current.remove(&oldest);
-            }
-        }
-        frame
-    }
-
-    fn snapshot(&self) -> AlertsView<'_> {
-        AlertsView { items: self.order.iter().rev().filter_map(|id| self.current.get(id)).map(AlertView::of).collect() }
-    }
-}
-
 struct Session {
     outlet: Outlet,
     topics: HashSet<Topic>,
+    /// Topics whose missed steps are being read.
+    recovering: HashSet<Topic>,
 }
 
 /// The hub's state in one generation.
 pub struct LiveHub {
     source: Arc<dyn LiveSource>,
+    log: Arc<dyn AlertLog>,
     store_epoch: String,
     epoch: String,
+    welcome: Frame,
     sessions: HashMap<SessionNo, Session>,
     metrics: HashMap<Key, MetricTopic>,
     alerts: HashMap<Key, AlertTopic>,
     /// Offset of the store up to which revisions were taken in.
     until: i64,
     missed: Missed,
-    gauge: Arc<AtomicU64>,
+    ticks: u64,
 }
 
 impl LiveHub {
@@ -225,11 +150,11 @@ impl LiveHub {
     /// `boot` the process's (and hub generation's).
     pub fn new(
         source: Arc<dyn LiveSource>,
+        log: Arc<dyn AlertLog>,
         store_epoch: &str,
         boot: &str,
         checkpoint: &AlertsCheckpoint,
         missed: Missed,
-        gauge: Arc<AtomicU64>,
     ) -> Self {
         let mut alerts: HashMap<Key, AlertTopic> = HashMap::new();
         let mut totals: HashMap<Key, u64> = HashMap::new();
@@ -248,24 +173,27 @@ impl LiveHub {
         }
         for (key, total) in &totals {
             let start = total.saturating_sub(recent.get(key).copied().unwrap_or(0));
-            alerts.insert(*key, AlertTopic { offset: start, ..AlertTopic::default() });
+            alerts.insert(*key, AlertTopic::behind(start));
         }
         for revision in &checkpoint.recent {
             for key in keyed(revision).into_iter().flatten() {
                 alerts.entry(key).or_default().push(key.1, revision);
             }
         }
-        gauge.store(0, Ordering::Relaxed);
+        let epoch = format!("{store_epoch}.{boot}");
+        let welcome = ServerFrame::Welcome { protocol: SUBPROTOCOL, epoch: &epoch, heartbeat_ms: HEARTBEAT_MS };
         Self {
             source,
+            log,
             store_epoch: store_epoch.to_owned(),
-            epoch: format!("{store_epoch}.{boot}"),
+            welcome: Frame::notice(&welcome),
+            epoch,
             sessions: HashMap::new(),
             metrics: HashMap::new(),
             alerts,
             until: checkpoint.until,
             missed,
-            gauge,
+            ticks: 0,
         }
     }
 
@@ -278,38 +206,54 @@ impl LiveHub {
             }
             LiveMsg::Client(no, ClientFrame::Unsubscribe { topics }) => self.unsubscribe(*no, topics),
             LiveMsg::Leave(no) => self.leave(*no),
-            LiveMsg::Alerts(revisions) => revisions.iter().for_each(|r| self.alert(r)),
+            LiveMsg::Alerts(revisions) => self.alert(revisions),
+            LiveMsg::Recovered(wanted, frames) => self.recovered(wanted, frames.as_deref()),
             LiveMsg::Tick => self.tick(),
         }
-        self.gauge.store(self.sessions.len() as u64, Ordering::Relaxed);
     }
 
     fn join(&mut self, outlet: &Outlet) {
-        let welcome: ServerFrame<'_, ()> =
-            ServerFrame::Welcome { protocol: SUBPROTOCOL, epoch: &self.epoch, heartbeat_ms: 15_000 };
-        if outlet.send(encode(&welcome)) {
-            self.sessions.insert(outlet.no, Session { outlet: outlet.clone(), topics: HashSet::new() });
+        if outlet.send(std::slice::from_ref(&self.welcome)) {
+            let session = Session { outlet: outlet.clone(), topics: HashSet::new(), recovering: HashSet::new() };
+            self.sessions.insert(outlet.no, session);
         }
     }
 
     fn allowed(&self, rights: &Rights, topic: Topic) -> bool {
         match topic {
-            Topic::National | Topic::Alerts | Topic::Feeds => rights.market,
+            Topic::National
+            | Topic::Alerts
+            | Topic::Feeds
+            | Topic::Regions
+            | Topic::Region(_)
+            | Topic::Products
+            | Topic::Product(_) => rights.market,
             Topic::System => rights.system,
             Topic::Operator(id) | Topic::OperatorAlerts(id) => {
-                rights.operator == Some(id) || rights.market && self.source.belongs(id, rights.jurisdiction)
+                let own = rights.operator == Some(id) || rights.market;
+                own && self.source.operator_no(id, rights.jurisdiction).is_some()
             }
         }
     }
 
+    /// Is there room for another region?
+    fn has_room(&self, key: Key) -> bool {
+        let is_region = |topic: &Topic| matches!(topic, Topic::Region(_));
+        !is_region(&key.1)
+            || self.metrics.contains_key(&key)
+            || self.metrics.keys().filter(|(_, topic)| is_region(topic)).count() < REGION_TOPICS_MAX
+    }
+
     fn subscribe(&mut self, no: SessionNo, topics: &[String], resume: Option<&Resume>) {
-        let Some(session) = self.sessions.get(&no) else { return };
-        let (outlet, mut held) = (session.outlet.clone(), session.topics.len());
+        let Some(outlet) = self.sessions.get(&no).map(|session| session.outlet.clone()) else { return };
         let refuse = |code: &'static str, topic: &str| {
             let short: String = topic.chars().take(80).collect();
-            outlet.send(encode(&Notice::Error { code, topic: &short }))
+            outlet.send(&[Frame::notice(&Notice::Error { code, topic: Some(&short) })])
         };
-        for name in topics {
+        if topics.len() > TOPICS_MAX {
+            outlet.send(&[Frame::notice(&Notice::Error { code: "too_many_topics", topic: None })]);
+        }
+        for name in topics.iter().take(TOPICS_MAX) {
             let Some(topic) = Topic::parse(name) else {
                 refuse("unknown_topic", name);
                 continue;
@@ -318,21 +262,22 @@ impl LiveHub {
                 refuse("forbidden", name);
                 continue;
             }
-            if held >= TOPICS_MAX {
+            let Some(session) = self.sessions.get_mut(&no) else { return };
+            let is_full = !session.topics.contains(&topic) && session.topics.len() >= TOPICS_MAX;
+            if is_full || !self.has_room((outlet.rights.jurisdiction, topic)) {
                 refuse("too_many_topics", name);
                 continue;
             }
-            held += 1;
             let sent = if topic.is_alerts() {
                 self.subscribe_alerts(&outlet, topic, resume)
             } else {
                 self.subscribe_metric(&outlet, topic, resume)
             };
-            if !sent {
-                return self.leave(no);
-            }
             if let Some(session) = self.sessions.get_mut(&no) {
                 session.topics.insert(topic);
+            }
+            if !sent {
+                return self.leave(no);
             }
         }
     }
@@ -342,57 +287,82 @@ impl LiveHub {
             let same_store = r.epoch.split('.').next() == Some(self.store_epoch.as_str());
             r.offsets.get(&topic.to_string()).map(|offset| same_store.then_some(*offset))
         });
-        let state = self.alerts.entry((outlet.rights.jurisdiction, topic)).or_default();
-        state.sessions.insert(outlet.no);
-        let name = topic.to_string();
-        let snapshot = |state: &AlertTopic| {
-            outlet.send(encode(&ServerFrame::Snapshot {
-                topic: topic.to_string(),
-                offset: state.offset,
-                recovered: false,
-                data: state.snapshot(),
-            }))
-        };
-        let Some(known) = known else { return snapshot(state) };
-        let first = state.ring.front().map_or(state.offset + 1, |(offset, _)| *offset);
+        let jurisdiction = outlet.rights.jurisdiction;
+        let state = self.alerts.entry((jurisdiction, topic)).or_default();
+        let first = state.first();
         match known {
-            Some(offset) if offset <= state.offset && offset + 1 >= first => {
-                let resumed: ServerFrame<'_, ()> = ServerFrame::Resumed { topic: name, offset, recovered: true };
-                outlet.send(encode(&resumed))
-                    && state.ring.iter().filter(|(o, _)| *o > offset).all(|(_, frame)| outlet.send(Arc::clone(frame)))
+            Some(Some(offset)) if offset <= state.offset && offset + 1 < first => {
+                let below = state.first_stored().unwrap_or(self.until + 1);
+                let operator = match topic {
+                    Topic::OperatorAlerts(id) => self.source.operator_no(id, jurisdiction),
+                    _ => None,
+                };
+                let count = first - 1 - offset;
+                let wanted = Wanted { session: outlet.no, jurisdiction, topic, operator, after: offset, count, below };
+                if count <= RECOVERED_STEPS_MAX && self.log.recover(wanted) {
+                    // it watches once it has what it missed; what comes meanwhile is in the ring
+                    state.watchers.remove(&outlet.no);
+                    if let Some(session) = self.sessions.get_mut(&outlet.no) {
+                        session.recovering.insert(topic);
+                    }
+                    return true;
+                }
             }
-            _ => outlet.send(encode(&Notice::Gap { topic: name })) && snapshot(state),
+            _ => {}
+        }
+        state.watchers.insert(outlet.no, Arc::clone(&outlet.outbox));
+        match known {
+            None => outlet.send(&[state.snapshot(topic)]),
+            Some(Some(offset)) if offset <= state.offset && offset + 1 >= first => {
+                let mut frames = vec![resumed(topic, offset)];
+                frames.extend(state.steps_behind(offset));
+                outlet.send(&frames)
+            }
+            Some(_) => outlet.send(&[gap(topic), state.snapshot(topic)]),
+        }
+    }
+
+    /// What a session missed is here.
+    fn recovered(&mut self, wanted: &Wanted, frames: Option<&[Frame]>) {
+        let Some(session) = self.sessions.get_mut(&wanted.session) else { return };
+        if !session.recovering.remove(&wanted.topic) {
+            return;
+        }
+        let state = self.alerts.entry((wanted.jurisdiction, wanted.topic)).or_default();
+        let reached = wanted.after + wanted.count;
+        let complete = frames.filter(|f| f.len() as u64 == wanted.count && reached + 1 >= state.first());
+        let all = match complete {
+            Some(steps) => {
+                let mut all = vec![resumed(wanted.topic, wanted.after)];
+                all.extend_from_slice(steps);
+                all.extend(state.steps_behind(reached));
+                all
+            }
+            None => vec![gap(wanted.topic), state.snapshot(wanted.topic)],
+        };
+        state.watchers.insert(wanted.session, Arc::clone(&session.outlet.outbox));
+        if !session.outlet.send(&all) {
+            self.leave(wanted.session);
         }
     }
 
     fn subscribe_metric(&mut self, outlet: &Outlet, topic: Topic, resume: Option<&Resume>) -> bool {
         let key = (outlet.rights.jurisdiction, topic);
-        let source = Arc::clone(&self.source);
         let state = self.metrics.entry(key).or_default();
-        if state.data.is_none()
-            && let Some((version, data)) = read(source.as_ref(), key)
+        if state.watchers.is_empty()
+            && let Some(newest) = self.source.read(key.0, topic)
         {
-            // nobody watched while it changed: that is one step, or a client that held the old state would
-            // be told it missed nothing
-            state.offset += u64::from(state.seen.is_some_and(|seen| seen != version));
-            state.seen = Some(version);
-            state.data = Some(data);
+            // nobody watches, so there is nobody to tell
+            let _ = state.take(topic, newest);
         }
-        state.sessions.insert(outlet.no);
+        state.watchers.insert(outlet.no, Arc::clone(&outlet.outbox));
         let held =
             resume.and_then(|r| r.offsets.get(&topic.to_string()).map(|o| (r.epoch == self.epoch).then_some(*o)));
         match held {
-            Some(Some(offset)) if offset == state.offset => {
-                let resumed: ServerFrame<'_, ()> =
-                    ServerFrame::Resumed { topic: topic.to_string(), offset, recovered: true };
-                return outlet.send(encode(&resumed));
-            }
-            Some(_) if !outlet.send(encode(&Notice::Gap { topic: topic.to_string() })) => return false,
-            _ => {}
+            Some(Some(offset)) if offset == state.offset => outlet.send(&[resumed(topic, offset)]),
+            Some(_) => outlet.send(&[gap(topic), state.snapshot(topic)]),
+            None => outlet.send(&[state.snapshot(topic)]),
         }
-        let data = state.data.as_deref().and_then(raw);
-        let (topic, offset) = (topic.to_string(), state.offset);
-        outlet.send(encode(&ServerFrame::Snapshot { topic, offset, recovered: false, data }))
     }
 
     fn unsubscribe(&mut self, no: SessionNo, topics: &[String]) {
@@ -400,6 +370,7 @@ impl LiveHub {
         let jurisdiction = session.outlet.rights.jurisdiction;
         for topic in topics.iter().filter_map(|name| Topic::parse(name)) {
             session.topics.remove(&topic);
+            session.recovering.remove(&topic);
             remove(&mut self.metrics, &mut self.alerts, (jurisdiction, topic), no);
         }
     }
@@ -411,75 +382,85 @@ impl LiveHub {
         }
     }
 
-    fn alert(&mut self, revision: &AlertRevision) {
-        if revision.offset <= self.until {
-            // it was in the queue while the hub before this one died, and in the store when this one was built
-            return;
+    fn alert(&mut self, revisions: &[AlertRevision]) {
+        let mut steps: Vec<(Key, Vec<Frame>)> = Vec::new();
+        for revision in revisions {
+            if revision.offset <= self.until {
+                // it was in the queue while the hub before this one died, and in the store when this one was built
+                continue;
+            }
+            self.until = revision.offset;
+            let Some((id, jurisdiction)) = self.source.operator_of(revision.operator_no) else { continue };
+            for topic in [Topic::Alerts, Topic::OperatorAlerts(id)] {
+                let key = (jurisdiction, topic);
+                let frame = self.alerts.entry(key).or_default().push(topic, revision);
+                match steps.iter_mut().find(|(k, _)| *k == key) {
+                    Some((_, frames)) => frames.push(frame),
+                    None => steps.push((key, vec![frame])),
+                }
+            }
         }
-        self.until = revision.offset;
-        let Some((id, jurisdiction)) = self.source.operator_of(revision.operator_no) else { return };
-        for topic in [Topic::Alerts, Topic::OperatorAlerts(id)] {
-            let state = self.alerts.entry((jurisdiction, topic)).or_default();
-            let frame = state.push(topic, revision);
-            let sessions: Vec<SessionNo> = state.sessions.iter().copied().collect();
-            self.broadcast(&sessions, &frame);
+        let mut gone = Vec::new();
+        for (key, frames) in steps {
+            let watchers = self.alerts.get(&key).into_iter().flat_map(|state| &state.watchers);
+            gone.extend(watchers.filter(|(_, outbox)| !outbox.push(&frames)).map(|(no, _)| *no));
         }
+        gone.into_iter().for_each(|no| self.leave(no));
     }
 
     fn tick(&mut self) {
-        let mut frames = Vec::new();
-        for (key, state) in self.metrics.iter_mut().filter(|(_, state)| !state.sessions.is_empty()) {
-            let Some((version, data)) = read(self.source.as_ref(), *key) else { continue };
-            if state.seen == Some(version) {
-                continue;
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(FORGET_EVERY) {
+            // who left while the queue was full, and watches nothing
+            let over = |(no, session): (&SessionNo, &Session)| session.outlet.outbox.closed().map(|_| *no);
+            let over: Vec<SessionNo> = self.sessions.iter().filter_map(over).collect();
+            over.into_iter().for_each(|no| self.leave(no));
+        }
+        let mut changed: Vec<(Key, Frame)> = Vec::new();
+        for (key, state) in self.metrics.iter_mut().filter(|(_, state)| !state.watchers.is_empty()) {
+            let newest = self.source.read(key.0, key.1);
+            changed.extend(newest.and_then(|newest| state.take(key.1, newest)).map(|frame| (*key, frame)));
+        }
+        let watchers = |key: &Key| self.metrics.get(key).into_iter().flat_map(|state| &state.watchers);
+        let mut gone = Vec::new();
+        if let [(key, frame)] = &changed[..] {
+            let one = std::slice::from_ref(frame);
+            gone.extend(watchers(key).filter(|(_, outbox)| !outbox.push(one)).map(|(no, _)| *no));
+        } else {
+            // a client that watches several topics gets them with one write
+            let mut batches: HashMap<SessionNo, (&Arc<Outbox>, Vec<Frame>)> = HashMap::new();
+            for (key, frame) in &changed {
+                for (no, outbox) in watchers(key) {
+                    batches.entry(*no).or_insert_with(|| (outbox, Vec::new())).1.push(frame.clone());
+                }
             }
-            state.seen = Some(version);
-            state.offset += 1;
-            frames.push((delta(key.1, state.offset, raw(&data)), state.sessions.iter().copied().collect::<Vec<_>>()));
-            state.data = Some(data);
+            gone.extend(batches.iter().filter(|(_, (outbox, frames))| !outbox.push(frames)).map(|(no, _)| *no));
         }
-        for (frame, sessions) in frames {
-            self.broadcast(&sessions, &frame);
-        }
-    }
-
-    fn broadcast(&mut self, sessions: &[SessionNo], frame: &Arc<str>) {
-        for no in sessions {
-            let alive = self.sessions.get(no).is_some_and(|session| session.outlet.send(Arc::clone(frame)));
-            if !alive {
-                self.leave(*no);
-            }
-        }
+        gone.into_iter().for_each(|no| self.leave(no));
     }
 }
 
-fn read(source: &dyn LiveSource, (jurisdiction, topic): Key) -> Option<(u64, Arc<str>)> {
-    match topic {
-        Topic::National => Some(source.national(jurisdiction)),
-        Topic::Feeds => Some(source.feeds(jurisdiction)),
-        Topic::System => Some(source.system()),
-        Topic::Operator(id) => source.operator(id),
-        Topic::Alerts | Topic::OperatorAlerts(_) => None,
-    }
+fn gap(topic: Topic) -> Frame {
+    Frame::notice(&Notice::Gap { topic: topic.to_string() })
+}
+
+fn resumed(topic: Topic, offset: u64) -> Frame {
+    Frame::notice(&Notice::Resumed { topic: topic.to_string(), offset, recovered: true })
 }
 
 fn remove(metrics: &mut HashMap<Key, MetricTopic>, alerts: &mut HashMap<Key, AlertTopic>, key: Key, no: SessionNo) {
     if let Some(state) = metrics.get_mut(&key) {
-        state.sessions.remove(&no);
-        if state.sessions.is_empty() {
-            // the offset goes on: a later subscriber must never see one twice
-            state.data = None;
-        }
+        state.leave(no);
     }
     if let Some(state) = alerts.get_mut(&key) {
-        state.sessions.remove(&no);
+        state.watchers.remove(&no);
     }
 }
 
 impl Drop for LiveHub {
     fn drop(&mut self) {
         for session in self.sessions.values() {
-            session.outlet.closing.close(CloseReason::Restart);
+            session.outlet.outbox.close(CloseReason::Restart);
         }
     }
 }

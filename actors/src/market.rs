@@ -11,7 +11,7 @@
 use crate::kernel::{DeadLetter, PanicReport, Progress, Work, guard};
 use crate::source::Inspect;
 use crate::writer::WriterHandle;
-use engine::operator_state::{Effects, OperatorInput, OperatorState};
+use engine::operator_state::{Breakdown, Effects, OperatorInput, OperatorState};
 use futures_util::future::LocalBoxFuture;
 use models::event::Event;
 use models::feed::SourceClock;
@@ -86,6 +86,7 @@ pub struct ViewSlot {
     clock_sent: AtomicBool,
     json: Mutex<Option<Arc<str>>>,
     totals: Mutex<Vec<CurrencyTotals>>,
+    breakdown: Mutex<Arc<Breakdown>>,
 }
 
 /// Sums of an operator in one currency, minor units.
@@ -137,9 +138,20 @@ impl ViewSlot {
         self.totals.lock().clone()
     }
 
-    fn write(&self, json: Arc<str>, totals: Vec<CurrencyTotals>) {
+    /// Its current play by region and by product.
+    pub fn breakdown(&self) -> Arc<Breakdown> {
+        Arc::clone(&self.breakdown.lock())
+    }
+
+    /// A number that grows with every view.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn write(&self, json: Arc<str>, totals: Vec<CurrencyTotals>, breakdown: Arc<Breakdown>) {
         *self.json.lock() = Some(json);
         *self.totals.lock() = totals;
+        *self.breakdown.lock() = breakdown;
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 }
@@ -374,7 +386,10 @@ impl Market {
         let view = self.state.view();
         let totals = self.state.totals();
         match serde_json::to_string(&view) {
-            Ok(json) => self.context.slot.write(json.into(), totals.into_iter().map(Into::into).collect()),
+            Ok(json) => {
+                let breakdown = Arc::new(self.state.breakdown().clone());
+                self.context.slot.write(json.into(), totals.into_iter().map(Into::into).collect(), breakdown);
+            }
             Err(error) => tracing::error!(operator_no = self.operator.0, %error, "view is not JSON"),
         }
     }

@@ -28,6 +28,8 @@ pub struct EngineMetrics {
     pub sources: IntGaugeVec,
     /// Sessions at the live hub.
     pub live_sessions: IntGauge,
+    /// Statements with which the live hub read back what clients had missed.
+    pub live_store_reads: IntCounter,
     /// Inputs that operators read back because their queue was full, since the start.
     pub deferred_inputs: IntCounter,
     /// Time a copy of the index into the store takes.
@@ -123,6 +125,10 @@ impl EngineMetrics {
             pool_max: whole("mlinzi_store_pool_connections_max", "Most connections that the engine opens")?,
             sources: labelled("mlinzi_sources", "Sources by the age of their last success", "freshness")?,
             live_sessions: whole("mlinzi_live_sessions", "Sessions at the live hub")?,
+            live_store_reads: counter(
+                "mlinzi_live_store_reads_total",
+                "Statements that read back what watchers had missed",
+            )?,
             deferred_inputs: counter("mlinzi_deferred_inputs_total", "Inputs that operators read back from the store")?,
             snapshot_seconds,
             records: counter("mlinzi_feed_records_total", "Records stored, over all sources")?,

@@ -1,5 +1,7 @@
 //! What the hub shows: the newest state of the market, read from slots that its owners fill.
 
+mod parts;
+
 use crate::api::{FreshnessLabel, SourceView};
 use crate::directory::Directory;
 use crate::kernel::ActorSystem;
@@ -10,6 +12,7 @@ use arc_swap::ArcSwap;
 use models::feed::Source;
 use models::ids::{OperatorId, OperatorNo, SourceId};
 use models::jurisdiction::JurisdictionNo;
+use models::live::Topic;
 use models::money::Currency;
 use models::ts::{SECOND, Ts};
 use parking_lot::{Mutex, RwLock};
@@ -17,7 +20,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use store::Clock;
 
 /// Everything the hub may read.
@@ -34,14 +37,47 @@ pub struct Views {
     pub clock: Arc<dyn Clock>,
     cache: Mutex<Encoded>,
     system_shown: Mutex<Option<(Ts, Versioned)>>,
+    parts: Mutex<HashMap<JurisdictionNo, parts::Shown>>,
 }
 
 /// The last text of a topic of a jurisdiction, with its number.
-type Encoded = HashMap<(u8, JurisdictionNo), (u64, Arc<str>)>;
+type Encoded = HashMap<(Shown, JurisdictionNo), Versioned>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Shown {
+    National,
+    Feeds,
+    System,
+}
+
+/// How old what a figure is made of is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+struct Inputs {
+    /// When the source that has been silent for longest last delivered; null where none ever did.
+    oldest_input_at: Option<Ts>,
+    /// Sources that have never delivered: they are missing in the figure.
+    inputs_missing: u32,
+    #[serde(skip)]
+    oldest_event_at: Option<Ts>,
+}
+
+impl Inputs {
+    /// Of both.
+    fn and(self, other: Self) -> Self {
+        let older = |a: Option<Ts>, b: Option<Ts>| a.into_iter().chain(b).min();
+        Self {
+            oldest_input_at: older(self.oldest_input_at, other.oldest_input_at),
+            inputs_missing: self.inputs_missing.saturating_add(other.inputs_missing),
+            oldest_event_at: older(self.oldest_event_at, other.oldest_event_at),
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct National {
     as_of: Option<Ts>,
+    #[serde(flatten)]
+    inputs: Inputs,
     currencies: Vec<NationalTotals>,
 }
 
@@ -95,6 +131,7 @@ impl Views {
             clock,
             cache: Mutex::default(),
             system_shown: Mutex::default(),
+            parts: Mutex::default(),
         }
     }
 
@@ -143,11 +180,9 @@ impl Views {
     }
 
     /// Serialises and numbers: the number moves only when the text does.
-    fn versioned(&self, topic: u8, jurisdiction: JurisdictionNo, data: &impl Serialize) -> (u64, Arc<str>) {
+    fn versioned(&self, topic: Shown, jurisdiction: JurisdictionNo, data: &impl Serialize) -> Versioned {
         let json: Arc<str> = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned()).into();
-        let mut hasher = DefaultHasher::new();
-        json.hash(&mut hasher);
-        let version = hasher.finish();
+        let version = hash(&json);
         let mut cache = self.cache.lock();
         let entry = cache.entry((topic, jurisdiction)).or_insert_with(|| (version, Arc::clone(&json)));
         if entry.0 != version {
@@ -161,17 +196,19 @@ impl Views {
     }
 }
 
-impl LiveSource for Views {
-    fn operator(&self, id: OperatorId) -> Option<(u64, Arc<str>)> {
+impl Views {
+    /// The operator's own view, and how old the oldest of its sources is.
+    fn operator(&self, id: OperatorId) -> Option<Versioned> {
         let no = *self.directory.load().operator_by_id.get(&id)?;
-        self.slots.read().get(&no)?.read()
+        let (version, json) = self.slots.read().get(&no)?.read()?;
+        let inputs = self.inputs(|source| source.operator_no == no).remove(&no).unwrap_or_default();
+        Some((hash(&(version, &inputs)), with_inputs(&json, &inputs)))
     }
 
-    fn national(&self, jurisdiction: JurisdictionNo) -> (u64, Arc<str>) {
+    fn national(&self, jurisdiction: JurisdictionNo) -> Versioned {
         let slots = self.slots.read();
         let mut sums: BTreeMap<Currency, NationalTotals> = BTreeMap::new();
-        for (no, slot) in slots.iter().filter(|(no, _)| self.in_jurisdiction(**no, jurisdiction)) {
-            let _ = no;
+        for (_, slot) in slots.iter().filter(|(no, _)| self.in_jurisdiction(**no, jurisdiction)) {
             for CurrencyTotals { currency, stakes, payouts, ggr, records } in slot.totals() {
                 let sum = sums.entry(currency).or_insert(NationalTotals {
                     currency,
@@ -188,18 +225,20 @@ impl LiveSource for Views {
                 sum.operators += 1;
             }
         }
-        let sources = self.sources(|s| self.in_jurisdiction(s.operator_no, jurisdiction));
+        drop(slots);
+        let inputs = self.inputs(|source| self.in_jurisdiction(source.operator_no, jurisdiction));
+        let inputs = inputs.into_values().fold(Inputs::default(), Inputs::and);
         // a figure is as old as its oldest input
-        let as_of = sources.iter().filter_map(|s| s.last_event_at).min();
-        self.versioned(0, jurisdiction, &National { as_of, currencies: sums.into_values().collect() })
+        let national = National { as_of: inputs.oldest_event_at, inputs, currencies: sums.into_values().collect() };
+        self.versioned(Shown::National, jurisdiction, &national)
     }
 
-    fn feeds(&self, jurisdiction: JurisdictionNo) -> (u64, Arc<str>) {
+    fn feeds(&self, jurisdiction: JurisdictionNo) -> Versioned {
         let items = self.sources(|s| self.in_jurisdiction(s.operator_no, jurisdiction));
-        self.versioned(1, jurisdiction, &Items { items })
+        self.versioned(Shown::Feeds, jurisdiction, &Items { items })
     }
 
-    fn system(&self) -> (u64, Arc<str>) {
+    fn system(&self) -> Versioned {
         // counters of a thousand actors move with every tick: once a second is enough to see that they do
         let now = self.clock.now();
         let mut shown = self.system_shown.lock();
@@ -212,17 +251,65 @@ impl LiveSource for Views {
             actor.queue_oldest_age_ms = actor.queue_oldest_age_ms / 1000 * 1000;
             actor.last_progress_at_age_ms = 0;
         }
-        let view = self.versioned(2, JurisdictionNo(0), &Actors { actors });
+        let view = self.versioned(Shown::System, JurisdictionNo(0), &Actors { actors });
         *shown = Some((now, view.clone()));
         view
+    }
+
+    /// How old what feeds the operators is, by operator.
+    fn inputs(&self, keep: impl Fn(&Source) -> bool) -> HashMap<OperatorNo, Inputs> {
+        let (directory, gauges) = (self.directory.load(), self.gauges.read());
+        let mut inputs: HashMap<OperatorNo, Inputs> = HashMap::new();
+        for source in directory.sources.values().filter(|source| keep(source)) {
+            let gauge = gauges.get(&source.id);
+            let at = |of: fn(&SourceGauge) -> &AtomicI64| gauge.and_then(|g| time(of(g).load(Ordering::Relaxed)));
+            let (success, event) = (at(|g| &g.last_success_at), at(|g| &g.last_event_at));
+            let one = Inputs {
+                oldest_input_at: success,
+                oldest_event_at: event,
+                inputs_missing: u32::from(success.is_none()),
+            };
+            let held = inputs.entry(source.operator_no).or_default();
+            *held = held.and(one);
+        }
+        inputs
+    }
+}
+
+impl LiveSource for Views {
+    fn read(&self, jurisdiction: JurisdictionNo, topic: Topic) -> Option<Versioned> {
+        match topic {
+            Topic::National => Some(self.national(jurisdiction)),
+            Topic::Feeds => Some(self.feeds(jurisdiction)),
+            Topic::System => Some(self.system()),
+            Topic::Operator(id) => self.operator(id),
+            Topic::Regions | Topic::Region(_) | Topic::Products | Topic::Product(_) => self.part(jurisdiction, topic),
+            Topic::Alerts | Topic::OperatorAlerts(_) => None,
+        }
     }
 
     fn operator_of(&self, no: OperatorNo) -> Option<(OperatorId, JurisdictionNo)> {
         self.directory.load().operators.get(&no).map(|o| (o.id, o.jurisdiction))
     }
 
-    fn belongs(&self, id: OperatorId, jurisdiction: JurisdictionNo) -> bool {
-        self.directory.load().operator(id, jurisdiction).is_some()
+    fn operator_no(&self, id: OperatorId, jurisdiction: JurisdictionNo) -> Option<OperatorNo> {
+        self.directory.load().operator(id, jurisdiction).map(|o| o.operator_no)
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// An operator's view is a JSON object made by its actor, which knows nothing of other sources than its records': what is
+/// known here goes in front of its fields, because parsing a view for it at every tick would cost more than all the rest.
+fn with_inputs(json: &str, inputs: &Inputs) -> Arc<str> {
+    let own = serde_json::to_string(inputs).unwrap_or_else(|_| "{}".to_owned());
+    match (own.strip_suffix('}'), json.strip_prefix('{')) {
+        (Some(own), Some(rest)) => format!("{own},{rest}").into(),
+        _ => json.into(),
     }
 }
 

@@ -11,8 +11,10 @@
 //! nothing came for longer the engine was away, and the market was not: a window that lies in such a gap is no evidence
 //! of silence, so it is not made up as an empty one, and no fall is seen in it.
 
+mod breakdown;
 mod view;
 
+pub use breakdown::{Breakdown, Flow, Part, Recent};
 pub use view::OperatorView;
 
 use crate::detector::{self, Params, RULE};
@@ -130,6 +132,7 @@ pub struct OperatorState {
     /// When it was not, newest last.
     asleep: VecDeque<Window>,
     last_event_at: Option<Ts>,
+    breakdown: Breakdown,
 }
 
 impl OperatorState {
@@ -147,6 +150,7 @@ impl OperatorState {
             awake_at: Ts(0),
             asleep: VecDeque::new(),
             last_event_at: None,
+            breakdown: Breakdown::default(),
         }
     }
 
@@ -222,6 +226,7 @@ impl OperatorState {
                     touched.insert((record.currency, granularity, window));
                 }
             }
+            self.breakdown.add(&mut self.cutter, record);
             self.last_event_at = self.last_event_at.max(Some(record.occurred_at));
         }
         touched
@@ -351,6 +356,11 @@ impl OperatorState {
             evidence,
         };
         effects.revise(revision);
+    }
+
+    /// The current hour and day by region and by product.
+    pub fn breakdown(&self) -> &Breakdown {
+        &self.breakdown
     }
 
     /// Sums of all time.

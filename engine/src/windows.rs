@@ -112,17 +112,24 @@ impl Sums {
         }
         self.count += 1;
         self.replacing += u64::from(record.replaces.is_some());
-        let amount = i128::from(record.amount_minor);
-        match record.kind {
-            RecordKind::Stake | RecordKind::TicketSale => self.stakes += amount,
-            RecordKind::Void => self.stakes -= amount,
-            RecordKind::Payout | RecordKind::CashOut | RecordKind::Redemption => self.payouts += amount,
-            _ => {}
-        }
+        let (stakes, payouts) = flow(record);
+        self.stakes += stakes;
+        self.payouts += payouts;
     }
 }
 
-fn saturated(sum: i128) -> i64 {
+/// What a successful record adds to stakes and to payouts, minor units.
+pub(crate) fn flow(record: &Record) -> (i128, i128) {
+    let amount = i128::from(record.amount_minor);
+    match record.kind {
+        RecordKind::Stake | RecordKind::TicketSale => (amount, 0),
+        RecordKind::Void => (-amount, 0),
+        RecordKind::Payout | RecordKind::CashOut | RecordKind::Redemption => (0, amount),
+        _ => (0, 0),
+    }
+}
+
+pub(crate) fn saturated(sum: i128) -> i64 {
     sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 

@@ -5,6 +5,7 @@
 
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::feeds::FeedsConfig;
+use actors::live::LiveLimits;
 use actors::secrets::KeyMaterial;
 use actors::source::Inspect;
 use anyhow::Context;
@@ -24,6 +25,7 @@ use web::{AppState, ServerOptions, WebOptions};
 
 /// What it runs on.
 #[derive(clap::Args)]
+#[group(id = "node")]
 pub struct Args {
     #[arg(long, hide = true, default_value = "")]
     store: String,
@@ -93,6 +95,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         source_queue: 64,
         operator_queue: 256,
         register_queue: 4_096,
+        live_limits: LiveLimits::default(),
         write_timeout: Duration::from_secs(5),
         snapshot_every: Duration::from_secs(args.snapshot_seconds),
         evidence_person_months: 24,

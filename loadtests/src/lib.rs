@@ -9,11 +9,13 @@
 //! would have asked meanwhile (no coordinated omission). Ratios are medians of interleaved pairs of one run.
 
 pub mod brokers;
+pub mod crowd;
 pub mod driver;
 pub mod faulty;
 pub mod measures;
 pub mod node;
 pub mod postgres;
+pub mod raw;
 pub mod report;
 pub mod socket;
 pub mod traffic;

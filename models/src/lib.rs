@@ -21,5 +21,6 @@ pub mod notice;
 pub mod operator;
 pub mod phone;
 pub mod record;
+pub mod region;
 pub mod token;
 pub mod ts;

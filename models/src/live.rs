@@ -1,6 +1,8 @@
 //! Frames of the live stream.
 
 use crate::ids::OperatorId;
+use crate::record::Product;
+use crate::region::Region;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -24,6 +26,14 @@ pub enum Topic {
     Feeds,
     /// State of the engine.
     System,
+    /// Every region of the jurisdiction, the current hour and day.
+    Regions,
+    /// One region.
+    Region(Region),
+    /// Every product, the current hour and day.
+    Products,
+    /// One product.
+    Product(Product),
     /// Windows of one operator.
     Operator(OperatorId),
     /// Alerts of one operator.
@@ -38,9 +48,13 @@ impl Topic {
             "alerts" => Some(Self::Alerts),
             "feeds" => Some(Self::Feeds),
             "system" => Some(Self::System),
+            "regions" => Some(Self::Regions),
+            "products" => Some(Self::Products),
             _ => match text.split_once(':')? {
                 ("operator", id) => id.parse().ok().map(Self::Operator),
                 ("alerts", id) => id.parse().ok().map(Self::OperatorAlerts),
+                ("region", code) => Region::parse(code).map(Self::Region),
+                ("product", name) => Product::parse(name).map(Self::Product),
                 _ => None,
             },
         }
@@ -59,6 +73,10 @@ impl fmt::Display for Topic {
             Self::Alerts => f.write_str("alerts"),
             Self::Feeds => f.write_str("feeds"),
             Self::System => f.write_str("system"),
+            Self::Regions => f.write_str("regions"),
+            Self::Region(code) => write!(f, "region:{code}"),
+            Self::Products => f.write_str("products"),
+            Self::Product(product) => write!(f, "product:{}", product.as_str()),
             Self::Operator(id) => write!(f, "operator:{id}"),
             Self::OperatorAlerts(id) => write!(f, "alerts:{id}"),
         }
@@ -91,4 +109,24 @@ pub struct Resume {
     pub epoch: String,
     /// Last offset by topic.
     pub offsets: std::collections::BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_read_as_it_is_written() {
+        let operator = OperatorId(7).to_string();
+        let names = ["national", "alerts", "feeds", "system", "regions", "products", "region:KE-30", "region:other"];
+        let of_one = [format!("operator:{operator}"), format!("alerts:{operator}")];
+        for name in names.map(ToOwned::to_owned).into_iter().chain(of_one).chain(["product:casino".to_owned()]) {
+            assert_eq!(Topic::parse(&name).map(|topic| topic.to_string()), Some(name));
+        }
+        for name in
+            ["", "region:", "region:Nairobi", "product:", "product:chess", "operator:", "operator:x", "regions:KE-30"]
+        {
+            assert_eq!(Topic::parse(name), None, "{name}");
+        }
+    }
 }

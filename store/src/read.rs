@@ -2,6 +2,7 @@
 
 mod alerts;
 mod feeds;
+mod live;
 pub(crate) mod people;
 
 pub use alerts::AlertQuery;

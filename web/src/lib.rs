@@ -8,6 +8,7 @@ mod connections;
 pub mod extractors;
 pub mod front;
 pub mod links;
+mod live;
 pub mod lookup;
 pub mod metrics;
 pub mod openapi;

@@ -14,7 +14,7 @@ use crate::links::COOKIE;
 use crate::problem::{Code, PROBLEM_JSON, ProblemBody};
 use crate::routes::{
     alert_groups, alerts, changes, feeds, health, jurisdictions, keys, links, lookup, metrics, notifications, nser,
-    operators, system, tokens,
+    operators, stream, system, tokens,
 };
 use crate::{sandbox, ws};
 
@@ -27,7 +27,7 @@ use crate::{sandbox, ws};
         operators::list, operators::register, operators::get, operators::patch, operators::licences, operators::set_licence,
         keys::list, keys::create, keys::rotate, keys::revoke, sandbox::people,
         feeds::list, feeds::create, feeds::get, feeds::push, feeds::quarantine, feeds::fetching::change, feeds::fetching::fetch, alerts::list, alerts::get,
-        alert_groups::list, alert_groups::get, alert_groups::acknowledge, alert_groups::snooze, alert_groups::resolve, alert_groups::reopen, alert_groups::silences, alert_groups::silence, alert_groups::unsilence, notifications::list, notifications::channels, notifications::test, system::actors, system::release, links::create, ws::open,
+        alert_groups::list, alert_groups::get, alert_groups::acknowledge, alert_groups::snooze, alert_groups::resolve, alert_groups::reopen, alert_groups::silences, alert_groups::silence, alert_groups::unsilence, notifications::list, notifications::channels, notifications::test, system::actors, system::release, links::create, ws::open, stream::stream,
         health::health, health::live, health::ready, health::version, metrics::metrics, document
     ),
     components(schemas(ProblemBody<'static>)),

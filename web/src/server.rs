@@ -10,10 +10,15 @@ use actix_service::IntoServiceFactory;
 use actix_web::{App, HttpServer};
 
 use crate::front::FrontFactory;
+use crate::live::look_after;
 use crate::lookup::lane::Lane;
 use crate::state::AppState;
 use crate::tls::{Certificate, RELOAD_EVERY, TlsFiles};
 use crate::{connections, routes, ws};
+
+/// A connection whose peer takes none of what was sent for so long is ended. Longer than a watcher may be behind
+/// (`actors::live::STALLED_MAX`), so that it is told why where it can be.
+const UNREAD_MAX: Duration = Duration::from_secs(12);
 
 /// Limits of the server.
 #[derive(Clone, Debug)]
@@ -46,6 +51,16 @@ impl Default for ServerOptions {
     }
 }
 
+/// Every connection is a file: takes as many as the system lets this process have.
+fn raise_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Serves until `shutdown` resolves: then stops accepting, ends the sockets, lets requests finish. Signals are the
 /// caller's.
 ///
@@ -57,6 +72,7 @@ pub async fn run(
     state: AppState,
     shutdown: impl Future<Output = ()> + 'static,
 ) -> io::Result<()> {
+    raise_files();
     let shared = state.clone();
     let workers = options.workers.max(1);
     state.metrics.connections_max.set(i64::try_from(options.connections_max).unwrap_or(i64::MAX));
@@ -78,6 +94,8 @@ pub async fn run(
         connections::admit(&counted, io, data);
     })
     .disable_signals();
+    // connections inherit it: one whose peer takes nothing for so long is ended by the kernel, whatever waits to be written
+    rustix::net::sockopt::set_tcp_user_timeout(&listener, UNREAD_MAX.as_millis() as u32)?;
     let server = match options.tls {
         None => server.listen(listener)?,
         Some(files) => {
@@ -89,6 +107,7 @@ pub async fn run(
     };
     let server = server.run();
     let handle = server.handle();
+    actix_web::rt::spawn(look_after(state.clone()));
     actix_web::rt::spawn(async move {
         shutdown.await;
         state.stop_sockets();

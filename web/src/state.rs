@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::connections::{ADDRESS_CONNECTIONS, Connections};
 use crate::links::Links;
+use crate::live::Watchers;
 use crate::lookup::batch::Batches;
 use crate::metrics::WebMetrics;
 use crate::pressure::Pressure;
@@ -123,6 +124,8 @@ pub struct Shared {
     /// Digests callers' request ids for the logs; made for this process.
     pub(crate) log_key: ring::hmac::Key,
     pub(crate) stopping: watch::Sender<bool>,
+    /// Who watches.
+    pub(crate) watchers: Watchers,
     /// Threads for batches of lookups.
     pub(crate) batches: Batches,
     sandbox: OnceLock<AppState>,
@@ -159,6 +162,7 @@ impl AppState {
             registry,
             log_key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret),
             stopping: watch::Sender::new(false),
+            watchers: Watchers::default(),
             sandbox: OnceLock::new(),
         })))
     }
@@ -197,6 +201,7 @@ impl AppState {
     /// Asks every open socket to end with 1012 (come again).
     pub fn stop_sockets(&self) {
         self.stopping.send_replace(true);
+        self.watchers.stop();
         if let Some(sandbox) = self.sandbox() {
             sandbox.stop_sockets();
         }

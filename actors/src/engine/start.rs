@@ -8,7 +8,7 @@ use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
 use crate::feeds::Cursor;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
-use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub};
+use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveLimits, RECOVERIES_MAX, StoredAlerts};
 use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
 use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
@@ -29,11 +29,11 @@ use models::feed::Source;
 use models::ids::OperatorNo;
 use models::ts::Ts;
 use parking_lot::{Mutex, RwLock};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::{Clock, OperatorInputRow, Store, StoreError};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// Inputs read back at once while an operator is rebuilt.
 const INPUT_CHUNK: u32 = 64;
@@ -68,7 +68,7 @@ impl Engine {
 
         let register_missed = Missed::default();
         let register_actor = start_register(&system, &config, &store, &ring, &index, &register_missed, &clock)?;
-        let live = start_live(&system, &store, &views, boot)?;
+        let live = start_live(&system, &store, &views, boot, config.live_limits, gauges.live_store_reads.clone())?;
         let markets = Markets::default();
         let (growth, growing) = mpsc::unbounded_channel();
         let (desk, desk_view, desk_context) = start_desk(&system)?;
@@ -316,12 +316,27 @@ fn start_auditor(
     spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))
 }
 
-fn start_live(system: &ActorSystem, store: &Store, views: &Arc<Views>, boot: u32) -> Result<LiveHandle, StartError> {
-    let sessions = Arc::new(AtomicU64::new(0));
+fn start_live(
+    system: &ActorSystem,
+    store: &Store,
+    views: &Arc<Views>,
+    boot: u32,
+    limits: LiveLimits,
+    reads: prometheus::IntCounter,
+) -> Result<LiveHandle, StartError> {
     let missed = Missed::default();
-    let (store, views, raised, gauge) = (store.clone(), Arc::clone(views), missed.clone(), Arc::clone(&sessions));
+    let heard = Arc::new(OnceLock::new());
+    let log = Arc::new(StoredAlerts {
+        store: store.clone(),
+        source: Arc::clone(views) as Arc<dyn crate::live::LiveSource>,
+        hub: Arc::clone(&heard),
+        reads,
+        permits: Arc::new(Semaphore::new(RECOVERIES_MAX)),
+    });
+    let (store, views, raised) = (store.clone(), Arc::clone(views), missed.clone());
     let mut spec = Spec::new("live", "live", move |generation| {
-        let (store, views, missed, gauge) = (store.clone(), Arc::clone(&views), raised.clone(), Arc::clone(&gauge));
+        let (store, views, missed, log) =
+            (store.clone(), Arc::clone(&views), raised.clone(), Arc::new(Arc::clone(&log)));
         Box::pin(async move {
             missed.clear();
             let say = |e: StoreError| e.to_string();
@@ -330,12 +345,17 @@ fn start_live(system: &ActorSystem, store: &Store, views: &Arc<Views>, boot: u32
             let recent = store.recent_alerts(until, crate::live::RING_FRAMES_MAX as u32).await.map_err(say)?;
             let checkpoint = AlertsCheckpoint { until, counts: counts.into_iter().collect(), recent };
             let epoch = store.epoch().await.map_err(say)?;
-            Ok(LiveHub::new(views, &epoch, &format!("{boot:08x}{}", generation.number), &checkpoint, missed, gauge))
+            Ok(LiveHub::new(views, log, &epoch, &format!("{boot:08x}{}", generation.number), &checkpoint, missed))
         })
     });
-    spec.capacity = 16 * 1024;
+    // everybody who comes back at once says two things
+    spec.capacity = 4 * limits.sessions.max(4 * 1024);
+    // it writes to every watcher's socket, and nobody else should wait for that
+    spec.alone = true;
     let hub = spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
-    Ok(LiveHandle::new(hub, missed, sessions))
+    // set once, here
+    let _ = heard.set(hub.clone());
+    Ok(LiveHandle::new(hub, missed, limits))
 }
 
 async fn recover_source(

@@ -119,6 +119,8 @@ pub struct Spec<W: Work> {
     pub budget: Budget,
     /// How long to wait before a restart.
     pub backoff: Backoff,
+    /// Has a thread of its own. For an actor whose handling may take long without awaiting, so that nobody waits behind it.
+    pub alone: bool,
     /// Rebuilds the work.
     pub factory: Factory<W>,
 }
@@ -137,6 +139,7 @@ impl<W: Work> Spec<W> {
             hang_after: Duration::from_secs(10),
             budget: Budget::default(),
             backoff: Backoff::default(),
+            alone: false,
             factory: Box::new(factory),
         }
     }

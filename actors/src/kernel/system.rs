@@ -32,6 +32,8 @@ pub enum SpawnError {
 /// Runs supervised actors on a fixed number of threads. Dropping it ends them without draining.
 pub struct ActorSystem {
     arbiters: Vec<Arbiter>,
+    /// Of actors that are alone on theirs.
+    own: Mutex<Vec<Arbiter>>,
     handles: Arc<[ArbiterHandle]>,
     /// Supervisors run apart from what they supervise.
     watchtower: Arbiter,
@@ -61,6 +63,7 @@ impl ActorSystem {
         Self {
             handles: arbiters.iter().map(Arbiter::handle).collect(),
             arbiters,
+            own: Mutex::default(),
             watchtower: Arbiter::new(),
             next: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
@@ -102,8 +105,24 @@ impl ActorSystem {
         drained
     }
 
+    /// The shared ones, and which is next.
+    fn next_arbiter(&self) -> (Arc<[ArbiterHandle]>, usize) {
+        (Arc::clone(&self.handles), self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len())
+    }
+
+    /// A new one, and the shared ones behind it: for an actor that has to leave it blocked.
+    fn own_arbiter(&self) -> (Arc<[ArbiterHandle]>, usize) {
+        let own = Arbiter::new();
+        let all = std::iter::once(own.handle()).chain(self.handles.iter().cloned()).collect();
+        self.own.lock().push(own);
+        (all, 0)
+    }
+
     fn stop_arbiters(&self) {
         for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+        for arbiter in self.own.lock().iter() {
             arbiter.stop();
         }
         self.watchtower.stop();
@@ -145,12 +164,13 @@ pub fn spawn<W: Work>(system: &ActorSystem, spec: Spec<W>) -> Result<Handle<W::M
     if !listed {
         return Err(SpawnError::NameTaken(spec.name));
     }
+    let (arbiters, arbiter) = if spec.alone { system.own_arbiter() } else { system.next_arbiter() };
     let supervisor = Supervisor::<W> {
         shared: Arc::clone(&shared),
         factory: Arc::new(spec.factory),
         hang_after: spec.hang_after,
-        arbiters: Arc::clone(&system.handles),
-        arbiter: system.next.fetch_add(1, Ordering::Relaxed) % system.handles.len(),
+        arbiters,
+        arbiter,
     };
     system.watchtower.spawn(supervisor.supervise());
     if system.closing.load(Ordering::Acquire) {

@@ -28,6 +28,9 @@ fn main() -> anyhow::Result<ExitCode> {
     if args.name == "node" {
         return faulty::run(&args.node).map(|()| ExitCode::SUCCESS);
     }
+    if args.name == "raw" {
+        return loadtests::raw::run().map(|()| ExitCode::SUCCESS);
+    }
     let effort = match (args.quick, args.long) {
         (true, _) => Effort::Quick,
         (_, true) => Effort::Long,

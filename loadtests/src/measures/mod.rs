@@ -9,6 +9,7 @@ mod kills;
 pub mod live;
 mod lookups;
 mod register;
+mod sockets;
 mod sources;
 mod storm;
 mod syncs;
@@ -48,6 +49,10 @@ pub static MEASURES: &[Measure] = measures! {
     ["ingest_embedded_per_s", "ingest_postgres_per_s"] => ingest::throughput;
     ["record_to_socket_p99_ms", "alert_to_socket_p99_ms", "record_to_socket_p99_ms_embedded", "alert_to_socket_p99_ms_embedded"] => live::latency;
     ["sources_500"] => sources::five_hundred;
+    ["fanout_10000_ratio", "ws_idle_kb"] => sockets::fanout;
+    ["ws_stalled_effect"] => sockets::stalled;
+    ["reconnect_10000_s", "reconnect_10000_store_reads"] => sockets::reconnect;
+    ["ws_state_divergence"] => sockets::divergence;
     ["panic_isolation"] => isolation::panics;
     ["kafka_nats_lost", "kafka_nats_doubled"] => brokers::exactly_once;
     ["unsynced_acks"] => syncs::unsynced;

@@ -3,7 +3,7 @@
 
 import { WORDS, ago, bandChart, count, el, measured, money, moneyShort, percent, sparkline } from "/sparkline.js";
 
-const BASE = ["national", "alerts", "feeds", "system"];
+const BASE = ["national", "alerts", "feeds", "system", "regions", "products"];
 const ALERTS_SHOWN = 100;
 const RETRY_MS_MAX = 15000;
 const $ = (id) => document.getElementById(id);
@@ -133,6 +133,8 @@ function redraw() {
     followOperators();
     drawTotals();
     drawOperators();
+    drawParts("regions", (item) => item.region);
+    drawParts("products", (item) => item.product);
     drawAlerts();
     drawFeeds();
     drawActors();
@@ -171,7 +173,20 @@ function drawTotals() {
       el("dt", {}, "Hold"), el("dd", {}, percent(t.ggr, t.stakes)),
       el("dt", {}, "Records"), el("dd", {}, count(t.records)),
       el("dt", {}, "Operators"), el("dd", {}, count(t.operators)),
-      el("dt", {}, "Complete to"), el("dd", {}, national.as_of ? local(national.as_of) : "–")))));
+      el("dt", {}, "Complete to"), el("dd", {}, national.as_of ? local(national.as_of) : "–"),
+      el("dt", {}, "Oldest input"), el("dd", {}, oldest(national))))));
+}
+
+/** When the source that has been silent for longest last delivered, and how many never did. */
+const oldest = (view) => [view.oldest_input_at ? local(view.oldest_input_at) : "–", view.inputs_missing ? `${count(view.inputs_missing)} missing` : ""].filter(Boolean).join(", ");
+
+/** The current day by region or product: one row a currency. */
+function drawParts(topic, name) {
+  const cell = (value) => el("td", { class: "n" }, value);
+  const rows = (topics.get(topic)?.data?.items ?? []).flatMap((item) => item.currencies.filter((c) => c.day).map(({ currency, day }) => el("tr", {},
+    el("th", { scope: "row" }, name(item)), el("td", {}, currency), cell(count(day.count)), cell(money(day.stakes, currency)),
+    el("td", { class: day.ggr < 0 ? "n negative" : "n" }, money(day.ggr, currency)), el("td", {}, oldest(item)))));
+  $(topic).replaceChildren(...(rows.length ? rows : [empty(6, unlessHeard(topic, "No play today."))]));
 }
 
 const local = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });

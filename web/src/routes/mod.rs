@@ -16,6 +16,7 @@ pub mod notifications;
 pub mod nser;
 pub mod operators;
 pub mod page;
+pub mod stream;
 pub mod system;
 pub mod tokens;
 
@@ -151,6 +152,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register post   "/api/v1/system/actors/release" => system::release;
     api Register post   "/api/v1/links" => links::create;
     api Register get    "/ws/dashboards/realtime" => ws::open;
+    api Register get    "/api/v1/stream" => stream::stream;
     api Register get    "/health" => health::health;
     api Register get    "/health/live" => health::live;
     api Register get    "/health/ready" => health::ready;

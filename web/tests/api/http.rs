@@ -380,7 +380,11 @@ async fn sockets_need_a_credential_and_die_with_it() {
             Err(status) => break status,
         }
     };
-    assert_eq!((refused, more.len() + 1), (429, actors::live::SESSIONS_PER_KEY_MAX), "one key has its share");
+    assert_eq!(
+        (refused, more.len() + 1),
+        (429, actors::live::LiveLimits::default().sessions_per_key),
+        "one key has its share"
+    );
 
     let revoke = format!("/api/v1/operators/{}/keys/{}", operator.id, key.id);
     assert_eq!(node.call("DELETE", &revoke, Some(&node.staff), "").await.status, 204);

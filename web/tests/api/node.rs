@@ -8,7 +8,7 @@ use std::time::Duration;
 use actors::api::NewKey;
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::feeds::FeedsConfig;
-use actors::live::Rights;
+use actors::live::{LiveLimits, Rights};
 use actors::notifiers::NotifySetup;
 use actors::secrets::KeyMaterial;
 use base64::Engine as _;
@@ -22,7 +22,7 @@ use ring::{digest, hmac};
 use serde_json::{Value, json};
 use store::{OpenOptions, Store, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use web::proxies::Proxies;
 use web::rate::Rates;
@@ -152,6 +152,7 @@ impl Node {
             source_queue: 16,
             operator_queue: 64,
             register_queue: 1024,
+            live_limits: LiveLimits::default(),
             write_timeout: Duration::from_secs(5),
             snapshot_every: Duration::from_secs(300),
             evidence_person_months: 24,
@@ -326,7 +327,19 @@ enum Frame {
 impl Socket {
     /// Opens one, or gives the status of the refusal.
     pub async fn open(node: &Node, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
-        let mut stream = TcpStream::connect(node.address).await.expect("the server accepts");
+        let stream = TcpStream::connect(node.address).await.expect("the server accepts");
+        Self::open_on(stream, node, path, headers).await
+    }
+
+    /// One whose kernel takes little for a client that does not read.
+    pub async fn open_small(node: &Node, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a small buffer");
+        let stream = socket.connect(node.address).await.expect("the server accepts");
+        Self::open_on(stream, node, path, headers).await
+    }
+
+    async fn open_on(mut stream: TcpStream, node: &Node, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
         let mut head = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
             node.address
