@@ -21,6 +21,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("sqlx", &["store", "testkit"]),
     ("redis", &["store"]),
     ("cryptoki", &["mlinzi"]),
+    ("reqwest", &["actors", "mlinzi", "loadtests"]),
+    ("flate2", &["actors"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
     ("actix-ws", &["web", "loadtests"]),
