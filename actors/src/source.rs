@@ -8,41 +8,40 @@
 //! Staging touches nothing but the actor's own staging area, and what it added to the dedupe sets is taken back
 //! when the commit fails; so a panic in one record leaves the actor sound, and the kernel sets that record aside.
 
+mod commit;
 mod fetch;
+
+pub use commit::chain_digest;
+pub use fetch::{FetchMetrics, Under};
 
 use crate::api::{EngineError, PushOutcome};
 use crate::directory::Directory;
 use crate::feeds::{Cursor, FeedsConfig, Polling};
 use crate::kernel::{DeadLetter, Progress, Work};
-use crate::register::{commit_error, new_id};
-use crate::secrets::{self, KeyRing, Keys};
+use crate::secrets::{KeyRing, Keys};
 use crate::trace;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use commit::outcome;
 use engine::dedupe::{Dedupe, Seen};
 use engine::ingest::{self, Resolver};
 use futures_util::future::LocalBoxFuture;
-use models::event::Event;
-use models::feed::{FeedBatchStored, Source, SourceClock};
-use models::ids::{BatchId, QuarantineId};
+use models::feed::{Source, SourceClock};
 use models::record::{QuarantineCode, Record, Refusal};
 use models::ts::{DAY, HOUR, SECOND, Ts};
 use parking_lot::Mutex;
 use prometheus::IntCounter;
-use ring::digest;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use store::{Attachment, Clock, CommitError, QuarantineRow};
+use store::Clock;
 use tokio::sync::{oneshot, watch};
 
 /// How far ahead of the wall clock a record may lie.
 const FUTURE_MAX: i64 = HOUR;
 /// Nothing before the year 2000 is a record of this market: a partition for each month of history would be made for it.
 const EARLIEST: Ts = Ts(946_684_800 * SECOND);
-
-pub use fetch::{FetchMetrics, Under};
 
 /// A reply that is sent once, whoever gets to it first.
 pub struct Reply<T>(Mutex<Option<oneshot::Sender<T>>>);
@@ -335,141 +334,6 @@ impl SourceActor {
         Ok(std::mem::take(&mut self.staged))
     }
 
-    /// Stores what was taken in, and with it how far the source was read.
-    async fn commit(
-        &mut self,
-        mut staged: Staged,
-        cursor: Option<&Cursor>,
-        now: Ts,
-    ) -> Result<PushOutcome, EngineError> {
-        let mut attachments = Vec::new();
-        let ring = self.context.keys.hold();
-        if !staged.refused.is_empty() {
-            let row = |(refusal, raw): &(Refusal, Bytes)| self.quarantine_row(&ring, refusal, raw, now);
-            let rows = staged.refused.iter().map(row);
-            match rows.collect::<Result<_, _>>() {
-                Ok(rows) => attachments.push(Attachment::Quarantine(rows)),
-                Err(error) => {
-                    self.take_back(&staged.records);
-                    return Err(error);
-                }
-            }
-        }
-        let sealed_in = (!attachments.is_empty()).then_some(ring.epoch);
-        let dead = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::DeadLetter);
-        let source_no = self.source.source_no;
-        let mut events: Vec<Event> =
-            dead.map(|(refusal, _)| Event::RecordDeadLettered { source_no, index: refusal.index }).collect();
-        if !staged.records.is_empty() {
-            let records: Arc<[Record]> = std::mem::take(&mut staged.records).into();
-            let chain = chain_digest(&self.head.chain, &records);
-            let batch = FeedBatchStored {
-                cursor: cursor.map(|Cursor(text)| text.clone()),
-                ..self.batch(&records, &staged, &chain, now)
-            };
-            let batch_id = Some(batch.id);
-            events.push(Event::FeedBatchStored(batch));
-            attachments.push(Attachment::FeedRecords(Arc::clone(&records)));
-            staged.records = Vec::new();
-            let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
-            if let Err(error) = committed {
-                self.take_back(&records);
-                // a position that is taken is one of ours whose outcome nobody knew
-                let is_taken = matches!(error, CommitError::Conflict { .. });
-                // refused for sure is not stored for sure: what else may be there is asked of the store
-                self.unsure = is_taken || error == CommitError::Unavailable;
-                return Err(if is_taken { EngineError::Unavailable("the source") } else { commit_error(error) });
-            }
-            self.stored(&records, chain, now);
-            self.moved(cursor);
-            self.count(&staged, now);
-            let mut outcome = outcome(&staged, batch_id, self.head.source_seq);
-            outcome.accepted = records.len() as u32;
-            return Ok(outcome);
-        }
-        if let Some(Cursor(cursor)) = cursor {
-            events.push(Event::SourceAdvanced { source_no, cursor: cursor.clone() });
-        }
-        if !attachments.is_empty() || !events.is_empty() {
-            let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
-            // where it stands may be known to the store alone
-            self.unsure |= cursor.is_some() && committed.is_err();
-            committed.map_err(commit_error)?;
-        }
-        self.moved(cursor);
-        self.count(&staged, now);
-        Ok(outcome(&staged, None, self.head.source_seq))
-    }
-
-    fn batch(&self, records: &[Record], staged: &Staged, chain: &[u8; 32], now: Ts) -> FeedBatchStored {
-        let times = records.iter().map(|r| r.occurred_at);
-        let last_at = times.clone().max().unwrap_or(now);
-        FeedBatchStored {
-            id: BatchId(new_id()),
-            batch_no: 0,
-            source_no: self.source.source_no,
-            source_seq: self.head.source_seq + 1,
-            operator_no: self.source.operator_no,
-            operator_seq: 0,
-            records: records.len() as u32,
-            duplicates: staged.duplicates,
-            quarantined: staged.refused.len() as u32,
-            first_at: times.min().unwrap_or(now),
-            last_at,
-            clock_at: self.clock_at(now, last_at),
-            chain: secrets::hex(chain),
-            cursor: None,
-        }
-    }
-
-    fn stored(&mut self, records: &[Record], chain: [u8; 32], now: Ts) {
-        self.head.source_seq += 1;
-        self.head.chain = chain;
-        self.newest = self.head.newest;
-        let clock_at = self.clock_at(now, self.head.newest.unwrap_or(now));
-        self.dedupe.forget_before(self.horizon_start(clock_at));
-        self.gauge.records.fetch_add(records.len() as u64, Ordering::Relaxed);
-        self.context.records.inc_by(records.len() as u64);
-        self.gauge.source_seq.store(self.head.source_seq, Ordering::Relaxed);
-        self.gauge.last_event_at.store(self.head.newest.map_or(0, |n| n.0), Ordering::Relaxed);
-    }
-
-    fn moved(&mut self, cursor: Option<&Cursor>) {
-        if let Some(cursor) = cursor {
-            self.gauge.polling.moved(&cursor.0);
-            self.head.cursor = Some(cursor.clone());
-        }
-    }
-
-    fn count(&self, staged: &Staged, now: Ts) {
-        self.gauge.duplicates.fetch_add(u64::from(staged.duplicates), Ordering::Relaxed);
-        self.gauge.quarantined.fetch_add(staged.refused.len() as u64, Ordering::Relaxed);
-        self.context.quarantined.inc_by(staged.refused.len() as u64);
-        self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
-        self.gauge.version.fetch_add(1, Ordering::Release);
-    }
-
-    fn quarantine_row(
-        &self,
-        ring: &KeyRing,
-        refusal: &Refusal,
-        raw: &[u8],
-        now: Ts,
-    ) -> Result<QuarantineRow, EngineError> {
-        let id = QuarantineId(new_id());
-        let context = id.0.to_be_bytes();
-        let sealed = ring.seal(&context, raw).map_err(|_| EngineError::Unavailable("the vault key"))?;
-        Ok(QuarantineRow {
-            id,
-            source_no: self.source.source_no,
-            index: refusal.index,
-            code: refusal.code,
-            detail: refusal.detail.clone(),
-            sealed,
-            at: now,
-        })
-    }
-
     /// Applies what is left of a push whose bad records were set aside.
     async fn settle(&mut self, cursor: Option<&Cursor>) -> Result<PushOutcome, EngineError> {
         if std::mem::take(&mut self.incomplete) || self.unsure {
@@ -510,30 +374,6 @@ fn resolver<'a>(
         country: jurisdiction.country,
         currency: source.currency,
     })
-}
-
-fn outcome(staged: &Staged, batch_id: Option<BatchId>, source_seq: i64) -> PushOutcome {
-    PushOutcome {
-        accepted: staged.records.len() as u32,
-        duplicates: staged.duplicates,
-        conflicts: staged.conflicts,
-        quarantined: staged.refused.iter().map(|(refusal, _)| refusal.clone()).collect(),
-        batch_id,
-        cursor: source_seq.to_string(),
-    }
-}
-
-/// SHA-256 over the digest of the batch before and every record's digests: later change of any is provable.
-pub fn chain_digest(before: &[u8; 32], records: &[Record]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(before);
-    for record in records {
-        context.update(&record.id_digest.to_be_bytes());
-        context.update(&record.content_digest.to_be_bytes());
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
 }
 
 impl Work for SourceActor {

@@ -24,6 +24,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("lettre", &["actors"]),
     ("rskafka", &["actors"]),
     ("async-nats", &["actors", "loadtests"]),
+    ("reqwest", &["actors", "mlinzi", "loadtests"]),
+    ("flate2", &["actors"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
     ("actix-tls", &["web"]),

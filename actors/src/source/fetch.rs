@@ -31,7 +31,7 @@ const PAGES_PER_TURN: u32 = 16;
 /// How long a reader may take to acknowledge what is stored; what is not is acknowledged with the next page.
 const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(10);
 /// Refused records that are remembered: an interface without a cursor sends them again at every fetch.
-const REFUSED_KNOWN_MAX: usize = 65_536;
+const REFUSED_KNOWN_MAX: usize = 16_384;
 
 /// A turn under way: the page that was fetched and is not stored yet.
 #[derive(Default)]

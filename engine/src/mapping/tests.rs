@@ -313,3 +313,46 @@ fn shared_data_gives_the_same_alerts_in_two_fresh_stores() {
         assert!(first.iter().all(|r| r.evidence.samples >= 8 && !r.evidence.records.is_empty()), "{name}");
     }
 }
+
+#[test]
+fn what_is_refused_is_found_in_the_file_again() {
+    let file = [b"\xef\xbb\xbf".as_slice(), BETS, b"\n5,13,JohnL,x,NA,NA,NA,1.4,2021-11-14T14:21:50Z\n6,7\n"].concat();
+    let mapped = mapping(&BUSTABIT.replace("latin1", "windows-1252")).read(&file).unwrap();
+    assert_eq!(codes(&mapped), [(3, Code::InvalidField), (4, Code::MissingField)]);
+    let found: Vec<&str> =
+        mapped.refused_at.iter().map(|place| std::str::from_utf8(&file[place.clone()]).unwrap().trim()).collect();
+    assert_eq!(found, ["5,13,JohnL,x,NA,NA,NA,1.4,2021-11-14T14:21:50Z", "6,7"]);
+}
+
+#[test]
+fn objects_are_mapped_as_rows_are() {
+    let text = BUSTABIT.replace("\"Bet\"", "\"money.bet\"").replace("{Username}", "{player.name}");
+    let items = [
+        r#"{"Id":1,"GameID":"10","player":{"name":"JohnL"},"money":{"bet":5},"CashedOut":null,"BustedAt":1.4,"PlayDate":"2021-11-14T14:21:50Z"}"#,
+        r#"{"Id":2,"GameID":10,"player.name":"x","money":{"bet":"3.50"},"CashedOut":"1.33","Profit":1.44,"BustedAt":true,"PlayDate":"2021-11-23T06:39:15Z"}"#,
+        r#"{"Id":3,"money":{"bet":{"x":1}},"PlayDate":"2021-11-23T06:39:15Z"}"#,
+        r#"{"Id":4,"money":5,"PlayDate":"2021-11-23T06:39:15Z"}"#,
+        r#"{"Id":"a\u0000b","money":{"bet":5},"PlayDate":"2021-11-23T06:39:15Z"}"#,
+        "[1]",
+        "{",
+    ];
+    let body = items.join("\n");
+    let places = items.iter().map(|item| {
+        let start = body.find(item).unwrap();
+        start..start + item.len()
+    });
+    let mapped = mapping(&text).read_json(body.as_bytes(), places);
+    let amounts: Vec<(u32, i64)> = mapped.records.iter().map(|r| (r.row, r.amount_minor)).collect();
+    assert_eq!(amounts, [(0, 500), (1, 350), (1, 494)]);
+    assert!(mapped.records[1].json.contains("\"account_ref\":\"x\""), "a member whose name has a point in it");
+    use Code::{Encoding, InvalidField, MissingField, Unreadable};
+    let refused = [(2, InvalidField), (3, MissingField), (4, Encoding), (5, Unreadable), (6, Unreadable)];
+    assert_eq!(codes(&mapped), refused);
+    assert!(mapped.refused_at.iter().zip(&items[2..]).all(|(place, item)| body[place.clone()] == **item));
+    // a number of JSON has a point, whatever the mapping's texts have
+    let comma = text.replace("[numbers]", "[numbers]\ndecimal = \",\"");
+    let mapped =
+        mapping(&comma).read_json(br#"{"Id":1,"money":{"bet":2.5},"PlayDate":"2021-11-14T14:21:50Z"}"#, [0..62]);
+    assert_eq!(mapped.refusals.len(), 0, "{:?}", mapped.refusals);
+    assert_eq!(mapped.records[0].amount_minor, 250);
+}

@@ -39,7 +39,7 @@ enum Manner {
 }
 
 fn manner(source: usize) -> Manner {
-    if source % FAILING != 0 {
+    if !source.is_multiple_of(FAILING) {
         return Manner::Sound;
     }
     [Manner::Slow, Manner::Fails, Manner::CutOff, Manner::Refuses, Manner::Rubbish][source / FAILING % 5]
