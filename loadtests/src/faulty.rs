@@ -24,6 +24,7 @@ use web::{AppState, ServerOptions, WebOptions};
 
 /// What it runs on.
 #[derive(clap::Args)]
+#[group(id = "node")]
 pub struct Args {
     #[arg(long, hide = true, default_value = "")]
     store: String,
