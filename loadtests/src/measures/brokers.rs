@@ -63,6 +63,7 @@ async fn kafka(rounds: u64, damage: &mut Damage) -> anyhow::Result<()> {
     let source = source(&node, &reader).await?;
     let mut produced = RECORDS;
     for fault in faults(&[Fault::Cut, Fault::Engine], rounds) {
+        let cuts = proxy.cuts();
         if fault == Fault::Cut {
             proxy.cut_after(cut_at(produced));
         }
@@ -74,6 +75,10 @@ async fn kafka(rounds: u64, damage: &mut Damage) -> anyhow::Result<()> {
             node.start().await?;
         }
         caught_up(&node, &source, produced).await?;
+        if fault == Fault::Cut && proxy.cuts() == cuts {
+            // the answers were shorter than that: then between two of them
+            proxy.cut();
+        }
     }
     count("kafka", &node, &source, produced, proxy.cuts(), damage).await
 }
@@ -91,6 +96,7 @@ async fn nats(rounds: u64, damage: &mut Damage) -> anyhow::Result<()> {
     let source = source(&node, &reader).await?;
     let mut produced = 0;
     for fault in faults(&[Fault::Cut, Fault::Engine, Fault::Server], rounds) {
+        let cuts = proxy.cuts();
         if fault == Fault::Cut {
             proxy.cut_after(cut_at(produced));
         }
@@ -117,6 +123,10 @@ async fn nats(rounds: u64, damage: &mut Damage) -> anyhow::Result<()> {
             }
         }
         caught_up(&node, &source, produced).await?;
+        if fault == Fault::Cut && proxy.cuts() == cuts {
+            // the answers were shorter than that: then between two of them
+            proxy.cut();
+        }
     }
     count("nats", &node, &source, produced, proxy.cuts(), damage).await
 }
@@ -128,7 +138,7 @@ fn faults(kinds: &[Fault], rounds: u64) -> impl Iterator<Item = Fault> {
 
 /// After how many bytes of answers a connection is cut: another place each time.
 fn cut_at(produced: u64) -> u32 {
-    (produced / RECORDS * 7_919 % 150_000) as u32
+    (produced / RECORDS * 7_919 % 30_000) as u32
 }
 
 fn record(n: u64) -> String {
