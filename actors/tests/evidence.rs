@@ -20,6 +20,7 @@ fn config() -> EngineConfig {
         source_queue: 16,
         operator_queue: 16,
         register_queue: 16,
+        live_limits: actors::live::LiveLimits::default(),
         write_timeout: Duration::from_secs(5),
         snapshot_every: Duration::from_secs(300),
         evidence_person_months: 24,

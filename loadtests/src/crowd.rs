@@ -49,8 +49,22 @@ pub fn framed(text: &str) -> Vec<u8> {
     frame
 }
 
-/// One socket as staff, open and subscribed. `receive_bytes` bounds what its kernel takes for who does not read.
+/// Tries of a handshake that an overloaded node turns away.
+const TRIES: usize = 30;
+
+/// One socket as staff, open and subscribed. `receive_bytes` bounds what its kernel takes for who does not read. Where the
+/// node says that it is overloaded, this comes again when it says.
 pub async fn open(node: &Node, say: &str, receive_bytes: Option<u32>) -> anyhow::Result<TcpStream> {
+    for _ in 0..TRIES {
+        if let Some(stream) = open_once(node, say, receive_bytes).await? {
+            return Ok(stream);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    anyhow::bail!("the node was overloaded {TRIES} times")
+}
+
+async fn open_once(node: &Node, say: &str, receive_bytes: Option<u32>) -> anyhow::Result<Option<TcpStream>> {
     let socket = TcpSocket::new_v4()?;
     if let Some(bytes) = receive_bytes {
         socket.set_recv_buffer_size(bytes)?;
@@ -68,9 +82,12 @@ pub async fn open(node: &Node, say: &str, receive_bytes: Option<u32>) -> anyhow:
         anyhow::ensure!(stream.read(&mut byte).await? == 1, "the server closed the connection");
         answer.push(byte[0]);
     }
+    if answer.starts_with(b"HTTP/1.1 503") {
+        return Ok(None);
+    }
     anyhow::ensure!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
     stream.write_all(&masked(say)).await?;
-    Ok(stream)
+    Ok(Some(stream))
 }
 
 /// Many sockets, opened a few hundred at a time.

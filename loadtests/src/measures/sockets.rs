@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A topic whose frames have about 200 bytes: its region has no play, and only the age of its inputs moves.
-const TOPIC: &str = "region:KE-30";
+const TOPIC: &str = "region:KE-99";
 /// As many watchers as the measures bring, with one key.
 const ROOMY: &[(&str, &str)] = &[
     ("MLINZI__LIMITS__LIVE_SESSIONS", "40000"),
@@ -209,9 +209,9 @@ async fn latency_us(
     {
         let (waiting, late, seats) = (Rc::clone(&waiting), Rc::clone(&late), Rc::clone(&seats));
         *crowd.seen.hook.borrow_mut() = Some(Box::new(move |seat, at, text| {
-            let records = field(text, "records").and_then(|n| n.parse().ok()).unwrap_or(0);
+            let Some(records) = field(text, "records").and_then(|n| n.parse::<u64>().ok()) else { return };
             let known = std::mem::replace(&mut seats.borrow_mut()[seat], records);
-            for (_, sent) in waiting.borrow().range(known + 1..=records.max(known)) {
+            for (_, sent) in waiting.borrow().range(known.min(records) + 1..records + 1) {
                 late.borrow_mut().saturating_record(at.duration_since(*sent).as_micros() as u64);
             }
         }));

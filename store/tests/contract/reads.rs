@@ -186,6 +186,7 @@ async fn read(kind: Kind) -> Vec<String> {
     for query in [all, some, none] {
         say("alerts", &store.alerts(&query).await.expect("rows"));
     }
+    say("missed alerts", &store.operator_alerts(OperatorNo(1), 0, 10).await.expect("rows"));
     say("alert", &store.alert(AlertId(1)).await.expect("rows"));
     node.stop().await;
     said

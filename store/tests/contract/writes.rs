@@ -126,6 +126,11 @@ pub async fn an_alert_revision_is_stored_once(kind: Kind) {
     let next = node.commit(vec![revision(1, 6), revision(3, 7)], Vec::new()).await.expect("stored");
     assert!(matches!(&next.events[..], [only] if matches!(&only.event, Event::AlertRevised(r) if r.offset == 4)));
     assert_eq!(database.int("SELECT COUNT(*) FROM alert_revisions").await, 4);
+    let missed = async |after, limit| {
+        let read = node.store.operator_alerts(OperatorNo(1), after, limit).await.expect("rows");
+        read.iter().map(|r| r.operator_offset).collect::<Vec<_>>()
+    };
+    assert_eq!((missed(1, 2).await, missed(3, 9).await, missed(4, 9).await), (vec![2, 3], vec![4], vec![]));
     assert_eq!(database.int("SELECT COUNT(*) FROM journal").await, 4);
     node.stop().await;
 }
