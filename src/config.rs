@@ -471,8 +471,8 @@ mod tests {
     fn a_credential_of_sources_is_in_a_file_or_in_the_environment() {
         let file = ("feeds.credentials.acme.file", "/run/secrets/acme".to_owned());
         let variable = ("feeds.credentials.acme.environment", "ACME".to_owned());
-        assert_eq!(load(None, &[file.clone()]).unwrap().feeds.credentials.len(), 1);
-        assert!(load(None, &[variable.clone()]).is_ok());
+        assert_eq!(load(None, std::slice::from_ref(&file)).unwrap().feeds.credentials.len(), 1);
+        assert!(load(None, std::slice::from_ref(&variable)).is_ok());
         assert_eq!(load(None, &[file, variable]).unwrap_err().0.len(), 1);
         assert!(load(None, &[("feeds.credentials.acme.value", "hunter2".to_owned())]).is_err());
         assert!(load(None, &[("feeds.folder_root", "feeds".to_owned())]).is_err());

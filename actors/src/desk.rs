@@ -315,12 +315,10 @@ fn notice(tell: &Tell) -> Notice {
     };
     let subject = &group.subject;
     let about = format!("{} at {}: {}", group.rule, subject.operator, subject.metric.as_str());
+    // severity and kind are told by each channel in its own way
     let title = match tell.tidings {
-        Tidings::Raised => format!("[{}] {about}", group.severity.as_str()),
-        Tidings::Escalated => format!("[{}] worse: {about}", group.severity.as_str()),
-        Tidings::Resolved => format!("[resolved] {about}"),
-        Tidings::Regressed => format!("[{}] again: {about}", group.severity.as_str()),
-        Tidings::More(held) => format!("[{}] {held} more of {} within the hour", group.severity.as_str(), group.rule),
+        Tidings::More(held) => format!("{held} more of {} within the hour", group.rule),
+        _ => about,
     };
     let mut lines = match (tell.tidings, group.resolution) {
         (Tidings::Resolved, Some(why)) => vec![format!("resolved: {}", why.as_str())],
@@ -332,7 +330,11 @@ fn notice(tell: &Tell) -> Notice {
         id: NoticeId(tell.id),
         kind,
         number: group.notices,
-        group: group.id.to_string(),
+        // what is told together is no cause that ends: a name of its own, so that no pager waits for its end
+        group: match tell.tidings {
+            Tidings::More(_) => format!("more-{}", NoticeId(tell.id)),
+            _ => group.id.to_string(),
+        },
         alerts: vec![group.last_alert],
         severity: group.severity,
         rule: group.rule.clone(),

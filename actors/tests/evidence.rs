@@ -30,7 +30,6 @@ fn config() -> EngineConfig {
         key_prefix: "mk_live_",
         jurisdictions: Vec::new(),
         notify: actors::notifiers::NotifySetup::default(),
-        live_limits: actors::live::LiveLimits::default(),
         faults: Faults::default(),
     }
 }
