@@ -171,6 +171,7 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
             Scope::OperatorsManage,
             Scope::FeedsManage,
             Scope::MarketRead,
+            Scope::AlertsManage,
             Scope::SystemRead,
             Scope::SystemManage,
         ],
