@@ -25,6 +25,7 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
         allow_unsafe_durability: config.store.allow_unsafe_durability,
         readers: config.store.readers,
         create: true,
+        ..OpenOptions::default()
     };
     Ok(Store::open(&config.store.url, &options).await?)
 }
@@ -35,6 +36,8 @@ pub async fn open_known_store(config: &Config) -> anyhow::Result<Store> {
         allow_unsafe_durability: config.store.allow_unsafe_durability,
         readers: config.store.readers,
         create: false,
+        // who stands at a shell would rather wait than be told that the database is busy
+        patience: std::time::Duration::from_secs(30),
     };
     Ok(Store::open(&config.store.url, &options).await?)
 }

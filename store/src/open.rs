@@ -28,11 +28,13 @@ pub struct OpenOptions {
     pub readers: u32,
     /// Make the embedded database where there is none; tools that only look must not.
     pub create: bool,
+    /// How long whoever needs a connection to PostgreSQL waits for one.
+    pub patience: Duration,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { allow_unsafe_durability: false, readers: 4, create: true }
+        Self { allow_unsafe_durability: false, readers: 4, create: true, patience: Duration::from_secs(3) }
     }
 }
 
@@ -323,7 +325,7 @@ async fn open_postgres(url: &str, options: &OpenOptions) -> Result<Db, OpenError
     let pool = kept(PgPoolOptions::new())
         // the writer's lanes, the poll of the head, the readers
         .max_connections(options.readers + 4)
-        .acquire_timeout(Duration::from_secs(3))
+        .acquire_timeout(options.patience)
         .connect_with(connect)
         .await?;
     Ok(Db::Postgres(pool))

@@ -396,7 +396,8 @@ mod tests {
         }
         let kafka = serde_json::json!({"kind": "kafka", "brokers": [], "topic": ""});
         assert_eq!(pointers(kafka), ["/reader/brokers"]);
-        let output = serde_json::json!({"kind": "kafka", "brokers": ["a:9092"], "topic": "bets", "output_topic": "done"});
+        let output =
+            serde_json::json!({"kind": "kafka", "brokers": ["a:9092"], "topic": "bets", "output_topic": "done"});
         assert_eq!(pointers(output), ["/reader/output_topic"]);
         let nats = serde_json::json!({"kind": "nats", "servers": ["nats://a:4222"], "stream": "bets", "subject": "bets.>", "credential": "A"});
         assert_eq!(pointers(nats), ["/reader/credential"]);
