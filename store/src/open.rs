@@ -28,7 +28,7 @@ pub struct OpenOptions {
     pub readers: u32,
     /// Make the embedded database where there is none; tools that only look must not.
     pub create: bool,
-    /// How long whoever needs a connection to PostgreSQL waits for one.
+    /// How long whoever needs a connection to PostgreSQL waits for one, or (five seconds at least) for SQLite's lock.
     pub patience: Duration,
 }
 
@@ -301,7 +301,8 @@ async fn open_sqlite(path: &str, options: &OpenOptions) -> Result<Db, OpenError>
         .foreign_keys(true)
         .pragma("cache_size", "-65536")
         .pragma("wal_autocheckpoint", "4000")
-        .busy_timeout(Duration::from_secs(5));
+        // a tool beside a busy engine gets the lock between two commits, by polling: that may take many of them
+        .busy_timeout(options.patience.max(Duration::from_secs(5)));
     // the lane keeps one; checkpoints and the question what became of a commit take the other, SQLite orders them
     let options_of = |connections| kept(SqlitePoolOptions::new()).max_connections(connections);
     let writer = options_of(2).connect_with(connect.clone()).await?;
