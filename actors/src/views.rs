@@ -9,6 +9,7 @@ use crate::live::LiveSource;
 use crate::market::{CurrencyTotals, ViewSlot};
 use crate::source::SourceGauge;
 use arc_swap::ArcSwap;
+use engine::silence;
 use models::feed::Source;
 use models::ids::{OperatorId, OperatorNo, SourceId};
 use models::jurisdiction::JurisdictionNo;
@@ -109,9 +110,9 @@ pub fn freshness(source: &Source, last_success: Option<Ts>, now: Ts) -> Freshnes
     let Some(last) = last_success else { return FreshnessLabel::Never };
     let expected = i64::from(source.expected_interval_seconds.max(1)) * SECOND;
     match now.0.saturating_sub(last.0) / expected {
-        ..=1 => FreshnessLabel::Fresh,
-        2..=3 => FreshnessLabel::Late,
-        4..=23 => FreshnessLabel::Stale,
+        ..silence::LATE_INTERVALS => FreshnessLabel::Fresh,
+        silence::LATE_INTERVALS..silence::STALE_INTERVALS => FreshnessLabel::Late,
+        silence::STALE_INTERVALS..silence::DEAD_INTERVALS => FreshnessLabel::Stale,
         _ => FreshnessLabel::Dead,
     }
 }

@@ -9,7 +9,7 @@ use crate::evidence::EvidenceLog;
 use crate::feeds::Cursor;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveLimits, RECOVERIES_MAX, StoredAlerts};
-use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
+use crate::market::{Input, InputLog, Market, MarketContext, SetAside, StateMetrics, ViewSlot};
 use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
@@ -32,7 +32,7 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::{Clock, OperatorInputRow, Store, StoreError};
+use store::{Clock, OperatorInputRow, OperatorStateRow, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// Inputs read back at once while an operator is rebuilt.
@@ -169,6 +169,8 @@ impl Engine {
             waiting: Mutex::default(),
             sparing: AtomicBool::new(false),
             notifiers,
+            states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
+            given_up: watch::Sender::new(false),
             metrics: gauges,
         }));
         if let Err(error) = engine.take_keys().await {
@@ -204,10 +206,11 @@ impl Engine {
         let slot = Arc::new(ViewSlot::default());
         inner.views.slots.write().insert(no, Arc::clone(&slot));
         let context = MarketContext {
-            log: Arc::new(StoredInputs(inner.store.clone())),
+            log: Arc::new(StoredInputs(inner.store.clone(), inner.keys.load().chain)),
             writer: inner.writer.clone(),
             slot,
             inspect: inner.config.faults.operators.clone(),
+            metrics: inner.states.clone(),
         };
         let mut spec = Spec::new(format!("operator:{}", operator.code), "operator", move |generation| {
             let (context, code, zone) = (context.clone(), operator.code.clone(), zone.clone());
@@ -423,7 +426,8 @@ async fn read_source(
     Ok((dedupe, SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest, cursor }))
 }
 
-struct StoredInputs(Store);
+/// The store, and the journal's key.
+struct StoredInputs(Store, [u8; 32]);
 
 impl InputLog for StoredInputs {
     fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>> {
@@ -432,6 +436,11 @@ impl InputLog for StoredInputs {
             let rows = store.set_aside(operator).await.map_err(|e| e.to_string())?;
             Ok(rows.into_iter().collect())
         })
+    }
+
+    fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>> {
+        let (store, chain) = (self.0.clone(), self.1);
+        Box::pin(async move { store.operator_states(operator, &chain).await.map_err(|e| e.to_string()) })
     }
 
     fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>> {
