@@ -1,8 +1,12 @@
 //! What the hub shows: the newest state of the market, read from slots that its owners fill.
 
+mod groups;
 mod parts;
 
+pub use groups::GROUPS_MAX;
+
 use crate::api::{FreshnessLabel, SourceView};
+use crate::desk::DeskView;
 use crate::directory::Directory;
 use crate::kernel::ActorSystem;
 use crate::live::LiveSource;
@@ -39,6 +43,8 @@ pub struct Views {
     cache: Mutex<Encoded>,
     system_shown: Mutex<Option<(Ts, Versioned)>>,
     parts: Mutex<HashMap<JurisdictionNo, parts::Shown>>,
+    desk: Arc<DeskView>,
+    groups_shown: Mutex<HashMap<JurisdictionNo, groups::Shown>>,
 }
 
 /// The last text of a topic of a jurisdiction, with its number.
@@ -123,7 +129,12 @@ fn time(micros: i64) -> Option<Ts> {
 
 impl Views {
     /// Empty slots.
-    pub fn new(directory: Arc<ArcSwap<Directory>>, system: Arc<ActorSystem>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        directory: Arc<ArcSwap<Directory>>,
+        system: Arc<ActorSystem>,
+        clock: Arc<dyn Clock>,
+        desk: Arc<DeskView>,
+    ) -> Self {
         Self {
             directory,
             slots: RwLock::default(),
@@ -133,6 +144,8 @@ impl Views {
             cache: Mutex::default(),
             system_shown: Mutex::default(),
             parts: Mutex::default(),
+            desk,
+            groups_shown: Mutex::default(),
         }
     }
 
@@ -281,6 +294,7 @@ impl LiveSource for Views {
     fn read(&self, jurisdiction: JurisdictionNo, topic: Topic) -> Option<Versioned> {
         match topic {
             Topic::National => Some(self.national(jurisdiction)),
+            Topic::Groups => Some(self.groups(jurisdiction)),
             Topic::Feeds => Some(self.feeds(jurisdiction)),
             Topic::System => Some(self.system()),
             Topic::Operator(id) => self.operator(id),

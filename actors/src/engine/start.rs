@@ -64,14 +64,16 @@ impl Engine {
         let directory =
             Arc::new(ArcSwap::from_pointee(load_directory(config.jurisdictions.clone(), &store, &ring).await?));
         let index = Arc::new(ArcSwap::from_pointee(IndexWriter::with_capacity(0).reader()));
-        let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), Arc::clone(&clock)));
+        let desk_view = Arc::<DeskView>::default();
+        let (shown, time) = (Arc::clone(&desk_view), Arc::clone(&clock));
+        let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), time, shown));
 
         let register_missed = Missed::default();
         let register_actor = start_register(&system, &config, &store, &ring, &index, &register_missed, &clock)?;
         let live = start_live(&system, &store, &views, boot, config.live_limits, gauges.live_store_reads.clone())?;
         let markets = Markets::default();
         let (growth, growing) = mpsc::unbounded_channel();
-        let (desk, desk_view, desk_context) = start_desk(&system)?;
+        let (desk, desk_context) = start_desk(&system)?;
         let spine = Spine {
             register: register_actor,
             register_missed,
@@ -280,7 +282,7 @@ fn start_register(
 }
 
 /// The desk's handle and view, and where its actor finds what it works with once that is there.
-type NewDesk = (Handle<DeskMsg>, Arc<DeskView>, Arc<OnceLock<DeskContext>>);
+type NewDesk = (Handle<DeskMsg>, Arc<OnceLock<DeskContext>>);
 
 fn start_desk(system: &ActorSystem) -> Result<NewDesk, StartError> {
     let context: Arc<OnceLock<DeskContext>> = Arc::default();
@@ -300,7 +302,7 @@ fn start_desk(system: &ActorSystem) -> Result<NewDesk, StartError> {
     spec.capacity = 4 * 1024;
     spec.hang_after = Duration::from_secs(60);
     let handle = spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
-    Ok((handle, Arc::default(), context))
+    Ok((handle, context))
 }
 
 fn start_auditor(
