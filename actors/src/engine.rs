@@ -29,6 +29,7 @@ use crate::live::LiveHandle;
 use crate::market::StateMetrics;
 use crate::metrics::EngineMetrics;
 use crate::notifiers::Notifiers;
+use crate::outputs::{Look, OutputMetrics};
 use crate::receipts::{self, Jwk};
 use crate::register::{Register, commit_error, section, unavailable};
 use crate::secrets::{KeyMaterial, KeyProvider, KeyRing, Keys};
@@ -149,6 +150,9 @@ struct Inner {
     desk: Handle<DeskMsg>,
     desk_view: Arc<DeskView>,
     sources: RwLock<HashMap<SourceId, Handle<SourceMsg>>>,
+    /// Of sources whose records others may read.
+    outputs: RwLock<Vec<Handle<Look>>>,
+    output_metrics: OutputMetrics,
     context: SourceContext,
     /// Tells sources that fetch that nobody waits for their peers any more.
     stopping: watch::Sender<bool>,

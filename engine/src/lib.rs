@@ -9,6 +9,7 @@ pub mod enumeration;
 pub mod ingest;
 pub mod mapping;
 pub mod operator_state;
+pub mod output;
 pub mod poll;
 pub mod register;
 pub mod routing;

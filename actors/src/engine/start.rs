@@ -6,13 +6,14 @@ use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
 use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
-use crate::feeds::Cursor;
+use crate::feeds::{self, Cursor};
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveLimits, RECOVERIES_MAX, StoredAlerts};
 use crate::market::{Input, InputLog, Market, MarketContext, SetAside, StateMetrics, ViewSlot};
 use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
+use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{FetchMetrics, SourceActor, SourceContext, SourceGauge, SourceHead};
@@ -25,7 +26,7 @@ use engine::register::index::{IndexReader, IndexWriter};
 use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
 use models::event::Event;
-use models::feed::Source;
+use models::feed::{ReaderSettings, Source};
 use models::ids::OperatorNo;
 use models::ts::Ts;
 use parking_lot::{Mutex, RwLock};
@@ -37,6 +38,9 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// Inputs read back at once while an operator is rebuilt.
 const INPUT_CHUNK: u32 = 64;
+/// How long brokers may take for the records of a batch before an output counts as hanging: as many partitions as there may
+/// be, each asked once or twice.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(1_800);
 
 impl Engine {
     /// Recovers from the store and starts every actor. Ready once the register is ([`Self::readiness`]).
@@ -159,6 +163,8 @@ impl Engine {
             desk,
             desk_view,
             sources: RwLock::default(),
+            outputs: RwLock::default(),
+            output_metrics: OutputMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             context,
             stopping,
             writer,
@@ -254,6 +260,42 @@ impl Engine {
         spec.hang_after = Duration::from_secs(60);
         let handle = spawn(&inner.system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
         sources.insert(source.id, handle);
+        self.start_output(source)
+    }
+
+    /// Publishes a source's records, where its settings name an output topic.
+    fn start_output(&self, source: &Arc<Source>) -> Result<(), StartError> {
+        let inner = &self.0;
+        let names_topic =
+            |settings: &ReaderSettings| matches!(settings, ReaderSettings::Kafka(s) if s.output_topic.is_some());
+        let Some(settings) = source.reader.clone().filter(names_topic) else { return Ok(()) };
+        let operator = {
+            let directory = inner.directory.load();
+            directory.operators.get(&source.operator_no).map_or("?", |operator| &operator.code).to_owned()
+        };
+        let name = format!("output:{operator}/{}", source.name);
+        let context = OutputContext {
+            store: inner.store.clone(),
+            source: Arc::clone(source),
+            operator,
+            clock: Arc::clone(&inner.clock),
+            metrics: inner.output_metrics.clone(),
+            stopping: inner.stopping.subscribe(),
+        };
+        let config = inner.config.feeds.clone();
+        let mut spec = Spec::new(name, "output", move |_| {
+            let (context, settings, config) = (context.clone(), settings.clone(), config.clone());
+            Box::pin(async move {
+                let publisher = feeds::publisher(&settings, &config).map_err(|error| error.to_string())?;
+                let publisher = publisher.ok_or_else(|| "no output topic".to_owned())?;
+                Output::recover(context, publisher).await
+            })
+        });
+        // one that looks finds everything there is
+        spec.capacity = 1;
+        spec.hang_after = OUTPUT_PATIENCE;
+        let handle = spawn(&inner.system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
+        inner.outputs.write().push(handle);
         Ok(())
     }
 }

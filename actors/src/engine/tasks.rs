@@ -9,6 +9,7 @@ use crate::directory::Directory;
 use crate::kernel::{KernelEvent, LOST_MAX};
 use crate::live::LiveMsg;
 use crate::market::MarketMsg;
+use crate::outputs::Look;
 use crate::register::Copying;
 use crate::spine::Growth;
 use futures_util::FutureExt;
@@ -348,6 +349,8 @@ impl Engine {
         // a full queue has one that does as much
         let _ = self.0.desk.try_send(DeskMsg::Clock);
         self.measure(now);
+        // one that is still at it finds everything there is
+        self.0.outputs.read().iter().for_each(|output| drop(output.try_send(Look)));
         let slots = self.0.views.slots.read();
         for (no, market) in self.0.markets.read().iter() {
             let Some(slot) = slots.get(no) else { continue };

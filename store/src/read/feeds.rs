@@ -142,6 +142,41 @@ impl Store {
         Ok(inputs)
     }
 
+    /// Batches of a source behind one of them, by number, each with its records; at most `limit`.
+    pub async fn batches_behind(
+        &self,
+        source_no: SourceNo,
+        source_seq: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Vec<Record>)>, StoreError> {
+        let mut conn = self.db.read().await?;
+        let sql = "SELECT source_seq, batch_no, records FROM feed_batches WHERE source_no = $1 AND source_seq > $2 ORDER BY source_seq LIMIT $3";
+        let values = [Val::Int(source_no.0.into()), Val::Int(source_seq), Val::Int(limit.into())];
+        let heads = conn.rows(sql, &values).await?;
+        let sizes = heads.iter().map(|row| Ok((row.int(1)?, row.int(2)?))).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        let batches = some_of(sizes);
+        let mut records: HashMap<i64, Vec<Record>> = HashMap::with_capacity(batches.len());
+        for row in rows_of_batches(&mut conn, RECORD, &batches).await? {
+            records.entry(row.int(RECORD_WIDTH)?).or_default().push(record(&row)?);
+        }
+        let known = heads.iter().zip(batches);
+        known.map(|(row, batch)| Ok((row.int(0)?, records.remove(&batch).unwrap_or_default()))).collect()
+    }
+
+    /// The last batch of a source that is published whole; 0 before the first.
+    pub async fn output_position(&self, source_no: SourceNo) -> Result<i64, StoreError> {
+        let sql = "SELECT source_seq FROM source_outputs WHERE source_no = $1";
+        let rows = self.rows(sql, &[Val::Int(source_no.0.into())]).await?;
+        Ok(rows.first().map(|row| row.int(0)).transpose()?.unwrap_or(0))
+    }
+
+    /// Keeps which batch of a source is the last that is published whole.
+    pub async fn keep_output_position(&self, source_no: SourceNo, source_seq: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO source_outputs (source_no, source_seq) VALUES ($1, $2) ON CONFLICT (source_no) DO UPDATE SET source_seq = excluded.source_seq";
+        self.db.write().await?.run(sql, &[Val::Int(source_no.0.into()), Val::Int(source_seq)]).await?;
+        Ok(())
+    }
+
     /// Inputs of an operator that its actor could not apply, with the positions of their records; none = all of it.
     pub async fn set_aside(&self, operator_no: OperatorNo) -> Result<Vec<(i64, Vec<u32>)>, StoreError> {
         let sql = "SELECT operator_seq, records FROM operator_set_aside WHERE operator_no = $1 ORDER BY operator_seq";

@@ -181,12 +181,15 @@ function drawTotals() {
 /** When the source that has been silent for longest last delivered, and how many never did. */
 const oldest = (view) => [view.oldest_input_at ? local(view.oldest_input_at) : "–", view.inputs_missing ? `${count(view.inputs_missing)} missing` : ""].filter(Boolean).join(", ");
 
+/** The same, short. */
+const oldestAge = (view) => [view.oldest_input_at ? ago(view.oldest_input_at, Date.now()) : "–", view.inputs_missing ? `${count(view.inputs_missing)} missing` : ""].filter(Boolean).join(", ");
+
 /** The current day by region or product: one row a currency. */
 function drawParts(topic, name) {
   const cell = (value) => el("td", { class: "n" }, value);
   const rows = (topics.get(topic)?.data?.items ?? []).flatMap((item) => item.currencies.filter((c) => c.day).map(({ currency, day }) => el("tr", {},
     el("th", { scope: "row" }, name(item)), el("td", {}, currency), cell(count(day.count)), cell(money(day.stakes, currency)),
-    el("td", { class: day.ggr < 0 ? "n negative" : "n" }, money(day.ggr, currency)), el("td", {}, oldest(item)))));
+    el("td", { class: day.ggr < 0 ? "n negative" : "n" }, money(day.ggr, currency)), el("td", { title: oldest(item) }, oldestAge(item)))));
   $(topic).replaceChildren(...(rows.length ? rows : [empty(6, unlessHeard(topic, "No play today."))]));
 }
 
