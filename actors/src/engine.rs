@@ -3,11 +3,13 @@
 
 mod opening;
 mod polling;
+mod quarantine;
 mod rotation;
 mod start;
 mod tasks;
 
 pub use opening::{Tools, tools};
+pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};
 pub use rotation::{LeftBehind, left_behind};
 
 use crate::api::{

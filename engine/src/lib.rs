@@ -11,6 +11,7 @@ pub mod mapping;
 pub mod operator_state;
 pub mod poll;
 pub mod register;
+pub mod repair;
 pub mod routing;
 pub mod silence;
 pub mod windows;

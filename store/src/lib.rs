@@ -18,6 +18,7 @@ mod notices;
 mod open;
 mod priority;
 mod project;
+mod quarantine;
 mod read;
 mod snapshots;
 mod vault;
@@ -31,6 +32,7 @@ pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use notices::{NoticeMark, NoticeMarks, NoticePlace, NoticeQuery, NoticeRow, NoticesWaiting, StoredNotice};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use priority::Background;
+pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
     AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
     RegisterStats, StoredHead,
