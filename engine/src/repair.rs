@@ -23,6 +23,8 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// Largest record that is looked at, bytes: each draft is a copy, and what is larger is no slip.
+const SENT_BYTES_MAX: usize = 64 << 10;
 /// Drafts that are tried for one record.
 const TRIES_MAX: usize = 32;
 /// Changes of one record: what needs more is no slip.
@@ -89,6 +91,9 @@ const REPAIRS: &[Repair] = &[
 /// What the record was meant to be; none where that cannot be computed, and where it is taken as it was sent.
 #[must_use]
 pub fn suggest(sent: &[u8], bench: &Bench<'_>) -> Option<Suggestion> {
+    if sent.len() > SENT_BYTES_MAX {
+        return None;
+    }
     let mut drafts = vec![read::draft(sent)?];
     for _ in 0..TRIES_MAX {
         let draft = drafts.pop()?;

@@ -75,33 +75,34 @@ pub struct QuarantineCount {
     pub count: u64,
 }
 
-fn known<T>(text: Option<String>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
-    text.map(|text| parse(&text).ok_or(StoreError::Unreadable("quarantine"))).transpose()
+fn known<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
+    text.map(|text| must(text, parse)).transpose()
 }
 
-fn must<T>(text: String, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
-    known(Some(text), parse)?.ok_or(StoreError::Unreadable("quarantine"))
+fn must<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+    parse(text).ok_or(StoreError::Unreadable("quarantine"))
 }
 
-fn act(at: Option<i64>, by: Option<String>) -> Result<Option<Act>, StoreError> {
+fn act(at: Option<i64>, by: Option<&str>) -> Result<Option<Act>, StoreError> {
     let by: Option<KeyId> = known(by, |text| text.parse().ok())?;
     Ok(at.zip(by).map(|(at, by)| Act { by, at: Ts(at) }))
 }
 
 fn item(row: &Row) -> Result<QuarantineItem, StoreError> {
-    let attempt = act(row.int_opt(12)?, row.text_opt(13)?)?.zip(known(row.text_opt(14)?, QuarantineCode::parse)?);
+    let attempt = act(row.int_opt(12)?, row.text_opt(13)?.as_deref())?
+        .zip(known(row.text_opt(14)?.as_deref(), QuarantineCode::parse)?);
     let attempt_detail = row.text_opt(15)?.unwrap_or_default();
     Ok(QuarantineItem {
-        id: must(row.text(0)?, |text| text.parse().ok())?,
+        id: must(&row.text(0)?, |text| text.parse().ok())?,
         index: row.int(1)?,
-        code: must(row.text(2)?, QuarantineCode::parse)?,
+        code: must(&row.text(2)?, QuarantineCode::parse)?,
         detail: row.text(3)?,
         at: Ts(row.int(4)?),
-        form: must(row.text(5)?, QuarantineForm::parse)?,
-        state: must(row.text(6)?, QuarantineState::parse)?,
-        outcome: known(row.text_opt(7)?, ReplayOutcome::parse)?,
-        reason: known(row.text_opt(8)?, DismissReason::parse)?,
-        settled: act(row.int_opt(9)?, row.text_opt(10)?)?,
+        form: must(&row.text(5)?, QuarantineForm::parse)?,
+        state: must(&row.text(6)?, QuarantineState::parse)?,
+        outcome: known(row.text_opt(7)?.as_deref(), ReplayOutcome::parse)?,
+        reason: known(row.text_opt(8)?.as_deref(), DismissReason::parse)?,
+        settled: act(row.int_opt(9)?, row.text_opt(10)?.as_deref())?,
         attempts: row.int(11)? as u32,
         attempt: attempt.map(|(act, code)| (act, code, attempt_detail)),
     })
@@ -133,33 +134,30 @@ impl Store {
         let rows = self.db.read().await?.rows(sql, &[Val::Int(source_no.0.into())]).await?;
         let count = |row: &Row| {
             Ok(QuarantineCount {
-                code: must(row.text(0)?, QuarantineCode::parse)?,
-                state: must(row.text(1)?, QuarantineState::parse)?,
+                code: must(&row.text(0)?, QuarantineCode::parse)?,
+                state: must(&row.text(1)?, QuarantineState::parse)?,
                 count: row.int(2)?.unsigned_abs(),
             })
         };
         rows.iter().map(count).collect()
     }
 
-    /// Open records of a source that were refused for one reason, oldest first, behind `after`.
+    /// Open records of a source that were refused for one reason, oldest first, behind `after`, each with how many bytes
+    /// it is sealed in.
     pub async fn quarantine_open(
         &self,
         source_no: SourceNo,
         code: QuarantineCode,
         after: Option<QuarantineId>,
         limit: u32,
-    ) -> Result<Vec<QuarantineId>, StoreError> {
-        let sql = "SELECT id FROM quarantine WHERE source_no = $1 AND state = 'open' AND code = $2 AND id > $3 ORDER BY id LIMIT $4";
+    ) -> Result<Vec<(QuarantineId, u64)>, StoreError> {
+        let sql = "SELECT id, CAST(length(sealed) AS BIGINT) FROM quarantine WHERE source_no = $1 AND state = 'open' AND code = $2 AND id > $3 ORDER BY id LIMIT $4";
         let after = after.map_or_else(String::new, |id| id.to_string());
         let values =
             [Val::Int(source_no.0.into()), Val::Text(code.as_str()), Val::Owned(after), Val::Int(limit.into())];
-        self.db
-            .read()
-            .await?
-            .rows(sql, &values)
-            .await?
-            .iter()
-            .map(|row| must(row.text(0)?, |text| text.parse().ok()))
+        let rows = self.db.read().await?.rows(sql, &values).await?;
+        rows.iter()
+            .map(|row| Ok((must(&row.text(0)?, |text| text.parse().ok())?, row.int(1)?.unsigned_abs())))
             .collect()
     }
 

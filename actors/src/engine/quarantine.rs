@@ -22,6 +22,8 @@ use tokio::sync::oneshot;
 
 /// Refused records that are tried in one commit: pushes of the source go in between.
 const REPLAY_AT_ONCE: usize = 200;
+/// Bytes of them, sealed, as many as a push may have; one alone may have more.
+const REPLAY_BYTES_AT_ONCE: u64 = 8 << 20;
 
 /// A refused record with what was sent.
 pub struct Quarantined {
@@ -113,13 +115,13 @@ impl Engine {
     pub async fn replay_many(&self, source: &Arc<Source>, many: ReplayMany) -> Result<ReplayedMany, EngineError> {
         let wanted = many.limit.saturating_add(1);
         let found = self.0.store.quarantine_open(source.source_no, many.code, many.after, wanted).await;
-        let mut ids = found.map_err(unavailable)?;
-        let more = ids.len() > many.limit as usize;
-        ids.truncate(many.limit as usize);
-        let mut attempts: Vec<Attempt> = Vec::with_capacity(ids.len());
-        for batch in ids.chunks(REPLAY_AT_ONCE) {
+        let mut found = found.map_err(unavailable)?;
+        let more = found.len() > many.limit as usize;
+        found.truncate(many.limit as usize);
+        let mut attempts: Vec<Attempt> = Vec::with_capacity(found.len());
+        for ids in batches(&found) {
             let request = ReplayRequest {
-                ids: batch.to_vec(),
+                ids,
                 apply: many.apply.clone(),
                 act: Act { by: many.by, at: self.now() },
                 idempotency: None,
@@ -187,9 +189,48 @@ impl Engine {
     }
 }
 
+/// As many at once as may be.
+fn batches(found: &[(QuarantineId, u64)]) -> Vec<Vec<QuarantineId>> {
+    let mut batches: Vec<Vec<QuarantineId>> = Vec::new();
+    let mut bytes = 0;
+    for (id, size) in found {
+        bytes += size;
+        match batches.last_mut() {
+            Some(batch) if batch.len() < REPLAY_AT_ONCE && bytes <= REPLAY_BYTES_AT_ONCE => batch.push(*id),
+            _ => {
+                batches.push(vec![*id]);
+                bytes = *size;
+            }
+        }
+    }
+    batches
+}
+
 impl ReplayedMany {
     /// How many were settled with this outcome.
     pub fn settled(&self, outcome: ReplayOutcome) -> usize {
         self.attempts.iter().filter(|attempt| attempt.attempted == Attempted::Settled(outcome)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_bounded_in_number_and_bytes_and_hold_all_in_their_order() {
+        let small = REPLAY_BYTES_AT_ONCE / 1_000;
+        let table: [(Vec<u64>, Vec<usize>); 4] = [
+            (vec![], vec![]),
+            (vec![small; 450], vec![200, 200, 50]),
+            (vec![REPLAY_BYTES_AT_ONCE / 2; 5], vec![2, 2, 1]),
+            (vec![small, 2 * REPLAY_BYTES_AT_ONCE, small, small], vec![1, 1, 2]),
+        ];
+        for (sizes, wanted) in table {
+            let found: Vec<_> = (0..).map(QuarantineId).zip(sizes).collect();
+            let made = batches(&found);
+            assert_eq!(made.iter().map(Vec::len).collect::<Vec<_>>(), wanted);
+            assert!(made.concat().into_iter().eq(found.iter().map(|(id, _)| *id)));
+        }
     }
 }

@@ -27,8 +27,6 @@ use jiff::tz::TimeZone;
 use models::event::Event;
 use models::feed::Source;
 use models::ids::OperatorNo;
-use models::quarantine::QuarantineState;
-use models::record::QuarantineCode;
 use models::ts::Ts;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -373,11 +371,7 @@ async fn recover_source(
     gauge.records.store(stored.records, Ordering::Relaxed);
     gauge.duplicates.store(stored.duplicates, Ordering::Relaxed);
     gauge.quarantined.store(stored.quarantined, Ordering::Relaxed);
-    let counts = store.quarantine_counts(source.source_no).await.map_err(|e| e.to_string())?;
-    for code in QuarantineCode::ALL {
-        let open = counts.iter().find(|count| count.code == *code && count.state == QuarantineState::Open);
-        gauge.open.set(*code, open.map_or(0, |count| count.count));
-    }
+    gauge.open.read(store, source.source_no).await.map_err(|e| e.to_string())?;
     gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
     let moved_at = stored.cursor.as_ref().map(|(_, at)| *at);
     let last_success = stored.last_stored_at.max(moved_at);

@@ -20,7 +20,7 @@ use jiff::tz::TimeZone;
 use models::alert_group::Act;
 use models::event::Event;
 use models::feed::{Source, SourceClock};
-use models::ids::QuarantineId;
+use models::ids::{QuarantineId, SourceNo};
 use models::quarantine::{
     DismissReason, QuarantineDismissed, QuarantineForm, QuarantineReplayed, QuarantineState, ReplayAttempt,
     ReplayOutcome,
@@ -28,7 +28,7 @@ use models::quarantine::{
 use models::record::{QuarantineCode, Refusal};
 use models::ts::{DAY, Ts};
 use std::sync::atomic::{AtomicU64, Ordering};
-use store::{Attachment, QuarantineItem, SealedItem};
+use store::{Attachment, QuarantineItem, SealedItem, Store, StoreError};
 
 /// Refused records by why they were refused.
 #[derive(Default)]
@@ -45,9 +45,14 @@ impl OpenCounts {
         self.0.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// Sets how many of a code there are.
-    pub fn set(&self, code: QuarantineCode, count: u64) {
-        self.0[code as usize].store(count, Ordering::Relaxed);
+    /// Counts them anew.
+    pub(crate) async fn read(&self, store: &Store, source_no: SourceNo) -> Result<(), StoreError> {
+        let counts = store.quarantine_counts(source_no).await?;
+        for code in QuarantineCode::ALL {
+            let open = counts.iter().find(|count| count.code == *code && count.state == QuarantineState::Open);
+            self.0[*code as usize].store(open.map_or(0, |count| count.count), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     pub(super) fn add(&self, code: QuarantineCode, count: u64) {
@@ -219,6 +224,7 @@ impl SourceActor {
         let rows = self.context.store.sealed_items(source_no, &[id]).await.map_err(unavailable)?;
         let item = &rows.first().ok_or(EngineError::NotFound("quarantined record"))?.item;
         if item.state != QuarantineState::Open {
+            self.count_anew().await?;
             let by_the_same = item.settled.is_some_and(|settled| settled.by == act.by) && item.reason == Some(reason);
             return if by_the_same { Ok(()) } else { Err(not_open(item.state)) };
         }
@@ -233,6 +239,9 @@ impl SourceActor {
     async fn replay(&mut self, request: &ReplayRequest, progress: &Progress) -> Result<Vec<Attempt>, EngineError> {
         self.make_sure().await?;
         let rows = self.context.store.sealed_items(self.source.source_no, &request.ids).await.map_err(unavailable)?;
+        if rows.iter().any(|row| row.item.state != QuarantineState::Open) {
+            self.count_anew().await?;
+        }
         progress.beat();
         let now = self.context.clock.now();
         let mut journaled = Vec::new();
@@ -266,6 +275,11 @@ impl SourceActor {
         }
         (0..refused).for_each(|_| self.tried(ReplayOutcome::Refused));
         Ok(attempts)
+    }
+
+    /// What is settled already may be so by a commit of ours whose outcome nobody heard.
+    async fn count_anew(&self) -> Result<(), EngineError> {
+        self.gauge.open.read(&self.context.store, self.source.source_no).await.map_err(unavailable)
     }
 
     /// Stages what the rows are replayed as; says of each what comes of it once that is committed, and what is to be journaled.

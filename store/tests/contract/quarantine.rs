@@ -98,7 +98,7 @@ pub async fn refused_records_are_listed_page_by_page(kind: Kind) {
     assert_eq!(counts, wanted);
     let open = async |after, limit| {
         let ids = node.store.quarantine_open(SourceNo(1), QuarantineCode::SignMismatch, after, limit).await;
-        ids.expect("ids").iter().map(|id| id.0 >> 80).collect::<Vec<_>>()
+        ids.expect("ids").iter().map(|(id, _)| id.0 >> 80).collect::<Vec<_>>()
     };
     assert_eq!((open(None, 3).await, open(Some(id(5)), 2).await), (vec![1, 4, 5], vec![7, 8]), "oldest first");
     assert_eq!(one(&node, 1).await.form, QuarantineForm::Csv);

@@ -165,6 +165,7 @@ fn id(chance: &mut Chance, world: &World, name: &str, pattern: &str) -> String {
         "id" if pattern.starts_with("/api/v1/operators") => "operator",
         "id" if pattern.starts_with("/api/v1/nser") => "exclusion",
         "id" if pattern.starts_with("/api/v1/feeds") => "quarantined",
+        "token" => "bst",
         other => other,
     };
     let known = match name {
