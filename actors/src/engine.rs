@@ -4,6 +4,7 @@
 mod config;
 mod opening;
 mod polling;
+mod quarantine;
 mod rotation;
 mod start;
 mod states;
@@ -11,6 +12,7 @@ mod tasks;
 
 pub use config::{EngineConfig, Faults};
 pub use opening::{Tools, tools};
+pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};
 pub use rotation::{LeftBehind, left_behind};
 
 use crate::api::{

@@ -10,9 +10,12 @@
 
 mod commit;
 mod fetch;
+mod replay;
 
 pub use commit::chain_digest;
 pub use fetch::{FetchMetrics, Under};
+pub use replay::{Apply, Attempt, Attempted, OpenCounts, ReplayRequest, Settling};
+pub(crate) use replay::{not_open, suggest};
 
 use crate::api::{EngineError, PushOutcome};
 use crate::directory::Directory;
@@ -28,14 +31,15 @@ use engine::dedupe::{Dedupe, Seen};
 use engine::ingest::{self, Resolver};
 use futures_util::future::LocalBoxFuture;
 use models::feed::{Source, SourceClock};
+use models::quarantine::QuarantineForm;
 use models::record::{QuarantineCode, Record, Refusal};
 use models::ts::{DAY, HOUR, SECOND, Ts};
 use parking_lot::Mutex;
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntCounterVec};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use store::Clock;
+use store::{Clock, Store};
 use tokio::sync::{oneshot, watch};
 
 /// How far ahead of the wall clock a record may lie.
@@ -91,6 +95,8 @@ pub enum SourceMsg {
         /// Its position.
         index: u32,
     },
+    /// What was refused before is tried again, or left as it is.
+    Settle(Settling),
 }
 
 /// Where a source stands; read by screens.
@@ -104,8 +110,10 @@ pub struct SourceGauge {
     pub records: AtomicU64,
     /// Records known before.
     pub duplicates: AtomicU64,
-    /// Records refused.
+    /// Records refused, ever.
     pub quarantined: AtomicU64,
+    /// Refused records that are neither replayed nor dismissed.
+    pub open: OpenCounts,
     /// Number of the last batch.
     pub source_seq: AtomicI64,
     /// Grows with every change.
@@ -122,6 +130,8 @@ pub type Inspect = Arc<dyn Fn(&Record) + Send + Sync>;
 pub struct SourceContext {
     /// Into the store.
     pub writer: WriterHandle,
+    /// For what was refused before.
+    pub store: Store,
     /// Digests identity, seals what is refused.
     pub keys: Keys,
     /// The operator's token keys and country.
@@ -136,6 +146,8 @@ pub struct SourceContext {
     pub records: IntCounter,
     /// Records refused since the start, over all sources.
     pub quarantined: IntCounter,
+    /// Refused records that were tried again, by outcome.
+    pub replays: IntCounterVec,
     /// What sources that fetch may reach.
     pub feeds: FeedsConfig,
     /// What is counted of fetches.
@@ -163,7 +175,22 @@ struct Staged {
     duplicates: u32,
     conflicts: u32,
     /// Each with what was sent.
-    refused: Vec<(Refusal, Bytes)>,
+    refused: Vec<(Refusal, Sent)>,
+    /// Where it is a replay of what was refused before: what settles that.
+    replay: Option<replay::Beside>,
+}
+
+/// What was sent in the place of a record.
+#[derive(Clone, Debug)]
+struct Sent {
+    bytes: Bytes,
+    form: QuarantineForm,
+}
+
+impl From<Bytes> for Sent {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, form: QuarantineForm::Record }
+    }
 }
 
 /// Reads dedupe sets and head back from the store.
@@ -271,7 +298,7 @@ impl SourceActor {
                 }
             }
         };
-        self.staged.refused.push((refused, body.slice(range)));
+        self.staged.refused.push((refused, body.slice(range).into()));
     }
 
     /// None: new. `Seen::New` here means: new, but from the future.
@@ -391,6 +418,7 @@ impl Work for SourceActor {
                     let staged = self.part(body, range.clone(), *index).await;
                     self.incomplete |= staged.is_err();
                 }
+                SourceMsg::Settle(settling) => self.settle_refused(settling, progress).await,
             }
         })
     }
@@ -399,7 +427,9 @@ impl Work for SourceActor {
         let (body, parts) = match msg {
             SourceMsg::Push { body, dry_run: false, .. } => (body.clone(), ingest::split(body).ok()?),
             SourceMsg::Fetch(under) => under.parts()?,
-            SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } => return None,
+            SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } | SourceMsg::Settle(_) => {
+                return None;
+            }
         };
         let part =
             |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
@@ -417,12 +447,14 @@ impl Work for SourceActor {
             let detail = "the record crashed its actor and was set aside".to_owned();
             let refusal = Refusal { index: *index, code: QuarantineCode::DeadLetter, detail };
             if !self.staged.refused.iter().any(|(r, _)| r.index == *index) {
-                self.staged.refused.push((refusal, body.slice(range.clone())));
+                self.staged.refused.push((refusal, body.slice(range.clone()).into()));
             }
         } else if let SourceMsg::Fetch(_) = record.as_ref() {
             self.crashed();
         } else if let SourceMsg::Push { reply, .. } = record.as_ref() {
             reply.send(Err(EngineError::Unavailable("this push crashes its source")));
+        } else if let SourceMsg::Settle(settling) = record.as_ref() {
+            settling.crashed();
         }
         Box::pin(std::future::ready(()))
     }
@@ -437,7 +469,7 @@ impl Work for SourceActor {
             match msg.as_ref() {
                 SourceMsg::Push { reply, dry_run: false, .. } => reply.send(self.settle(None).await),
                 SourceMsg::Fetch(under) => self.settle_page(under).await,
-                SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } => {}
+                SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } | SourceMsg::Settle(_) => {}
             }
         })
     }

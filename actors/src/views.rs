@@ -174,6 +174,7 @@ impl Views {
                     records: gauge.records.load(Ordering::Relaxed),
                     duplicates: gauge.duplicates.load(Ordering::Relaxed),
                     quarantined: gauge.quarantined.load(Ordering::Relaxed),
+                    quarantine_open: gauge.open.total(),
                     cursor: gauge.source_seq.load(Ordering::Relaxed).to_string(),
                     paused: source.paused,
                     polling: source.reader.is_some().then(|| gauge.polling.view()),

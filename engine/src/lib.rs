@@ -12,6 +12,7 @@ pub mod operator_state;
 pub mod output;
 pub mod poll;
 pub mod register;
+pub mod repair;
 pub mod routing;
 pub mod silence;
 pub mod windows;

@@ -129,6 +129,9 @@ pub struct FeedBatchStored {
     /// How far the source was read with this batch, in its reader's words; none where that did not move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Refused before, and taken in by somebody's decision: the source itself delivered nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod open;
 mod operator_states;
 mod priority;
 mod project;
+mod quarantine;
 mod read;
 mod snapshots;
 mod vault;
@@ -33,6 +34,7 @@ pub use notices::{NoticeMark, NoticeMarks, NoticePlace, NoticeQuery, NoticeRow, 
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use operator_states::OperatorStateRow;
 pub use priority::Background;
+pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
     AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
     RegisterStats, StoredHead,

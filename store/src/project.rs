@@ -84,6 +84,9 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
         attach(&mut rows, attachment);
     }
     rows.insert(conn).await?;
+    for (event, _) in events {
+        crate::quarantine::settle(conn, event).await?;
+    }
     for attachment in attachments {
         if let Attachment::Rewrapped(table, seals) = attachment {
             crate::keys::rewrap(conn, *table, seals).await?;
@@ -229,6 +232,7 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                     Val::Int(b.clock_at.0),
                     Val::Text(&b.chain),
                     Val::Int(at.0),
+                    Val::Int(b.replayed.into()),
                 ],
             );
             if let Some(cursor) = &b.cursor {
@@ -296,7 +300,11 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::EngineStarted { .. }
         | Event::ActorQuarantined { .. }
         | Event::ActorReleased { .. }
-        | Event::RecordDeadLettered { .. } => {}
+        | Event::RecordDeadLettered { .. }
+        // settled behind the rows: see `quarantine::settle`
+        | Event::QuarantineReplayed(_)
+        | Event::QuarantineDismissed(_)
+        | Event::QuarantineRead(_) => {}
     }
 }
 
@@ -519,6 +527,7 @@ fn quarantine<'a>(rows: &mut Gathered<'a>, q: &'a QuarantineRow) {
             Val::Int(q.index.into()),
             Val::Text(q.code.as_str()),
             Val::Text(&q.detail),
+            Val::Text(q.form.as_str()),
             Val::Bytes(q.sealed.clone()),
             Val::Int(q.at.0),
         ],

@@ -126,6 +126,7 @@ impl Engine {
         let stopping = watch::Sender::new(false);
         let context = SourceContext {
             writer: writer.clone(),
+            store: store.clone(),
             keys: keys.clone(),
             directory: Arc::clone(&directory),
             family: config.family.as_str().into(),
@@ -133,6 +134,7 @@ impl Engine {
             inspect: config.faults.sources.clone(),
             records: gauges.records.clone(),
             quarantined: gauges.quarantined.clone(),
+            replays: gauges.replays.clone(),
             feeds: config.feeds.clone(),
             stopping: stopping.subscribe(),
             fetches: FetchMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
@@ -416,6 +418,7 @@ async fn recover_source(
     gauge.records.store(stored.records, Ordering::Relaxed);
     gauge.duplicates.store(stored.duplicates, Ordering::Relaxed);
     gauge.quarantined.store(stored.quarantined, Ordering::Relaxed);
+    gauge.open.read(store, source.source_no).await.map_err(|e| e.to_string())?;
     gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
     let moved_at = stored.cursor.as_ref().map(|(_, at)| *at);
     let last_success = stored.last_stored_at.max(moved_at);

@@ -375,6 +375,7 @@ impl Engine {
         metrics.register_keys.set(keys as i64);
         metrics.show_pool(self.0.store.pool_usage());
         metrics.show_sources(self.0.views.freshness_of_sources());
+        metrics.show_quarantine(|code| self.0.views.gauges.read().values().map(|gauge| gauge.open.of(code)).sum());
         let through = self.0.evidence.through();
         self.0.evidence.metrics().age_seconds.set(match through.0 {
             0 => -1.0,

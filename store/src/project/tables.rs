@@ -79,6 +79,7 @@ pub(super) const BATCHES: Table = Table {
         "clock_at",
         "chain",
         "stored_at",
+        "replayed",
     ],
     tail: "",
 };
@@ -144,7 +145,7 @@ pub(super) const IMPORTS: Table = Table {
 };
 pub(super) const QUARANTINE: Table = Table {
     name: "quarantine",
-    columns: &["id", "source_no", "idx", "code", "detail", "sealed", "at"],
+    columns: &["id", "source_no", "idx", "code", "detail", "form", "sealed", "at"],
     tail: "ON CONFLICT (id) DO NOTHING",
 };
 pub(super) const BOOTS: Table = Table {

@@ -57,18 +57,19 @@ impl Store {
     /// Where a source stands.
     pub async fn source_head(&self, source_no: SourceNo) -> Result<StoredHead, StoreError> {
         let value = [Val::Int(source_no.0.into())];
-        let sql = "SELECT source_seq, chain, stored_at FROM feed_batches WHERE source_no = $1 ORDER BY source_seq DESC LIMIT 1";
+        let sql = "SELECT source_seq, chain FROM feed_batches WHERE source_no = $1 ORDER BY source_seq DESC LIMIT 1";
         let mut head = StoredHead::default();
         if let Some(row) = self.rows(sql, &value).await?.first() {
             head.source_seq = row.int(0)?;
             head.chain = unhex32(&row.text(1)?).ok_or(StoreError::Unreadable("chain digest"))?;
-            head.last_stored_at = Some(Ts(row.int(2)?));
         }
-        let sql = "SELECT MAX(last_at), CAST(COALESCE(SUM(records), 0) AS BIGINT), CAST(COALESCE(SUM(duplicates), 0) AS BIGINT) FROM feed_batches WHERE source_no = $1";
+        let sql = "SELECT MAX(last_at), CAST(COALESCE(SUM(records), 0) AS BIGINT), CAST(COALESCE(SUM(duplicates), 0) AS BIGINT), MAX(CASE WHEN replayed = 0 THEN stored_at END) FROM feed_batches WHERE source_no = $1";
         if let Some(row) = self.rows(sql, &value).await?.first() {
             head.newest = row.int_opt(0)?.map(Ts);
             head.records = row.int(1)? as u64;
             head.duplicates = row.int(2)? as u64;
+            // what somebody took in that was refused before is nothing that the source delivered
+            head.last_stored_at = row.int_opt(3)?.map(Ts);
         }
         let sql = "SELECT position, moved_at FROM source_cursors WHERE source_no = $1";
         if let Some(row) = self.rows(sql, &value).await?.first() {
@@ -206,28 +207,6 @@ impl Store {
         let values = [Val::Int(operator_no.0.into()), Val::Int(from.0), Val::Int(to.0)];
         let rows = self.rows(sql, &values).await?;
         Ok(rows.first().map_or(Ok(0), |row| row.int(0))?.unsigned_abs())
-    }
-
-    /// A page of a source's refused records, newest first: (id, index, code, detail, at).
-    pub async fn quarantine(
-        &self,
-        source_no: SourceNo,
-        before: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<(String, i64, String, String, Ts)>, StoreError> {
-        let (source, limit) = (Val::Int(source_no.0.into()), Val::Int(limit.into()));
-        let rows = match before {
-            None => {
-                let sql =
-                    "SELECT id, idx, code, detail, at FROM quarantine WHERE source_no = $1 ORDER BY id DESC LIMIT $2";
-                self.rows(sql, &[source, limit]).await?
-            }
-            Some(id) => {
-                let sql = "SELECT id, idx, code, detail, at FROM quarantine WHERE source_no = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
-                self.rows(sql, &[source, Val::Text(id), limit]).await?
-            }
-        };
-        rows.iter().map(|row| Ok((row.text(0)?, row.int(1)?, row.text(2)?, row.text(3)?, Ts(row.int(4)?)))).collect()
     }
 }
 

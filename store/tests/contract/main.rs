@@ -5,6 +5,7 @@ mod failures;
 mod keys;
 mod notices;
 mod proof;
+mod quarantine;
 mod reads;
 mod schema;
 mod writes;
@@ -38,7 +39,9 @@ both!(
     proof::a_missing_a_swapped_and_a_cut_off_row_are_named,
     proof::a_forged_checkpoint_is_named,
     proof::the_journal_takes_no_change,
-    writes::refused_records_are_listed_page_by_page,
+    quarantine::refused_records_are_listed_page_by_page,
+    quarantine::a_record_is_settled_once_and_with_the_records_that_come_of_it,
+    quarantine::what_is_refused_again_stays_open_with_the_last_attempt,
     keys::what_was_made_before_a_step_is_refused_alone,
     keys::versions_go_one_way_and_a_retired_number_begins_anew,
     keys::a_seal_takes_the_place_of_the_one_it_was_made_of_and_of_no_other,

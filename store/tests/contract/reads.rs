@@ -13,7 +13,7 @@ use models::money::Currency;
 use models::operator::{ApiKey, Licence, LicenceState, Scope};
 use models::ts::{DAY, HOUR, Ts};
 use std::fmt::Debug;
-use store::{AlertQuery, Attachment, IdempotencyRow, OperatorInputRow, OperatorStateRow, VaultRow};
+use store::{AlertQuery, Attachment, IdempotencyRow, OperatorInputRow, OperatorStateRow, QuarantineQuery, VaultRow};
 
 const NOW: Ts = Ts(1_800_000_000 * 1_000_000);
 
@@ -168,7 +168,9 @@ async fn read(kind: Kind) -> Vec<String> {
     let span = (NOW, NOW.plus(2 * HOUR));
     say("records", &store.records_between(OperatorNo(1), span.0, span.1, 100).await.expect("rows"));
     say("count", &store.count_between(OperatorNo(1), span.0, span.1).await.expect("a number"));
-    say("quarantine", &store.quarantine(SourceNo(1), None, 10).await.expect("rows"));
+    let refused = QuarantineQuery { source_no: SourceNo(1), state: None, code: None, before: None, limit: 10 };
+    say("quarantine", &store.quarantine(&refused).await.expect("rows"));
+    say("quarantine counts", &store.quarantine_counts(SourceNo(1)).await.expect("rows"));
     say("alert counts", &store.alert_counts(10).await.expect("rows"));
     say("last alert", &store.last_alert_offset().await.expect("a number"));
     say("digest versions", &store.digest_versions().await.expect("rows"));

@@ -11,4 +11,5 @@ mod http;
 mod live;
 mod node;
 mod notifications;
+mod quarantine;
 mod tls;

@@ -255,6 +255,12 @@ impl Node {
         self.send(request).await
     }
 
+    /// Events of a kind, as they are journaled.
+    pub async fn journaled(&self, kind: &str) -> Vec<Value> {
+        let events = self.engine.store().journal_events(kind).await.expect("the journal");
+        events.iter().map(|event| serde_json::to_value(event).expect("an event is json")).collect()
+    }
+
     /// A new operator.
     pub async fn operator(&self, code: &str) -> Operator {
         let body = json!({"code": code, "name": code}).to_string();
