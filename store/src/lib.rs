@@ -34,8 +34,9 @@ pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use operator_states::OperatorStateRow;
 pub use priority::Background;
 pub use read::{
-    AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
-    RegisterStats, StoredHead,
+    AlertQuery, ClassPage, ClassQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier,
+    PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, StoredBankLine, StoredHead,
+    StoredInvoice, StoredLicence, StoredPayment,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{
