@@ -7,7 +7,7 @@ use crate::{complain, config, keys, say, serve};
 use actors::api::{IssuedKey, NewKey, NewOperator, NewSource};
 use actors::engine::Engine;
 use actors::live::Rights;
-use models::feed::SourceClock;
+use models::feed::{DataClass, SourceClock};
 use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
 use models::money::Currency;
@@ -187,7 +187,7 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
                 NewSource {
                     operator: operator.operator_no,
                     name: "play".to_owned(),
-                    class: "gaming_transactions".to_owned(),
+                    class: DataClass::GamingTransactions,
                     clock: SourceClock::Wall,
                     horizon_days: 7,
                     expected_interval_seconds: 5,

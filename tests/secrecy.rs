@@ -28,6 +28,19 @@ const SECRETS: &[&str] = &[
     "otp-reference-77",
 ];
 
+fn bank_lines() -> String {
+    let line = |number: u32, reference: &str| {
+        json!({
+            "record_id": format!("s1-{number}"), "kind": "bank_line", "occurred_at": "2026-01-01",
+            "money": {"amount_minor": 1, "currency": "KES"}, "balance_after_minor": 1,
+            "bank": {"account": "account-of-wanjiku", "statement": "s1", "line": number, "direction": "debit",
+                "counterparty": "Wanjiku Kamau-Otieno", "reference": reference, "payer_phone": "0733999111"},
+        })
+        .to_string()
+    };
+    [line(1, "to 0712 345-678"), line(2, "PAYOUT 31415926"), line(3, "x\u{7}")].join("\n")
+}
+
 fn person() -> serde_json::Value {
     json!({
         "phone": "0712345678", "id_number": "31415926", "id_type": "national_id", "names": ["Wanjiku", "Kamau-Otieno"],
@@ -103,9 +116,25 @@ async fn check(store: &str, dir: &std::path::Path) -> Vec<(String, Vec<u8>)> {
     assert!(push.status().is_success());
     seen.push(("the answer to a push".to_owned(), push.bytes().await.expect("a body").to_vec()));
 
-    for path in
-        ["/metrics", "/health/ready", "/api/v1/system/actors", "/api/v1/alerts", "/api/v1/feeds", "/api/v1/nser/stats"]
-    {
+    // and the documents of others, which name people, too
+    let bank = json!({"operator": operator["id"], "name": "bank", "class": "bank_statements", "clock": "event", "currency": "KES"});
+    let bank = post(&client, format!("{base}/api/v1/feeds"), &key, bank.to_string()).await.expect("a source");
+    let push = format!("{base}/api/v1/feeds/{}/records", bank["id"].as_str().expect("an id"));
+    let push = client.post(push).bearer_auth(&key).header("content-type", "application/x-ndjson").body(bank_lines());
+    let pushed = push.send().await.expect("an answer").text().await.expect("a body");
+    assert!(pushed.contains(r#""accepted":2,"#), "{pushed}");
+    seen.push(("the answer to a bank's push".to_owned(), pushed.into_bytes()));
+    let lines = format!("/api/v1/operators/{}/data/bank_statements", operator["id"].as_str().expect("an id"));
+
+    for path in [
+        "/metrics",
+        "/health/ready",
+        "/api/v1/system/actors",
+        "/api/v1/alerts",
+        "/api/v1/feeds",
+        "/api/v1/nser/stats",
+        lines.as_str(),
+    ] {
         let answer = client.get(format!("{base}{path}")).bearer_auth(&key).send().await.expect("an answer");
         seen.push((path.to_owned(), answer.bytes().await.expect("a body").to_vec()));
     }

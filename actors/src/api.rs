@@ -8,7 +8,7 @@ use crate::identity::Identifiers;
 use models::alert::{AlertRevision, Severity};
 use models::event::Exclusion;
 use models::exclusion::{Channel, Period, ReasonClass};
-use models::feed::{ReaderSettings, Schedule, Source, SourceClock};
+use models::feed::{DataClass, ReaderSettings, Schedule, Source, SourceClock};
 use models::ids::{BatchId, ExclusionId, KeyId, OperatorId, OperatorNo, Seq, SourceId};
 use models::jurisdiction::JurisdictionNo;
 use models::lookup::Purpose;
@@ -166,7 +166,7 @@ pub struct IssuedKey {
 pub struct NewSource {
     pub operator: OperatorNo,
     pub name: String,
-    pub class: String,
+    pub class: DataClass,
     pub clock: SourceClock,
     pub horizon_days: u16,
     pub expected_interval_seconds: u32,
@@ -244,7 +244,7 @@ pub struct SourceView {
     pub operator: OperatorId,
     pub operator_code: String,
     pub name: String,
-    pub class: String,
+    pub class: DataClass,
     pub freshness: FreshnessLabel,
     pub last_event_at: Option<Ts>,
     pub last_success_at: Option<Ts>,

@@ -286,6 +286,8 @@ impl DeskActor {
     /// Looks which sources fell silent and which speak again.
     async fn sources(&mut self) -> Result<(), EngineError> {
         let now = self.context.clock.now();
+        // before anything is said of a new one
+        self.desk.know_documents(self.context.views.document_sources());
         let told = |id: SourceId| {
             let of_source = |group: &&AlertGroup| group.subject.source == Some(id) && group.rule == silence::RULE;
             let group = self.desk.groups().find(of_source).filter(|group| !group.standing.is_empty());
@@ -362,7 +364,9 @@ async fn restore(context: &DeskContext) -> Result<Desk, String> {
     let AlertsGrouped { groups, .. } = &stored;
     context.view.show(groups.iter().cloned());
     *context.view.silences.write() = silences.iter().map(|silence| (silence.id, silence.clone())).collect();
-    Ok(Desk::restored(stored, silences))
+    let mut desk = Desk::restored(stored, silences);
+    desk.know_documents(context.views.document_sources());
+    Ok(desk)
 }
 
 fn refused(error: ActionError) -> EngineError {

@@ -398,6 +398,7 @@ fn resolver<'a>(
         token_keys: directory.token_keys(source.operator_no),
         family: &context.family,
         operator_no: source.operator_no,
+        class: source.class.data(),
         country: jurisdiction.country,
         currency: source.currency,
     })

@@ -447,9 +447,6 @@ impl Staff {
         if !is_code(&new.name) {
             return Err(invalid("/name", "not 2 to 40 of a-z, 0-9 and -"));
         }
-        if !is_code(&new.class.replace('_', "-")) {
-            return Err(invalid("/class", "not 2 to 40 of a-z, 0-9, - and _"));
-        }
         if !(1..=3650).contains(&new.horizon_days) {
             return Err(invalid("/horizon_days", "not from 1 to 3650"));
         }
@@ -470,7 +467,7 @@ impl Staff {
             let wanted = (new.clock, new.horizon_days, new.currency, new.expected_interval_seconds);
             let fetches_alike =
                 known.reader == new.reader && known.schedule == new.schedule && known.mapping == new.mapping;
-            return if settings(known) == wanted && known.class == new.class && fetches_alike {
+            return if settings(known) == wanted && known.class.data() == new.class && fetches_alike {
                 Ok(CreatedSource { source: Source::clone(known), created: false })
             } else {
                 Err(EngineError::Conflict("a source with this name and other settings exists".to_owned()))
@@ -495,7 +492,7 @@ impl Staff {
             operator_no: new.operator,
             name: new.name,
             kind: new.reader.as_ref().map_or(SourceKind::Push, ReaderSettings::kind),
-            class: new.class,
+            class: new.class.into(),
             clock: new.clock,
             horizon_days: new.horizon_days,
             expected_interval_seconds: new.expected_interval_seconds,

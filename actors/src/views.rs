@@ -22,7 +22,7 @@ use models::money::Currency;
 use models::ts::{SECOND, Ts};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -167,7 +167,7 @@ impl Views {
                     operator: operator.id,
                     operator_code: operator.code.clone(),
                     name: source.name.clone(),
-                    class: source.class.clone(),
+                    class: source.class.data(),
                     freshness: freshness(source, last_success_at, now),
                     last_event_at: time(gauge.last_event_at.load(Ordering::Relaxed)),
                     last_success_at,
@@ -184,6 +184,12 @@ impl Views {
             .collect();
         views.sort_by(|a, b| (&a.operator_code, &a.name).cmp(&(&b.operator_code, &b.name)));
         views
+    }
+
+    /// Sources of documents, of which no figure is made.
+    pub fn document_sources(&self) -> BTreeSet<SourceId> {
+        let directory = self.directory.load();
+        directory.sources.values().filter(|source| source.class.data().is_documents()).map(|source| source.id).collect()
     }
 
     /// How fresh each source is.
@@ -275,7 +281,9 @@ impl Views {
     fn inputs(&self, keep: impl Fn(&Source) -> bool) -> HashMap<OperatorNo, Inputs> {
         let (directory, gauges) = (self.directory.load(), self.gauges.read());
         let mut inputs: HashMap<OperatorNo, Inputs> = HashMap::new();
-        for source in directory.sources.values().filter(|source| keep(source)) {
+        // figures are of play: what authorities and banks send is in none of them
+        let feeds_figures = |source: &&Arc<Source>| !source.class.data().is_documents() && keep(source);
+        for source in directory.sources.values().filter(feeds_figures) {
             let gauge = gauges.get(&source.id);
             let at = |of: fn(&SourceGauge) -> &AtomicI64| gauge.and_then(|g| time(of(g).load(Ordering::Relaxed)));
             let (success, event) = (at(|g| &g.last_success_at), at(|g| &g.last_event_at));
@@ -332,7 +340,7 @@ fn with_inputs(json: &str, inputs: &Inputs) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::feed::{SourceClock, SourceKind};
+    use models::feed::{DataClass, SourceClock, SourceKind};
     use models::ids::SourceNo;
 
     #[test]
@@ -343,7 +351,7 @@ mod tests {
             operator_no: OperatorNo(1),
             name: "bets".to_owned(),
             kind: SourceKind::Push,
-            class: "gaming_transactions".to_owned(),
+            class: DataClass::GamingTransactions.into(),
             clock: SourceClock::Wall,
             horizon_days: 7,
             expected_interval_seconds: 60,

@@ -14,7 +14,7 @@ use models::alert_group::{
     Act, ActionKind, AlertGroup, AlertsGrouped, GroupState, REASONS_MAX, Resolution, RuleCap, STANDING_MAX, Silence,
     Snooze,
 };
-use models::ids::{GroupId, OperatorNo, SilenceId};
+use models::ids::{GroupId, OperatorNo, SilenceId, SourceId};
 use models::jurisdiction::JurisdictionNo;
 use models::ts::{DAY, HOUR, Ts};
 use ring::digest::{Context, SHA256};
@@ -118,6 +118,8 @@ pub struct Desk {
     caps: BTreeMap<(String, JurisdictionNo), RuleCap>,
     /// Live groups of silent feeds, by operator: they mute what is said of its figures.
     silent: BTreeMap<OperatorNo, BTreeSet<GroupId>>,
+    /// Sources of documents: no figure is made of them, so none is muted where they fall silent.
+    documents: BTreeSet<SourceId>,
 }
 
 /// The group of a revision: first 128 bits of SHA-256 over rule and subject.
@@ -163,6 +165,11 @@ impl Desk {
         desk.caps = stored.caps.into_iter().map(|cap| ((cap.rule.clone(), cap.jurisdiction), cap)).collect();
         desk.silences = silences.into_iter().map(|silence| (silence.id, silence)).collect();
         desk
+    }
+
+    /// Says which sources send documents, of which no figure is made.
+    pub fn know_documents(&mut self, sources: BTreeSet<SourceId>) {
+        self.documents = sources;
     }
 
     /// Offset of the last revision that is part of the groups.
@@ -404,7 +411,11 @@ impl Desk {
         let silenced_by = self.silences.values().find(|silence| silence.covers(group, now)).map(|silence| silence.id);
         let feeds = self.silent.get(&group.operator_no);
         let muted_by = feeds.filter(|_| !is_feed(group) && Metric::OF_RECORDS.contains(&group.subject.metric));
-        let muted_by = muted_by.and_then(|feeds| feeds.first().copied());
+        let feeds_figures = |id: &&GroupId| {
+            let source = self.groups.get(id).and_then(|feed| feed.subject.source);
+            source.is_none_or(|source| !self.documents.contains(&source))
+        };
+        let muted_by = muted_by.and_then(|feeds| feeds.iter().find(feeds_figures).copied());
         let changed = (group.silenced_by, group.muted_by) != (silenced_by, muted_by);
         if let Some(group) = self.groups.get_mut(&id) {
             (group.silenced_by, group.muted_by) = (silenced_by, muted_by);

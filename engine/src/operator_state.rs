@@ -159,6 +159,8 @@ impl OperatorState {
     /// Takes an input in.
     pub fn apply(&mut self, input: OperatorInput<'_>) -> Effects {
         match input {
+            // an authority's document is no play: it opens no window, and its source's clock is not the market's
+            OperatorInput::Batch { records, .. } if is_documents(records) => Effects::default(),
             OperatorInput::Batch { operator_seq, clock_at, clock, records } => {
                 if clock == SourceClock::Wall {
                     self.hear(clock_at);
@@ -220,7 +222,7 @@ impl OperatorState {
 
     fn add(&mut self, records: &[Record]) -> BTreeSet<(Currency, Granularity, Window)> {
         let mut touched = BTreeSet::new();
-        for record in records {
+        for record in records.iter().filter(|record| !record.kind.is_document()) {
             let book = self.books.entry(record.currency).or_default();
             for (granularity, window) in book.add(&mut self.cutter, record).into_iter().flatten() {
                 // a minute of an archive says nothing a day does not
@@ -383,6 +385,11 @@ struct Step {
     at: Ts,
 }
 
+/// Is there nothing in a batch but documents? A batch that was set aside whole holds nothing, and is an input still.
+fn is_documents(records: &[Record]) -> bool {
+    !records.is_empty() && records.iter().all(|record| record.kind.is_document())
+}
+
 fn quiet(observed: i64, history: &[i64], params: &Params) -> Evidence {
     Evidence {
         observed,
@@ -419,7 +426,7 @@ mod tests {
     use super::*;
     use crate::windows::tests::record;
     use models::record::RecordKind;
-    use models::ts::DAY;
+    use models::ts::{DAY, HOUR};
     use proptest::prelude::*;
 
     fn state() -> OperatorState {
@@ -458,6 +465,28 @@ mod tests {
         );
         let fallen = daily(push(&mut state, 15, &[day(14, 100_000)]));
         assert!(fallen.contains(&(Metric::Stakes, RevisionKind::Raised)), "{fallen:?}");
+    }
+
+    #[test]
+    fn documents_are_inputs_that_change_nothing() {
+        let documents = [RecordKind::LicenceStatus, RecordKind::Invoice, RecordKind::Payment, RecordKind::BankLine];
+        let documents: Vec<Record> = documents.map(|kind| record(kind, Ts(5 * DAY), 9_000_000, 1)).into();
+        let at = Ts(90 * DAY);
+        let mut state = state();
+        quiet_days(&mut state, 12);
+        let before = serde_json::to_string(&state.view()).unwrap();
+        for clock in [SourceClock::Wall, SourceClock::Event] {
+            let input = OperatorInput::Batch { operator_seq: 13, clock_at: at, clock, records: &documents };
+            assert_eq!(state.apply(input), Effects::default());
+        }
+        assert_eq!(serde_json::to_string(&state.view()).unwrap(), before);
+        assert!(!state.needs_tick(at.plus(HOUR)), "a bank's clock is not the market's");
+        // and beside play they count for nothing
+        let play = day(12, 1_000);
+        let mixed: Vec<Record> = documents.iter().cloned().chain([play.clone()]).collect();
+        let mut alone = state.clone();
+        assert_eq!(push(&mut state, 13, &mixed), push(&mut alone, 13, &[play]));
+        assert_eq!((state.totals(), state.last_event_at), (alone.totals(), alone.last_event_at));
     }
 
     #[test]

@@ -162,6 +162,9 @@ pub fn advice(code: QuarantineCode) -> &'static str {
         QuarantineCode::DeadLetter => {
             "It broke the program that reads it: report it, and replay it as it was sent once a release has mended that."
         }
+        QuarantineCode::WrongClass => {
+            "A kind that this source's class does not take: have the sender send it to a source of the right class, then dismiss this one."
+        }
     }
 }
 

@@ -108,7 +108,7 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::feed::{SourceClock, SourceKind};
+    use models::feed::{DataClass, SourceClock, SourceKind};
     use models::ids::{OperatorNo, SourceId, SourceNo};
     use models::money::Currency;
 
@@ -120,7 +120,7 @@ mod tests {
             operator_no: OperatorNo(2),
             name: "bets".to_owned(),
             kind: SourceKind::Push,
-            class: "gaming_transactions".to_owned(),
+            class: DataClass::GamingTransactions.into(),
             clock: SourceClock::Wall,
             horizon_days: 7,
             expected_interval_seconds: 60,

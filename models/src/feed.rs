@@ -1,7 +1,9 @@
 //! Sources: where records come from, by which clock they are judged.
 
+mod class;
 mod settings;
 
+pub use class::{DataClass, SourceClass};
 pub use settings::{
     FolderDone, FolderSettings, HttpPollSettings, KafkaSettings, MAPPING_BYTES_MAX, NatsSettings, Paging, ReaderFormat,
     ReaderSettings, Schedule, SettingsError,
@@ -67,8 +69,8 @@ pub struct Source {
     pub name: String,
     /// How records arrive.
     pub kind: SourceKind,
-    /// Class of data, e.g. `gaming_transactions`.
-    pub class: String,
+    /// Class of data.
+    pub class: SourceClass,
     /// Clock.
     pub clock: SourceClock,
     /// How far back a record may lie behind the clock, days (7 by default).
@@ -144,6 +146,10 @@ mod tests {
         let source: Source = serde_json::from_str(old).unwrap();
         assert_eq!((source.kind, source.reader.is_none(), source.paused), (SourceKind::Push, true, false));
         assert_eq!(serde_json::to_string(&source).unwrap(), old, "and is written as it was");
+        let other = old.replace("gaming_transactions", "sales_and_redemptions");
+        let source: Source = serde_json::from_str(&other).unwrap();
+        assert_eq!(source.class.data(), DataClass::GamingTransactions, "a class of the time when any text was one");
+        assert_eq!(serde_json::to_string(&source).unwrap(), other, "which is not forgotten");
     }
 
     #[test]

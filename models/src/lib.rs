@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod alert_group;
 pub mod document;
+pub mod document_records;
 pub mod event;
 pub mod evidence;
 pub mod exclusion;

@@ -60,7 +60,8 @@ closed_set!(
         Withdrawal = "withdrawal", Bonus = "bonus", Adjustment = "adjustment", TicketSale = "ticket_sale",
         Redemption = "redemption", SessionStart = "session_start", SessionEnd = "session_end", Login = "login",
         LimitChange = "limit_change", Intervention = "intervention", Complaint = "complaint",
-        AccountOpened = "account_opened", AccountClosed = "account_closed",
+        AccountOpened = "account_opened", AccountClosed = "account_closed", LicenceStatus = "licence_status",
+        Invoice = "invoice", Payment = "payment", BankLine = "bank_line",
     }
 );
 
@@ -79,7 +80,15 @@ impl RecordKind {
                 | Self::Adjustment
                 | Self::TicketSale
                 | Self::Redemption
+                | Self::Invoice
+                | Self::Payment
+                | Self::BankLine
         )
+    }
+
+    /// A document of an authority, a tax office or a bank: no play, and no money of players.
+    pub fn is_document(self) -> bool {
+        matches!(self, Self::LicenceStatus | Self::Invoice | Self::Payment | Self::BankLine)
     }
 
     /// Only an adjustment carries its own sign; everything else is an amount, not a direction.
@@ -166,6 +175,13 @@ pub struct WireRecord<'a> {
     pub device_id: Option<Text<'a>>,
     pub region: Option<Text<'a>>,
     pub payment: Option<WirePayment<'a>>,
+    /// What documents hold stays as it came: a record of play may use these names for something of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub licence_status: Option<Box<serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invoice: Option<Box<serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bank: Option<Box<serde_json::Value>>,
     pub extra: BTreeMap<String, serde_json::Value>,
 }
 
@@ -202,6 +218,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for WireRecord<'a> {
                         "device_id" => r.device_id = map.next_value()?,
                         "region" => r.region = map.next_value()?,
                         "payment" => r.payment = map.next_value()?,
+                        "licence_status" => r.licence_status = Some(map.next_value()?),
+                        "invoice" => r.invoice = Some(map.next_value()?),
+                        "bank" => r.bank = Some(map.next_value()?),
                         "extra" => {
                             let extra: Option<BTreeMap<String, serde_json::Value>> = map.next_value()?;
                             r.extra.extend(extra.unwrap_or_default());
@@ -276,6 +295,15 @@ pub struct WireLimit<'a> {
 pub struct WirePayment<'a> {
     pub method: Option<Text<'a>>,
     pub account: Option<Text<'a>>,
+    // of the kind `payment` alone; on others anything may stand there, as it always might
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Box<serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invoice: Option<Box<serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Box<serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Box<serde_json::Value>>,
 }
 
 /// A validated record, as windows, rules and storage see it.
@@ -328,7 +356,7 @@ closed_set!(
         Unreadable = "unreadable", Encoding = "encoding", MissingField = "missing_field",
         InvalidField = "invalid_field", TooLarge = "too_large", SignMismatch = "sign_mismatch",
         BehindHorizon = "behind_horizon", InTheFuture = "in_the_future", UnknownPlayer = "unknown_player",
-        Conflict = "conflict", SumMismatch = "sum_mismatch", DeadLetter = "dead_letter",
+        Conflict = "conflict", SumMismatch = "sum_mismatch", DeadLetter = "dead_letter", WrongClass = "wrong_class",
     }
 );
 

@@ -35,6 +35,11 @@ impl Ts {
         if micros < 0 { Err(TsError) } else { Ok(Self(micros)) }
     }
 
+    /// Reads RFC 3339, or a date alone: the first instant of that day in UTC.
+    pub fn parse_day(text: &str) -> Result<Self, TsError> {
+        if text.len() == "2026-11-21".len() { Self::parse(&format!("{text}T00:00:00Z")) } else { Self::parse(text) }
+    }
+
     /// Whole seconds since the epoch, rounded down.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(SECOND)
@@ -229,6 +234,21 @@ mod tests {
         ];
         for (text, micros) in table {
             assert_eq!(Ts::parse(text).ok().map(|t| t.0), micros, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_alone_is_the_first_instant_of_its_day() {
+        let table = [
+            ("2024-02-29", Some("2024-02-29T00:00:00.000Z")),
+            ("2024-02-29T12:00:00+03:00", Some("2024-02-29T09:00:00.000Z")),
+            ("2023-02-29", None),
+            ("29/02/2024", None),
+            ("2024-2-029", None),
+            ("", None),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(Ts::parse_day(text).ok().map(|at| at.to_string()).as_deref(), wanted, "{text}");
         }
     }
 

@@ -3,8 +3,10 @@
 //! Rows of a whole group are gathered by table and inserted together; where a group changes one row twice, the last
 //! change stands, as it would one after the other.
 
+mod classes;
 mod tables;
 
+pub use classes::{classes, product_of};
 pub use tables::RECORD_COLUMNS;
 use tables::*;
 
@@ -441,7 +443,10 @@ fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
         Attachment::Evidence(rows_of) => evidence(rows, rows_of),
         Attachment::Contacts(rows_of) => contacts(rows, rows_of),
         Attachment::Notices(notices) => notices.iter().for_each(|row| notice(rows, row)),
-        Attachment::FeedRecords(_) | Attachment::Rewrapped(..) | Attachment::NoticeMarks(_) => {}
+        Attachment::FeedRecords(_)
+        | Attachment::FeedClass(_)
+        | Attachment::Rewrapped(..)
+        | Attachment::NoticeMarks(_) => {}
     }
 }
 

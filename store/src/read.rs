@@ -1,11 +1,16 @@
 //! Reads: what recovery, commands and lists need. The same SQL on both databases.
 
 mod alerts;
+mod classes;
 mod feeds;
 mod live;
 pub(crate) mod people;
 
 pub use alerts::AlertQuery;
+pub use classes::{
+    ClassPage, ClassQuery, PlayerAccount, PlayerLimit, RowPlace, SalesDay, StoredBankLine, StoredInvoice,
+    StoredLicence, StoredPayment,
+};
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
 

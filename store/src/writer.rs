@@ -31,6 +31,7 @@ use crate::journal::{self, Chain, JournalRow};
 use crate::open::Store;
 use crate::project;
 use models::event::{Committed, Event};
+use models::feed::DataClass;
 use models::ids::{AlertId, Seq};
 use models::record::Record;
 use models::ts::Ts;
@@ -113,6 +114,10 @@ impl Pending {
             Attachment::FeedRecords(records) => Some(records),
             _ => None,
         })
+    }
+
+    fn class(&self) -> Option<DataClass> {
+        self.attachments.iter().find_map(|a| if let Attachment::FeedClass(class) = a { Some(*class) } else { None })
     }
 
     fn fail(&mut self, error: CommitError) {
@@ -468,6 +473,9 @@ impl Lane {
             });
             if let (Some((batch_no, operator_no)), Some(records)) = (batch, pending.records()) {
                 project::records(conn, batch_no, operator_no.0, records).await?;
+                if let Some(class) = pending.class() {
+                    project::classes(conn, class, (batch_no, operator_no.0), records).await?;
+                }
             }
             start += length;
         }

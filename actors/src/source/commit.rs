@@ -6,7 +6,7 @@ use crate::feeds::Cursor;
 use crate::register::{commit_error, new_id};
 use crate::secrets::{self, KeyRing};
 use models::event::Event;
-use models::feed::FeedBatchStored;
+use models::feed::{DataClass, FeedBatchStored};
 use models::ids::{BatchId, QuarantineId};
 use models::record::{QuarantineCode, Record, Refusal};
 use models::ts::Ts;
@@ -56,6 +56,10 @@ impl SourceActor {
             let batch_id = Some(batch.id);
             events.push(Event::FeedBatchStored(batch));
             attachments.push(Attachment::FeedRecords(Arc::clone(&records)));
+            let class = self.source.class.data();
+            if class != DataClass::GamingTransactions {
+                attachments.push(Attachment::FeedClass(class));
+            }
             staged.records = Vec::new();
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
             if let Err(error) = committed {

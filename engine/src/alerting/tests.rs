@@ -129,7 +129,9 @@ impl Shift {
         };
         let text = serde_json::to_string(&everything).expect("JSON");
         let silences = self.desk.silences.values().cloned().collect();
+        let documents = std::mem::take(&mut self.desk.documents);
         self.desk = Desk::restored(serde_json::from_str(&text).expect("the same"), silences);
+        self.desk.know_documents(documents);
     }
 
     fn heard(&mut self) -> Vec<String> {
@@ -218,6 +220,15 @@ fn a_silent_feed_mutes_what_its_figures_say() {
     shift.hit(3, Severity::High);
     shift.feed(RevisionKind::Withdrawn);
     assert_eq!(shift.heard(), ["feed_silent resolved", "jump raised"], "nobody was told that it was there before");
+}
+
+#[test]
+fn a_silent_bank_mutes_no_figure() {
+    let mut shift = Shift::default();
+    shift.desk.know_documents(BTreeSet::from([SourceId(3)]));
+    shift.feed(RevisionKind::Raised);
+    shift.hit(1, Severity::High);
+    assert_eq!(shift.heard(), ["feed_silent raised", "jump raised"]);
 }
 
 #[test]

@@ -9,6 +9,9 @@
 //! ```
 
 mod cell;
+#[cfg(test)]
+mod class_tests;
+mod fields;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -18,7 +21,7 @@ use models::feed::SourceClock;
 use models::money::Currency;
 use models::record::{QuarantineCode, RecordKind, Refusal, Text, WireMoney, WireRecord};
 use models::ts::Ts;
-use spec::{Amount, Check, Clock, Condition, Field, Piece, RecordRule, Rules};
+use spec::{Amount, Check, Clock, Condition, FieldRule, Piece, RecordRule, Rules};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -67,7 +70,7 @@ pub enum MappingError {
 pub struct SourceDefaults {
     /// Name, unique within the operator.
     pub name: String,
-    /// Class of data, e.g. `gaming_transactions`.
+    /// Name of the class of data, as the mapping has it: mappings of old sources may name one that there is not.
     pub class: String,
     /// By which clock it is judged.
     pub clock: SourceClock,
@@ -149,6 +152,11 @@ impl Mapping {
         operators.sort_unstable();
         operators.dedup_by_key(|(code, _)| *code);
         operators
+    }
+
+    /// The kinds of its records.
+    pub fn kinds(&self) -> impl Iterator<Item = RecordKind> {
+        self.rules.records.iter().map(|rule| rule.kind)
     }
 
     /// Maps a whole file.
@@ -298,9 +306,22 @@ impl Mapping {
         wire.record_id = Some(id.ok_or_else(|| (QuarantineCode::MissingField, "record id: missing".to_owned()))?);
         wire.kind = Some(Text(Cow::Borrowed(rule.kind.as_str())));
         wire.occurred_at = Some(Text(Cow::Owned(exact(occurred_at))));
-        for (field, template) in &rule.fields {
-            if let Some(text) = fill(template, cells, operator) {
-                set(&mut wire, *field, text);
+        for field in &rule.fields {
+            if let Some(text) = fill(&field.template, cells, operator) {
+                field.field.set(&mut wire, word(field, text)?);
+            }
+        }
+        for (field, amount) in &rule.amounts {
+            let mut columns = amount.sum.plus.iter().chain(&amount.sum.minus);
+            // nothing there at all is null, half of it is not
+            if columns.any(|column| cells.get(*column).is_some()) {
+                field.set(&mut wire, self.amount(amount, cells, &mut flags)?);
+            }
+        }
+        for (member, clock) in &rule.dates {
+            if let Some(text) = cells.get(clock.column) {
+                let date = clock.date(text);
+                member.set(&mut wire, &date.ok_or_else(|| not_a_time(clock))?);
             }
         }
         for column in &rule.extra {
@@ -408,9 +429,18 @@ fn occurred_at(clock: &Clock, cells: &Cells<'_>) -> Result<Ts, Refused> {
     let text = cells
         .get(clock.column)
         .ok_or_else(|| (QuarantineCode::MissingField, format!("{}: missing", clock.column_name)))?;
-    clock.parse(text).ok_or_else(|| {
-        (QuarantineCode::InvalidField, format!("{}: not a time of the mapping's format", clock.column_name))
-    })
+    clock.parse(text).ok_or_else(|| not_a_time(clock))
+}
+
+fn not_a_time(clock: &Clock) -> Refused {
+    (QuarantineCode::InvalidField, format!("{}: not a time of the mapping's format", clock.column_name))
+}
+
+/// The contract's word for the file's.
+fn word<'t>(rule: &FieldRule, text: Text<'t>) -> Result<Text<'t>, Refused> {
+    let Some(words) = &rule.words else { return Ok(text) };
+    let known = words.get(&*text).map(|word| Text(Cow::Owned(word.clone())));
+    known.ok_or_else(|| (QuarantineCode::InvalidField, format!("{}: none of the mapping's words", rule.path)))
 }
 
 /// A template filled; none where one of its columns is null.
@@ -424,32 +454,4 @@ fn fill<'t>(template: &[Piece], cells: &Cells<'_>, operator: &str) -> Option<Tex
         }
     }
     Some(Text(Cow::Owned(text)))
-}
-
-fn set<'a>(wire: &mut WireRecord<'a>, field: Field, text: Text<'a>) {
-    let text = Some(text);
-    let player = &mut wire.player;
-    match field {
-        Field::Status => wire.status = text,
-        Field::Replaces => wire.replaces = text,
-        Field::PlayerBst => player.get_or_insert_default().bst = text,
-        Field::PlayerPhone => player.get_or_insert_default().phone = text,
-        Field::PlayerIdNumber => player.get_or_insert_default().id_number = text,
-        Field::PlayerIdType => player.get_or_insert_default().id_type = text,
-        Field::PlayerAccountRef => player.get_or_insert_default().account_ref = text,
-        Field::Product => wire.product = text,
-        Field::GameId => wire.game.get_or_insert_default().id = text,
-        Field::GameType => wire.game.get_or_insert_default().kind = text,
-        Field::BetId => wire.bet.get_or_insert_default().id = text,
-        Field::BetSettles => wire.bet.get_or_insert_default().settles = text,
-        Field::SessionId => wire.session_id = text,
-        Field::Licence => wire.licence = text,
-        Field::Channel => wire.channel = text,
-        Field::OutletId => wire.outlet_id = text,
-        Field::TerminalId => wire.terminal_id = text,
-        Field::DeviceId => wire.device_id = text,
-        Field::Region => wire.region = text,
-        Field::PaymentMethod => wire.payment.get_or_insert_default().method = text,
-        Field::PaymentAccount => wire.payment.get_or_insert_default().account = text,
-    }
 }

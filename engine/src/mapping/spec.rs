@@ -1,7 +1,8 @@
 //! The TOML of a mapping, and the rules that it is checked into: columns are numbers there, names are closed sets.
 
 use super::cell::Numbers;
-use super::{MappingError, SourceDefaults};
+use super::fields::{AmountField, Field, Member};
+use super::{MappingError, SourceDefaults, exact};
 use jiff::civil::Time;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
@@ -144,6 +145,15 @@ struct RecordSpec {
     amount: Option<AmountSpec>,
     #[serde(default)]
     fields: BTreeMap<String, String>,
+    /// What the file's words for a field are in the contract.
+    #[serde(default)]
+    words: BTreeMap<String, BTreeMap<String, String>>,
+    /// Further amounts, e.g. `balance_after_minor`.
+    #[serde(default)]
+    amounts: BTreeMap<String, AmountSpec>,
+    /// Dates that are not written as the contract's.
+    #[serde(default)]
+    dates: BTreeMap<String, TimeSpec>,
     #[serde(default)]
     extra: Vec<String>,
 }
@@ -243,6 +253,16 @@ impl Clock {
         };
         Some(Ts(instant.as_microsecond())).filter(|ts| ts.0 >= 0)
     }
+
+    /// Reads a date: the day alone where the format has no time, as the contract takes it.
+    pub fn date(&self, text: &str) -> Option<String> {
+        let format = self.format.as_ref()?;
+        let parts = strtime::parse(format, text).ok()?;
+        if parts.hour().is_none() && self.at.is_none() {
+            return parts.to_date().ok().map(|date| date.to_string());
+        }
+        self.parse(text).map(exact)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -251,8 +271,19 @@ pub struct RecordRule {
     pub kind: RecordKind,
     pub when: Vec<Condition>,
     pub amount: Option<Amount>,
-    pub fields: Vec<(Field, Vec<Piece>)>,
+    pub fields: Vec<FieldRule>,
+    pub amounts: Vec<(AmountField, Amount)>,
+    pub dates: Vec<(Member, Clock)>,
     pub extra: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FieldRule {
+    pub field: Field,
+    pub path: String,
+    pub template: Vec<Piece>,
+    /// None: any word goes as it is.
+    pub words: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -293,43 +324,6 @@ pub enum Condition {
     IsNot(usize, String),
 }
 
-macro_rules! fields {
-    ($($variant:ident = $path:literal),+ $(,)?) => {
-        /// Text fields of the canonical record that a mapping may fill.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Field { $($variant),+ }
-
-        impl Field {
-            fn parse(path: &str) -> Option<Self> {
-                match path { $($path => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-fields!(
-    Status = "status",
-    Replaces = "replaces",
-    PlayerBst = "player.bst",
-    PlayerPhone = "player.phone",
-    PlayerIdNumber = "player.id_number",
-    PlayerIdType = "player.id_type",
-    PlayerAccountRef = "player.account_ref",
-    Product = "product",
-    GameId = "game.id",
-    GameType = "game.type",
-    BetId = "bet.id",
-    BetSettles = "bet.settles",
-    SessionId = "session_id",
-    Licence = "licence",
-    Channel = "channel",
-    OutletId = "outlet_id",
-    TerminalId = "terminal_id",
-    DeviceId = "device_id",
-    Region = "region",
-    PaymentMethod = "payment.method",
-    PaymentAccount = "payment.account",
-);
-
 fn invalid(place: &str, what: impl Into<String>) -> MappingError {
     MappingError::Invalid { place: place.to_owned(), what: what.into() }
 }
@@ -351,10 +345,10 @@ impl Rules {
             return Err(invalid("record", "none"));
         }
         let operator = operator(spec.operator, &mut columns)?;
-        let time = clock(spec.time, &mut columns)?;
+        let time = clock(spec.time, &TimeZone::UTC, &mut columns)?;
         let mut records = Vec::new();
         for (i, rule) in spec.record.into_iter().enumerate() {
-            records.push(record(rule, &format!("record[{i}]"), &mut columns)?);
+            records.push(record(rule, &format!("record[{i}]"), &time.zone, &mut columns)?);
         }
         let mut checks = Vec::new();
         for check in spec.check {
@@ -430,9 +424,10 @@ fn operator(spec: OperatorSpec, columns: &mut Columns) -> Result<OperatorRule, M
     })
 }
 
-fn clock(spec: TimeSpec, columns: &mut Columns) -> Result<Clock, MappingError> {
+/// `zone` where it names none.
+fn clock(spec: TimeSpec, zone: &TimeZone, columns: &mut Columns) -> Result<Clock, MappingError> {
     let zone = match &spec.zone {
-        None => TimeZone::UTC,
+        None => zone.clone(),
         Some(name) => TimeZone::get(name).map_err(|_| invalid("time.zone", "not a known time zone"))?,
     };
     let at = match &spec.at {
@@ -448,28 +443,57 @@ fn clock(spec: TimeSpec, columns: &mut Columns) -> Result<Clock, MappingError> {
     })
 }
 
-fn record(spec: RecordSpec, place: &str, columns: &mut Columns) -> Result<RecordRule, MappingError> {
+fn record(
+    mut spec: RecordSpec,
+    place: &str,
+    zone: &TimeZone,
+    columns: &mut Columns,
+) -> Result<RecordRule, MappingError> {
     if spec.amount.is_none() && spec.kind.needs_money() {
         return Err(invalid(place, "its kind needs an amount"));
     }
     let mut fields = Vec::new();
     for (path, text) in spec.fields {
         let field = Field::parse(&path).ok_or_else(|| invalid(place, format!("{path} is not a text field")))?;
-        fields.push((field, template(&text, place, columns)?));
+        let words = spec.words.remove(&path);
+        fields.push(FieldRule { field, template: template(&text, place, columns)?, words, path });
     }
-    let amount = match spec.amount {
-        None => None,
-        Some(a) if a.plus.is_empty() && a.minus.is_empty() => return Err(invalid(place, "an amount of no column")),
-        Some(a) => Some(Amount { sum: Sum { plus: columns.all(a.plus), minus: columns.all(a.minus) }, sign: a.sign }),
-    };
+    if let Some(path) = spec.words.keys().next() {
+        return Err(invalid(place, format!("{path} has words and no field")));
+    }
+    let mut amounts = Vec::new();
+    for (path, sum) in spec.amounts {
+        let field = AmountField::parse(&path).ok_or_else(|| invalid(place, format!("{path} is not an amount")))?;
+        amounts.push((field, amount(sum, place, columns)?));
+    }
+    let mut dates = Vec::new();
+    for (path, date) in spec.dates {
+        let field =
+            Member::parse(&path).ok_or_else(|| invalid(place, format!("{path} is not a date of a document")))?;
+        if date.format == "rfc3339" {
+            return Err(invalid(place, format!("{path}: such a date is a field")));
+        }
+        dates.push((field, clock(date, zone, columns)?));
+    }
+    let amount = spec.amount.map(|sum| amount(sum, place, columns)).transpose()?;
     Ok(RecordRule {
         id: template(&spec.id, place, columns)?,
         kind: spec.kind,
         when: conditions(spec.when.as_deref(), place, columns)?,
         amount,
         fields,
+        amounts,
+        dates,
         extra: columns.all(spec.extra),
     })
+}
+
+fn amount(spec: AmountSpec, place: &str, columns: &mut Columns) -> Result<Amount, MappingError> {
+    if spec.plus.is_empty() && spec.minus.is_empty() {
+        return Err(invalid(place, "an amount of no column"));
+    }
+    let sum = Sum { plus: columns.all(spec.plus), minus: columns.all(spec.minus) };
+    Ok(Amount { sum, sign: spec.sign })
 }
 
 /// `text {Column} text {@operator}`.

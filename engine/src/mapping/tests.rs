@@ -4,6 +4,7 @@ use crate::ingest::{self, Resolver};
 use crate::operator_state::{OperatorInput, OperatorState};
 use jiff::tz::TimeZone;
 use models::alert::AlertRevision;
+use models::feed::DataClass;
 use models::ids::OperatorNo;
 use models::match_key::DigestKeys;
 use models::phone::Country;
@@ -37,6 +38,7 @@ fn ingest(mapped: &Mapped) -> Vec<Result<Record, Code>> {
         token_keys: &[],
         family: "t",
         operator_no: OperatorNo(1),
+        class: DataClass::GamingTransactions,
         country: Country::Ke,
         currency: Currency::parse(currency).unwrap(),
     };

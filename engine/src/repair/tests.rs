@@ -1,6 +1,7 @@
 //! What is sent, what is suggested: tables that somebody who knows feeds can read.
 
 use super::*;
+use models::feed::DataClass;
 use models::ids::OperatorNo;
 use models::match_key::DigestKeys;
 use models::money::Currency;
@@ -18,6 +19,7 @@ fn with<T>(check: impl FnOnce(&Bench<'_>) -> T) -> T {
         token_keys: &[],
         family: "t",
         operator_no: OperatorNo(1),
+        class: DataClass::GamingTransactions,
         country: Country::Ke,
         currency: Currency::KES,
     };

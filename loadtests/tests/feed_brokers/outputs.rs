@@ -5,7 +5,7 @@ use actors::engine::{Engine, EngineConfig};
 use actors::feeds::FeedsConfig;
 use actors::secrets::KeyMaterial;
 use loadtests::brokers::{KafkaBroker, KafkaMessage, Proxy, Way};
-use models::feed::{ReaderSettings, Schedule, SourceClock};
+use models::feed::{DataClass, ReaderSettings, Schedule, SourceClock};
 use models::feed_brokers::{KafkaSettings, SaslMechanism};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::money::Currency;
@@ -84,7 +84,7 @@ async fn what_is_stored_is_published_once_more_for_others_and_goes_on_where_it_w
     let source = NewSource {
         operator: operator.operator_no,
         name: "plays".to_owned(),
-        class: "gaming_transactions".to_owned(),
+        class: DataClass::GamingTransactions,
         clock: SourceClock::Event,
         horizon_days: 60,
         expected_interval_seconds: 60,

@@ -1,7 +1,7 @@
 //! Settings of sources that fetch by themselves. They are journaled: a credential is named here and stands in the engine's
 //! configuration.
 
-use super::SourceKind;
+use super::{DataClass, SourceKind};
 pub use crate::feed_brokers::{KafkaSettings, NatsSettings};
 use crate::ts::{MINUTE, SECOND};
 use serde::{Deserialize, Serialize};
@@ -173,16 +173,18 @@ pub enum Schedule {
 impl Schedule {
     /// What fits a class of data where nothing is said: gaming companies 10 minutes, the licence authority daily, tax
     /// authorities and banks an hour; files and streams as soon as there is something.
-    pub fn of(kind: SourceKind, class: &str, time_zone: &str) -> Self {
+    pub fn of(kind: SourceKind, class: DataClass, time_zone: &str) -> Self {
         let every = |every_seconds, jitter_seconds| Self::Every { every_seconds, jitter_seconds };
         match (kind, class) {
             (SourceKind::Folder, _) => every(60, 0),
             (SourceKind::Kafka | SourceKind::Nats, _) => every(1, 0),
-            (_, "licences") => {
+            (_, DataClass::Licences) => {
                 Self::Daily { daily_at: "03:00".to_owned(), time_zone: time_zone.to_owned(), jitter_seconds: 1_800 }
             }
-            (_, "invoices" | "payments" | "bank_statements") => every(3_600, 300),
-            _ => every(600, 30),
+            (_, DataClass::Invoices | DataClass::Payments | DataClass::BankStatements) => every(3_600, 300),
+            (_, DataClass::GamingTransactions | DataClass::SalesRedemptions | DataClass::PlayerAccounts) => {
+                every(600, 30)
+            }
         }
     }
 
@@ -414,16 +416,21 @@ mod tests {
     #[test]
     fn every_class_has_a_schedule() {
         let every = |seconds, jitter| Schedule::Every { every_seconds: seconds, jitter_seconds: jitter };
+        // gaming companies every 5 to 15 minutes, tax authorities and banks every 1 to 4 hours
         let table = [
-            (SourceKind::HttpPoll, "gaming_transactions", every(600, 30)),
-            (SourceKind::HttpPoll, "bank_statements", every(3_600, 300)),
-            (SourceKind::HttpPoll, "invoices", every(3_600, 300)),
-            (SourceKind::Folder, "licences", every(60, 0)),
+            (SourceKind::HttpPoll, DataClass::GamingTransactions, every(600, 30)),
+            (SourceKind::HttpPoll, DataClass::SalesRedemptions, every(600, 30)),
+            (SourceKind::HttpPoll, DataClass::PlayerAccounts, every(600, 30)),
+            (SourceKind::HttpPoll, DataClass::BankStatements, every(3_600, 300)),
+            (SourceKind::HttpPoll, DataClass::Payments, every(3_600, 300)),
+            (SourceKind::HttpPoll, DataClass::Invoices, every(3_600, 300)),
+            (SourceKind::Folder, DataClass::Licences, every(60, 0)),
+            (SourceKind::Nats, DataClass::Licences, every(1, 0)),
         ];
         for (kind, class, schedule) in table {
-            assert_eq!(Schedule::of(kind, class, "Africa/Nairobi"), schedule, "{class}");
+            assert_eq!(Schedule::of(kind, class, "Africa/Nairobi"), schedule, "{}", class.as_str());
         }
-        let daily = Schedule::of(SourceKind::HttpPoll, "licences", "Africa/Nairobi");
+        let daily = Schedule::of(SourceKind::HttpPoll, DataClass::Licences, "Africa/Nairobi");
         assert_eq!((daily.period(), daily.check()), (crate::ts::DAY, vec![]));
     }
 

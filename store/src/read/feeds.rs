@@ -211,13 +211,13 @@ impl Store {
 }
 
 /// Batches whose records are read at once, and how many records these may have.
-const BATCHES_AT_ONCE: usize = 64;
+pub(super) const BATCHES_AT_ONCE: usize = 64;
 const RECORDS_AT_ONCE: i64 = 50_000;
 /// Columns of [`RECORD`].
-const RECORD_WIDTH: usize = 19;
-const RECORD: &str = "occurred_at, id_digest, content_digest, kind, status, amount_minor, currency, record_id, replaces, player, balance_after_minor, product, channel, bet_id, session_id, region, device, account, detail";
+pub(super) const RECORD_WIDTH: usize = 19;
+pub(super) const RECORD: &str = "occurred_at, id_digest, content_digest, kind, status, amount_minor, currency, record_id, replaces, player, balance_after_minor, product, channel, bet_id, session_id, region, device, account, detail";
 
-fn record(row: &Row) -> Result<Record, StoreError> {
+pub(super) fn record(row: &Row) -> Result<Record, StoreError> {
     let key = |i| -> Result<Option<MatchKey>, StoreError> { row.bytes_opt(i)?.map(|b| key_of(&b)).transpose() };
     Ok(Record {
         occurred_at: Ts(row.int(0)?),
@@ -254,7 +254,7 @@ fn some_of(batches: Vec<(i64, i64)>) -> Vec<i64> {
 
 /// Columns of the records of some batches, then their `batch_no` and `idx`, in that order. Together, because PostgreSQL
 /// finds a batch by ranges of pages, which batches share: one by one each of them is read many times.
-async fn rows_of_batches(conn: &mut Conn, columns: &str, batches: &[i64]) -> Result<Vec<Row>, StoreError> {
+pub(super) async fn rows_of_batches(conn: &mut Conn, columns: &str, batches: &[i64]) -> Result<Vec<Row>, StoreError> {
     let Some(last) = batches.last() else { return Ok(Vec::new()) };
     // always as many variables, so that the statement stays prepared
     let list: Vec<String> = (1..=BATCHES_AT_ONCE).map(|n| format!("${n}")).collect();

@@ -5,6 +5,7 @@ use crate::evidence::EvidenceRows;
 use crate::keys::{Rewrapped, SealedTable};
 use crate::notices::{NoticeMarks, NoticeRow};
 use models::event::{Committed, Event, Exclusion, PersonKey};
+use models::feed::DataClass;
 use models::ids::{KeyId, PersonNo, QuarantineId, SourceNo};
 use models::match_key::MatchKey;
 use models::quarantine::QuarantineForm;
@@ -89,6 +90,8 @@ pub enum Attachment {
     },
     /// The records of the commit's `FeedBatchStored`.
     FeedRecords(Arc<[Record]>),
+    /// Their class, where it has tables of its own.
+    FeedClass(DataClass),
     /// Refused records.
     Quarantine(Vec<QuarantineRow>),
     /// Result of an idempotent write; a second one with the same key is a conflict.

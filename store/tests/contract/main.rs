@@ -1,6 +1,7 @@
 //! The store's contract: one set of functions, run on SQLite and on PostgreSQL.
 
 mod bench;
+mod classes;
 mod failures;
 mod keys;
 mod notices;
@@ -50,6 +51,12 @@ both!(
     notices::the_log_is_read_newest_first_page_by_page,
     notices::the_log_forgets_what_is_old_and_nothing_that_waits,
     reads::of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were,
+    classes::sales_are_summed_by_day_and_outlet,
+    classes::an_older_record_never_overwrites_a_newer_one,
+    classes::a_batch_is_projected_once_or_not_at_all,
+    classes::a_break_in_a_statement_is_found_at_the_line_behind_it,
+    classes::lists_are_read_page_by_page,
+    classes::play_is_read_by_its_batches,
     failures::a_database_that_hangs_leaves_nothing_behind,
     failures::a_full_disk_refuses_cleanly_and_writing_goes_on_when_there_is_space,
 );

@@ -5,7 +5,7 @@ use super::writes::{batch, record, revision};
 use models::alert::Severity;
 use models::event::{Event, Exclusion, PersonKey};
 use models::exclusion::{Channel, Period, ReasonClass};
-use models::feed::{Source, SourceClock, SourceKind};
+use models::feed::{DataClass, Source, SourceClock, SourceKind};
 use models::ids::{AlertId, CaseId, ExclusionId, KeyId, LicenceId, OperatorNo, PersonNo, SourceId, SourceNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::{KeyKind, MatchKey};
@@ -78,7 +78,7 @@ async fn fill(node: &super::bench::Node) {
         operator_no: OperatorNo(1),
         name: "bets".to_owned(),
         kind: SourceKind::Push,
-        class: "gaming_transactions".to_owned(),
+        class: DataClass::GamingTransactions.into(),
         clock: SourceClock::Event,
         horizon_days: 30,
         expected_interval_seconds: 60,

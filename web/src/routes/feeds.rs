@@ -6,7 +6,7 @@ pub mod quarantine;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{NewSource, SourceView};
-use models::feed::{Source, SourceClock, SourceKind};
+use models::feed::{DataClass, Source, SourceClock, SourceKind};
 use models::ids::{BatchId, OperatorId, SourceId};
 use models::money::Currency;
 use models::operator::Scope;
@@ -21,8 +21,6 @@ use crate::parse::{self, Fields, wire};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 
-/// Horizon where none is named, days.
-const HORIZON_DAYS_DEFAULT: u16 = 7;
 /// Expected interval where none is named, seconds.
 const INTERVAL_SECONDS_DEFAULT: u32 = 3_600;
 
@@ -50,13 +48,14 @@ pub struct SourceRequest {
     /// Text of a mapping (TOML): how what it fetches becomes canonical records.
     #[serde(default)]
     mapping: Option<String>,
-    /// Class of data, e.g. `gaming_transactions`.
+    /// Class of data: `gaming_transactions`, `sales_redemptions`, `player_accounts`, `licences`, `invoices`, `payments`,
+    /// `bank_statements`. Records of kinds that are not its own are quarantined.
     #[serde(default)]
     class: Option<String>,
     /// `wall` (default) or `event`.
     #[serde(default)]
     clock: Option<String>,
-    /// How far back a record may lie, 7 by default.
+    /// How far back a record may lie, days: 7 by default, 400 for licences, invoices, payments and bank statements.
     #[serde(default)]
     horizon_days: Option<u16>,
     /// Expected time between two pushes, 3600 by default.
@@ -81,7 +80,7 @@ pub struct SourceBody {
     /// `push`, `http_poll`, `folder`, `kafka`, `nats`.
     pub kind: &'static str,
     /// Class of data.
-    pub class: String,
+    pub class: &'static str,
     /// `wall` or `event`.
     #[schema(value_type = String)]
     pub clock: SourceClock,
@@ -140,7 +139,7 @@ pub struct RefusalView {
     /// Position in the push, from 0.
     pub index: u32,
     /// `unreadable`, `encoding`, `missing_field`, `invalid_field`, `too_large`, `sign_mismatch`, `behind_horizon`,
-    /// `in_the_future`, `unknown_player`, `conflict`, `sum_mismatch`, `dead_letter`.
+    /// `in_the_future`, `unknown_player`, `conflict`, `sum_mismatch`, `dead_letter`, `wrong_class`.
     pub code: &'static str,
     /// Which field, and what is wrong with it; never the value.
     pub detail: String,
@@ -272,7 +271,7 @@ impl SourceRequest {
             named => fields.known("/kind", named, wire::<SourceKind>),
         };
         let name = fields.required_text("/name", self.name.as_deref(), 40);
-        let class = fields.required_text("/class", self.class.as_deref(), 40);
+        let class = fields.known("/class", self.class.as_deref(), DataClass::parse);
         let clock = match self.clock.as_deref() {
             None => Some(SourceClock::Wall),
             named => fields.known("/clock", named, wire::<SourceClock>),
@@ -285,7 +284,7 @@ impl SourceRequest {
             fields.wrong("/expected_interval_seconds", "at least 1");
         }
         let given = fetching::Given { reader: self.reader, schedule: self.schedule, mapping: self.mapping };
-        let fetching = match (kind, &operator, &class, currency) {
+        let fetching = match (kind, &operator, class, currency) {
             (Some(kind), Some(operator), Some(class), Some(currency)) => {
                 let of = fetching::Of { kind, operator, class, currency };
                 given.check(&of, caller, state, &mut fields)
@@ -303,7 +302,7 @@ impl SourceRequest {
             name,
             class,
             clock,
-            horizon_days: self.horizon_days.unwrap_or(HORIZON_DAYS_DEFAULT),
+            horizon_days: self.horizon_days.unwrap_or_else(|| class.horizon_days()),
             expected_interval_seconds: self.expected_interval_seconds.unwrap_or(interval),
             currency,
             reader: fetching.reader,
@@ -322,7 +321,7 @@ impl SourceBody {
             operator: view.operator,
             name: view.name,
             kind: source.kind.as_str(),
-            class: view.class,
+            class: view.class.as_str(),
             clock: source.clock,
             horizon_days: source.horizon_days,
             expected_interval_seconds: source.expected_interval_seconds,

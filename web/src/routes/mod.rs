@@ -4,6 +4,7 @@ pub mod alert_groups;
 pub mod alerts;
 pub mod bench;
 pub mod changes;
+pub mod class_data;
 pub mod feeds;
 pub mod health;
 pub mod jurisdictions;
@@ -123,6 +124,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register patch  "/api/v1/operators/{id}" => operators::patch;
     api Register get    "/api/v1/operators/{id}/licence" => operators::licences;
     api Register put    "/api/v1/operators/{id}/licence" => operators::set_licence;
+    api Register get    "/api/v1/operators/{id}/data/{class}" => class_data::read;
     api Register get    "/api/v1/operators/{id}/keys" => keys::list;
     api Register post   "/api/v1/operators/{id}/keys" => keys::create;
     api Register post   "/api/v1/operators/{id}/keys/{key}/rotate" => keys::rotate;

@@ -122,6 +122,8 @@ async fn prepare(node: &Node) -> (World, Witness) {
         ("exclusion", text(&exclusion["exclusion_id"])),
         ("lookup_id", text(&lookup["lookup_id"])),
         ("bst", text(&lookup["bst"])),
+        ("class", "gaming_transactions".to_owned()),
+        ("class", "player_accounts".to_owned()),
     ];
     let key = json!({"label": "witness", "scopes": ["lookup"], "rate_per_second": 1000});
     (World { bearers, ids, refused }, Witness(node.operator("witness").await.key(node, key).await))

@@ -3,6 +3,7 @@
 mod admission;
 mod alert_groups;
 mod batches;
+mod classes;
 mod contacts;
 mod faults;
 mod fetching;

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use actors::api::SourceChange;
 use actors::feeds::PollingView;
 use engine::mapping::Mapping;
-use models::feed::{MAPPING_BYTES_MAX, ReaderFormat, ReaderSettings, Schedule, Source, SourceKind};
+use models::feed::{DataClass, MAPPING_BYTES_MAX, ReaderFormat, ReaderSettings, Schedule, Source, SourceKind};
 use models::money::Currency;
 use models::operator::{Operator, Scope};
 use models::ts::Ts;
@@ -74,7 +74,7 @@ pub(super) struct Given {
 pub(super) struct Of<'a> {
     pub kind: SourceKind,
     pub operator: &'a Operator,
-    pub class: &'a str,
+    pub class: DataClass,
     pub currency: Currency,
 }
 
@@ -113,7 +113,7 @@ impl Given {
         };
         let checked = match &self.mapping {
             None => None,
-            Some(text) => Some(mapping(text, of.operator, of.currency, fields)?),
+            Some(text) => Some(mapping(text, of.operator, (of.class, of.currency), fields)?),
         };
         let reader = reader?;
         if checked.is_none() && reader.format() == ReaderFormat::Csv {
@@ -169,7 +169,12 @@ fn schedule(given: Value, fields: &mut Fields) -> Option<Schedule> {
     }
 }
 
-fn mapping(text: &str, operator: &Operator, currency: Currency, fields: &mut Fields) -> Option<Mapping> {
+fn mapping(
+    text: &str,
+    operator: &Operator,
+    (class, currency): (DataClass, Currency),
+    fields: &mut Fields,
+) -> Option<Mapping> {
     if text.len() > MAPPING_BYTES_MAX {
         fields.wrong("/mapping", "larger than 64 KiB");
         return None;
@@ -181,6 +186,14 @@ fn mapping(text: &str, operator: &Operator, currency: Currency, fields: &mut Fie
     }
     if mapping.source().currency != currency {
         fields.wrong("/mapping", "source.currency: not the source's");
+        return None;
+    }
+    if mapping.source().class != class.as_str() {
+        fields.wrong("/mapping", "source.class: not the source's");
+        return None;
+    }
+    if let Some(kind) = mapping.kinds().find(|kind| !class.takes(*kind)) {
+        fields.wrong("/mapping", format!("record: a source of {} takes no {}", class.as_str(), kind.as_str()));
         return None;
     }
     Some(mapping)
@@ -235,7 +248,7 @@ pub async fn change(
         let directory = state.engine.directory();
         match (change, directory.operators.get(&source.operator_no)) {
             (Some(text), Some(operator)) => {
-                mapping(text, operator, source.currency, &mut fields);
+                mapping(text, operator, (source.class.data(), source.currency), &mut fields);
             }
             (Some(_), None) => fields.wrong("/mapping", "the operator is not known"),
             (None, _) if source.reader.as_ref().is_some_and(|reader| reader.format() == ReaderFormat::Csv) => {

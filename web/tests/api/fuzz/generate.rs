@@ -150,6 +150,8 @@ fn target(chance: &mut Chance, world: &World, pattern: &str, head: &mut Head) ->
         "%",
         "limit",
         "limit=1&cursor=exc_00000000000000000000000000",
+        "from=2026-11-01&state=open",
+        "to=2026-13-01&cursor=1.2.3",
     ];
     if chance.one_in(3) {
         path.push('?');
