@@ -16,6 +16,7 @@ mod journal;
 mod keys;
 mod notices;
 mod open;
+mod operator_states;
 mod priority;
 mod project;
 mod quarantine;
@@ -31,6 +32,7 @@ pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use notices::{NoticeMark, NoticeMarks, NoticePlace, NoticeQuery, NoticeRow, NoticesWaiting, StoredNotice};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
+pub use operator_states::OperatorStateRow;
 pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{

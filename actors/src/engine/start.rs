@@ -9,7 +9,7 @@ use crate::evidence::EvidenceLog;
 use crate::feeds::Cursor;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveLimits, RECOVERIES_MAX, StoredAlerts};
-use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
+use crate::market::{Input, InputLog, Market, MarketContext, SetAside, StateMetrics, ViewSlot};
 use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
@@ -32,7 +32,7 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::{Clock, OperatorInputRow, Store, StoreError};
+use store::{Clock, OperatorInputRow, OperatorStateRow, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// Inputs read back at once while an operator is rebuilt.
@@ -64,14 +64,16 @@ impl Engine {
         let directory =
             Arc::new(ArcSwap::from_pointee(load_directory(config.jurisdictions.clone(), &store, &ring).await?));
         let index = Arc::new(ArcSwap::from_pointee(IndexWriter::with_capacity(0).reader()));
-        let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), Arc::clone(&clock)));
+        let desk_view = Arc::<DeskView>::default();
+        let (shown, time) = (Arc::clone(&desk_view), Arc::clone(&clock));
+        let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), time, shown));
 
         let register_missed = Missed::default();
         let register_actor = start_register(&system, &config, &store, &ring, &index, &register_missed, &clock)?;
         let live = start_live(&system, &store, &views, boot, config.live_limits, gauges.live_store_reads.clone())?;
         let markets = Markets::default();
         let (growth, growing) = mpsc::unbounded_channel();
-        let (desk, desk_view, desk_context) = start_desk(&system)?;
+        let (desk, desk_context) = start_desk(&system)?;
         let spine = Spine {
             register: register_actor,
             register_missed,
@@ -171,6 +173,8 @@ impl Engine {
             waiting: Mutex::default(),
             sparing: AtomicBool::new(false),
             notifiers,
+            states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
+            given_up: watch::Sender::new(false),
             metrics: gauges,
         }));
         if let Err(error) = engine.take_keys().await {
@@ -206,10 +210,11 @@ impl Engine {
         let slot = Arc::new(ViewSlot::default());
         inner.views.slots.write().insert(no, Arc::clone(&slot));
         let context = MarketContext {
-            log: Arc::new(StoredInputs(inner.store.clone())),
+            log: Arc::new(StoredInputs(inner.store.clone(), inner.keys.load().chain)),
             writer: inner.writer.clone(),
             slot,
             inspect: inner.config.faults.operators.clone(),
+            metrics: inner.states.clone(),
         };
         let mut spec = Spec::new(format!("operator:{}", operator.code), "operator", move |generation| {
             let (context, code, zone) = (context.clone(), operator.code.clone(), zone.clone());
@@ -279,7 +284,7 @@ fn start_register(
 }
 
 /// The desk's handle and view, and where its actor finds what it works with once that is there.
-type NewDesk = (Handle<DeskMsg>, Arc<DeskView>, Arc<OnceLock<DeskContext>>);
+type NewDesk = (Handle<DeskMsg>, Arc<OnceLock<DeskContext>>);
 
 fn start_desk(system: &ActorSystem) -> Result<NewDesk, StartError> {
     let context: Arc<OnceLock<DeskContext>> = Arc::default();
@@ -299,7 +304,7 @@ fn start_desk(system: &ActorSystem) -> Result<NewDesk, StartError> {
     spec.capacity = 4 * 1024;
     spec.hang_after = Duration::from_secs(60);
     let handle = spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
-    Ok((handle, Arc::default(), context))
+    Ok((handle, context))
 }
 
 fn start_auditor(
@@ -426,7 +431,8 @@ async fn read_source(
     Ok((dedupe, SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest, cursor }))
 }
 
-struct StoredInputs(Store);
+/// The store, and the journal's key.
+struct StoredInputs(Store, [u8; 32]);
 
 impl InputLog for StoredInputs {
     fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>> {
@@ -435,6 +441,11 @@ impl InputLog for StoredInputs {
             let rows = store.set_aside(operator).await.map_err(|e| e.to_string())?;
             Ok(rows.into_iter().collect())
         })
+    }
+
+    fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>> {
+        let (store, chain) = (self.0.clone(), self.1);
+        Box::pin(async move { store.operator_states(operator, &chain).await.map_err(|e| e.to_string()) })
     }
 
     fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>> {

@@ -6,7 +6,7 @@ use crate::auditor::AuditMsg;
 use crate::contacts::{Compactor, ContactsConfig, Enumeration};
 use crate::desk::DeskMsg;
 use crate::directory::Directory;
-use crate::kernel::KernelEvent;
+use crate::kernel::{KernelEvent, LOST_MAX};
 use crate::live::LiveMsg;
 use crate::market::MarketMsg;
 use crate::register::Copying;
@@ -147,16 +147,29 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_polling().await })
         };
-        let tasks = [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, keys, contacts, polling];
+        let states = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_operator_states().await })
+        };
+        let tasks =
+            [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts, polling];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {
-            let (Some(inner), KernelEvent::Quarantined { actor, reason, .. }) = (engine.upgrade(), event) else {
-                return;
+            let Some(inner) = engine.upgrade() else { return };
+            let event = match event {
+                KernelEvent::Quarantined { actor, reason, .. } => {
+                    Event::ActorQuarantined { actor: actor.clone(), reason: reason.clone() }
+                }
+                KernelEvent::ThreadLost { lost, .. } if *lost >= LOST_MAX => {
+                    tracing::error!(lost, "too many threads are lost: the process is to be started anew");
+                    inner.given_up.send_replace(true);
+                    return;
+                }
+                _ => return,
             };
-            let event = Event::ActorQuarantined { actor: actor.clone(), reason: reason.clone() };
             runtime.spawn(async move {
                 if let Err(error) = inner.writer.commit(vec![event], Vec::new()).await {
                     tracing::error!(%error, "a quarantined actor is not journaled");

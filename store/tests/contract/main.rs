@@ -49,6 +49,7 @@ both!(
     notices::notices_are_due_in_order_and_none_before_the_beginning_of_its_group,
     notices::the_log_is_read_newest_first_page_by_page,
     notices::the_log_forgets_what_is_old_and_nothing_that_waits,
+    reads::of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were,
     failures::a_database_that_hangs_leaves_nothing_behind,
     failures::a_full_disk_refuses_cleanly_and_writing_goes_on_when_there_is_space,
 );
