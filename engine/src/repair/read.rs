@@ -67,12 +67,39 @@ pub(super) const SHAPES: &[(&str, Shape)] = &[
     ("/payment", Shape::Object),
     ("/payment/method", Shape::Text),
     ("/payment/account", Shape::Text),
+    ("/payment/reference", Shape::Text),
+    ("/payment/invoice", Shape::Text),
+    ("/payment/authority", Shape::Text),
+    ("/payment/state", Shape::Text),
+    ("/licence_status/number", Shape::Text),
+    ("/licence_status/licence_class", Shape::Text),
+    ("/licence_status/valid_from", Shape::Text),
+    ("/licence_status/valid_to", Shape::Text),
+    ("/licence_status/state", Shape::Text),
+    ("/licence_status/compliance", Shape::Text),
+    ("/invoice/number", Shape::Text),
+    ("/invoice/authority", Shape::Text),
+    ("/invoice/tax", Shape::Text),
+    ("/invoice/jurisdiction", Shape::Text),
+    ("/invoice/period_from", Shape::Text),
+    ("/invoice/period_to", Shape::Text),
+    ("/invoice/due_at", Shape::Text),
+    ("/invoice/state", Shape::Text),
+    ("/invoice/paid_minor", Shape::Minor),
+    ("/bank/account", Shape::Text),
+    ("/bank/statement", Shape::Text),
+    ("/bank/line", Shape::Whole),
+    ("/bank/direction", Shape::Text),
+    ("/bank/value_date", Shape::Text),
+    ("/bank/counterparty", Shape::Text),
+    ("/bank/reference", Shape::Text),
     ("/extra", Shape::Object),
 ];
 
 /// Is `name` below the pointer `at` one of the contract's own?
 pub(super) fn is_of_contract(at: &str, name: &str) -> bool {
-    SHAPES.iter().any(|(pointer, _)| pointer.strip_prefix(at).and_then(|rest| rest.strip_prefix('/')) == Some(name))
+    let below = |pointer: &'static str| pointer.strip_prefix(at)?.strip_prefix('/')?.split('/').next();
+    SHAPES.iter().any(|(pointer, _)| below(pointer) == Some(name))
 }
 
 /// The record as it was sent, to begin with; none where no JSON object can be read out of it.

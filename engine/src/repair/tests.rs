@@ -318,6 +318,8 @@ fn what_changed_is_told_by_names_of_the_contract_alone() {
     assert_eq!(pointers_of(&fine(), &other), ["/money/amount_minor", "/player/phone"]);
     let own = but(&[("/0712345678", json!(1)), ("/extra", json!({"Wanjiku": 2})), ("/bet", json!({"Otieno": 1}))]);
     assert_eq!(pointers_of(&fine(), &own), ["/bet", "/extra"]);
+    let bank = but(&[("/bank", json!({"line": 7, "Wanjiku": 1}))]);
+    assert_eq!(pointers_of(&fine(), &bank), ["/bank", "/bank/line"]);
     assert_eq!(pointers_of(&fine(), &fine()), Vec::<String>::new());
     assert_eq!(pointers(b"{broken", fine().to_string().as_bytes()), [""]);
 }
