@@ -1,0 +1,253 @@
+//! The simulator beside the running engine: what faultless operators send is stored, none of it refused; a fault is seen; the
+//! demo is there in a moment and leaves nobody behind.
+
+mod program;
+
+use program::{PROGRAM, get, prepare, serve_with};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A shared disk may keep everybody waiting.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn simulator() -> PathBuf {
+    let path = Path::new(PROGRAM).with_file_name("mlinzi-sim");
+    assert!(path.exists(), "{} is not built: cargo build --workspace", path.display());
+    path
+}
+
+/// A simulator, ended with its value.
+struct Simulator {
+    child: Child,
+    said: Value,
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Simulator {
+    fn start(dir: &Path, engine: &str, key: &str) -> Self {
+        let mut child = Command::new(simulator())
+            .args(["run", "--scenario", "demo", "--port", "0", "--until-stdin-ends", "--engine", engine])
+            .args(["--operator-seconds", "1", "--authority-seconds", "2", "--licence-seconds", "2"])
+            .arg("--folder")
+            .arg(dir.join("feeds"))
+            .arg("--truth")
+            .arg(dir.join("truth.ndjson"))
+            .env("MLINZI_KEY", key)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the simulator starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+        Self { said: serde_json::from_str(&line).expect("JSON"), child }
+    }
+
+    fn base(&self) -> &str {
+        self.said["base"].as_str().expect("an address")
+    }
+
+    /// Ends with its standard input.
+    fn end(mut self) {
+        drop(self.child.stdin.take());
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait().expect("a status") {
+                Some(status) => return assert!(status.success(), "it ended with {status}"),
+                None => assert!(Instant::now() < end, "it does not end with its standard input"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+async fn sources(client: &reqwest::Client, base: &str, key: &str) -> Vec<Value> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let answer =
+            client.get(format!("{base}/api/v1/feeds?limit=500")).bearer_auth(key).send().await.expect("an answer");
+        if answer.status().is_success() {
+            let body: Value = answer.json().await.expect("JSON");
+            return body["items"].as_array().cloned().expect("a list");
+        }
+        // a machine under pressure turns lists away first
+        assert!(answer.status() == 503 && Instant::now() < end, "{}", answer.status());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn truths(dir: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(dir.join("truth.ndjson")).expect("the truth");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_simulated_is_stored_and_what_breaks_is_seen() {
+    let dir = testkit::temp_dir();
+    let store = testkit::sqlite_url(&dir);
+    let key = prepare(dir.path(), &store);
+    let client = reqwest::Client::new();
+    let root = dir.path().join("feeds");
+    std::fs::create_dir_all(&root).expect("a folder");
+    let root = root.display().to_string();
+    let settings = [("MLINZI__FEEDS__ALLOW_PRIVATE_ADDRESSES", "true"), ("MLINZI__FEEDS__FOLDER_ROOT", root.as_str())];
+    let server = serve_with(&client, dir.path(), &store, &settings).await;
+    let simulator = Simulator::start(dir.path(), &server.base, &key);
+
+    let operators = get(&client, format!("{}/api/v1/operators?limit=50", server.base), &key).await;
+    let codes: BTreeMap<String, String> = operators["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| (item["id"].as_str().expect("an id").to_owned(), item["code"].as_str().expect("a code").to_owned()))
+        .collect();
+    assert_eq!(codes.len(), 5, "{operators}");
+    let own = ["gaming_transactions", "player_accounts", "sales_redemptions"];
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let all = sources(&client, &server.base, &key).await;
+        // five operators with two sources and four authorities each; one sells over the counter, too
+        assert_eq!(all.len(), 5 * 6 + 1);
+        let own: Vec<&Value> = all.iter().filter(|s| own.iter().any(|class| s["class"] == *class)).collect();
+        assert_eq!(own.len(), 11);
+        for source in &own {
+            assert_eq!(source["quarantined"], 0, "{source}");
+        }
+        let kinds: std::collections::BTreeSet<&str> = own.iter().filter_map(|source| source["kind"].as_str()).collect();
+        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["folder", "http_poll", "push"]);
+        // twenty-five minutes of the past, and what has been played since
+        if own.iter().all(|source| source["records"].as_u64() > Some(50)) {
+            break;
+        }
+        assert!(Instant::now() < end, "not everybody delivers: {own:#?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    // who is excluded is so
+    let operator = &simulator.said["operators"][0];
+    let asked = json!({"phone": simulator.said["excluded"][0], "purpose": "login"});
+    let answer = client.post(format!("{}/api/v1/operators/lookup", server.base));
+    let answer =
+        answer.bearer_auth(operator["key"].as_str().expect("a key")).json(&asked).send().await.expect("an answer");
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(answer["decision"], "block", "{answer}");
+
+    // somebody breaks, as ordered
+    let order = json!({"target": "twiga-play", "kind": "error_500", "for_seconds": 600});
+    let ordered =
+        client.post(format!("{}/control/faults", simulator.base())).json(&order).send().await.expect("an answer");
+    assert_eq!(ordered.status(), 201);
+    let wrong = json!({"target": "nobody", "kind": "slow", "for_seconds": 5});
+    let refused =
+        client.post(format!("{}/control/faults", simulator.base())).json(&wrong).send().await.expect("an answer");
+    assert_eq!(refused.status(), 422);
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let all = sources(&client, &server.base, &key).await;
+        let is_twiga = |source: &&Value| {
+            source["operator"].as_str().and_then(|id| codes.get(id)).is_some_and(|c| c == "twiga-play")
+        };
+        let failing =
+            all.iter().filter(is_twiga).filter(|s| s["last_error"].as_str().is_some_and(|e| e.contains("500")));
+        if failing.count() >= 2 {
+            break;
+        }
+        assert!(Instant::now() < end, "the fault is not seen: {all:#?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let state: Value = client
+        .get(format!("{}/control/state", simulator.base()))
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(state["counts"]["refused"], 0, "{state}");
+    assert!(state["counts"]["pushed"].as_u64() > Some(1_000), "{state}");
+    simulator.end();
+
+    let truths = truths(dir.path());
+    assert_eq!(truths.first().map(|line| line["truth"].clone()), Some("world".into()));
+    assert_eq!(truths.last().map(|line| line["truth"].clone()), Some("end".into()));
+    let ordered =
+        |line: &&Value| line["truth"] == "fault" && line["target"] == "twiga-play" && line["kind"] == "error_500";
+    assert_eq!(truths.iter().filter(ordered).count(), 1);
+    server.stop();
+}
+
+#[test]
+fn the_demo_says_what_to_look_at_and_leaves_nobody_behind() {
+    simulator();
+    let dir = testkit::temp_dir();
+    let mut demo = Command::new(PROGRAM)
+        .args(["demo", "--port", "0", "--dir"])
+        .arg(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the demo starts");
+    let mut out = BufReader::new(demo.stdout.take().expect("its output"));
+    let mut said = String::new();
+    while !said.contains("End with Ctrl-C.") {
+        assert!(out.read_line(&mut said).expect("text") > 0, "the demo ended: {said}");
+    }
+    for word in [
+        "/?t=",
+        "/docs",
+        "/api/v1/operators/lookup",
+        "/api/v1/nser/register",
+        "/api/v1/alerts",
+        "/api/v1/system/actors",
+        "/control/faults",
+        "Twiga Play",
+        "Chui Casino",
+    ] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+    let control = said.split_whitespace().find(|word| word.ends_with("/control/faults")).expect("an address");
+    let address = control.trim_start_matches("http://").split('/').next().expect("a host").to_owned();
+    assert!(std::net::TcpStream::connect(&address).is_ok(), "the simulator listens");
+    assert!(Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().expect("kill runs").success());
+    assert!(demo.wait().expect("it ends").success());
+    out.read_to_string(&mut said).expect("the rest");
+    assert!(std::net::TcpStream::connect(&address).is_err(), "the simulator is gone");
+    let last = truths(dir.path()).pop().expect("a line");
+    assert_eq!(last["truth"], "end", "it ended in order");
+}
+
+#[test]
+fn a_simulator_does_not_outlive_a_demo_that_is_killed() {
+    simulator();
+    let dir = testkit::temp_dir();
+    let mut demo = Command::new(PROGRAM)
+        .args(["demo", "--port", "0", "--dir"])
+        .arg(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the demo starts");
+    let mut out = BufReader::new(demo.stdout.take().expect("its output"));
+    let mut said = String::new();
+    while !said.contains("End with Ctrl-C.") {
+        assert!(out.read_line(&mut said).expect("text") > 0, "the demo ended: {said}");
+    }
+    let control = said.split_whitespace().find(|word| word.ends_with("/control/faults")).expect("an address");
+    let address = control.trim_start_matches("http://").split('/').next().expect("a host").to_owned();
+    demo.kill().expect("kill -9");
+    demo.wait().expect("it ends");
+    let end = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(&address).is_ok() {
+        assert!(Instant::now() < end, "the simulator lives on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
