@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::oneshot;
 
 /// How the demo runs.
@@ -178,6 +178,8 @@ async fn play(
         .spawn()
         .context("mlinzi-sim")?;
     let said = BufReader::new(child.stdout.take().context("its output")?).lines();
+    // held here: a child that is waited for would have it closed first, and end
+    let leash = child.stdin.take();
     tokio::select! {
         announced = announced(said) => {
             let announced = announced?;
@@ -187,11 +189,11 @@ async fn play(
             );
             say(&greeting(&base, &link, &staff.bearer, &announced, &truth));
         }
-        _ = &mut stopped => return end(child).await,
+        _ = &mut stopped => return end(child, leash).await,
     }
     tokio::select! {
         ended = child.wait() => anyhow::bail!("the simulator ended: {}", ended?),
-        _ = &mut stopped => end(child).await,
+        _ = &mut stopped => end(child, leash).await,
     }
 }
 
@@ -201,8 +203,8 @@ async fn announced(mut said: tokio::io::Lines<BufReader<tokio::process::ChildStd
 }
 
 /// The simulator ends with its standard input, as it would if this program were killed.
-async fn end(mut child: Child) -> anyhow::Result<()> {
-    drop(child.stdin.take());
+async fn end(mut child: Child, leash: Option<ChildStdin>) -> anyhow::Result<()> {
+    drop(leash);
     if tokio::time::timeout(ENDING, child.wait()).await.is_err() {
         child.kill().await?;
     }

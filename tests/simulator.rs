@@ -185,22 +185,56 @@ async fn what_is_simulated_is_stored_and_what_breaks_is_seen() {
     server.stop();
 }
 
-#[test]
-fn the_demo_says_what_to_look_at_and_leaves_nobody_behind() {
-    simulator();
-    let dir = testkit::temp_dir();
-    let mut demo = Command::new(PROGRAM)
-        .args(["demo", "--port", "0", "--dir"])
-        .arg(dir.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the demo starts");
-    let mut out = BufReader::new(demo.stdout.take().expect("its output"));
-    let mut said = String::new();
-    while !said.contains("End with Ctrl-C.") {
-        assert!(out.read_line(&mut said).expect("text") > 0, "the demo ended: {said}");
+/// A demo that has said everything, killed with its value.
+struct Demo {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+    said: String,
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
+}
+
+impl Demo {
+    fn start(dir: &Path) -> Self {
+        simulator();
+        let mut child = Command::new(PROGRAM)
+            .args(["demo", "--port", "0", "--dir"])
+            .arg(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the demo starts");
+        let out = BufReader::new(child.stdout.take().expect("its output"));
+        let mut demo = Self { child, out, said: String::new() };
+        while !demo.said.contains("End with Ctrl-C.") {
+            assert!(demo.out.read_line(&mut demo.said).expect("text") > 0, "the demo ended: {}", demo.said);
+        }
+        demo
+    }
+
+    /// Where the simulator answers.
+    fn control(&self) -> &str {
+        let word = self.said.split_whitespace().find(|word| word.ends_with("/control/faults")).expect("an address");
+        word.trim_end_matches("/faults")
+    }
+
+    fn simulator_listens(&self) -> bool {
+        let host = self.control().trim_start_matches("http://").split('/').next().expect("a host");
+        std::net::TcpStream::connect(host).is_ok()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_plays_says_what_to_look_at_and_leaves_nobody_behind() {
+    let dir = testkit::temp_dir();
+    // its own client needs the provider that `prepare` installs elsewhere
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut demo = Demo::start(dir.path());
     for word in [
         "/?t=",
         "/docs",
@@ -212,41 +246,36 @@ fn the_demo_says_what_to_look_at_and_leaves_nobody_behind() {
         "Twiga Play",
         "Chui Casino",
     ] {
-        assert!(said.contains(word), "{word} in {said}");
+        assert!(demo.said.contains(word), "{word} in {}", demo.said);
     }
-    let control = said.split_whitespace().find(|word| word.ends_with("/control/faults")).expect("an address");
-    let address = control.trim_start_matches("http://").split('/').next().expect("a host").to_owned();
-    assert!(std::net::TcpStream::connect(&address).is_ok(), "the simulator listens");
-    assert!(Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().expect("kill runs").success());
-    assert!(demo.wait().expect("it ends").success());
-    out.read_to_string(&mut said).expect("the rest");
-    assert!(std::net::TcpStream::connect(&address).is_err(), "the simulator is gone");
+    // it goes on: the past is pushed at once, questions come with the time
+    let client = reqwest::Client::new();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let state: Value = get(&client, format!("{}/state", demo.control()), "").await;
+        if state["counts"]["pushed"].as_u64() > Some(1_000) && state["counts"]["asked"].as_u64() > Some(3) {
+            break;
+        }
+        assert!(Instant::now() < end, "nobody plays: {state}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(Command::new("kill").args(["-TERM", &demo.child.id().to_string()]).status().expect("kill runs").success());
+    assert!(demo.child.wait().expect("it ends").success());
+    demo.out.read_to_string(&mut demo.said).expect("the rest");
+    assert!(!demo.simulator_listens(), "the simulator is gone");
     let last = truths(dir.path()).pop().expect("a line");
     assert_eq!(last["truth"], "end", "it ended in order");
 }
 
 #[test]
 fn a_simulator_does_not_outlive_a_demo_that_is_killed() {
-    simulator();
     let dir = testkit::temp_dir();
-    let mut demo = Command::new(PROGRAM)
-        .args(["demo", "--port", "0", "--dir"])
-        .arg(dir.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the demo starts");
-    let mut out = BufReader::new(demo.stdout.take().expect("its output"));
-    let mut said = String::new();
-    while !said.contains("End with Ctrl-C.") {
-        assert!(out.read_line(&mut said).expect("text") > 0, "the demo ended: {said}");
-    }
-    let control = said.split_whitespace().find(|word| word.ends_with("/control/faults")).expect("an address");
-    let address = control.trim_start_matches("http://").split('/').next().expect("a host").to_owned();
-    demo.kill().expect("kill -9");
-    demo.wait().expect("it ends");
+    let mut demo = Demo::start(dir.path());
+    assert!(demo.simulator_listens());
+    demo.child.kill().expect("kill -9");
+    demo.child.wait().expect("it ends");
     let end = Instant::now() + PATIENCE;
-    while std::net::TcpStream::connect(&address).is_ok() {
+    while demo.simulator_listens() {
         assert!(Instant::now() < end, "the simulator lives on");
         std::thread::sleep(Duration::from_millis(20));
     }
