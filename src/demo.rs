@@ -175,6 +175,8 @@ async fn play(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
+        // Ctrl-C is for this program, which ends the simulator in its turn
+        .process_group(0)
         .spawn()
         .context("mlinzi-sim")?;
     let said = BufReader::new(child.stdout.take().context("its output")?).lines();

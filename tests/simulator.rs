@@ -7,6 +7,7 @@ use program::{PROGRAM, get, prepare, serve_with};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -207,6 +208,9 @@ impl Demo {
             .arg(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(dir.join("complaints")).expect("a file"))
+            // a group of its own, as a shell gives it
+            .process_group(0)
             .spawn()
             .expect("the demo starts");
         let out = BufReader::new(child.stdout.take().expect("its output"));
@@ -259,8 +263,12 @@ async fn the_demo_plays_says_what_to_look_at_and_leaves_nobody_behind() {
         assert!(Instant::now() < end, "nobody plays: {state}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(Command::new("kill").args(["-TERM", &demo.child.id().to_string()]).status().expect("kill runs").success());
+    // Ctrl-C reaches the whole group
+    let group = format!("-{}", demo.child.id());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().expect("kill runs").success());
     assert!(demo.child.wait().expect("it ends").success());
+    let complaints = std::fs::read_to_string(dir.path().join("complaints")).expect("text");
+    assert!(!complaints.contains("the simulated market"), "{complaints}");
     demo.out.read_to_string(&mut demo.said).expect("the rest");
     assert!(!demo.simulator_listens(), "the simulator is gone");
     let last = truths(dir.path()).pop().expect("a line");
