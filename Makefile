@@ -9,7 +9,7 @@ help: ## lists the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 demo: ## builds and runs the engine on the embedded store with a small simulated market
-	cd $(ROOT) && cargo build --release --workspace --bin mlinzi && exec $${CARGO_TARGET_DIR:-target}/release/mlinzi demo
+	cd $(ROOT) && cargo build --release --workspace --bin mlinzi --bin mlinzi-sim && exec $${CARGO_TARGET_DIR:-target}/release/mlinzi demo
 
 test-deps: ## installs what the tests need on a bare Debian (root), or says what is missing
 	$(ROOT)scripts/install-test-deps.sh

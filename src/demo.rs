@@ -1,23 +1,23 @@
-//! `mlinzi demo`: the engine on a fresh embedded store with a small seeded market.
+//! `mlinzi demo`: the engine on a fresh embedded store, and the simulator of everybody else beside it.
 //!
-//! Everything goes over HTTP with ordinary keys, as operators would do it; nothing here reaches into the engine but
-//! the making of operators and keys.
+//! The simulator is a program of its own (`mlinzi-sim`, docs/SIMULATOR.md): operators, authorities and players that speak
+//! with the engine over HTTP and files alone. It ends with this program, however that ends.
 
 use crate::{complain, config, keys, say, serve};
-use actors::api::{IssuedKey, NewKey, NewOperator, NewSource};
+use actors::api::{IssuedKey, NewKey};
 use actors::engine::Engine;
 use actors::live::Rights;
-use models::feed::{DataClass, SourceClock};
-use models::ids::OperatorNo;
+use anyhow::Context;
 use models::jurisdiction::JurisdictionNo;
-use models::money::Currency;
-use models::operator::{Operator, Scope};
-use models::ts::{MINUTE, SECOND, Ts};
-use serde_json::{Value, json};
+use models::operator::Scope;
+use serde::Deserialize;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::oneshot;
 
 /// How the demo runs.
 #[derive(clap::Args)]
@@ -36,50 +36,27 @@ pub struct Args {
     seconds: Option<u64>,
 }
 
-/// Operators of the market: code, name, stakes a second on average, minor units a stake on average.
-const OPERATORS: [(&str, &str, u64, i64); 5] = [
-    ("simba-bets", "Simba Bets", 3, 15_000),
-    ("twiga-play", "Twiga Play", 2, 22_000),
-    ("kifaru-odds", "Kifaru Odds", 2, 9_000),
-    ("chui-casino", "Chui Casino", 2, 60_000),
-    ("nyati-lotto", "Nyati Lotto", 2, 5_000),
-];
-/// Second at which Twiga Play's stakes jump, and for how long.
-const SPIKE: (u64, u64) = (40, 25);
-/// Second at which Chui Casino falls silent, and for how long.
-const SILENCE: (u64, u64) = (90, 200);
-/// Minutes of play pushed before the start, so that medians exist.
-const HISTORY_MINUTES: i64 = 20;
-
-struct Player<'a> {
-    client: &'a reqwest::Client,
-    base: &'a str,
-}
-
-/// SplitMix64 (Steele et al. 2014): enough chance for a demo, repeatable.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-}
+/// Seconds after the start at which Twiga Play's stakes jump and Chui Casino falls silent: as the scenario `demo` says.
+const SPIKE_SECONDS: u32 = 40;
+/// The same.
+const SILENCE_SECONDS: u32 = 90;
+/// How long the simulator may take to end.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// The command.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let simulator = std::env::current_exe()?.with_file_name("mlinzi-sim");
+    anyhow::ensure!(
+        simulator.exists(),
+        "the simulator is not beside this program ({}): make demo, or cargo build --release --workspace",
+        simulator.display()
+    );
     let (dir, fresh) = match args.dir {
         Some(dir) => (dir, false),
         None => (std::env::temp_dir().join(format!("mlinzi-demo-{}", std::process::id())), true),
     };
-    std::fs::create_dir_all(&dir)?;
+    std::fs::create_dir_all(dir.join("feeds"))?;
+    let dir = dir.canonicalize()?;
     let key_file = dir.join("keys.toml");
     let overrides = [
         ("store.url", format!("sqlite:{}", dir.join("mlinzi.sqlite").display())),
@@ -87,6 +64,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("keys.file", key_file.display().to_string()),
         // whoever plays an operator or an authority in it does so on this machine
         ("feeds.allow_private_addresses", "true".to_owned()),
+        ("feeds.folder_root", dir.join("feeds").display().to_string()),
         ("log.level", "warn".to_owned()),
         ("log.format", "text".to_owned()),
     ];
@@ -101,8 +79,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let engine = running.engine.clone();
     let state = running.state.clone();
 
+    let (stop, stopped) = oneshot::channel();
+    let folder = dir.clone();
     let market = actix_rt::spawn(async move {
-        if let Err(error) = play(engine, state, base, args.seed).await {
+        if let Err(error) = play(engine, state, base, &simulator, &folder, args.seed, stopped).await {
             complain(&format!("the simulated market stopped: {error:#}"));
         }
     });
@@ -115,7 +95,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             },
             None => serve::ending(&ending).await,
         }
-        market.abort();
+        // whoever has stopped already hears nothing any more
+        let _ = stop.send(());
+        if let Err(error) = market.await {
+            complain(&format!("the simulated market: {error}"));
+        }
     };
     let ended = serve::serve(&config, running, listener, end).await?;
     if fresh {
@@ -124,17 +108,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ended.code())
 }
 
-async fn key(
-    engine: &Engine,
-    operator: Option<OperatorNo>,
-    label: &str,
-    scopes: &[Scope],
-) -> anyhow::Result<IssuedKey> {
+async fn staff_key(engine: &Engine) -> anyhow::Result<IssuedKey> {
     let new = NewKey {
-        operator,
+        operator: None,
         jurisdiction: JurisdictionNo(0),
-        label: label.to_owned(),
-        scopes: scopes.to_vec(),
+        label: "demo staff".to_owned(),
+        scopes: vec![
+            Scope::RegisterWrite,
+            Scope::OperatorsManage,
+            Scope::FeedsManage,
+            Scope::MarketRead,
+            Scope::AlertsManage,
+            Scope::SystemRead,
+            Scope::SystemManage,
+        ],
         purposes: Vec::new(),
         allow_from: Vec::new(),
         rate_per_second: 1_000,
@@ -149,170 +136,116 @@ async fn ready(engine: &Engine) {
     }
 }
 
-async fn operator(engine: &Engine, code: &str, name: &str) -> anyhow::Result<Operator> {
-    let known = engine.directory().operator_by_code.get(code).copied();
-    if let Some(known) = known.and_then(|no| engine.directory().operators.get(&no).cloned()) {
-        return Ok(Operator::clone(&known));
-    }
-    let new = NewOperator { code: code.to_owned(), name: name.to_owned(), jurisdiction: JurisdictionNo(0) };
-    Ok(engine.create_operator(new, None).await?)
+/// What the simulator says once it is set up.
+#[derive(Deserialize)]
+struct Announced {
+    base: String,
+    operators: Vec<AnnouncedOperator>,
+    excluded: Vec<String>,
 }
 
-async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> anyhow::Result<()> {
-    ready(&engine).await;
-    let client = reqwest::Client::new();
-    let player = Player { client: &client, base: &base };
-    let staff = key(
-        &engine,
-        None,
-        "demo staff",
-        &[
-            Scope::RegisterWrite,
-            Scope::OperatorsManage,
-            Scope::FeedsManage,
-            Scope::MarketRead,
-            Scope::AlertsManage,
-            Scope::SystemRead,
-            Scope::SystemManage,
-        ],
-    )
-    .await?;
-    let mut feeds = Vec::new();
-    for (code, name, _, _) in OPERATORS {
-        let operator = operator(&engine, code, name).await?;
-        let operator_key =
-            key(&engine, Some(operator.operator_no), "demo", &[Scope::Lookup, Scope::FeedsWrite]).await?;
-        let source = engine
-            .create_source(
-                NewSource {
-                    operator: operator.operator_no,
-                    name: "play".to_owned(),
-                    class: DataClass::GamingTransactions,
-                    clock: SourceClock::Wall,
-                    horizon_days: 7,
-                    expected_interval_seconds: 5,
-                    currency: Currency::KES,
-                    reader: None,
-                    schedule: None,
-                    mapping: None,
-                },
-                None,
-            )
-            .await?
-            .source;
-        feeds.push((operator_key, source.id.to_string()));
-    }
-    let mut chance = Chance(seed);
-    for n in 0..12 {
-        let body = json!({"phone": phone(n), "id_number": format!("{}", 20_000_000 + n), "period": if n % 3 == 0 { "1_year" } else { "6_months" }, "reason_class": "self", "channel": "web"});
-        player.post("/api/v1/nser/register", &staff.bearer, &body).await?;
-    }
-    for ((_, _, rate, stake), (key, source)) in OPERATORS.into_iter().zip(&feeds) {
-        let start = engine.now().floor_to(MINUTE).plus(-HISTORY_MINUTES * MINUTE);
-        let mut lines = Vec::new();
-        for minute in 0..HISTORY_MINUTES {
-            for second in 0..60 {
-                let at = start.plus(minute * MINUTE + second * SECOND);
-                lines.extend(bets(
-                    &mut chance,
-                    at,
-                    rate,
-                    stake,
-                    u64::from(minute as u32) * 100 + u64::from(second as u32),
-                ));
-            }
-        }
-        // one push: the wall clock closes every minute behind it, and a second push would only be late data
-        lines.truncate(models::record::BATCH_RECORDS_MAX);
-        player.push(source, &key.bearer, &lines).await?;
-    }
+#[derive(Deserialize)]
+struct AnnouncedOperator {
+    key: String,
+}
 
-    let link = state
-        .one_time_link(Rights { market: true, system: true, operator: None, jurisdiction: JurisdictionNo(0) }, 3600);
-    let (operator_key, _) = &feeds[0];
-    say(&format!(
-        "\nMlinzi is running with a simulated market.\n\n  watch it:      {base}/?t={link}   (works once)\n  documentation: {base}/docs\n\nAsk whether a person is excluded, first one who is, then one who is not:\n\n  curl -s {base}/api/v1/operators/lookup -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{{\"phone\":\"{}\",\"purpose\":\"login\"}}'\n  curl -s {base}/api/v1/operators/lookup -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{{\"phone\":\"0733000001\",\"purpose\":\"login\"}}'\n\nExclude somebody, read alerts, see the actors:\n\n  curl -s {base}/api/v1/nser/register -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{{\"phone\":\"0733000001\",\"period\":\"6_months\",\"reason_class\":\"self\",\"channel\":\"web\"}}'\n  curl -s {base}/api/v1/alerts -H 'Authorization: Bearer {}'\n  curl -s {base}/api/v1/system/actors -H 'Authorization: Bearer {}'\n\nTwiga Play's stakes jump about {} seconds after the start; Chui Casino falls silent at {} seconds. End with Ctrl-C.\n",
-        operator_key.bearer,
-        phone(0),
-        operator_key.bearer,
-        staff.bearer,
-        staff.bearer,
-        staff.bearer,
-        SPIKE.0,
-        SILENCE.0
-    ));
-
-    let mut interval = tokio::time::interval(Duration::from_secs(1));
-    let mut serial = 1_000_000_000;
-    for second in 0u64.. {
-        interval.tick().await;
-        for (no, ((_, _, rate, stake), (key, source))) in OPERATORS.into_iter().zip(&feeds).enumerate() {
-            let spike = no == 1 && (SPIKE.0..SPIKE.0 + SPIKE.1).contains(&second);
-            let silent = no == 3 && (SILENCE.0..SILENCE.0 + SILENCE.1).contains(&second);
-            if silent {
-                continue;
-            }
-            serial += 1;
-            let lines = bets(&mut chance, engine.now(), rate, if spike { stake * 60 } else { stake }, serial);
-            let pushed = player.push(source, &key.bearer, &lines).await;
-            let asked = json!({"phone": phone(chance.below(400)), "purpose": if chance.below(3) == 0 { "registration" } else { "login" }});
-            let answered = player.post("/api/v1/operators/lookup", &key.bearer, &asked).await;
-            // an operator that was suspended, a key that was revoked: the rest of the market plays on
-            if let Err(error) = pushed.and(answered)
-                && second % 30 == 0
-            {
-                complain(&format!("the simulated market: {error:#}"));
-            }
+/// Runs the simulator until it is told to stop.
+async fn play(
+    engine: Engine,
+    state: web::AppState,
+    base: String,
+    simulator: &Path,
+    dir: &Path,
+    seed: u64,
+    mut stopped: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        () = ready(&engine) => {}
+        _ = &mut stopped => return Ok(()),
+    }
+    let staff = staff_key(&engine).await?;
+    let truth = dir.join("truth.ndjson");
+    let mut child = Command::new(simulator)
+        .args(["run", "--scenario", "demo", "--until-stdin-ends", "--seed", &seed.to_string(), "--engine", &base])
+        .arg("--folder")
+        .arg(dir.join("feeds"))
+        .arg("--truth")
+        .arg(&truth)
+        .env("MLINZI_KEY", &staff.bearer)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        // Ctrl-C is for this program, which ends the simulator in its turn
+        .process_group(0)
+        .spawn()
+        .context("mlinzi-sim")?;
+    let said = BufReader::new(child.stdout.take().context("its output")?).lines();
+    // held here: a child that is waited for would have it closed first, and end
+    let leash = child.stdin.take();
+    tokio::select! {
+        announced = announced(said) => {
+            let announced = announced?;
+            let link = state.one_time_link(
+                Rights { market: true, system: true, operator: None, jurisdiction: JurisdictionNo(0) },
+                3600,
+            );
+            say(&greeting(&base, &link, &staff.bearer, &announced, &truth));
         }
+        _ = &mut stopped => return end(child, leash).await,
+    }
+    tokio::select! {
+        ended = child.wait() => anyhow::bail!("the simulator ended: {}", ended?),
+        _ = &mut stopped => end(child, leash).await,
+    }
+}
+
+async fn announced(mut said: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>) -> anyhow::Result<Announced> {
+    let line = said.next_line().await?.context("the simulator ended before it was set up")?;
+    serde_json::from_str(&line).context("what the simulator says")
+}
+
+/// The simulator ends with its standard input, as it would if this program were killed.
+async fn end(mut child: Child, leash: Option<ChildStdin>) -> anyhow::Result<()> {
+    drop(leash);
+    if tokio::time::timeout(ENDING, child.wait()).await.is_err() {
+        child.kill().await?;
     }
     Ok(())
 }
 
-/// A Kenyan number of nobody: `n` counts the demo's people.
-fn phone(n: u64) -> String {
-    format!("07120{n:05}")
-}
+fn greeting(base: &str, link: &str, staff: &str, announced: &Announced, truth: &Path) -> String {
+    let operator = announced.operators.first().map_or("", |operator| operator.key.as_str());
+    let excluded = announced.excluded.first().map_or("", String::as_str);
+    let simulator = &announced.base;
+    let json = "-H 'Content-Type: application/json'";
+    format!(
+        r#"
+Mlinzi is running with a simulated market.
 
-/// One second of play: stakes and, for some, payouts.
-fn bets(chance: &mut Chance, at: Ts, rate: u64, stake: i64, serial: u64) -> Vec<String> {
-    let mut lines = Vec::new();
-    for n in 0..rate / 2 + chance.below(rate + 1) {
-        let amount = stake / 2 + chance.below(stake.unsigned_abs()) as i64;
-        let player = json!({"phone": phone(12 + chance.below(380))});
-        let bet = format!("{serial}-{n}");
-        let common = |kind: &str, id: String, amount: i64| {
-            json!({
-                "record_id": id, "kind": kind, "occurred_at": at.to_string(), "status": "successful", "player": player,
-                "money": {"amount_minor": amount, "currency": "KES"}, "product": "sportsbook", "channel": "online",
-                "bet": {"id": bet}, "region": "KE-30",
-            })
-            .to_string()
-        };
-        lines.push(common("stake", format!("s{bet}"), amount));
-        if chance.below(100) < 45 {
-            lines.push(common("payout", format!("p{bet}"), amount * (150 + chance.below(90) as i64) / 100));
-        }
-    }
-    lines
-}
+  watch it:      {base}/?t={link}   (works once)
+  documentation: {base}/docs
 
-impl Player<'_> {
-    async fn post(&self, path: &str, bearer: &str, body: &Value) -> anyhow::Result<()> {
-        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(bearer).json(body);
-        let answer = request.send().await?;
-        anyhow::ensure!(answer.status().is_success(), "{path}: {}", answer.status());
-        Ok(())
-    }
+Ask whether a person is excluded, first one who is, then one who is not:
 
-    async fn push(&self, source: &str, bearer: &str, lines: &[String]) -> anyhow::Result<()> {
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let path = format!("/api/v1/feeds/{source}/records");
-        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(bearer);
-        let request = request.header("Content-Type", "application/x-ndjson").body(lines.join("\n"));
-        let answer = request.send().await?;
-        anyhow::ensure!(answer.status().is_success(), "{path}: {}", answer.status());
-        Ok(())
-    }
+  curl -s {base}/api/v1/operators/lookup -H 'Authorization: Bearer {operator}' {json} -d '{{"phone":"{excluded}","purpose":"login"}}'
+  curl -s {base}/api/v1/operators/lookup -H 'Authorization: Bearer {operator}' {json} -d '{{"phone":"0733000001","purpose":"login"}}'
+
+Exclude somebody, read alerts, see the actors and the sources:
+
+  curl -s {base}/api/v1/nser/register -H 'Authorization: Bearer {staff}' {json} -d '{{"phone":"0733000001","period":"6_months","reason_class":"self","channel":"web"}}'
+  curl -s {base}/api/v1/alerts -H 'Authorization: Bearer {staff}'
+  curl -s {base}/api/v1/system/actors -H 'Authorization: Bearer {staff}'
+  curl -s {base}/api/v1/feeds -H 'Authorization: Bearer {staff}'
+
+Five operators deliver in different ways: Simba Bets and Chui Casino push, Twiga Play and Nyati Lotto are asked, Kifaru Odds
+drops files; the licence authority, the tax authority and the bank are asked about each of them. Twiga Play's stakes jump
+about {SPIKE_SECONDS} seconds after the start; Chui Casino falls silent at {SILENCE_SECONDS} seconds. Break somebody yourself, and watch what becomes of it:
+
+  curl -s {simulator}/control/faults {json} -d '{{"target":"simba-bets","kind":"silence","for_seconds":60}}'
+
+target: an operator's code, licences, tax, bank; kind: slow, error_500, truncated, wrong_totals, clock_skew, silence. Who
+launders, who chases losses and what broke is in {truth}. End with Ctrl-C.
+"#,
+        truth = truth.display()
+    )
 }

@@ -17,6 +17,7 @@ pub mod node;
 pub mod postgres;
 pub mod raw;
 pub mod report;
+pub mod simulator;
 pub mod socket;
 pub mod traffic;
 pub mod wire;
