@@ -13,6 +13,7 @@ use futures_util::future::LocalBoxFuture;
 use models::feed::Source;
 use models::record::Record;
 use prometheus::{IntCounterVec, Opts, Registry};
+use std::borrow::Cow;
 use std::sync::Arc;
 use store::{Clock, Store, StoreError};
 use tokio::sync::watch;
@@ -111,8 +112,9 @@ impl Output {
         }
         let (source, operator) = (self.context.source.id, &self.context.operator);
         let lines: Vec<Vec<u8>> = records.iter().map(|record| engine::output::line(record, source, operator)).collect();
+        let keys: Vec<Cow<'_, str>> = records.iter().map(engine::output::key).collect();
         let processed: Vec<Processed<'_>> =
-            records.iter().zip(&lines).map(|(record, line)| Processed { key: &record.record_id, line }).collect();
+            keys.iter().zip(&lines).map(|(key, line)| Processed { key, line }).collect();
         let before = (self.publisher.published(), self.publisher.failed());
         let done = self.publisher.publish(&processed, self.context.clock.now()).await;
         let counted = |outcome, count| self.context.metrics.0.with_label_values(&[outcome]).inc_by(count);

@@ -19,6 +19,7 @@ use models::record::{
 };
 use models::token::{self, Token, TokenKey};
 use models::ts::Ts;
+pub(crate) use names::DIGEST;
 use names::{json_text, member, nameless, object};
 use ring::digest::{Context, SHA256, digest};
 use serde_json::value::RawValue;

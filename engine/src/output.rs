@@ -3,13 +3,15 @@
 //! Players, devices and accounts are names of this output alone: the same one always has the same name, and nobody comes
 //! from a name back to the register's digest, let alone to a number.
 
+use crate::ingest::DIGEST;
 use models::ids::SourceId;
 use models::match_key::MatchKey;
 use models::record::Record;
 use models::ts::Ts;
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::Value;
+use std::borrow::Cow;
 
 /// Bytes of a name.
 const NAME_BYTES: usize = 16;
@@ -18,8 +20,8 @@ const NAME_BYTES: usize = 16;
 struct Line<'a> {
     source: SourceId,
     operator: &'a str,
-    record_id: &'a str,
-    replaces: Option<&'a str>,
+    record_id: Cow<'a, str>,
+    replaces: Option<Cow<'a, str>>,
     kind: &'static str,
     occurred_at: Ts,
     status: &'static str,
@@ -28,13 +30,13 @@ struct Line<'a> {
     balance_after_minor: Option<i64>,
     product: Option<&'static str>,
     channel: Option<&'static str>,
-    bet_id: Option<&'a str>,
-    session_id: Option<&'a str>,
-    region: Option<&'a str>,
+    bet_id: Option<Cow<'a, str>>,
+    session_id: Option<Cow<'a, str>>,
+    region: Option<Cow<'a, str>>,
     device: Option<String>,
     account: Option<String>,
-    /// The contract's further fields and `extra`, as they were stored.
-    detail: Option<&'a RawValue>,
+    /// The contract's further fields and `extra`, as they were stored, but for whoever is named in them.
+    detail: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -44,11 +46,39 @@ struct Money<'a> {
 }
 
 fn name(what: &str, key: MatchKey) -> String {
+    name_of(what, &key.0.to_be_bytes())
+}
+
+fn name_of(what: &str, digest: &[u8]) -> String {
     let mut context = Context::new(&SHA256);
     context.update(b"mlinzi output 1\0");
     context.update(what.as_bytes());
-    context.update(&key.0.to_be_bytes());
+    context.update(digest);
     context.finish().as_ref()[..NAME_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Puts names in the place of the digests that free data holds.
+fn rename(value: &mut Value) {
+    match value {
+        Value::String(text) if text.starts_with(DIGEST) => {
+            *text = format!("name:{}", name_of("detail", text.as_bytes()))
+        }
+        Value::Array(items) => items.iter_mut().for_each(rename),
+        Value::Object(fields) => fields.values_mut().for_each(rename),
+        _ => {}
+    }
+}
+
+fn detail(stored: &str) -> Option<Value> {
+    let mut detail = serde_json::from_str(stored).ok()?;
+    rename(&mut detail);
+    Some(detail)
+}
+
+/// What a record is called in the output: its id.
+#[must_use]
+pub fn key(record: &Record) -> Cow<'_, str> {
+    nameless(&record.record_id)
 }
 
 /// The line of a record, without an end.
@@ -57,8 +87,8 @@ pub fn line(record: &Record, source: SourceId, operator: &str) -> Vec<u8> {
     let line = Line {
         source,
         operator,
-        record_id: &record.record_id,
-        replaces: record.replaces.as_deref(),
+        record_id: key(record),
+        replaces: record.replaces.as_deref().map(nameless),
         kind: record.kind.as_str(),
         occurred_at: record.occurred_at,
         status: record.status.as_str(),
@@ -70,12 +100,12 @@ pub fn line(record: &Record, source: SourceId, operator: &str) -> Vec<u8> {
         balance_after_minor: record.balance_after_minor,
         product: record.product.map(|product| product.as_str()),
         channel: record.channel.map(|channel| channel.as_str()),
-        bet_id: record.bet_id.as_deref(),
-        session_id: record.session_id.as_deref(),
-        region: record.region.as_deref(),
+        bet_id: record.bet_id.as_deref().map(nameless),
+        session_id: record.session_id.as_deref().map(nameless),
+        region: record.region.as_deref().map(nameless),
         device: record.device.map(|key| name("device", key)),
         account: record.account.map(|key| name("account", key)),
-        detail: serde_json::from_str(&record.detail).ok(),
+        detail: detail(&record.detail),
     };
     // only a map whose keys are no text cannot be written, and there is none
     serde_json::to_vec(&line).unwrap_or_default()
@@ -92,7 +122,8 @@ mod tests {
     fn a_record_is_told_with_nobody_in_it() {
         let mut stake = record(RecordKind::Stake, Ts(1_767_225_600_000_000), 12_500, 7);
         stake.record_id = "b-1".to_owned();
-        stake.detail = r#"{"outlet_id":"o1"}"#.to_owned();
+        let detail = r#"{"outlet_id":"o1","bank":{"counterparty":"digest:00ff"},"extra":{"phones":["digest:00ff"]}}"#;
+        stake.detail = detail.to_owned();
         stake.device = stake.player;
         let read =
             |record: &Record| -> Value { serde_json::from_slice(&line(record, SourceId(3), "acme")).expect("JSON") };
@@ -111,6 +142,11 @@ mod tests {
         let player = said["player"].as_str().expect("a name");
         assert!(player.len() == 2 * NAME_BYTES && said["player"] != said["device"] && !player.contains(&key), "{said}");
         assert_eq!(read(&stake), said);
+        let (one, other) = (&said["detail"]["bank"]["counterparty"], &said["detail"]["extra"]["phones"][0]);
+        assert!(one == other && one.as_str().is_some_and(|name| name.starts_with("name:")), "{said}");
+        assert!(!said.to_string().contains("00ff"), "{said}");
+        stake.record_id = "digest:00ff".to_owned();
+        assert!(key(&stake).starts_with("name:") && read(&stake)["record_id"] == *key(&stake), "an id that was a number");
         let mut login = record(RecordKind::Login, Ts(0), 0, 8);
         login.player = None;
         let said = read(&login);

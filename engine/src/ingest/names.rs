@@ -90,8 +90,11 @@ pub(super) fn nameless(id: &str, resolver: &Resolver<'_>) -> String {
     id.to_owned()
 }
 
+/// How the digest of somebody begins where it stands in the place of a text.
+pub(crate) const DIGEST: &str = "digest:";
+
 fn digest_of(text: &str, resolver: &Resolver<'_>) -> String {
-    format!("digest:{}", resolver.digest.opaque(resolver.family, OpaqueKind::Player, text.as_bytes()))
+    format!("{DIGEST}{}", resolver.digest.opaque(resolver.family, OpaqueKind::Player, text.as_bytes()))
 }
 
 /// A text that people write beside a payment, or an authority into its conditions: kept, because it says what the money
