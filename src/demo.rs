@@ -189,6 +189,7 @@ async fn play(engine: Engine, state: web::AppState, base: String, seed: u64) -> 
                     name: "play".to_owned(),
                     class: "gaming_transactions".to_owned(),
                     clock: SourceClock::Wall,
+                    integrity: None,
                     horizon_days: 7,
                     expected_interval_seconds: 5,
                     currency: Currency::KES,

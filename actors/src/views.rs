@@ -2,7 +2,7 @@
 
 mod parts;
 
-use crate::api::{FreshnessLabel, SourceView};
+use crate::api::{FreshnessLabel, IntegrityView, SourceView};
 use crate::directory::Directory;
 use crate::kernel::ActorSystem;
 use crate::live::LiveSource;
@@ -148,6 +148,7 @@ impl Views {
                 let operator = directory.operators.get(&source.operator_no)?;
                 let gauge = gauges.get(&source.id).cloned().unwrap_or_default();
                 let last_success_at = time(gauge.last_success_at.load(Ordering::Relaxed));
+                let integrity_state = gauge.integrity.lock().clone();
                 Some(SourceView {
                     id: source.id,
                     operator: operator.id,
@@ -162,6 +163,12 @@ impl Views {
                     quarantined: gauge.quarantined.load(Ordering::Relaxed),
                     cursor: gauge.source_seq.load(Ordering::Relaxed).to_string(),
                     paused: source.paused,
+                    conflicts: gauge.conflicts.load(Ordering::Relaxed),
+                    late: gauge.late.load(Ordering::Relaxed),
+                    replaced: gauge.replaced.load(Ordering::Relaxed),
+                    integrity: integrity_state.as_deref().filter(|state| state.version > 0).map(IntegrityView::of),
+                    integrity_state,
+                    last_day: gauge.last_day.lock().clone(),
                     polling: source.reader.is_some().then(|| gauge.polling.view()),
                     source: Source::clone(source),
                 })
@@ -337,6 +344,7 @@ mod tests {
             schedule: None,
             mapping: None,
             paused: false,
+            integrity: None,
         };
         let table = [
             (None, FreshnessLabel::Never),

@@ -32,8 +32,8 @@ pub use notices::{NoticeMark, NoticeMarks, NoticePlace, NoticeQuery, NoticeRow, 
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
 pub use priority::Background;
 pub use read::{
-    AlertQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
-    RegisterStats, StoredHead,
+    AlertQuery, Arrivals, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
+    RegisterStats, SourceSpan, StoredHead,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{

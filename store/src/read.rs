@@ -2,11 +2,13 @@
 
 mod alerts;
 mod feeds;
+mod integrity;
 mod live;
 pub(crate) mod people;
 
 pub use alerts::AlertQuery;
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
+pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
 
 use crate::StoreError;

@@ -147,7 +147,12 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_polling().await })
         };
-        let tasks = [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, keys, contacts, polling];
+        let integrity = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_integrity().await })
+        };
+        let tasks =
+            [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, keys, contacts, polling, integrity];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();
         let engine = Arc::downgrade(&self.0);

@@ -13,6 +13,7 @@ use crate::feeds::{self, Cursor, FetchError, Fetched, Format, Reader, Turn};
 use crate::kernel::Progress;
 use bytes::Bytes;
 use engine::ingest::{self, SplitError};
+use engine::integrity::Accepted;
 use engine::mapping::Mapping;
 use models::feed::{Schedule, Source};
 use models::record::{BATCH_RECORDS_MAX, Refusal};
@@ -147,7 +148,7 @@ impl From<EngineError> for Failure {
 
 impl SourceActor {
     /// As it is now: its schedule or its mapping may have changed since the actor was made.
-    fn settings(&self) -> Arc<Source> {
+    pub(super) fn settings(&self) -> Arc<Source> {
         let directory = self.context.directory.load();
         directory.sources.get(&self.source.id).cloned().unwrap_or_else(|| Arc::clone(&self.source))
     }
@@ -275,7 +276,7 @@ impl SourceActor {
     async fn commit_fetched(&mut self, mut staged: Staged, cursor: Option<&Cursor>) -> Result<(), EngineError> {
         staged.refused.retain(|refused| !self.fetching.refused.has(refused));
         let digests = staged.refused.iter().map(Known::digest).collect();
-        self.commit(staged, cursor, self.context.clock.now()).await?;
+        self.commit(staged, cursor, &Accepted::default(), self.context.clock.now()).await?;
         self.fetching.refused.learn(digests);
         Ok(())
     }
@@ -292,7 +293,7 @@ impl SourceActor {
     pub(super) async fn restart(&mut self) -> Result<(), EngineError> {
         self.make_sure().await?;
         let beginning = Cursor(String::new());
-        self.commit(Staged::default(), Some(&beginning), self.context.clock.now()).await?;
+        self.commit(Staged::default(), Some(&beginning), &Accepted::default(), self.context.clock.now()).await?;
         self.fetching.reader = None;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod failures;
+mod integrity;
 mod keys;
 mod notices;
 mod proof;
@@ -39,6 +40,11 @@ both!(
     proof::a_forged_checkpoint_is_named,
     proof::the_journal_takes_no_change,
     writes::refused_records_are_listed_page_by_page,
+    integrity::a_state_that_was_overtaken_is_refused_with_its_batch,
+    integrity::counts_of_a_source_outlive_the_process,
+    integrity::a_days_sums_are_those_of_a_naive_count,
+    integrity::declarations_are_kept_and_the_newest_counts,
+    integrity::intervals_in_which_something_came_are_counted,
     keys::what_was_made_before_a_step_is_refused_alone,
     keys::versions_go_one_way_and_a_retired_number_begins_anew,
     keys::a_seal_takes_the_place_of_the_one_it_was_made_of_and_of_no_other,
