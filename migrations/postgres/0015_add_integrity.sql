@@ -5,10 +5,12 @@ ALTER TABLE feed_batches ADD COLUMN replaced BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE feed_batches ADD COLUMN tamper_token TEXT;
 ALTER TABLE feed_batches ADD COLUMN batch_number BIGINT;
 CREATE INDEX feed_batches_stored ON feed_batches (source_no, stored_at);
--- Records whose place others have taken, and when that was stored: few, and looked for by their source. An index of the
--- records themselves would be made of all of them.
-CREATE TABLE feed_replaced (source_no BIGINT NOT NULL, record_id TEXT NOT NULL, at BIGINT NOT NULL);
-CREATE INDEX feed_replaced_at ON feed_replaced (source_no, at);
+-- Records whose place others have taken: few. An index of the records themselves would be made of all of them.
+CREATE TABLE feed_replaced (
+    source_no BIGINT NOT NULL,
+    record_id TEXT NOT NULL,
+    PRIMARY KEY (source_no, record_id)
+);
 CREATE INDEX quarantine_at ON quarantine (source_no, at);
 -- Where a source's chain of tokens and its numbers stand. A state that was overtaken breaks the check.
 CREATE TABLE source_integrity (

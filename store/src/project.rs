@@ -571,10 +571,9 @@ pub async fn records(conn: &mut Conn, batch_no: i64, operator_no: u16, records: 
 }
 
 /// Notes which records a batch takes the place of.
-pub async fn replaced(conn: &mut Conn, source_no: SourceNo, records: &[Record], at: Ts) -> Result<(), sqlx::Error> {
+pub async fn replaced(conn: &mut Conn, source_no: SourceNo, records: &[Record]) -> Result<(), sqlx::Error> {
     let replaced = records.iter().filter_map(|record| record.replaces.as_deref());
-    let values: Vec<Val<'_>> =
-        replaced.flat_map(|id| [Val::Int(source_no.0.into()), Val::Text(id), Val::Int(at.0)]).collect();
+    let values: Vec<Val<'_>> = replaced.flat_map(|id| [Val::Int(source_no.0.into()), Val::Text(id)]).collect();
     conn.insert(FEED_REPLACED.name, FEED_REPLACED.columns, FEED_REPLACED.tail, &values).await
 }
 

@@ -468,7 +468,7 @@ impl Lane {
             });
             if let (Some((batch_no, operator_no, source_no)), Some(records)) = (batch, pending.records()) {
                 project::records(conn, batch_no, operator_no.0, records).await?;
-                project::replaced(conn, source_no, records, at).await?;
+                project::replaced(conn, source_no, records).await?;
             }
             start += length;
         }

@@ -92,7 +92,7 @@ pub(super) const SOURCE_CURSORS: Table = Table {
     tail: "ON CONFLICT (source_no) DO UPDATE SET position = excluded.position, moved_at = excluded.moved_at",
 };
 pub(super) const FEED_REPLACED: Table =
-    Table { name: "feed_replaced", columns: &["source_no", "record_id", "at"], tail: "" };
+    Table { name: "feed_replaced", columns: &["source_no", "record_id"], tail: "ON CONFLICT DO NOTHING" };
 pub(super) const SOURCE_INTEGRITY: Table = Table {
     name: "source_integrity",
     columns: &["source_no", "version", "body"],

@@ -7,7 +7,7 @@ use crate::open::Store;
 use models::feed::integrity::{Declaration, DeclaredStatus, Total, TotalsCompared};
 use models::ids::{OperatorNo, SourceNo};
 use models::record::{RecordKind, RecordStatus};
-use models::ts::{HOUR, Ts};
+use models::ts::Ts;
 use std::collections::BTreeMap;
 
 /// A source and a span of time, half-open.
@@ -49,18 +49,16 @@ impl Store {
         let rows = self.rows(&sql, &values).await?;
         let bounds = rows.first().map(|row| Ok::<_, StoreError>((row.int_opt(0)?, row.int_opt(1)?))).transpose()?;
         let Some((Some(low), Some(high))) = bounds else { return Ok((BTreeMap::new(), newest)) };
-        // PostgreSQL finds records by ranges of pages: it has to be told the batches' range, and reads no further. What
-        // takes a record's place comes after it
+        // PostgreSQL finds records by ranges of pages: it has to be told the batches' range, and reads no further
         let statuses = match status {
             DeclaredStatus::Successful => format!("AND r.status = {}", RecordStatus::Successful.code()),
             DeclaredStatus::All => String::new(),
         };
         let sql = format!(
-            "SELECT r.kind, COUNT(*), CAST(SUM(r.amount_minor) AS BIGINT) FROM (SELECT batch_no FROM feed_batches WHERE {touching}) b JOIN feed_records r ON r.batch_no = b.batch_no WHERE r.batch_no >= $5 AND r.batch_no <= $6 AND r.occurred_at >= $3 AND r.occurred_at < $4 {statuses} AND r.record_id NOT IN (SELECT record_id FROM feed_replaced WHERE source_no = $1 AND at >= $7) GROUP BY r.kind"
+            "SELECT r.kind, COUNT(*), CAST(SUM(r.amount_minor) AS BIGINT) FROM (SELECT batch_no FROM feed_batches WHERE {touching}) b JOIN feed_records r ON r.batch_no = b.batch_no WHERE r.batch_no >= $5 AND r.batch_no <= $6 AND r.occurred_at >= $3 AND r.occurred_at < $4 {statuses} AND NOT EXISTS (SELECT 1 FROM feed_replaced x WHERE x.source_no = $1 AND x.record_id = r.record_id) GROUP BY r.kind"
         );
         let [source, operator, from, to] = values;
-        let since = Val::Int(span.from.plus(-HOUR).0);
-        let values = [source, operator, from, to, Val::Int(low), Val::Int(high), since];
+        let values = [source, operator, from, to, Val::Int(low), Val::Int(high)];
         let mut totals = BTreeMap::new();
         for row in self.rows(&sql, &values).await? {
             let kind = RecordKind::from_code(row.int(0)? as i16).ok_or(StoreError::Unreadable("record kind"))?;

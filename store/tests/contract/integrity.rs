@@ -159,6 +159,7 @@ pub async fn a_days_sums_are_those_of_a_naive_count(kind: Kind) {
     };
     assert!(!touch(9, start.plus(20 * DAY), None).await, "another day");
     assert!(touch(10, start.plus(20 * DAY), Some("r1")).await, "it may take the place of one of that day");
+    assert!(touch(11, start.plus(20 * DAY), Some("r1")).await, "somebody may take a place twice");
     node.stop().await;
 }
 
