@@ -167,6 +167,10 @@ async fn the_screen_shows_the_market_moves_with_it_and_tells_of_an_alert() {
     for said in ["simba-bets", "stakes of the minute", "above the median of"] {
         assert!(alert.contains(said), "{alert}");
     }
+    let groups = "document.getElementById('groups').innerText";
+    browser
+        .until("its group", groups, |t| t.contains("critical") && t.contains("open") && t.contains("simba-bets"))
+        .await;
     browser.screenshot("screen").await;
     assert!(browser.complaints.is_empty(), "the page complains: {:?}", browser.complaints);
 

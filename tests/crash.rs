@@ -10,9 +10,18 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 3;
 
 fn records(batch: usize) -> String {
+    lines(&batch.to_string(), batch, 100)
+}
+
+/// Stakes that are refused for their sign.
+fn refused(round: usize) -> String {
+    lines(&format!("refused-{round}"), round, -100)
+}
+
+fn lines(name: &str, minute: usize, amount: i64) -> String {
     let line = |n: usize| {
-        let at = format!("2026-01-01T00:{:02}:{:02}Z", batch % 60, n % 60);
-        json!({"record_id": format!("{batch}-{n}"), "kind": "stake", "occurred_at": at, "money": {"amount_minor": 100, "currency": "KES"}}).to_string()
+        let at = format!("2026-01-01T00:{:02}:{:02}Z", minute % 60, n % 60);
+        json!({"record_id": format!("{name}-{n}"), "kind": "stake", "occurred_at": at, "money": {"amount_minor": amount, "currency": "KES"}}).to_string()
     };
     (0..100).map(line).collect::<Vec<_>>().join("\n")
 }
@@ -34,6 +43,8 @@ async fn check(store: &str) {
 
     let (mut excluded, mut stored): (HashMap<usize, String>, u64) = (HashMap::new(), 0);
     let (mut person, mut batch) = (0, 0);
+    // replayed as suggested, 100 a round
+    let replay = json!({"code": "sign_mismatch", "apply": "suggestion"}).to_string();
     for round in 0..ROUNDS {
         let end = Instant::now() + Duration::from_millis(700 + 150 * round as u64);
         while Instant::now() < end {
@@ -45,16 +56,20 @@ async fn check(store: &str) {
             stored += pushed.expect("a push")["accepted"].as_u64().expect("a number");
             (person, batch) = (person + 1, batch + 1);
         }
+        let lies = post(&client, format!("{}/api/v1/feeds/{source}/records", server.base), &key, refused(round)).await;
+        assert_eq!(lies.expect("a push")["quarantined"].as_array().map(Vec::len), Some(100));
         // one more of each under way while the process dies
         let body =
             json!({"phone": phone(10_000_000 + person), "period": "1_year", "reason_class": "self", "channel": "web"});
         let register = post(&client, format!("{}/api/v1/nser/register", server.base), &key, body.to_string());
         let push = post(&client, format!("{}/api/v1/feeds/{source}/records", server.base), &key, records(batch));
+        let again = format!("{}/api/v1/feeds/{source}/quarantine/replay", server.base);
+        let replayed = post(&client, again, &key, replay.clone());
         let kill = async {
             tokio::time::sleep(Duration::from_millis(3 * round as u64)).await;
             server.child.kill().expect("kill -9");
         };
-        let (registered, pushed, ()) = tokio::join!(register, push, kill);
+        let (registered, pushed, replayed, ()) = tokio::join!(register, push, replayed, kill);
         if let Some(registered) = registered {
             excluded.insert(person, registered["exclusion_id"].to_string());
         }
@@ -74,6 +89,18 @@ async fn check(store: &str) {
         }
         stored += 100;
         (person, batch) = (person + 1, batch + 1);
+
+        // whatever the kill hit: what is replayed is stored, what is not is open, and nothing is both
+        let list = get(&client, format!("{}/api/v1/feeds/{source}/quarantine?limit=1", server.base), &key).await;
+        let counts = ["open", "replayed"].map(|state| list["counts"][0][state].as_u64().unwrap_or(0));
+        assert_eq!(counts[0] + counts[1], 100 * (round as u64 + 1), "{list}");
+        if let Some(replayed) = replayed {
+            assert_eq!((replayed["stored"].as_u64(), counts[0]), (Some(100), 0), "an acknowledged replay is lost");
+        }
+        let again = format!("{}/api/v1/feeds/{source}/quarantine/replay", server.base);
+        let rest = post(&client, again, &key, replay.clone()).await.expect("a replay");
+        assert_eq!((rest["stored"].as_u64(), rest["failed"].as_u64()), (Some(counts[0]), Some(0)), "{rest}");
+        stored += 100;
 
         for (n, id) in &excluded {
             let body = json!({"phone": phone(10_000_000 + n), "purpose": "login"}).to_string();

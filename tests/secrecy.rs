@@ -122,6 +122,20 @@ async fn check(store: &str, dir: &std::path::Path) -> Vec<(String, Vec<u8>)> {
             break;
         }
     }
+    // staff reads what was refused, and what it replays leaves as little behind as what is pushed
+    let path = format!("{base}/api/v1/feeds/{id}/quarantine");
+    let mended = records().lines().next().unwrap_or_default().replace("\"1\"", "\"mended\"");
+    let still_bad = mended.replace("+254 712 345 678", "0712345678x");
+    for (item, (body, outcome)) in
+        quarantine["items"].as_array().into_iter().flatten().zip([(mended, "stored"), (still_bad, "refused")])
+    {
+        let item = item["id"].as_str().expect("an id");
+        let read = get(&client, format!("{path}/{item}"), &key).await;
+        assert!(read["sent"].as_str().is_some_and(|sent| sent.contains("0712345678")), "{read}");
+        let replayed = post(&client, format!("{path}/{item}/replay"), &key, body).await.expect("an answer");
+        assert_eq!(replayed["outcome"], outcome, "{replayed}");
+        seen.push(("the answer to a replay".to_owned(), replayed.to_string().into_bytes()));
+    }
     server.stop();
     seen.push(("the log".to_owned(), std::fs::read(dir.join("log")).expect("the log")));
     seen

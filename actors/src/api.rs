@@ -262,6 +262,8 @@ pub struct SourceView {
     pub records: u64,
     pub duplicates: u64,
     pub quarantined: u64,
+    /// Of those, how many nothing was decided about yet.
+    pub quarantine_open: u64,
     pub cursor: String,
     pub paused: bool,
     pub conflicts: u64,

@@ -33,6 +33,7 @@ use models::ts::Ts;
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use store::{Attachment, Clock, Store};
 
 /// Revisions taken in with one commit.
@@ -73,6 +74,8 @@ pub struct DeskView {
     silences: RwLock<BTreeMap<SilenceId, Silence>>,
     /// The newest alerts' groups, so that an alert leads to its group.
     of_alert: RwLock<HashMap<AlertId, GroupId>>,
+    /// Grows with every change of a group.
+    version: AtomicU64,
 }
 
 impl DeskView {
@@ -104,6 +107,12 @@ impl DeskView {
         silences.values().filter(|s| s.jurisdiction == jurisdiction && s.until > now).cloned().collect()
     }
 
+    /// A number that grows with every change of a group.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     fn show(&self, changed: impl Iterator<Item = AlertGroup>) {
         let (mut groups, mut of_alert) = (self.groups.write(), self.of_alert.write());
         for group in changed {
@@ -117,6 +126,7 @@ impl DeskView {
                 groups.get(group).is_some_and(|g| g.last_alert == *alert || g.standing.contains(alert))
             });
         }
+        self.version.fetch_add(1, Ordering::AcqRel);
     }
 }
 

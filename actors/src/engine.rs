@@ -1,14 +1,19 @@
 //! The engine's front door: what can be asked of it, and how it stops. How it is assembled stands in `start.rs`, what it
 //! does by itself in `tasks.rs`, what is read and checked before anything starts in `opening.rs`.
 
+mod config;
 mod integrity;
 mod opening;
 mod polling;
+mod quarantine;
 mod rotation;
 mod start;
+mod states;
 mod tasks;
 
+pub use config::{EngineConfig, Faults};
 pub use opening::{Tools, tools};
+pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};
 pub use rotation::{LeftBehind, left_behind};
 
 use crate::api::{
@@ -22,15 +27,16 @@ use crate::contacts::Contacts;
 use crate::desk::{DeskMsg, DeskView};
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
-use crate::feeds::FeedsConfig;
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
-use crate::live::{LiveHandle, LiveLimits};
+use crate::live::LiveHandle;
+use crate::market::StateMetrics;
 use crate::metrics::EngineMetrics;
-use crate::notifiers::{Notifiers, NotifySetup};
+use crate::notifiers::Notifiers;
+use crate::outputs::{Look, OutputMetrics};
 use crate::receipts::{self, Jwk};
-use crate::register::{InspectEvent, Register, commit_error, section, unavailable};
+use crate::register::{Register, commit_error, section, unavailable};
 use crate::secrets::{KeyMaterial, KeyProvider, KeyRing, Keys};
-use crate::source::{Inspect, Reply, SourceContext, SourceMsg};
+use crate::source::{Reply, SourceContext, SourceMsg};
 use crate::spine::Markets;
 use crate::staff::Staff;
 use crate::trace;
@@ -47,7 +53,7 @@ use models::event::{Event, Exclusion};
 use models::evidence::Credential;
 use models::exclusion::Period;
 use models::ids::{AlertId, ExclusionId, GroupId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
-use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
+use models::jurisdiction::{JurisdictionNo, JurisdictionSet, Recognition};
 use models::operator::{Licence, Operator};
 use models::token::Opened;
 use models::ts::{MINUTE, SECOND, Ts};
@@ -64,53 +70,6 @@ use tokio::task::JoinHandle;
 pub const FRESH_MAX: i64 = 5 * SECOND;
 /// An answer is valid this long after `as_of`; an older node does not answer at all.
 pub const VALID_FOR: i64 = 15 * MINUTE;
-
-/// What the assembly is told.
-#[derive(Clone)]
-#[allow(missing_docs)]
-pub struct EngineConfig {
-    pub node: u16,
-    pub arbiters: usize,
-    pub live_tick: Duration,
-    pub checkpoint_every: Duration,
-    pub source_queue: usize,
-    pub operator_queue: usize,
-    pub register_queue: usize,
-    /// How many may watch.
-    pub live_limits: LiveLimits,
-    pub write_timeout: Duration,
-    /// How often the index is copied into the store, where it has changed.
-    pub snapshot_every: Duration,
-    /// Months after which nobody can tell any more whom a lookup was about.
-    pub evidence_person_months: u16,
-    /// People whom it never asked about before that an operator may ask about in an hour, one by one; more raises an alert
-    /// and slows the key that goes on down.
-    pub strangers_per_hour: u32,
-    /// The same in batches in a day: a whole base is swept once, a country's numbers never.
-    pub batch_strangers_per_day: u32,
-    pub jurisdictions: Vec<Jurisdiction>,
-    /// Jurisdiction family of the deployment: part of every digest, never to be changed.
-    pub family: String,
-    /// How bearers of new keys begin.
-    pub key_prefix: &'static str,
-    /// What sources that fetch by themselves may reach.
-    pub feeds: FeedsConfig,
-    /// Who is told of alerts outside the screens, and how.
-    pub notify: NotifySetup,
-    /// Faults for tests and benches; the product injects none.
-    pub faults: Faults,
-}
-
-/// Faults for tests and benches: a hook sees each record or event and may panic.
-#[derive(Clone, Default)]
-pub struct Faults {
-    /// Before a source stages it.
-    pub sources: Option<Inspect>,
-    /// Before an operator's state applies it.
-    pub operators: Option<Inspect>,
-    /// Before the index applies it: may also block.
-    pub register: Option<InspectEvent>,
-}
 
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +154,9 @@ struct Inner {
     desk: Handle<DeskMsg>,
     desk_view: Arc<DeskView>,
     sources: RwLock<HashMap<SourceId, Handle<SourceMsg>>>,
+    /// Of sources whose records others may read.
+    outputs: RwLock<Vec<Handle<Look>>>,
+    output_metrics: OutputMetrics,
     context: SourceContext,
     /// Tells sources that fetch that nobody waits for their peers any more.
     stopping: watch::Sender<bool>,
@@ -214,6 +176,9 @@ struct Inner {
     notifiers: Notifiers,
     /// One declaration, or comparison of one, after the other.
     declaring: tokio::sync::Mutex<()>,
+    states: StateMetrics,
+    /// Actors have blocked more threads than a process can spare.
+    given_up: watch::Sender<bool>,
     metrics: EngineMetrics,
 }
 
@@ -288,13 +253,18 @@ impl Engine {
     /// Resolves once a part that nobody can start again has ended by a defect: the process is to end, and another one to
     /// begin where it left off.
     pub async fn failed(&self) {
-        self.0.evidence.failed().await;
+        let mut given_up = self.0.given_up.subscribe();
+        tokio::select! {
+            () = self.0.evidence.failed() => {}
+            // the sender lives in what is borrowed here, so it cannot be gone
+            _ = given_up.wait_for(|given_up| *given_up) => {}
+        }
     }
 
     /// Has such a part ended?
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.0.evidence.has_failed()
+        self.0.evidence.has_failed() || *self.0.given_up.borrow()
     }
 
     /// The signed receipt of an answered lookup: of the operator's own, or of anybody's of the jurisdiction for staff.

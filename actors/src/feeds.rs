@@ -128,6 +128,19 @@ pub fn reader(
     }
 }
 
+/// Who publishes a source's records, where its settings name an output topic. Makes no connection yet.
+///
+/// # Errors
+/// [`FetchError::Settings`], where they do not fit the configuration.
+pub fn publisher(settings: &ReaderSettings, config: &FeedsConfig) -> Result<Option<kafka::Publisher>, FetchError> {
+    match settings {
+        ReaderSettings::Kafka(settings) => {
+            kafka::Publisher::new(settings.clone(), access(settings.credential.clone(), &config.credentials))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Whether a source was left in the middle of its pages, or of a file: then it goes on without waiting for its schedule.
 pub fn is_under_way(settings: &ReaderSettings, cursor: &str) -> bool {
     match settings {

@@ -23,6 +23,7 @@ pub mod market;
 pub mod metrics;
 mod missed;
 pub mod notifiers;
+pub mod outputs;
 pub mod people;
 pub mod receipts;
 pub mod register;

@@ -223,6 +223,7 @@ impl LiveHub {
         match topic {
             Topic::National
             | Topic::Alerts
+            | Topic::Groups
             | Topic::Feeds
             | Topic::Regions
             | Topic::Region(_)

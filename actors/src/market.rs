@@ -8,8 +8,12 @@
 //! is therefore found out here: on a copy of the state, by halves, down to the records that do it. They are set aside by
 //! a journaled event, and the state is from then on a function of the inputs without them.
 
+mod states;
+
+pub use states::{KeepError, StateMetrics, pack};
+
 use crate::kernel::{DeadLetter, PanicReport, Progress, Work, guard};
-use crate::source::Inspect;
+use crate::source::{Inspect, Reply};
 use crate::writer::WriterHandle;
 use engine::operator_state::{Breakdown, Effects, OperatorInput, OperatorState};
 use futures_util::future::LocalBoxFuture;
@@ -24,6 +28,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
+use store::OperatorStateRow;
 
 /// How long an actor waits before it offers refused alerts again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -72,6 +77,11 @@ pub enum MarketMsg {
     Clock,
     /// Leave the newest view in the slot.
     Show,
+    /// A copy of the state to be kept, where it is worth it.
+    Copy {
+        /// Where it goes, with the input it stands behind.
+        reply: Reply<Option<(i64, OperatorState)>>,
+    },
 }
 
 /// The operator's newest view, for whoever watches; written by its actor, read by the hub.
@@ -162,6 +172,8 @@ pub trait InputLog: 'static {
     fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>>;
     /// What the actor cannot apply.
     fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>>;
+    /// States that were kept, newest first.
+    fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>>;
 }
 
 /// What an operator's actor cannot apply: positions of records by `operator_seq`; no positions = the whole input.
@@ -178,6 +190,8 @@ pub struct MarketContext {
     pub slot: Arc<ViewSlot>,
     /// Fault injection, if any: sees each record before it is applied.
     pub inspect: Option<Inspect>,
+    /// What is counted of states.
+    pub metrics: StateMetrics,
 }
 
 /// The operator's actor.
@@ -187,13 +201,15 @@ pub struct Market {
     base: (i64, OperatorState),
     state: OperatorState,
     applied: i64,
+    /// The input behind which the state was copied last.
+    kept: i64,
     set_aside: SetAside,
     context: MarketContext,
 }
 
 impl Market {
-    /// Rebuilds the operator from its sequence. Alerts found on the way are offered again: those already stored are
-    /// dropped by the store, those lost in the crash are not lost.
+    /// Rebuilds the operator from the newest state that was kept and its sequence from there on. Alerts found on the way
+    /// are offered again: those already stored are dropped by the store, those lost in the crash are not lost.
     pub async fn recover(
         operator: OperatorNo,
         blank: OperatorState,
@@ -201,9 +217,12 @@ impl Market {
         progress: &Progress,
     ) -> Result<Self, String> {
         let set_aside = context.log.set_aside(operator).await?;
-        let state = blank.clone();
-        let mut market = Self { operator, base: (0, blank), state, applied: 0, set_aside, context };
+        let kept = context.log.states(operator).await?;
+        let base = states::newest(operator, &blank, &kept, &context.metrics);
+        let (applied, state) = base.clone();
+        let mut market = Self { operator, base, state, applied, kept: applied, set_aside, context };
         market.catch_up(i64::MAX, progress).await?;
+        market.context.metrics.replayed.inc_by((market.applied - applied).cast_unsigned());
         market.show();
         Ok(market)
     }
@@ -330,7 +349,7 @@ impl Market {
     async fn replay(&self, until: i64, progress: &Progress) -> Result<OperatorState, String> {
         let (base, set_aside, context) = (self.base.clone(), self.set_aside.clone(), self.context.clone());
         let (applied, state) = base.clone();
-        let mut past = Self { operator: self.operator, base, state, applied, set_aside, context };
+        let mut past = Self { operator: self.operator, base, state, applied, kept: 0, set_aside, context };
         while past.applied + 1 < until {
             let inputs = past.context.log.after(past.operator, past.applied).await?;
             if inputs.is_empty() {
@@ -379,6 +398,13 @@ impl Market {
                 }
             }
             MarketMsg::Show => self.show(),
+            MarketMsg::Copy { reply } => {
+                let is_worth_it = self.applied - self.kept >= if self.kept == 0 { 1 } else { states::INPUTS_MIN };
+                if is_worth_it {
+                    self.kept = self.applied;
+                }
+                reply.send(is_worth_it.then(|| (self.applied, self.state.clone())));
+            }
         }
     }
 

@@ -2,7 +2,9 @@
 //! nothing can grow.
 
 use crate::api::FreshnessLabel;
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use models::quarantine::ReplayOutcome;
+use models::record::QuarantineCode;
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Figures of a node.
 pub struct EngineMetrics {
@@ -38,6 +40,10 @@ pub struct EngineMetrics {
     pub records: IntCounter,
     /// Records refused, over all sources.
     pub quarantined: IntCounter,
+    /// Refused records that nothing was decided about yet, over all sources, by `code`.
+    pub quarantine_open: IntGaugeVec,
+    /// Refused records that were tried again, by `outcome`.
+    pub replays: IntCounterVec,
 }
 
 /// Figures of the lookup evidence.
@@ -108,6 +114,10 @@ impl EngineMetrics {
         let snapshots = HistogramOpts::new("mlinzi_index_snapshot_seconds", help).buckets(seconds.to_vec());
         let snapshot_seconds = Histogram::with_opts(snapshots)?;
         registry.register(Box::new(snapshot_seconds.clone()))?;
+        let help = "Refused records that were tried again, by outcome (stored, duplicate, refused)";
+        let replays = IntCounterVec::new(Opts::new("mlinzi_quarantine_replays_total", help), &["outcome"])?;
+        ReplayOutcome::ALL.iter().for_each(|outcome| replays.with_label_values(&[outcome.as_str()]).reset());
+        registry.register(Box::new(replays.clone()))?;
         let age = "Age of the register's last proof of completeness, -1 = loading";
         let signed = "Age of the last signed checkpoint of the whole journal, -1 = none yet";
         Ok(Self {
@@ -133,6 +143,12 @@ impl EngineMetrics {
             snapshot_seconds,
             records: counter("mlinzi_feed_records_total", "Records stored, over all sources")?,
             quarantined: counter("mlinzi_feed_records_quarantined_total", "Records refused, over all sources")?,
+            quarantine_open: labelled(
+                "mlinzi_quarantine_open",
+                "Refused records that are neither replayed nor dismissed, over all sources",
+                "code",
+            )?,
+            replays,
         })
     }
 
@@ -141,6 +157,13 @@ impl EngineMetrics {
         self.pool.with_label_values(&["used"]).set(usage.used.into());
         self.pool.with_label_values(&["idle"]).set(usage.idle.into());
         self.pool_max.set(usage.max.into());
+    }
+
+    /// Sets how many refused records are open for which reason.
+    pub fn show_quarantine(&self, open: impl Fn(QuarantineCode) -> u64) {
+        for code in QuarantineCode::ALL {
+            self.quarantine_open.with_label_values(&[code.as_str()]).set(open(*code).cast_signed());
+        }
     }
 
     /// Sets how many sources are how fresh; those that there are none of are 0, not gone.

@@ -10,10 +10,13 @@
 
 mod commit;
 mod fetch;
+mod replay;
 mod whole;
 
 pub use commit::chain_digest;
 pub use fetch::{FetchMetrics, Under};
+pub use replay::{Apply, Attempt, Attempted, OpenCounts, ReplayRequest, Settling};
+pub(crate) use replay::{not_open, suggest};
 pub use whole::{IntegrityMetrics, Sign};
 
 use crate::api::{EngineError, PushOutcome};
@@ -34,14 +37,15 @@ use futures_util::future::LocalBoxFuture;
 use models::feed::integrity::ChainEndReason;
 use models::feed::{Source, SourceClock, SourceIntegrity};
 use models::ids::KeyId;
+use models::quarantine::QuarantineForm;
 use models::record::{QuarantineCode, Record, Refusal};
 use models::ts::{DAY, HOUR, SECOND, Ts};
 use parking_lot::Mutex;
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntCounterVec};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use store::Clock;
+use store::{Clock, Store};
 use tokio::sync::{oneshot, watch};
 
 /// How far ahead of the wall clock a record may lie.
@@ -110,6 +114,8 @@ pub enum SourceMsg {
         /// Its position.
         index: u32,
     },
+    /// What was refused before is tried again, or left as it is.
+    Settle(Settling),
 }
 
 /// Where a source stands; read by screens.
@@ -123,7 +129,7 @@ pub struct SourceGauge {
     pub records: AtomicU64,
     /// Records known before.
     pub duplicates: AtomicU64,
-    /// Records refused.
+    /// Records refused, ever.
     pub quarantined: AtomicU64,
     /// Records refused because their id was known with other content.
     pub conflicts: AtomicU64,
@@ -135,6 +141,8 @@ pub struct SourceGauge {
     pub integrity: Mutex<Option<Arc<SourceIntegrity>>>,
     /// How complete its last full day is, once that was worked out.
     pub last_day: Mutex<Option<DayScore>>,
+    /// Refused records that are neither replayed nor dismissed.
+    pub open: OpenCounts,
     /// Number of the last batch.
     pub source_seq: AtomicI64,
     /// Grows with every change.
@@ -151,6 +159,8 @@ pub type Inspect = Arc<dyn Fn(&Record) + Send + Sync>;
 pub struct SourceContext {
     /// Into the store.
     pub writer: WriterHandle,
+    /// For what was refused before.
+    pub store: Store,
     /// Digests identity, seals what is refused.
     pub keys: Keys,
     /// The operator's token keys and country.
@@ -165,6 +175,8 @@ pub struct SourceContext {
     pub records: IntCounter,
     /// Records refused since the start, over all sources.
     pub quarantined: IntCounter,
+    /// Refused records that were tried again, by outcome.
+    pub replays: IntCounterVec,
     /// What sources that fetch may reach.
     pub feeds: FeedsConfig,
     /// What is counted of fetches.
@@ -198,7 +210,22 @@ struct Staged {
     duplicates: u32,
     conflicts: u32,
     /// Each with what was sent.
-    refused: Vec<(Refusal, Bytes)>,
+    refused: Vec<(Refusal, Sent)>,
+    /// Where it is a replay of what was refused before: what settles that.
+    replay: Option<replay::Beside>,
+}
+
+/// What was sent in the place of a record.
+#[derive(Clone, Debug)]
+struct Sent {
+    bytes: Bytes,
+    form: QuarantineForm,
+}
+
+impl From<Bytes> for Sent {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, form: QuarantineForm::Record }
+    }
 }
 
 /// Reads dedupe sets and head back from the store.
@@ -311,7 +338,7 @@ impl SourceActor {
                 }
             }
         };
-        self.staged.refused.push((refused, body.slice(range)));
+        self.staged.refused.push((refused, body.slice(range).into()));
     }
 
     /// None: new. `Seen::New` here means: new, but from the future.
@@ -453,6 +480,7 @@ impl Work for SourceActor {
                     let staged = self.part(body, range.clone(), *index).await;
                     self.incomplete |= staged.is_err();
                 }
+                SourceMsg::Settle(settling) => self.settle_refused(settling, progress).await,
             }
         })
     }
@@ -464,7 +492,8 @@ impl Work for SourceActor {
             SourceMsg::Push { .. }
             | SourceMsg::Part { .. }
             | SourceMsg::Restart { .. }
-            | SourceMsg::EndChain { .. } => return None,
+            | SourceMsg::EndChain { .. }
+            | SourceMsg::Settle(_) => return None,
         };
         let part =
             |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
@@ -482,7 +511,7 @@ impl Work for SourceActor {
             let detail = "the record crashed its actor and was set aside".to_owned();
             let refusal = Refusal { index: *index, code: QuarantineCode::DeadLetter, detail };
             if !self.staged.refused.iter().any(|(r, _)| r.index == *index) {
-                self.staged.refused.push((refusal, body.slice(range.clone())));
+                self.staged.refused.push((refusal, body.slice(range.clone()).into()));
             }
         } else if let SourceMsg::Fetch(_) = record.as_ref() {
             self.crashed();
@@ -490,6 +519,8 @@ impl Work for SourceActor {
             reply.send(Err(EngineError::Unavailable("this push crashes its source")));
         } else if let SourceMsg::EndChain { reply, .. } = record.as_ref() {
             reply.send(Err(EngineError::Unavailable("the source")));
+        } else if let SourceMsg::Settle(settling) = record.as_ref() {
+            settling.crashed();
         }
         Box::pin(std::future::ready(()))
     }
@@ -509,7 +540,8 @@ impl Work for SourceActor {
                 SourceMsg::Push { .. }
                 | SourceMsg::Part { .. }
                 | SourceMsg::Restart { .. }
-                | SourceMsg::EndChain { .. } => {}
+                | SourceMsg::EndChain { .. }
+                | SourceMsg::Settle(_) => {}
             }
         })
     }

@@ -1,14 +1,19 @@
 //! What the hub shows: the newest state of the market, read from slots that its owners fill.
 
+mod groups;
 mod parts;
 
+pub use groups::GROUPS_MAX;
+
 use crate::api::{FreshnessLabel, IntegrityView, SourceView};
+use crate::desk::DeskView;
 use crate::directory::Directory;
 use crate::kernel::ActorSystem;
 use crate::live::LiveSource;
 use crate::market::{CurrencyTotals, ViewSlot};
 use crate::source::SourceGauge;
 use arc_swap::ArcSwap;
+use engine::silence;
 use models::feed::Source;
 use models::ids::{OperatorId, OperatorNo, SourceId};
 use models::jurisdiction::JurisdictionNo;
@@ -38,6 +43,8 @@ pub struct Views {
     cache: Mutex<Encoded>,
     system_shown: Mutex<Option<(Ts, Versioned)>>,
     parts: Mutex<HashMap<JurisdictionNo, parts::Shown>>,
+    desk: Arc<DeskView>,
+    groups_shown: Mutex<HashMap<JurisdictionNo, groups::Shown>>,
 }
 
 /// The last text of a topic of a jurisdiction, with its number.
@@ -109,9 +116,9 @@ pub fn freshness(source: &Source, last_success: Option<Ts>, now: Ts) -> Freshnes
     let Some(last) = last_success else { return FreshnessLabel::Never };
     let expected = i64::from(source.expected_interval_seconds.max(1)) * SECOND;
     match now.0.saturating_sub(last.0) / expected {
-        ..=1 => FreshnessLabel::Fresh,
-        2..=3 => FreshnessLabel::Late,
-        4..=23 => FreshnessLabel::Stale,
+        ..silence::LATE_INTERVALS => FreshnessLabel::Fresh,
+        silence::LATE_INTERVALS..silence::STALE_INTERVALS => FreshnessLabel::Late,
+        silence::STALE_INTERVALS..silence::DEAD_INTERVALS => FreshnessLabel::Stale,
         _ => FreshnessLabel::Dead,
     }
 }
@@ -122,7 +129,12 @@ fn time(micros: i64) -> Option<Ts> {
 
 impl Views {
     /// Empty slots.
-    pub fn new(directory: Arc<ArcSwap<Directory>>, system: Arc<ActorSystem>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        directory: Arc<ArcSwap<Directory>>,
+        system: Arc<ActorSystem>,
+        clock: Arc<dyn Clock>,
+        desk: Arc<DeskView>,
+    ) -> Self {
         Self {
             directory,
             slots: RwLock::default(),
@@ -132,6 +144,8 @@ impl Views {
             cache: Mutex::default(),
             system_shown: Mutex::default(),
             parts: Mutex::default(),
+            desk,
+            groups_shown: Mutex::default(),
         }
     }
 
@@ -161,6 +175,7 @@ impl Views {
                     records: gauge.records.load(Ordering::Relaxed),
                     duplicates: gauge.duplicates.load(Ordering::Relaxed),
                     quarantined: gauge.quarantined.load(Ordering::Relaxed),
+                    quarantine_open: gauge.open.total(),
                     cursor: gauge.source_seq.load(Ordering::Relaxed).to_string(),
                     paused: source.paused,
                     conflicts: gauge.conflicts.load(Ordering::Relaxed),
@@ -287,6 +302,7 @@ impl LiveSource for Views {
     fn read(&self, jurisdiction: JurisdictionNo, topic: Topic) -> Option<Versioned> {
         match topic {
             Topic::National => Some(self.national(jurisdiction)),
+            Topic::Groups => Some(self.groups(jurisdiction)),
             Topic::Feeds => Some(self.feeds(jurisdiction)),
             Topic::System => Some(self.system()),
             Topic::Operator(id) => self.operator(id),

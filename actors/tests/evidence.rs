@@ -1,6 +1,6 @@
 //! Evidence that finds no store is counted where somebody looks.
 
-use actors::engine::{Engine, EngineConfig, Faults};
+use actors::engine::{Engine, EngineConfig};
 use actors::secrets::KeyMaterial;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,30 +9,6 @@ use store::{OpenOptions, Store, SystemClock};
 /// Commits of evidence a second where each fails at once are about ten; nobody else of an idle engine commits as often.
 const OFTEN: u64 = 20;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn config() -> EngineConfig {
-    EngineConfig {
-        node: 1,
-        family: "KE".to_owned(),
-        arbiters: 1,
-        live_tick: Duration::from_millis(100),
-        checkpoint_every: Duration::from_secs(60),
-        source_queue: 16,
-        operator_queue: 16,
-        register_queue: 16,
-        live_limits: actors::live::LiveLimits::default(),
-        write_timeout: Duration::from_secs(5),
-        snapshot_every: Duration::from_secs(300),
-        evidence_person_months: 24,
-        strangers_per_hour: u32::MAX,
-        batch_strangers_per_day: u32::MAX,
-        feeds: actors::feeds::FeedsConfig::default(),
-        key_prefix: "mk_live_",
-        jurisdictions: Vec::new(),
-        notify: actors::notifiers::NotifySetup::default(),
-        faults: Faults::default(),
-    }
-}
 
 fn failed(registry: &prometheus::Registry) -> u64 {
     let families = registry.gather();
@@ -46,7 +22,8 @@ async fn commits_of_evidence_that_fail_are_counted_with_the_others() {
     let store = Store::open(&testkit::sqlite_url(&dir), &OpenOptions::default()).await.expect("a store");
     let keys = KeyMaterial::generate().expect("keys");
     let registry = prometheus::Registry::new();
-    let engine = Engine::start(config(), store, Arc::new(keys), Arc::new(SystemClock), &registry).await;
+    let engine =
+        Engine::start(EngineConfig::small("KE"), store, Arc::new(keys), Arc::new(SystemClock), &registry).await;
     let engine = engine.expect("the engine starts");
     let wait = async {
         while !engine.readiness().is_empty() {

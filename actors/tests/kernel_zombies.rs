@@ -92,6 +92,16 @@ fn start(
     alone: bool,
     tries: impl IntoIterator<Item = Try>,
 ) -> (Handle<u32>, Arc<Store>) {
+    start_patient(system, name, alone, HANG, tries)
+}
+
+fn start_patient(
+    system: &ActorSystem,
+    name: &str,
+    alone: bool,
+    hang_after: Duration,
+    tries: impl IntoIterator<Item = Try>,
+) -> (Handle<u32>, Arc<Store>) {
     let store = Arc::new(Store { tries: Mutex::new(tries.into_iter().collect()), ..Store::default() });
     let made = Arc::clone(&store);
     let mut spec = Spec::new(name, "test", move |_| {
@@ -99,7 +109,7 @@ fn start(
         async move { Ok(Writer(store)) }.boxed_local()
     });
     spec.backoff = Backoff { min: Duration::from_millis(2), max: Duration::from_millis(20) };
-    spec.hang_after = HANG;
+    spec.hang_after = hang_after;
     spec.alone = alone;
     (spawn(system, spec).unwrap(), store)
 }
@@ -164,4 +174,33 @@ async fn who_is_alone_blocks_nobody_and_leaves_a_blocked_thread() {
     until("the zombie woke up", || store.refused.load(Ordering::SeqCst) == 1).await;
     assert_eq!(*store.written.lock(), [(2, 1)]);
     assert!(system.shutdown(LONG).await, "its thread ends with the system");
+}
+
+#[actix_rt::test]
+async fn a_blocked_thread_is_replaced_and_its_neighbours_move_at_once() {
+    let system = ActorSystem::new(2);
+    let lost = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lost);
+    system.on_event(move |event| {
+        if let KernelEvent::ThreadLost { actor, lost, .. } = event {
+            seen.lock().push((actor.clone(), *lost));
+        }
+    });
+    let open = Arc::new(AtomicBool::new(false));
+    // so patient that only another's loss moves it
+    let (neighbour, neighbours) = start_patient(&system, "neighbour", false, 100 * LONG, []);
+    let (blocker, store) = start(&system, "blocker", false, (0..3).map(|_| Try::Block(Arc::clone(&open))));
+    neighbour.try_send(1).unwrap();
+    until("the neighbour works", || neighbour.status().handled == 1).await;
+    // each message blocks a thread once, the second one the neighbour's; there were two to begin with
+    (1..=3).for_each(|n| blocker.try_send(n).unwrap());
+    until("all are applied, on the fourth thread", || blocker.status().handled == 3).await;
+    assert_eq!(*lost.lock(), [1, 2, 3].map(|n| ("blocker".to_owned(), n)), "each thread is lost once");
+    neighbour.try_send(2).unwrap();
+    until("the neighbour works elsewhere", || neighbour.status().handled == 2).await;
+    assert_eq!(neighbour.status().restarts, 0, "no crash of its own: {:?}", neighbour.status());
+    assert_eq!(neighbours.written.lock().len(), 2);
+    open.store(true, Ordering::SeqCst);
+    until("the zombies woke up and changed nothing", || store.refused.load(Ordering::SeqCst) == 3).await;
+    assert!(system.shutdown(LONG).await);
 }

@@ -12,6 +12,7 @@
 //! of silence, so it is not made up as an empty one, and no fall is seen in it.
 
 mod breakdown;
+pub mod snapshot;
 mod view;
 
 pub use breakdown::{Breakdown, Flow, Part, Recent};
@@ -27,6 +28,7 @@ use models::money::Currency;
 use models::record::Record;
 use models::ts::{MINUTE, SECOND, Ts};
 use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long behind the wall clock a minute stays open.
@@ -108,7 +110,7 @@ pub struct Totals {
     pub records: u64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Standing {
     kind: RevisionKind,
     severity: Severity,

@@ -9,7 +9,9 @@ use models::ts::{SECOND, Ts};
 pub const RULE: &str = "feed_silent";
 /// Version of the rule.
 pub const VERSION: u32 = 1;
-/// Expected intervals without a success from which on a source is silent.
+/// Expected intervals without a success from which on a source is late.
+pub const LATE_INTERVALS: i64 = 2;
+/// The same from which on it is silent.
 pub const STALE_INTERVALS: i64 = 4;
 /// The same from which on it is dead.
 pub const DEAD_INTERVALS: i64 = 24;

@@ -10,6 +10,7 @@ use models::alert::{Granularity, Metric, Window};
 use models::match_key::MatchKey;
 use models::record::{Record, RecordKind, RecordStatus};
 use models::ts::{DAY, HOUR, MINUTE, SECOND, Ts};
+use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,7 @@ pub const HEAVIEST_MAX: usize = 10;
 const HLL_BITS: u32 = 12;
 
 /// Sums of a window.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
     /// Successful records of every kind.
     pub count: u64,
@@ -135,7 +136,7 @@ pub(crate) fn saturated(sum: i128) -> i64 {
 
 /// Distinct players: exact while few, a HyperLogLog (Flajolet et al. 2007) beyond. Depends on the set only, not on
 /// its order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Players {
     /// Their keys' first 64 bits.
     Exact(BTreeSet<u64>),
@@ -260,7 +261,7 @@ impl Cutter {
 }
 
 /// Windows of one currency.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Book {
     windows: [BTreeMap<Ts, (Ts, Sums)>; 4],
     /// End of the newest window forgotten of each granularity: what lies before it is never opened again, because half

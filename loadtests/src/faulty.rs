@@ -4,8 +4,6 @@
 //! The released program has no way to inject a fault; this process assembles the same parts and adds one.
 
 use actors::engine::{Engine, EngineConfig, Faults};
-use actors::feeds::FeedsConfig;
-use actors::live::LiveLimits;
 use actors::secrets::KeyMaterial;
 use actors::source::Inspect;
 use anyhow::Context;
@@ -87,25 +85,15 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     };
     let defaults: Defaults = toml::from_str(include_str!("../../config/default.toml")).context("the defaults")?;
     let config = EngineConfig {
-        node: 1,
-        family: defaults.engine.family.clone(),
         arbiters: 2,
-        live_tick: Duration::from_millis(100),
         checkpoint_every: Duration::from_secs(10),
         source_queue: 64,
         operator_queue: 256,
         register_queue: 4_096,
-        live_limits: LiveLimits::default(),
-        write_timeout: Duration::from_secs(5),
         snapshot_every: Duration::from_secs(args.snapshot_seconds),
-        evidence_person_months: 24,
-        strangers_per_hour: u32::MAX,
-        batch_strangers_per_day: u32::MAX,
-        key_prefix: "mk_live_",
-        feeds: FeedsConfig::default(),
         jurisdictions: defaults.jurisdictions,
-        notify: actors::notifiers::NotifySetup::default(),
         faults,
+        ..EngineConfig::small(&defaults.engine.family)
     };
     let engine = Engine::start(config, store, Arc::new(material), Arc::new(SystemClock), &registry).await?;
     let mut options = WebOptions::new(defaults.engine.family);

@@ -13,6 +13,7 @@ use crate::jurisdiction::{JurisdictionNo, Recognition};
 use crate::key_version::KeyPurpose;
 use crate::match_key::{KeyKind, MatchKey};
 use crate::operator::{ApiKey, Licence, Operator};
+use crate::quarantine::{QuarantineDismissed, QuarantineRead, QuarantineReplayed};
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
@@ -391,6 +392,12 @@ pub enum Event {
         /// Its position in the push.
         index: u32,
     },
+    /// Refused records were tried again.
+    QuarantineReplayed(QuarantineReplayed),
+    /// A refused record is left as it is.
+    QuarantineDismissed(QuarantineDismissed),
+    /// Somebody read what a refused record says.
+    QuarantineRead(QuarantineRead),
 }
 
 impl Event {
@@ -439,6 +446,9 @@ impl Event {
             Self::ActorQuarantined { .. } => "actor_quarantined",
             Self::ActorReleased { .. } => "actor_released",
             Self::RecordDeadLettered { .. } => "record_dead_lettered",
+            Self::QuarantineReplayed(_) => "quarantine_replayed",
+            Self::QuarantineDismissed(_) => "quarantine_dismissed",
+            Self::QuarantineRead(_) => "quarantine_read",
         }
     }
 

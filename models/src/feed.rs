@@ -149,6 +149,9 @@ pub struct FeedBatchStored {
     /// It came without a token while a chain of tokens was under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub without_token: bool,
+    /// Refused before, and taken in by somebody's decision: the source itself delivered nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form

@@ -20,6 +20,7 @@ pub mod money;
 pub mod notice;
 pub mod operator;
 pub mod phone;
+pub mod quarantine;
 pub mod record;
 pub mod region;
 pub mod token;

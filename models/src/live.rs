@@ -22,6 +22,8 @@ pub enum Topic {
     National,
     /// Every alert of the jurisdiction.
     Alerts,
+    /// Groups of alerts that are not resolved.
+    Groups,
     /// Freshness of every source.
     Feeds,
     /// State of the engine.
@@ -46,6 +48,7 @@ impl Topic {
         match text {
             "national" => Some(Self::National),
             "alerts" => Some(Self::Alerts),
+            "groups" => Some(Self::Groups),
             "feeds" => Some(Self::Feeds),
             "system" => Some(Self::System),
             "regions" => Some(Self::Regions),
@@ -71,6 +74,7 @@ impl fmt::Display for Topic {
         match self {
             Self::National => f.write_str("national"),
             Self::Alerts => f.write_str("alerts"),
+            Self::Groups => f.write_str("groups"),
             Self::Feeds => f.write_str("feeds"),
             Self::System => f.write_str("system"),
             Self::Regions => f.write_str("regions"),
@@ -118,7 +122,8 @@ mod tests {
     #[test]
     fn a_topic_is_read_as_it_is_written() {
         let operator = OperatorId(7).to_string();
-        let names = ["national", "alerts", "feeds", "system", "regions", "products", "region:KE-30", "region:other"];
+        let names =
+            ["national", "alerts", "groups", "feeds", "system", "regions", "products", "region:KE-30", "region:other"];
         let of_one = [format!("operator:{operator}"), format!("alerts:{operator}")];
         for name in names.map(ToOwned::to_owned).into_iter().chain(of_one).chain(["product:casino".to_owned()]) {
             assert_eq!(Topic::parse(&name).map(|topic| topic.to_string()), Some(name));

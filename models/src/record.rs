@@ -19,11 +19,11 @@ pub const TEXT_BYTES_MAX: usize = 128;
 pub const EXTRA_BYTES_MAX: usize = 4_096;
 
 macro_rules! closed_set {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[allow(missing_docs)]
-        pub enum $name { $(#[serde(rename = $text)] $variant),+ }
+        pub enum $name { $($(#[$about])* #[serde(rename = $text)] $variant),+ }
 
         impl $name {
             /// Every value, in the order of its storage codes.
@@ -322,44 +322,15 @@ pub struct Record {
     pub content_digest: u32,
 }
 
-/// Why a record was not stored. Closed set: it is a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
-pub enum QuarantineCode {
-    Unreadable,
-    Encoding,
-    MissingField,
-    InvalidField,
-    TooLarge,
-    SignMismatch,
-    BehindHorizon,
-    InTheFuture,
-    UnknownPlayer,
-    Conflict,
-    SumMismatch,
-    DeadLetter,
-}
-
-impl QuarantineCode {
-    /// The wire name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::Encoding => "encoding",
-            Self::MissingField => "missing_field",
-            Self::InvalidField => "invalid_field",
-            Self::TooLarge => "too_large",
-            Self::SignMismatch => "sign_mismatch",
-            Self::BehindHorizon => "behind_horizon",
-            Self::InTheFuture => "in_the_future",
-            Self::UnknownPlayer => "unknown_player",
-            Self::Conflict => "conflict",
-            Self::SumMismatch => "sum_mismatch",
-            Self::DeadLetter => "dead_letter",
-        }
+closed_set!(
+    /// Why a record was not stored: a metric label.
+    QuarantineCode {
+        Unreadable = "unreadable", Encoding = "encoding", MissingField = "missing_field",
+        InvalidField = "invalid_field", TooLarge = "too_large", SignMismatch = "sign_mismatch",
+        BehindHorizon = "behind_horizon", InTheFuture = "in_the_future", UnknownPlayer = "unknown_player",
+        Conflict = "conflict", SumMismatch = "sum_mismatch", DeadLetter = "dead_letter",
     }
-}
+);
 
 /// One refused record: position in the push, code and a sentence without personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -155,7 +155,8 @@ impl fmt::Debug for Ts {
 
 impl Serialize for Ts {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        // nobody reads a snapshot, and nothing in it may be rounded
+        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_i64(self.0) }
     }
 }
 
@@ -171,7 +172,7 @@ impl<'de> Deserialize<'de> for Ts {
                 Ts::parse(text).map_err(E::custom)
             }
         }
-        d.deserialize_str(Visitor)
+        if d.is_human_readable() { d.deserialize_str(Visitor) } else { i64::deserialize(d).map(Self) }
     }
 }
 

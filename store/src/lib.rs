@@ -16,8 +16,10 @@ mod journal;
 mod keys;
 mod notices;
 mod open;
+mod operator_states;
 mod priority;
 mod project;
+mod quarantine;
 mod read;
 mod snapshots;
 mod vault;
@@ -30,7 +32,9 @@ pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use notices::{NoticeMark, NoticeMarks, NoticePlace, NoticeQuery, NoticeRow, NoticesWaiting, StoredNotice};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
+pub use operator_states::OperatorStateRow;
 pub use priority::Background;
+pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
     AlertQuery, Arrivals, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, RecordDigest,
     RegisterStats, SourceSpan, StoredHead,

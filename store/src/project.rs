@@ -84,6 +84,9 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
         attach(&mut rows, attachment);
     }
     rows.insert(conn).await?;
+    for (event, _) in events {
+        crate::quarantine::settle(conn, event).await?;
+    }
     for attachment in attachments {
         if let Attachment::Rewrapped(table, seals) = attachment {
             crate::keys::rewrap(conn, *table, seals).await?;
@@ -233,6 +236,7 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                     Val::Int(b.replaced.into()),
                     Val::TextOpt(b.tamper_token.as_deref()),
                     Val::IntOpt(b.batch_number),
+                    Val::Int(b.replayed.into()),
                 ],
             );
             if let Some(cursor) = &b.cursor {
@@ -323,7 +327,11 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::EngineStarted { .. }
         | Event::ActorQuarantined { .. }
         | Event::ActorReleased { .. }
-        | Event::RecordDeadLettered { .. } => {}
+        | Event::RecordDeadLettered { .. }
+        // settled behind the rows: see `quarantine::settle`
+        | Event::QuarantineReplayed(_)
+        | Event::QuarantineDismissed(_)
+        | Event::QuarantineRead(_) => {}
     }
 }
 
@@ -546,6 +554,7 @@ fn quarantine<'a>(rows: &mut Gathered<'a>, q: &'a QuarantineRow) {
             Val::Int(q.index.into()),
             Val::Text(q.code.as_str()),
             Val::Text(&q.detail),
+            Val::Text(q.form.as_str()),
             Val::Bytes(q.sealed.clone()),
             Val::Int(q.at.0),
         ],

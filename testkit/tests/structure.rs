@@ -26,6 +26,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("async-nats", &["actors", "loadtests"]),
     ("reqwest", &["actors", "mlinzi", "loadtests"]),
     ("flate2", &["actors"]),
+    ("postcard", &["engine"]),
+    ("zstd", &["actors"]),
     ("actix", &["actors"]),
     ("actix-web", &["web", "loadtests"]),
     ("actix-tls", &["web"]),

@@ -81,6 +81,12 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     require_media_type(headers, &["application/json"])
 }
 
+/// A body that must be JSON, by its header and by itself.
+pub(crate) fn json_body<'a, T: Deserialize<'a>>(headers: &HeaderMap, body: &'a [u8]) -> Result<T, Problem> {
+    require_json(headers)?;
+    json(body)
+}
+
 /// An id in the path; what is no id of this kind does not exist.
 pub(crate) fn path_id<T: FromStr>(req: &HttpRequest, name: &str, what: &'static str) -> Result<T, Problem> {
     req.match_info().get(name).and_then(|text| text.parse().ok()).ok_or_else(|| Problem::not_found(what))

@@ -279,27 +279,7 @@ mod tests {
         use std::sync::Arc;
         let store = store::Store::open(&testkit::sqlite_url(dir), &store::OpenOptions::default()).await.unwrap();
         let keys = KeyMaterial::generate().unwrap();
-        let config = actors::engine::EngineConfig {
-            node: 1,
-            family: "KE".to_owned(),
-            arbiters: 1,
-            live_tick: Duration::from_millis(100),
-            checkpoint_every: Duration::from_secs(60),
-            source_queue: 16,
-            operator_queue: 16,
-            register_queue: 16,
-            live_limits: actors::live::LiveLimits::default(),
-            write_timeout: Duration::from_secs(5),
-            snapshot_every: Duration::from_secs(300),
-            evidence_person_months: 24,
-            strangers_per_hour: u32::MAX,
-            batch_strangers_per_day: u32::MAX,
-            key_prefix: "mk_live_",
-            feeds: actors::feeds::FeedsConfig::default(),
-            jurisdictions: Vec::new(),
-            notify: actors::notifiers::NotifySetup::default(),
-            faults: actors::engine::Faults::default(),
-        };
+        let config = actors::engine::EngineConfig::small("KE");
         let (clock, registry) = (Arc::new(store::SystemClock), prometheus::Registry::new());
         let engine = actors::engine::Engine::start(config, store, Arc::new(keys), clock, &registry).await.unwrap();
         let options = crate::WebOptions { traces: Some(traces), ..crate::WebOptions::new("KE") };

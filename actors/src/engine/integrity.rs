@@ -202,7 +202,7 @@ impl Engine {
             declared: declared.map(|(declared, _)| declared),
             stored: declared.map_or(0, |(_, stored)| stored),
             sent: came.records + came.quarantined,
-            unsettled: came.quarantined,
+            unsettled: came.open,
         };
         let compared_at = compared.map(|compared| compared.at);
         Ok(DayCompleteness { day: day.to_owned(), from, to, facts, score: score(&facts), compared_at })

@@ -6,14 +6,15 @@ use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
 use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
-use crate::feeds::Cursor;
+use crate::feeds::{self, Cursor};
 use crate::integrity::Touched;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveLimits, RECOVERIES_MAX, StoredAlerts};
-use crate::market::{Input, InputLog, Market, MarketContext, SetAside, ViewSlot};
+use crate::market::{Input, InputLog, Market, MarketContext, SetAside, StateMetrics, ViewSlot};
 use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
+use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{FetchMetrics, IntegrityMetrics, SourceActor, SourceContext, SourceGauge, SourceHead};
@@ -26,18 +27,21 @@ use engine::register::index::{IndexReader, IndexWriter};
 use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
 use models::event::Event;
-use models::feed::Source;
+use models::feed::{ReaderSettings, Source};
 use models::ids::OperatorNo;
 use models::ts::Ts;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::{Clock, OperatorInputRow, Store, StoreError, StoredHead};
+use store::{Clock, OperatorInputRow, OperatorStateRow, Store, StoreError, StoredHead};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// Inputs read back at once while an operator is rebuilt.
 const INPUT_CHUNK: u32 = 64;
+/// How long brokers may take for the records of a batch before an output counts as hanging: as many partitions as there may
+/// be, each asked once or twice.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(1_800);
 
 impl Engine {
     /// Recovers from the store and starts every actor. Ready once the register is ([`Self::readiness`]).
@@ -65,14 +69,16 @@ impl Engine {
         let directory =
             Arc::new(ArcSwap::from_pointee(load_directory(config.jurisdictions.clone(), &store, &ring).await?));
         let index = Arc::new(ArcSwap::from_pointee(IndexWriter::with_capacity(0).reader()));
-        let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), Arc::clone(&clock)));
+        let desk_view = Arc::<DeskView>::default();
+        let (shown, time) = (Arc::clone(&desk_view), Arc::clone(&clock));
+        let views = Arc::new(Views::new(Arc::clone(&directory), Arc::clone(&system), time, shown));
 
         let register_missed = Missed::default();
         let register_actor = start_register(&system, &config, &store, &ring, &index, &register_missed, &clock)?;
         let live = start_live(&system, &store, &views, boot, config.live_limits, gauges.live_store_reads.clone())?;
         let markets = Markets::default();
         let (growth, growing) = mpsc::unbounded_channel();
-        let (desk, desk_view, desk_context) = start_desk(&system)?;
+        let (desk, desk_context) = start_desk(&system)?;
         let spine = Spine {
             register: register_actor,
             register_missed,
@@ -121,6 +127,7 @@ impl Engine {
         let stopping = watch::Sender::new(false);
         let context = SourceContext {
             writer: writer.clone(),
+            store: store.clone(),
             keys: keys.clone(),
             directory: Arc::clone(&directory),
             family: config.family.as_str().into(),
@@ -128,6 +135,7 @@ impl Engine {
             inspect: config.faults.sources.clone(),
             records: gauges.records.clone(),
             quarantined: gauges.quarantined.clone(),
+            replays: gauges.replays.clone(),
             feeds: config.feeds.clone(),
             stopping: stopping.subscribe(),
             fetches: FetchMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
@@ -160,6 +168,8 @@ impl Engine {
             desk,
             desk_view,
             sources: RwLock::default(),
+            outputs: RwLock::default(),
+            output_metrics: OutputMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             context,
             stopping,
             writer,
@@ -173,6 +183,8 @@ impl Engine {
             sparing: AtomicBool::new(false),
             notifiers,
             declaring: tokio::sync::Mutex::default(),
+            states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
+            given_up: watch::Sender::new(false),
             metrics: gauges,
         }));
         if let Err(error) = engine.take_keys().await {
@@ -208,10 +220,11 @@ impl Engine {
         let slot = Arc::new(ViewSlot::default());
         inner.views.slots.write().insert(no, Arc::clone(&slot));
         let context = MarketContext {
-            log: Arc::new(StoredInputs(inner.store.clone())),
+            log: Arc::new(StoredInputs(inner.store.clone(), inner.keys.load().chain)),
             writer: inner.writer.clone(),
             slot,
             inspect: inner.config.faults.operators.clone(),
+            metrics: inner.states.clone(),
         };
         let mut spec = Spec::new(format!("operator:{}", operator.code), "operator", move |generation| {
             let (context, code, zone) = (context.clone(), operator.code.clone(), zone.clone());
@@ -253,6 +266,42 @@ impl Engine {
         spec.hang_after = Duration::from_secs(60);
         let handle = spawn(&inner.system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
         sources.insert(source.id, handle);
+        self.start_output(source)
+    }
+
+    /// Publishes a source's records, where its settings name an output topic.
+    fn start_output(&self, source: &Arc<Source>) -> Result<(), StartError> {
+        let inner = &self.0;
+        let names_topic =
+            |settings: &ReaderSettings| matches!(settings, ReaderSettings::Kafka(s) if s.output_topic.is_some());
+        let Some(settings) = source.reader.clone().filter(names_topic) else { return Ok(()) };
+        let operator = {
+            let directory = inner.directory.load();
+            directory.operators.get(&source.operator_no).map_or("?", |operator| &operator.code).to_owned()
+        };
+        let name = format!("output:{operator}/{}", source.name);
+        let context = OutputContext {
+            store: inner.store.clone(),
+            source: Arc::clone(source),
+            operator,
+            clock: Arc::clone(&inner.clock),
+            metrics: inner.output_metrics.clone(),
+            stopping: inner.stopping.subscribe(),
+        };
+        let config = inner.config.feeds.clone();
+        let mut spec = Spec::new(name, "output", move |_| {
+            let (context, settings, config) = (context.clone(), settings.clone(), config.clone());
+            Box::pin(async move {
+                let publisher = feeds::publisher(&settings, &config).map_err(|error| error.to_string())?;
+                let publisher = publisher.ok_or_else(|| "no output topic".to_owned())?;
+                Output::recover(context, publisher).await
+            })
+        });
+        // one that looks finds everything there is
+        spec.capacity = 1;
+        spec.hang_after = OUTPUT_PATIENCE;
+        let handle = spawn(&inner.system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
+        inner.outputs.write().push(handle);
         Ok(())
     }
 }
@@ -281,7 +330,7 @@ fn start_register(
 }
 
 /// The desk's handle and view, and where its actor finds what it works with once that is there.
-type NewDesk = (Handle<DeskMsg>, Arc<DeskView>, Arc<OnceLock<DeskContext>>);
+type NewDesk = (Handle<DeskMsg>, Arc<OnceLock<DeskContext>>);
 
 fn start_desk(system: &ActorSystem) -> Result<NewDesk, StartError> {
     let context: Arc<OnceLock<DeskContext>> = Arc::default();
@@ -301,7 +350,7 @@ fn start_desk(system: &ActorSystem) -> Result<NewDesk, StartError> {
     spec.capacity = 4 * 1024;
     spec.hang_after = Duration::from_secs(60);
     let handle = spawn(system, spec).map_err(|e| StartError::Actor(e.to_string()))?;
-    Ok((handle, Arc::default(), context))
+    Ok((handle, context))
 }
 
 fn start_auditor(
@@ -376,6 +425,7 @@ async fn recover_source(
     gauge.conflicts.store(stored.conflicts, Ordering::Relaxed);
     gauge.late.store(stored.late, Ordering::Relaxed);
     gauge.replaced.store(stored.replaced, Ordering::Relaxed);
+    gauge.open.read(store, source.source_no).await.map_err(|e| e.to_string())?;
     gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
     let moved_at = stored.cursor.as_ref().map(|(_, at)| *at);
     let last_success = stored.last_stored_at.max(moved_at);
@@ -431,7 +481,8 @@ async fn read_source(
     Ok((dedupe, SourceHead { source_seq, chain, newest, cursor, integrity }))
 }
 
-struct StoredInputs(Store);
+/// The store, and the journal's key.
+struct StoredInputs(Store, [u8; 32]);
 
 impl InputLog for StoredInputs {
     fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>> {
@@ -440,6 +491,11 @@ impl InputLog for StoredInputs {
             let rows = store.set_aside(operator).await.map_err(|e| e.to_string())?;
             Ok(rows.into_iter().collect())
         })
+    }
+
+    fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>> {
+        let (store, chain) = (self.0.clone(), self.1);
+        Box::pin(async move { store.operator_states(operator, &chain).await.map_err(|e| e.to_string()) })
     }
 
     fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>> {

@@ -6,9 +6,10 @@ use crate::auditor::AuditMsg;
 use crate::contacts::{Compactor, ContactsConfig, Enumeration};
 use crate::desk::DeskMsg;
 use crate::directory::Directory;
-use crate::kernel::KernelEvent;
+use crate::kernel::{KernelEvent, LOST_MAX};
 use crate::live::LiveMsg;
 use crate::market::MarketMsg;
+use crate::outputs::Look;
 use crate::register::Copying;
 use crate::spine::Growth;
 use futures_util::FutureExt;
@@ -147,21 +148,35 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_polling().await })
         };
+        let states = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_operator_states().await })
+        };
         let integrity = {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_integrity().await })
         };
-        let tasks =
-            [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, keys, contacts, polling, integrity];
+        let tasks = [
+            grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts, polling,
+            integrity,
+        ];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();
         let engine = Arc::downgrade(&self.0);
         let runtime = tokio::runtime::Handle::current();
         self.0.system.on_event(move |event| {
-            let (Some(inner), KernelEvent::Quarantined { actor, reason, .. }) = (engine.upgrade(), event) else {
-                return;
+            let Some(inner) = engine.upgrade() else { return };
+            let event = match event {
+                KernelEvent::Quarantined { actor, reason, .. } => {
+                    Event::ActorQuarantined { actor: actor.clone(), reason: reason.clone() }
+                }
+                KernelEvent::ThreadLost { lost, .. } if *lost >= LOST_MAX => {
+                    tracing::error!(lost, "too many threads are lost: the process is to be started anew");
+                    inner.given_up.send_replace(true);
+                    return;
+                }
+                _ => return,
             };
-            let event = Event::ActorQuarantined { actor: actor.clone(), reason: reason.clone() };
             runtime.spawn(async move {
                 if let Err(error) = inner.writer.commit(vec![event], Vec::new()).await {
                     tracing::error!(%error, "a quarantined actor is not journaled");
@@ -340,6 +355,8 @@ impl Engine {
         // a full queue has one that does as much
         let _ = self.0.desk.try_send(DeskMsg::Clock);
         self.measure(now);
+        // one that is still at it finds everything there is
+        self.0.outputs.read().iter().for_each(|output| drop(output.try_send(Look)));
         let slots = self.0.views.slots.read();
         for (no, market) in self.0.markets.read().iter() {
             let Some(slot) = slots.get(no) else { continue };
@@ -364,6 +381,7 @@ impl Engine {
         metrics.register_keys.set(keys as i64);
         metrics.show_pool(self.0.store.pool_usage());
         metrics.show_sources(self.0.views.freshness_of_sources());
+        metrics.show_quarantine(|code| self.0.views.gauges.read().values().map(|gauge| gauge.open.of(code)).sum());
         let through = self.0.evidence.through();
         self.0.evidence.metrics().age_seconds.set(match through.0 {
             0 => -1.0,

@@ -27,6 +27,8 @@ pub enum KernelEvent {
     DeadLettered { actor: String, kind: &'static str, index_in_message: usize, panic: PanicReport },
     /// It made no progress for `silent_for`; a restart (or quarantine) follows.
     Hung { actor: String, kind: &'static str, generation: u64, silent_for: Duration },
+    /// It blocked its thread, which is given up; so many are by now.
+    ThreadLost { actor: String, kind: &'static str, lost: u64 },
     /// It works again after a restart or a release.
     Recovered { actor: String, kind: &'static str, generation: u64 },
 }
@@ -47,6 +49,9 @@ impl KernelEvent {
             Self::Hung { actor, kind, generation, silent_for } => {
                 let silent_ms = silent_for.as_millis();
                 tracing::warn!(actor, kind, generation, silent_ms, "actor hangs");
+            }
+            Self::ThreadLost { actor, kind, lost } => {
+                tracing::error!(actor, kind, lost, "actor blocks its thread, which is given up");
             }
             Self::Recovered { actor, kind, generation } => {
                 tracing::info!(actor, kind, generation, "actor recovered");

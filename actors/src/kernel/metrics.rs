@@ -59,6 +59,7 @@ pub struct KernelMetrics {
     queue_depth: IntGaugeVec,
     queue_oldest: GaugeVec,
     quarantined: IntGaugeVec,
+    threads_lost: IntCounter,
     actors: Arc<Actors>,
     scrape: Arc<Mutex<()>>,
 }
@@ -92,9 +93,17 @@ impl KernelMetrics {
                 &["kind"],
             )?,
             quarantined: gauge("mlinzi_actor_quarantined", "Actors in quarantine.")?,
+            threads_lost: IntCounter::new(
+                "mlinzi_actor_threads_lost_total",
+                "Threads of actors given up because a handler blocked them.",
+            )?,
             actors: Arc::default(),
             scrape: Arc::default(),
         })
+    }
+
+    pub(super) fn threads_lost(&self) -> IntCounter {
+        self.threads_lost.clone()
     }
 
     pub(super) fn actors(&self) -> Arc<Actors> {
@@ -111,7 +120,7 @@ impl KernelMetrics {
         }
     }
 
-    fn collectors(&self) -> [&dyn Collector; 7] {
+    fn collectors(&self) -> [&dyn Collector; 8] {
         [
             &self.restarts,
             &self.dead_letters,
@@ -120,6 +129,7 @@ impl KernelMetrics {
             &self.queue_depth,
             &self.queue_oldest,
             &self.quarantined,
+            &self.threads_lost,
         ]
     }
 

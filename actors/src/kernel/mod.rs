@@ -28,6 +28,7 @@
 //! A hang never makes a dead letter: the usual cause is a dependency that is away, and the records are fine.
 //! The text of a panic never leaves this module (it may quote a person's data): see [`PanicReport`].
 
+mod arbiters;
 mod budget;
 mod event;
 mod guard;
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
+pub use arbiters::LOST_MAX;
 pub use budget::{Backoff, Budget};
 pub use event::{DeadLetter, KernelEvent};
 pub(crate) use guard::guard;

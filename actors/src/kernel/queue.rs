@@ -125,6 +125,8 @@ impl<M> Queue<M> {
     pub(super) fn next_generation(&self) -> u64 {
         let mut inner = self.inner.lock();
         inner.generation += 1;
+        // one that waits on a blocked thread must not be the one that is woken for the next message
+        self.arrived.notify_waiters();
         inner.generation
     }
 
@@ -161,6 +163,8 @@ impl<M> Queue<M> {
     pub(super) fn peek(&self, generation: u64) -> Peek<M> {
         let inner = self.inner.lock();
         if inner.generation != generation {
+            // it may have been woken in place of the living one
+            self.arrived.notify_one();
             return Peek::Fenced;
         }
         match inner.items.front() {

@@ -10,6 +10,7 @@ use actix_rt::ArbiterHandle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::arbiters::{Arbiters, Place};
 use super::budget::Verdict;
 use super::event::KernelEvent;
 use super::handle::{Phase, Shared};
@@ -32,6 +33,8 @@ enum End {
         silent_for: Duration,
         arbiter_blocked: bool,
     },
+    /// Another actor blocked the thread, which is given up.
+    Displaced,
     Killed,
 }
 
@@ -39,9 +42,11 @@ pub(super) struct Supervisor<W: Work> {
     pub(super) shared: Arc<Shared<W::Msg>>,
     pub(super) factory: Arc<Factory<W>>,
     pub(super) hang_after: Duration,
-    pub(super) arbiters: Arc<[ArbiterHandle]>,
-    /// Which arbiter it runs on.
-    pub(super) arbiter: usize,
+    pub(super) arbiters: Arc<Arbiters>,
+    /// Its own thread, until it blocks it.
+    pub(super) own: Option<ArbiterHandle>,
+    /// Which of the shared ones otherwise.
+    pub(super) slot: usize,
 }
 
 /// Says that the supervisor is gone, however it ends.
@@ -67,11 +72,12 @@ impl<W: Work> Supervisor<W> {
         while *phase.borrow() != Phase::Killed {
             let generation = self.shared.queue.next_generation();
             self.shared.vitals.begin(generation);
-            let (actor, exit) = self.start(generation);
-            let end = self.watch(&actor, exit, &mut phase).await;
+            let (actor, exit, place) = self.start(generation);
+            let end = self.watch(&actor, exit, place, &mut phase).await;
             let (culprit, reason) = match end {
                 End::Exit(Exit::Drained | Exit::Fenced) | End::Killed => return,
-                End::Exit(Exit::Rebuild) => continue,
+                // no fault of its own
+                End::Exit(Exit::Rebuild) | End::Displaced => continue,
                 End::Exit(Exit::NotBuilt(reason)) => {
                     // a store that is away is no crash loop: it comes back, and then everything heals by itself
                     if self.build_later(generation, format!("could not be built: {reason}"), &mut phase).await {
@@ -81,12 +87,12 @@ impl<W: Work> Supervisor<W> {
                 }
                 End::Exit(Exit::Panicked { culprit, panic }) => (culprit, panic.to_string()),
                 End::Vanished => {
-                    self.move_on();
+                    self.give_up(place);
                     (None, "ended without a word".to_owned())
                 }
                 End::Hung { silent_for, arbiter_blocked } => {
                     if arbiter_blocked {
-                        self.move_on();
+                        self.give_up(place);
                     }
                     (None, format!("no progress for {} ms", silent_for.as_millis()))
                 }
@@ -97,7 +103,7 @@ impl<W: Work> Supervisor<W> {
         }
     }
 
-    fn start(&self, generation: u64) -> (Addr<Runner<W>>, oneshot::Receiver<Exit>) {
+    fn start(&self, generation: u64) -> (Addr<Runner<W>>, oneshot::Receiver<Exit>, Place) {
         let (exit, ended) = oneshot::channel();
         let start = Start {
             shared: Arc::clone(&self.shared),
@@ -105,12 +111,23 @@ impl<W: Work> Supervisor<W> {
             generation: Generation::new(Arc::clone(&self.shared.vitals), generation),
             exit,
         };
-        let actor = Runner::start_in_arbiter(&self.arbiters[self.arbiter], move |_| Runner::new(start));
-        (actor, ended)
+        let (arbiter, place) = match &self.own {
+            Some(own) => (own.clone(), Place::Own),
+            None => self.arbiters.shared(self.slot),
+        };
+        let actor = Runner::start_in_arbiter(&arbiter, move |_| Runner::new(start));
+        (actor, ended, place)
     }
 
-    fn move_on(&mut self) {
-        self.arbiter = (self.arbiter + 1) % self.arbiters.len();
+    /// The thread does not answer, or is gone. The actor goes on elsewhere: should it have been what blocked the thread, it
+    /// must not find its neighbours again.
+    fn give_up(&mut self, place: Place) {
+        if let Some(lost) = self.arbiters.lose(place) {
+            let (actor, kind) = (self.shared.name.clone(), self.shared.kind);
+            self.shared.bus.emit(&KernelEvent::ThreadLost { actor, kind, lost });
+        }
+        self.own = None;
+        self.slot = self.slot.wrapping_add(1);
     }
 
     /// Waits for the end of a generation. Death is heard at once; only silence has to be looked for.
@@ -118,6 +135,7 @@ impl<W: Work> Supervisor<W> {
         &self,
         actor: &Addr<Runner<W>>,
         mut exit: oneshot::Receiver<Exit>,
+        place: Place,
         phase: &mut watch::Receiver<Phase>,
     ) -> End {
         let look_every = (self.hang_after / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
@@ -130,6 +148,9 @@ impl<W: Work> Supervisor<W> {
                     return End::Killed;
                 }
                 () = sleep(look_every) => {}
+            }
+            if self.arbiters.is_given_up(place) {
+                return End::Displaced;
             }
             let silent_for = self.shared.vitals.silent_for(self.shared.queue.status().oldest);
             if silent_for < self.hang_after {

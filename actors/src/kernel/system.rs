@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix_rt::Arbiter;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::arbiters::Arbiters;
 use super::budget::Ledger;
 use super::event::{Bus, KernelEvent};
 use super::guard::install_recorder;
@@ -31,10 +32,7 @@ pub enum SpawnError {
 
 /// Runs supervised actors on a fixed number of threads. Dropping it ends them without draining.
 pub struct ActorSystem {
-    arbiters: Vec<Arbiter>,
-    /// Of actors that are alone on theirs.
-    own: Mutex<Vec<Arbiter>>,
-    handles: Arc<[ArbiterHandle]>,
+    arbiters: Arc<Arbiters>,
     /// Supervisors run apart from what they supervise.
     watchtower: Arbiter,
     next: AtomicUsize,
@@ -59,11 +57,8 @@ impl ActorSystem {
     /// As [`ActorSystem::new`].
     pub fn with_metrics(arbiters: usize, metrics: KernelMetrics) -> Self {
         install_recorder();
-        let arbiters: Vec<Arbiter> = (0..arbiters.max(1)).map(|_| Arbiter::new()).collect();
         Self {
-            handles: arbiters.iter().map(Arbiter::handle).collect(),
-            arbiters,
-            own: Mutex::default(),
+            arbiters: Arc::new(Arbiters::new(arbiters, metrics.threads_lost())),
             watchtower: Arbiter::new(),
             next: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
@@ -105,26 +100,8 @@ impl ActorSystem {
         drained
     }
 
-    /// The shared ones, and which is next.
-    fn next_arbiter(&self) -> (Arc<[ArbiterHandle]>, usize) {
-        (Arc::clone(&self.handles), self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len())
-    }
-
-    /// A new one, and the shared ones behind it: for an actor that has to leave it blocked.
-    fn own_arbiter(&self) -> (Arc<[ArbiterHandle]>, usize) {
-        let own = Arbiter::new();
-        let all = std::iter::once(own.handle()).chain(self.handles.iter().cloned()).collect();
-        self.own.lock().push(own);
-        (all, 0)
-    }
-
     fn stop_arbiters(&self) {
-        for arbiter in &self.arbiters {
-            arbiter.stop();
-        }
-        for arbiter in self.own.lock().iter() {
-            arbiter.stop();
-        }
+        self.arbiters.stop();
         self.watchtower.stop();
     }
 }
@@ -164,13 +141,13 @@ pub fn spawn<W: Work>(system: &ActorSystem, spec: Spec<W>) -> Result<Handle<W::M
     if !listed {
         return Err(SpawnError::NameTaken(spec.name));
     }
-    let (arbiters, arbiter) = if spec.alone { system.own_arbiter() } else { system.next_arbiter() };
     let supervisor = Supervisor::<W> {
         shared: Arc::clone(&shared),
         factory: Arc::new(spec.factory),
         hang_after: spec.hang_after,
-        arbiters,
-        arbiter,
+        own: spec.alone.then(|| system.arbiters.own()),
+        arbiters: Arc::clone(&system.arbiters),
+        slot: system.next.fetch_add(1, Ordering::Relaxed),
     };
     system.watchtower.spawn(supervisor.supervise());
     if system.closing.load(Ordering::Acquire) {

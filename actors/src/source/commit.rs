@@ -1,12 +1,11 @@
 //! What a source took in becomes a stored batch: one commit of its records, its refusals and how far it was read.
 
 use super::whole::Sign;
-use super::{SourceActor, Staged};
+use super::{Sent, SourceActor, Staged};
 use crate::api::{EngineError, PushOutcome};
 use crate::feeds::Cursor;
 use crate::register::{commit_error, new_id};
 use crate::secrets::{self, KeyRing};
-use bytes::Bytes;
 use engine::integrity::Accepted;
 use models::event::Event;
 use models::feed::FeedBatchStored;
@@ -30,7 +29,7 @@ impl SourceActor {
         let mut attachments = Vec::new();
         let ring = self.context.keys.hold();
         if !staged.refused.is_empty() {
-            let row = |(refusal, raw): &(Refusal, Bytes)| self.quarantine_row(&ring, refusal, raw, now);
+            let row = |(refusal, sent): &(Refusal, Sent)| self.quarantine_row(&ring, refusal, sent, now);
             let rows = staged.refused.iter().map(row);
             match rows.collect::<Result<_, _>>() {
                 Ok(rows) => attachments.push(Attachment::Quarantine(rows)),
@@ -46,6 +45,10 @@ impl SourceActor {
         let mut events: Vec<Event> =
             dead.map(|(refusal, _)| Event::RecordDeadLettered { source_no, index: refusal.index }).collect();
         events.extend(accepted.state.clone().map(|state| Event::SourceIntegritySet { source_no, state }));
+        if let Some(replay) = &mut staged.replay {
+            events.append(&mut replay.events);
+            attachments.append(&mut replay.attachments);
+        }
         if !staged.records.is_empty() {
             let records: Arc<[Record]> = std::mem::take(&mut staged.records).into();
             let chain = chain_digest(&self.head.chain, &records);
@@ -54,6 +57,7 @@ impl SourceActor {
                 tamper_token: accepted.token.clone(),
                 batch_number: accepted.number,
                 without_token: accepted.without_token,
+                replayed: staged.replay.is_some(),
                 ..self.batch(&records, &staged, &chain, now)
             };
             let batch_id = Some(batch.id);
@@ -115,6 +119,7 @@ impl SourceActor {
             tamper_token: None,
             batch_number: None,
             without_token: false,
+            replayed: false,
         }
     }
 
@@ -145,7 +150,10 @@ impl SourceActor {
         self.gauge.conflicts.fetch_add(conflicts as u64, Ordering::Relaxed);
         self.context.integrity.count(Sign::Conflict, conflicts as u64);
         self.context.quarantined.inc_by(staged.refused.len() as u64);
-        self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
+        staged.refused.iter().for_each(|(refusal, _)| self.gauge.open.add(refusal.code, 1));
+        if staged.replay.is_none() {
+            self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
+        }
         self.gauge.version.fetch_add(1, Ordering::Release);
     }
 
@@ -153,18 +161,19 @@ impl SourceActor {
         &self,
         ring: &KeyRing,
         refusal: &Refusal,
-        raw: &[u8],
+        sent: &Sent,
         now: Ts,
     ) -> Result<QuarantineRow, EngineError> {
         let id = QuarantineId(new_id());
         let context = id.0.to_be_bytes();
-        let sealed = ring.seal(&context, raw).map_err(|_| EngineError::Unavailable("the vault key"))?;
+        let sealed = ring.seal(&context, &sent.bytes).map_err(|_| EngineError::Unavailable("the vault key"))?;
         Ok(QuarantineRow {
             id,
             source_no: self.source.source_no,
             index: refusal.index,
             code: refusal.code,
             detail: refusal.detail.clone(),
+            form: sent.form,
             sealed,
             at: now,
         })

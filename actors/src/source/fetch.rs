@@ -7,7 +7,7 @@
 //! ```
 //! The page lies in the message, which outlives the actor: a record that crashes it is set aside like one of a push.
 
-use super::{SourceActor, Staged};
+use super::{Sent, SourceActor, Staged};
 use crate::api::EngineError;
 use crate::feeds::{self, Cursor, FetchError, Fetched, Format, Reader, Turn};
 use crate::kernel::Progress;
@@ -16,6 +16,7 @@ use engine::ingest::{self, SplitError};
 use engine::integrity::Accepted;
 use engine::mapping::Mapping;
 use models::feed::{Schedule, Source};
+use models::quarantine::QuarantineForm;
 use models::record::{BATCH_RECORDS_MAX, Refusal};
 use models::ts::SECOND;
 use parking_lot::Mutex;
@@ -33,6 +34,8 @@ const PAGES_PER_TURN: u32 = 16;
 const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(10);
 /// Refused records that are remembered: an interface without a cursor sends them again at every fetch.
 const REFUSED_KNOWN_MAX: usize = 16_384;
+/// Largest header that is kept with each refused row of its file.
+const HEADER_BYTES_MAX: usize = 4_096;
 
 /// A turn under way: the page that was fetched and is not stored yet.
 #[derive(Default)]
@@ -43,7 +46,7 @@ struct Page {
     body: Bytes,
     records: Vec<Range<usize>>,
     /// What the mapping could not map.
-    refused: Vec<(Refusal, Bytes)>,
+    refused: Vec<(Refusal, Sent)>,
     cursor: Option<Cursor>,
     more: bool,
 }
@@ -101,13 +104,13 @@ struct Known {
 }
 
 impl Known {
-    fn digest((refusal, raw): &(Refusal, Bytes)) -> u64 {
+    fn digest((refusal, sent): &(Refusal, Sent)) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (refusal.code.as_str(), raw).hash(&mut hasher);
+        (refusal.code.as_str(), &sent.bytes).hash(&mut hasher);
         hasher.finish()
     }
 
-    fn has(&self, refused: &(Refusal, Bytes)) -> bool {
+    fn has(&self, refused: &(Refusal, Sent)) -> bool {
         self.digests.contains(&Self::digest(refused))
     }
 
@@ -355,6 +358,7 @@ fn page(fetched: Fetched, mapping: Option<&Mapping>, operator: &str) -> Result<P
         Format::Csv => mapping.read(&body).map_err(|e| FetchError::Unreadable(e.to_string()))?,
         Format::Ndjson | Format::Json => mapping.read_json(&body, split(&body)?),
     };
+    let form = if format == Format::Csv { QuarantineForm::Csv } else { QuarantineForm::Json };
     let mut lines = String::with_capacity(mapped.records.iter().map(|record| record.json.len() + 1).sum());
     let mut records = Vec::with_capacity(mapped.records.len());
     for record in mapped.records.iter().filter(|record| *record.operator == *operator) {
@@ -364,6 +368,16 @@ fn page(fetched: Fetched, mapping: Option<&Mapping>, operator: &str) -> Result<P
         lines.push('\n');
     }
     let refused = mapped.refusals.into_iter().zip(mapped.refused_at);
-    let refused = refused.map(|(refusal, place)| (refusal, body.slice(place))).collect();
+    let refused = refused.map(|(refusal, place)| (refusal, row(&body, &mapped.header, place, form))).collect();
     Ok(Page { body: lines.into(), records, refused, cursor, more })
+}
+
+/// A row that was refused, as it can be mapped again: behind its file's header.
+fn row(body: &Bytes, header: &Range<usize>, place: Range<usize>, form: QuarantineForm) -> Sent {
+    let row = body.slice(place);
+    if header.len() > HEADER_BYTES_MAX {
+        return row.into();
+    }
+    let bytes = if header.is_empty() { row } else { [&body[header.clone()], &row].concat().into() };
+    Sent { bytes, form }
 }

@@ -23,6 +23,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(crate) use cell::Numbers;
 pub use spec::{Encoding, Order, Sign};
 
 /// Largest file, bytes.
@@ -106,6 +107,8 @@ pub struct Mapped {
     pub refusals: Vec<Refusal>,
     /// Where in the file each of them stands.
     pub refused_at: Vec<Range<usize>>,
+    /// Where in the file the header stands, with which a row can be mapped alone; empty where there is none.
+    pub header: Range<usize>,
 }
 
 /// A mapping, checked.
@@ -170,10 +173,10 @@ impl Mapping {
             return Err(MappingError::Empty);
         }
         let header = self.header(&row)?;
-        let mut mapped = Mapped::default();
+        let place = |byte: u64| marked + usize::try_from(byte).unwrap_or(file.len());
+        let mut mapped = Mapped { header: marked..place(reader.position().byte()), ..Mapped::default() };
         while next(&mut reader, &mut row) {
             let cells = self.cells(&header, &row);
-            let place = |byte: u64| marked + usize::try_from(byte).unwrap_or(file.len());
             let start = row.position().map_or(0, csv::Position::byte);
             self.take(cells, place(start)..place(reader.position().byte()), &mut mapped);
         }

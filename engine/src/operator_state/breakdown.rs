@@ -8,6 +8,7 @@ use models::alert::{Granularity, Window};
 use models::money::Currency;
 use models::record::{Product, Record, RecordStatus};
 use models::region::Region;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Regions of an operator, over all currencies; further ones are counted under `other`.
@@ -16,7 +17,7 @@ pub const REGIONS_MAX: usize = 96;
 pub const PRODUCTS_MAX: usize = 32;
 
 /// What a sum is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Part {
     /// Where.
     Region(Region),
@@ -25,7 +26,7 @@ pub enum Part {
 }
 
 /// Sums of successful records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     /// How many.
     pub count: u64,
@@ -58,7 +59,7 @@ impl Flow {
 }
 
 /// The newest window of a length that something happened in, and the one before.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recent([Option<(Window, Flow)>; 2]);
 
 impl Recent {
@@ -85,7 +86,7 @@ impl Recent {
 }
 
 /// The current hour and day of a part.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Cell {
     pub hour: Recent,
@@ -93,7 +94,7 @@ pub struct Cell {
 }
 
 /// An operator's current play by region and by product.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Breakdown {
     cells: BTreeMap<(Currency, Part), Cell>,
     regions: usize,

@@ -2,6 +2,7 @@
 
 mod kafka;
 mod nats;
+mod outputs;
 
 use actors::feeds::{Cursor, FetchError, Fetched, Reader};
 use actors::kernel::Progress;

@@ -83,6 +83,7 @@ pub(super) const BATCHES: Table = Table {
         "replaced",
         "tamper_token",
         "batch_number",
+        "replayed",
     ],
     tail: "",
 };
@@ -163,7 +164,7 @@ pub(super) const IMPORTS: Table = Table {
 };
 pub(super) const QUARANTINE: Table = Table {
     name: "quarantine",
-    columns: &["id", "source_no", "idx", "code", "detail", "sealed", "at"],
+    columns: &["id", "source_no", "idx", "code", "detail", "form", "sealed", "at"],
     tail: "ON CONFLICT (id) DO NOTHING",
 };
 pub(super) const BOOTS: Table = Table {

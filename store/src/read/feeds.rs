@@ -62,20 +62,21 @@ impl Store {
     /// Where a source stands.
     pub async fn source_head(&self, source_no: SourceNo) -> Result<StoredHead, StoreError> {
         let value = [Val::Int(source_no.0.into())];
-        let sql = "SELECT source_seq, chain, stored_at FROM feed_batches WHERE source_no = $1 ORDER BY source_seq DESC LIMIT 1";
+        let sql = "SELECT source_seq, chain FROM feed_batches WHERE source_no = $1 ORDER BY source_seq DESC LIMIT 1";
         let mut head = StoredHead::default();
         if let Some(row) = self.rows(sql, &value).await?.first() {
             head.source_seq = row.int(0)?;
             head.chain = unhex32(&row.text(1)?).ok_or(StoreError::Unreadable("chain digest"))?;
-            head.last_stored_at = Some(Ts(row.int(2)?));
         }
-        let sql = "SELECT MAX(last_at), CAST(COALESCE(SUM(records), 0) AS BIGINT), CAST(COALESCE(SUM(duplicates), 0) AS BIGINT), CAST(COALESCE(SUM(late), 0) AS BIGINT), CAST(COALESCE(SUM(replaced), 0) AS BIGINT) FROM feed_batches WHERE source_no = $1";
+        let sql = "SELECT MAX(last_at), CAST(COALESCE(SUM(records), 0) AS BIGINT), CAST(COALESCE(SUM(duplicates), 0) AS BIGINT), CAST(COALESCE(SUM(late), 0) AS BIGINT), CAST(COALESCE(SUM(replaced), 0) AS BIGINT), MAX(CASE WHEN replayed = 0 THEN stored_at END) FROM feed_batches WHERE source_no = $1";
         if let Some(row) = self.rows(sql, &value).await?.first() {
             head.newest = row.int_opt(0)?.map(Ts);
             head.records = row.int(1)? as u64;
             head.duplicates = row.int(2)? as u64;
             head.late = row.int(3)? as u64;
             head.replaced = row.int(4)? as u64;
+            // what somebody took in that was refused before is nothing that the source delivered
+            head.last_stored_at = row.int_opt(5)?.map(Ts);
         }
         let sql = "SELECT position, moved_at FROM source_cursors WHERE source_no = $1";
         if let Some(row) = self.rows(sql, &value).await?.first() {
@@ -157,6 +158,41 @@ impl Store {
         Ok(inputs)
     }
 
+    /// Batches of a source behind one of them, by number, each with its records; at most `limit`.
+    pub async fn batches_behind(
+        &self,
+        source_no: SourceNo,
+        source_seq: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Vec<Record>)>, StoreError> {
+        let mut conn = self.db.read().await?;
+        let sql = "SELECT source_seq, batch_no, records FROM feed_batches WHERE source_no = $1 AND source_seq > $2 ORDER BY source_seq LIMIT $3";
+        let values = [Val::Int(source_no.0.into()), Val::Int(source_seq), Val::Int(limit.into())];
+        let heads = conn.rows(sql, &values).await?;
+        let sizes = heads.iter().map(|row| Ok((row.int(1)?, row.int(2)?))).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        let batches = some_of(sizes);
+        let mut records: HashMap<i64, Vec<Record>> = HashMap::with_capacity(batches.len());
+        for row in rows_of_batches(&mut conn, RECORD, &batches).await? {
+            records.entry(row.int(RECORD_WIDTH)?).or_default().push(record(&row)?);
+        }
+        let known = heads.iter().zip(batches);
+        known.map(|(row, batch)| Ok((row.int(0)?, records.remove(&batch).unwrap_or_default()))).collect()
+    }
+
+    /// The last batch of a source that is published whole; 0 before the first.
+    pub async fn output_position(&self, source_no: SourceNo) -> Result<i64, StoreError> {
+        let sql = "SELECT source_seq FROM source_outputs WHERE source_no = $1";
+        let rows = self.rows(sql, &[Val::Int(source_no.0.into())]).await?;
+        Ok(rows.first().map(|row| row.int(0)).transpose()?.unwrap_or(0))
+    }
+
+    /// Keeps which batch of a source is the last that is published whole.
+    pub async fn keep_output_position(&self, source_no: SourceNo, source_seq: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO source_outputs (source_no, source_seq) VALUES ($1, $2) ON CONFLICT (source_no) DO UPDATE SET source_seq = excluded.source_seq";
+        self.db.write().await?.run(sql, &[Val::Int(source_no.0.into()), Val::Int(source_seq)]).await?;
+        Ok(())
+    }
+
     /// Inputs of an operator that its actor could not apply, with the positions of their records; none = all of it.
     pub async fn set_aside(&self, operator_no: OperatorNo) -> Result<Vec<(i64, Vec<u32>)>, StoreError> {
         let sql = "SELECT operator_seq, records FROM operator_set_aside WHERE operator_no = $1 ORDER BY operator_seq";
@@ -186,28 +222,6 @@ impl Store {
         let values = [Val::Int(operator_no.0.into()), Val::Int(from.0), Val::Int(to.0)];
         let rows = self.rows(sql, &values).await?;
         Ok(rows.first().map_or(Ok(0), |row| row.int(0))?.unsigned_abs())
-    }
-
-    /// A page of a source's refused records, newest first: (id, index, code, detail, at).
-    pub async fn quarantine(
-        &self,
-        source_no: SourceNo,
-        before: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<(String, i64, String, String, Ts)>, StoreError> {
-        let (source, limit) = (Val::Int(source_no.0.into()), Val::Int(limit.into()));
-        let rows = match before {
-            None => {
-                let sql =
-                    "SELECT id, idx, code, detail, at FROM quarantine WHERE source_no = $1 ORDER BY id DESC LIMIT $2";
-                self.rows(sql, &[source, limit]).await?
-            }
-            Some(id) => {
-                let sql = "SELECT id, idx, code, detail, at FROM quarantine WHERE source_no = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
-                self.rows(sql, &[source, Val::Text(id), limit]).await?
-            }
-        };
-        rows.iter().map(|row| Ok((row.text(0)?, row.int(1)?, row.text(2)?, row.text(3)?, Ts(row.int(4)?)))).collect()
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Arrivals {
     pub records: i64,
     /// Records refused.
     pub quarantined: i64,
+    /// Those that are neither replayed nor dismissed.
+    pub open: i64,
 }
 
 impl Store {
@@ -136,20 +138,24 @@ impl Store {
         rows.iter().map(|row| parse("comparison", &row.text(0)?)).collect()
     }
 
-    /// What came of a source in a span, by the engine's clock.
+    /// What came of a source in a span, by the engine's clock. What was refused before and is replayed came when it was
+    /// refused.
     pub async fn arrivals(&self, span: SourceSpan) -> Result<Arrivals, StoreError> {
         let source = Val::Int(span.source_no.0.into());
         let values = [source, Val::Int(span.from.0), Val::Int(span.to.0)];
-        let sql = "SELECT CAST(COALESCE(SUM(records + duplicates), 0) AS BIGINT) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3";
+        let sql = "SELECT CAST(COALESCE(SUM(records + duplicates), 0) AS BIGINT) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3 AND replayed = 0";
         let records = self.int(sql, &values).await?;
-        let sql = "SELECT COUNT(*) FROM quarantine WHERE source_no = $1 AND at >= $2 AND at < $3";
-        Ok(Arrivals { records, quarantined: self.int(sql, &values).await? })
+        let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN state = 'open' THEN 1 ELSE 0 END), 0) AS BIGINT) FROM quarantine WHERE source_no = $1 AND at >= $2 AND at < $3";
+        let rows = self.rows(sql, &values).await?;
+        let refused = rows.first().map(|row| Ok::<_, StoreError>((row.int(0)?, row.int(1)?))).transpose()?;
+        let (quarantined, open) = refused.unwrap_or_default();
+        Ok(Arrivals { records, quarantined, open })
     }
 
     /// In how many of `intervals` of `length` microseconds each a batch of a source was stored; what lies behind the last
     /// one counts as in it.
     pub async fn delivered(&self, span: SourceSpan, (intervals, length): (i64, i64)) -> Result<i64, StoreError> {
-        let sql = "SELECT COUNT(DISTINCT CASE WHEN (stored_at - $2) / $4 >= $5 THEN $5 - 1 ELSE (stored_at - $2) / $4 END) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3";
+        let sql = "SELECT COUNT(DISTINCT CASE WHEN (stored_at - $2) / $4 >= $5 THEN $5 - 1 ELSE (stored_at - $2) / $4 END) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3 AND replayed = 0";
         let source = Val::Int(span.source_no.0.into());
         let (from, to) = (Val::Int(span.from.0), Val::Int(span.to.0));
         let values = [source, from, to, Val::Int(length.max(1)), Val::Int(intervals)];

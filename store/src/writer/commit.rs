@@ -7,6 +7,7 @@ use crate::notices::{NoticeMarks, NoticeRow};
 use models::event::{Committed, Event, Exclusion, PersonKey};
 use models::ids::{KeyId, PersonNo, QuarantineId, SourceNo};
 use models::match_key::MatchKey;
+use models::quarantine::QuarantineForm;
 use models::record::{QuarantineCode, Record};
 use models::ts::Ts;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub struct QuarantineRow {
     pub index: u32,
     pub code: QuarantineCode,
     pub detail: String,
+    pub form: QuarantineForm,
     pub sealed: Vec<u8>,
     pub at: Ts,
 }

@@ -9,6 +9,7 @@ use models::feed::integrity::{
     TotalsCompared,
 };
 use models::ids::{KeyId, OperatorNo, QuarantineId, SourceNo};
+use models::quarantine::QuarantineForm;
 use models::record::{QuarantineCode, Record, RecordKind, RecordStatus};
 use models::ts::{DAY, HOUR, MINUTE, Ts};
 use std::collections::BTreeMap;
@@ -70,6 +71,7 @@ pub async fn counts_of_a_source_outlive_the_process(kind: Kind) {
         code,
         detail: "x".to_owned(),
         sealed: vec![1],
+        form: QuarantineForm::Record,
         at: Ts(5),
     };
     let rows = vec![refused(1, QuarantineCode::Conflict), refused(2, QuarantineCode::MissingField)];
@@ -237,6 +239,7 @@ pub async fn intervals_in_which_something_came_are_counted(kind: Kind) {
         code: QuarantineCode::MissingField,
         detail: "x".to_owned(),
         sealed: vec![1],
+        form: QuarantineForm::Record,
         at: Ts(20 * MINUTE),
     };
     node.commit(Vec::new(), vec![Attachment::Quarantine(vec![refused])]).await.expect("stored");
@@ -262,7 +265,14 @@ pub async fn intervals_in_which_something_came_are_counted(kind: Kind) {
         assert_eq!(found, wanted, "{from} to {to}, {count} of {minutes}");
     }
     let came = node.store.arrivals(span(0, 62)).await.expect("numbers");
-    assert_eq!((came.records, came.quarantined), (9, 1));
+    assert_eq!((came.records, came.quarantined, came.open), (9, 1, 1));
+    // what is settled was sent all the same, and what is replayed was sent before
+    database.run("UPDATE quarantine SET state = 'replayed'").await.expect("set");
+    database.run("UPDATE feed_batches SET replayed = 1 WHERE source_seq = 3").await.expect("set");
+    let came = node.store.arrivals(span(0, 62)).await.expect("numbers");
+    assert_eq!((came.records, came.quarantined, came.open), (6, 1, 0));
+    let delivered = node.store.delivered(span(0, 180), (3, 60 * MINUTE)).await.expect("a number");
+    assert_eq!(delivered, 2);
     let none = node.store.arrivals(span(600, 700)).await.expect("numbers");
     assert_eq!((none.records, none.quarantined), (0, 0));
     node.stop().await;

@@ -6,6 +6,7 @@ mod integrity;
 mod keys;
 mod notices;
 mod proof;
+mod quarantine;
 mod reads;
 mod schema;
 mod writes;
@@ -39,12 +40,14 @@ both!(
     proof::a_missing_a_swapped_and_a_cut_off_row_are_named,
     proof::a_forged_checkpoint_is_named,
     proof::the_journal_takes_no_change,
-    writes::refused_records_are_listed_page_by_page,
     integrity::a_state_that_was_overtaken_is_refused_with_its_batch,
     integrity::counts_of_a_source_outlive_the_process,
     integrity::a_days_sums_are_those_of_a_naive_count,
     integrity::declarations_are_kept_and_the_newest_counts,
     integrity::intervals_in_which_something_came_are_counted,
+    quarantine::refused_records_are_listed_page_by_page,
+    quarantine::a_record_is_settled_once_and_with_the_records_that_come_of_it,
+    quarantine::what_is_refused_again_stays_open_with_the_last_attempt,
     keys::what_was_made_before_a_step_is_refused_alone,
     keys::versions_go_one_way_and_a_retired_number_begins_anew,
     keys::a_seal_takes_the_place_of_the_one_it_was_made_of_and_of_no_other,
@@ -52,6 +55,7 @@ both!(
     notices::notices_are_due_in_order_and_none_before_the_beginning_of_its_group,
     notices::the_log_is_read_newest_first_page_by_page,
     notices::the_log_forgets_what_is_old_and_nothing_that_waits,
+    reads::of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were,
     failures::a_database_that_hangs_leaves_nothing_behind,
     failures::a_full_disk_refuses_cleanly_and_writing_goes_on_when_there_is_space,
 );

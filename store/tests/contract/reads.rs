@@ -1,6 +1,6 @@
 //! What comes out: every way to read, on one small store of everything.
 
-use super::bench::{Database, Kind, operator};
+use super::bench::{CHAIN, Database, Kind, operator};
 use super::writes::{batch, record, revision};
 use models::alert::Severity;
 use models::event::{Event, Exclusion, PersonKey};
@@ -13,7 +13,7 @@ use models::money::Currency;
 use models::operator::{ApiKey, Licence, LicenceState, Scope};
 use models::ts::{DAY, HOUR, Ts};
 use std::fmt::Debug;
-use store::{AlertQuery, Attachment, IdempotencyRow, OperatorInputRow, VaultRow};
+use store::{AlertQuery, Attachment, IdempotencyRow, OperatorInputRow, OperatorStateRow, QuarantineQuery, VaultRow};
 
 const NOW: Ts = Ts(1_800_000_000 * 1_000_000);
 
@@ -169,7 +169,9 @@ async fn read(kind: Kind) -> Vec<String> {
     let span = (NOW, NOW.plus(2 * HOUR));
     say("records", &store.records_between(OperatorNo(1), span.0, span.1, 100).await.expect("rows"));
     say("count", &store.count_between(OperatorNo(1), span.0, span.1).await.expect("a number"));
-    say("quarantine", &store.quarantine(SourceNo(1), None, 10).await.expect("rows"));
+    let refused = QuarantineQuery { source_no: SourceNo(1), state: None, code: None, before: None, limit: 10 };
+    say("quarantine", &store.quarantine(&refused).await.expect("rows"));
+    say("quarantine counts", &store.quarantine_counts(SourceNo(1)).await.expect("rows"));
     say("alert counts", &store.alert_counts(10).await.expect("rows"));
     say("last alert", &store.last_alert_offset().await.expect("a number"));
     say("digest versions", &store.digest_versions().await.expect("rows"));
@@ -200,4 +202,32 @@ pub async fn both_databases_answer_alike() {
         assert_eq!(a, b);
     }
     assert_eq!(sqlite.len(), postgres.len());
+}
+
+pub async fn of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let store = store::Store::open(&database.url, &store::OpenOptions::default()).await.expect("a store");
+    let row = |operator_seq: i64| OperatorStateRow { operator_seq, layout: 3, state: vec![operator_seq as u8; 100] };
+    let (one, other) = (OperatorNo(1), OperatorNo(2));
+    for (operator, seq) in [(one, 5), (other, 9), (one, 7), (one, 6), (one, 7)] {
+        store.keep_operator_state(operator, &row(seq), &CHAIN, NOW).await.expect("it is kept");
+    }
+    let held = async |operator| store.operator_states(operator, &CHAIN).await.expect("they are read");
+    assert_eq!(held(one).await, [row(7), row(6)]);
+    assert_eq!(held(other).await, [row(9)]);
+    assert_eq!(store.operator_states(one, &[8; 32]).await.expect("they are read"), [], "another key's");
+    // under another number, as another operator's, of another layout, with other bytes
+    let spoilt = [
+        "UPDATE operator_states SET operator_seq = 8 WHERE operator_seq = 7",
+        "UPDATE operator_states SET operator_no = 1 WHERE operator_no = 2",
+        "UPDATE operator_states SET layout = 4 WHERE operator_seq = 6",
+    ];
+    for sql in spoilt {
+        assert_eq!(store.execute_for_tests(sql).await.expect("it is spoilt"), 1, "{sql}");
+    }
+    assert_eq!(held(one).await, []);
+    // what is found spoilt is no reason to keep nothing any more
+    store.keep_operator_state(one, &row(10), &CHAIN, NOW).await.expect("it is kept");
+    assert_eq!(held(one).await, [row(10)]);
+    store.close().await;
 }

@@ -4,12 +4,12 @@ use super::bench::{Database, Kind, commit, operator, started};
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
 use models::event::Event;
 use models::feed::FeedBatchStored;
-use models::ids::{AlertId, BatchId, OperatorNo, QuarantineId, SourceNo};
+use models::ids::{AlertId, BatchId, OperatorNo, SourceNo};
 use models::money::Currency;
-use models::record::{QuarantineCode, Record, RecordKind, RecordStatus};
+use models::record::{Record, RecordKind, RecordStatus};
 use models::ts::{DAY, HOUR, Ts};
 use std::time::{Duration, Instant};
-use store::{Attachment, CommitError, IdempotencyRow, QuarantineRow};
+use store::{Attachment, CommitError, IdempotencyRow};
 
 /// Registrations and ticks go through different lanes on PostgreSQL: their order is still one.
 pub async fn sequences_are_gapless_and_published_in_order(kind: Kind) {
@@ -181,6 +181,7 @@ pub fn batch(no: i64, operator: u16, records: &[Record]) -> (Event, Attachment) 
         tamper_token: None,
         batch_number: None,
         without_token: false,
+        replayed: false,
     };
     (Event::FeedBatchStored(batch), Attachment::FeedRecords(records.into()))
 }
@@ -317,28 +318,4 @@ pub async fn a_closed_writer_takes_nothing_and_loses_nothing(kind: Kind) {
     let late = commit(writer, vec![started(0)], Vec::new()).await;
     assert!(matches!(late, Err(CommitError::Unavailable)), "{late:?}");
     assert!(store.head().await.is_err(), "a closed store answers nothing");
-}
-
-pub async fn refused_records_are_listed_page_by_page(kind: Kind) {
-    let database = Database::fresh(kind).await;
-    let node = database.open().await;
-    let row = |n: u128| QuarantineRow {
-        id: QuarantineId(n << 80),
-        source_no: SourceNo(1),
-        index: n as u32,
-        code: QuarantineCode::Unreadable,
-        detail: "not JSON".to_owned(),
-        sealed: vec![1],
-        at: Ts(n as i64),
-    };
-    node.commit(Vec::new(), vec![Attachment::Quarantine((1..=25).map(row).collect())]).await.expect("stored");
-    let (mut seen, mut before) = (Vec::new(), None::<String>);
-    loop {
-        let page = node.store.quarantine(SourceNo(1), before.as_deref(), 10).await.expect("a page");
-        let Some(last) = page.last() else { break };
-        before = Some(last.0.clone());
-        seen.extend(page.iter().map(|row| row.1));
-    }
-    assert_eq!(seen, (1..=25).rev().collect::<Vec<i64>>(), "each once, newest first, whatever the database's language");
-    node.stop().await;
 }

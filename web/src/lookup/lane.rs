@@ -142,8 +142,7 @@ impl Lane {
         let dead = || Problem::new(Code::Unauthenticated, "the key is not valid");
         let entry = directory.keys.get(&key).filter(|_| still_valid(&directory, key, now)).ok_or_else(dead)?;
         self.judge(kind, &Asker { entry, directory: &directory, now }, |asker| {
-            parse::require_json(&head.headers)?;
-            let sent: WireLookup<'_> = parse::json(body)?;
+            let sent: WireLookup<'_> = parse::json_body(&head.headers, body)?;
             let question = Question::read(asker, &self.state, sent)?;
             self.ask(kind, asker, &question, body)
         })

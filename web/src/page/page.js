@@ -3,7 +3,7 @@
 
 import { WORDS, ago, bandChart, count, el, measured, money, moneyShort, percent, sparkline } from "/sparkline.js";
 
-const BASE = ["national", "alerts", "feeds", "system", "regions", "products"];
+const BASE = ["national", "alerts", "groups", "feeds", "system", "regions", "products"];
 const ALERTS_SHOWN = 100;
 const RETRY_MS_MAX = 15000;
 const $ = (id) => document.getElementById(id);
@@ -135,6 +135,7 @@ function redraw() {
     drawOperators();
     drawParts("regions", (item) => item.region);
     drawParts("products", (item) => item.product);
+    drawGroups();
     drawAlerts();
     drawFeeds();
     drawActors();
@@ -180,12 +181,15 @@ function drawTotals() {
 /** When the source that has been silent for longest last delivered, and how many never did. */
 const oldest = (view) => [view.oldest_input_at ? local(view.oldest_input_at) : "–", view.inputs_missing ? `${count(view.inputs_missing)} missing` : ""].filter(Boolean).join(", ");
 
+/** The same, short. */
+const oldestAge = (view) => [view.oldest_input_at ? ago(view.oldest_input_at, Date.now()) : "–", view.inputs_missing ? `${count(view.inputs_missing)} missing` : ""].filter(Boolean).join(", ");
+
 /** The current day by region or product: one row a currency. */
 function drawParts(topic, name) {
   const cell = (value) => el("td", { class: "n" }, value);
   const rows = (topics.get(topic)?.data?.items ?? []).flatMap((item) => item.currencies.filter((c) => c.day).map(({ currency, day }) => el("tr", {},
     el("th", { scope: "row" }, name(item)), el("td", {}, currency), cell(count(day.count)), cell(money(day.stakes, currency)),
-    el("td", { class: day.ggr < 0 ? "n negative" : "n" }, money(day.ggr, currency)), el("td", {}, oldest(item)))));
+    el("td", { class: day.ggr < 0 ? "n negative" : "n" }, money(day.ggr, currency)), el("td", { title: oldest(item) }, oldestAge(item)))));
   $(topic).replaceChildren(...(rows.length ? rows : [empty(6, unlessHeard(topic, "No play today."))]));
 }
 
@@ -256,6 +260,23 @@ function drawAlerts() {
   $("alerts-none").hidden = items.length > 0 || !topics.has("alerts");
   const standing = [...alerts.values()].filter((a) => a.kind !== "withdrawn").length;
   $("alerts-count").textContent = items.length ? `${standing} open of the newest ${items.length}` : "";
+}
+
+/** What keeps a group from being told, or who works on it. */
+function stateOf(group) {
+  if (group.state === "snoozed") return `snoozed until ${local(group.snoozed_until)}`;
+  const quiet = group.muted_by ? ", muted by a silent feed" : group.silenced_by ? ", silenced" : "";
+  return (group.state === "acknowledged" ? `acknowledged ${local(group.acknowledged.at)}` : group.state) + quiet;
+}
+
+function drawGroups() {
+  const data = topics.get("groups")?.data;
+  const rows = (data?.items ?? []).map((g) => el("tr", {},
+    el("td", {}, pill(g.severity, SEVERE[g.severity])), el("td", {}, stateOf(g)),
+    el("th", { scope: "row" }, `${g.operator_code}: ${WORDS[g.metric] ?? g.metric} of the ${g.granularity}`), el("td", {}, g.rule),
+    el("td", { class: "n" }, count(g.hits)), el("td", {}, local(g.first_at)), el("td", {}, local(g.last_at))));
+  if (data?.more) rows.push(empty(7, `and ${count(data.more)} more`));
+  $("groups").replaceChildren(...(rows.length ? rows : [empty(7, unlessHeard("groups", "Nothing to be worked."))]));
 }
 
 const SEVERE = { low: "wait", medium: "warn", high: "bad", critical: "bad" };

@@ -281,8 +281,7 @@ pub async fn snooze(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AlertsManage)?;
-    parse::require_json(req.headers())?;
-    let sent: SnoozeRequest = parse::json(&body)?;
+    let sent: SnoozeRequest = parse::json_body(req.headers(), &body)?;
     let mut fields = Fields::default();
     let until = fields.known("/until", sent.until.as_deref(), |text| Ts::parse(text).ok());
     if sent.hits == Some(0) {
@@ -315,8 +314,7 @@ pub async fn resolve(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AlertsManage)?;
-    parse::require_json(req.headers())?;
-    let sent: ResolveRequest = parse::json(&body)?;
+    let sent: ResolveRequest = parse::json_body(req.headers(), &body)?;
     let mut fields = Fields::default();
     let reason = fields.known("/reason", sent.reason.as_deref(), Resolution::parse);
     let reason = fields.finish(reason)?;
@@ -420,8 +418,7 @@ pub async fn silence(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::AlertsManage)?;
-    parse::require_json(req.headers())?;
-    let sent: SilenceRequest = parse::json(&body)?;
+    let sent: SilenceRequest = parse::json_body(req.headers(), &body)?;
     let (now, directory) = (state.engine.now(), state.engine.directory());
     let mut fields = Fields::default();
     let soon = |at: &Ts| *at > now && at.0 - now.0 <= engine::alerting::SNOOZE_MAX;

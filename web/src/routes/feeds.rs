@@ -1,13 +1,14 @@
 //! Sources of records: the push that fills them, and how those that fetch by themselves are told to.
 
 pub mod fetching;
+pub mod quarantine;
 pub mod whole;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{IntegrityView, NewSource, SourceView};
 use models::feed::{Source, SourceClock, SourceKind};
-use models::ids::{BatchId, OperatorId, QuarantineId, SourceId};
+use models::ids::{BatchId, OperatorId, SourceId};
 use models::money::Currency;
 use models::operator::Scope;
 use models::ts::{SECOND, Ts};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-use super::list::{ListView, cursor, page_by};
+use super::list::{ListView, page_by};
 use crate::extractors::{Body, Caller, idempotency::idempotency};
 use crate::parse::{self, Fields, wire};
 use crate::problem::{Code, Problem};
@@ -109,7 +110,7 @@ pub struct SourceBody {
     pub records: u64,
     /// Records known before.
     pub duplicates: u64,
-    /// Records refused.
+    /// Records refused, ever.
     pub quarantined: u64,
     /// Records refused because their id was known with other content.
     pub conflicts: u64,
@@ -124,6 +125,8 @@ pub struct SourceBody {
     pub integrity: Option<IntegrityView>,
     /// How complete its last full day is, by the jurisdiction's midnight; null until that was worked out.
     pub completeness: Option<ScoreView>,
+    /// Of those, how many are neither replayed nor dismissed.
+    pub quarantine_open: u64,
     /// Number of the last batch.
     pub cursor: String,
     /// How it fetches; absent where records are pushed.
@@ -171,22 +174,6 @@ pub struct RefusalView {
     pub code: &'static str,
     /// Which field, and what is wrong with it; never the value.
     pub detail: String,
-}
-
-/// A quarantined record; what was sent stays sealed.
-#[derive(Serialize, ToSchema)]
-pub struct QuarantineView {
-    /// `qua_…`
-    pub id: String,
-    /// Position in its push.
-    pub index: i64,
-    /// Why.
-    pub code: String,
-    /// Which field, and what is wrong with it.
-    pub detail: String,
-    /// When.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Ts,
 }
 
 /// Sources of the credential's operator; staff sees every source of the jurisdiction.
@@ -285,28 +272,6 @@ pub async fn push(
         batch_id: outcome.batch_id,
         cursor: outcome.cursor,
     }))
-}
-
-/// Records of a source that were refused, newest first; what was sent stays sealed.
-#[utoipa::path(
-    get, path = "/api/v1/feeds/{source}/quarantine", tag = "feeds",
-    params(("source" = String, Path, description = "src_…"), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
-    responses((status = 200, description = "Refused records", body = ListView<QuarantineView>)),
-    security(("bearer" = ["feeds:manage"]))
-)]
-pub async fn quarantine(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
-    caller.require(Scope::FeedsManage)?;
-    let source = reach(&caller, &state, &req)?;
-    let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
-    let limit = query.limit as usize;
-    let before = cursor::<QuarantineId>(&query)?.map(|id| id.to_string());
-    let mut rows = state.engine.store().quarantine(source.source_no, before.as_deref(), query.limit + 1).await?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next_cursor = rows.last().filter(|_| more).map(|row| row.0.clone());
-    let items =
-        rows.into_iter().map(|(id, index, code, detail, at)| QuarantineView { id, index, code, detail, at }).collect();
-    Ok(HttpResponse::Ok().json(ListView::<QuarantineView> { items, next_cursor }))
 }
 
 /// The source in the path, if the caller may work with it: its own, or, for staff, any of the jurisdiction.
@@ -417,6 +382,7 @@ impl SourceBody {
                 score: whole::fraction(shown.score_ppm),
                 as_of: shown.as_of,
             }),
+            quarantine_open: view.quarantine_open,
             cursor: view.cursor,
             fetching,
         }

@@ -109,8 +109,7 @@ pub async fn recognise(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
-    parse::require_json(req.headers())?;
-    let sent: RecognitionRequest = parse::json(&body)?;
+    let sent: RecognitionRequest = parse::json_body(req.headers(), &body)?;
     let new = {
         let directory = state.engine.directory();
         let code = req.match_info().get("code").unwrap_or_default();

@@ -49,12 +49,8 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let nothing = || Problem::new(Code::Forbidden, "the key has no scope that shows a topic");
     let rights = caller.rights().ok_or_else(nothing)?;
-    let sent: LinkRequest = if body.is_empty() {
-        LinkRequest::default()
-    } else {
-        parse::require_json(req.headers())?;
-        parse::json(&body)?
-    };
+    let sent: LinkRequest =
+        if body.is_empty() { LinkRequest::default() } else { parse::json_body(req.headers(), &body)? };
     let seconds = sent.expires_in_seconds.unwrap_or(WAIT_SECONDS_DEFAULT);
     let mut fields = Fields::default();
     if !(1..=WAIT_SECONDS_MAX).contains(&seconds) {

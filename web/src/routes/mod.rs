@@ -44,7 +44,7 @@ pub const BATCH_PATH: &str = "/api/v1/operators/batch/lookup";
 pub const METRICS_PATH: &str = "/metrics";
 
 /// Most paths; sizes the table of histograms.
-pub const PATHS_MAX: usize = 64;
+pub const PATHS_MAX: usize = 96;
 
 /// Which limit of body size holds for a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,11 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register patch  "/api/v1/feeds/{source}" => feeds::fetching::change;
     api Register post   "/api/v1/feeds/{source}/fetch" => feeds::fetching::fetch;
     api Push     post   "/api/v1/feeds/{source}/records" => feeds::push;
-    api Register get    "/api/v1/feeds/{source}/quarantine" => feeds::quarantine;
+    api Register get    "/api/v1/feeds/{source}/quarantine" => feeds::quarantine::list;
+    api Register post   "/api/v1/feeds/{source}/quarantine/replay" => feeds::quarantine::replay_many;
+    api Register get    "/api/v1/feeds/{source}/quarantine/{id}" => feeds::quarantine::get;
+    api Register post   "/api/v1/feeds/{source}/quarantine/{id}/replay" => feeds::quarantine::replay;
+    api Register post   "/api/v1/feeds/{source}/quarantine/{id}/dismiss" => feeds::quarantine::dismiss;
     api Register post   "/api/v1/feeds/{source}/chain" => feeds::whole::begin_chain;
     api Register get    "/api/v1/feeds/{source}/declarations" => feeds::whole::declarations;
     api Register post   "/api/v1/feeds/{source}/declarations" => feeds::whole::declare;

@@ -130,8 +130,7 @@ pub async fn register(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::OperatorsManage)?;
-    parse::require_json(req.headers())?;
-    let sent: OperatorRequest = parse::json(&body)?;
+    let sent: OperatorRequest = parse::json_body(req.headers(), &body)?;
     let mut fields = Fields::default();
     let code = fields.required_text("/code", sent.code.as_deref(), 40);
     let name = fields.required_text("/name", sent.name.as_deref(), 200);

@@ -86,8 +86,7 @@ pub async fn release(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::SystemManage)?;
-    parse::require_json(req.headers())?;
-    let sent: ReleaseRequest = parse::json(&body)?;
+    let sent: ReleaseRequest = parse::json_body(req.headers(), &body)?;
     state.engine.release(&sent.actor).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -151,8 +151,7 @@ pub async fn validate(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::Lookup)?;
-    parse::require_json(req.headers())?;
-    let sent: TokenRequest = parse::json(&body)?;
+    let sent: TokenRequest = parse::json_body(req.headers(), &body)?;
     let text = sent.bst.ok_or_else(|| Problem::field("/bst", "a token is needed"))?;
     let directory = state.engine.directory();
     let asker = caller.asker(&directory);
@@ -196,8 +195,7 @@ pub async fn rotate(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::BstRotate)?;
-    parse::require_json(req.headers())?;
-    let sent: RotateTokenRequest = parse::json(&body)?;
+    let sent: RotateTokenRequest = parse::json_body(req.headers(), &body)?;
     let reason = match sent.reason.as_deref() {
         None | Some("compromised") => "compromised",
         Some("requested") => "requested",

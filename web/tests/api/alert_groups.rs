@@ -1,6 +1,6 @@
 //! From an alert to whoever works on it: groups, what people do with them, silences, feeds that fall silent.
 
-use crate::node::{Node, Setup};
+use crate::node::{Node, Setup, Socket};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -92,6 +92,46 @@ async fn a_group_is_taken_on_left_alone_resolved_and_reopened() {
     let path = format!("{GROUPS}/{id}");
     assert_eq!(node.call("GET", &path, Some(&node.neighbour), "").await.status, 404);
     assert_eq!(node.call("GET", &path, Some(&node.staff), "").await.status, 200);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn the_screens_see_what_becomes_of_a_group() {
+    let node = Node::start_as(Setup { strangers_per_hour: 4, ..Setup::default() }).await;
+    let watch = async |bearer: &str| {
+        let bearer = format!("Bearer {bearer}");
+        let headers = [("Sec-WebSocket-Protocol", "mlinzi.v1"), ("Authorization", bearer.as_str())];
+        let mut socket = Socket::open(&node, "/ws/dashboards/realtime", &headers).await.expect("a socket");
+        socket.text(&json!({"type": "subscribe", "topics": ["groups"]}).to_string()).await;
+        socket
+    };
+    let (mut ours, mut theirs) = (watch(&node.staff).await, watch(&node.neighbour).await);
+    /// The state of the topic, once it is as wanted.
+    async fn seen(socket: &mut Socket, is_it: impl Fn(&Value) -> bool) -> Value {
+        let found = async {
+            loop {
+                let frame = socket.json().await;
+                if frame["topic"] == "groups" && is_it(&frame["data"]) {
+                    return frame["data"].clone();
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(40), found).await.expect("the groups in time")
+    }
+    assert_eq!(seen(&mut ours, |_| true).await, json!({"items": [], "more": 0}));
+    alarm(&node, "acme").await;
+    let data = seen(&mut ours, |data| data["items"][0].is_object()).await;
+    let group = &data["items"][0];
+    let shown = (text(group, "state"), text(group, "rule"), text(group, "operator_code"), &group["hits"]);
+    assert_eq!(shown, ("open", "enumeration", "acme", &json!(1)), "{group}");
+    let id = text(group, "id");
+    assert_eq!(act(&node, id, "acknowledge", &Value::Null).await.0, 200);
+    let data = seen(&mut ours, |data| data["items"][0]["state"] == "acknowledged").await;
+    assert!(text(&data["items"][0]["acknowledged"], "by").starts_with("key_"), "{data}");
+    assert_eq!(act(&node, id, "resolve", &json!({"reason": "confirmed"})).await.0, 200);
+    seen(&mut ours, |data| data["items"] == json!([])).await;
+    // nothing of it is another jurisdiction's
+    assert_eq!(seen(&mut theirs, |_| true).await, json!({"items": [], "more": 0}));
     node.stop().await;
 }
 

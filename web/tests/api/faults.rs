@@ -1,6 +1,6 @@
 //! What happens when something inside breaks: seen from outside, by whoever calls.
 
-use crate::node::{Key, Node, Operator, Socket};
+use crate::node::{Key, Node, Operator, Setup, Socket};
 use actors::engine::Faults;
 use models::record::Record;
 use serde_json::{Value, json};
@@ -80,6 +80,49 @@ async fn records_that_break_an_operators_state_are_set_aside_for_good() {
     // mended or not, the state stays a function of what is journaled
     let node = node.restart(Faults::default()).await;
     assert_eq!(counted(&node, &operator, &key, 6).await, 6);
+    node.stop().await;
+}
+
+/// A figure of this process.
+async fn figure(node: &Node, name: &str) -> u64 {
+    let text = node.call("GET", "/metrics", None, "").await.text;
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+#[actix_web::test]
+async fn an_operator_starts_from_what_was_kept_of_it_or_from_everything_where_that_is_spoilt() {
+    let often = || Setup { snapshot_every: Duration::from_millis(50), ..Setup::default() };
+    let node = Node::start_as(often()).await;
+    let operator = node.operator("acme").await;
+    let (key, path) = feed(&node, &operator).await;
+    let push = async |node: &Node, id: String| {
+        let pushed = node.call("POST", &path, Some(&key.bearer), &batch(&[&id])).await;
+        assert_eq!(pushed.json()["accepted"].as_u64(), Some(1), "{}", pushed.text);
+    };
+    push(&node, "first".to_owned()).await;
+    let kept = async {
+        while figure(&node, "mlinzi_operator_states_kept_total").await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, kept).await.expect("a state is kept");
+    // so few inputs are not worth another one
+    for n in 0..5 {
+        push(&node, format!("later-{n}")).await;
+    }
+    assert_eq!(counted(&node, &operator, &key, 6).await, 6);
+
+    let node = node.restart(Faults::default()).await;
+    assert_eq!(counted(&node, &operator, &key, 6).await, 6);
+    assert_eq!(figure(&node, "mlinzi_operator_inputs_replayed_total").await, 5, "all but the first");
+
+    // whoever has the database but not the keys cannot make an operator look other than it is
+    let spoil = "UPDATE operator_states SET operator_seq = operator_seq + 3";
+    assert_eq!(node.engine.store().execute_for_tests(spoil).await.expect("it is spoilt"), 1);
+    let node = node.restart(Faults::default()).await;
+    assert_eq!(counted(&node, &operator, &key, 6).await, 6);
+    assert_eq!(figure(&node, "mlinzi_operator_inputs_replayed_total").await, 6, "all of them");
     node.stop().await;
 }
 

@@ -106,6 +106,15 @@ async fn prepare(node: &Node) -> (World, Witness) {
     let lookup = post(LOOKUP_PATH, &bearers[1], json!({"phone": "+254700000000", "purpose": "bet"})).await;
     post("/api/v1/nser/register", &node.staff, new(EXCLUDED)).await;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let path = format!("/api/v1/feeds/{}", text(&source["id"]));
+    let negative = |n: u32| {
+        json!({"record_id": format!("refused-{n}"), "kind": "stake", "occurred_at": "2026-11-01T10:00:00Z",
+            "money": {"amount_minor": -100, "currency": "KES"}})
+    };
+    post(&format!("{path}/records"), &bearers[2], (0..200).map(negative).collect()).await;
+    let refused = node.call("GET", &format!("{path}/quarantine?limit=200"), Some(&bearers[2]), "").await.json();
+    let refused = refused["items"].as_array().cloned().unwrap_or_default();
+    let refused = refused.iter().map(|item| text(&item["id"])).collect();
     let ids = vec![
         ("operator", operator.id.clone()),
         ("key", spare.id),
@@ -115,7 +124,7 @@ async fn prepare(node: &Node) -> (World, Witness) {
         ("bst", text(&lookup["bst"])),
     ];
     let key = json!({"label": "witness", "scopes": ["lookup"], "rate_per_second": 1000});
-    (World { bearers, ids }, Witness(node.operator("witness").await.key(node, key).await))
+    (World { bearers, ids, refused }, Witness(node.operator("witness").await.key(node, key).await))
 }
 
 /// An operator that no request names, with two people that no request names.

@@ -12,4 +12,5 @@ mod integrity;
 mod live;
 mod node;
 mod notifications;
+mod quarantine;
 mod tls;

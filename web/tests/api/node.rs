@@ -8,7 +8,7 @@ use std::time::Duration;
 use actors::api::NewKey;
 use actors::engine::{Engine, EngineConfig, Faults};
 use actors::feeds::FeedsConfig;
-use actors::live::{LiveLimits, Rights};
+use actors::live::Rights;
 use actors::notifiers::NotifySetup;
 use actors::secrets::KeyMaterial;
 use base64::Engine as _;
@@ -38,7 +38,7 @@ pub struct Node {
     pub staff: String,
     /// The same of another jurisdiction.
     pub neighbour: String,
-    engine: Engine,
+    pub engine: Engine,
     state: AppState,
     client: reqwest::Client,
     stop: oneshot::Sender<()>,
@@ -60,6 +60,7 @@ pub struct Setup {
     pub proxies: Proxies,
     pub feeds: FeedsConfig,
     pub notify: NotifySetup,
+    pub snapshot_every: Duration,
 }
 
 impl Default for Setup {
@@ -74,6 +75,7 @@ impl Default for Setup {
             proxies: Proxies::default(),
             feeds: FeedsConfig::default(),
             notify: NotifySetup::default(),
+            snapshot_every: Duration::from_secs(300),
         }
     }
 }
@@ -144,25 +146,15 @@ impl Node {
         let keys = Arc::new(material.clone());
         let registry = prometheus::Registry::new();
         let config = EngineConfig {
-            node: 1,
-            family: "KE".to_owned(),
-            arbiters: 1,
             live_tick: Duration::from_millis(20),
-            checkpoint_every: Duration::from_secs(60),
-            source_queue: 16,
-            operator_queue: 64,
-            register_queue: 1024,
-            live_limits: LiveLimits::default(),
-            write_timeout: Duration::from_secs(5),
-            snapshot_every: Duration::from_secs(300),
-            evidence_person_months: 24,
+            snapshot_every: setup.snapshot_every,
             strangers_per_hour: setup.strangers_per_hour,
             batch_strangers_per_day: setup.batch_strangers_per_day,
-            key_prefix: "mk_live_",
             feeds: setup.feeds,
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             notify: setup.notify,
             faults: setup.faults,
+            ..EngineConfig::small("KE")
         };
         let engine =
             Engine::start(config, store, keys, Arc::new(SystemClock), &registry).await.expect("the engine starts");
@@ -261,6 +253,12 @@ impl Node {
             request = request.header("content-type", "application/json").body(body.to_owned());
         }
         self.send(request).await
+    }
+
+    /// Events of a kind, as they are journaled.
+    pub async fn journaled(&self, kind: &str) -> Vec<Value> {
+        let events = self.engine.store().journal_events(kind).await.expect("the journal");
+        events.iter().map(|event| serde_json::to_value(event).expect("an event is json")).collect()
     }
 
     /// A new operator.

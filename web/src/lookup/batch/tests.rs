@@ -4,7 +4,7 @@ use super::*;
 use crate::WebOptions;
 use crate::metrics::render;
 use actors::api::NewKey;
-use actors::engine::{Engine, EngineConfig, Faults};
+use actors::engine::{Engine, EngineConfig};
 use actors::secrets::KeyMaterial;
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::money::Currency;
@@ -18,22 +18,6 @@ const ROWS: usize = 10 * AHEAD;
 async fn node(dir: &testkit::TempDir) -> AppState {
     let store = Store::open(&testkit::sqlite_url(dir), &OpenOptions::default()).await.unwrap();
     let config = EngineConfig {
-        node: 1,
-        family: "KE".to_owned(),
-        arbiters: 1,
-        live_tick: Duration::from_millis(100),
-        checkpoint_every: Duration::from_secs(60),
-        source_queue: 16,
-        operator_queue: 16,
-        register_queue: 16,
-        live_limits: actors::live::LiveLimits::default(),
-        write_timeout: Duration::from_secs(5),
-        snapshot_every: Duration::from_secs(300),
-        evidence_person_months: 24,
-        strangers_per_hour: u32::MAX,
-        batch_strangers_per_day: u32::MAX,
-        feeds: actors::feeds::FeedsConfig::default(),
-        key_prefix: "mk_live_",
         jurisdictions: vec![Jurisdiction {
             code: "KE".to_owned(),
             name: "Kenya".to_owned(),
@@ -41,8 +25,7 @@ async fn node(dir: &testkit::TempDir) -> AppState {
             currency: Currency::KES,
             time_zone: "Africa/Nairobi".to_owned(),
         }],
-        notify: actors::notifiers::NotifySetup::default(),
-        faults: Faults::default(),
+        ..EngineConfig::small("KE")
     };
     let keys = KeyMaterial::generate().unwrap();
     let registry = prometheus::Registry::new();

@@ -56,6 +56,11 @@ pub fn valid(chance: &mut Chance, method: &str, path: &str, n: usize) -> String 
             let lines = (0..1 + chance.below(3)).map(|i| record(chance, n, i).to_string()).collect::<Vec<_>>();
             return if chance.one_in(4) { format!("[{}]", lines.join(",")) } else { lines.join("\n") };
         }
+        (_, p) if p.ends_with("/quarantine/replay") => {
+            json!({"code": "sign_mismatch", "apply": chance.pick(&["suggestion", "as_sent"]), "limit": 2})
+        }
+        (_, p) if p.ends_with("/replay") => record(chance, n, 0),
+        (_, p) if p.ends_with("/dismiss") => json!({"reason": chance.pick(&["test_data", "unrepairable"])}),
         (_, p) if p.ends_with("/release") => json!({"actor": "register"}),
         (_, "/api/v1/links") => json!({"expires_in_seconds": 60}),
         _ => return String::new(),

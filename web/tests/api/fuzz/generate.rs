@@ -15,6 +15,8 @@ pub struct World {
     pub bearers: Vec<String>,
     /// `(name in a path, id)`
     pub ids: Vec<(&'static str, String)>,
+    /// Refused records of the source, more than are settled on the way.
+    pub refused: Vec<String>,
 }
 
 /// The next request.
@@ -162,9 +164,14 @@ fn id(chance: &mut Chance, world: &World, name: &str, pattern: &str) -> String {
     let name = match name {
         "id" if pattern.starts_with("/api/v1/operators") => "operator",
         "id" if pattern.starts_with("/api/v1/nser") => "exclusion",
+        "id" if pattern.starts_with("/api/v1/feeds") => "quarantined",
+        "token" => "bst",
         other => other,
     };
-    let known = world.ids.iter().filter(|(n, _)| *n == name).map(|(_, id)| id.clone()).collect::<Vec<_>>();
+    let known = match name {
+        "quarantined" => world.refused.clone(),
+        _ => world.ids.iter().filter(|(n, _)| *n == name).map(|(_, id)| id.clone()).collect(),
+    };
     let id = if known.is_empty() {
         "alr_00000000000000000000000000".to_owned()
     } else {
@@ -275,6 +282,7 @@ fn headers(chance: &mut Chance, world: &World, path: &str, head: &mut Head) {
 fn authorization(chance: &mut Chance, world: &World, path: &str, head: &mut Head) {
     let fitting = match path {
         _ if chance.one_in(8) => chance.below(world.bearers.len() as u64) as usize,
+        p if p.ends_with("/dismiss") => 0,
         p if p.starts_with("/api/v1/feeds") => 2,
         p if p.starts_with("/api/v1/operators/") && p.contains("lookup") => 1,
         _ => 0,

@@ -1,0 +1,151 @@
+//! What others may read of a source: its records, published to the output topic after they were stored.
+//!
+//! ```text
+//! position ─▶ stored batches behind it ─▶ lines ─▶ brokers acknowledge ─▶ position of the last batch that is there whole
+//! ```
+//! At least once: a crash between the last two steps publishes a batch again, under the same keys. A broker that is away
+//! holds up nothing but this: what is stored waits for it.
+
+use crate::feeds::FetchError;
+use crate::feeds::kafka::{Processed, Publisher};
+use crate::kernel::{DeadLetter, Progress, Work};
+use futures_util::future::LocalBoxFuture;
+use models::feed::Source;
+use models::record::Record;
+use prometheus::{IntCounterVec, Opts, Registry};
+use std::sync::Arc;
+use store::{Clock, Store, StoreError};
+use tokio::sync::watch;
+
+/// Batches read at once.
+const BATCHES_AT_ONCE: u32 = 16;
+/// Batches of one look at most: others wait for this thread, too.
+const BATCHES_A_LOOK: usize = 256;
+
+/// What an output hears: look whether there is something to publish.
+pub struct Look;
+
+/// What is counted of outputs.
+#[derive(Clone)]
+pub struct OutputMetrics(IntCounterVec);
+
+impl OutputMetrics {
+    /// Makes and registers them.
+    ///
+    /// # Errors
+    /// Where the registry has metrics of these names.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let help = "Records for output topics, by outcome: published, failed (they are tried again).";
+        let counters = IntCounterVec::new(Opts::new("mlinzi_output_records_total", help), &["outcome"])?;
+        registry.register(Box::new(counters.clone()))?;
+        Ok(Self(counters))
+    }
+}
+
+/// Why a look ended early.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Broker(#[from] FetchError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// What an output is made of.
+#[derive(Clone)]
+pub struct OutputContext {
+    /// Where the records are.
+    pub store: Store,
+    /// Whose.
+    pub source: Arc<Source>,
+    /// The operator's code.
+    pub operator: String,
+    /// Now: the records' time in the topic.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: OutputMetrics,
+    /// True once the engine stops: nobody waits for brokers any more.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// The output of one source.
+pub struct Output {
+    context: OutputContext,
+    publisher: Publisher,
+    /// Number of the last batch that is published whole.
+    position: i64,
+}
+
+impl Output {
+    /// Goes on where it was.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn recover(context: OutputContext, publisher: Publisher) -> Result<Self, String> {
+        let position = context.store.output_position(context.source.source_no).await.map_err(|e| e.to_string())?;
+        Ok(Self { context, publisher, position })
+    }
+
+    async fn look(&mut self, progress: &Progress) -> Result<(), Failure> {
+        let (store, source) = (self.context.store.clone(), Arc::clone(&self.context.source));
+        let mut looked_at = 0;
+        while looked_at < BATCHES_A_LOOK && progress.is_current() {
+            let batches = store.batches_behind(source.source_no, self.position, BATCHES_AT_ONCE).await?;
+            if batches.is_empty() {
+                return Ok(());
+            }
+            for (source_seq, records) in batches {
+                self.publish(&records).await?;
+                progress.beat();
+                store.keep_output_position(source.source_no, source_seq).await?;
+                self.position = source_seq;
+                looked_at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, records: &[Record]) -> Result<(), FetchError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let (source, operator) = (self.context.source.id, &self.context.operator);
+        let lines: Vec<Vec<u8>> = records.iter().map(|record| engine::output::line(record, source, operator)).collect();
+        let processed: Vec<Processed<'_>> =
+            records.iter().zip(&lines).map(|(record, line)| Processed { key: &record.record_id, line }).collect();
+        let before = (self.publisher.published(), self.publisher.failed());
+        let done = self.publisher.publish(&processed, self.context.clock.now()).await;
+        let counted = |outcome, count| self.context.metrics.0.with_label_values(&[outcome]).inc_by(count);
+        counted("published", self.publisher.published() - before.0);
+        counted("failed", self.publisher.failed() - before.1);
+        done
+    }
+}
+
+impl Work for Output {
+    type Msg = Look;
+
+    fn handle<'a>(&'a mut self, _msg: Arc<Look>, progress: &'a Progress) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let mut stopping = self.context.stopping.clone();
+            let source = self.context.source.id;
+            tokio::select! {
+                looked = self.look(progress) => if let Err(error) = looked {
+                    tracing::warn!(%source, %error, "records are published later");
+                },
+                // what is cut off here is published again
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => {}
+            }
+        })
+    }
+
+    fn dead_letter<'a>(
+        &'a mut self,
+        _record: Arc<Look>,
+        _letter: &'a DeadLetter,
+        _progress: &'a Progress,
+    ) -> LocalBoxFuture<'a, ()> {
+        // the next look finds the same batch
+        Box::pin(std::future::ready(()))
+    }
+}

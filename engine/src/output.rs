@@ -1,0 +1,119 @@
+//! A stored record as others may read it: one line of JSON, with nobody in it.
+//!
+//! Players, devices and accounts are names of this output alone: the same one always has the same name, and nobody comes
+//! from a name back to the register's digest, let alone to a number.
+
+use models::ids::SourceId;
+use models::match_key::MatchKey;
+use models::record::Record;
+use models::ts::Ts;
+use ring::digest::{Context, SHA256};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// Bytes of a name.
+const NAME_BYTES: usize = 16;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    source: SourceId,
+    operator: &'a str,
+    record_id: &'a str,
+    replaces: Option<&'a str>,
+    kind: &'static str,
+    occurred_at: Ts,
+    status: &'static str,
+    player: Option<String>,
+    money: Option<Money<'a>>,
+    balance_after_minor: Option<i64>,
+    product: Option<&'static str>,
+    channel: Option<&'static str>,
+    bet_id: Option<&'a str>,
+    session_id: Option<&'a str>,
+    region: Option<&'a str>,
+    device: Option<String>,
+    account: Option<String>,
+    /// The contract's further fields and `extra`, as they were stored.
+    detail: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Money<'a> {
+    amount_minor: i64,
+    currency: &'a str,
+}
+
+fn name(what: &str, key: MatchKey) -> String {
+    let mut context = Context::new(&SHA256);
+    context.update(b"mlinzi output 1\0");
+    context.update(what.as_bytes());
+    context.update(&key.0.to_be_bytes());
+    context.finish().as_ref()[..NAME_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The line of a record, without an end.
+#[must_use]
+pub fn line(record: &Record, source: SourceId, operator: &str) -> Vec<u8> {
+    let line = Line {
+        source,
+        operator,
+        record_id: &record.record_id,
+        replaces: record.replaces.as_deref(),
+        kind: record.kind.as_str(),
+        occurred_at: record.occurred_at,
+        status: record.status.as_str(),
+        player: record.player.map(|key| name("player", key)),
+        money: record
+            .kind
+            .needs_money()
+            .then(|| Money { amount_minor: record.amount_minor, currency: record.currency.as_str() }),
+        balance_after_minor: record.balance_after_minor,
+        product: record.product.map(|product| product.as_str()),
+        channel: record.channel.map(|channel| channel.as_str()),
+        bet_id: record.bet_id.as_deref(),
+        session_id: record.session_id.as_deref(),
+        region: record.region.as_deref(),
+        device: record.device.map(|key| name("device", key)),
+        account: record.account.map(|key| name("account", key)),
+        detail: serde_json::from_str(&record.detail).ok(),
+    };
+    // only a map whose keys are no text cannot be written, and there is none
+    serde_json::to_vec(&line).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::windows::tests::record;
+    use models::record::RecordKind;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_record_is_told_with_nobody_in_it() {
+        let mut stake = record(RecordKind::Stake, Ts(1_767_225_600_000_000), 12_500, 7);
+        stake.record_id = "b-1".to_owned();
+        stake.detail = r#"{"outlet_id":"o1"}"#.to_owned();
+        stake.device = stake.player;
+        let read =
+            |record: &Record| -> Value { serde_json::from_slice(&line(record, SourceId(3), "acme")).expect("JSON") };
+        let said = read(&stake);
+        assert_eq!(said["money"], json!({"amount_minor": 12_500, "currency": "KES"}));
+        assert_eq!(
+            (&said["operator"], &said["kind"], &said["record_id"]),
+            (&json!("acme"), &json!("stake"), &json!("b-1"))
+        );
+        assert_eq!(
+            (&said["occurred_at"], &said["detail"]["outlet_id"]),
+            (&json!("2026-01-01T00:00:00.000Z"), &json!("o1"))
+        );
+        // a name of its own for each thing, the same each time, and not the register's
+        let key = format!("{:x}", stake.player.expect("a player").0);
+        let player = said["player"].as_str().expect("a name");
+        assert!(player.len() == 2 * NAME_BYTES && said["player"] != said["device"] && !player.contains(&key), "{said}");
+        assert_eq!(read(&stake), said);
+        let mut login = record(RecordKind::Login, Ts(0), 0, 8);
+        login.player = None;
+        let said = read(&login);
+        assert_eq!((&said["money"], &said["player"], &said["detail"]), (&Value::Null, &Value::Null, &Value::Null));
+    }
+}
