@@ -59,6 +59,20 @@ SAMPLES = [
     {"v": 1, "type": "match_keys_derived", "digest_version": 1, "people": [{"person_no": 3, "keys": [
         {"kind": "phone", "digest_version": 1, "key": "d7b0563c41fa0a01dbdba6", "valid_from": 1500000000000000,
          "valid_to": None}]}]},
+    {"v": 1, "type": "source_integrity_set", "source_no": 1, "state": {"version": 1, "link": {"token": "ab" * 32,
+     "body_sha256": "cd" * 32}, "links": 1, "without_token": 0, "refused": 0, "tampered_since": 1800000000000000,
+     "last_number": 9, "missing": [{"from": 3, "to": 4}], "missing_since": 1800000000000000, "gaps": 1, "given_up": 0,
+     "repeated": 0}},
+    {"v": 1, "type": "tamper_chain_ended", "source_no": 1, "by": "key_0000000000000000000000000m",
+     "reason": "lost_state", "token": "ab" * 32, "next_number": 1},
+    {"v": 1, "type": "totals_declared", "source_no": 1, "day": "2026-11-20", "time_zone": "Africa/Nairobi",
+     "from": 1800000000000000, "to": 1800086400000000, "version": 1, "status": "successful",
+     "totals": [{"kind": "stake", "count": 2, "amount_minor": 300}], "at": 1800090000000000,
+     "by": "key_0000000000000000000000000m"},
+    {"v": 1, "type": "totals_compared", "source_no": 1, "day": "2026-11-20", "from": 1800000000000000,
+     "to": 1800086400000000, "version": 1, "status": "successful", "through": 7, "at": 1800090000000000,
+     "differs": True, "turns": 1, "lines": [{"kind": "stake", "declared": {"count": 2, "amount_minor": 300},
+     "stored": {"count": 1, "amount_minor": 100}}]},
     {"v": 1, "type": "seals_rewrapped", "version": 1, "table": "vault", "rows": 512},
 ]
 

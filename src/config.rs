@@ -146,6 +146,9 @@ pub struct Limits {
 pub struct Feeds {
     pub allow_private_addresses: bool,
     pub folder_root: PathBuf,
+    /// Share of a declared sum, between 0 and 1.
+    pub declared_tolerance: f64,
+    pub declared_count_tolerance: u32,
     pub credentials: BTreeMap<String, FeedCredential>,
 }
 
@@ -366,6 +369,8 @@ fn check(c: &Config) -> Vec<String> {
     must(QUEUES.contains(&c.limits.register_queue), "limits.register_queue: not from 1 to 1000000");
     let root = &c.feeds.folder_root;
     must(root.as_os_str().is_empty() || root.is_absolute(), "feeds.folder_root: neither empty nor an absolute path");
+    let share = 0.0..=1.0;
+    must(share.contains(&c.feeds.declared_tolerance), "feeds.declared_tolerance: not between 0 and 1");
     for (name, credential) in &c.feeds.credentials {
         let is_one = credential.file.as_os_str().is_empty() != credential.environment.is_empty();
         must(is_one, &format!("feeds.credentials.{name}: neither a file nor a variable of the environment, or both"));

@@ -9,6 +9,7 @@ use actors::feeds::{Credential, Credentials, FeedsConfig};
 use actors::live::LiveLimits;
 use actors::notifiers::{self, NotifySetup};
 use actors::secrets::KeyProvider;
+use engine::integrity::totals::Tolerance;
 use std::future::Future;
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -141,6 +142,10 @@ fn feeds(config: &Feeds) -> FeedsConfig {
         allow_private_addresses: config.allow_private_addresses,
         folder_root: Some(config.folder_root.clone()).filter(|root| !root.as_os_str().is_empty()),
         credentials: Credentials::new(config.credentials.iter().map(credential)),
+        declared_tolerance: Tolerance {
+            amount_ppm: (config.declared_tolerance * 1e6).round() as u32,
+            count: config.declared_count_tolerance,
+        },
         ..FeedsConfig::default()
     }
 }

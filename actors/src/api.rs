@@ -5,10 +5,12 @@
 
 use crate::feeds::PollingView;
 use crate::identity::Identifiers;
+use crate::integrity::DayScore;
 use models::alert::{AlertRevision, Severity};
 use models::event::Exclusion;
 use models::exclusion::{Channel, Period, ReasonClass};
-use models::feed::{DataClass, ReaderSettings, Schedule, Source, SourceClock};
+use models::feed::integrity::NumberRange;
+use models::feed::{DataClass, IntegritySettings, ReaderSettings, Schedule, Source, SourceClock, SourceIntegrity};
 use models::ids::{BatchId, ExclusionId, KeyId, OperatorId, OperatorNo, Seq, SourceId};
 use models::jurisdiction::JurisdictionNo;
 use models::lookup::Purpose;
@@ -17,6 +19,7 @@ use models::operator::{ApiKey, Licence, Operator, OperatorState, Scope};
 use models::record::Refusal;
 use models::ts::Ts;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Why a command was not carried out. Nothing of it was stored, unless it is `Unavailable`, where the
 /// outcome may be unknown to the caller: repeat with the same `Idempotency-Key`.
@@ -48,6 +51,11 @@ pub enum EngineError {
     /// It was there and is not any more.
     #[error("{0}")]
     Gone(&'static str),
+    /// The tamper token of a push does not follow from the last one of its source and this body.
+    #[error(
+        "the tamper token does not follow: HMAC-SHA256 under the signing secret of this key, over the 32 bytes of the last token of this source that was answered with 200 (none for the first) and the 32 bytes of the SHA-256 of this body, was expected"
+    )]
+    Tampered,
 }
 
 /// A source that was asked for.
@@ -177,9 +185,11 @@ pub struct NewSource {
     pub schedule: Option<Schedule>,
     /// Text of a mapping.
     pub mapping: Option<String>,
+    /// What its pushes are held to.
+    pub integrity: Option<IntegritySettings>,
 }
 
-/// A change of a source that fetches; none = as it is.
+/// A change of a source; none = as it is. What is about fetching is for sources that fetch.
 #[derive(Default)]
 #[allow(missing_docs)]
 pub struct SourceChange {
@@ -187,6 +197,7 @@ pub struct SourceChange {
     pub schedule: Option<Schedule>,
     /// Another mapping, or none from here on.
     pub mapping: Option<Option<String>>,
+    pub integrity: Option<IntegritySettings>,
 }
 
 /// What became of a push.
@@ -255,9 +266,74 @@ pub struct SourceView {
     pub quarantine_open: u64,
     pub cursor: String,
     pub paused: bool,
+    pub conflicts: u64,
+    pub late: u64,
+    pub replaced: u64,
+    /// Tokens and numbers, where its operator sends any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<IntegrityView>,
+    /// As it stands, all of it; none before it was read.
+    #[serde(skip)]
+    pub integrity_state: Option<Arc<SourceIntegrity>>,
+    /// How complete its last full day is, once that was worked out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_day: Option<DayScore>,
     /// None where records are pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub polling: Option<PollingView>,
+}
+
+/// Ranges of missing numbers that are shown.
+const RANGES_SHOWN: usize = 20;
+
+/// Tokens and numbers of a source's batches, as they are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IntegrityView {
+    /// A chain of tamper tokens is under way.
+    pub chained: bool,
+    /// Tokens that followed so far.
+    pub tokens: u64,
+    /// Pushes without one while a chain was under way.
+    pub without_token: u64,
+    /// Pushes refused because theirs did not follow.
+    pub refused: u64,
+    /// Since when tokens do not follow.
+    pub tampered_since: Option<Ts>,
+    /// Highest number of a batch.
+    pub last_batch: Option<i64>,
+    /// Lower numbers that did not come, the first ranges.
+    pub missing: Vec<NumberRange>,
+    /// How many are missing altogether.
+    pub missing_batches: i64,
+    /// Since when.
+    pub missing_since: Option<Ts>,
+    /// Gaps so far.
+    pub gaps: u64,
+    /// Missing numbers that are not waited for any more.
+    pub given_up: u64,
+    /// Batches with a number that was known.
+    pub repeated_batches: u64,
+}
+
+impl IntegrityView {
+    /// What is shown of a state.
+    #[must_use]
+    pub fn of(state: &SourceIntegrity) -> Self {
+        Self {
+            chained: state.link.is_some(),
+            tokens: state.links,
+            without_token: state.without_token,
+            refused: state.refused,
+            tampered_since: state.tampered_since,
+            last_batch: state.last_number,
+            missing: state.missing.iter().take(RANGES_SHOWN).copied().collect(),
+            missing_batches: state.missing_numbers(),
+            missing_since: state.missing_since,
+            gaps: state.gaps,
+            given_up: state.given_up,
+            repeated_batches: state.repeated,
+        }
+    }
 }
 
 /// Whether the register may be asked.

@@ -20,6 +20,7 @@ use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::alerting::{Action, ActionError, Desk, Outcome, Tell, Tidings};
+use engine::integrity::{Trouble, judge};
 use engine::silence::{self, Standing};
 use futures_util::future::LocalBoxFuture;
 use models::alert::AlertRevision;
@@ -156,7 +157,7 @@ pub struct DeskActor {
     unsure: bool,
     seconds: u32,
     /// What was said of sources and did not come back by the spine yet.
-    said: HashMap<SourceId, (AlertId, i64)>,
+    said: HashMap<(SourceId, String), (AlertId, i64)>,
 }
 
 impl DeskActor {
@@ -215,7 +216,7 @@ impl DeskActor {
             let jurisdiction = operator.map_or(JurisdictionNo(0), |operator| operator.jurisdiction);
             self.desk.revision(revision, jurisdiction, now, &mut outcome);
             if let Some(source) = revision.subject.source {
-                self.said.remove(&source);
+                self.said.remove(&(source, revision.rule.clone()));
             }
         }
         if self.desk.through() == before {
@@ -283,25 +284,32 @@ impl DeskActor {
         if self.seconds.is_multiple_of(SOURCES_EVERY) { self.sources().await } else { Ok(()) }
     }
 
-    /// Looks which sources fell silent and which speak again.
+    /// Looks which sources fell silent and which speak again, and whose batches are not whole.
     async fn sources(&mut self) -> Result<(), EngineError> {
         let now = self.context.clock.now();
         // before anything is said of a new one
         self.desk.know_documents(self.context.views.document_sources());
-        let told = |id: SourceId| {
-            let of_source = |group: &&AlertGroup| group.subject.source == Some(id) && group.rule == silence::RULE;
-            let group = self.desk.groups().find(of_source).filter(|group| !group.standing.is_empty());
-            group.map(|group| Standing { window: group.last_window, severity: group.severity })
-        };
+        let standing = self.desk.groups().filter(|group| !group.standing.is_empty());
+        let standing: HashMap<(SourceId, &str), Standing> = standing
+            .filter_map(|group| {
+                let standing = Standing { window: group.last_window, severity: group.severity };
+                Some(((group.subject.source?, group.rule.as_str()), standing))
+            })
+            .collect();
         let mut events = Vec::new();
         for view in self.context.views.sources(|_| true) {
-            let last = view.last_success_at;
-            let said = silence::judge(&view.source, &view.operator_code, last, told(view.id), now);
-            let Some(revision) = said else { continue };
-            let step = (revision.id, revision.operator_seq);
-            // what was said and is not back yet is not said again
-            if self.said.insert(view.id, step) != Some(step) {
-                events.push(Event::AlertRevised(revision));
+            let told = |rule| standing.get(&(view.id, rule)).copied();
+            let (source, operator) = (&view.source, &view.operator_code);
+            let silent = silence::judge(source, operator, view.last_success_at, told(silence::RULE), now);
+            let troubles = view.integrity_state.iter().flat_map(|state| {
+                Trouble::ALL.map(|trouble| judge(trouble, source, operator, state, told(trouble.rule()), now))
+            });
+            for revision in silent.into_iter().chain(troubles.flatten()) {
+                let step = (revision.id, revision.operator_seq);
+                // what was said and is not back yet is not said again
+                if self.said.insert((view.id, revision.rule.clone()), step) != Some(step) {
+                    events.push(Event::AlertRevised(revision));
+                }
             }
         }
         if events.is_empty() {

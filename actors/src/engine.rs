@@ -2,6 +2,7 @@
 //! does by itself in `tasks.rs`, what is read and checked before anything starts in `opening.rs`.
 
 mod config;
+mod integrity;
 mod opening;
 mod polling;
 mod quarantine;
@@ -44,6 +45,7 @@ use crate::writer::WriterHandle;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use engine::alerting::Action;
+use engine::integrity::PushMarks;
 use engine::register::index::{IndexReader, IndexState};
 use models::alert::AlertRevision;
 use models::alert_group::{Act, AlertGroup, Silence};
@@ -172,6 +174,8 @@ struct Inner {
     /// Screens get a frame a while instead of a frame a tick.
     sparing: AtomicBool,
     notifiers: Notifiers,
+    /// One declaration, or comparison of one, after the other.
+    declaring: tokio::sync::Mutex<()>,
     states: StateMetrics,
     /// Actors have blocked more threads than a process can spare.
     given_up: watch::Sender<bool>,
@@ -519,6 +523,7 @@ impl Engine {
         source: SourceId,
         operator: Option<OperatorNo>,
         body: Bytes,
+        marks: PushMarks,
         dry_run: bool,
     ) -> Result<PushOutcome, EngineError> {
         let known = self.directory().sources.get(&source).cloned();
@@ -529,8 +534,8 @@ impl Engine {
         let handle =
             self.0.sources.read().get(&source).cloned().ok_or(EngineError::Unavailable("the source's actor"))?;
         let (reply, outcome) = Reply::new();
-        let trace = trace::current();
-        handle.try_send(SourceMsg::Push { body, dry_run, reply, trace }).map_err(|refused| match refused {
+        let (trace, marks) = (trace::current(), Box::new(marks));
+        handle.try_send(SourceMsg::Push { body, marks, dry_run, reply, trace }).map_err(|refused| match refused {
             SendError::Full(_) => EngineError::Overloaded("the source's queue"),
             SendError::Quarantined(_) => EngineError::Unavailable("the source: it is quarantined"),
             SendError::Stopped(_) => EngineError::Unavailable("the source: the engine stops"),

@@ -22,6 +22,7 @@ pub use polling::{Polling, PollingView, Turn};
 
 use crate::kernel::Progress;
 use bytes::Bytes;
+use engine::integrity::totals::Tolerance;
 use engine::mapping::Mapping;
 use futures_util::future::LocalBoxFuture;
 use models::feed::{ReaderFormat, ReaderSettings};
@@ -87,6 +88,10 @@ pub struct FeedsConfig {
     pub credentials: Credentials,
     /// Spreads what would come together.
     pub chance: Chance,
+    /// How far what is stored may be from what was declared.
+    pub declared_tolerance: Tolerance,
+    /// How often a source's declarations are held against what is stored at most.
+    pub compare_every: Duration,
 }
 
 impl Default for FeedsConfig {
@@ -96,6 +101,8 @@ impl Default for FeedsConfig {
             folder_root: None,
             credentials: Credentials::default(),
             chance: Arc::new(rand::random::<f64>),
+            declared_tolerance: Tolerance::default(),
+            compare_every: Duration::from_secs(60),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod feeds;
 mod idempotency;
 pub mod identity;
 pub mod import;
+pub mod integrity;
 pub mod kernel;
 pub mod live;
 pub mod market;

@@ -11,15 +11,18 @@
 mod commit;
 mod fetch;
 mod replay;
+mod whole;
 
 pub use commit::chain_digest;
 pub use fetch::{FetchMetrics, Under};
 pub use replay::{Apply, Attempt, Attempted, OpenCounts, ReplayRequest, Settling};
 pub(crate) use replay::{not_open, suggest};
+pub use whole::{IntegrityMetrics, Sign};
 
 use crate::api::{EngineError, PushOutcome};
 use crate::directory::Directory;
 use crate::feeds::{Cursor, FeedsConfig, Polling};
+use crate::integrity::{DayScore, Touched};
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::secrets::{KeyRing, Keys};
 use crate::trace;
@@ -29,8 +32,11 @@ use bytes::Bytes;
 use commit::outcome;
 use engine::dedupe::{Dedupe, Seen};
 use engine::ingest::{self, Resolver};
+use engine::integrity::{Accepted, PushMarks};
 use futures_util::future::LocalBoxFuture;
-use models::feed::{Source, SourceClock};
+use models::feed::integrity::ChainEndReason;
+use models::feed::{Source, SourceClock, SourceIntegrity};
+use models::ids::KeyId;
 use models::quarantine::QuarantineForm;
 use models::record::{QuarantineCode, Record, Refusal};
 use models::ts::{DAY, HOUR, SECOND, Ts};
@@ -75,10 +81,23 @@ pub enum SourceMsg {
         /// Where the answer goes.
         reply: Reply<Result<(), EngineError>>,
     },
+    /// A person ends its chain of tamper tokens.
+    EndChain {
+        /// Who.
+        by: KeyId,
+        /// Why.
+        reason: ChainEndReason,
+        /// The number that the next batch has.
+        next_number: Option<i64>,
+        /// Where the answer goes.
+        reply: Reply<Result<(), EngineError>>,
+    },
     /// A push as it came.
     Push {
         /// NDJSON or a JSON array.
         body: Bytes,
+        /// What its operator says about it as a whole.
+        marks: Box<PushMarks>,
         /// Validate only.
         dry_run: bool,
         /// Where the answer goes.
@@ -112,6 +131,16 @@ pub struct SourceGauge {
     pub duplicates: AtomicU64,
     /// Records refused, ever.
     pub quarantined: AtomicU64,
+    /// Records refused because their id was known with other content.
+    pub conflicts: AtomicU64,
+    /// Records stored that came late.
+    pub late: AtomicU64,
+    /// Records stored that take the place of others.
+    pub replaced: AtomicU64,
+    /// Its operator's tokens and numbers; none before they were read.
+    pub integrity: Mutex<Option<Arc<SourceIntegrity>>>,
+    /// How complete its last full day is, once that was worked out.
+    pub last_day: Mutex<Option<DayScore>>,
     /// Refused records that are neither replayed nor dismissed.
     pub open: OpenCounts,
     /// Number of the last batch.
@@ -152,6 +181,10 @@ pub struct SourceContext {
     pub feeds: FeedsConfig,
     /// What is counted of fetches.
     pub fetches: FetchMetrics,
+    /// What is counted of batches that are not whole.
+    pub integrity: IntegrityMetrics,
+    /// Told of what may change the sums of a day.
+    pub touched: Touched,
     /// True once the engine stops: nobody waits for peers any more.
     pub stopping: watch::Receiver<bool>,
 }
@@ -167,6 +200,8 @@ pub struct SourceHead {
     pub newest: Option<Ts>,
     /// How far it was read, where it fetches.
     pub cursor: Option<Cursor>,
+    /// Its operator's tokens and numbers.
+    pub integrity: SourceIntegrity,
 }
 
 #[derive(Default)]
@@ -213,6 +248,8 @@ pub struct SourceActor {
     incomplete: bool,
     /// What it fetches with.
     fetching: fetch::Fetching,
+    /// When a refusal for its token was stored last: a flood of them is counted, and stored now and then.
+    refusal_stored_at: Option<Ts>,
 }
 
 impl SourceActor {
@@ -225,6 +262,7 @@ impl SourceActor {
         reread: Reread,
     ) -> Self {
         gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
+        *gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
         let (newest, staged) = (head.newest, Staged::default());
         Self {
             source,
@@ -238,6 +276,7 @@ impl SourceActor {
             unsure: false,
             incomplete: false,
             fetching: fetch::Fetching::default(),
+            refusal_stored_at: None,
         }
     }
 
@@ -246,6 +285,7 @@ impl SourceActor {
         if self.unsure {
             let (dedupe, head) = (self.reread)().await.map_err(|_| EngineError::Unavailable("the database"))?;
             self.newest = head.newest;
+            *self.gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
             (self.dedupe, self.head, self.unsure) = (dedupe, head, false);
             self.staged = Staged::default();
         }
@@ -327,18 +367,19 @@ impl SourceActor {
         self.head.newest = self.newest;
     }
 
-    async fn push(&mut self, body: &Bytes, dry_run: bool) -> Result<PushOutcome, EngineError> {
+    async fn push(&mut self, body: &Bytes, marks: &PushMarks, dry_run: bool) -> Result<PushOutcome, EngineError> {
         let staging = trace::begin("stage");
         self.make_sure().await?;
-        let parts = ingest::split(body).map_err(|e| EngineError::Invalid { pointer: "", detail: e.to_string() })?;
         let now = self.context.clock.now();
+        let accepted = self.admit(body, marks, dry_run, now).await?;
+        let parts = ingest::split(body).map_err(|e| EngineError::Invalid { pointer: "", detail: e.to_string() })?;
         let staged = self.stage_all(body, parts.into_iter().enumerate(), now)?;
         staging.done();
         if dry_run {
             self.take_back(&staged.records);
             return Ok(outcome(&staged, None, self.head.source_seq));
         }
-        self.commit(staged, None, now).await
+        self.commit_push(staged, accepted, now).await
     }
 
     /// Takes records in that lie somewhere in `body`, each with its position.
@@ -361,16 +402,34 @@ impl SourceActor {
         Ok(std::mem::take(&mut self.staged))
     }
 
-    /// Applies what is left of a push whose bad records were set aside.
-    async fn settle(&mut self, cursor: Option<&Cursor>) -> Result<PushOutcome, EngineError> {
+    /// What is left of a message whose bad records were set aside.
+    fn left(&mut self) -> Result<Staged, EngineError> {
+        let staged = std::mem::take(&mut self.staged);
         if std::mem::take(&mut self.incomplete) || self.unsure {
-            let staged = std::mem::take(&mut self.staged);
             self.take_back(&staged.records);
             return Err(EngineError::Unavailable("the database"));
         }
+        Ok(staged)
+    }
+
+    /// Applies what is left of a page.
+    async fn settle(&mut self, cursor: Option<&Cursor>) -> Result<PushOutcome, EngineError> {
+        let staged = self.left()?;
         let now = self.context.clock.now();
-        let staged = std::mem::take(&mut self.staged);
-        self.commit(staged, cursor, now).await
+        self.commit(staged, cursor, &Accepted::default(), now).await
+    }
+
+    /// Applies what is left of a push.
+    async fn settle_push(&mut self, body: &Bytes, marks: &PushMarks) -> Result<PushOutcome, EngineError> {
+        let staged = self.left()?;
+        let now = self.context.clock.now();
+        match self.admit(body, marks, false, now).await {
+            Ok(accepted) => self.commit_push(staged, accepted, now).await,
+            Err(error) => {
+                self.take_back(&staged.records);
+                Err(error)
+            }
+        }
     }
 
     /// Stages one record of a push that is tried record by record.
@@ -412,8 +471,11 @@ impl Work for SourceActor {
             match msg.as_ref() {
                 SourceMsg::Fetch(under) => self.turn(under, progress).await,
                 SourceMsg::Restart { reply } => reply.send(self.restart().await),
-                SourceMsg::Push { body, dry_run, reply, trace } => {
-                    reply.send(trace::carry(trace.clone(), self.push(body, *dry_run)).await);
+                SourceMsg::EndChain { by, reason, next_number, reply } => {
+                    reply.send(self.end_chain(*by, *reason, *next_number).await);
+                }
+                SourceMsg::Push { body, marks, dry_run, reply, trace } => {
+                    reply.send(trace::carry(trace.clone(), self.push(body, marks, *dry_run)).await);
                 }
                 SourceMsg::Part { body, range, index } => {
                     let staged = self.part(body, range.clone(), *index).await;
@@ -428,9 +490,11 @@ impl Work for SourceActor {
         let (body, parts) = match msg {
             SourceMsg::Push { body, dry_run: false, .. } => (body.clone(), ingest::split(body).ok()?),
             SourceMsg::Fetch(under) => under.parts()?,
-            SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } | SourceMsg::Settle(_) => {
-                return None;
-            }
+            SourceMsg::Push { .. }
+            | SourceMsg::Part { .. }
+            | SourceMsg::Restart { .. }
+            | SourceMsg::EndChain { .. }
+            | SourceMsg::Settle(_) => return None,
         };
         let part =
             |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
@@ -454,6 +518,8 @@ impl Work for SourceActor {
             self.crashed();
         } else if let SourceMsg::Push { reply, .. } = record.as_ref() {
             reply.send(Err(EngineError::Unavailable("this push crashes its source")));
+        } else if let SourceMsg::EndChain { reply, .. } = record.as_ref() {
+            reply.send(Err(EngineError::Unavailable("the source")));
         } else if let SourceMsg::Settle(settling) = record.as_ref() {
             settling.crashed();
         }
@@ -468,9 +534,15 @@ impl Work for SourceActor {
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
             match msg.as_ref() {
-                SourceMsg::Push { reply, dry_run: false, .. } => reply.send(self.settle(None).await),
+                SourceMsg::Push { body, marks, reply, dry_run: false, .. } => {
+                    reply.send(self.settle_push(body, marks).await);
+                }
                 SourceMsg::Fetch(under) => self.settle_page(under).await,
-                SourceMsg::Push { .. } | SourceMsg::Part { .. } | SourceMsg::Restart { .. } | SourceMsg::Settle(_) => {}
+                SourceMsg::Push { .. }
+                | SourceMsg::Part { .. }
+                | SourceMsg::Restart { .. }
+                | SourceMsg::EndChain { .. }
+                | SourceMsg::Settle(_) => {}
             }
         })
     }

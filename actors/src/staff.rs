@@ -467,7 +467,8 @@ impl Staff {
             let wanted = (new.clock, new.horizon_days, new.currency, new.expected_interval_seconds);
             let fetches_alike =
                 known.reader == new.reader && known.schedule == new.schedule && known.mapping == new.mapping;
-            return if settings(known) == wanted && known.class.data() == new.class && fetches_alike {
+            let held_alike = known.integrity == new.integrity;
+            return if settings(known) == wanted && known.class.data() == new.class && fetches_alike && held_alike {
                 Ok(CreatedSource { source: Source::clone(known), created: false })
             } else {
                 Err(EngineError::Conflict("a source with this name and other settings exists".to_owned()))
@@ -502,13 +503,14 @@ impl Staff {
             schedule: new.schedule,
             mapping: new.mapping,
             paused: false,
+            integrity: new.integrity,
         };
         let attachment = idempotency::attachment(idempotency.as_ref(), 201, source.id, now);
         self.commit(Event::SourceSet(source.clone()), attachment.into_iter().collect()).await?;
         Ok(CreatedSource { source, created: true })
     }
 
-    /// Changes how a source fetches.
+    /// Changes how a source fetches, or what its pushes are held to.
     pub async fn change_source(
         &self,
         id: SourceId,
@@ -522,13 +524,18 @@ impl Staff {
         if idempotency::earlier(&self.store, idempotency.as_ref(), now).await?.is_some() {
             return Ok(Source::clone(&known));
         }
-        if known.reader.is_none() {
+        let of_fetching = change.paused.is_some() || change.schedule.is_some() || change.mapping.is_some();
+        if known.reader.is_none() && of_fetching {
             return Err(EngineError::Conflict("records are pushed to this source".to_owned()));
+        }
+        if known.reader.is_some() && change.integrity.is_some() {
+            return Err(EngineError::Conflict("the source fetches its records by itself".to_owned()));
         }
         let source = Source {
             paused: change.paused.unwrap_or(known.paused),
             schedule: change.schedule.or_else(|| known.schedule.clone()),
             mapping: change.mapping.unwrap_or_else(|| known.mapping.clone()),
+            integrity: change.integrity.or(known.integrity),
             ..Source::clone(&known)
         };
         if source != *known {

@@ -5,7 +5,7 @@ mod parts;
 
 pub use groups::GROUPS_MAX;
 
-use crate::api::{FreshnessLabel, SourceView};
+use crate::api::{FreshnessLabel, IntegrityView, SourceView};
 use crate::desk::DeskView;
 use crate::directory::Directory;
 use crate::kernel::ActorSystem;
@@ -162,6 +162,7 @@ impl Views {
                 let operator = directory.operators.get(&source.operator_no)?;
                 let gauge = gauges.get(&source.id).cloned().unwrap_or_default();
                 let last_success_at = time(gauge.last_success_at.load(Ordering::Relaxed));
+                let integrity_state = gauge.integrity.lock().clone();
                 Some(SourceView {
                     id: source.id,
                     operator: operator.id,
@@ -177,6 +178,12 @@ impl Views {
                     quarantine_open: gauge.open.total(),
                     cursor: gauge.source_seq.load(Ordering::Relaxed).to_string(),
                     paused: source.paused,
+                    conflicts: gauge.conflicts.load(Ordering::Relaxed),
+                    late: gauge.late.load(Ordering::Relaxed),
+                    replaced: gauge.replaced.load(Ordering::Relaxed),
+                    integrity: integrity_state.as_deref().filter(|state| state.version > 0).map(IntegrityView::of),
+                    integrity_state,
+                    last_day: gauge.last_day.lock().clone(),
                     polling: source.reader.is_some().then(|| gauge.polling.view()),
                     source: Source::clone(source),
                 })
@@ -361,6 +368,7 @@ mod tests {
             schedule: None,
             mapping: None,
             paused: false,
+            integrity: None,
         };
         let table = [
             (None, FreshnessLabel::Never),

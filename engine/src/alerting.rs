@@ -153,6 +153,11 @@ fn is_feed(group: &AlertGroup) -> bool {
     group.subject.metric == Metric::Silence
 }
 
+/// Does whoever raised it say when it is over, however long that takes?
+fn ends_by_itself(group: &AlertGroup) -> bool {
+    is_feed(group) || group.subject.metric == Metric::Integrity
+}
+
 impl Desk {
     /// As it was stored.
     #[must_use]
@@ -280,7 +285,9 @@ impl Desk {
     }
 
     fn withdraw(&mut self, id: GroupId, revision: &AlertRevision, now: Ts, out: &mut Outcome) {
-        let Some(group) = self.groups.get_mut(&id).filter(|group| group.is_live()) else { return };
+        // of one that a person has resolved, too: what it stood for is over, and what comes back is something new
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let live = group.is_live();
         match group.standing.iter().position(|alert| *alert == revision.id) {
             Some(place) => {
                 group.standing.remove(place);
@@ -289,7 +296,7 @@ impl Desk {
             None => group.standing_more = group.standing_more.saturating_sub(1),
         }
         out.changed.insert(id);
-        if group.standing.is_empty() && group.standing_more == 0 {
+        if live && group.standing.is_empty() && group.standing_more == 0 {
             self.resolve(id, Resolution::Withdrawn, None, now, out);
         }
     }
@@ -362,10 +369,10 @@ impl Desk {
                 self.tell(id, Tidings::Escalated, now, out);
             }
         }
-        // a feed is over when it speaks again, and not before
+        // what is told of a feed is over when the feed is as it should be, and not before
         let over = |group: &&AlertGroup| {
             let worked = matches!(group.state, GroupState::Open | GroupState::Acknowledged);
-            worked && !is_feed(group) && now.0 - group.last_at.0 >= QUIET_AFTER
+            worked && !ends_by_itself(group) && now.0 - group.last_at.0 >= QUIET_AFTER
         };
         let over: Vec<_> = self.groups.values().filter(over).map(|group| group.id).collect();
         for id in over {

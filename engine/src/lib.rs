@@ -7,6 +7,7 @@ pub mod dedupe;
 pub mod detector;
 pub mod enumeration;
 pub mod ingest;
+pub mod integrity;
 pub mod mapping;
 pub mod operator_state;
 pub mod output;

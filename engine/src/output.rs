@@ -57,12 +57,18 @@ fn name_of(what: &str, digest: &[u8]) -> String {
     context.finish().as_ref()[..NAME_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A text, or a name where it is somebody's digest.
+fn nameless(text: &str) -> Cow<'_, str> {
+    match text.strip_prefix(DIGEST) {
+        Some(digest) => format!("name:{}", name_of("text", digest.as_bytes())).into(),
+        None => text.into(),
+    }
+}
+
 /// Puts names in the place of the digests that free data holds.
 fn rename(value: &mut Value) {
     match value {
-        Value::String(text) if text.starts_with(DIGEST) => {
-            *text = format!("name:{}", name_of("detail", text.as_bytes()))
-        }
+        Value::String(text) if text.starts_with(DIGEST) => *text = nameless(text).into_owned(),
         Value::Array(items) => items.iter_mut().for_each(rename),
         Value::Object(fields) => fields.values_mut().for_each(rename),
         _ => {}
@@ -138,15 +144,21 @@ mod tests {
             (&json!("2026-01-01T00:00:00.000Z"), &json!("o1"))
         );
         // a name of its own for each thing, the same each time, and not the register's
-        let key = format!("{:x}", stake.player.expect("a player").0);
+        let digest = format!("{:x}", stake.player.expect("a player").0);
         let player = said["player"].as_str().expect("a name");
-        assert!(player.len() == 2 * NAME_BYTES && said["player"] != said["device"] && !player.contains(&key), "{said}");
+        assert!(
+            player.len() == 2 * NAME_BYTES && said["player"] != said["device"] && !player.contains(&digest),
+            "{said}"
+        );
         assert_eq!(read(&stake), said);
         let (one, other) = (&said["detail"]["bank"]["counterparty"], &said["detail"]["extra"]["phones"][0]);
         assert!(one == other && one.as_str().is_some_and(|name| name.starts_with("name:")), "{said}");
         assert!(!said.to_string().contains("00ff"), "{said}");
         stake.record_id = "digest:00ff".to_owned();
-        assert!(key(&stake).starts_with("name:") && read(&stake)["record_id"] == *key(&stake), "an id that was a number");
+        assert!(
+            key(&stake).starts_with("name:") && read(&stake)["record_id"] == *key(&stake),
+            "an id that was a number"
+        );
         let mut login = record(RecordKind::Login, Ts(0), 0, 8);
         login.player = None;
         let said = read(&login);

@@ -130,6 +130,7 @@ mod tests {
             schedule: None,
             mapping: None,
             paused: false,
+            integrity: None,
         };
         // seconds of the last success (-1: none), now, what was told; what is said
         let minute = |n: i64| Ts(n * 60 * SECOND);

@@ -11,6 +11,7 @@ closed_set!(
     Metric {
         Count = "count", Stakes = "stakes", Payouts = "payouts", GrossGamingRevenue = "gross_gaming_revenue",
         UniquePlayers = "unique_players", Hold = "hold", FirstContacts = "first_contacts", Silence = "silence",
+        Integrity = "integrity",
     }
 );
 impl Metric {

@@ -6,6 +6,7 @@
 use crate::alert::AlertRevision;
 use crate::alert_group::{AlertActed, AlertsGrouped, Silence};
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
+use crate::feed::integrity::{ChainEnded, Declaration, SourceIntegrity, TotalsCompared};
 use crate::feed::{FeedBatchStored, Source};
 use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo};
 use crate::jurisdiction::{JurisdictionNo, Recognition};
@@ -213,6 +214,19 @@ pub enum Event {
         /// How far, in its reader's words.
         cursor: String,
     },
+    /// Tokens and numbers of a source's batches moved (the whole new state).
+    SourceIntegritySet {
+        /// Which.
+        source_no: SourceNo,
+        /// As it is now.
+        state: SourceIntegrity,
+    },
+    /// A person ended a source's chain of tamper tokens.
+    TamperChainEnded(ChainEnded),
+    /// An operator declared what it did on a day.
+    TotalsDeclared(Declaration),
+    /// A declaration was held against what is stored (the whole new state of the day).
+    TotalsCompared(TotalsCompared),
     /// The wall clock closed windows of an operator.
     OperatorTicked {
         /// Whose.
@@ -408,6 +422,10 @@ impl Event {
             Self::SourceSet(_) => "source_set",
             Self::FeedBatchStored(_) => "feed_batch_stored",
             Self::SourceAdvanced { .. } => "source_advanced",
+            Self::SourceIntegritySet { .. } => "source_integrity_set",
+            Self::TamperChainEnded(_) => "tamper_chain_ended",
+            Self::TotalsDeclared(_) => "totals_declared",
+            Self::TotalsCompared(_) => "totals_compared",
             Self::OperatorTicked { .. } => "operator_ticked",
             Self::OperatorInputSetAside { .. } => "operator_input_set_aside",
             Self::EvidenceOpened { .. } => "evidence_opened",

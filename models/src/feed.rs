@@ -1,9 +1,11 @@
 //! Sources: where records come from, by which clock they are judged.
 
 mod class;
+pub mod integrity;
 mod settings;
 
 pub use class::{DataClass, SourceClass};
+pub use integrity::{IntegritySettings, SourceIntegrity};
 pub use settings::{
     FolderDone, FolderSettings, HttpPollSettings, KafkaSettings, MAPPING_BYTES_MAX, NatsSettings, Paging, ReaderFormat,
     ReaderSettings, Schedule, SettingsError,
@@ -94,6 +96,9 @@ pub struct Source {
     /// It fetches nothing for now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// What its pushes are held to; none: tamper tokens are optional.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<IntegritySettings>,
 }
 
 /// The journaled fact that a batch is stored.
@@ -131,9 +136,29 @@ pub struct FeedBatchStored {
     /// How far the source was read with this batch, in its reader's words; none where that did not move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Records stored that came late by the source's expected interval.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late: u32,
+    /// Records stored that take the place of others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replaced: u32,
+    /// The operator's tamper token, in hex, which followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tamper_token: Option<String>,
+    /// The operator's own number of the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_number: Option<i64>,
+    /// It came without a token while a chain of tokens was under way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_token: bool,
     /// Refused before, and taken in by somebody's decision: the source itself delivered nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

@@ -36,9 +36,9 @@ pub use operator_states::OperatorStateRow;
 pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
-    AlertQuery, ClassPage, ClassQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier,
-    PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, StoredBankLine, StoredHead,
-    StoredInvoice, StoredLicence, StoredPayment,
+    AlertQuery, Arrivals, ClassPage, ClassQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
+    PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, SourceSpan,
+    StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{

@@ -234,6 +234,10 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                     Val::Int(b.clock_at.0),
                     Val::Text(&b.chain),
                     Val::Int(at.0),
+                    Val::Int(b.late.into()),
+                    Val::Int(b.replaced.into()),
+                    Val::TextOpt(b.tamper_token.as_deref()),
+                    Val::IntOpt(b.batch_number),
                     Val::Int(b.replayed.into()),
                 ],
             );
@@ -242,6 +246,27 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
             }
         }
         Event::SourceAdvanced { source_no, cursor } => source_cursor(rows, *source_no, cursor, at),
+        Event::SourceIntegritySet { source_no, state } => rows.upsert(
+            &SOURCE_INTEGRITY,
+            source_no.0.to_string(),
+            [Val::Int(source_no.0.into()), Val::Int(state.version), body(state)],
+        ),
+        Event::TotalsDeclared(d) => rows.add(
+            &DECLARED_TOTALS,
+            [Val::Int(d.source_no.0.into()), Val::Text(&d.day), Val::Int(d.version), body(d)],
+        ),
+        Event::TotalsCompared(c) => rows.upsert(
+            &DECLARED_DAYS,
+            format!("{}/{}", c.source_no.0, c.day),
+            [
+                Val::Int(c.source_no.0.into()),
+                Val::Text(&c.day),
+                Val::Int(c.from.0),
+                Val::Int(c.to.0),
+                Val::Int(c.differs.into()),
+                body(c),
+            ],
+        ),
         Event::OperatorTicked { operator_no, operator_seq, at } => {
             rows.add(&INPUTS, [Val::Int(operator_no.0.into()), Val::Int(*operator_seq)]);
             rows.add(&TICKS, [Val::Int(operator_no.0.into()), Val::Int(*operator_seq), Val::Int(at.0)]);
@@ -292,8 +317,10 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         Event::KeyVersionRetired { purpose, version } => {
             key_version(rows, &KEYS_RETIRED, (*purpose, *version), "", at, KeyState::Retired, 0);
         }
+        // what it changed is the state that comes with it
+        Event::TamperChainEnded(_)
         // the rows come with it
-        Event::SealsRewrapped { .. }
+        | Event::SealsRewrapped { .. }
         // the importer writes the rows itself
         | Event::PeopleImported { .. }
         | Event::EvidenceRooted { .. }
@@ -555,6 +582,13 @@ pub async fn records(conn: &mut Conn, batch_no: i64, operator_no: u16, records: 
             conn.insert("feed_records", RECORD_COLUMNS, "", &values).await
         }
     }
+}
+
+/// Notes which records a batch takes the place of.
+pub async fn replaced(conn: &mut Conn, source_no: SourceNo, records: &[Record]) -> Result<(), sqlx::Error> {
+    let replaced = records.iter().filter_map(|record| record.replaces.as_deref());
+    let values: Vec<Val<'_>> = replaced.flat_map(|id| [Val::Int(source_no.0.into()), Val::Text(id)]).collect();
+    conn.insert(FEED_REPLACED.name, FEED_REPLACED.columns, FEED_REPLACED.tail, &values).await
 }
 
 async fn copy(c: &mut PgConnection, batch_no: i64, operator_no: u16, records: &[Record]) -> Result<(), sqlx::Error> {

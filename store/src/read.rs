@@ -3,6 +3,7 @@
 mod alerts;
 mod classes;
 mod feeds;
+mod integrity;
 mod live;
 pub(crate) mod people;
 
@@ -12,6 +13,7 @@ pub use classes::{
     StoredLicence, StoredPayment,
 };
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
+pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
 
 use crate::StoreError;

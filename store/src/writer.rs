@@ -468,14 +468,15 @@ impl Lane {
         let mut start = 0;
         for (pending, length) in group.iter().zip(&lengths) {
             let batch = events[start..start + length].iter().find_map(|(event, _)| match event {
-                Event::FeedBatchStored(batch) => Some((batch.batch_no, batch.operator_no)),
+                Event::FeedBatchStored(batch) => Some((batch.batch_no, batch.operator_no, batch.source_no)),
                 _ => None,
             });
-            if let (Some((batch_no, operator_no)), Some(records)) = (batch, pending.records()) {
+            if let (Some((batch_no, operator_no, source_no)), Some(records)) = (batch, pending.records()) {
                 project::records(conn, batch_no, operator_no.0, records).await?;
                 if let Some(class) = pending.class() {
                     project::classes(conn, class, (batch_no, operator_no.0), records).await?;
                 }
+                project::replaced(conn, source_no, records).await?;
             }
             start += length;
         }

@@ -26,7 +26,7 @@ use crate::{sandbox, ws};
         lookup::lookup, lookup::batch_lookup, lookup::nser_lookup, lookup::nser_lookup_token, lookup::receipt, lookup::jwks, changes::changes, tokens::generate, tokens::validate, tokens::rotate, tokens::history, jurisdictions::list, jurisdictions::recognise, nser::register, nser::stats, nser::get, nser::extend,
         operators::list, operators::register, operators::get, operators::patch, operators::licences, operators::set_licence, class_data::read,
         keys::list, keys::create, keys::rotate, keys::revoke, sandbox::people,
-        feeds::list, feeds::create, feeds::get, feeds::push, feeds::quarantine::list, feeds::quarantine::get, feeds::quarantine::replay, feeds::quarantine::replay_many, feeds::quarantine::dismiss, feeds::fetching::change, feeds::fetching::fetch, alerts::list, alerts::get,
+        feeds::list, feeds::create, feeds::get, feeds::push, feeds::quarantine::list, feeds::quarantine::get, feeds::quarantine::replay, feeds::quarantine::replay_many, feeds::quarantine::dismiss, feeds::fetching::change, feeds::fetching::fetch, feeds::whole::begin_chain, feeds::whole::declarations, feeds::whole::declare, feeds::whole::completeness, alerts::list, alerts::get,
         alert_groups::list, alert_groups::get, alert_groups::acknowledge, alert_groups::snooze, alert_groups::resolve, alert_groups::reopen, alert_groups::silences, alert_groups::silence, alert_groups::unsilence, notifications::list, notifications::channels, notifications::test, system::actors, system::release, links::create, ws::open, stream::stream,
         health::health, health::live, health::ready, health::version, metrics::metrics, document
     ),

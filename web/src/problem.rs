@@ -78,6 +78,8 @@ codes! {
     RequestTimeout = "request_timeout", 408, "the request took too long to arrive";
     /// It contradicts what is there.
     Conflict = "conflict", 409, "the request contradicts the present state";
+    /// A push that does not follow from the one before.
+    TamperToken = "tamper_token", 409, "the tamper token does not follow";
     /// A token of a version or generation that is no longer live.
     TokenNotLive = "token_not_live", 410, "the token is no longer live";
     /// It was there and is not any more.
@@ -262,6 +264,7 @@ impl From<EngineError> for Problem {
             EngineError::Invalid { pointer, detail } => Self::field(pointer, detail),
             EngineError::Gone(what) => Self::new(Code::Gone, what),
             EngineError::Stale => Self::new(Code::Stale, "if-match names another version"),
+            EngineError::Tampered => Self::new(Code::TamperToken, EngineError::Tampered.to_string()),
         }
     }
 }
@@ -294,6 +297,7 @@ mod tests {
             (EngineError::Invalid { pointer: "/period", detail: "unknown".into() }, 422, "invalid", None),
             (EngineError::Stale, 412, "stale", None),
             (EngineError::Gone("the month"), 410, "gone", None),
+            (EngineError::Tampered, 409, "tamper_token", None),
         ];
         for (error, status, code, retry) in table {
             let problem = Problem::from(error);

@@ -7,6 +7,7 @@ use crate::contacts::Contacts;
 use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
 use crate::feeds::{self, Cursor};
+use crate::integrity::Touched;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveLimits, RECOVERIES_MAX, StoredAlerts};
 use crate::market::{Input, InputLog, Market, MarketContext, SetAside, StateMetrics, ViewSlot};
@@ -16,7 +17,7 @@ use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
 use crate::secrets::{KeyProvider, KeyRing};
-use crate::source::{FetchMetrics, SourceActor, SourceContext, SourceGauge, SourceHead};
+use crate::source::{FetchMetrics, IntegrityMetrics, SourceActor, SourceContext, SourceGauge, SourceHead};
 use crate::spine::{Markets, Spine};
 use crate::staff::Staff;
 use crate::views::Views;
@@ -33,7 +34,7 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::{Clock, OperatorInputRow, OperatorStateRow, Store, StoreError};
+use store::{Clock, OperatorInputRow, OperatorStateRow, Store, StoreError, StoredHead};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// Inputs read back at once while an operator is rebuilt.
@@ -138,6 +139,8 @@ impl Engine {
             feeds: config.feeds.clone(),
             stopping: stopping.subscribe(),
             fetches: FetchMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
+            integrity: IntegrityMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
+            touched: Touched::default(),
         };
         let started =
             Event::EngineStarted { boot: format!("{boot:08x}"), version: env!("CARGO_PKG_VERSION").to_owned() };
@@ -179,6 +182,7 @@ impl Engine {
             waiting: Mutex::default(),
             sparing: AtomicBool::new(false),
             notifiers,
+            declaring: tokio::sync::Mutex::default(),
             states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             given_up: watch::Sender::new(false),
             metrics: gauges,
@@ -418,6 +422,9 @@ async fn recover_source(
     gauge.records.store(stored.records, Ordering::Relaxed);
     gauge.duplicates.store(stored.duplicates, Ordering::Relaxed);
     gauge.quarantined.store(stored.quarantined, Ordering::Relaxed);
+    gauge.conflicts.store(stored.conflicts, Ordering::Relaxed);
+    gauge.late.store(stored.late, Ordering::Relaxed);
+    gauge.replaced.store(stored.replaced, Ordering::Relaxed);
     gauge.open.read(store, source.source_no).await.map_err(|e| e.to_string())?;
     gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
     let moved_at = stored.cursor.as_ref().map(|(_, at)| *at);
@@ -470,7 +477,8 @@ async fn read_source(
         progress.beat();
     }
     let cursor = stored.cursor.map(|(cursor, _)| Cursor(cursor));
-    Ok((dedupe, SourceHead { source_seq: stored.source_seq, chain: stored.chain, newest: stored.newest, cursor }))
+    let StoredHead { source_seq, chain, newest, integrity, .. } = stored;
+    Ok((dedupe, SourceHead { source_seq, chain, newest, cursor, integrity }))
 }
 
 /// The store, and the journal's key.

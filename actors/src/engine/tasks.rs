@@ -152,8 +152,14 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_operator_states().await })
         };
-        let tasks =
-            [grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts, polling];
+        let integrity = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_integrity().await })
+        };
+        let tasks = [
+            grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts, polling,
+            integrity,
+        ];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();
         let engine = Arc::downgrade(&self.0);

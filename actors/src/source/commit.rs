@@ -1,10 +1,12 @@
 //! What a source took in becomes a stored batch: one commit of its records, its refusals and how far it was read.
 
+use super::whole::Sign;
 use super::{Sent, SourceActor, Staged};
 use crate::api::{EngineError, PushOutcome};
 use crate::feeds::Cursor;
 use crate::register::{commit_error, new_id};
 use crate::secrets::{self, KeyRing};
+use engine::integrity::Accepted;
 use models::event::Event;
 use models::feed::{DataClass, FeedBatchStored};
 use models::ids::{BatchId, QuarantineId};
@@ -21,6 +23,7 @@ impl SourceActor {
         &mut self,
         mut staged: Staged,
         cursor: Option<&Cursor>,
+        accepted: &Accepted,
         now: Ts,
     ) -> Result<PushOutcome, EngineError> {
         let mut attachments = Vec::new();
@@ -41,6 +44,7 @@ impl SourceActor {
         let source_no = self.source.source_no;
         let mut events: Vec<Event> =
             dead.map(|(refusal, _)| Event::RecordDeadLettered { source_no, index: refusal.index }).collect();
+        events.extend(accepted.state.clone().map(|state| Event::SourceIntegritySet { source_no, state }));
         if let Some(replay) = &mut staged.replay {
             events.append(&mut replay.events);
             attachments.append(&mut replay.attachments);
@@ -50,6 +54,9 @@ impl SourceActor {
             let chain = chain_digest(&self.head.chain, &records);
             let batch = FeedBatchStored {
                 cursor: cursor.map(|Cursor(text)| text.clone()),
+                tamper_token: accepted.token.clone(),
+                batch_number: accepted.number,
+                without_token: accepted.without_token,
                 replayed: staged.replay.is_some(),
                 ..self.batch(&records, &staged, &chain, now)
             };
@@ -64,14 +71,15 @@ impl SourceActor {
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
             if let Err(error) = committed {
                 self.take_back(&records);
-                // a position that is taken is one of ours whose outcome nobody knew
-                let is_taken = matches!(error, CommitError::Conflict { .. });
+                // a position that is taken is one of ours whose outcome nobody knew, and so is a state that was overtaken
+                let is_taken = matches!(error, CommitError::Conflict { .. } | CommitError::Rejected { .. });
                 // refused for sure is not stored for sure: what else may be there is asked of the store
                 self.unsure = is_taken || error == CommitError::Unavailable;
                 return Err(if is_taken { EngineError::Unavailable("the source") } else { commit_error(error) });
             }
             self.stored(&records, chain, now);
             self.moved(cursor);
+            self.whole(accepted);
             self.count(&staged, now);
             let mut outcome = outcome(&staged, batch_id, self.head.source_seq);
             outcome.accepted = records.len() as u32;
@@ -83,10 +91,11 @@ impl SourceActor {
         if !attachments.is_empty() || !events.is_empty() {
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
             // where it stands may be known to the store alone
-            self.unsure |= cursor.is_some() && committed.is_err();
+            self.unsure |= (cursor.is_some() || accepted.state.is_some()) && committed.is_err();
             committed.map_err(commit_error)?;
         }
         self.moved(cursor);
+        self.whole(accepted);
         self.count(&staged, now);
         Ok(outcome(&staged, None, self.head.source_seq))
     }
@@ -109,6 +118,11 @@ impl SourceActor {
             clock_at: self.clock_at(now, last_at),
             chain: secrets::hex(chain),
             cursor: None,
+            late: records.iter().filter(|record| self.is_late(record, now)).count() as u32,
+            replaced: records.iter().filter(|record| record.replaces.is_some()).count() as u32,
+            tamper_token: None,
+            batch_number: None,
+            without_token: false,
             replayed: false,
         }
     }
@@ -119,6 +133,7 @@ impl SourceActor {
         self.newest = self.head.newest;
         let clock_at = self.clock_at(now, self.head.newest.unwrap_or(now));
         self.dedupe.forget_before(self.horizon_start(clock_at));
+        self.count_stored(records, now);
         self.gauge.records.fetch_add(records.len() as u64, Ordering::Relaxed);
         self.context.records.inc_by(records.len() as u64);
         self.gauge.source_seq.store(self.head.source_seq, Ordering::Relaxed);
@@ -135,6 +150,9 @@ impl SourceActor {
     fn count(&self, staged: &Staged, now: Ts) {
         self.gauge.duplicates.fetch_add(u64::from(staged.duplicates), Ordering::Relaxed);
         self.gauge.quarantined.fetch_add(staged.refused.len() as u64, Ordering::Relaxed);
+        let conflicts = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::Conflict).count();
+        self.gauge.conflicts.fetch_add(conflicts as u64, Ordering::Relaxed);
+        self.context.integrity.count(Sign::Conflict, conflicts as u64);
         self.context.quarantined.inc_by(staged.refused.len() as u64);
         staged.refused.iter().for_each(|(refusal, _)| self.gauge.open.add(refusal.code, 1));
         if staged.replay.is_none() {

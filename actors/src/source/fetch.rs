@@ -13,6 +13,7 @@ use crate::feeds::{self, Cursor, FetchError, Fetched, Format, Reader, Turn};
 use crate::kernel::Progress;
 use bytes::Bytes;
 use engine::ingest::{self, SplitError};
+use engine::integrity::Accepted;
 use engine::mapping::Mapping;
 use models::feed::{Schedule, Source};
 use models::quarantine::QuarantineForm;
@@ -278,7 +279,7 @@ impl SourceActor {
     async fn commit_fetched(&mut self, mut staged: Staged, cursor: Option<&Cursor>) -> Result<(), EngineError> {
         staged.refused.retain(|refused| !self.fetching.refused.has(refused));
         let digests = staged.refused.iter().map(Known::digest).collect();
-        self.commit(staged, cursor, self.context.clock.now()).await?;
+        self.commit(staged, cursor, &Accepted::default(), self.context.clock.now()).await?;
         self.fetching.refused.learn(digests);
         Ok(())
     }
@@ -295,7 +296,7 @@ impl SourceActor {
     pub(super) async fn restart(&mut self) -> Result<(), EngineError> {
         self.make_sure().await?;
         let beginning = Cursor(String::new());
-        self.commit(Staged::default(), Some(&beginning), self.context.clock.now()).await?;
+        self.commit(Staged::default(), Some(&beginning), &Accepted::default(), self.context.clock.now()).await?;
         self.fetching.reader = None;
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::register::{commit_error, unavailable};
 use crate::secrets::KeyRing;
 use bytes::Bytes;
 use engine::ingest::Resolver;
+use engine::integrity::Accepted;
 use engine::mapping::Mapping;
 use engine::repair::{self, Bench, Suggestion};
 use jiff::tz::TimeZone;
@@ -266,7 +267,7 @@ impl SourceActor {
         let attachment = result.and_then(|id| idempotency::attachment(request.idempotency.as_ref(), 200, id, now));
         let events = vec![self.replayed(request.act, journaled)];
         staged.replay = Some(Beside { events, attachments: attachment.into_iter().collect() });
-        self.commit(staged, None, now).await?;
+        self.commit(staged, None, &Accepted::default(), now).await?;
         for (id, outcome) in &settled {
             self.tried(*outcome);
             if let Some(row) = rows.iter().find(|row| row.item.id == *id) {

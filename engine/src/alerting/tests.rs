@@ -30,7 +30,7 @@ fn subject(metric: Metric, source: Option<SourceId>) -> Subject {
 impl Shift {
     fn say(&mut self, kind: RevisionKind, rule: &str, alert: u128, severity: Severity, metric: Metric) {
         self.offset += 1;
-        let source = (metric == Metric::Silence).then_some(SourceId(3));
+        let source = [Metric::Silence, Metric::Integrity].contains(&metric).then_some(SourceId(3));
         let evidence = Evidence {
             observed: 1,
             expected: 0,
@@ -321,6 +321,30 @@ fn quiet_for_a_day_is_over() {
     );
     let group = shift.desk.group(shift.group()).expect("a group");
     assert_eq!(group.resolution, Some(Resolution::Quiet));
+}
+
+#[test]
+fn what_is_told_of_a_feed_is_over_when_the_feed_is_whole_and_not_before() {
+    let mut shift = Shift::default();
+    let state = |shift: &Shift| shift.desk.groups().next().expect("a group").state;
+    shift.say(RevisionKind::Raised, "feed_gap", 50, Severity::Medium, Metric::Integrity);
+    shift.wait(3 * QUIET_AFTER);
+    assert_eq!(state(&shift), GroupState::Open);
+    shift.say(RevisionKind::Withdrawn, "feed_gap", 50, Severity::Medium, Metric::Integrity);
+    assert_eq!(state(&shift), GroupState::Resolved);
+}
+
+/// Whoever looks for what still stands must not find it for ever.
+#[test]
+fn what_ends_after_a_person_has_resolved_it_stands_no_more() {
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::High);
+    assert_eq!(shift.act(Action::Resolve(Resolution::Confirmed)), Ok(()));
+    let standing = |shift: &Shift| shift.desk.group(shift.group()).expect("a group").standing.len();
+    assert_eq!(standing(&shift), 1);
+    shift.withdraw(1);
+    assert_eq!((standing(&shift), shift.state()), (0, GroupState::Resolved));
+    assert_eq!(shift.heard(), ["jump raised", "jump resolved"], "nobody hears of it twice");
 }
 
 #[test]

@@ -92,6 +92,7 @@ async fn what_is_stored_is_published_once_more_for_others_and_goes_on_where_it_w
         reader: Some(ReaderSettings::Kafka(settings)),
         schedule: Some(Schedule::Every { every_seconds: 1, jitter_seconds: 0 }),
         mapping: None,
+        integrity: None,
     };
     engine.create_source(source, None).await.expect("a source");
     let lines = published(&mut broker, 300).await;

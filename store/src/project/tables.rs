@@ -79,6 +79,10 @@ pub(super) const BATCHES: Table = Table {
         "clock_at",
         "chain",
         "stored_at",
+        "late",
+        "replaced",
+        "tamper_token",
+        "batch_number",
         "replayed",
     ],
     tail: "",
@@ -87,6 +91,21 @@ pub(super) const SOURCE_CURSORS: Table = Table {
     name: "source_cursors",
     columns: &["source_no", "position", "moved_at"],
     tail: "ON CONFLICT (source_no) DO UPDATE SET position = excluded.position, moved_at = excluded.moved_at",
+};
+pub(super) const FEED_REPLACED: Table =
+    Table { name: "feed_replaced", columns: &["source_no", "record_id"], tail: "ON CONFLICT DO NOTHING" };
+pub(super) const SOURCE_INTEGRITY: Table = Table {
+    name: "source_integrity",
+    columns: &["source_no", "version", "body"],
+    // 0 breaks the table's check: a state that somebody has overtaken is refused, and with it all of its commit
+    tail: "ON CONFLICT (source_no) DO UPDATE SET version = CASE WHEN excluded.version > source_integrity.version THEN excluded.version ELSE 0 END, body = excluded.body",
+};
+pub(super) const DECLARED_TOTALS: Table =
+    Table { name: "declared_totals", columns: &["source_no", "local_day", "version", "body"], tail: "" };
+pub(super) const DECLARED_DAYS: Table = Table {
+    name: "declared_days",
+    columns: &["source_no", "local_day", "from_at", "to_at", "differs", "body"],
+    tail: "ON CONFLICT (source_no, local_day) DO UPDATE SET from_at = excluded.from_at, to_at = excluded.to_at, differs = excluded.differs, body = excluded.body",
 };
 pub(super) const INPUTS: Table = Table { name: "operator_inputs", columns: &["operator_no", "operator_seq"], tail: "" };
 pub(super) const TICKS: Table =

@@ -4,7 +4,7 @@ use super::{key_of, parse, unhex32};
 use crate::StoreError;
 use crate::db::{Conn, Row, Val};
 use crate::open::Store;
-use models::feed::{Source, SourceClock};
+use models::feed::{Source, SourceClock, SourceIntegrity};
 use models::ids::{OperatorNo, SourceNo};
 use models::match_key::MatchKey;
 use models::money::Currency;
@@ -51,6 +51,11 @@ pub struct StoredHead {
     pub quarantined: u64,
     /// How far it was read, in its reader's words, and when that moved.
     pub cursor: Option<(String, Ts)>,
+    pub conflicts: u64,
+    pub late: u64,
+    pub replaced: u64,
+    /// Its operator's tokens and numbers.
+    pub integrity: SourceIntegrity,
 }
 
 impl Store {
@@ -63,19 +68,29 @@ impl Store {
             head.source_seq = row.int(0)?;
             head.chain = unhex32(&row.text(1)?).ok_or(StoreError::Unreadable("chain digest"))?;
         }
-        let sql = "SELECT MAX(last_at), CAST(COALESCE(SUM(records), 0) AS BIGINT), CAST(COALESCE(SUM(duplicates), 0) AS BIGINT), MAX(CASE WHEN replayed = 0 THEN stored_at END) FROM feed_batches WHERE source_no = $1";
+        let sql = "SELECT MAX(last_at), CAST(COALESCE(SUM(records), 0) AS BIGINT), CAST(COALESCE(SUM(duplicates), 0) AS BIGINT), CAST(COALESCE(SUM(late), 0) AS BIGINT), CAST(COALESCE(SUM(replaced), 0) AS BIGINT), MAX(CASE WHEN replayed = 0 THEN stored_at END) FROM feed_batches WHERE source_no = $1";
         if let Some(row) = self.rows(sql, &value).await?.first() {
             head.newest = row.int_opt(0)?.map(Ts);
             head.records = row.int(1)? as u64;
             head.duplicates = row.int(2)? as u64;
+            head.late = row.int(3)? as u64;
+            head.replaced = row.int(4)? as u64;
             // what somebody took in that was refused before is nothing that the source delivered
-            head.last_stored_at = row.int_opt(3)?.map(Ts);
+            head.last_stored_at = row.int_opt(5)?.map(Ts);
         }
         let sql = "SELECT position, moved_at FROM source_cursors WHERE source_no = $1";
         if let Some(row) = self.rows(sql, &value).await?.first() {
             head.cursor = Some((row.text(0)?, Ts(row.int(1)?)));
         }
-        head.quarantined = self.int("SELECT COUNT(*) FROM quarantine WHERE source_no = $1", &value).await? as u64;
+        let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN code = 'conflict' THEN 1 ELSE 0 END), 0) AS BIGINT) FROM quarantine WHERE source_no = $1";
+        if let Some(row) = self.rows(sql, &value).await?.first() {
+            head.quarantined = row.int(0)? as u64;
+            head.conflicts = row.int(1)? as u64;
+        }
+        let sql = "SELECT body FROM source_integrity WHERE source_no = $1";
+        if let Some(row) = self.rows(sql, &value).await?.first() {
+            head.integrity = parse("state of a source's chain", &row.text(0)?)?;
+        }
         Ok(head)
     }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod classes;
 mod failures;
+mod integrity;
 mod keys;
 mod notices;
 mod proof;
@@ -40,6 +41,11 @@ both!(
     proof::a_missing_a_swapped_and_a_cut_off_row_are_named,
     proof::a_forged_checkpoint_is_named,
     proof::the_journal_takes_no_change,
+    integrity::a_state_that_was_overtaken_is_refused_with_its_batch,
+    integrity::counts_of_a_source_outlive_the_process,
+    integrity::a_days_sums_are_those_of_a_naive_count,
+    integrity::declarations_are_kept_and_the_newest_counts,
+    integrity::intervals_in_which_something_came_are_counted,
     quarantine::refused_records_are_listed_page_by_page,
     quarantine::a_record_is_settled_once_and_with_the_records_that_come_of_it,
     quarantine::what_is_refused_again_stays_open_with_the_last_attempt,

@@ -88,6 +88,7 @@ async fn fill(node: &super::bench::Node) {
         schedule: None,
         mapping: None,
         paused: false,
+        integrity: None,
     };
     let secret = Attachment::KeySecret { key_id: key.id, sealed: vec![1, 2, 3] };
     let directory =

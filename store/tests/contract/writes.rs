@@ -176,6 +176,11 @@ pub fn batch(no: i64, operator: u16, records: &[Record]) -> (Event, Attachment) 
         clock_at: Ts(0),
         chain: format!("{no:064x}"),
         cursor: None,
+        late: 0,
+        replaced: 0,
+        tamper_token: None,
+        batch_number: None,
+        without_token: false,
         replayed: false,
     };
     (Event::FeedBatchStored(batch), Attachment::FeedRecords(records.into()))

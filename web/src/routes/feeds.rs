@@ -2,10 +2,11 @@
 
 pub mod fetching;
 pub mod quarantine;
+pub mod whole;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
-use actors::api::{NewSource, SourceView};
+use actors::api::{IntegrityView, NewSource, SourceView};
 use models::feed::{DataClass, Source, SourceClock, SourceKind};
 use models::ids::{BatchId, OperatorId, SourceId};
 use models::money::Currency;
@@ -64,6 +65,10 @@ pub struct SourceRequest {
     /// Currency of records without one; the jurisdiction's by default.
     #[serde(default)]
     currency: Option<String>,
+    /// `{"tamper_token": "optional"}` (the default) or `"required"`: whether pushes must carry a tamper token.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    integrity: Option<serde_json::Value>,
 }
 
 /// A source with its position.
@@ -106,6 +111,19 @@ pub struct SourceBody {
     pub duplicates: u64,
     /// Records refused, ever.
     pub quarantined: u64,
+    /// Records refused because their id was known with other content.
+    pub conflicts: u64,
+    /// Records stored more than four expected intervals after they happened.
+    pub late: u64,
+    /// Records stored that take the place of others.
+    pub replaced: u64,
+    /// Whether pushes must carry a tamper token: `optional`, `required`.
+    pub tamper_token: &'static str,
+    /// Tamper tokens and numbers of its batches; null until they were read after a start.
+    #[schema(value_type = Option<Object>)]
+    pub integrity: Option<IntegrityView>,
+    /// How complete its last full day is, by the jurisdiction's midnight; null until that was worked out.
+    pub completeness: Option<ScoreView>,
     /// Of those, how many are neither replayed nor dismissed.
     pub quarantine_open: u64,
     /// Number of the last batch.
@@ -113,6 +131,18 @@ pub struct SourceBody {
     /// How it fetches; absent where records are pushed.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub fetching: Option<fetching::FetchingBody>,
+}
+
+/// How complete a day is.
+#[derive(Serialize, ToSchema)]
+pub struct ScoreView {
+    /// `YYYY-MM-DD`
+    day: String,
+    /// Between 0 and 1.
+    score: f64,
+    /// When it was worked out.
+    #[schema(value_type = String, format = DateTime)]
+    as_of: Ts,
 }
 
 /// What became of a push.
@@ -206,9 +236,12 @@ fn view_of(state: &AppState, source: &Source) -> Result<SourceBody, Problem> {
 /// Stores records: NDJSON or a JSON array, at most 5,000.
 #[utoipa::path(
     post, path = "/api/v1/feeds/{source}/records", tag = "feeds",
-    params(("source" = String, Path, description = "src_…"), ("dry_run" = Option<bool>, Query, description = "Validates only")),
+    params(("source" = String, Path, description = "src_…"), ("dry_run" = Option<bool>, Query, description = "Validates only"),
+        ("X-Mlinzi-Tamper-Token" = Option<String>, Header, description = "`v1=` and 64 hex digits: HMAC-SHA256 under this key's signing secret over the 32 bytes of the source's last token (none for the first) and the 32 bytes of the body's SHA-256"),
+        ("X-Mlinzi-Batch" = Option<i64>, Header, description = "The operator's own number of the batch, gapless from 1")),
     request_body(content = String, content_type = "application/x-ndjson", description = "Canonical records, one a line; or application/json with an array of them"),
-    responses((status = 200, description = "Durable before this answer", body = PushView)),
+    responses((status = 200, description = "Durable before this answer", body = PushView),
+        (status = 409, description = "The tamper token does not follow: nothing is stored")),
     security(("bearer" = ["feeds:write"]))
 )]
 pub async fn push(
@@ -225,7 +258,8 @@ pub async fn push(
         Some("true") => true,
         Some(_) => return Err(Problem::field("?dry_run", "true or false")),
     };
-    let outcome = state.engine.push(source.id, caller.entry.key.operator_no, body, dry_run).await?;
+    let marks = whole::marks(&caller, req.headers())?;
+    let outcome = state.engine.push(source.id, caller.entry.key.operator_no, body, marks, dry_run).await?;
     let quarantined = outcome.quarantined.into_iter();
     Ok(HttpResponse::Ok().json(PushView {
         accepted: outcome.accepted,
@@ -291,6 +325,10 @@ impl SourceRequest {
             }
             _ => None,
         };
+        let integrity = self.integrity.and_then(|given| whole::settings(given, &mut fields));
+        if integrity.is_some() && kind.is_some_and(|kind| kind != SourceKind::Push) {
+            fields.wrong("/integrity", "the source fetches its records by itself");
+        }
         let whole = operator.zip(name).zip(class).zip(clock).zip(currency).zip(fetching);
         let (((((operator, name), class), clock), currency), fetching) = fields.finish(whole)?;
         // what is fetched once a day is not late after an hour
@@ -308,6 +346,7 @@ impl SourceRequest {
             reader: fetching.reader,
             schedule: fetching.schedule,
             mapping: fetching.mapping,
+            integrity,
         })
     }
 }
@@ -332,6 +371,16 @@ impl SourceBody {
             records: view.records,
             duplicates: view.duplicates,
             quarantined: view.quarantined,
+            conflicts: view.conflicts,
+            late: view.late,
+            replaced: view.replaced,
+            tamper_token: whole::rule(source.integrity),
+            integrity: view.integrity_state.as_deref().map(IntegrityView::of),
+            completeness: view.last_day.map(|shown| ScoreView {
+                day: shown.day,
+                score: whole::fraction(shown.score_ppm),
+                as_of: shown.as_of,
+            }),
             quarantine_open: view.quarantine_open,
             cursor: view.cursor,
             fetching,

@@ -9,6 +9,7 @@ mod faults;
 mod fetching;
 mod fuzz;
 mod http;
+mod integrity;
 mod live;
 mod node;
 mod notifications;

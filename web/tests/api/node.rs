@@ -294,14 +294,18 @@ impl Operator {
         let path = format!("/api/v1/operators/{}/keys", self.id);
         let made = node.call("POST", &path, Some(&node.staff), &body.to_string()).await;
         assert_eq!(made.status, 201, "{}", made.text);
-        let made = made.json();
-        let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
-        let signing_secret = STANDARD.decode(text("signing_secret")).expect("base64");
-        Key { id: text("id"), bearer: text("bearer"), signing_secret }
+        Key::of(&made.json())
     }
 }
 
 impl Key {
+    /// As it was made.
+    pub fn of(made: &Value) -> Self {
+        let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+        let signing_secret = STANDARD.decode(text("signing_secret")).expect("base64");
+        Self { id: text("id"), bearer: text("bearer"), signing_secret }
+    }
+
     /// What the signature of an answer must be, as a client computes it from the contract.
     pub fn sign(&self, answer: &Value, request: &str, response: &str) -> String {
         let hash: String =
@@ -310,6 +314,13 @@ impl Key {
         let signed = format!("{}.{}.{hash}.{response}", text("lookup_id"), text("as_of"));
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.signing_secret);
         format!("v1={}", STANDARD.encode(hmac::sign(&key, signed.as_bytes())))
+    }
+
+    /// The tamper token of a body behind the one before, as an operator computes it from the contract.
+    pub fn tamper_token(&self, before: &[u8], body: &str) -> Vec<u8> {
+        let body = digest::digest(&digest::SHA256, body.as_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.signing_secret);
+        hmac::sign(&key, &[before, body.as_ref()].concat()).as_ref().to_vec()
     }
 }
 

@@ -209,6 +209,10 @@ pub struct SourceChangeRequest {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     schedule: Option<Value>,
+    /// What pushes are held to.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    integrity: Option<Value>,
     /// Text of another mapping; null: none from here on.
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<String>)]
@@ -220,13 +224,14 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
     Option::deserialize(deserializer).map(Some)
 }
 
-/// Pauses a source that fetches, lets it go on, or gives it another schedule or mapping.
+/// Pauses a source that fetches, lets it go on, or gives it another schedule or mapping; says of one that is pushed to
+/// whether tamper tokens are required.
 #[utoipa::path(
     patch, path = "/api/v1/feeds/{source}", tag = "feeds", request_body = SourceChangeRequest,
     params(("source" = String, Path, description = "src_…"),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: changed once")),
     responses((status = 200, description = "The source as it is now", body = SourceBody),
-        (status = 409, description = "Records are pushed to it")),
+        (status = 409, description = "Records are pushed to it, or it fetches them by itself")),
     security(("bearer" = ["feeds:manage"]))
 )]
 pub async fn change(
@@ -240,9 +245,11 @@ pub async fn change(
     let source = reach(&caller, &state, &req)?;
     let request = parse::json::<SourceChangeRequest>(&body)?;
     let mut fields = Fields::default();
-    if caller.operator.is_some() && (request.schedule.is_some() || request.mapping.is_some()) {
-        fields.wrong("/", "only staff changes schedules and mappings");
+    let of_staff = request.schedule.is_some() || request.mapping.is_some() || request.integrity.is_some();
+    if caller.operator.is_some() && of_staff {
+        fields.wrong("/", "only staff changes schedules, mappings and what pushes are held to");
     }
+    let integrity = request.integrity.and_then(|given| super::whole::settings(given, &mut fields));
     let schedule = request.schedule.and_then(|given| schedule(given, &mut fields));
     if let Some(change) = &request.mapping {
         let directory = state.engine.directory();
@@ -258,7 +265,7 @@ pub async fn change(
         }
     }
     fields.check()?;
-    let change = SourceChange { paused: request.paused, schedule, mapping: request.mapping };
+    let change = SourceChange { paused: request.paused, schedule, mapping: request.mapping, integrity };
     let source = state.engine.change_source(source.id, change, idempotency(&caller, &req, &body)?).await?;
     Ok(HttpResponse::Ok().json(view_of(&state, &source)?))
 }
