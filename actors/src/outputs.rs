@@ -13,15 +13,20 @@ use futures_util::future::LocalBoxFuture;
 use models::feed::Source;
 use models::record::Record;
 use prometheus::{IntCounterVec, Opts, Registry};
-use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Clock, Store, StoreError};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Batches read at once.
 const BATCHES_AT_ONCE: u32 = 16;
 /// Batches of one look at most: others wait for this thread, too.
 const BATCHES_A_LOOK: usize = 256;
+
+/// Rest after a failure; doubles with each, up to the longest.
+const REST_FIRST: Duration = Duration::from_secs(1);
+const REST_MAX: Duration = Duration::from_secs(300);
 
 /// What an output hears: look whether there is something to publish.
 pub struct Look;
@@ -75,6 +80,10 @@ pub struct Output {
     publisher: Publisher,
     /// Number of the last batch that is published whole.
     position: i64,
+    /// Looks in a row that failed.
+    failures: u32,
+    /// Nothing is tried before: what was acknowledged of a batch is sent again with the rest of it.
+    rests_until: Instant,
 }
 
 impl Output {
@@ -84,7 +93,7 @@ impl Output {
     /// The store is away.
     pub async fn recover(context: OutputContext, publisher: Publisher) -> Result<Self, String> {
         let position = context.store.output_position(context.source.source_no).await.map_err(|e| e.to_string())?;
-        Ok(Self { context, publisher, position })
+        Ok(Self { context, publisher, position, failures: 0, rests_until: Instant::now() })
     }
 
     async fn look(&mut self, progress: &Progress) -> Result<(), Failure> {
@@ -95,13 +104,21 @@ impl Output {
             if batches.is_empty() {
                 return Ok(());
             }
+            looked_at += batches.len();
+            let mut published = Ok(());
+            let before = self.position;
             for (source_seq, records) in batches {
-                self.publish(&records).await?;
-                progress.beat();
-                store.keep_output_position(source.source_no, source_seq).await?;
+                published = self.publish(&records).await;
+                if published.is_err() {
+                    break;
+                }
                 self.position = source_seq;
-                looked_at += 1;
+                progress.beat();
             }
+            if self.position > before {
+                store.keep_output_position(source.source_no, self.position).await?;
+            }
+            published?;
         }
         Ok(())
     }
@@ -112,7 +129,7 @@ impl Output {
         }
         let (source, operator) = (self.context.source.id, &self.context.operator);
         let lines: Vec<Vec<u8>> = records.iter().map(|record| engine::output::line(record, source, operator)).collect();
-        let keys: Vec<Cow<'_, str>> = records.iter().map(engine::output::key).collect();
+        let keys: Vec<String> = records.iter().map(|record| engine::output::key(record, source)).collect();
         let processed: Vec<Processed<'_>> =
             keys.iter().zip(&lines).map(|(key, line)| Processed { key, line }).collect();
         let before = (self.publisher.published(), self.publisher.failed());
@@ -131,9 +148,18 @@ impl Work for Output {
         Box::pin(async move {
             let mut stopping = self.context.stopping.clone();
             let source = self.context.source.id;
+            if Instant::now() < self.rests_until {
+                return;
+            }
             tokio::select! {
-                looked = self.look(progress) => if let Err(error) = looked {
-                    tracing::warn!(%source, %error, "records are published later");
+                looked = self.look(progress) => match looked {
+                    Ok(()) => self.failures = 0,
+                    Err(error) => {
+                        let rest = REST_FIRST.saturating_mul(1 << self.failures.min(16)).min(REST_MAX);
+                        self.failures = self.failures.saturating_add(1);
+                        self.rests_until = Instant::now() + rest;
+                        tracing::warn!(%source, %error, rest_s = rest.as_secs(), "records are published later");
+                    }
                 },
                 // what is cut off here is published again
                 _ = stopping.wait_for(|is_stopping| *is_stopping) => {}

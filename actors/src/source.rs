@@ -51,7 +51,7 @@ use tokio::sync::{oneshot, watch};
 /// How far ahead of the wall clock a record may lie.
 const FUTURE_MAX: i64 = HOUR;
 /// Nothing before the year 2000 is a record of this market: a partition for each month of history would be made for it.
-const EARLIEST: Ts = Ts(946_684_800 * SECOND);
+pub(crate) const EARLIEST: Ts = Ts(946_684_800 * SECOND);
 
 /// A reply that is sent once, whoever gets to it first.
 pub struct Reply<T>(Mutex<Option<oneshot::Sender<T>>>);

@@ -204,3 +204,22 @@ async fn a_blocked_thread_is_replaced_and_its_neighbours_move_at_once() {
     until("the zombies woke up and changed nothing", || store.refused.load(Ordering::SeqCst) == 3).await;
     assert!(system.shutdown(LONG).await);
 }
+
+#[actix_rt::test]
+async fn who_blocks_the_thread_is_charged_and_not_who_finds_out() {
+    let system = ActorSystem::new(1);
+    let open = Arc::new(AtomicBool::new(false));
+    let (blocker, _) = start_patient(&system, "blocker", false, 100 * LONG, [Try::Block(Arc::clone(&open))]);
+    let (neighbour, _) = start(&system, "neighbour", false, []);
+    neighbour.try_send(1).unwrap();
+    until("the neighbour works", || neighbour.status().handled == 1).await;
+    blocker.try_send(1).unwrap();
+    // so much less patient that it is the one who finds the thread blocked
+    neighbour.try_send(2).unwrap();
+    until("both work elsewhere", || neighbour.status().handled == 2 && blocker.status().handled == 1).await;
+    let (charged, spared) = (blocker.status(), neighbour.status());
+    assert_eq!((charged.restarts, charged.last_error.as_deref()), (1, Some("blocked its thread")), "{charged:?}");
+    assert_eq!((spared.restarts, spared.last_error), (0, None));
+    open.store(true, Ordering::SeqCst);
+    assert!(system.shutdown(LONG).await);
+}

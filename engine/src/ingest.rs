@@ -185,6 +185,9 @@ fn validate(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<Record, Re
         content_digest: 0,
     };
     classes::complete(resolver.class, wire, &mut record)?;
+    if record.replaces.as_ref() == Some(&record.record_id) {
+        return Err(invalid("replaces", "the record's own id"));
+    }
     record.id_digest = id_digest(&record.record_id);
     record.content_digest = content_digest(&record);
     Ok(record)

@@ -33,7 +33,8 @@ fn mac(chain_key: &[u8; 32], operator: OperatorNo, row: &OperatorStateRow) -> hm
 }
 
 impl Store {
-    /// Keeps a state and forgets all but the newest. One that is kept already stays as it is.
+    /// Keeps a state and forgets all but the newest. It takes the place of one behind the same input, which may be of
+    /// another release, or spoilt.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -45,7 +46,7 @@ impl Store {
         at: Ts,
     ) -> Result<(), StoreError> {
         let mut conn = self.db.write().await?;
-        let sql = "INSERT INTO operator_states (operator_no, operator_seq, layout, state, mac, made_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (operator_no, operator_seq) DO NOTHING";
+        let sql = "INSERT INTO operator_states (operator_no, operator_seq, layout, state, mac, made_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (operator_no, operator_seq) DO UPDATE SET layout = excluded.layout, state = excluded.state, mac = excluded.mac, made_at = excluded.made_at";
         let values = [
             Val::Int(operator.0.into()),
             Val::Int(row.operator_seq),

@@ -21,7 +21,7 @@ use models::event::{Event, Exclusion, PersonKey};
 use models::ids::{PersonNo, SourceNo};
 use models::key_version::{KeyPurpose, KeyState};
 use models::notice::NoticeState;
-use models::record::Record;
+use models::record::{Record, RecordStatus};
 use models::ts::Ts;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
@@ -586,7 +586,9 @@ pub async fn records(conn: &mut Conn, batch_no: i64, operator_no: u16, records: 
 
 /// Notes which records a batch takes the place of.
 pub async fn replaced(conn: &mut Conn, source_no: SourceNo, records: &[Record]) -> Result<(), sqlx::Error> {
-    let replaced = records.iter().filter_map(|record| record.replaces.as_deref());
+    // what failed takes nobody's place
+    let took_place = records.iter().filter(|record| record.status == RecordStatus::Successful);
+    let replaced = took_place.filter_map(|record| record.replaces.as_deref());
     let values: Vec<Val<'_>> = replaced.flat_map(|id| [Val::Int(source_no.0.into()), Val::Text(id)]).collect();
     conn.insert(FEED_REPLACED.name, FEED_REPLACED.columns, FEED_REPLACED.tail, &values).await
 }

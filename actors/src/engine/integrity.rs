@@ -4,17 +4,18 @@ use super::Engine;
 use crate::api::EngineError;
 use crate::integrity::{DAYS_MAX, DayCompleteness, DayScore, Declared, NewDeclaration};
 use crate::register::{commit_error, section, unavailable};
-use crate::source::{Reply, Sign, SourceMsg};
+use crate::source::{EARLIEST, Reply, Sign, SourceMsg};
 use engine::integrity::completeness::{DayFacts, declared, score, slots};
 use engine::integrity::totals::{self, Stored, day_after, day_of, day_span};
 use futures_util::FutureExt;
 use models::event::Event;
-use models::feed::Source;
 use models::feed::integrity::{ChainEndReason, Declaration, TotalsCompared};
+use models::feed::{Source, SourceClock};
 use models::ids::{KeyId, SourceId};
 use models::ts::{DAY, SECOND, Ts};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::SourceSpan;
 
@@ -81,6 +82,9 @@ impl Engine {
         if to > now {
             return Err(invalid("/day", "it is not over yet"));
         }
+        if from < EARLIEST {
+            return Err(invalid("/day", "before the year 2000"));
+        }
         let store = &self.0.store;
         // one after the other: each is the next version of its day
         let _one = self.0.declaring.lock().await;
@@ -132,9 +136,10 @@ impl Engine {
         let tolerance = self.0.config.feeds.declared_tolerance;
         let stored = Stored { totals: sums, through };
         let compared = totals::compare(declaration, &stored, before.as_ref(), tolerance, now);
-        // that nothing changed is worth a word only for whoever asks
+        // that nothing changed is worth a word where more was looked at: or it would be looked at again for ever
         let is_news = before.as_ref().is_none_or(|before| {
-            (before.version, before.status, &before.lines) != (compared.version, compared.status, &compared.lines)
+            let seen = |of: &TotalsCompared| (of.version, of.status, of.differs, of.turns, of.through);
+            seen(before) != seen(&compared) || before.lines != compared.lines
         });
         let mut events: Vec<Event> = declared.into_iter().collect();
         if is_news {
@@ -225,7 +230,14 @@ impl Engine {
         let now = self.now();
         for source in self.directory().sources.values() {
             let horizon = i64::from(source.horizon_days) * DAY;
-            self.0.context.touched.touch(source.id, now.plus(-horizon), now);
+            // an archive's clock is its newest record's
+            let newest =
+                self.0.views.gauges.read().get(&source.id).map(|gauge| gauge.last_event_at.load(Ordering::Relaxed));
+            let clock = match source.clock {
+                SourceClock::Event => newest.filter(|newest| *newest > 0).map_or(now, |newest| now.min(Ts(newest))),
+                SourceClock::Wall => now,
+            };
+            self.0.context.touched.touch(source.id, clock.plus(-horizon), now);
         }
         let mut interval = tokio::time::interval(LOOK_EVERY);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -21,7 +21,7 @@ use store::{QuarantineItem, SealedItem};
 use tokio::sync::oneshot;
 
 /// Refused records that are tried in one commit: pushes of the source go in between.
-const REPLAY_AT_ONCE: usize = 200;
+const REPLAY_AT_ONCE: usize = 20;
 /// Bytes of them, sealed, as many as a push may have; one alone may have more.
 const REPLAY_BYTES_AT_ONCE: u64 = 8 << 20;
 
@@ -222,7 +222,7 @@ mod tests {
         let small = REPLAY_BYTES_AT_ONCE / 1_000;
         let table: [(Vec<u64>, Vec<usize>); 4] = [
             (vec![], vec![]),
-            (vec![small; 450], vec![200, 200, 50]),
+            (vec![small; 45], vec![20, 20, 5]),
             (vec![REPLAY_BYTES_AT_ONCE / 2; 5], vec![2, 2, 1]),
             (vec![small, 2 * REPLAY_BYTES_AT_ONCE, small, small], vec![1, 1, 2]),
         ];

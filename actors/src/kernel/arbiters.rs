@@ -7,6 +7,7 @@
 use actix_rt::{Arbiter, ArbiterHandle};
 use parking_lot::Mutex;
 use prometheus::IntCounter;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Threads that a process may give up; with this one it is to be started anew.
 pub const LOST_MAX: u64 = 4;
@@ -28,14 +29,15 @@ pub(super) struct Arbiters {
     slots: Mutex<Vec<Slot>>,
     /// Of actors that are alone on theirs.
     own: Mutex<Vec<Arbiter>>,
-    lost: IntCounter,
+    lost: AtomicU64,
+    shown: IntCounter,
 }
 
 impl Arbiters {
     /// So many threads, at least one.
-    pub(super) fn new(count: usize, lost: IntCounter) -> Self {
+    pub(super) fn new(count: usize, shown: IntCounter) -> Self {
         let slots = (0..count.max(1)).map(|_| Slot { arbiter: Arbiter::new(), epoch: 0 }).collect();
-        Self { slots: Mutex::new(slots), own: Mutex::default(), lost }
+        Self { slots: Mutex::new(slots), own: Mutex::default(), lost: AtomicU64::new(0), shown }
     }
 
     /// The thread of a place, and the place as it is now.
@@ -65,8 +67,8 @@ impl Arbiters {
             slots[slot].arbiter.stop();
             slots[slot] = Slot { arbiter: Arbiter::new(), epoch: epoch + 1 };
         }
-        self.lost.inc();
-        Some(self.lost.get())
+        self.shown.inc();
+        Some(self.lost.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
     /// Has another thread taken the place?

@@ -27,7 +27,7 @@ pub enum KernelEvent {
     DeadLettered { actor: String, kind: &'static str, index_in_message: usize, panic: PanicReport },
     /// It made no progress for `silent_for`; a restart (or quarantine) follows.
     Hung { actor: String, kind: &'static str, generation: u64, silent_for: Duration },
-    /// It blocked its thread, which is given up; so many are by now.
+    /// It was found on a thread that somebody blocks, perhaps itself, and that is given up; so many are by now.
     ThreadLost { actor: String, kind: &'static str, lost: u64 },
     /// It works again after a restart or a release.
     Recovered { actor: String, kind: &'static str, generation: u64 },
@@ -51,7 +51,7 @@ impl KernelEvent {
                 tracing::warn!(actor, kind, generation, silent_ms, "actor hangs");
             }
             Self::ThreadLost { actor, kind, lost } => {
-                tracing::error!(actor, kind, lost, "actor blocks its thread, which is given up");
+                tracing::error!(actor, kind, lost, "a blocked thread is given up");
             }
             Self::Recovered { actor, kind, generation } => {
                 tracing::info!(actor, kind, generation, "actor recovered");

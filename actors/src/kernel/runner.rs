@@ -91,7 +91,18 @@ async fn live<W: Work>(start: Start<W>) {
     // declared first so that it is dropped last: the supervisor hears of the end after the work is gone
     let exit = start.exit;
     let (shared, factory, generation) = (start.shared, start.factory, start.generation);
-    let reason = run(&shared, &factory, generation).await;
+    let number = generation.progress.generation();
+    let reason = {
+        let mut run = std::pin::pin!(run(&shared, &factory, generation));
+        // whoever blocks its thread is known by it
+        std::future::poll_fn(|cx| {
+            shared.vitals.runs(number);
+            let polled = run.as_mut().poll(cx);
+            shared.vitals.rests(number);
+            polled
+        })
+        .await
+    };
     // the receiver is gone only when the supervisor has given this generation up
     let _ = exit.send(reason);
 }

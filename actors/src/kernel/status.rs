@@ -73,6 +73,8 @@ pub(super) struct Vitals {
     refused: AtomicU64,
     beat_ms: AtomicU64,
     busy: AtomicBool,
+    /// The generation whose code runs at this moment; 0 while it awaits or is idle.
+    running: AtomicU64,
     recovering: AtomicBool,
     last_error: Mutex<Option<String>>,
     meters: KindMeters,
@@ -90,6 +92,7 @@ impl Vitals {
             refused: AtomicU64::new(0),
             beat_ms: AtomicU64::new(0),
             busy: AtomicBool::new(false),
+            running: AtomicU64::new(0),
             recovering: AtomicBool::new(false),
             last_error: Mutex::new(None),
             meters,
@@ -125,6 +128,21 @@ impl Vitals {
     pub(super) fn silent_for(&self, waiting: Duration) -> Duration {
         let since_beat = Duration::from_millis(self.now_ms().saturating_sub(self.beat_ms.load(Ordering::Acquire)));
         if self.busy.load(Ordering::Acquire) { since_beat } else { since_beat.min(waiting) }
+    }
+
+    /// Its code begins to run; it keeps its thread until [`Vitals::rests`].
+    pub(super) fn runs(&self, generation: u64) {
+        self.running.store(generation, Ordering::Release);
+    }
+
+    /// Its code has given the thread back; one that another generation has followed says nothing of it.
+    pub(super) fn rests(&self, generation: u64) {
+        let _ = self.running.compare_exchange(generation, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Does the code of this generation keep its thread?
+    pub(super) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire) == self.generation()
     }
 
     pub(super) fn failed(&self, reason: &str) {

@@ -77,7 +77,12 @@ impl<W: Work> Supervisor<W> {
             let (culprit, reason) = match end {
                 End::Exit(Exit::Drained | Exit::Fenced) | End::Killed => return,
                 // no fault of its own
-                End::Exit(Exit::Rebuild) | End::Displaced => continue,
+                End::Exit(Exit::Rebuild) => continue,
+                End::Displaced if !self.shared.vitals.is_running() => continue,
+                End::Displaced => {
+                    self.move_on();
+                    (None, "blocked its thread".to_owned())
+                }
                 End::Exit(Exit::NotBuilt(reason)) => {
                     // a store that is away is no crash loop: it comes back, and then everything heals by itself
                     if self.build_later(generation, format!("could not be built: {reason}"), &mut phase).await {
@@ -87,12 +92,20 @@ impl<W: Work> Supervisor<W> {
                 }
                 End::Exit(Exit::Panicked { culprit, panic }) => (culprit, panic.to_string()),
                 End::Vanished => {
-                    self.give_up(place);
+                    if !self.answers(place).await {
+                        self.give_up(place);
+                        self.move_on();
+                    }
                     (None, "ended without a word".to_owned())
                 }
                 End::Hung { silent_for, arbiter_blocked } => {
                     if arbiter_blocked {
                         self.give_up(place);
+                        if !self.shared.vitals.is_running() {
+                            // a neighbour keeps the thread, and is told of it when it sees that it is given up
+                            continue;
+                        }
+                        self.move_on();
                     }
                     (None, format!("no progress for {} ms", silent_for.as_millis()))
                 }
@@ -119,15 +132,32 @@ impl<W: Work> Supervisor<W> {
         (actor, ended, place)
     }
 
-    /// The thread does not answer, or is gone. The actor goes on elsewhere: should it have been what blocked the thread, it
-    /// must not find its neighbours again.
+    /// Does the thread still do anything?
+    async fn answers(&self, place: Place) -> bool {
+        let arbiter = match (&self.own, place) {
+            (Some(own), Place::Own) => own.clone(),
+            (_, Place::Shared { slot, .. }) if !self.arbiters.is_given_up(place) => self.arbiters.shared(slot).0,
+            _ => return false,
+        };
+        let (answer, answered) = oneshot::channel();
+        let asked = arbiter.spawn(async move {
+            let _ = answer.send(());
+        });
+        asked && matches!(timeout(KILL_GRACE, answered).await, Ok(Ok(())))
+    }
+
+    /// What blocked its thread must not find its neighbours again.
+    fn move_on(&mut self) {
+        self.own = None;
+        self.slot = self.slot.wrapping_add(1);
+    }
+
+    /// The thread does not answer, or is gone.
     fn give_up(&mut self, place: Place) {
         if let Some(lost) = self.arbiters.lose(place) {
             let (actor, kind) = (self.shared.name.clone(), self.shared.kind);
             self.shared.bus.emit(&KernelEvent::ThreadLost { actor, kind, lost });
         }
-        self.own = None;
-        self.slot = self.slot.wrapping_add(1);
     }
 
     /// Waits for the end of a generation. Death is heard at once; only silence has to be looked for.
@@ -141,7 +171,11 @@ impl<W: Work> Supervisor<W> {
         let look_every = (self.hang_after / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
         loop {
             tokio::select! {
-                ended = &mut exit => return ended.map_or(End::Vanished, End::Exit),
+                ended = &mut exit => return match ended {
+                    Ok(exit) => End::Exit(exit),
+                    Err(_) if self.arbiters.is_given_up(place) => End::Displaced,
+                    Err(_) => End::Vanished,
+                },
                 () = reached(phase, Phase::Killed) => {
                     actor.do_send(Kill);
                     let _ = timeout(KILL_GRACE, &mut exit).await;

@@ -1,6 +1,6 @@
 //! Documents of authorities, tax offices and banks: their objects are read, checked and written into the record's detail.
 
-use super::names::{DIGEST, nameless, remark};
+use super::names::{DIGEST, nameless, reference, remark};
 use super::{Resolver, bounded, given, invalid, missing, refuse};
 use models::document_records::{
     BankLine, Compliance, Direction, Document, Invoice, InvoiceState, LIST_ITEMS_MAX, LicenceStanding, LicenceStatus,
@@ -130,7 +130,7 @@ fn bank_line(object: &mut Object<'_, '_>) -> Result<BankLine, Refusal> {
             let resolver = object.resolver;
             format!("{DIGEST}{}", resolver.digest.opaque(resolver.family, OpaqueKind::Account, name.as_bytes()))
         }),
-        reference: object.text("reference")?.map(|text| remark(text, object.resolver)),
+        reference: object.text("reference")?.map(|text| reference(text, object.resolver)),
     })
 }
 

@@ -116,6 +116,47 @@ pub(super) fn remark(text: &str, resolver: &Resolver<'_>) -> String {
     if is_number || named != joined { digest_of(text, resolver) } else { text.to_owned() }
 }
 
+/// Words that stand beside the number of a payment and are nobody's name.
+const OF_PAYMENTS: [&str; 18] = [
+    "bonus",
+    "deposit",
+    "fee",
+    "gaming",
+    "inv",
+    "invoice",
+    "levy",
+    "no",
+    "of",
+    "payment",
+    "payout",
+    "ref",
+    "refund",
+    "reversal",
+    "settlement",
+    "tax",
+    "transfer",
+    "withdrawal",
+];
+
+/// What somebody wrote beside a payment: kept where it is made of numbers, codes and words of payments alone. Any other
+/// word may be the name of who was paid.
+pub(super) fn reference(text: &str, resolver: &Resolver<'_>) -> String {
+    let parts = text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+    let is_plain = |part: &str| {
+        part.bytes().any(|byte| byte.is_ascii_digit()) || OF_PAYMENTS.contains(&part.to_ascii_lowercase().as_str())
+    };
+    let mut parts = parts.peekable();
+    // the letters of a code stand before its number: `FIRS-2026-11-0042`
+    let is_code = |text: &str| {
+        let mut of_code = text.split(['-', '/', '.']);
+        let letters = of_code.next().unwrap_or_default();
+        let is_short = (2..=5).contains(&letters.len()) && letters.bytes().all(|b| b.is_ascii_uppercase());
+        is_short && of_code.clone().count() > 0 && of_code.all(|part| part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let is_nobodys = parts.peek().is_none() || is_code(text) || parts.all(is_plain);
+    if is_nobodys { remark(text, resolver) } else { digest_of(text, resolver) }
+}
+
 /// Does a free text hold as many digits in a row as a phone or a document, or an address of mail?
 fn may_name_somebody(text: &str) -> bool {
     let mut run = 0;

@@ -7,7 +7,7 @@ use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
 /// Ranges of missing numbers of one source that are waited for at most.
-pub const MISSING_RANGES_MAX: usize = 1_000;
+pub const MISSING_RANGES_MAX: usize = 64;
 /// Highest number of a batch: whole numbers up to here are the same in every JSON library.
 pub const BATCH_NUMBER_MAX: i64 = (1 << 53) - 1;
 

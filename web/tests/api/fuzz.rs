@@ -226,6 +226,8 @@ impl Told {
         let never = endpoints().iter().filter(|e| !self.reached.contains(&(e.method, e.path)));
         // there is no alert and no quarantined actor here
         let never = never.filter(|e| e.path != "/api/v1/alerts/{id}" && !e.path.ends_with("/release"));
+        // a stream that is given has no end to wait for
+        let never = never.filter(|e| e.path != "/api/v1/stream");
         let never: Vec<String> = never.map(|e| format!("{} {}", e.method, e.path)).collect();
         assert!(never.is_empty(), "never done: {never:?}, {:?}", self.statuses);
         for status in [200, 201, 400, 401, 403, 404, 405, 409, 413, 415, 422] {

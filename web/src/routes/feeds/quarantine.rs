@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use models::alert_group::Act;
 use models::feed::Source;
+use models::feed::integrity::TamperRule;
 use models::ids::{KeyId, QuarantineId};
 use models::operator::Scope;
 use models::quarantine::{DismissReason, QuarantineState, ReplayOutcome};
@@ -391,6 +392,11 @@ pub async fn replay(
     }
     let source = reach(&caller, &state, &req)?;
     may_replay(&caller, &source)?;
+    let must_prove = source.integrity.is_some_and(|integrity| integrity.tamper_token == TamperRule::Required);
+    if must_prove && corrected.is_some() && caller.entry.key.operator_no.is_some() {
+        let why = "the source requires a tamper token: push the corrected record with one, or let staff correct it";
+        return Err(Problem::new(Code::Forbidden, why));
+    }
     let id: QuarantineId = parse::path_id(&req, "id", "quarantined record")?;
     let key = idempotency(&caller, &req, &body)?;
     let (attempted, item) = state.engine.replay(&source, id, corrected, caller.entry.key.id, key).await?;
