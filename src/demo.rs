@@ -12,6 +12,7 @@ use models::jurisdiction::JurisdictionNo;
 use models::operator::Scope;
 use serde::Deserialize;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -53,7 +54,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
     let (dir, fresh) = match args.dir {
         Some(dir) => (dir, false),
-        None => (std::env::temp_dir().join(format!("mlinzi-demo-{}", std::process::id())), true),
+        None => {
+            let dir = std::env::temp_dir().join(format!("mlinzi-demo-{}", std::process::id()));
+            // its keys lie there: nobody else may have made it, and nobody else looks into it
+            std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
+            (dir, true)
+        }
     };
     std::fs::create_dir_all(dir.join("feeds"))?;
     let dir = dir.canonicalize()?;

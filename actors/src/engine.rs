@@ -27,6 +27,7 @@ use crate::contacts::Contacts;
 use crate::desk::{DeskMsg, DeskView};
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
+use crate::integrity::OnePer;
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
 use crate::live::LiveHandle;
 use crate::market::StateMetrics;
@@ -175,7 +176,7 @@ struct Inner {
     sparing: AtomicBool,
     notifiers: Notifiers,
     /// One declaration, or comparison of one, after the other.
-    declaring: tokio::sync::Mutex<()>,
+    declaring: OnePer<SourceId>,
     states: StateMetrics,
     /// Actors have blocked more threads than a process can spare.
     given_up: watch::Sender<bool>,

@@ -6,6 +6,7 @@ use models::ts::Ts;
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,6 +99,23 @@ impl Touched {
             }
         }
         due
+    }
+}
+
+/// A lock for each of something, made when it is first asked for.
+pub struct OnePer<K>(Mutex<HashMap<K, Arc<tokio::sync::Mutex<()>>>>);
+
+impl<K> Default for OnePer<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> OnePer<K> {
+    /// Waits for its turn.
+    pub async fn lock(&self, key: K) -> tokio::sync::OwnedMutexGuard<()> {
+        let one = Arc::clone(self.0.lock().entry(key).or_default());
+        one.lock_owned().await
     }
 }
 

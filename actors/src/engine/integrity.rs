@@ -87,7 +87,7 @@ impl Engine {
         }
         let store = &self.0.store;
         // one after the other: each is the next version of its day
-        let _one = self.0.declaring.lock().await;
+        let _one = self.0.declaring.lock(source.id).await;
         let last = store.declaration(source.source_no, &new.day).await.map_err(unavailable)?;
         let before = store.declared_day(source.source_no, &new.day).await.map_err(unavailable)?;
         if last.as_ref().is_some_and(|last| (last.from, last.to) != (from, to)) {
@@ -287,7 +287,7 @@ impl Engine {
             if !store.is_touched(span, day.through).await.map_err(unavailable)? {
                 continue;
             }
-            let _one = self.0.declaring.lock().await;
+            let _one = self.0.declaring.lock(source.id).await;
             // as it is now: somebody may have declared meanwhile
             let declaration = store.declaration(source.source_no, &day.day).await.map_err(unavailable)?;
             let before = store.declared_day(source.source_no, &day.day).await.map_err(unavailable)?;

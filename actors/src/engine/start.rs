@@ -7,6 +7,7 @@ use crate::contacts::Contacts;
 use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
 use crate::feeds::{self, Cursor};
+use crate::integrity::OnePer;
 use crate::integrity::Touched;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveLimits, RECOVERIES_MAX, StoredAlerts};
@@ -182,7 +183,7 @@ impl Engine {
             waiting: Mutex::default(),
             sparing: AtomicBool::new(false),
             notifiers,
-            declaring: tokio::sync::Mutex::default(),
+            declaring: OnePer::default(),
             states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             given_up: watch::Sender::new(false),
             metrics: gauges,
