@@ -98,18 +98,19 @@ async fn regions_and_products_are_summed_over_operators_and_say_how_old_they_are
     assert_eq!(both["oldest_input_at"], one["oldest_input_at"]);
 
     let mut late = watch(&node, &node.staff, &["product:casino", "regions", "products", "national"]).await;
-    let casino = data(&mut late, "product:casino", |_| true).await;
-    assert_eq!((&casino["product"], &casino["currencies"][0]["day"]["ggr"]), (&json!("casino"), &json!(670)));
-    let regions = data(&mut late, "regions", |_| true).await;
+    // a topic that is watched already begins with its last tick, which may be one behind that of another topic
+    let casino = data(&mut late, "product:casino", |d| d["currencies"][0]["day"]["ggr"] == 670).await;
+    assert_eq!(casino["product"], "casino");
+    let two = |d: &Value| d["items"].as_array().is_some_and(|items| items.len() == 2);
+    let regions = data(&mut late, "regions", two).await;
     let names: Vec<&str> =
         regions["items"].as_array().expect("a list").iter().filter_map(|r| r["region"].as_str()).collect();
     assert_eq!(names, ["KE-30", "other"]);
-    let products = data(&mut late, "products", |_| true).await;
+    let products = data(&mut late, "products", two).await;
     let names: Vec<&str> =
         products["items"].as_array().expect("a list").iter().filter_map(|r| r["product"].as_str()).collect();
     assert_eq!(names, ["casino", "other"]);
-    let national = data(&mut late, "national", |_| true).await;
-    assert_eq!(national["oldest_input_at"], both["oldest_input_at"]);
+    data(&mut late, "national", |d| d["oldest_input_at"] == both["oldest_input_at"]).await;
     let mut own = watch(&node, &acme_key.bearer, &[&format!("operator:{}", acme.id), "regions"]).await;
     let topic = format!("operator:{}", acme.id);
     let view = data(&mut own, &topic, |_| true).await;
