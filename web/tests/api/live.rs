@@ -97,20 +97,22 @@ async fn regions_and_products_are_summed_over_operators_and_say_how_old_they_are
     // as old as the older of both
     assert_eq!(both["oldest_input_at"], one["oldest_input_at"]);
 
-    let mut late = watch(&node, &node.staff, &["product:casino", "regions", "products", "national"]).await;
     // a topic that is watched already begins with its last tick, which may be one behind that of another topic
-    let casino = data(&mut late, "product:casino", |d| d["currencies"][0]["day"]["ggr"] == 670).await;
+    let late = async |topic: &str, is_wanted: &dyn Fn(&Value) -> bool| {
+        data(&mut watch(&node, &node.staff, &[topic]).await, topic, is_wanted).await
+    };
+    let casino = late("product:casino", &|d| d["currencies"][0]["day"]["ggr"] == 670).await;
     assert_eq!(casino["product"], "casino");
     let two = |d: &Value| d["items"].as_array().is_some_and(|items| items.len() == 2);
-    let regions = data(&mut late, "regions", two).await;
+    let regions = late("regions", &two).await;
     let names: Vec<&str> =
         regions["items"].as_array().expect("a list").iter().filter_map(|r| r["region"].as_str()).collect();
     assert_eq!(names, ["KE-30", "other"]);
-    let products = data(&mut late, "products", two).await;
+    let products = late("products", &two).await;
     let names: Vec<&str> =
         products["items"].as_array().expect("a list").iter().filter_map(|r| r["product"].as_str()).collect();
     assert_eq!(names, ["casino", "other"]);
-    data(&mut late, "national", |d| d["oldest_input_at"] == both["oldest_input_at"]).await;
+    late("national", &|d| d["oldest_input_at"] == both["oldest_input_at"]).await;
     let mut own = watch(&node, &acme_key.bearer, &[&format!("operator:{}", acme.id), "regions"]).await;
     let topic = format!("operator:{}", acme.id);
     let view = data(&mut own, &topic, |_| true).await;
