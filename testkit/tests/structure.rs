@@ -8,17 +8,20 @@ use std::path::{Path, PathBuf};
 const MAY: &[(&str, &[&str])] = &[
     ("models", &[]),
     ("engine", &["models"]),
+    ("ml", &["models"]),
     ("store", &["models"]),
-    ("actors", &["models", "engine", "store"]),
-    ("web", &["models", "engine", "store", "actors"]),
-    ("mlinzi", &["models", "engine", "store", "actors", "web", "loadtests"]),
-    ("loadtests", &["models", "engine", "store", "actors", "web"]),
+    ("actors", &["models", "engine", "ml", "store"]),
+    ("web", &["models", "engine", "ml", "store", "actors"]),
+    ("mlinzi", &["models", "engine", "ml", "store", "actors", "web", "loadtests"]),
+    ("loadtests", &["models", "engine", "ml", "store", "actors", "web"]),
     ("testkit", &["models"]),
 ];
 
 /// Libraries and the only members that may use them in the product.
 const ONLY: &[(&str, &[&str])] = &[
     ("sqlx", &["store", "testkit"]),
+    ("ndarray", &["ml"]),
+    ("linfa", &["ml"]),
     ("redis", &["store"]),
     ("cryptoki", &["mlinzi"]),
     ("lettre", &["actors"]),

@@ -1,0 +1,1 @@
+//! Streaming anomaly detection on one series, and density over several.

@@ -1,0 +1,1 @@
+//! Forecasts of monthly, weekly and daily series with intervals.

@@ -1,0 +1,1 @@
+//! Learning from rows with a label: transaction risk and player risk.
