@@ -42,6 +42,8 @@ pub struct EngineMetrics {
     pub quarantined: IntCounter,
     /// Refused records that nothing was decided about yet, over all sources, by `code`.
     pub quarantine_open: IntGaugeVec,
+    /// Bytes of the ids by which records that come again are known, over all sources.
+    pub dedupe_bytes: IntGauge,
     /// Refused records that were tried again, by `outcome`.
     pub replays: IntCounterVec,
 }
@@ -147,6 +149,10 @@ impl EngineMetrics {
                 "mlinzi_quarantine_open",
                 "Refused records that are neither replayed nor dismissed, over all sources",
                 "code",
+            )?,
+            dedupe_bytes: whole(
+                "mlinzi_dedupe_bytes",
+                "Bytes of the ids by which records that come again are known, over all sources",
             )?,
             replays,
         })

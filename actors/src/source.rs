@@ -143,6 +143,8 @@ pub struct SourceGauge {
     pub last_day: Mutex<Option<DayScore>>,
     /// Refused records that are neither replayed nor dismissed.
     pub open: OpenCounts,
+    /// Bytes of the ids of its horizon.
+    pub dedupe_bytes: AtomicU64,
     /// Number of the last batch.
     pub source_seq: AtomicI64,
     /// Grows with every change.
@@ -262,6 +264,7 @@ impl SourceActor {
         reread: Reread,
     ) -> Self {
         gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
+        gauge.dedupe_bytes.store(dedupe.bytes() as u64, Ordering::Relaxed);
         *gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
         let (newest, staged) = (head.newest, Staged::default());
         Self {
@@ -286,6 +289,7 @@ impl SourceActor {
             let (dedupe, head) = (self.reread)().await.map_err(|_| EngineError::Unavailable("the database"))?;
             self.newest = head.newest;
             *self.gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
+            self.gauge.dedupe_bytes.store(dedupe.bytes() as u64, Ordering::Relaxed);
             (self.dedupe, self.head, self.unsure) = (dedupe, head, false);
             self.staged = Staged::default();
         }

@@ -252,6 +252,7 @@ impl Node {
             "lookup",
             "lookup:batch",
             "market:read",
+            "alerts:manage",
             "system:read",
         ];
         scopes.iter().for_each(|scope| args.extend(["--scope", scope]));

@@ -8,12 +8,17 @@ use anyhow::Context;
 use std::io::{BufRead, Write};
 use std::net::TcpListener;
 
+/// Connections that may wait to be taken: all that come at once.
+const BACKLOG: i32 = 4_096;
+
 /// Runs until the input ends.
 pub fn run() -> anyhow::Result<()> {
     raise_files()?;
     let (mut lines, mut out) = (std::io::stdin().lock().lines(), std::io::stdout());
     let count: usize = lines.next().context("how many connections")??.trim().parse()?;
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    // one that finds no place is open for its client, and unknown here for good
+    rustix::net::listen(&listener, BACKLOG)?;
     writeln!(out, "{}", listener.local_addr()?.port())?;
     out.flush()?;
     let mut streams = Vec::with_capacity(count);

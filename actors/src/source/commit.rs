@@ -133,6 +133,7 @@ impl SourceActor {
         self.newest = self.head.newest;
         let clock_at = self.clock_at(now, self.head.newest.unwrap_or(now));
         self.dedupe.forget_before(self.horizon_start(clock_at));
+        self.gauge.dedupe_bytes.store(self.dedupe.bytes() as u64, Ordering::Relaxed);
         self.count_stored(records, now);
         self.gauge.records.fetch_add(records.len() as u64, Ordering::Relaxed);
         self.context.records.inc_by(records.len() as u64);

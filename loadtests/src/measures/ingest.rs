@@ -14,61 +14,93 @@ use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
+use tokio::sync::watch;
 
-/// Operators that push at the same time, one push each under way.
-const FEEDS: u64 = 8;
-/// Records of a push.
-const BATCH: usize = 5_000;
 /// Players over all operators.
 const PLAYERS: u64 = 100_000;
 
-/// Both stores.
+/// A market that is measured.
+struct Market {
+    name: &'static str,
+    kind: StoreKind,
+    /// Records a second to reach.
+    goal: u32,
+    /// Operators that push at the same time, one push each under way.
+    operators: u64,
+    /// Records of a push.
+    batch: usize,
+    /// Records stored before anything is measured.
+    preload: u64,
+}
+
+/// Both stores, a few operators with large pushes.
 pub async fn throughput(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    for (kind, name, goal) in
-        [(StoreKind::Embedded, "ingest_embedded_per_s", 80_000), (StoreKind::Postgres, "ingest_postgres_per_s", 50_000)]
-    {
-        let preload: u64 = effort.pick(500_000, 5_000_000, 20_000_000);
-        let rounds = effort.pick(2, 5, 7);
-        let measured = effort.pick(200_000u64, 800_000, 2_000_000);
-        let node = Node::fresh(kind, &[]).await?;
-        let mut chance = Chance(11);
-        let mut feeds = Vec::new();
-        let mut record_bytes = 0.0;
-        for n in 0..FEEDS {
-            let feed = node.feed(&format!("operator-{n}"), "wall", 7).await?;
-            let players = players(&node, &feed, n * PLAYERS / FEEDS, PLAYERS / FEEDS).await?;
-            // without minutes to compare with the detector has nothing to say, and nothing to do
-            history(&node, &feed, &mut chance, &players).await?;
-            let stream = Stream::new(&mut chance, &players, 4, BATCH, 10_000);
-            record_bytes = stream.record_bytes();
-            feeds.push(Rc::new((feed, RefCell::new(stream))));
-        }
-        anyhow::ensure!(record_bytes >= 450.0, "records of {record_bytes} bytes are shorter than promised");
-        let mut screen = Screen::open(&node, &["national".to_owned()]).await?;
-        let started = now();
-        let rate = push_all(&node, &feeds, &mut screen, preload).await?;
-        say(&format!("  {}: {preload} rows stored at {rate:.0}/s, {record_bytes:.0} bytes a record", kind.name()));
-        let mut rates = Vec::new();
-        for _ in 0..rounds {
-            let cpu = node.cpu()?;
-            let rate = push_all(&node, &feeds, &mut screen, measured).await?;
-            let cpu = (node.cpu()? - cpu).as_secs_f64() * 1e6 / measured as f64;
-            say(&format!("  {}: {rate:.0}/s, {cpu:.1} µs of the engine's processor time a record", kind.name()));
-            rates.push(rate);
-        }
-        let ended = now();
-        for feed in &feeds {
-            let expected = HISTORY_RECORDS as u64 + feed.1.borrow().written();
-            let found = selectable(&node, &feed.0, started.plus(-HOUR), ended.plus(SECOND)).await?;
-            anyhow::ensure!(found == expected, "{found} of {expected} records can be selected");
-        }
-        let reference = format!(
-            "≥ {goal}; {}, batches of {BATCH} from {FEEDS} operators, {record_bytes:.0} bytes a record, {PLAYERS} players half by phone, {preload} rows stored before, median of {rounds} rounds of {measured}, each round until the windows hold its last record, every row selected by operator and time afterwards",
-            kind.name()
-        );
-        report.add(name, median(&rates), "1/s", &reference)?;
+    let market = |name, kind, goal| Market {
+        name,
+        kind,
+        goal,
+        operators: 8,
+        batch: 5_000,
+        preload: effort.pick(500_000, 5_000_000, 20_000_000),
+    };
+    measured(effort, &market("ingest_embedded_per_s", StoreKind::Embedded, 80_000), report).await?;
+    measured(effort, &market("ingest_postgres_per_s", StoreKind::Postgres, 50_000), report).await
+}
+
+/// A whole country on PostgreSQL: a hundred operators with smaller pushes, and more rows than memory likes.
+pub async fn a_hundred_operators(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    let market = Market {
+        name: "ingest_postgres_100op_per_s",
+        kind: StoreKind::Postgres,
+        goal: 50_000,
+        operators: 100,
+        batch: 1_000,
+        preload: effort.pick(500_000, 20_000_000, 50_000_000),
+    };
+    measured(effort, &market, report).await
+}
+
+async fn measured(effort: Effort, market: &Market, report: &mut Report) -> anyhow::Result<()> {
+    let Market { name, kind, goal, operators, batch, preload } = *market;
+    let rounds = effort.pick(2, 5, 7);
+    let measured = effort.pick(200_000u64, 800_000, 2_000_000);
+    let node = Node::fresh(kind, &[]).await?;
+    let mut chance = Chance(11);
+    let mut feeds = Vec::new();
+    let mut record_bytes = 0.0;
+    for n in 0..operators {
+        let feed = node.feed(&format!("operator-{n}"), "wall", 7).await?;
+        let players = players(&node, &feed, n * PLAYERS / operators, PLAYERS / operators).await?;
+        // without minutes to compare with the detector has nothing to say, and nothing to do
+        history(&node, &feed, &mut chance, &players).await?;
+        let stream = Stream::new(&mut chance, &players, 4, batch, 10_000);
+        record_bytes = stream.record_bytes();
+        feeds.push(Rc::new((feed, RefCell::new(stream))));
     }
-    Ok(())
+    anyhow::ensure!(record_bytes >= 450.0, "records of {record_bytes} bytes are shorter than promised");
+    let mut counted = counted(Screen::open(&node, &["national".to_owned()]).await?);
+    let started = now();
+    let rate = push_all(&node, &feeds, &mut counted, batch, preload).await?;
+    say(&format!("  {}: {preload} rows stored at {rate:.0}/s, {record_bytes:.0} bytes a record", kind.name()));
+    let mut rates = Vec::new();
+    for _ in 0..rounds {
+        let cpu = node.cpu()?;
+        let rate = push_all(&node, &feeds, &mut counted, batch, measured).await?;
+        let cpu = (node.cpu()? - cpu).as_secs_f64() * 1e6 / measured as f64;
+        say(&format!("  {}: {rate:.0}/s, {cpu:.1} µs of the engine's processor time a record", kind.name()));
+        rates.push(rate);
+    }
+    let ended = now();
+    for feed in &feeds {
+        let expected = HISTORY_RECORDS as u64 + feed.1.borrow().written();
+        let found = selectable(&node, &feed.0, started.plus(-HOUR), ended.plus(SECOND)).await?;
+        anyhow::ensure!(found == expected, "{found} of {expected} records can be selected");
+    }
+    let reference = format!(
+        "≥ {goal}; {}, batches of {batch} from {operators} operators, {record_bytes:.0} bytes a record, {PLAYERS} players half by phone, {preload} rows stored before, median of {rounds} rounds of {measured}, each round until the windows hold its last record, every row selected by operator and time afterwards",
+        kind.name()
+    );
+    report.add(name, median(&rates), "1/s", &reference)
 }
 
 /// Pushes records from all operators at once; gives records a second, until the last of them is stored *and* counted in
@@ -76,10 +108,11 @@ pub async fn throughput(effort: Effort, report: &mut Report) -> anyhow::Result<(
 async fn push_all(
     node: &Node,
     feeds: &[Rc<(Feed, RefCell<Stream>)>],
-    screen: &mut Screen,
+    counted: &mut watch::Receiver<u64>,
+    batch: usize,
     records: u64,
 ) -> anyhow::Result<f64> {
-    let left = Rc::new(Cell::new(records / BATCH as u64));
+    let left = Rc::new(Cell::new(records / batch as u64));
     let start = Instant::now();
     let pushes = feeds.iter().map(|feed| {
         let (feed, left, address) = (Rc::clone(feed), Rc::clone(&left), node.address);
@@ -91,7 +124,7 @@ async fn push_all(
                 feed.1.borrow_mut().next(now().plus(-SECOND), SECOND, &mut body);
                 let answer = connection.must(&head, &body).await?;
                 let accepted = answer["accepted"].as_u64().context("accepted")?;
-                anyhow::ensure!(accepted == BATCH as u64, "not everything was accepted: {answer}");
+                anyhow::ensure!(accepted == batch as u64, "not everything was accepted: {answer}");
                 stored += accepted;
             }
             Ok::<_, anyhow::Error>(stored)
@@ -100,14 +133,25 @@ async fn push_all(
     let stored: anyhow::Result<Vec<u64>> = together(pushes.collect::<Vec<_>>()).await.into_iter().collect();
     let stored: u64 = stored.with_context(|| node.log())?.into_iter().sum();
     let all: u64 = feeds.iter().map(|feed| HISTORY_RECORDS as u64 + feed.1.borrow().written()).sum();
-    loop {
-        let (_, frame) = screen.next::<Value>().await?;
-        let counted = frame["data"]["currencies"][0]["records"].as_u64().unwrap_or(0);
-        if frame["topic"] == "national" && counted >= all {
-            break;
-        }
-    }
+    counted.wait_for(|counted| *counted >= all).await.context("the screen went dark")?;
     Ok(stored as f64 / start.elapsed().as_secs_f64())
+}
+
+/// What a screen shows as counted; it is read all the time, or its connection would be closed.
+fn counted(mut screen: Screen) -> watch::Receiver<u64> {
+    let (told, heard) = watch::channel(0);
+    tokio::task::spawn_local(async move {
+        // whoever waits hears of the end by the closed channel
+        while let Ok((_, frame)) = screen.next::<Value>().await {
+            let records = frame["data"]["currencies"][0]["records"].as_u64();
+            if let Some(records) = records.filter(|_| frame["topic"] == "national")
+                && told.send(records).is_err()
+            {
+                return;
+            }
+        }
+    });
+    heard
 }
 
 /// Records of an operator in a span of time, counted in the store itself.

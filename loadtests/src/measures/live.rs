@@ -1,9 +1,10 @@
 //! From the last byte of a push to the screen: what the market did, and what is wrong with it.
 
 use crate::Effort;
+use crate::crowd::metric;
 use crate::driver::histogram;
 use crate::node::{Feed, Node, StoreKind};
-use crate::report::{Report, say};
+use crate::report::{Report, median, say};
 use crate::socket::Screen;
 use crate::traffic::{Batch, Chance, Player, Stream, now, phone};
 use crate::wire::Connection;
@@ -16,13 +17,19 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Operators with ordinary play.
-const STEADY: usize = 10;
+const STEADY: usize = 100;
 /// Operators whose stakes jump now and then.
 const JUMPY: usize = 60;
 /// Records of a push.
 const BATCH: usize = 500;
 /// Records a second over all operators.
-const RATE: f64 = 10_000.0;
+const RATE: f64 = 20_000.0;
+/// Time between two looks at the memory.
+const LOOK: Duration = Duration::from_secs(10);
+/// From when memory is held against what it was.
+const SETTLED: Duration = Duration::from_secs(300);
+/// Looks that a figure of memory is the median of.
+const LOOKS: usize = 3;
 /// Minutes of play an operator needs before anything is said about it.
 const HISTORY_MINUTES: usize = 20;
 /// Records of that play.
@@ -95,74 +102,136 @@ impl Waiting {
     }
 }
 
+/// What was seen of a market under load.
+struct Watched {
+    waiting: Rc<RefCell<Waiting>>,
+    /// Records that were pushed.
+    pushed: u64,
+    /// Operators' jumps.
+    jumps: u64,
+    /// Resident memory less what the ids of records take, bytes, one look after the other.
+    memory: Vec<f64>,
+}
+
 /// Both latencies, under the same load.
 pub async fn latency(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     for (kind, suffix) in [(StoreKind::Embedded, "_embedded"), (StoreKind::Postgres, "")] {
-        let node = Node::fresh(kind, &[]).await?;
-        let mut chance = Chance(7);
-        let players: Vec<Player> = (0..10_000).map(|n| Player::Phone(phone(n))).collect();
-        let mut steady = Vec::new();
-        for n in 0..STEADY {
-            let feed = node.feed(&format!("steady-{n}"), "wall", 7).await?;
-            steady.push((format!("steady-{n}"), feed, Stream::new(&mut chance, &players, 2, BATCH, 10_000)));
-        }
-        let mut jumpy = Vec::new();
-        for n in 0..JUMPY {
-            let feed = node.feed(&format!("jumpy-{n}"), "wall", 7).await?;
-            history(&node, &feed, &mut chance, &players).await?;
-            jumpy.push((format!("jumpy-{n}"), feed));
-        }
-        let jump = Batch::new(&mut chance, &players, BATCH, 2_000_000);
-
-        let waiting = Rc::new(RefCell::new(Waiting::new()?));
-        let mut topics = vec!["alerts".to_owned(), "national".to_owned()];
-        topics.extend(steady.iter().map(|(_, feed, _)| format!("operator:{}", feed.operator)));
-        let mut screen = Screen::open(&node, &topics).await?;
-        let seen = Rc::clone(&waiting);
-        let watching = tokio::task::spawn_local(async move {
-            loop {
-                match screen.next::<Frame>().await {
-                    Ok((at, frame)) => seen.borrow_mut().see(at, &frame),
-                    Err(error) => break say(&format!("  the screen went dark: {error:#}")),
-                }
-            }
-        });
-
         let time = Duration::from_secs(effort.pick(20, 240, 900));
-        let stop = Instant::now() + time;
-        let pushed = Rc::new(Cell::new(0));
-        let ordinary = ordinary(&node, steady, &waiting, stop, &pushed);
-        let jumping = jumps(&node, jumpy, jump, &waiting, stop);
-        let (ordinary, jumping) = tokio::join!(ordinary, jumping);
-        ordinary?;
-        let jumps = jumping?;
-        // the last ones have to come, too
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        watching.abort();
+        latencies(&watched(kind, time).await?, kind, suffix, time, report)?;
+    }
+    Ok(())
+}
 
-        let waiting = waiting.borrow();
-        let unseen: usize = waiting.records.values().map(VecDeque::len).sum();
-        anyhow::ensure!(unseen == 0, "{unseen} pushes never reached the screen");
-        anyhow::ensure!(waiting.jumps.is_empty(), "{} of {jumps} jumps raised no alert", waiting.jumps.len());
-        anyhow::ensure!(waiting.alert_us.len() == jumps, "{} alerts for {jumps} jumps", waiting.alert_us.len());
-        let ms = |h: &Histogram<u64>, p: f64| h.value_at_percentile(p) as f64 / 1_000.0;
-        for (name, h, goal) in [("record", &waiting.record_us, 350), ("alert", &waiting.alert_us, 100)] {
-            say(&format!(
-                "  {} {name}: {} seen, p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
-                kind.name(),
-                h.len(),
-                ms(h, 50.0),
-                ms(h, 99.0),
-                ms(h, 100.0)
-            ));
-            let reference = format!(
-                "≤ {goal}; {}, {:.0} records/s in pushes of {BATCH} from {STEADY} operators, {jumps} jumps at {JUMPY} others, {} s, from the last byte of the request",
-                kind.name(),
-                pushed.get() as f64 / time.as_secs_f64(),
-                time.as_secs()
-            );
-            report.add(&format!("{name}_to_socket_p99_ms{suffix}"), ms(h, 99.0), "ms", &reference)?;
+/// Half an hour of it, for what memory does.
+pub async fn soak(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    let time = effort.pick(SETTLED / 5, SETTLED * 6, SETTLED * 12);
+    let from = SETTLED.min(time / 6);
+    let kind = StoreKind::Postgres;
+    let watched = watched(kind, time).await?;
+    let memory = &watched.memory;
+    let first = ((from.as_secs() / LOOK.as_secs()) as usize).max(1);
+    anyhow::ensure!(memory.len() >= first + LOOKS, "only {} looks", memory.len());
+    let (early, late) = (median(&memory[first - 1..first - 1 + LOOKS]), median(&memory[memory.len() - LOOKS..]));
+    let shown: Vec<String> = memory.iter().step_by(12).map(|bytes| format!("{:.0}", bytes / 1e6)).collect();
+    say(&format!("  MB every two minutes: {}", shown.join(" ")));
+    let reference = format!(
+        "≤ 1.05; {}, {:.0} records/s from {STEADY} operators, {} jumps at {JUMPY} others; {:.0} MB after {} s, {:.0} MB after {} s",
+        kind.name(),
+        watched.pushed as f64 / time.as_secs_f64(),
+        watched.jumps,
+        early / 1e6,
+        from.as_secs(),
+        late / 1e6,
+        time.as_secs()
+    );
+    report.add("soak_rss_growth", late / early, "", &reference)
+}
+
+/// A market under load for so long, and what a screen shows of it.
+async fn watched(kind: StoreKind, time: Duration) -> anyhow::Result<Watched> {
+    let node = Node::fresh(kind, &[]).await?;
+    let mut chance = Chance(7);
+    let players: Vec<Player> = (0..10_000).map(|n| Player::Phone(phone(n))).collect();
+    let mut steady = Vec::new();
+    for n in 0..STEADY {
+        let feed = node.feed(&format!("steady-{n}"), "wall", 7).await?;
+        steady.push((format!("steady-{n}"), feed, Stream::new(&mut chance, &players, 2, BATCH, 10_000)));
+    }
+    let mut jumpy = Vec::new();
+    for n in 0..JUMPY {
+        let feed = node.feed(&format!("jumpy-{n}"), "wall", 7).await?;
+        history(&node, &feed, &mut chance, &players).await?;
+        jumpy.push((format!("jumpy-{n}"), feed));
+    }
+    let jump = Batch::new(&mut chance, &players, BATCH, 2_000_000);
+
+    let waiting = Rc::new(RefCell::new(Waiting::new()?));
+    let mut topics = vec!["alerts".to_owned(), "national".to_owned()];
+    topics.extend(steady.iter().map(|(_, feed, _)| format!("operator:{}", feed.operator)));
+    let mut screen = Screen::open(&node, &topics).await?;
+    let seen = Rc::clone(&waiting);
+    let watching = tokio::task::spawn_local(async move {
+        loop {
+            match screen.next::<Frame>().await {
+                Ok((at, frame)) => seen.borrow_mut().see(at, &frame),
+                Err(error) => break say(&format!("  the screen went dark: {error:#}")),
+            }
         }
+    });
+
+    let stop = Instant::now() + time;
+    let pushed = Rc::new(Cell::new(0));
+    let ordinary = ordinary(&node, steady, &waiting, stop, &pushed);
+    let jumping = jumps(&node, jumpy, jump, &waiting, stop);
+    let (ordinary, jumping, memory) = tokio::join!(ordinary, jumping, memory(&node, stop));
+    ordinary?;
+    let (jumps, memory) = (jumping?, memory?);
+    // the last ones have to come, too
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    watching.abort();
+    Ok(Watched { waiting, pushed: pushed.get(), jumps, memory })
+}
+
+/// Resident memory less what the ids of records take, until the end.
+async fn memory(node: &Node, stop: Instant) -> anyhow::Result<Vec<f64>> {
+    let mut looks = Vec::new();
+    while Instant::now() + LOOK <= stop {
+        tokio::time::sleep(LOOK).await;
+        looks.push(node.resident()? as f64 - metric(node, "mlinzi_dedupe_bytes").await?);
+    }
+    Ok(looks)
+}
+
+/// p99 of both, once everything was seen.
+fn latencies(
+    watched: &Watched,
+    kind: StoreKind,
+    suffix: &str,
+    time: Duration,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let (waiting, jumps) = (watched.waiting.borrow(), watched.jumps);
+    let unseen: usize = waiting.records.values().map(VecDeque::len).sum();
+    anyhow::ensure!(unseen == 0, "{unseen} pushes never reached the screen");
+    anyhow::ensure!(waiting.jumps.is_empty(), "{} of {jumps} jumps raised no alert", waiting.jumps.len());
+    anyhow::ensure!(waiting.alert_us.len() == jumps, "{} alerts for {jumps} jumps", waiting.alert_us.len());
+    let ms = |h: &Histogram<u64>, p: f64| h.value_at_percentile(p) as f64 / 1_000.0;
+    for (name, h, goal) in [("record", &waiting.record_us, 350), ("alert", &waiting.alert_us, 100)] {
+        say(&format!(
+            "  {} {name}: {} seen, p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+            kind.name(),
+            h.len(),
+            ms(h, 50.0),
+            ms(h, 99.0),
+            ms(h, 100.0)
+        ));
+        let reference = format!(
+            "≤ {goal}; {}, {:.0} records/s in pushes of {BATCH} from {STEADY} operators, {jumps} jumps at {JUMPY} others, {} s, from the last byte of the request",
+            kind.name(),
+            watched.pushed as f64 / time.as_secs_f64(),
+            time.as_secs()
+        );
+        report.add(&format!("{name}_to_socket_p99_ms{suffix}"), ms(h, 99.0), "ms", &reference)?;
     }
     Ok(())
 }

@@ -79,7 +79,14 @@ fn median_ms(crowd: &Crowd, everybody: usize) -> anyhow::Result<(f64, usize)> {
         .filter(|step| step.seen == everybody)
         .map(|step| Spread::time(step).as_secs_f64() * 1e3)
         .collect();
-    anyhow::ensure!(times.len() >= 3, "only {} of {} steps reached everybody", times.len(), steps.len());
+    let most = steps.values().map(|step| step.seen).max();
+    anyhow::ensure!(
+        times.len() >= 3,
+        "only {} of {} steps reached everybody ({most:?} of {everybody} at most); {:?}",
+        times.len(),
+        steps.len(),
+        crowd.seen.kinds.borrow()
+    );
     times.sort_by(f64::total_cmp);
     Ok((times[times.len() / 2], times.len()))
 }
@@ -462,10 +469,11 @@ pub async fn divergence(effort: Effort, report: &mut Report) -> anyhow::Result<(
     let mut fresh = Client::open(node, &topics, None).await?;
     fresh.until_snapshots(topics.len()).await?;
     let (mut diverged, mut gaps) = (0, 0);
-    for client in clients_done {
-        let mut client = client?;
-        client.read_for(Duration::from_secs(1)).await?;
-        fresh.read_for(Duration::from_millis(10)).await?;
+    let mut held: Vec<Client> = clients_done.into_iter().collect::<anyhow::Result<_>>()?;
+    // all at once, the fresh one too: who is not read for long is closed, and the market's clock goes on
+    let reading = held.iter_mut().chain([&mut fresh]).map(|client| client.read_for(Duration::from_secs(2)));
+    futures_util::future::try_join_all(reading).await?;
+    for client in held {
         gaps += client.gaps;
         let same = topics.iter().all(|topic| {
             let (mine, new) = (&client.held[*topic], &fresh.held[*topic]);

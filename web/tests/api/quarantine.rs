@@ -313,6 +313,10 @@ async fn many_are_replayed_as_suggested_batch_by_batch() {
         let line = format!("mlinzi_quarantine_replays_total{{outcome=\"{}\"}} {}\n", line.0, line.1);
         assert!(metrics.contains(&line), "{line}");
     }
+    // 449 records of 12 bytes, in a table that is never nearly empty
+    let ids = metrics.lines().find_map(|line| line.strip_prefix("mlinzi_dedupe_bytes "));
+    let ids: u64 = ids.and_then(|bytes| bytes.parse().ok()).expect("a figure");
+    assert!((449 * 12..449 * 24).contains(&ids), "{ids}");
     node.stop().await;
 }
 
