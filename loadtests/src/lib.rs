@@ -10,6 +10,7 @@
 
 pub mod brokers;
 pub mod crowd;
+pub mod disk;
 pub mod driver;
 pub mod faulty;
 pub mod measures;

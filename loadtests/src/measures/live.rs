@@ -2,6 +2,7 @@
 
 use crate::Effort;
 use crate::crowd::metric;
+use crate::disk::Probe;
 use crate::driver::histogram;
 use crate::node::{Feed, Node, StoreKind};
 use crate::report::{Report, median, say};
@@ -24,6 +25,8 @@ const JUMPY: usize = 60;
 const BATCH: usize = 500;
 /// Records a second over all operators.
 const RATE: f64 = 20_000.0;
+/// A delay that is worth a line.
+const LONG: Duration = Duration::from_millis(400);
 /// Time between two looks at the memory.
 const LOOK: Duration = Duration::from_secs(10);
 /// From when memory is held against what it was.
@@ -79,6 +82,14 @@ struct Subject {
     operator: String,
 }
 
+/// Takes a delay in; of a long one the time of day is said, which tells of what the engine or the machine was at.
+fn note(times: &mut Histogram<u64>, what: &str, delay: Duration) {
+    times.saturating_record(delay.as_micros() as u64);
+    if delay > LONG {
+        say(&format!("  {what} came after {} ms at {}", delay.as_millis(), now()));
+    }
+}
+
 impl Waiting {
     fn new() -> anyhow::Result<Self> {
         Ok(Self { records: HashMap::new(), jumps: HashMap::new(), record_us: histogram()?, alert_us: histogram()? })
@@ -87,7 +98,7 @@ impl Waiting {
     fn see(&mut self, at: Instant, frame: &Frame) {
         if let Some(subject) = &frame.data.subject {
             if let Some(sent) = self.jumps.remove(&subject.operator) {
-                self.alert_us.saturating_record(at.duration_since(sent).as_micros() as u64);
+                note(&mut self.alert_us, "an alert", at.duration_since(sent));
             }
             return;
         }
@@ -97,7 +108,7 @@ impl Waiting {
         let count = frame.data.currencies.first().and_then(|c| c.totals.as_ref()).map_or(0, |t| t.count);
         let Some(waiting) = self.records.get_mut(&frame.data.operator) else { return };
         while let Some((_, sent)) = waiting.pop_front_if(|(records, _)| *records <= count) {
-            self.record_us.saturating_record(at.duration_since(sent).as_micros() as u64);
+            note(&mut self.record_us, "records", at.duration_since(sent));
         }
     }
 }
@@ -111,6 +122,8 @@ struct Watched {
     jumps: u64,
     /// Resident memory less what the ids of records take, bytes, one look after the other.
     memory: Vec<f64>,
+    /// What a sync of the same disk took meanwhile, microseconds.
+    disk_us: Histogram<u64>,
 }
 
 /// Both latencies, under the same load.
@@ -179,6 +192,7 @@ async fn watched(kind: StoreKind, time: Duration) -> anyhow::Result<Watched> {
         }
     });
 
+    let probe = Probe::start()?;
     let stop = Instant::now() + time;
     let pushed = Rc::new(Cell::new(0));
     let ordinary = ordinary(&node, steady, &waiting, stop, &pushed);
@@ -189,7 +203,7 @@ async fn watched(kind: StoreKind, time: Duration) -> anyhow::Result<Watched> {
     // the last ones have to come, too
     tokio::time::sleep(Duration::from_secs(2)).await;
     watching.abort();
-    Ok(Watched { waiting, pushed: pushed.get(), jumps, memory })
+    Ok(Watched { waiting, pushed: pushed.get(), jumps, memory, disk_us: probe.stop()? })
 }
 
 /// Resident memory less what the ids of records take, until the end.
@@ -226,10 +240,13 @@ fn latencies(
             ms(h, 100.0)
         ));
         let reference = format!(
-            "≤ {goal}; {}, {:.0} records/s in pushes of {BATCH} from {STEADY} operators, {jumps} jumps at {JUMPY} others, {} s, from the last byte of the request",
+            "≤ {goal}; {}, {:.0} records/s in pushes of {BATCH} from {STEADY} operators, {jumps} jumps at {JUMPY} others, {} s, from the last byte of the request; a sync of 4 KiB on the same disk meanwhile: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
             kind.name(),
             watched.pushed as f64 / time.as_secs_f64(),
-            time.as_secs()
+            time.as_secs(),
+            ms(&watched.disk_us, 50.0),
+            ms(&watched.disk_us, 99.0),
+            ms(&watched.disk_us, 100.0)
         );
         report.add(&format!("{name}_to_socket_p99_ms{suffix}"), ms(h, 99.0), "ms", &reference)?;
     }
