@@ -10,12 +10,14 @@
 
 mod commit;
 mod fetch;
+mod open;
 mod replay;
 mod whole;
 
 pub use commit::chain_digest;
 pub use fetch::{FetchMetrics, Under};
-pub use replay::{Apply, Attempt, Attempted, OpenCounts, ReplayRequest, Settling};
+pub use open::OpenCounts;
+pub use replay::{Apply, Attempt, Attempted, ReplayRequest, Settling};
 pub(crate) use replay::{not_open, suggest};
 pub use whole::{IntegrityMetrics, Sign};
 
@@ -116,6 +118,8 @@ pub enum SourceMsg {
     },
     /// What was refused before is tried again, or left as it is.
     Settle(Settling),
+    /// What is open of that may be more or less than is counted.
+    Count,
 }
 
 /// Where a source stands; read by screens.
@@ -482,6 +486,7 @@ impl Work for SourceActor {
                     self.incomplete |= staged.is_err();
                 }
                 SourceMsg::Settle(settling) => self.settle_refused(settling, progress).await,
+                SourceMsg::Count => self.count_doubted().await,
             }
         })
     }
@@ -494,7 +499,8 @@ impl Work for SourceActor {
             | SourceMsg::Part { .. }
             | SourceMsg::Restart { .. }
             | SourceMsg::EndChain { .. }
-            | SourceMsg::Settle(_) => return None,
+            | SourceMsg::Settle(_)
+            | SourceMsg::Count => return None,
         };
         let part =
             |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
@@ -522,6 +528,8 @@ impl Work for SourceActor {
             reply.send(Err(EngineError::Unavailable("the source")));
         } else if let SourceMsg::Settle(settling) = record.as_ref() {
             settling.crashed();
+        } else if let SourceMsg::Count = record.as_ref() {
+            self.gauge.open.give_back();
         }
         Box::pin(std::future::ready(()))
     }
@@ -542,7 +550,8 @@ impl Work for SourceActor {
                 | SourceMsg::Part { .. }
                 | SourceMsg::Restart { .. }
                 | SourceMsg::EndChain { .. }
-                | SourceMsg::Settle(_) => {}
+                | SourceMsg::Settle(_)
+                | SourceMsg::Count => {}
             }
         })
     }

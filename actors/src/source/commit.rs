@@ -41,6 +41,8 @@ impl SourceActor {
         }
         let sealed_in = (!attachments.is_empty()).then_some(ring.epoch);
         let dead = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::DeadLetter);
+        // where nobody knows what became of it, its part in quarantine is counted again
+        let touches_quarantine = sealed_in.is_some() || staged.replay.is_some();
         let source_no = self.source.source_no;
         let mut events: Vec<Event> =
             dead.map(|(refusal, _)| Event::RecordDeadLettered { source_no, index: refusal.index }).collect();
@@ -70,6 +72,9 @@ impl SourceActor {
             staged.records = Vec::new();
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
             if let Err(error) = committed {
+                if touches_quarantine {
+                    self.gauge.open.doubt(&error, now);
+                }
                 self.take_back(&records);
                 // a position that is taken is one of ours whose outcome nobody knew, and so is a state that was overtaken
                 let is_taken = matches!(error, CommitError::Conflict { .. } | CommitError::Rejected { .. });
@@ -92,7 +97,12 @@ impl SourceActor {
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
             // where it stands may be known to the store alone
             self.unsure |= (cursor.is_some() || accepted.state.is_some()) && committed.is_err();
-            committed.map_err(commit_error)?;
+            if let Err(error) = committed {
+                if touches_quarantine {
+                    self.gauge.open.doubt(&error, now);
+                }
+                return Err(commit_error(error));
+            }
         }
         self.moved(cursor);
         self.whole(accepted);

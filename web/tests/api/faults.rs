@@ -256,3 +256,30 @@ async fn whoever_settles_a_refused_record_too_late_hears_of_a_conflict() {
     assert_eq!((&pushed["accepted"], &pushed["duplicates"]), (&json!(1), &json!(1)), "{pushed}");
     node.stop().await;
 }
+
+#[actix_web::test]
+async fn what_a_commit_of_unknown_outcome_put_into_quarantine_is_counted() {
+    let node = Node::start().await;
+    let operator = node.operator("acme").await;
+    let (key, path) = feed(&node, &operator).await;
+    let bad = batch(&["bad"]).replace("stake", "stakes");
+    assert_eq!(node.call("POST", &path, Some(&key.bearer), &bad).await.status, 200);
+    let sql = async |sql: &str| node.engine.store().execute_for_tests(sql).await.expect("the statement runs");
+    sql("ALTER TABLE quarantine RENAME TO away").await;
+    let failed = node.call("POST", &path, Some(&key.bearer), &bad.replace("bad", "worse")).await;
+    assert_eq!(failed.status, 503, "{}", failed.text);
+    // the commit was given up, and arrives all the same
+    sql("ALTER TABLE away RENAME TO quarantine").await;
+    let id = models::ids::QuarantineId(7);
+    let late = format!(
+        "INSERT INTO quarantine (id, source_no, idx, code, detail, sealed, at) SELECT '{id}', source_no, idx, code, detail, sealed, at FROM quarantine"
+    );
+    assert_eq!(sql(&late).await, 1);
+    let counted = async {
+        while figure(&node, "mlinzi_quarantine_open{code=\"invalid_field\"}").await != 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("both are counted");
+    node.stop().await;
+}
