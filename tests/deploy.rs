@@ -68,6 +68,10 @@ async fn every_metric_that_is_watched_is_exposed() {
     }
     let dashboard = words(&read("deploy/grafana/mlinzi.json"), &["mlinzi_"]).len();
     assert!(dashboard > 20, "the dashboard shows {dashboard} metrics: the search finds too few");
+    // whoever is woken by an alert of a notice wants to see what it was
+    for name in words(&read("deploy/prometheus/alerts.yaml"), &["mlinzi_notices_"]) {
+        assert!(read("deploy/grafana/mlinzi.json").contains(name), "the dashboard does not show {name}");
+    }
     server.stop();
 }
 
