@@ -254,6 +254,8 @@ pub struct SourceActor {
     fetching: fetch::Fetching,
     /// When a refusal for its token was stored last: a flood of them is counted, and stored now and then.
     refusal_stored_at: Option<Ts>,
+    /// The last of the source's successes that a restart would find in the store.
+    heard_at: Ts,
 }
 
 impl SourceActor {
@@ -268,6 +270,7 @@ impl SourceActor {
         gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
         *gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
         let (newest, staged) = (head.newest, Staged::default());
+        let heard_at = Ts(gauge.last_success_at.load(Ordering::Relaxed));
         Self {
             source,
             context,
@@ -281,6 +284,7 @@ impl SourceActor {
             incomplete: false,
             fetching: fetch::Fetching::default(),
             refusal_stored_at: None,
+            heard_at,
         }
     }
 

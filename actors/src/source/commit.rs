@@ -11,11 +11,14 @@ use models::event::Event;
 use models::feed::{DataClass, FeedBatchStored};
 use models::ids::{BatchId, QuarantineId};
 use models::record::{QuarantineCode, Record, Refusal};
-use models::ts::Ts;
+use models::ts::{MINUTE, SECOND, Ts};
 use ring::digest;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use store::{Attachment, CommitError, QuarantineRow};
+
+/// How often it is stored at most that a source was heard of which brought nothing.
+const HEARD_STORED_EVERY: i64 = MINUTE;
 
 impl SourceActor {
     /// Stores what was taken in, and with it how far the source was read.
@@ -82,6 +85,9 @@ impl SourceActor {
                 self.unsure = is_taken || error == CommitError::Unavailable;
                 return Err(if is_taken { EngineError::Unavailable("the source") } else { commit_error(error) });
             }
+            if staged.replay.is_none() {
+                self.heard_at = now;
+            }
             self.stored(&records, chain, now);
             self.moved(cursor);
             self.whole(accepted);
@@ -107,7 +113,28 @@ impl SourceActor {
         self.moved(cursor);
         self.whole(accepted);
         self.count(&staged, now);
+        if cursor.is_some() {
+            self.heard_at = now;
+        } else if staged.replay.is_none() {
+            self.heard(now).await;
+        }
         Ok(outcome(&staged, None, self.head.source_seq))
+    }
+
+    /// Keeps that the source was heard of though it brought nothing to store, once an interval: otherwise a restart would
+    /// take it for silent.
+    async fn heard(&mut self, now: Ts) {
+        let every = (i64::from(self.source.expected_interval_seconds) * SECOND).max(HEARD_STORED_EVERY);
+        if now.0 - self.heard_at.0 < every {
+            return;
+        }
+        let cursor = self.head.cursor.as_ref().map_or_else(String::new, |Cursor(text)| text.clone());
+        let event = Event::SourceAdvanced { source_no: self.source.source_no, cursor };
+        match self.context.writer.commit(vec![event], Vec::new()).await {
+            Ok(_) => self.heard_at = now,
+            // what it delivered is known already: the next time
+            Err(error) => tracing::debug!(source = %self.source.id, %error, "a sign of life is not stored"),
+        }
     }
 
     fn batch(&self, records: &[Record], staged: &Staged, chain: &[u8; 32], now: Ts) -> FeedBatchStored {

@@ -123,6 +123,7 @@ fn lines_and_arrays_are_split_alike() {
     let parts: Vec<&[u8]> = split(array).unwrap().into_iter().map(|r| &array[r]).collect();
     assert_eq!(parts, [&b"{\"a\":1}"[..], b"{\"b\":[2]}"]);
     assert_eq!(split(b" \n"), Err(SplitError::Empty));
+    assert_eq!(split(b" [ ]\n"), Ok(Vec::new()), "nothing happened, and somebody says so");
     assert_eq!(split(b"[{},\n{]"), Err(SplitError::Array(6)));
     assert_eq!(split("{}\n".repeat(BATCH_RECORDS_MAX + 1).as_bytes()), Err(SplitError::TooMany));
 }
