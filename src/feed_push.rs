@@ -2,8 +2,11 @@
 //!
 //! Every row of the file ends in one of the printed columns; the command fails where a row was not stored.
 
+mod chain;
+
 use crate::say;
 use anyhow::Context;
+use chain::{Chain, Chains, Marked};
 use engine::mapping::{MappedRecord, Mapping, SourceDefaults};
 use models::record::RecordKind;
 use reqwest::{Client, StatusCode};
@@ -37,6 +40,10 @@ pub struct FeedPush {
     /// Records a second; 0 = as fast as the engine takes them.
     #[arg(long, default_value_t = 0)]
     speed: u32,
+    /// The key's signing secret (base64, in a file): pushes carry tamper tokens and numbers. Where their chains stand lies
+    /// in FILE.chains beside it.
+    #[arg(long, value_name = "FILE")]
+    tamper_key: Option<PathBuf>,
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -67,6 +74,8 @@ pub async fn run(args: FeedPush) -> anyhow::Result<()> {
     let file = std::fs::read(&args.file).with_context(|| named(&args.file))?;
     let mapped = mapping.read(&file).with_context(|| named(&args.file))?;
     let engine = Engine { client: Client::new(), url: args.url.trim_end_matches('/').to_owned(), key: args.key };
+    let chains = args.tamper_key.as_deref().map(Chains::open).transpose()?;
+    let mut resent = 0;
 
     let names: BTreeMap<&str, &str> = mapping.operators().into_iter().collect();
     let mut by_operator: BTreeMap<&str, Vec<&MappedRecord>> = BTreeMap::new();
@@ -78,8 +87,15 @@ pub async fn run(args: FeedPush) -> anyhow::Result<()> {
         let operator = engine.operator(code, names.get(code).unwrap_or(code)).await?;
         let source = engine.source(&operator, mapping.source()).await?;
         let tally = tallies.entry(code).or_default();
+        let mut chain = chains.as_ref().map(|chains| chains.of(&source)).transpose()?;
+        if let Some(chain) = &mut chain
+            && let Some(unanswered) = chain.unanswered()?
+        {
+            engine.push_marked(&source, chain, unanswered).await?;
+            resent += 1;
+        }
         for batch in records.chunks(args.batch as usize) {
-            engine.push(&source, batch, tally).await?;
+            engine.push(&source, batch, chain.as_mut(), tally).await?;
             if args.speed > 0 {
                 tokio::time::sleep(Duration::from_secs_f64(batch.len() as f64 / f64::from(args.speed))).await;
             }
@@ -88,9 +104,12 @@ pub async fn run(args: FeedPush) -> anyhow::Result<()> {
 
     let refused = mapped.refusals.len() as u64;
     if args.json {
-        say(&json!({"rows": mapped.rows, "rows_refused": refused, "operators": tallies}).to_string());
+        say(&json!({"rows": mapped.rows, "rows_refused": refused, "operators": tallies, "resent": resent}).to_string());
     } else {
         table(&tallies);
+        if resent > 0 {
+            say(&format!("{resent} pushes of an earlier run, of which it heard no answer, were sent again first"));
+        }
         say(&format!("{} rows read, {refused} of them refused by the mapping", mapped.rows));
         for refusal in mapped.refusals.iter().take(20) {
             say(&format!("  row {}: {} ({})", refusal.index + 1, refusal.detail, refusal.code.as_str()));
@@ -163,11 +182,47 @@ impl Engine {
         text(&self.must(self.client.post(format!("{}/api/v1/feeds", self.url)).json(&new)).await?, "id")
     }
 
-    async fn push(&self, source: &str, batch: &[&MappedRecord], tally: &mut Tally) -> anyhow::Result<()> {
-        let lines: Vec<&str> = batch.iter().map(|r| r.json.as_str()).collect();
+    fn records(&self, source: &str, body: String) -> reqwest::RequestBuilder {
         let url = format!("{}/api/v1/feeds/{source}/records", self.url);
-        let request = self.client.post(url).header("content-type", "application/x-ndjson").body(lines.join("\n"));
-        let body = self.must(request).await?;
+        self.client.post(url).header("content-type", "application/x-ndjson").body(body)
+    }
+
+    /// Sends a push with its token and number.
+    async fn push_marked(&self, source: &str, chain: &mut Chain<'_>, push: Marked) -> anyhow::Result<Value> {
+        let request =
+            self.records(source, push.body).header("x-mlinzi-tamper-token", format!("v1={}", push.link.token));
+        let (status, body) = self.send(request.header("x-mlinzi-batch", push.link.batch)).await?;
+        // of anything else nobody knows whether it is stored
+        if status.is_success() || (status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT) {
+            chain.answered(push.link, status.is_success())?;
+        }
+        let hint = match status {
+            StatusCode::CONFLICT => format!(
+                "\nsomebody else pushes to the source, or where its chain stands was lost: let staff begin it anew (POST /api/v1/feeds/{source}/chain with next_batch 1), then remove {}",
+                chain.stands().display()
+            ),
+            _ => String::new(),
+        };
+        anyhow::ensure!(status.is_success(), "{}{hint}", explain(status, &body));
+        Ok(body)
+    }
+
+    async fn push(
+        &self,
+        source: &str,
+        batch: &[&MappedRecord],
+        chain: Option<&mut Chain<'_>>,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        let lines: Vec<&str> = batch.iter().map(|r| r.json.as_str()).collect();
+        let body = lines.join("\n");
+        let body = match chain {
+            Some(chain) => {
+                let push = chain.next(body)?;
+                self.push_marked(source, chain, push).await?
+            }
+            None => self.must(self.records(source, body)).await?,
+        };
         tally.sent += batch.len() as u64;
         tally.accepted += body["accepted"].as_u64().unwrap_or(0);
         tally.duplicates += body["duplicates"].as_u64().unwrap_or(0);

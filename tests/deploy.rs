@@ -68,6 +68,10 @@ async fn every_metric_that_is_watched_is_exposed() {
     }
     let dashboard = words(&read("deploy/grafana/mlinzi.json"), &["mlinzi_"]).len();
     assert!(dashboard > 20, "the dashboard shows {dashboard} metrics: the search finds too few");
+    // whoever is woken by an alert of a notice wants to see what it was
+    for name in words(&read("deploy/prometheus/alerts.yaml"), &["mlinzi_notices_"]) {
+        assert!(read("deploy/grafana/mlinzi.json").contains(name), "the dashboard does not show {name}");
+    }
     server.stop();
 }
 
@@ -147,6 +151,27 @@ fn whoever_watches_it_asks_and_hears_what_it_says() {
     assert!(read("deploy/Dockerfile").contains(r#"CMD ["/usr/local/bin/mlinzi", "health"]"#));
     assert!(read("deploy/compose.yaml").contains("- CMD\n        - /usr/local/bin/mlinzi\n        - health\n"));
     assert!(Command::new(PROGRAM).args(["health", "--help"]).output().expect("it runs").status.success());
+}
+
+#[test]
+fn the_image_is_built_of_everything_and_has_both_programs() {
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
+    let members = manifest["workspace"]["members"].as_array().expect("members");
+    let taken = read(".dockerignore");
+    for member in members.iter().filter_map(toml::Value::as_str) {
+        assert!(
+            taken.lines().any(|line| line == format!("!{member}")),
+            "{member} is not part of what the image is built of"
+        );
+    }
+    let image = read("deploy/Dockerfile");
+    let copied = image.lines().find(|line| line.starts_with("COPY --from=builder")).expect("programs are copied");
+    for program in ["/mlinzi", "/mlinzi-sim"] {
+        assert!(image.contains(&format!("--bin {}", &program[1..])), "{program} is not built");
+        assert!(copied.split(' ').any(|word| word == program), "{copied}");
+    }
+    // side by side, as `mlinzi demo` needs them
+    assert!(copied.ends_with(" /usr/local/bin/"), "{copied}");
 }
 
 /// What stands under a service of the compose file.

@@ -3,10 +3,14 @@
 
 mod program;
 
-use program::{Server, get, prepare, run, serve};
+use program::{Server, get, prepare, prepare_key, run, serve};
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const MAPPINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/feeds");
 
@@ -77,6 +81,93 @@ async fn a_file_with_bad_rows_is_pushed_as_far_as_it_is_good_and_the_command_fai
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("401"), "a wrong key is named");
     let missing = push(&server, &key, "bustabit", &dir.path().join("none.csv"));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("none.csv"), "a missing file is named");
+}
+
+/// The address of a way to the server on which the answer to one push is lost, and with it the connection.
+fn losing(base: &str, lost: usize) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let server = base.trim_start_matches("http://").to_owned();
+    let pushes = Arc::new(AtomicUsize::new(0));
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut server) =
+                (client.expect("a connection"), TcpStream::connect(&server).expect("the server"));
+            let (mut back, mut answers) = (client.try_clone().expect("a way"), server.try_clone().expect("a way"));
+            let pushes = Arc::clone(&pushes);
+            let is_lost = Arc::new(AtomicBool::new(false));
+            let is_asked = Arc::clone(&is_lost);
+            std::thread::spawn(move || {
+                pass_on(&mut client, &mut server, |sent| {
+                    let is_push = sent.starts_with(b"POST ") && sent.windows(9).any(|bytes| bytes == b"/records ");
+                    is_asked.store(is_push && pushes.fetch_add(1, Ordering::SeqCst) + 1 == lost, Ordering::SeqCst);
+                    true
+                });
+            });
+            std::thread::spawn(move || {
+                pass_on(&mut answers, &mut back, |_| !is_lost.load(Ordering::SeqCst));
+                let _ = back.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+fn pass_on(from: &mut TcpStream, to: &mut TcpStream, mut goes_on: impl FnMut(&[u8]) -> bool) {
+    let mut bytes = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        if !goes_on(&bytes[..count]) || to.write_all(&bytes[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn pushes_with_a_tamper_key_are_one_chain_over_runs_and_lost_answers() {
+    let dir = testkit::temp_dir();
+    let store = testkit::sqlite_url(&dir);
+    let made = prepare_key(dir.path(), &store);
+    let (key, secret) = (made["bearer"].as_str().expect("a bearer"), dir.path().join("secret"));
+    std::fs::write(&secret, made["signing_secret"].as_str().expect("a secret")).expect("written");
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir.path(), &store).await;
+    let rows = [
+        "Id,GameID,Username,Bet,CashedOut,Bonus,Profit,BustedAt,PlayDate",
+        "1,10,anna,5,1.2,0,1,8.24,2021-11-20T19:44:19Z",
+        "2,10,ben,5,1.2,0,1,8.24,2021-11-20T19:44:20Z",
+        "3,10,cleo,5,1.2,0,1,8.24,2021-11-20T19:44:21Z",
+    ];
+    let file = dir.path().join("bets.csv");
+    std::fs::write(&file, rows.join("\n")).expect("written");
+    let run = |base: &str| {
+        let mut command = std::process::Command::new(program::PROGRAM);
+        command.args(["feed", "push", "--json", "--batch", "2", "--url", base]).env("MLINZI_KEY", key);
+        command.arg("--mapping").arg(format!("{MAPPINGS}/bustabit.toml")).arg("--tamper-key").arg(&secret).arg(&file);
+        command.output().expect("the program runs")
+    };
+    let chain = async || {
+        let listed = get(&client, format!("{}/api/v1/feeds", server.base), key).await;
+        let found = &listed["items"][0]["integrity"];
+        ["tokens", "last_batch", "refused"].map(|name| found[name].as_i64())
+    };
+
+    let cut = run(&losing(&server.base, 2));
+    assert!(!cut.status.success(), "an answer was lost");
+    assert_eq!(chain().await, [Some(2), Some(2), Some(0)], "and what it was to is stored");
+    let again = run(&server.base);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let told = tally(&again);
+    assert_eq!((&told["resent"], sum(&told, "accepted"), sum(&told, "duplicates")), (&1.into(), 2, 4), "{told}");
+    assert_eq!(chain().await, [Some(5), Some(5), Some(0)], "it goes on where it was, without a gap");
+    assert_eq!(tally(&run(&server.base))["resent"], 0);
+    assert_eq!(chain().await, [Some(8), Some(8), Some(0)]);
+
+    // whoever has lost where it stands cannot go on, and hears what to do
+    std::fs::remove_dir_all(dir.path().join("secret.chains")).expect("it is there");
+    let lost = run(&server.base);
+    let said = String::from_utf8_lossy(&lost.stderr).into_owned();
+    assert!(!lost.status.success() && said.contains("let staff begin it anew"), "{said}");
+    assert_eq!(chain().await, [Some(8), Some(8), Some(1)]);
 }
 
 /// What the two files say themselves, read by another way: (records, stakes, payouts) in minor units.

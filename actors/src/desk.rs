@@ -19,7 +19,7 @@ use crate::source::Reply;
 use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
-use engine::alerting::{Action, ActionError, Desk, Outcome, Tell, Tidings};
+use engine::alerting::{self, Action, ActionError, Desk, Outcome, Tell, Tidings};
 use engine::integrity::{Trouble, judge};
 use engine::silence::{self, Standing};
 use futures_util::future::LocalBoxFuture;
@@ -331,30 +331,41 @@ fn notice(tell: &Tell) -> Notice {
         Tidings::Escalated => (NoticeKind::Escalated, group.hits),
         Tidings::Resolved => (NoticeKind::Resolved, group.hits),
         Tidings::Regressed => (NoticeKind::Regressed, 1),
-        Tidings::More(held) => (NoticeKind::More, held.into()),
+        Tidings::More { held, .. } => (NoticeKind::More, held.into()),
+        Tidings::MoreOver { .. } => (NoticeKind::Resolved, 1),
     };
     let subject = &group.subject;
     let about = format!("{} at {}: {}", group.rule, subject.operator, subject.metric.as_str());
     // severity and kind are told by each channel in its own way
     let title = match tell.tidings {
-        Tidings::More(held) => format!("{held} more of {} within the hour", group.rule),
+        Tidings::More { held, .. } => format!("{held} more of {} within the hour", group.rule),
+        Tidings::MoreOver { hour } => {
+            format!("those of {} that were told of together, held back at {hour}", group.rule)
+        }
         _ => about,
     };
     let mut lines = match (tell.tidings, group.resolution) {
         (Tidings::Resolved, Some(why)) => vec![format!("resolved: {}", why.as_str())],
-        (Tidings::More(_), _) => vec!["each of them is on the screen; they are told of together".to_owned()],
+        (Tidings::More { .. }, _) => vec!["each of them is on the screen; they are told of together".to_owned()],
+        (Tidings::MoreOver { .. }, _) => {
+            vec!["none of them stands any more, or they are told of with further ones".to_owned()]
+        }
         _ => group.reasons.clone(),
+    };
+    // what is told together is a cause of its own, by rule and hour: a pager hears of its beginning and of its end
+    let (cause, number) = match tell.tidings {
+        Tidings::More { hour, .. } | Tidings::MoreOver { hour } => {
+            let more = NoticeId(alerting::more_id(&group.rule, group.jurisdiction, hour));
+            (format!("more-{more}"), if kind == NoticeKind::More { 1 } else { 2 })
+        }
+        _ => (group.id.to_string(), group.notices),
     };
     lines.push(format!("{} alerts since {}, group {}", group.hits, group.first_at, group.id));
     Notice {
         id: NoticeId(tell.id),
         kind,
-        number: group.notices,
-        // what is told together is no cause that ends: a name of its own, so that no pager waits for its end
-        group: match tell.tidings {
-            Tidings::More(_) => format!("more-{}", NoticeId(tell.id)),
-            _ => group.id.to_string(),
-        },
+        number,
+        group: cause,
         alerts: vec![group.last_alert],
         severity: group.severity,
         rule: group.rule.clone(),
@@ -424,5 +435,73 @@ impl Work for DeskActor {
             DeskMsg::Alerts(_) | DeskMsg::Clock => {}
         }
         Box::pin(std::future::ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
+    use models::ids::{AlertId, OperatorNo};
+    use models::jurisdiction::JurisdictionNo;
+    use models::money::Currency;
+    use models::ts::{HOUR, Ts};
+
+    fn revision(n: u16, offset: i64, kind: RevisionKind) -> AlertRevision {
+        let subject = Subject {
+            operator: format!("o{n}"),
+            metric: Metric::Stakes,
+            granularity: Granularity::Hour,
+            currency: Currency::KES,
+            source: None,
+        };
+        AlertRevision {
+            id: AlertId(n.into()),
+            rule: "jump".to_owned(),
+            rule_version: 1,
+            operator_no: OperatorNo(n),
+            subject,
+            window: Window { start: Ts(0), end: Ts(HOUR) },
+            kind,
+            severity: Severity::High,
+            at: Ts(0),
+            operator_seq: offset,
+            offset,
+            operator_offset: offset,
+            evidence: Evidence {
+                observed: 1,
+                expected: 0,
+                band_low: 0,
+                band_high: 0,
+                score_milli: 0,
+                threshold_milli: 0,
+                samples: 0,
+                reasons: Vec::new(),
+                records: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_together_is_one_cause_with_an_end() {
+        let (mut desk, mut out) = (Desk::default(), Outcome::default());
+        let held = alerting::TOLD_PER_RULE_MAX as u16;
+        for n in 0..=held {
+            desk.revision(&revision(n, i64::from(n) + 1, RevisionKind::Raised), JurisdictionNo(0), Ts(0), &mut out);
+        }
+        desk.clock(Ts(HOUR), &mut out);
+        desk.revision(&revision(held, 100, RevisionKind::Withdrawn), JurisdictionNo(0), Ts(HOUR), &mut out);
+        desk.clock(Ts(HOUR + 1), &mut out);
+        let told: Vec<Notice> = out.tell.iter().map(notice).collect();
+        let [.., last, more, over] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((last.kind, more.kind, over.kind), (NoticeKind::Raised, NoticeKind::More, NoticeKind::Resolved));
+        assert_eq!((&over.group, more.number, over.number), (&more.group, 1, 2), "a pager closes what it opened");
+        assert!(over.group.starts_with("more-") && over.id != more.id);
+        assert_eq!(
+            (&over.operator, over.severity),
+            (&more.operator, more.severity),
+            "who heard of it hears of its end"
+        );
+        assert_eq!(more.title, "1 more of jump within the hour");
     }
 }

@@ -9,6 +9,7 @@
 //! starts again (a crash, another node) gives it back. So a record is fetched at least once and stored exactly once. A
 //! reader never writes to where it reads from, unless its kind says that it must (an acknowledgement, after the commit).
 
+mod address;
 pub mod brokers;
 pub mod credentials;
 mod folder;
@@ -119,12 +120,8 @@ pub fn reader(
     match settings {
         ReaderSettings::HttpPoll(settings) => http_poll::reader(settings, config),
         ReaderSettings::Folder(settings) => folder::reader(settings, config, mapping.is_none_or(Mapping::quotes)),
-        ReaderSettings::Kafka(settings) => {
-            kafka::reader(settings.clone(), access(settings.credential.clone(), &config.credentials))
-        }
-        ReaderSettings::Nats(settings) => {
-            nats::reader(settings.clone(), access(settings.credential.clone(), &config.credentials))
-        }
+        ReaderSettings::Kafka(settings) => kafka::reader(settings.clone(), access(settings.credential.clone(), config)),
+        ReaderSettings::Nats(settings) => nats::reader(settings.clone(), access(settings.credential.clone(), config)),
     }
 }
 
@@ -135,7 +132,7 @@ pub fn reader(
 pub fn publisher(settings: &ReaderSettings, config: &FeedsConfig) -> Result<Option<kafka::Publisher>, FetchError> {
     match settings {
         ReaderSettings::Kafka(settings) => {
-            kafka::Publisher::new(settings.clone(), access(settings.credential.clone(), &config.credentials))
+            kafka::Publisher::new(settings.clone(), access(settings.credential.clone(), config))
         }
         _ => Ok(None),
     }
@@ -151,12 +148,15 @@ pub fn is_under_way(settings: &ReaderSettings, cursor: &str) -> bool {
     }
 }
 
-/// The credential of a broker, read anew for each connection.
-fn access(name: Option<String>, credentials: &Credentials) -> brokers::AskAccess {
-    let credentials = credentials.clone();
-    Rc::new(move || match &name {
-        Some(name) => brokers::Access::read(&credentials.value(name)?),
-        None => Ok(brokers::Access::default()),
+/// The credential of a broker, read anew for each connection, and which brokers the configuration lets be called.
+fn access(name: Option<String>, config: &FeedsConfig) -> brokers::AskAccess {
+    let (credentials, allow_private_addresses) = (config.credentials.clone(), config.allow_private_addresses);
+    Rc::new(move || {
+        let shown = match &name {
+            Some(name) => brokers::Access::read(&credentials.value(name)?)?,
+            None => brokers::Access::default(),
+        };
+        Ok(brokers::Access { allow_private_addresses, ..shown })
     })
 }
 

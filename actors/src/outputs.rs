@@ -74,10 +74,15 @@ pub struct OutputContext {
     pub stopping: watch::Receiver<bool>,
 }
 
+/// Makes what publishes; connects to nobody yet.
+pub type MakePublisher = Box<dyn Fn() -> Result<Publisher, FetchError>>;
+
 /// The output of one source.
 pub struct Output {
     context: OutputContext,
-    publisher: Publisher,
+    make: MakePublisher,
+    /// None until it could be made: its credential may not be there yet.
+    publisher: Option<Publisher>,
     /// Number of the last batch that is published whole.
     position: i64,
     /// Looks in a row that failed.
@@ -91,13 +96,29 @@ impl Output {
     ///
     /// # Errors
     /// The store is away.
-    pub async fn recover(context: OutputContext, publisher: Publisher) -> Result<Self, String> {
+    pub async fn recover(context: OutputContext, make: MakePublisher) -> Result<Self, String> {
         let position = context.store.output_position(context.source.source_no).await.map_err(|e| e.to_string())?;
-        Ok(Self { context, publisher, position, failures: 0, rests_until: Instant::now() })
+        Ok(Self { context, make, publisher: None, position, failures: 0, rests_until: Instant::now() })
     }
 
     async fn look(&mut self, progress: &Progress) -> Result<(), Failure> {
         let (store, source) = (self.context.store.clone(), Arc::clone(&self.context.source));
+        let mut publisher = match self.publisher.take() {
+            Some(publisher) => publisher,
+            None => (self.make)()?,
+        };
+        let looked = self.go_on(&mut publisher, &store, &source, progress).await;
+        self.publisher = Some(publisher);
+        looked
+    }
+
+    async fn go_on(
+        &mut self,
+        publisher: &mut Publisher,
+        store: &Store,
+        source: &Source,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
         let mut looked_at = 0;
         while looked_at < BATCHES_A_LOOK && progress.is_current() {
             let batches = store.batches_behind(source.source_no, self.position, BATCHES_AT_ONCE).await?;
@@ -108,7 +129,7 @@ impl Output {
             let mut published = Ok(());
             let before = self.position;
             for (source_seq, records) in batches {
-                published = self.publish(&records).await;
+                published = self.publish(publisher, &records).await;
                 if published.is_err() {
                     break;
                 }
@@ -123,7 +144,7 @@ impl Output {
         Ok(())
     }
 
-    async fn publish(&mut self, records: &[Record]) -> Result<(), FetchError> {
+    async fn publish(&self, publisher: &mut Publisher, records: &[Record]) -> Result<(), FetchError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -132,11 +153,11 @@ impl Output {
         let keys: Vec<String> = records.iter().map(|record| engine::output::key(record, source)).collect();
         let processed: Vec<Processed<'_>> =
             keys.iter().zip(&lines).map(|(key, line)| Processed { key, line }).collect();
-        let before = (self.publisher.published(), self.publisher.failed());
-        let done = self.publisher.publish(&processed, self.context.clock.now()).await;
+        let before = (publisher.published(), publisher.failed());
+        let done = publisher.publish(&processed, self.context.clock.now()).await;
         let counted = |outcome, count| self.context.metrics.0.with_label_values(&[outcome]).inc_by(count);
-        counted("published", self.publisher.published() - before.0);
-        counted("failed", self.publisher.failed() - before.1);
+        counted("published", publisher.published() - before.0);
+        counted("failed", publisher.failed() - before.1);
         done
     }
 }
@@ -153,11 +174,15 @@ impl Work for Output {
             }
             tokio::select! {
                 looked = self.look(progress) => match looked {
-                    Ok(()) => self.failures = 0,
+                    Ok(()) => {
+                        self.failures = 0;
+                        progress.goes_on();
+                    }
                     Err(error) => {
                         let rest = REST_FIRST.saturating_mul(1 << self.failures.min(16)).min(REST_MAX);
                         self.failures = self.failures.saturating_add(1);
                         self.rests_until = Instant::now() + rest;
+                        progress.backs_off(&error.to_string());
                         tracing::warn!(%source, %error, rest_s = rest.as_secs(), "records are published later");
                     }
                 },

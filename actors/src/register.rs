@@ -565,6 +565,7 @@ pub fn commit_error(error: CommitError) -> EngineError {
         CommitError::Full => EngineError::Overloaded("the writer"),
         CommitError::Rotated => EngineError::Unavailable("the keys: they are being rotated"),
         CommitError::Conflict { what } => EngineError::Conflict(format!("it contradicts what is stored ({what})")),
+        settled @ CommitError::Settled => EngineError::Conflict(settled.to_string()),
         other => {
             tracing::warn!(error = %other, "a commit failed");
             EngineError::Unavailable("the database")

@@ -10,12 +10,14 @@
 
 mod commit;
 mod fetch;
+mod open;
 mod replay;
 mod whole;
 
 pub use commit::chain_digest;
 pub use fetch::{FetchMetrics, Under};
-pub use replay::{Apply, Attempt, Attempted, OpenCounts, ReplayRequest, Settling};
+pub use open::OpenCounts;
+pub use replay::{Apply, Attempt, Attempted, ReplayRequest, Settling};
 pub(crate) use replay::{not_open, suggest};
 pub use whole::{IntegrityMetrics, Sign};
 
@@ -116,6 +118,8 @@ pub enum SourceMsg {
     },
     /// What was refused before is tried again, or left as it is.
     Settle(Settling),
+    /// What is open of that may be more or less than is counted.
+    Count,
 }
 
 /// Where a source stands; read by screens.
@@ -252,6 +256,8 @@ pub struct SourceActor {
     fetching: fetch::Fetching,
     /// When a refusal for its token was stored last: a flood of them is counted, and stored now and then.
     refusal_stored_at: Option<Ts>,
+    /// The last of the source's successes that a restart would find in the store.
+    heard_at: Ts,
 }
 
 impl SourceActor {
@@ -267,6 +273,7 @@ impl SourceActor {
         gauge.dedupe_bytes.store(dedupe.bytes() as u64, Ordering::Relaxed);
         *gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
         let (newest, staged) = (head.newest, Staged::default());
+        let heard_at = Ts(gauge.last_success_at.load(Ordering::Relaxed));
         Self {
             source,
             context,
@@ -280,6 +287,7 @@ impl SourceActor {
             incomplete: false,
             fetching: fetch::Fetching::default(),
             refusal_stored_at: None,
+            heard_at,
         }
     }
 
@@ -486,6 +494,7 @@ impl Work for SourceActor {
                     self.incomplete |= staged.is_err();
                 }
                 SourceMsg::Settle(settling) => self.settle_refused(settling, progress).await,
+                SourceMsg::Count => self.count_doubted().await,
             }
         })
     }
@@ -498,7 +507,8 @@ impl Work for SourceActor {
             | SourceMsg::Part { .. }
             | SourceMsg::Restart { .. }
             | SourceMsg::EndChain { .. }
-            | SourceMsg::Settle(_) => return None,
+            | SourceMsg::Settle(_)
+            | SourceMsg::Count => return None,
         };
         let part =
             |(index, range): (usize, Range<usize>)| SourceMsg::Part { body: body.clone(), range, index: index as u32 };
@@ -526,6 +536,8 @@ impl Work for SourceActor {
             reply.send(Err(EngineError::Unavailable("the source")));
         } else if let SourceMsg::Settle(settling) = record.as_ref() {
             settling.crashed();
+        } else if let SourceMsg::Count = record.as_ref() {
+            self.gauge.open.give_back();
         }
         Box::pin(std::future::ready(()))
     }
@@ -546,7 +558,8 @@ impl Work for SourceActor {
                 | SourceMsg::Part { .. }
                 | SourceMsg::Restart { .. }
                 | SourceMsg::EndChain { .. }
-                | SourceMsg::Settle(_) => {}
+                | SourceMsg::Settle(_)
+                | SourceMsg::Count => {}
             }
         })
     }

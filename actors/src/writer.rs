@@ -43,7 +43,7 @@ impl CommitMetrics {
     fn count(&self, error: &CommitError) {
         let reason = match error {
             CommitError::Unavailable => "unavailable",
-            CommitError::Conflict { .. } => "conflict",
+            CommitError::Conflict { .. } | CommitError::Settled => "conflict",
             CommitError::Rejected { .. } => "rejected",
             CommitError::Rotated => "rotated",
             CommitError::Full => "full",

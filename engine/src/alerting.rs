@@ -11,8 +11,8 @@
 
 use models::alert::{AlertRevision, Metric, RevisionKind, Severity};
 use models::alert_group::{
-    Act, ActionKind, AlertGroup, AlertsGrouped, GroupState, REASONS_MAX, Resolution, RuleCap, STANDING_MAX, Silence,
-    Snooze,
+    Act, ActionKind, AlertGroup, AlertsGrouped, GroupState, MoreTold, REASONS_MAX, Resolution, RuleCap, STANDING_MAX,
+    Silence, Snooze,
 };
 use models::ids::{GroupId, OperatorNo, SilenceId, SourceId};
 use models::jurisdiction::JurisdictionNo;
@@ -38,8 +38,24 @@ pub enum Tidings {
     Resolved,
     /// It was over and is there again.
     Regressed,
-    /// So many further groups of a rule were held back within an hour.
-    More(u32),
+    /// Further groups of a rule were held back within an hour.
+    More {
+        /// How many.
+        held: u32,
+        /// Which hour.
+        hour: Ts,
+    },
+    /// None of those stands any more, or they are told of together with further ones.
+    MoreOver {
+        /// The hour in which they were held back.
+        hour: Ts,
+    },
+}
+
+/// What was told of together: first 128 bits of SHA-256 over rule, jurisdiction and hour.
+#[must_use]
+pub fn more_id(rule: &str, jurisdiction: JurisdictionNo, hour: Ts) -> u128 {
+    digest(&[b"more", rule.as_bytes(), &[jurisdiction.0], &hour.0.to_be_bytes()])
 }
 
 /// Something somebody has to hear.
@@ -382,19 +398,39 @@ impl Desk {
             self.review(now, out, |group| group.silenced_by.is_some());
             self.silences.retain(|_, silence| silence.until > now);
         }
-        let rest: Vec<_> = self.caps.iter().filter(|(_, cap)| cap.held > 0 && now.0 - cap.hour.0 >= HOUR).collect();
-        let rest: Vec<_> = rest.into_iter().map(|(key, cap)| (key.clone(), cap.clone())).collect();
-        for (key, cap) in rest {
+        self.tell_together(now, out);
+    }
+
+    /// Tells of what was held back in an hour, once it is over, and of its end.
+    fn tell_together(&mut self, now: Ts, out: &mut Outcome) {
+        for (key, cap) in &mut self.caps {
             let of_rule = |group: &&AlertGroup| group.rule == cap.rule && group.jurisdiction == cap.jurisdiction;
+            let is_due = cap.held > 0 && now.0 - cap.hour.0 >= HOUR;
+            // those that were told of one by one since say themselves when they are over
+            let stands = |group: &AlertGroup| group.is_live() && !group.told && !group.is_quiet();
+            if let Some(more) = cap.more
+                && (is_due || !self.groups.values().filter(of_rule).any(stands))
+            {
+                if let Some(group) = self.groups.get(&more.group).cloned() {
+                    let hour = more.hour.0.to_be_bytes();
+                    let id = digest(&[b"more over", cap.rule.as_bytes(), &[cap.jurisdiction.0], &hour]);
+                    out.tell.push(Tell { tidings: Tidings::MoreOver { hour: more.hour }, id, group, at: now });
+                }
+                cap.more = None;
+                out.caps.insert(key.clone());
+            }
+            if !is_due {
+                continue;
+            }
             let newest = self.groups.values().filter(of_rule).max_by_key(|group| group.last_at).cloned();
             if let Some(group) = newest {
-                let id = digest(&[b"more", cap.rule.as_bytes(), &[cap.jurisdiction.0], &cap.hour.0.to_be_bytes()]);
-                out.tell.push(Tell { tidings: Tidings::More(cap.held), id, group, at: now });
+                let (held, hour) = (cap.held, cap.hour);
+                cap.more = Some(MoreTold { hour, group: group.id });
+                let id = more_id(&cap.rule, cap.jurisdiction, hour);
+                out.tell.push(Tell { tidings: Tidings::More { held, hour }, id, group, at: now });
             }
-            if let Some(cap) = self.caps.get_mut(&key) {
-                cap.held = 0;
-            }
-            out.caps.insert(key);
+            cap.held = 0;
+            out.caps.insert(key.clone());
         }
     }
 
@@ -455,10 +491,10 @@ impl Desk {
         if !group.told {
             let key = (group.rule.clone(), group.jurisdiction);
             let hour = Ts(now.0.div_euclid(HOUR) * HOUR);
-            let fresh = RuleCap { rule: key.0.clone(), jurisdiction: key.1, hour, told: 0, held: 0 };
+            let fresh = RuleCap { rule: key.0.clone(), jurisdiction: key.1, hour, told: 0, held: 0, more: None };
             let cap = self.caps.entry(key.clone()).or_insert_with(|| fresh.clone());
             if cap.hour != hour && cap.held == 0 {
-                *cap = fresh;
+                *cap = RuleCap { more: cap.more, ..fresh };
             }
             out.caps.insert(key);
             // whatever is held back from an hour before is told of together first

@@ -51,7 +51,7 @@ pub struct Resolver<'a> {
 /// Why a push cannot be split into records at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
-    /// Nothing in it.
+    /// Not even an empty array.
     #[error("the body is empty")]
     Empty,
     /// Too many.
@@ -62,7 +62,8 @@ pub enum SplitError {
     Array(usize),
 }
 
-/// Splits NDJSON or a JSON array into the byte ranges of its records. A broken line stays one (bad) record.
+/// Splits NDJSON or a JSON array into the byte ranges of its records. A broken line stays one (bad) record; an array
+/// without records is one: nothing happened.
 ///
 /// # Errors
 /// [`SplitError`]
@@ -88,7 +89,7 @@ pub fn split_all(body: &[u8]) -> Result<Vec<Range<usize>>, SplitError> {
     } else {
         body.split(|b| *b == b'\n').map(|line| offset(body, line.trim_ascii())).filter(|r| !r.is_empty()).collect()
     };
-    if ranges.is_empty() { Err(SplitError::Empty) } else { Ok(ranges) }
+    Ok(ranges)
 }
 
 /// Where a part of the body lies in it.

@@ -78,6 +78,18 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len() / 2).filter_map(|n| byte(2 * n)).collect()
 }
 
+/// What a token is made of: the last one, and the digest of the body.
+fn signed(before: &str, body_digest: &digest::Digest) -> Vec<u8> {
+    [&unhex(before), body_digest.as_ref()].concat()
+}
+
+/// The tamper token of a body behind the last one, both in hex; that before the first is empty. What a sender computes.
+#[must_use]
+pub fn token(secret: &[u8], before: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    hex(hmac::sign(&key, &signed(before, &digest::digest(&digest::SHA256, body))).as_ref())
+}
+
 /// Does a push follow from where its source stands? Changes nothing.
 ///
 /// # Errors
@@ -101,8 +113,7 @@ pub fn accept(
         (Some((token, key)), link) => {
             let body_digest = digest::digest(&digest::SHA256, body);
             let (text, body_sha256) = (hex(token), hex(body_digest.as_ref()));
-            let before = link.as_ref().map_or(Vec::new(), |link| unhex(&link.token));
-            let signed = [&before, body_digest.as_ref()].concat();
+            let signed = signed(link.as_ref().map_or("", |link| &link.token), &body_digest);
             // the last token with its own body: whoever heard no answer sends the same again. The token was found right
             // when it came, whichever key is in use by now
             if link.as_ref().is_some_and(|link| link.token == text && link.body_sha256 == body_sha256) {

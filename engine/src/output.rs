@@ -10,7 +10,7 @@ use models::record::Record;
 use models::ts::Ts;
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Bytes of a name.
@@ -36,7 +36,7 @@ struct Line<'a> {
     device: Option<String>,
     account: Option<String>,
     /// The contract's further fields and `extra`, as they were stored, but for whoever is named in them.
-    detail: Option<Value>,
+    detail: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -65,27 +65,49 @@ fn nameless(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Puts names in the place of the digests that free data holds.
-fn rename(value: &mut Value) {
-    match value {
-        Value::String(text) if text.starts_with(DIGEST) => *text = nameless(text).into_owned(),
-        Value::Array(items) => items.iter_mut().for_each(rename),
-        // free data's names of fields may be somebody's, too
-        Value::Object(fields) => {
-            let renamed = std::mem::take(fields).into_iter().map(|(name, mut value)| {
-                rename(&mut value);
-                (nameless(&name).into_owned(), value)
-            });
-            *fields = renamed.collect();
+/// Puts names in the place of the digests that free data holds, names of fields among them. Text by text and not as a
+/// tree: free data nests as deep as the parser goes, and here it lies deeper still.
+fn renamed(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(start) = rest.find('"') {
+        let (before, quoted) = rest.split_at(start);
+        let (text, behind) = quoted.split_at(length(quoted));
+        out.push_str(before);
+        let plain: Cow<'_, str> = if text.contains('\\') {
+            serde_json::from_str(text).map_or(text.into(), Cow::Owned)
+        } else {
+            text.trim_matches('"').into()
+        };
+        match nameless(&plain) {
+            Cow::Owned(name) => write_name(&mut out, &name),
+            Cow::Borrowed(_) => out.push_str(text),
         }
-        _ => {}
+        rest = behind;
     }
+    out.push_str(rest);
+    out
 }
 
-fn detail(stored: &str) -> Option<Value> {
-    let mut detail = serde_json::from_str(stored).ok()?;
-    rename(&mut detail);
-    Some(detail)
+fn write_name(out: &mut String, name: &str) {
+    out.push('"');
+    out.push_str(name);
+    out.push('"');
+}
+
+/// Bytes of the JSON text that begins here, with its quotes.
+fn length(quoted: &str) -> usize {
+    let mut is_escaped = false;
+    let end = quoted.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        ends
+    });
+    end.map_or(quoted.len(), |end| end + 2)
+}
+
+fn detail(stored: &str) -> Option<Box<RawValue>> {
+    RawValue::from_string(renamed(stored)).ok()
 }
 
 /// What a record is called in the output, by which readers know it again: an id is unique within its source.
@@ -161,6 +183,14 @@ mod tests {
         let (one, other) = (&said["detail"]["bank"]["counterparty"], &said["detail"]["extra"]["phones"][0]);
         assert!(one == other && one.as_str().is_some_and(|name| name.starts_with("name:")), "{said}");
         assert!(!said.to_string().contains("00ff"), "{said}");
+        // texts are told from what looks like one within them
+        stake.detail =
+            r#"{"extra":{"a\"digest:1\\":["digest:00ff","\\","\"","x\"digest:2"],"digest:0\n":"\u0001"}}"#.to_owned();
+        let said = read(&stake);
+        let extra = said["detail"]["extra"].as_object().expect("an object");
+        assert_eq!(extra["a\"digest:1\\"], json!([one, "\\", "\"", "x\"digest:2"]), "{said}");
+        assert!(extra.iter().any(|(name, value)| name.starts_with("name:") && *value == "\u{1}"), "{said}");
+        stake.detail = detail.to_owned();
         stake.record_id = "digest:00ff".to_owned();
         let said = read(&stake);
         let id = said["record_id"].as_str().expect("an id");

@@ -194,6 +194,19 @@ pub struct RuleCap {
     pub told: u32,
     /// Held back.
     pub held: u32,
+    /// What was told of together last and is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more: Option<MoreTold>,
+}
+
+/// Groups of a rule that were told of together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoreTold {
+    /// The hour in which they were held back.
+    #[serde(with = "micros")]
+    pub hour: Ts,
+    /// The one that stood for them: whoever heard of it hears of their end.
+    pub group: GroupId,
 }
 
 /// What alerts and time did to groups: the new states, and how far the alerts are taken in.

@@ -249,6 +249,5 @@ fn all_of(wanted: usize, touched: u64) -> Result<(), sqlx::Error> {
     if touched == wanted as u64 {
         return Ok(());
     }
-    let what = "the quarantined record: it is not open any more".to_owned();
-    Err(sqlx::Error::Encode(Box::new(CommitError::Conflict { what })))
+    Err(sqlx::Error::Encode(Box::new(CommitError::Settled)))
 }

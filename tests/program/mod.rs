@@ -105,8 +105,13 @@ pub fn phone(n: usize) -> String {
     format!("07{n:08}")
 }
 
-/// Keys of the engine, and a staff key that may do everything.
+/// Keys of the engine, and a staff key that may do everything: its bearer.
 pub fn prepare(dir: &Path, store: &str) -> String {
+    prepare_key(dir, store)["bearer"].as_str().expect("a bearer").to_owned()
+}
+
+/// The same, with `signing_secret`.
+pub fn prepare_key(dir: &Path, store: &str) -> Value {
     // a second test of this process may have installed it
     let _ = rustls::crypto::ring::default_provider().install_default();
     run(dir, store, &["key", "init"]);
@@ -114,6 +119,5 @@ pub fn prepare(dir: &Path, store: &str) -> String {
         ["register:write", "operators:manage", "feeds:manage", "feeds:write", "lookup", "market:read", "system:read"];
     let mut args = vec!["key", "create", "--label", "test", "--rate", "100000", "--json"];
     scopes.iter().for_each(|scope| args.extend(["--scope", scope]));
-    let key: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
-    key["bearer"].as_str().expect("a bearer").to_owned()
+    serde_json::from_str(&run(dir, store, &args)).expect("JSON")
 }

@@ -6,7 +6,7 @@ use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
 use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
-use crate::feeds::{self, Cursor};
+use crate::feeds::{self, Cursor, FetchError};
 use crate::integrity::OnePer;
 use crate::integrity::Touched;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
@@ -292,11 +292,11 @@ impl Engine {
         let config = inner.config.feeds.clone();
         let mut spec = Spec::new(name, "output", move |_| {
             let (context, settings, config) = (context.clone(), settings.clone(), config.clone());
-            Box::pin(async move {
-                let publisher = feeds::publisher(&settings, &config).map_err(|error| error.to_string())?;
-                let publisher = publisher.ok_or_else(|| "no output topic".to_owned())?;
-                Output::recover(context, publisher).await
-            })
+            let publisher = move || {
+                let none = || FetchError::Settings("no output topic".to_owned());
+                feeds::publisher(&settings, &config)?.ok_or_else(none)
+            };
+            Box::pin(Output::recover(context, Box::new(publisher)))
         });
         // one that looks finds everything there is
         spec.capacity = 1;

@@ -11,6 +11,7 @@ use crate::live::LiveMsg;
 use crate::market::MarketMsg;
 use crate::outputs::Look;
 use crate::register::Copying;
+use crate::source::SourceMsg;
 use crate::spine::Growth;
 use futures_util::FutureExt;
 use models::event::Event;
@@ -355,6 +356,7 @@ impl Engine {
         // a full queue has one that does as much
         let _ = self.0.desk.try_send(DeskMsg::Clock);
         self.measure(now);
+        self.count_doubted();
         // one that is still at it finds everything there is
         self.0.outputs.read().iter().for_each(|output| drop(output.try_send(Look)));
         let slots = self.0.views.slots.read();
@@ -363,6 +365,16 @@ impl Engine {
             // a full queue has inputs that move the clock, too
             if slot.set_clock(now) && market.try_send(MarketMsg::Clock).is_err() {
                 slot.clock_unsent();
+            }
+        }
+    }
+
+    /// Lets sources count what a commit of unknown outcome may have put into quarantine, or taken out of it.
+    fn count_doubted(&self) {
+        let (gauges, actors) = (self.0.views.gauges.read(), self.0.sources.read());
+        for (id, gauge) in gauges.iter().filter(|(_, gauge)| gauge.open.take_doubt()) {
+            if actors.get(id).is_none_or(|actor| actor.try_send(SourceMsg::Count).is_err()) {
+                gauge.open.give_back();
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What the readers of brokers share: how they show who they are, how long they wait, and how messages become lines.
 
+use super::address::{PrivateAddress, is_private};
 use super::{CURSOR_BYTES_MAX, Cursor, FETCH_BYTES_MAX, FetchError};
 use bytes::Bytes;
 use models::record::BATCH_RECORDS_MAX;
@@ -45,13 +46,15 @@ pub enum Login {
     NKey(Zeroizing<String>),
 }
 
-/// What a reader shows and whom it believes.
+/// What a reader shows, whom it believes and whom it may call.
 #[derive(Clone, Default)]
 pub struct Access {
     /// Who it is.
     pub login: Login,
     /// Certificates of the authorities that brokers are believed by, PEM; the system's where there are none. Only with TLS.
     pub authorities: Option<Vec<u8>>,
+    /// Whether brokers of private networks, and of this machine, may be called.
+    pub allow_private_addresses: bool,
 }
 
 /// Gives the access anew for each connection: a credential may be replaced at any time.
@@ -85,7 +88,42 @@ impl Access {
             (None, None, None, Some(seed)) => Login::NKey(seed),
             _ => return Err(form()),
         };
-        Ok(Self { login, authorities: kept.authorities.map(String::into_bytes) })
+        Ok(Self { login, authorities: kept.authorities.map(String::into_bytes), ..Self::default() })
+    }
+
+    /// Refuses brokers that the configuration does not let be called, as far as addresses say without being looked up.
+    ///
+    /// # Errors
+    /// [`FetchError::Settings`]
+    pub(super) fn may_call(&self, addresses: &[String], field: &str) -> Result<(), FetchError> {
+        let literals = addresses.iter().filter_map(|address| models::feed_brokers::host(address)?.parse().ok());
+        self.may_reach(literals, field)
+    }
+
+    /// The same of the addresses that names lead to now: asked before each connection, because a name that led elsewhere
+    /// when the source was made must not lead here now.
+    ///
+    /// # Errors
+    /// [`FetchError::Settings`]
+    pub(super) async fn may_call_now(&self, addresses: &[String], field: &str) -> Result<(), FetchError> {
+        if self.allow_private_addresses {
+            return Ok(());
+        }
+        for address in addresses {
+            let bare = address.split_once("://").map_or(address.as_str(), |(_, bare)| bare);
+            // what leads nowhere is not reached either, and who connects says so
+            if let Ok(found) = within(CONNECT_TIMEOUT, tokio::net::lookup_host(bare)).await? {
+                self.may_reach(found.map(|address| address.ip()), field)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn may_reach(&self, mut addresses: impl Iterator<Item = IpAddr>, field: &str) -> Result<(), FetchError> {
+        if !self.allow_private_addresses && addresses.any(is_private) {
+            return Err(FetchError::Settings(format!("{field}: {PrivateAddress}")));
+        }
+        Ok(())
     }
 
     /// The same one each time.
@@ -306,6 +344,30 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn private_brokers_are_called_only_where_they_may_be() {
+        let refused =
+            Some("settings: brokers: a private address, and the configuration does not allow those".to_owned());
+        let strict = Access::default();
+        let open = Access { allow_private_addresses: true, ..Access::default() };
+        // written as an address, and as a name that leads to one
+        for (addresses, at_once, at_last) in [
+            (&["8.8.8.8:9092"][..], None, None),
+            (&["8.8.8.8:9092", "10.0.0.1:9092"], refused.clone(), refused.clone()),
+            (&["nats://[::1]:4222"], refused.clone(), refused.clone()),
+            (&["tls://169.254.169.254:80"], refused.clone(), refused.clone()),
+            (&["localhost:9092"], None, refused.clone()),
+            (&["nats://localhost:4222"], None, refused.clone()),
+        ] {
+            let addresses: Vec<String> = addresses.iter().map(|address| (*address).to_owned()).collect();
+            let said = |may: Result<(), FetchError>| may.err().map(|error| error.to_string());
+            assert_eq!(said(strict.may_call(&addresses, "brokers")), at_once, "{addresses:?}");
+            assert_eq!(said(strict.may_call_now(&addresses, "brokers").await), at_last, "{addresses:?}");
+            assert_eq!(said(open.may_call(&addresses, "brokers")), None);
+            assert_eq!(said(open.may_call_now(&addresses, "brokers").await), None);
+        }
+    }
+
     #[test]
     fn words_of_a_broker_are_short_and_of_one_line() {
         assert_eq!(words("a\nb"), "a b");
@@ -349,7 +411,7 @@ mod tests {
             (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "hold what is no certificate"),
             (b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "are no PEM"),
         ] {
-            let access = Access { login: Login::Anonymous, authorities: Some(pem.to_vec()) };
+            let access = Access { authorities: Some(pem.to_vec()), ..Access::default() };
             let said = access.tls().expect_err("nobody is to be believed").to_string();
             assert!(said.contains(expected), "{said}");
         }

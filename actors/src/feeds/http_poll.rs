@@ -6,7 +6,6 @@
 //!                                                     └▶ anything else: an error that says what, never what was in it
 //! ```
 
-mod address;
 mod client;
 mod page;
 #[cfg(test)]
@@ -37,7 +36,7 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(60);
 pub fn reader(settings: &HttpPollSettings, config: &FeedsConfig) -> Result<Box<dyn Reader>, FetchError> {
     let url = Url::parse(&settings.url).map_err(|_| FetchError::Settings("url: not an address".to_owned()))?;
     if !config.allow_private_addresses {
-        address::refuse_private_literal(&url)?;
+        super::address::refuse_private_literal(&url)?;
     }
     if let Some(name) = settings.headers.values().find(|name| !config.credentials.has(name)) {
         return Err(FetchError::Settings(format!("credential {name}: not in the configuration")));

@@ -71,6 +71,8 @@ struct Open {
     fetches: u64,
     /// What came and had no room yet.
     pages: BTreeMap<i32, Page>,
+    /// Up to where each partition has said that something is there; those that never answered are missing.
+    ends: BTreeMap<i32, i64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,7 +134,6 @@ impl Kafka {
 
         self.turn = self.turn.wrapping_add(1);
         let mut lines = Lines::default();
-        let mut more = false;
         let ready: Vec<i32> = open.pages.keys().copied().collect();
         let first = self.turn % ready.len().max(1);
         for partition in ready[first..].iter().chain(&ready[..first]) {
@@ -148,15 +149,20 @@ impl Kafka {
                 page.records.pop_front();
             }
             moved |= next.insert(*partition, page.next) != Some(page.next);
-            more |= page.next < page.end;
             if page.records.is_empty() {
                 open.pages.remove(partition);
             }
         }
+        let more = is_more(&next, &open.ends);
         self.open = Some(open);
         let cursor = moved.then(|| write_cursor(&Position { topic: self.settings.topic.clone(), next })).transpose()?;
         Ok(Fetched { body: lines.into_body(), format: Format::Ndjson, more: more && cursor.is_some(), cursor })
     }
+}
+
+/// Whether something lies behind what was read: a partition that has not answered yet may hold anything.
+fn is_more(next: &BTreeMap<i32, i64>, ends: &BTreeMap<i32, i64>) -> bool {
+    next.iter().any(|(partition, next)| ends.get(partition).is_none_or(|end| next < end))
 }
 
 impl Open {
@@ -169,6 +175,7 @@ impl Open {
             asked: BTreeMap::new(),
             fetches: 0,
             pages: BTreeMap::new(),
+            ends: BTreeMap::new(),
         };
         open.look(&settings.topic).await?;
         Ok(open)
@@ -243,6 +250,10 @@ impl Open {
                 continue;
             }
             self.asked.remove(&partition);
+            if let Ok(page) = &page {
+                // an empty answer is an end, too: behind it are marks of transactions at most
+                self.ends.insert(partition, if page.records.is_empty() { asked.from } else { page.end });
+            }
             match page {
                 Ok(page) if !page.records.is_empty() => {
                     self.pages.insert(partition, page);
@@ -268,5 +279,27 @@ impl Open {
             }
         }
         FetchError::Lost(format!("partition {partition} was read up to {from}{there}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_there_until_every_partition_has_said_that_nothing_is() {
+        let offsets = |all: &[(i32, i64)]| all.iter().copied().collect::<BTreeMap<_, _>>();
+        for (next, ends, more) in [
+            (offsets(&[]), offsets(&[]), false),
+            (offsets(&[(0, 5), (1, 7)]), offsets(&[(0, 5), (1, 7)]), false),
+            // another one was read to its end, and this one was not
+            (offsets(&[(0, 5), (1, 6)]), offsets(&[(0, 5), (1, 7)]), true),
+            // this one has not answered yet
+            (offsets(&[(0, 5), (1, 0)]), offsets(&[(0, 5)]), true),
+            // one that is there no more asks for nothing
+            (offsets(&[(0, 5)]), offsets(&[(0, 5), (1, 7)]), false),
+        ] {
+            assert_eq!(is_more(&next, &ends), more, "{next:?} of {ends:?}");
+        }
     }
 }

@@ -45,6 +45,7 @@ pub fn reader(settings: NatsSettings, access: AskAccess) -> Result<Box<dyn Reade
 
 fn check(settings: &NatsSettings, access: &Access) -> Result<(), FetchError> {
     settings.check().map_err(|e| FetchError::Settings(e.to_string()))?;
+    access.may_call(&settings.servers, "servers")?;
     if matches!(access.login, Login::Password { .. } | Login::Token(_)) {
         keep_secret(settings.tls, &settings.servers, "the password or token")?;
     }
@@ -217,6 +218,7 @@ struct Batch {
 impl Link {
     async fn open(settings: &NatsSettings, access: &Access) -> Result<Self, FetchError> {
         check(settings, access)?;
+        access.may_call_now(&settings.servers, "servers").await?;
         let (breaks, broken) = watch::channel(false);
         let mut options = ConnectOptions::new()
             .name(CLIENT_NAME)

@@ -19,7 +19,7 @@ pub enum ActorState {
     Starting,
     /// It takes messages.
     Running,
-    /// It crashed and waits before the next try.
+    /// It crashed, or what it works with fails, and it waits before the next try.
     BackingOff,
     /// It crashed too often and waits for a release.
     Quarantined,
@@ -56,7 +56,7 @@ pub struct ActorStatus {
     pub dead_letters: u64,
     /// Messages refused because the queue was full, quarantined or stopped.
     pub refused: u64,
-    /// Why it last crashed; never the text of a panic.
+    /// Why it last crashed or backed off; never the text of a panic.
     pub last_error: Option<String>,
     /// Age of the last sign of life.
     pub last_progress_at_age_ms: u64,
@@ -225,6 +225,21 @@ impl Progress {
     /// Counts records that the work itself set aside; those of [`super::Work::dead_letter`] are counted by the kernel.
     pub fn dead_lettered(&self, records: u64) {
         self.vitals.dead_lettered(records);
+    }
+
+    /// What the work needs fails, and it waits before it tries again: shown as the actor's state. The reason names no person.
+    pub fn backs_off(&self, reason: &str) {
+        if self.is_current() {
+            *self.vitals.last_error.lock() = Some(reason.to_owned());
+            self.vitals.set_state(ActorState::BackingOff);
+        }
+    }
+
+    /// It works again.
+    pub fn goes_on(&self) {
+        if self.is_current() && self.vitals.state() == ActorState::BackingOff {
+            self.vitals.set_state(ActorState::Running);
+        }
     }
 
     /// The number to fence writes with.

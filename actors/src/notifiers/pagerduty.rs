@@ -1,5 +1,6 @@
 //! PagerDuty's Events API v2 (<https://developer.pagerduty.com/docs/events-api-v2/overview/>). The group of alerts is the
-//! `dedup_key`: everything about a group is one incident there, its end closes it, and a repetition changes nothing.
+//! `dedup_key`: everything about a group is one incident there, its end closes it, and a repetition changes nothing. Groups of
+//! a rule that are told of together are one incident, too, with an end of its own.
 
 use super::{Channel, Context, SendError, http, secret};
 use futures_util::future::BoxFuture;

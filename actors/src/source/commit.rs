@@ -11,11 +11,14 @@ use models::event::Event;
 use models::feed::{DataClass, FeedBatchStored};
 use models::ids::{BatchId, QuarantineId};
 use models::record::{QuarantineCode, Record, Refusal};
-use models::ts::Ts;
+use models::ts::{MINUTE, SECOND, Ts};
 use ring::digest;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use store::{Attachment, CommitError, QuarantineRow};
+
+/// How often it is stored at most that a source was heard of which brought nothing.
+const HEARD_STORED_EVERY: i64 = MINUTE;
 
 impl SourceActor {
     /// Stores what was taken in, and with it how far the source was read.
@@ -41,6 +44,8 @@ impl SourceActor {
         }
         let sealed_in = (!attachments.is_empty()).then_some(ring.epoch);
         let dead = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::DeadLetter);
+        // where nobody knows what became of it, its part in quarantine is counted again
+        let touches_quarantine = sealed_in.is_some() || staged.replay.is_some();
         let source_no = self.source.source_no;
         let mut events: Vec<Event> =
             dead.map(|(refusal, _)| Event::RecordDeadLettered { source_no, index: refusal.index }).collect();
@@ -70,12 +75,18 @@ impl SourceActor {
             staged.records = Vec::new();
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
             if let Err(error) = committed {
+                if touches_quarantine {
+                    self.gauge.open.doubt(&error, now);
+                }
                 self.take_back(&records);
                 // a position that is taken is one of ours whose outcome nobody knew, and so is a state that was overtaken
                 let is_taken = matches!(error, CommitError::Conflict { .. } | CommitError::Rejected { .. });
                 // refused for sure is not stored for sure: what else may be there is asked of the store
                 self.unsure = is_taken || error == CommitError::Unavailable;
                 return Err(if is_taken { EngineError::Unavailable("the source") } else { commit_error(error) });
+            }
+            if staged.replay.is_none() {
+                self.heard_at = now;
             }
             self.stored(&records, chain, now);
             self.moved(cursor);
@@ -92,12 +103,38 @@ impl SourceActor {
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
             // where it stands may be known to the store alone
             self.unsure |= (cursor.is_some() || accepted.state.is_some()) && committed.is_err();
-            committed.map_err(commit_error)?;
+            if let Err(error) = committed {
+                if touches_quarantine {
+                    self.gauge.open.doubt(&error, now);
+                }
+                return Err(commit_error(error));
+            }
         }
         self.moved(cursor);
         self.whole(accepted);
         self.count(&staged, now);
+        if cursor.is_some() {
+            self.heard_at = now;
+        } else if staged.replay.is_none() {
+            self.heard(now).await;
+        }
         Ok(outcome(&staged, None, self.head.source_seq))
+    }
+
+    /// Keeps that the source was heard of though it brought nothing to store, once an interval: otherwise a restart would
+    /// take it for silent.
+    async fn heard(&mut self, now: Ts) {
+        let every = (i64::from(self.source.expected_interval_seconds) * SECOND).max(HEARD_STORED_EVERY);
+        if now.0 - self.heard_at.0 < every {
+            return;
+        }
+        let cursor = self.head.cursor.as_ref().map_or_else(String::new, |Cursor(text)| text.clone());
+        let event = Event::SourceAdvanced { source_no: self.source.source_no, cursor };
+        match self.context.writer.commit(vec![event], Vec::new()).await {
+            Ok(_) => self.heard_at = now,
+            // what it delivered is known already: the next time
+            Err(error) => tracing::debug!(source = %self.source.id, %error, "a sign of life is not stored"),
+        }
     }
 
     fn batch(&self, records: &[Record], staged: &Staged, chain: &[u8; 32], now: Ts) -> FeedBatchStored {

@@ -21,49 +21,15 @@ use jiff::tz::TimeZone;
 use models::alert_group::Act;
 use models::event::Event;
 use models::feed::{Source, SourceClock};
-use models::ids::{QuarantineId, SourceNo};
+use models::ids::QuarantineId;
 use models::quarantine::{
     DismissReason, QuarantineDismissed, QuarantineForm, QuarantineReplayed, QuarantineState, ReplayAttempt,
     ReplayOutcome,
 };
 use models::record::{QuarantineCode, Refusal};
 use models::ts::{DAY, Ts};
-use std::sync::atomic::{AtomicU64, Ordering};
-use store::{Attachment, QuarantineItem, SealedItem, Store, StoreError};
-
-/// Refused records by why they were refused.
-#[derive(Default)]
-pub struct OpenCounts([AtomicU64; QuarantineCode::ALL.len()]);
-
-impl OpenCounts {
-    /// How many of a code.
-    pub fn of(&self, code: QuarantineCode) -> u64 {
-        self.0[code as usize].load(Ordering::Relaxed)
-    }
-
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.0.iter().map(|count| count.load(Ordering::Relaxed)).sum()
-    }
-
-    /// Counts them anew.
-    pub(crate) async fn read(&self, store: &Store, source_no: SourceNo) -> Result<(), StoreError> {
-        let counts = store.quarantine_counts(source_no).await?;
-        for code in QuarantineCode::ALL {
-            let open = counts.iter().find(|count| count.code == *code && count.state == QuarantineState::Open);
-            self.0[*code as usize].store(open.map_or(0, |count| count.count), Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    pub(super) fn add(&self, code: QuarantineCode, count: u64) {
-        self.0[code as usize].fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn take(&self, code: QuarantineCode) {
-        let _ = self.0[code as usize].try_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
-    }
-}
+use std::sync::atomic::Ordering;
+use store::{Attachment, QuarantineItem, SealedItem};
 
 /// What refused records are replayed as.
 #[derive(Clone, Debug)]
@@ -231,7 +197,8 @@ impl SourceActor {
         }
         let event = Event::QuarantineDismissed(QuarantineDismissed { source_no, id, act, reason });
         let attachments = idempotency::attachment(key, 200, id, act.at).into_iter().collect();
-        self.context.writer.commit(vec![event], attachments).await.map_err(commit_error)?;
+        let committed = self.context.writer.commit(vec![event], attachments).await;
+        committed.inspect_err(|error| self.gauge.open.doubt(error, act.at)).map_err(commit_error)?;
         self.gauge.open.take(item.code);
         self.gauge.version.fetch_add(1, Ordering::Release);
         Ok(())
@@ -281,6 +248,16 @@ impl SourceActor {
     /// What is settled already may be so by a commit of ours whose outcome nobody heard.
     async fn count_anew(&self) -> Result<(), EngineError> {
         self.gauge.open.read(&self.context.store, self.source.source_no).await.map_err(unavailable)
+    }
+
+    /// Counts what a commit of unknown outcome may have changed, again and again while it may still come to be stored.
+    pub(super) async fn count_doubted(&self) {
+        let now = self.context.clock.now();
+        if self.count_anew().await.is_ok() {
+            self.gauge.open.counted(now);
+            self.gauge.version.fetch_add(1, Ordering::Release);
+        }
+        self.gauge.open.give_back();
     }
 
     /// Stages what the rows are replayed as; says of each what comes of it once that is committed, and what is to be journaled.

@@ -62,6 +62,25 @@ impl Shift {
         self.hear(&out);
     }
 
+    /// Another cause of one rule for each of these operators.
+    fn flood(&mut self, operators: std::ops::Range<u32>) -> Vec<AlertRevision> {
+        let revise = |n: u32| {
+            let metric = Metric::ALL[n as usize % Metric::OF_RECORDS.len()];
+            self.revise(AlertRevision { operator_no: OperatorNo(n as u16), ..one(metric, self.offset + 1) })
+        };
+        operators.map(revise).collect()
+    }
+
+    /// The next revision.
+    fn revise(&mut self, revision: AlertRevision) -> AlertRevision {
+        self.offset += 1;
+        let revision = AlertRevision { offset: self.offset, ..revision };
+        let mut out = Outcome::default();
+        self.desk.revision(&revision, HERE, Ts(self.now), &mut out);
+        self.hear(&out);
+        revision
+    }
+
     fn hit(&mut self, alert: u128, severity: Severity) {
         self.say(RevisionKind::Raised, "jump", alert, severity, Metric::Stakes);
     }
@@ -116,11 +135,13 @@ impl Shift {
     fn hear(&mut self, out: &Outcome) {
         for tell in &out.tell {
             let what = match tell.tidings {
-                Tidings::More(held) => format!("{held} more"),
+                Tidings::More { held, .. } => format!("{held} more"),
+                Tidings::MoreOver { .. } => "no more".to_owned(),
                 other => format!("{other:?}").to_lowercase(),
             };
             self.heard.push(format!("{} {what}", tell.group.rule));
-            assert!(out.changed.contains(&tell.group.id) || matches!(tell.tidings, Tidings::More(_)));
+            let is_together = matches!(tell.tidings, Tidings::More { .. } | Tidings::MoreOver { .. });
+            assert!(out.changed.contains(&tell.group.id) || is_together);
         }
         let everything = AlertsGrouped {
             through: self.desk.through(),
@@ -261,16 +282,7 @@ fn a_silence_has_an_end_and_does_not_cover_what_is_worse() {
 #[test]
 fn a_flood_of_one_rule_is_told_of_together() {
     let mut shift = Shift::default();
-    for n in 0..TOLD_PER_RULE_MAX + 5 {
-        // each another cause of the same rule
-        let metric = Metric::ALL[n as usize % Metric::OF_RECORDS.len()];
-        shift.offset += 1;
-        let mut revision = one(metric, shift.offset);
-        revision.operator_no = OperatorNo(n as u16);
-        let mut out = Outcome::default();
-        shift.desk.revision(&revision, HERE, Ts(shift.now), &mut out);
-        shift.hear(&out);
-    }
+    shift.flood(0..TOLD_PER_RULE_MAX + 5);
     assert_eq!(shift.heard().len(), TOLD_PER_RULE_MAX as usize);
     shift.wait(HOUR - 1);
     assert_eq!(shift.heard(), [] as [&str; 0]);
@@ -278,6 +290,37 @@ fn a_flood_of_one_rule_is_told_of_together() {
     assert_eq!(shift.heard(), ["flood 5 more"]);
     shift.wait(HOUR);
     assert_eq!(shift.heard(), [] as [&str; 0]);
+}
+
+#[test]
+fn what_was_told_of_together_is_over_when_none_of_it_stands_or_more_follows() {
+    let mut shift = Shift::default();
+    let first = shift.flood(0..TOLD_PER_RULE_MAX + 2);
+    shift.heard();
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), ["flood 2 more"]);
+    let [.., held, last] = first.as_slice() else { panic!("{first:?}") };
+    shift.revise(AlertRevision { kind: RevisionKind::Withdrawn, ..held.clone() });
+    shift.wait(1);
+    assert_eq!(shift.heard(), [] as [&str; 0], "one of them stands");
+    shift.revise(AlertRevision { kind: RevisionKind::Withdrawn, ..last.clone() });
+    shift.wait(1);
+    assert_eq!(shift.heard(), ["flood no more"]);
+
+    // the flood goes on, hour by hour: the next word of it takes the place of the one before
+    let all = TOLD_PER_RULE_MAX + 1;
+    shift.flood(100..100 + all);
+    shift.wait(HOUR);
+    shift.flood(200..200 + all);
+    shift.heard();
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), ["flood no more", "flood 1 more"]);
+    // with everything else it is over after a day of rest
+    shift.wait(DAY);
+    shift.wait(1);
+    let heard = shift.heard();
+    assert_eq!(heard.iter().filter(|said| *said == "flood no more").count(), 1, "{heard:?}");
+    assert_eq!(heard.iter().filter(|said| *said == "flood resolved").count(), 3 * TOLD_PER_RULE_MAX as usize);
 }
 
 fn one(metric: Metric, offset: i64) -> AlertRevision {

@@ -82,6 +82,21 @@ fn free_data_is_the_same_in_any_order_and_names_nobody_at_any_depth() {
 }
 
 #[test]
+fn free_data_that_is_taken_is_told_in_the_output_however_deep_it_is() {
+    let nested = |depth: usize| {
+        let value = format!("{}\"wanjiku@example.org\"{}", "[".repeat(depth), "]".repeat(depth));
+        FINE.replace("{\"x\":1}", "1").replace("\"extra\":1", &format!("\"x\":{value}"))
+    };
+    let taken = |depth: &usize| with(|r| record(nested(*depth).as_bytes(), r)).ok();
+    let deepest = (1..1_000).rev().find_map(|depth| taken(&depth).map(|record| (depth, record)));
+    let (depth, record) = deepest.expect("free data may nest");
+    assert!((100..1_000).contains(&depth), "as deep as the parser goes: {depth}");
+    let line = String::from_utf8(crate::output::line(&record, models::ids::SourceId(1), "acme")).unwrap();
+    let told = format!("{}\"name:", "[".repeat(depth));
+    assert!(line.contains(&told) && line.contains("]}}}"), "{line}");
+}
+
+#[test]
 fn ids_made_of_a_mobile_number_are_digested_and_others_are_kept() {
     let id_of = |id: &str| with(|r| record(FINE.replace("\"r1\"", &format!("\"{id}\"")).as_bytes(), r)).unwrap();
     for id in ["254712345678-20261121-1", "bet_0712345678", "wanjiku@example.org/7", "+254112345678"] {
@@ -108,6 +123,7 @@ fn lines_and_arrays_are_split_alike() {
     let parts: Vec<&[u8]> = split(array).unwrap().into_iter().map(|r| &array[r]).collect();
     assert_eq!(parts, [&b"{\"a\":1}"[..], b"{\"b\":[2]}"]);
     assert_eq!(split(b" \n"), Err(SplitError::Empty));
+    assert_eq!(split(b" [ ]\n"), Ok(Vec::new()), "nothing happened, and somebody says so");
     assert_eq!(split(b"[{},\n{]"), Err(SplitError::Array(6)));
     assert_eq!(split("{}\n".repeat(BATCH_RECORDS_MAX + 1).as_bytes()), Err(SplitError::TooMany));
 }

@@ -20,6 +20,8 @@ const PARTITIONS: u64 = 4;
 /// How long a source may take to be where its broker is: a breaker that is open waits for up to a minute.
 const RECOVERED: Duration = Duration::from_secs(180);
 const NAME: &str = "plays";
+/// The brokers are of this machine.
+const HERE: [(&str, &str); 1] = [("MLINZI__FEEDS__ALLOW_PRIVATE_ADDRESSES", "true")];
 
 /// What breaks in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ async fn kafka(rounds: u64, damage: &mut Damage) -> anyhow::Result<()> {
     let mut broker = KafkaBroker::start()?;
     let proxy = Proxy::start(broker.address, Way::Kafka)?;
     broker.produce(NAME, "none", &messages(0..RECORDS))?;
-    let mut node = Node::fresh(StoreKind::Postgres, &[]).await?;
+    let mut node = Node::fresh(StoreKind::Postgres, &HERE).await?;
     let reader = json!({"kind": "kafka", "brokers": [proxy.address().to_string()], "topic": NAME});
     let source = source(&node, &reader).await?;
     let mut produced = RECORDS;
@@ -90,7 +92,7 @@ async fn nats(rounds: u64, damage: &mut Damage) -> anyhow::Result<()> {
     let subjects = vec![format!("{NAME}.>")];
     let config = Config { name: NAME.to_owned(), subjects, storage: StorageType::File, ..Config::default() };
     writer.create_stream(config).await?;
-    let mut node = Node::fresh(StoreKind::Postgres, &[]).await?;
+    let mut node = Node::fresh(StoreKind::Postgres, &HERE).await?;
     let servers = [format!("nats://{}", proxy.address())];
     let reader = json!({"kind": "nats", "servers": servers, "stream": NAME, "subject": format!("{NAME}.>")});
     let source = source(&node, &reader).await?;

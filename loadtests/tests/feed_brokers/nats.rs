@@ -1,6 +1,6 @@
 //! NATS JetStream: Debian's nats-server.
 
-use super::{Store, error, record, records};
+use super::{Store, error, local, record, records};
 use actors::feeds::brokers::{Access, Login, MESSAGES_MAX};
 use actors::feeds::nats::reader;
 use actors::feeds::{Cursor, FETCH_BYTES_MAX, Reader};
@@ -25,7 +25,7 @@ fn settings(address: SocketAddr) -> NatsSettings {
 }
 
 fn open(address: SocketAddr) -> Box<dyn Reader> {
-    reader(settings(address), Access::default().always()).expect("settings")
+    reader(settings(address), local().always()).expect("settings")
 }
 
 fn config() -> Config {
@@ -306,7 +306,7 @@ async fn whoever_has_no_credentials_is_refused() {
         (&by_token, Login::Token(secret("hunter3")), true),
         (&by_token, Login::Token(secret("hunter2")), false),
     ] {
-        let mut reader = reader(settings(server.address), Access { login, authorities: None }.always())
+        let mut reader = reader(settings(server.address), Access { login, ..local() }.always())
             .expect("loopback may be in the clear");
         let said = error(Store::default().fetch(&mut reader).await);
         let expected = if known { "stream not found" } else { "refused: the server does not know these credentials" };
@@ -314,13 +314,10 @@ async fn whoever_has_no_credentials_is_refused() {
         assert!(!said.contains("hunter") && !said.contains(&seed), "{said}");
     }
     let far = NatsSettings { servers: vec!["nats.example:4222".to_owned()], ..settings(by_user.address) };
-    let made = reader(far.clone(), Access { login: password("hunter2"), authorities: None }.always());
+    let made = reader(far.clone(), Access { login: password("hunter2"), ..local() }.always());
     let said = made.map(|_| ()).expect_err("in the clear").to_string();
     assert_eq!(said, "settings: the password or token would cross the network in the clear: tls is needed");
-    assert!(
-        reader(far, Access { login: Login::NKey(secret(&seed)), authorities: None }.always()).is_ok(),
-        "a seed only signs"
-    );
+    assert!(reader(far, Access { login: Login::NKey(secret(&seed)), ..local() }.always()).is_ok(), "a seed only signs");
 }
 
 #[tokio::test]
@@ -341,7 +338,7 @@ async fn tls_is_spoken_to_those_who_are_believed_alone() {
     for (authority, expected) in
         [(certificate.pem(), "stream not found"), (other.expect("a certificate").pem(), "cannot be reached")]
     {
-        let access = Access { login: Login::Anonymous, authorities: Some(authority.into_bytes()) };
+        let access = Access { authorities: Some(authority.into_bytes()), ..local() };
         let mut reader = reader(settings.clone(), access.always()).expect("settings");
         let said = error(Store::default().fetch(&mut reader).await);
         assert!(said.contains(expected), "{said}");

@@ -197,19 +197,14 @@ fn currency(row: &Row, i: usize) -> Result<Currency, StoreError> {
     Currency::parse(&row.text(i)?).map_err(|_| StoreError::Unreadable("currency"))
 }
 
-impl Store {
-    async fn class_rows<T>(
-        &self,
-        list: &List,
-        query: &ClassQuery,
-        read: impl Fn(&Row) -> Result<T, StoreError>,
-    ) -> Result<ClassPage<T>, StoreError> {
+impl List {
+    fn statement(&self, query: &ClassQuery) -> (String, Vec<Val<'static>>) {
         let mut values = vec![Val::Int(query.operator_no.0.into())];
         let mut place = |value: Val<'static>| {
             values.push(value);
             format!("${}", values.len())
         };
-        let List { table, columns, order, state } = list;
+        let List { table, columns, order, state } = self;
         let mut sql = format!("SELECT {order}, t.batch_no, t.idx, {columns} FROM {table} t WHERE t.operator_no = $1");
         if let Some(wanted) = query.state {
             sql.push_str(&format!(" AND {state} = {}", place(Val::Text(wanted))));
@@ -226,6 +221,18 @@ impl Store {
         }
         let limit = place(Val::Int(i64::from(query.limit) + 1));
         sql.push_str(&format!(" ORDER BY {order} DESC, t.batch_no DESC, t.idx DESC LIMIT {limit}"));
+        (sql, values)
+    }
+}
+
+impl Store {
+    async fn class_rows<T>(
+        &self,
+        list: &List,
+        query: &ClassQuery,
+        read: impl Fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<ClassPage<T>, StoreError> {
+        let (sql, values) = list.statement(query);
         let rows = self.rows(&sql, &values).await?;
         let shown = rows.get(..query.limit as usize).unwrap_or(&rows);
         let next = match shown.last().filter(|_| rows.len() > shown.len()) {
@@ -254,6 +261,16 @@ impl Store {
             })
         };
         self.class_rows(&SALES, query, read).await
+    }
+
+    /// How the database would look accounts up, step by step: for tests that see to it that it reads no more than it shows.
+    #[doc(hidden)]
+    pub async fn player_accounts_plan(&self, query: &ClassQuery) -> Result<String, StoreError> {
+        let (sql, values) = PLAYERS.statement(query);
+        let (explain, column) = if self.is_postgres() { ("EXPLAIN", 0) } else { ("EXPLAIN QUERY PLAN", 3) };
+        let steps = self.rows(&format!("{explain} {sql}"), &values).await?;
+        let steps: Result<Vec<String>, _> = steps.iter().map(|step| step.text(column)).collect();
+        Ok(steps?.join("\n"))
     }
 
     /// Accounts of players and their limits; states are `open` and `closed`.

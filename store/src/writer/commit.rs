@@ -142,6 +142,9 @@ pub enum CommitError {
         /// The constraint.
         what: String,
     },
+    /// A refused record that it settles was settled by somebody else.
+    #[error("the quarantined record is not open any more")]
+    Settled,
     /// The database refuses it.
     #[error("the database refuses it: {detail}")]
     Rejected {

@@ -239,6 +239,32 @@ pub async fn an_older_record_never_overwrites_a_newer_one(kind: Kind) {
     }
 }
 
+/// Few of many are closed: no page of them reads all the others, too.
+pub async fn accounts_in_a_state_are_looked_up_by_it(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let bytes = if kind == Kind::Sqlite { "BLOB" } else { "BYTEA" };
+    let many = format!(
+        "INSERT INTO player_accounts (operator_no, player, opened_at, closed_at, last_record_at, batch_no, idx)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+         SELECT 1, CAST(CAST(i AS TEXT) AS {bytes}), 1, CASE WHEN i % 1000 = 0 THEN 2 ELSE NULL END, i, 1, i FROM n"
+    );
+    assert_eq!(database.run(&many).await.expect("accounts"), 20_000);
+    database.run("ANALYZE").await.expect("statistics");
+    let newest = ClassQuery { limit: 5, ..all() };
+    let behind = Some(RowPlace { order: 15_000, batch_no: 1, idx: 15_000 });
+    for (query, index) in [
+        (newest.clone(), "player_accounts_newest"),
+        (ClassQuery { state: Some("closed"), ..newest.clone() }, "player_accounts_state"),
+        (ClassQuery { state: Some("closed"), behind, ..newest }, "player_accounts_state"),
+    ] {
+        let plan = node.store.player_accounts_plan(&query).await.expect("a plan");
+        assert!(plan.contains(index) && !plan.to_ascii_uppercase().contains("SORT"), "{query:?}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+    node.stop().await;
+}
+
 /// A position of a source that is taken refuses the whole batch, its tables, too; so does one that nobody can read.
 pub async fn a_batch_is_projected_once_or_not_at_all(kind: Kind) {
     let database = Database::fresh(kind).await;

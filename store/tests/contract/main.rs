@@ -59,6 +59,7 @@ both!(
     reads::of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,
+    classes::accounts_in_a_state_are_looked_up_by_it,
     classes::a_batch_is_projected_once_or_not_at_all,
     classes::a_break_in_a_statement_is_found_at_the_line_behind_it,
     classes::lists_are_read_page_by_page,

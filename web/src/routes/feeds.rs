@@ -239,7 +239,7 @@ fn view_of(state: &AppState, source: &Source) -> Result<SourceBody, Problem> {
     params(("source" = String, Path, description = "src_…"), ("dry_run" = Option<bool>, Query, description = "Validates only"),
         ("X-Mlinzi-Tamper-Token" = Option<String>, Header, description = "`v1=` and 64 hex digits: HMAC-SHA256 under this key's signing secret over the 32 bytes of the source's last token (none for the first) and the 32 bytes of the body's SHA-256"),
         ("X-Mlinzi-Batch" = Option<i64>, Header, description = "The operator's own number of the batch, gapless from 1")),
-    request_body(content = String, content_type = "application/x-ndjson", description = "Canonical records, one a line; or application/json with an array of them"),
+    request_body(content = String, content_type = "application/x-ndjson", description = "Canonical records, one a line; or application/json with an array of them, which is empty where nothing happened"),
     responses((status = 200, description = "Durable before this answer", body = PushView),
         (status = 409, description = "The tamper token does not follow: nothing is stored")),
     security(("bearer" = ["feeds:write"]))

@@ -4,9 +4,10 @@ use crate::node::{Key, Node, Operator, Setup, Socket};
 use actors::engine::Faults;
 use models::record::Record;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use store::Store;
 use tokio::io::AsyncWriteExt;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -202,5 +203,83 @@ async fn a_caller_who_hangs_up_leaves_no_number_to_be_given_twice() {
     let node = node.restart(Faults::default()).await;
     let page = node.call("GET", "/api/v1/operators?limit=500", Some(&node.staff), "").await.json();
     assert_eq!(page["items"].as_array().map(Vec::len), Some(before), "{page}");
+    node.stop().await;
+}
+
+/// The state of the one refused record of a source, and its id.
+async fn refused(node: &Node, quarantine: &str) -> (String, String) {
+    let list = node.call("GET", quarantine, Some(&node.staff), "").await.json();
+    let text = |name: &str| list["items"][0][name].as_str().unwrap_or_default().to_owned();
+    (text("state"), text("id"))
+}
+
+#[actix_web::test]
+async fn whoever_settles_a_refused_record_too_late_hears_of_a_conflict() {
+    // another process is faster, between what the source has read of quarantine and its commit
+    let store: Arc<OnceLock<Store>> = Arc::default();
+    let fault = {
+        let store = Arc::clone(&store);
+        move |record: &Record| {
+            if let Some(store) = store.get().filter(|_| record.record_id == "mended").cloned() {
+                let sql = "UPDATE quarantine SET state = 'dismissed', reason = 'test_data' WHERE state = 'open'";
+                let settled = std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    runtime.expect("a runtime").block_on(store.execute_for_tests(sql)).expect("it is settled")
+                });
+                settled.join().expect("no panic");
+            }
+        }
+    };
+    let node = Node::start_with(Faults { sources: Some(Arc::new(fault)), ..Faults::default() }).await;
+    let operator = node.operator("acme").await;
+    let (key, path) = feed(&node, &operator).await;
+    let quarantine = path.replace("/records", "/quarantine");
+    let push = async |ids: &[&str]| {
+        let pushed = node.call("POST", &path, Some(&key.bearer), &batch(ids)).await;
+        assert_eq!(pushed.status, 200, "{}", pushed.text);
+        pushed.json()
+    };
+    push(&["known"]).await;
+    let bad = batch(&["bad"]).replace("stake", "stakes");
+    node.call("POST", &path, Some(&key.bearer), &bad).await;
+    let (state, id) = refused(&node, &quarantine).await;
+    assert_eq!(state, "open");
+
+    store.set(node.engine.store().clone()).unwrap_or_else(|_| panic!("it is set once"));
+    let mended = batch(&["mended"]);
+    let mended = mended.trim_matches(['[', ']']);
+    let replayed = node.call("POST", &format!("{quarantine}/{id}/replay"), Some(&node.staff), mended).await;
+    assert_eq!(replayed.status, 409, "{}", replayed.text);
+    assert_eq!(refused(&node, &quarantine).await.0, "dismissed");
+    // nothing of it was stored, and nothing is forgotten
+    let pushed = push(&["mended", "known"]).await;
+    assert_eq!((&pushed["accepted"], &pushed["duplicates"]), (&json!(1), &json!(1)), "{pushed}");
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn what_a_commit_of_unknown_outcome_put_into_quarantine_is_counted() {
+    let node = Node::start().await;
+    let operator = node.operator("acme").await;
+    let (key, path) = feed(&node, &operator).await;
+    let bad = batch(&["bad"]).replace("stake", "stakes");
+    assert_eq!(node.call("POST", &path, Some(&key.bearer), &bad).await.status, 200);
+    let sql = async |sql: &str| node.engine.store().execute_for_tests(sql).await.expect("the statement runs");
+    sql("ALTER TABLE quarantine RENAME TO away").await;
+    let failed = node.call("POST", &path, Some(&key.bearer), &bad.replace("bad", "worse")).await;
+    assert_eq!(failed.status, 503, "{}", failed.text);
+    // the commit was given up, and arrives all the same
+    sql("ALTER TABLE away RENAME TO quarantine").await;
+    let id = models::ids::QuarantineId(7);
+    let late = format!(
+        "INSERT INTO quarantine (id, source_no, idx, code, detail, sealed, at) SELECT '{id}', source_no, idx, code, detail, sealed, at FROM quarantine"
+    );
+    assert_eq!(sql(&late).await, 1);
+    let counted = async {
+        while figure(&node, "mlinzi_quarantine_open{code=\"invalid_field\"}").await != 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("both are counted");
     node.stop().await;
 }

@@ -3,7 +3,7 @@
 
 use crate::node::{Node, Operator, Setup};
 use actors::engine::Faults;
-use actors::feeds::FeedsConfig;
+use actors::feeds::{Credential, Credentials, FeedsConfig};
 use models::record::Record;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -373,5 +373,46 @@ async fn every_record_is_stored_once_however_often_the_engine_stops() {
     let distinct: BTreeSet<&String> = paths.iter().collect();
     assert_eq!(distinct.len(), 40);
     assert!(paths.len() <= 40 + 3, "{} pages asked for", paths.len());
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn an_output_whose_credential_is_away_waits_and_says_so() {
+    let dir = testkit::temp_dir();
+    let kept = dir.path().join("broker");
+    let login = r#"{"user": "reader", "password": "hunter2"}"#;
+    std::fs::write(&kept, login).expect("written");
+    let configured = || {
+        let credentials = Credentials::new([("broker".to_owned(), Credential::File(kept.clone()))]);
+        Setup { feeds: FeedsConfig { credentials, ..open(None) }, ..Setup::default() }
+    };
+    let node = Node::start_as(configured()).await;
+    let operator = node.operator("alpha").await;
+    let reader =
+        json!({"brokers": ["127.0.0.1:9"], "topic": "plays", "output_topic": "checked", "credential": "broker"});
+    create(&node, &new(&operator, "", json!({"kind": "kafka", "reader": reader}))).await;
+    std::fs::remove_file(&kept).expect("it was there");
+
+    let node = node.restart_as(configured()).await;
+    let output = async |state: &str| {
+        let looked = async {
+            loop {
+                let listed = node.call("GET", "/api/v1/system/actors", Some(&node.staff), "").await.json();
+                let actors = listed["actors"].as_array().cloned().unwrap_or_default();
+                let output = actors.into_iter().find(|actor| actor["name"] == "output:alpha/bets").unwrap_or_default();
+                // it was asked, and has answered
+                if output["handled"].as_u64() > Some(2) && output["state"] == state {
+                    return output;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looked).await.expect("its state is shown")
+    };
+    let seen = output("backing_off").await;
+    assert_eq!(seen["last_error"], "settings: credential broker: its file cannot be read", "{seen}");
+    assert_eq!((&seen["restarts"], &seen["generation"]), (&json!(0), &json!(1)), "it is not built again and again");
+    std::fs::write(&kept, login).expect("written");
+    assert_eq!(output("running").await["restarts"], 0, "and goes on by itself");
     node.stop().await;
 }

@@ -490,3 +490,30 @@ async fn a_days_completeness_is_told_with_what_it_is_made_of() {
     assert_eq!(week["items"].as_array().map(Vec::len), Some(7), "{week}");
     node.stop().await;
 }
+
+#[actix_web::test]
+async fn a_source_that_says_that_nothing_happened_is_heard_of_and_no_more() {
+    let node = Node::start().await;
+    let operator = node.operator("acme").await;
+    let key = key(&node, &operator).await;
+    let path = source(&node, &key, json!({})).await;
+    assert_eq!(push(&node, &path, &key, " \n", Push::default()).await.status, 422, "that is nothing at all");
+    assert_eq!(view(&node, &path).await["last_success_at"], Value::Null);
+    let answer = push(&node, &path, &key, "[]", Push { number: Some(1), ..Push::default() }).await;
+    assert_eq!((taken(&answer), &answer.json()["batch_id"]), ((200, 0, 0), &Value::Null));
+    let seen = view(&node, &path).await;
+    assert_eq!((&seen["freshness"], &seen["integrity"]["last_batch"]), (&json!("fresh"), &json!(1)), "{seen}");
+    let heard = seen["last_success_at"].clone();
+    assert!(heard.is_string(), "{seen}");
+
+    // whoever starts again does not take it for silent, and no figure is newer for it
+    let node = node.restart(Faults::default()).await;
+    let seen = until(&node, &path, |seen| seen["last_success_at"].is_string()).await;
+    assert_eq!((&seen["freshness"], &seen["last_event_at"]), (&json!("fresh"), &Value::Null), "{seen}");
+    // once an interval is enough
+    for _ in 0..3 {
+        assert_eq!(push(&node, &path, &key, "[]", Push::default()).await.status, 200);
+    }
+    assert_eq!(node.journaled("source_advanced").await.len(), 1);
+    node.stop().await;
+}

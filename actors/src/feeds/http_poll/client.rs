@@ -1,7 +1,7 @@
 //! The client, and what its errors mean.
 
 use super::FetchError;
-use super::address::{PrivateAddress, PublicOnly, refuse_private_literal};
+use crate::feeds::address::{PrivateAddress, PublicOnly, refuse_private_literal};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Error};
 use std::cell::RefCell;

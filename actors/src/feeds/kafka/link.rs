@@ -19,6 +19,7 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Refuses what cannot work.
 pub(super) fn check(settings: &KafkaSettings, access: &Access) -> Result<(), FetchError> {
     settings.check().map_err(|e| FetchError::Settings(e.to_string()))?;
+    access.may_call(&settings.brokers, "brokers")?;
     match access.login {
         Login::Anonymous => {}
         Login::Password { .. } if settings.sasl == SaslMechanism::Plain => {
@@ -43,6 +44,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) async fn open(settings: &KafkaSettings, access: &Access) -> Result<Self, FetchError> {
         check(settings, access)?;
+        access.may_call_now(&settings.brokers, "brokers").await?;
         // a try or two within the time of a connection; then the caller hears of it and tries again by its own rules
         let backoff = BackoffConfig {
             init_backoff: Duration::from_millis(100),
