@@ -88,10 +88,11 @@ pub async fn run(args: FeedPush) -> anyhow::Result<()> {
 
     let refused = mapped.refusals.len() as u64;
     if args.json {
-        say(&json!({"rows": mapped.rows, "rows_refused": refused, "operators": tallies}).to_string());
+        say(&json!({"rows": mapped.rows, "rows_skipped": mapped.skipped, "rows_refused": refused, "operators": tallies}).to_string());
     } else {
         table(&tallies);
-        say(&format!("{} rows read, {refused} of them refused by the mapping", mapped.rows));
+        let (rows, skipped) = (mapped.rows, mapped.skipped);
+        say(&format!("{rows} rows read, {refused} of them refused by the mapping, {skipped} skipped by it"));
         for refusal in mapped.refusals.iter().take(20) {
             say(&format!("  row {}: {} ({})", refusal.index + 1, refusal.detail, refusal.code.as_str()));
         }

@@ -2,10 +2,11 @@
 //!
 //! Every supervisor's archive and every operator's export has its own columns, encodings and habits; a mapping keeps
 //! that knowledge in a TOML file beside the data's documentation instead of in code. Bytes go in, the canonical
-//! records of the contract come out; a row that cannot be mapped is one refusal and says why without its values.
+//! records of the contract come out; a row that cannot be mapped is one refusal and says why without its values. So is a
+//! row that no record fits: what is no record on purpose (a sum, a balance brought forward) a mapping names in `[[skip]]`.
 //!
 //! ```text
-//! bytes ─▶ rows ─▶ decode cells ─▶ operator, time ─▶ each [[record]] whose condition holds ─▶ [[check]] ─▶ sorted
+//! bytes ─▶ rows ─▶ decode cells ─▶ [[skip]] ─▶ operator, time ─▶ each [[record]] whose condition holds ─▶ [[check]] ─▶ sorted
 //! ```
 
 mod cell;
@@ -99,11 +100,13 @@ pub struct MappedRecord {
     pub json: String,
 }
 
-/// A file, mapped: every row is in `records` or in `refusals`.
+/// A file, mapped: every row is in `records`, in `refusals` or counted in `skipped`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mapped {
     /// Rows of the file, without the header and without blank lines.
     pub rows: u32,
+    /// Rows that the mapping says are no records.
+    pub skipped: u32,
     /// Canonical records in the mapping's order.
     pub records: Vec<MappedRecord>,
     /// Rows that could not be mapped; the index is the row's.
@@ -213,11 +216,23 @@ impl Mapping {
         let index = mapped.rows;
         mapped.rows += 1;
         let before = mapped.records.len();
-        if let Err((code, detail)) = cells.and_then(|cells| self.row(&cells, index, &mut mapped.records)) {
+        let made = cells.and_then(|cells| {
+            if self.is_skipped(&cells) {
+                mapped.skipped += 1;
+                return Ok(());
+            }
+            self.row(&cells, index, &mut mapped.records)
+        });
+        if let Err((code, detail)) = made {
             mapped.records.truncate(before);
             mapped.refusals.push(Refusal { index, code, detail });
             mapped.refused_at.push(place);
         }
+    }
+
+    /// Asked before anything else: a row of sums has neither an operator nor a time.
+    fn is_skipped(&self, cells: &Cells<'_>) -> bool {
+        self.rules.skips.iter().any(|skip| skip.iter().all(|condition| holds(condition, cells)))
     }
 
     fn put_in_order(&self, mapped: &mut Mapped) {
@@ -258,6 +273,7 @@ impl Mapping {
         let operator = self.operator(cells)?;
         let occurred_at = occurred_at(&rules.time, cells)?;
         let (mut stakes, mut payouts) = (0i128, 0i128);
+        let before = out.len();
         for rule in &rules.records {
             if !rule.when.iter().all(|c| holds(c, cells)) {
                 continue;
@@ -272,6 +288,9 @@ impl Mapping {
                 _ => {}
             }
             out.push(record);
+        }
+        if out.len() == before {
+            return Err((QuarantineCode::InvalidField, "no record of the mapping fits".to_owned()));
         }
         rules.checks.iter().try_for_each(|check| self.check(check, cells, stakes - payouts))
     }
