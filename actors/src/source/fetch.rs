@@ -9,6 +9,7 @@
 
 use super::{Sent, SourceActor, Staged};
 use crate::api::EngineError;
+use crate::directory::Directory;
 use crate::feeds::{self, Cursor, FetchError, Fetched, Format, Reader, Turn};
 use crate::kernel::Progress;
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use models::quarantine::QuarantineForm;
 use models::record::{BATCH_RECORDS_MAX, Refusal};
 use models::ts::SECOND;
 use parking_lot::Mutex;
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -47,6 +48,8 @@ struct Page {
     records: Vec<Range<usize>>,
     /// What the mapping could not map.
     refused: Vec<(Refusal, Sent)>,
+    /// Rows that the mapping says are no records.
+    skipped: u32,
     cursor: Option<Cursor>,
     more: bool,
 }
@@ -64,6 +67,7 @@ impl Under {
 pub struct FetchMetrics {
     fetches: IntCounterVec,
     late_seconds: Histogram,
+    skipped: IntCounter,
 }
 
 impl FetchMetrics {
@@ -80,9 +84,14 @@ impl FetchMetrics {
                 HistogramOpts::new("mlinzi_source_fetch_late_seconds", late)
                     .buckets(vec![0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0]),
             )?,
+            skipped: IntCounter::new(
+                "mlinzi_source_rows_skipped_total",
+                "Rows that were fetched and that their mapping says are no records.",
+            )?,
         };
         registry.register(Box::new(metrics.fetches.clone()))?;
         registry.register(Box::new(metrics.late_seconds.clone()))?;
+        registry.register(Box::new(metrics.skipped.clone()))?;
         Ok(metrics)
     }
 }
@@ -216,6 +225,7 @@ impl SourceActor {
             // what could not be stored is fetched again: where the source stands may be another place by then
             *under.0.lock() = None;
             stored?;
+            self.context.fetches.skipped.inc_by(page.skipped.into());
             self.acknowledge(page.cursor.as_ref()).await;
             if !page.more {
                 return Ok(false);
@@ -252,7 +262,7 @@ impl SourceActor {
         }
         let directory = self.context.directory.load();
         let operator = directory.operators.get(&source.operator_no).map_or("", |operator| operator.code.as_str());
-        page(fetched, fetching.mapping.as_ref(), operator)
+        page(fetched, fetching.mapping.as_ref(), operator, || is_first(&directory, source))
     }
 
     /// Stores a page in batches; where it was read to goes with the last.
@@ -337,8 +347,26 @@ fn of_mapping(error: &engine::mapping::MappingError) -> FetchError {
     FetchError::Settings(format!("mapping: {error}"))
 }
 
-/// What was fetched, as canonical records; those of other operators of the mapping are left to their own sources.
-fn page(fetched: Fetched, mapping: Option<&Mapping>, operator: &str) -> Result<Page, FetchError> {
+/// Whether of all sources that fetch the same with the same mapping this is the one that was made first. It takes what
+/// nobody can say whose it is: one of them has to, and not each of them.
+fn is_first(directory: &Directory, source: &Source) -> bool {
+    let home = |source: &Source| directory.operators.get(&source.operator_no).map(|operator| operator.jurisdiction);
+    let is_alike = |other: &&Arc<Source>| {
+        !other.paused
+            && other.reader == source.reader
+            && other.mapping == source.mapping
+            && home(other) == home(source)
+    };
+    directory.sources.values().filter(is_alike).all(|other| source.source_no <= other.source_no)
+}
+
+/// What was fetched, as canonical records; what is of other operators of the mapping is left to their own sources.
+fn page(
+    fetched: Fetched,
+    mapping: Option<&Mapping>,
+    operator: &str,
+    takes_the_rest: impl FnOnce() -> bool,
+) -> Result<Page, FetchError> {
     let Fetched { body, format, cursor, more } = fetched;
     let split = |body: &Bytes| match ingest::split_all(body) {
         Ok(records) => Ok(records),
@@ -348,12 +376,12 @@ fn page(fetched: Fetched, mapping: Option<&Mapping>, operator: &str) -> Result<P
     let Some(mapping) = mapping else {
         return match format {
             Format::Csv if !body.is_empty() => Err(FetchError::Settings("rows need a mapping".to_owned())),
-            _ => Ok(Page { records: split(&body)?, body, refused: Vec::new(), cursor, more }),
+            _ => Ok(Page { records: split(&body)?, body, refused: Vec::new(), skipped: 0, cursor, more }),
         };
     };
     let mapped = match format {
         _ if body.trim_ascii().is_empty() => {
-            return Ok(Page { body, records: Vec::new(), refused: Vec::new(), cursor, more });
+            return Ok(Page { body, records: Vec::new(), refused: Vec::new(), skipped: 0, cursor, more });
         }
         Format::Csv => mapping.read(&body).map_err(|e| FetchError::Unreadable(e.to_string()))?,
         Format::Ndjson | Format::Json => mapping.read_json(&body, split(&body)?),
@@ -367,9 +395,12 @@ fn page(fetched: Fetched, mapping: Option<&Mapping>, operator: &str) -> Result<P
         records.push(start..lines.len());
         lines.push('\n');
     }
-    let refused = mapped.refusals.into_iter().zip(mapped.refused_at);
-    let refused = refused.map(|(refusal, place)| (refusal, row(&body, &mapped.header, place, form))).collect();
-    Ok(Page { body: lines.into(), records, refused, cursor, more })
+    let takes_the_rest = mapped.refused_of.iter().any(Option::is_none) && takes_the_rest();
+    let is_own = |owner: &Option<Arc<str>>| owner.as_ref().map_or(takes_the_rest, |owner| **owner == *operator);
+    let refused = mapped.refusals.into_iter().zip(mapped.refused_at).zip(mapped.refused_of);
+    let refused = refused.filter(|(_, owner)| is_own(owner));
+    let refused = refused.map(|((refusal, place), _)| (refusal, row(&body, &mapped.header, place, form))).collect();
+    Ok(Page { body: lines.into(), records, refused, skipped: mapped.skipped, cursor, more })
 }
 
 /// A row that was refused, as it can be mapped again: behind its file's header.

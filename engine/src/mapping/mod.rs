@@ -113,6 +113,8 @@ pub struct Mapped {
     pub refusals: Vec<Refusal>,
     /// Where in the file each of them stands.
     pub refused_at: Vec<Range<usize>>,
+    /// Whose each of them is: its operator's code, where at least that can be read.
+    pub refused_of: Vec<Option<Arc<str>>>,
     /// Where in the file the header stands, with which a row can be mapped alone; empty where there is none.
     pub header: Range<usize>,
 }
@@ -189,7 +191,8 @@ impl Mapping {
         while next(&mut reader, &mut row) {
             let cells = self.cells(&header, &row);
             let start = row.position().map_or(0, csv::Position::byte);
-            self.take(cells, place(start)..place(reader.position().byte()), &mut mapped);
+            let place = place(start)..place(reader.position().byte());
+            self.take(cells, || self.owner_of_row(&header, &row), place, &mut mapped);
         }
         self.put_in_order(&mut mapped);
         Ok(mapped)
@@ -201,18 +204,25 @@ impl Mapping {
         let mut mapped = Mapped::default();
         for place in items {
             let object = body.get(place.clone()).and_then(|item| serde_json::from_slice(item).ok());
-            let cells = match object {
-                Some(serde_json::Value::Object(members)) => Cells::of_json(&self.rules, &members),
-                _ => Err((QuarantineCode::Unreadable, "not a JSON object".to_owned())),
+            let object: Option<serde_json::Map<_, _>> = object;
+            let cells = match &object {
+                Some(members) => Cells::of_json(&self.rules, members),
+                None => Err((QuarantineCode::Unreadable, "not a JSON object".to_owned())),
             };
-            self.take(cells, place, &mut mapped);
+            self.take(cells, || self.owner_of_object(object.as_ref()), place, &mut mapped);
         }
         self.put_in_order(&mut mapped);
         mapped
     }
 
-    /// Takes one row in, or says why not.
-    fn take(&self, cells: Result<Cells<'_>, Refused>, place: Range<usize>, mapped: &mut Mapped) {
+    /// Takes one row in, or says why not, and whose it is.
+    fn take(
+        &self,
+        cells: Result<Cells<'_>, Refused>,
+        owner: impl FnOnce() -> Option<Arc<str>>,
+        place: Range<usize>,
+        mapped: &mut Mapped,
+    ) {
         let index = mapped.rows;
         mapped.rows += 1;
         let before = mapped.records.len();
@@ -227,7 +237,24 @@ impl Mapping {
             mapped.records.truncate(before);
             mapped.refusals.push(Refusal { index, code, detail });
             mapped.refused_at.push(place);
+            mapped.refused_of.push(owner());
         }
+    }
+
+    /// The operator of a row of which other cells may be broken.
+    fn owner_of_row(&self, header: &Header, row: &csv::ByteRecord) -> Option<Arc<str>> {
+        let Some(column) = self.rules.operator.column else { return self.rules.operator.code.clone() };
+        // where cells are missing, or too many, nobody knows which is which
+        let bytes = row.get(header.places[column]).filter(|_| row.len() == header.width)?;
+        let name = cell::one(&self.rules, column, bytes).ok().flatten()?;
+        self.rules.operator.codes.get(&*name).cloned()
+    }
+
+    /// The same of an object; none: it is not even that.
+    fn owner_of_object(&self, object: Option<&serde_json::Map<String, serde_json::Value>>) -> Option<Arc<str>> {
+        let Some(column) = self.rules.operator.column else { return self.rules.operator.code.clone() };
+        let name = cell::one_of_json(&self.rules, &self.rules.columns[column], object?).ok().flatten()?;
+        self.rules.operator.codes.get(&*name).cloned()
     }
 
     /// Asked before anything else: a row of sums has neither an operator nor a time.

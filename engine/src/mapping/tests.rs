@@ -210,6 +210,31 @@ fn a_row_that_no_record_fits_is_refused_and_not_lost() {
     assert!(error.starts_with("skip[0]: a condition"), "{error}");
 }
 
+#[test]
+fn a_refused_row_says_whose_it_is_where_that_can_be_read() {
+    let file = b"Date,Handle,GGR,Brand\n\
+        2022-01-09,x,1,FanDuel\n\
+        2022-01-09,1\xff,1,BetMGM\n\
+        2022-01-09,1,1,Nobody\n\
+        2022-01-09,1,FanDuel\n\
+        2022-01-09,1,1,Fan\xffDuel\n";
+    let mapped = mapping(NY_WEEKLY).read(file).unwrap();
+    let owners = |mapped: &Mapped| mapped.refused_of.iter().map(Option::as_deref).collect::<Vec<_>>();
+    assert_eq!(owners(&mapped), [Some("ny-fanduel"), Some("ny-betmgm"), None, None, None]);
+    // a file of one operator has no row of another
+    let mapped = mapping(BUSTABIT).read(&replaced(BETS, b"1,11,JohnL", b"1,JohnL")).unwrap();
+    assert_eq!(owners(&mapped), [Some("bustabit")]);
+    let items = [r#"{"Brand":"FanDuel"}"#, r#"{"Brand":["FanDuel"]}"#, r#"{"Brand":"BetMGM","Date":"\u0000"}"#, "7"];
+    let body = items.concat();
+    let mut end = 0;
+    let places = items.iter().map(|item| {
+        end += item.len();
+        end - item.len()..end
+    });
+    let mapped = mapping(NY_WEEKLY).read_json(body.as_bytes(), places);
+    assert_eq!(owners(&mapped), [Some("ny-fanduel"), None, Some("ny-betmgm"), None]);
+}
+
 /// The shape of the Dutch control data bank's exports.
 #[test]
 fn dutch_exports_are_read_too() {

@@ -281,6 +281,32 @@ amount = { plus = ["money.stake"] }
 "#;
 
 #[actix_web::test]
+async fn a_bad_row_of_a_file_of_many_is_quarantined_once_and_at_its_own_operator() {
+    let node = Node::start_as(setup()).await;
+    let (alpha, beta) = (node.operator("alpha").await, node.operator("beta").await);
+    let peer = Peer::start(|_| {
+        Reply::ok(
+            "id;brand;when;money.stake\n1;Alpha;01/11/2026 10:00;1,00\n2;Beta;01/11/2026 10:00;1,00\n\
+             3;Alpha;yesterday;1,00\n4;Beta;01/11/2026 10:00;x\n5;Gamma;01/11/2026 10:00;1,00\n6;Beta\n",
+        )
+    })
+    .await;
+    let fields = json!({"mapping": MAPPING, "reader": {"url": peer.url("/all"), "format": "csv"}});
+    let sources =
+        [create(&node, &new(&alpha, "", fields.clone())).await, create(&node, &new(&beta, "", fields)).await];
+    let mut found = Vec::new();
+    for source in &sources {
+        until(&node, source, |s| s["records"] == 1).await;
+        let list = node.call("GET", &format!("{source}/quarantine"), Some(&node.staff), "").await.json();
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        found.push(items.iter().filter_map(|item| item["index"].as_u64()).collect::<BTreeSet<u64>>());
+    }
+    // nobody can say whose the last two are
+    assert_eq!(found, [BTreeSet::from([2, 4, 5]), BTreeSet::from([3])]);
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn rows_and_objects_of_others_go_through_the_mapping() {
     let node = Node::start_as(setup()).await;
     let operator = node.operator("alpha").await;
