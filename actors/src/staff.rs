@@ -10,7 +10,7 @@ use crate::secrets::{self, Keys, hex};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use models::event::Event;
-use models::feed::{ReaderSettings, Source, SourceKind};
+use models::feed::{ReaderSettings, Source, SourceKind, SourceSet};
 use models::ids::{KeyId, LicenceId, OperatorId, OperatorNo, SourceId, SourceNo};
 use models::jurisdiction::Recognition;
 use models::money::Currency;
@@ -506,15 +506,16 @@ impl Staff {
             integrity: new.integrity,
         };
         let attachment = idempotency::attachment(idempotency.as_ref(), 201, source.id, now);
-        self.commit(Event::SourceSet(source.clone()), attachment.into_iter().collect()).await?;
+        self.commit(Event::SourceSet(source.clone().into()), attachment.into_iter().collect()).await?;
         Ok(CreatedSource { source, created: true })
     }
 
-    /// Changes how a source fetches, or what its pushes are held to.
+    /// Changes how a source fetches, or what its pushes are held to; `by` is whose key does so.
     pub async fn change_source(
         &self,
         id: SourceId,
         change: SourceChange,
+        by: KeyId,
         idempotency: Option<IdempotencyKey>,
         now: Ts,
     ) -> Result<Source, EngineError> {
@@ -540,7 +541,8 @@ impl Staff {
         };
         if source != *known {
             let attachment = idempotency::attachment(idempotency.as_ref(), 200, source.id, now);
-            self.commit(Event::SourceSet(source.clone()), attachment.into_iter().collect()).await?;
+            let set = SourceSet { source: source.clone(), by: Some(by) };
+            self.commit(Event::SourceSet(set), attachment.into_iter().collect()).await?;
         }
         Ok(source)
     }

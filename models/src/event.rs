@@ -7,7 +7,7 @@ use crate::alert::AlertRevision;
 use crate::alert_group::{AlertActed, AlertsGrouped, Silence};
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use crate::feed::integrity::{ChainEnded, Declaration, SourceIntegrity, TotalsCompared};
-use crate::feed::{FeedBatchStored, Source};
+use crate::feed::{FeedBatchStored, SourceSet};
 use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo};
 use crate::jurisdiction::{JurisdictionNo, Recognition};
 use crate::key_version::KeyPurpose;
@@ -203,8 +203,8 @@ pub enum Event {
         /// Closed set: `shared_phone`, `conflicting_document`.
         reason: String,
     },
-    /// A source exists.
-    SourceSet(Source),
+    /// A source exists, or was changed.
+    SourceSet(SourceSet),
     /// A batch of records is stored.
     FeedBatchStored(FeedBatchStored),
     /// A source was read further, and nothing that is new was there.

@@ -18,6 +18,7 @@ use crate::notices::NoticeRow;
 use crate::writer::{Attachment, ImportProgress, ImportedPerson, QuarantineRow, VaultRow};
 use models::alert_group::AlertGroup;
 use models::event::{Event, Exclusion, PersonKey};
+use models::feed::SourceSet;
 use models::ids::{PersonNo, SourceNo};
 use models::key_version::{KeyPurpose, KeyState};
 use models::notice::NoticeState;
@@ -161,7 +162,7 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 body(k),
             ],
         ),
-        Event::SourceSet(s) => rows.upsert(
+        Event::SourceSet(SourceSet { source: s, .. }) => rows.upsert(
             &SOURCES,
             s.source_no.0.to_string(),
             [

@@ -225,10 +225,31 @@ async fn another_mapping_holds_from_the_next_fetch_on() {
     assert_eq!(node.call("PATCH", &source, Some(&node.staff), &change).await.status, 200);
     fetch_again(&node, &source).await;
     until(&node, &source, |s| s["records"] == 1).await;
-    // an operator may pause its source, and no more
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn an_operator_cannot_end_what_the_regulator_fetches_and_whoever_pauses_it_is_named() {
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("alpha").await;
+    let peer = Peer::start(|_| Reply::ok(lines(["a".to_owned()]))).await;
+    let source = create(&node, &new(&operator, &peer.url("/bets"), json!({}))).await;
+    until(&node, &source, |s| s["records"] == 1).await;
     let key = operator.key(&node, json!({"label": "k", "scopes": ["feeds:manage"]})).await;
-    assert_eq!(node.call("PATCH", &source, Some(&key.bearer), &change).await.status, 422);
-    assert_eq!(node.call("PATCH", &source, Some(&key.bearer), r#"{"paused":true}"#).await.status, 200);
+    let patch = async |bearer: &str, change: &str| node.call("PATCH", &source, Some(bearer), change).await;
+    for change in [r#"{"paused":true}"#, r#"{"paused":false}"#, r#"{"schedule":{"every_seconds":9}}"#, "{}"] {
+        let refused = patch(&key.bearer, change).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("forbidden")), "{change}: {}", refused.text);
+    }
+    assert_eq!(node.call("GET", &source, Some(&key.bearer), "").await.json()["paused"], false);
+    let paused = patch(&node.staff, r#"{"paused":true}"#).await;
+    assert_eq!((paused.status, &paused.json()["paused"]), (200, &json!(true)), "{}", paused.text);
+    let journal = node.journaled("source_set").await;
+    let key_of_staff = node.staff.split('_').nth(2).expect("a key id");
+    let by: Vec<_> = journal.iter().map(|set| (set["by"].as_str(), set["paused"].as_bool())).collect();
+    assert_eq!(by.len(), 2);
+    assert_eq!(by[0], (None, None), "made, and not paused");
+    assert!(by[1].0.is_some_and(|by| by.ends_with(key_of_staff)) && by[1].1 == Some(true), "{by:?}");
     node.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use super::{AppState, Body, Caller, Fields, Problem, SourceBody, idempotency, parse, reach, view_of};
 use actix_web::{HttpRequest, HttpResponse};
+use crate::problem::Code;
 use actors::api::SourceChange;
 use actors::feeds::PollingView;
 use engine::mapping::Mapping;
@@ -225,12 +226,13 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 }
 
 /// Pauses a source that fetches, lets it go on, or gives it another schedule or mapping; says of one that is pushed to
-/// whether tamper tokens are required.
+/// whether tamper tokens are required. Staff only; the journal has whose key it was.
 #[utoipa::path(
     patch, path = "/api/v1/feeds/{source}", tag = "feeds", request_body = SourceChangeRequest,
     params(("source" = String, Path, description = "src_…"),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: changed once")),
     responses((status = 200, description = "The source as it is now", body = SourceBody),
+        (status = 403, description = "The key is an operator's"),
         (status = 409, description = "Records are pushed to it, or it fetches them by itself")),
     security(("bearer" = ["feeds:manage"]))
 )]
@@ -243,12 +245,12 @@ pub async fn change(
     caller.require(Scope::FeedsManage)?;
     parse::require_json(req.headers())?;
     let source = reach(&caller, &state, &req)?;
+    if caller.operator.is_some() {
+        // whoever is fetched from would end the fetching, and with it the alert that it has fallen silent
+        return Err(Problem::new(Code::Forbidden, "only staff changes sources"));
+    }
     let request = parse::json::<SourceChangeRequest>(&body)?;
     let mut fields = Fields::default();
-    let of_staff = request.schedule.is_some() || request.mapping.is_some() || request.integrity.is_some();
-    if caller.operator.is_some() && of_staff {
-        fields.wrong("/", "only staff changes schedules, mappings and what pushes are held to");
-    }
     let integrity = request.integrity.and_then(|given| super::whole::settings(given, &mut fields));
     let schedule = request.schedule.and_then(|given| schedule(given, &mut fields));
     if let Some(change) = &request.mapping {
@@ -266,7 +268,10 @@ pub async fn change(
     }
     fields.check()?;
     let change = SourceChange { paused: request.paused, schedule, mapping: request.mapping, integrity };
-    let source = state.engine.change_source(source.id, change, idempotency(&caller, &req, &body)?).await?;
+    let source = state
+        .engine
+        .change_source(source.id, change, caller.entry.key.id, idempotency(&caller, &req, &body)?)
+        .await?;
     Ok(HttpResponse::Ok().json(view_of(&state, &source)?))
 }
 
