@@ -229,6 +229,37 @@ async fn another_mapping_holds_from_the_next_fetch_on() {
 }
 
 #[actix_web::test]
+async fn what_is_expected_follows_the_schedule_unless_somebody_has_said_otherwise() {
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("alpha").await;
+    let peer = Peer::start(|_| Reply::ok(lines(["a".to_owned()]))).await;
+    let made = |name: &str, expected: Option<u32>| {
+        let fields = json!({"name": name, "expected_interval_seconds": expected, "schedule": {"every_seconds": 600}});
+        new(&operator, &peer.url("/bets"), fields)
+    };
+    let (derived, named) = (made("derived", None), made("named", Some(900)));
+    let (derived, named) = (create(&node, &derived).await, create(&node, &named).await);
+    let daily = json!({"daily_at": "03:00", "time_zone": "Africa/Nairobi", "jitter_seconds": 60});
+    let table = [
+        // once a day is not dead after four hours
+        (&derived, json!({"schedule": daily}), 86_460),
+        (&derived, json!({"paused": false}), 86_460),
+        (&derived, json!({"schedule": {"every_seconds": 30}, "expected_interval_seconds": 45}), 45),
+        (&derived, json!({"schedule": {"every_seconds": 60}}), 45),
+        (&named, json!({"schedule": daily}), 900),
+        (&named, json!({"expected_interval_seconds": 90_000}), 90_000),
+    ];
+    for (source, change, expected) in table {
+        let changed = node.call("PATCH", source, Some(&node.staff), &change.to_string()).await;
+        let got = (changed.status, changed.json()["expected_interval_seconds"].as_u64());
+        assert_eq!(got, (200, Some(expected)), "{change}: {}", changed.text);
+    }
+    let refused = node.call("PATCH", &named, Some(&node.staff), r#"{"expected_interval_seconds":0}"#).await;
+    assert_eq!(refused.json()["errors"][0]["pointer"], "/expected_interval_seconds", "{}", refused.text);
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn an_operator_cannot_end_what_the_regulator_fetches_and_whoever_pauses_it_is_named() {
     let node = Node::start_as(setup()).await;
     let operator = node.operator("alpha").await;

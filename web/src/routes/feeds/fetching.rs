@@ -214,6 +214,10 @@ pub struct SourceChangeRequest {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     integrity: Option<Value>,
+    /// Time between two batches, seconds, from which it is late. Where it is not named and was that of the schedule, it
+    /// follows another schedule.
+    #[serde(default)]
+    expected_interval_seconds: Option<u32>,
     /// Text of another mapping; null: none from here on.
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<String>)]
@@ -226,7 +230,7 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 }
 
 /// Pauses a source that fetches, lets it go on, or gives it another schedule or mapping; says of one that is pushed to
-/// whether tamper tokens are required. Staff only; the journal has whose key it was.
+/// whether tamper tokens are required, and of both how often something is expected. Staff only; the journal has whose key it was.
 #[utoipa::path(
     patch, path = "/api/v1/feeds/{source}", tag = "feeds", request_body = SourceChangeRequest,
     params(("source" = String, Path, description = "src_…"),
@@ -251,6 +255,9 @@ pub async fn change(
     }
     let request = parse::json::<SourceChangeRequest>(&body)?;
     let mut fields = Fields::default();
+    if request.expected_interval_seconds == Some(0) {
+        fields.wrong("/expected_interval_seconds", "at least 1");
+    }
     let integrity = request.integrity.and_then(|given| super::whole::settings(given, &mut fields));
     let schedule = request.schedule.and_then(|given| schedule(given, &mut fields));
     if let Some(change) = &request.mapping {
@@ -267,7 +274,13 @@ pub async fn change(
         }
     }
     fields.check()?;
-    let change = SourceChange { paused: request.paused, schedule, mapping: request.mapping, integrity };
+    let change = SourceChange {
+        paused: request.paused,
+        schedule,
+        mapping: request.mapping,
+        integrity,
+        expected_interval_seconds: request.expected_interval_seconds,
+    };
     let source = state
         .engine
         .change_source(source.id, change, caller.entry.key.id, idempotency(&caller, &req, &body)?)
