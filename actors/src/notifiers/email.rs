@@ -398,7 +398,8 @@ impl Channel for Email {
                 Ok(Err(failure)) => Err(failure.judge()),
                 Err(_) => Err(SendError::retry("no answer in time")),
             };
-            let is_over = matches!(sent, Ok(()) | Err(SendError::Refused { .. } | SendError::Partly { again: false, .. }));
+            let is_over =
+                matches!(sent, Ok(()) | Err(SendError::Refused { .. } | SendError::Partly { again: false, .. }));
             self.settled.lock().keep(notice.id, (!is_over).then_some(receivers));
             sent
         })

@@ -352,10 +352,7 @@ fn of_mapping(error: &engine::mapping::MappingError) -> FetchError {
 fn is_first(directory: &Directory, source: &Source) -> bool {
     let home = |source: &Source| directory.operators.get(&source.operator_no).map(|operator| operator.jurisdiction);
     let is_alike = |other: &&Arc<Source>| {
-        !other.paused
-            && other.reader == source.reader
-            && other.mapping == source.mapping
-            && home(other) == home(source)
+        !other.paused && other.reader == source.reader && other.mapping == source.mapping && home(other) == home(source)
     };
     directory.sources.values().filter(is_alike).all(|other| source.source_no <= other.source_no)
 }

@@ -345,8 +345,7 @@ async fn a_bad_row_of_a_file_of_many_is_quarantined_once_and_at_its_own_operator
     })
     .await;
     let fields = json!({"mapping": MAPPING, "reader": {"url": peer.url("/all"), "format": "csv"}});
-    let sources =
-        [create(&node, &new(&alpha, "", fields.clone())).await, create(&node, &new(&beta, "", fields)).await];
+    let sources = [create(&node, &new(&alpha, "", fields.clone())).await, create(&node, &new(&beta, "", fields)).await];
     let mut found = Vec::new();
     for source in &sources {
         until(&node, source, |s| s["records"] == 1).await;

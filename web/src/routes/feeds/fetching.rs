@@ -1,8 +1,8 @@
 //! Sources that fetch by themselves: what may be set, what is shown, how they are paused and sent off.
 
 use super::{AppState, Body, Caller, Fields, Problem, SourceBody, idempotency, parse, reach, view_of};
-use actix_web::{HttpRequest, HttpResponse};
 use crate::problem::Code;
+use actix_web::{HttpRequest, HttpResponse};
 use actors::api::SourceChange;
 use actors::feeds::PollingView;
 use engine::mapping::Mapping;
@@ -281,10 +281,8 @@ pub async fn change(
         integrity,
         expected_interval_seconds: request.expected_interval_seconds,
     };
-    let source = state
-        .engine
-        .change_source(source.id, change, caller.entry.key.id, idempotency(&caller, &req, &body)?)
-        .await?;
+    let source =
+        state.engine.change_source(source.id, change, caller.entry.key.id, idempotency(&caller, &req, &body)?).await?;
     Ok(HttpResponse::Ok().json(view_of(&state, &source)?))
 }
 
