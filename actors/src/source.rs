@@ -213,6 +213,16 @@ struct Staged {
     refused: Vec<(Refusal, Sent)>,
     /// Where it is a replay of what was refused before: what settles that.
     replay: Option<replay::Beside>,
+    /// Of a fetch that was answered, and nothing of the answer was refused.
+    answered: bool,
+}
+
+impl Staged {
+    /// Whether its source has delivered: a record that is new or known, or the answer that there is none. What was
+    /// refused altogether leaves everybody as blind as silence does.
+    fn is_delivery(&self) -> bool {
+        !self.records.is_empty() || self.duplicates > 0 || self.answered
+    }
 }
 
 /// What was sent in the place of a record.
@@ -410,13 +420,6 @@ impl SourceActor {
             return Err(EngineError::Unavailable("the database"));
         }
         Ok(staged)
-    }
-
-    /// Applies what is left of a page.
-    async fn settle(&mut self, cursor: Option<&Cursor>) -> Result<PushOutcome, EngineError> {
-        let staged = self.left()?;
-        let now = self.context.clock.now();
-        self.commit(staged, cursor, &Accepted::default(), now).await
     }
 
     /// Applies what is left of a push.

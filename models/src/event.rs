@@ -114,6 +114,10 @@ pub struct ChainRoot {
     pub digest: String,
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// One change of state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -213,6 +217,9 @@ pub enum Event {
         source_no: SourceNo,
         /// How far, in its reader's words.
         cursor: String,
+        /// False where that is no success of the source: all that it sent was refused, or it is to be read anew.
+        #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+        delivered: bool,
     },
     /// Tokens and numbers of a source's batches moved (the whole new state).
     SourceIntegritySet {

@@ -246,7 +246,12 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 source_cursor(rows, b.source_no, cursor, at);
             }
         }
-        Event::SourceAdvanced { source_no, cursor } => source_cursor(rows, *source_no, cursor, at),
+        Event::SourceAdvanced { source_no, cursor, delivered: true } => source_cursor(rows, *source_no, cursor, at),
+        Event::SourceAdvanced { source_no, cursor, delivered: false } => rows.upsert(
+            &SOURCE_POSITIONS,
+            format!("{}/position", source_no.0),
+            [Val::Int(source_no.0.into()), Val::Text(cursor), Val::Int(0)],
+        ),
         Event::SourceIntegritySet { source_no, state } => rows.upsert(
             &SOURCE_INTEGRITY,
             source_no.0.to_string(),

@@ -26,6 +26,7 @@ impl SourceActor {
         accepted: &Accepted,
         now: Ts,
     ) -> Result<PushOutcome, EngineError> {
+        let delivered = staged.is_delivery();
         let mut attachments = Vec::new();
         let ring = self.context.keys.hold();
         if !staged.refused.is_empty() {
@@ -80,13 +81,13 @@ impl SourceActor {
             self.stored(&records, chain, now);
             self.moved(cursor);
             self.whole(accepted);
-            self.count(&staged, now);
+            self.count(&staged, delivered, now);
             let mut outcome = outcome(&staged, batch_id, self.head.source_seq);
             outcome.accepted = records.len() as u32;
             return Ok(outcome);
         }
         if let Some(Cursor(cursor)) = cursor {
-            events.push(Event::SourceAdvanced { source_no, cursor: cursor.clone() });
+            events.push(Event::SourceAdvanced { source_no, cursor: cursor.clone(), delivered });
         }
         if !attachments.is_empty() || !events.is_empty() {
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
@@ -96,7 +97,7 @@ impl SourceActor {
         }
         self.moved(cursor);
         self.whole(accepted);
-        self.count(&staged, now);
+        self.count(&staged, delivered, now);
         Ok(outcome(&staged, None, self.head.source_seq))
     }
 
@@ -147,7 +148,7 @@ impl SourceActor {
         }
     }
 
-    fn count(&self, staged: &Staged, now: Ts) {
+    fn count(&self, staged: &Staged, delivered: bool, now: Ts) {
         self.gauge.duplicates.fetch_add(u64::from(staged.duplicates), Ordering::Relaxed);
         self.gauge.quarantined.fetch_add(staged.refused.len() as u64, Ordering::Relaxed);
         let conflicts = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::Conflict).count();
@@ -155,7 +156,8 @@ impl SourceActor {
         self.context.integrity.count(Sign::Conflict, conflicts as u64);
         self.context.quarantined.inc_by(staged.refused.len() as u64);
         staged.refused.iter().for_each(|(refusal, _)| self.gauge.open.add(refusal.code, 1));
-        if staged.replay.is_none() {
+        // what somebody takes in that was refused before is nothing that the source delivers
+        if delivered && staged.replay.is_none() {
             self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
         }
         self.gauge.version.fetch_add(1, Ordering::Release);

@@ -137,6 +137,14 @@ impl Known {
     }
 }
 
+/// What came of a turn.
+struct Read {
+    /// There is more.
+    more: bool,
+    /// One of its pages was no page of refusals alone.
+    delivered: bool,
+}
+
 /// Why a page did not come to be stored.
 enum Failure {
     Source(FetchError),
@@ -174,16 +182,18 @@ impl SourceActor {
         };
         let late = self.gauge.polling.begin(self.context.clock.now());
         self.context.fetches.late_seconds.observe(late as f64 / SECOND as f64);
-        let turn = match self.pages(&source, under, progress).await {
-            Ok(true) => Turn::More,
-            Ok(false) => Turn::Done,
+        let read = self.pages(&source, under, progress).await;
+        let delivered = matches!(read, Ok(Read { delivered: true, .. }));
+        let turn = match read {
+            Ok(Read { more: true, .. }) => Turn::More,
+            Ok(Read { more: false, .. }) => Turn::Done,
             Err(Failure::Source(error)) => Turn::Failed(error),
             Err(Failure::Store(what)) => Turn::NotStored(what),
         };
-        self.ended(&source, schedule, &turn);
+        self.ended(&source, schedule, &turn, delivered);
     }
 
-    fn ended(&mut self, source: &Source, schedule: &Schedule, turn: &Turn) {
+    fn ended(&mut self, source: &Source, schedule: &Schedule, turn: &Turn, delivered: bool) {
         let now = self.context.clock.now();
         let outcome = match turn {
             Turn::Done => "done",
@@ -197,14 +207,15 @@ impl SourceActor {
             Turn::NotStored(_) => "not_stored",
         };
         self.context.fetches.fetches.with_label_values(&[source.kind.as_str(), outcome]).inc();
-        if matches!(turn, Turn::Done | Turn::More) {
+        if delivered {
             self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
         }
         self.gauge.polling.ended(schedule, turn, now, (self.context.feeds.chance)());
         self.gauge.version.fetch_add(1, Ordering::Release);
     }
 
-    async fn pages(&mut self, source: &Arc<Source>, under: &Under, progress: &Progress) -> Result<bool, Failure> {
+    async fn pages(&mut self, source: &Arc<Source>, under: &Under, progress: &Progress) -> Result<Read, Failure> {
+        let mut delivered = false;
         for _ in 0..PAGES_PER_TURN {
             progress.beat();
             self.make_sure().await?;
@@ -224,14 +235,14 @@ impl SourceActor {
             let stored = self.store_page(&page, progress).await;
             // what could not be stored is fetched again: where the source stands may be another place by then
             *under.0.lock() = None;
-            stored?;
+            delivered |= stored?;
             self.context.fetches.skipped.inc_by(page.skipped.into());
             self.acknowledge(page.cursor.as_ref()).await;
             if !page.more {
-                return Ok(false);
+                return Ok(Read { more: false, delivered });
             }
         }
-        Ok(true)
+        Ok(Read { more: true, delivered })
     }
 
     async fn fetch(&mut self, source: &Arc<Source>, progress: &Progress) -> Result<Page, FetchError> {
@@ -265,9 +276,10 @@ impl SourceActor {
         page(fetched, fetching.mapping.as_ref(), operator, || is_first(&directory, source))
     }
 
-    /// Stores a page in batches; where it was read to goes with the last.
-    async fn store_page(&mut self, page: &Page, progress: &Progress) -> Result<(), EngineError> {
+    /// Stores a page in batches; where it was read to goes with the last. Gives whether its source has delivered by it.
+    async fn store_page(&mut self, page: &Page, progress: &Progress) -> Result<bool, EngineError> {
         let mut refused = page.refused.clone();
+        let mut delivered = false;
         let mut left = page.records.as_slice();
         let mut index = 0;
         loop {
@@ -277,21 +289,24 @@ impl SourceActor {
             let parts = (index..).zip(batch.iter().cloned());
             let mut staged = self.stage_all(&page.body, parts, now)?;
             staged.refused.append(&mut refused);
-            self.commit_fetched(staged, cursor).await?;
+            delivered |= self.commit_fetched(staged, cursor).await?;
             progress.beat();
             (left, index) = (rest, index + batch.len());
             if left.is_empty() {
-                return Ok(());
+                return Ok(delivered);
             }
         }
     }
 
-    async fn commit_fetched(&mut self, mut staged: Staged, cursor: Option<&Cursor>) -> Result<(), EngineError> {
+    async fn commit_fetched(&mut self, mut staged: Staged, cursor: Option<&Cursor>) -> Result<bool, EngineError> {
+        // asked before what is known is left out
+        staged.answered = staged.refused.is_empty();
+        let delivered = staged.is_delivery();
         staged.refused.retain(|refused| !self.fetching.refused.has(refused));
         let digests = staged.refused.iter().map(Known::digest).collect();
         self.commit(staged, cursor, &Accepted::default(), self.context.clock.now()).await?;
         self.fetching.refused.learn(digests);
-        Ok(())
+        Ok(delivered)
     }
 
     async fn acknowledge(&mut self, cursor: Option<&Cursor>) {
@@ -318,10 +333,12 @@ impl SourceActor {
             // it was no page that crashed the actor, and the letter has said so
             return;
         };
-        let mut refused: Vec<_> =
-            page.refused.iter().filter(|refused| !self.fetching.refused.has(refused)).cloned().collect();
-        self.staged.refused.append(&mut refused);
-        let turn = match self.settle(page.cursor.as_ref()).await {
+        self.staged.refused.extend(page.refused.iter().cloned());
+        let stored = match self.left() {
+            Ok(staged) => self.commit_fetched(staged, page.cursor.as_ref()).await,
+            Err(error) => Err(error),
+        };
+        let turn = match stored {
             Ok(_) => {
                 self.acknowledge(page.cursor.as_ref()).await;
                 if page.more { Turn::More } else { Turn::Done }
@@ -329,7 +346,7 @@ impl SourceActor {
             Err(_) => Turn::NotStored("the database"),
         };
         if let Some(schedule) = &source.schedule {
-            self.ended(&source, schedule, &turn);
+            self.ended(&source, schedule, &turn, stored.unwrap_or(false));
         }
     }
 
@@ -338,7 +355,7 @@ impl SourceActor {
         let source = self.settings();
         if let Some(schedule) = &source.schedule {
             let crash = FetchError::Unreadable("what it sends crashes its source".to_owned());
-            self.ended(&source, schedule, &Turn::Failed(crash));
+            self.ended(&source, schedule, &Turn::Failed(crash), false);
         }
     }
 }

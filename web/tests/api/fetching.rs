@@ -8,7 +8,7 @@ use models::record::Record;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use testkit::{Asked, Peer, Reply};
@@ -256,6 +256,51 @@ async fn what_is_expected_follows_the_schedule_unless_somebody_has_said_otherwis
     }
     let refused = node.call("PATCH", &named, Some(&node.staff), r#"{"expected_interval_seconds":0}"#).await;
     assert_eq!(refused.json()["errors"][0]["pointer"], "/expected_interval_seconds", "{}", refused.text);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn what_delivers_nothing_is_no_success() {
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("alpha").await;
+    let text = Arc::new(Mutex::new("{broken\n".to_owned()));
+    let said = Arc::clone(&text);
+    let peer = Peer::start(move |_| Reply::ok(said.lock().expect("a text").clone())).await;
+    let source = create(&node, &new(&operator, &peer.url("/bets"), json!({}))).await;
+    let idle = |s: &Value, fetches: usize| s["last_fetch_at"].is_string() && peer.asked().len() == fetches;
+    let seen = until(&node, &source, |s| s["quarantined"] == 1 && idle(s, 1)).await;
+    assert_eq!((&seen["last_success_at"], &seen["freshness"]), (&Value::Null, &json!("never")));
+    // neither is it one to begin anew, nor to be refused what is known to be refused
+    let sent = node.call("POST", &format!("{source}/fetch?from=beginning"), Some(&node.staff), "").await;
+    assert_eq!(sent.status, 202, "{}", sent.text);
+    until(&node, &source, |s| idle(s, 2)).await;
+    let node = node.restart_as(setup()).await;
+    let seen = until(&node, &source, |s| s["freshness"].is_string()).await;
+    assert_eq!((&seen["last_success_at"], &seen["quarantined"]), (&Value::Null, &json!(1)));
+    // that there is nothing is an answer
+    *text.lock().expect("a text") = String::new();
+    fetch_again(&node, &source).await;
+    until(&node, &source, |s| s["last_success_at"].is_string()).await;
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_push_of_which_everything_is_refused_is_no_success() {
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("alpha").await;
+    let made = json!({"operator": operator.id, "name": "bets", "class": "gaming_transactions", "clock": "event"});
+    let source = create(&node, &made).await;
+    let key = operator.key(&node, json!({"label": "k", "scopes": ["feeds:write"]})).await;
+    let success = async |body: &str| {
+        let pushed = node.call("POST", &format!("{source}/records"), Some(&key.bearer), body).await;
+        assert_eq!(pushed.status, 200, "{}", pushed.text);
+        node.call("GET", &source, Some(&node.staff), "").await.json()["last_success_at"].clone()
+    };
+    assert_eq!(success(r#"{"record_id":"a"}"#).await, Value::Null);
+    let stored = success(&record("a")).await;
+    assert!(stored.is_string());
+    assert_eq!(success(r#"{"record_id":"b"}"#).await, stored);
+    assert_ne!(success(&record("a")).await, stored, "what is known was delivered");
     node.stop().await;
 }
 
