@@ -14,6 +14,7 @@ mod replay;
 mod whole;
 
 pub use commit::chain_digest;
+pub(crate) use fetch::REFUSED_KNOWN_MAX;
 pub use fetch::{FetchMetrics, Under};
 pub use replay::{Apply, Attempt, Attempted, OpenCounts, ReplayRequest, Settling};
 pub(crate) use replay::{not_open, suggest};
@@ -202,6 +203,8 @@ pub struct SourceHead {
     pub cursor: Option<Cursor>,
     /// Its operator's tokens and numbers.
     pub integrity: SourceIntegrity,
+    /// Digests of what it was refused, where it fetches, oldest first.
+    pub refused: Vec<u64>,
 }
 
 #[derive(Default)]
@@ -268,9 +271,10 @@ impl SourceActor {
         source: Arc<Source>,
         context: SourceContext,
         gauge: Arc<SourceGauge>,
-        (dedupe, head): (Dedupe, SourceHead),
+        (dedupe, mut head): (Dedupe, SourceHead),
         reread: Reread,
     ) -> Self {
+        let fetching = fetch::Fetching::knowing(std::mem::take(&mut head.refused));
         gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
         *gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
         let (newest, staged) = (head.newest, Staged::default());
@@ -285,7 +289,7 @@ impl SourceActor {
             reread,
             unsure: false,
             incomplete: false,
-            fetching: fetch::Fetching::default(),
+            fetching,
             refusal_stored_at: None,
         }
     }
@@ -293,7 +297,8 @@ impl SourceActor {
     /// Makes sure of what is stored, after a commit whose outcome is unknown.
     async fn make_sure(&mut self) -> Result<(), EngineError> {
         if self.unsure {
-            let (dedupe, head) = (self.reread)().await.map_err(|_| EngineError::Unavailable("the database"))?;
+            let (dedupe, mut head) = (self.reread)().await.map_err(|_| EngineError::Unavailable("the database"))?;
+            self.fetching.learn(std::mem::take(&mut head.refused));
             self.newest = head.newest;
             *self.gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
             (self.dedupe, self.head, self.unsure) = (dedupe, head, false);

@@ -568,6 +568,7 @@ fn quarantine<'a>(rows: &mut Gathered<'a>, q: &'a QuarantineRow) {
             Val::Text(q.form.as_str()),
             Val::Bytes(q.sealed.clone()),
             Val::Int(q.at.0),
+            Val::IntOpt(q.sent_digest.map(u64::cast_signed)),
         ],
     );
 }

@@ -1,7 +1,7 @@
 //! What a source took in becomes a stored batch: one commit of its records, its refusals and how far it was read.
 
 use super::whole::Sign;
-use super::{Sent, SourceActor, Staged};
+use super::{Sent, SourceActor, Staged, fetch};
 use crate::api::{EngineError, PushOutcome};
 use crate::feeds::Cursor;
 use crate::register::{commit_error, new_id};
@@ -181,6 +181,7 @@ impl SourceActor {
             detail: refusal.detail.clone(),
             form: sent.form,
             sealed,
+            sent_digest: self.source.reader.is_some().then(|| fetch::digest(ring, refusal, sent)),
             at: now,
         })
     }

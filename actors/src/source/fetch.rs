@@ -12,6 +12,7 @@ use crate::api::EngineError;
 use crate::directory::Directory;
 use crate::feeds::{self, Cursor, FetchError, Fetched, Format, Reader, Turn};
 use crate::kernel::Progress;
+use crate::secrets::KeyRing;
 use bytes::Bytes;
 use engine::ingest::{self, SplitError};
 use engine::integrity::Accepted;
@@ -23,7 +24,6 @@ use models::ts::SECOND;
 use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 use std::collections::{HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,7 +34,7 @@ const PAGES_PER_TURN: u32 = 16;
 /// How long a reader may take to acknowledge what is stored; what is not is acknowledged with the next page.
 const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(10);
 /// Refused records that are remembered: an interface without a cursor sends them again at every fetch.
-const REFUSED_KNOWN_MAX: usize = 16_384;
+pub(crate) const REFUSED_KNOWN_MAX: u32 = 16_384;
 /// Largest header that is kept with each refused row of its file.
 const HEADER_BYTES_MAX: usize = 4_096;
 
@@ -105,7 +105,21 @@ pub(super) struct Fetching {
     refused: Known,
 }
 
-/// Digests of what was quarantined, the newest.
+impl Fetching {
+    /// Of a source that was refused these before.
+    pub(super) fn knowing(refused: Vec<u64>) -> Self {
+        let mut fetching = Self::default();
+        fetching.learn(refused);
+        fetching
+    }
+
+    /// What was quarantined, too.
+    pub(super) fn learn(&mut self, refused: Vec<u64>) {
+        self.refused.learn(refused);
+    }
+}
+
+/// Digests of what was quarantined, the newest; they lie beside it in the store.
 #[derive(Default)]
 struct Known {
     digests: HashSet<u64>,
@@ -113,23 +127,13 @@ struct Known {
 }
 
 impl Known {
-    fn digest((refusal, sent): &(Refusal, Sent)) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (refusal.code.as_str(), &sent.bytes).hash(&mut hasher);
-        hasher.finish()
-    }
-
-    fn has(&self, refused: &(Refusal, Sent)) -> bool {
-        self.digests.contains(&Self::digest(refused))
-    }
-
     fn learn(&mut self, digests: Vec<u64>) {
         for digest in digests {
             if self.digests.insert(digest) {
                 self.order.push_back(digest);
             }
         }
-        while self.order.len() > REFUSED_KNOWN_MAX {
+        while self.order.len() > REFUSED_KNOWN_MAX as usize {
             if let Some(oldest) = self.order.pop_front() {
                 self.digests.remove(&oldest);
             }
@@ -302,8 +306,9 @@ impl SourceActor {
         // asked before what is known is left out
         staged.answered = staged.refused.is_empty();
         let delivered = staged.is_delivery();
-        staged.refused.retain(|refused| !self.fetching.refused.has(refused));
-        let digests = staged.refused.iter().map(Known::digest).collect();
+        let (ring, known) = (self.context.keys.hold(), &self.fetching.refused.digests);
+        staged.refused.retain(|(refusal, sent)| !known.contains(&digest(&ring, refusal, sent)));
+        let digests = staged.refused.iter().map(|(refusal, sent)| digest(&ring, refusal, sent)).collect();
         self.commit(staged, cursor, &Accepted::default(), self.context.clock.now()).await?;
         self.fetching.refused.learn(digests);
         Ok(delivered)
@@ -358,6 +363,11 @@ impl SourceActor {
             self.ended(&source, schedule, &Turn::Failed(crash), false);
         }
     }
+}
+
+/// What tells a refused record from others, and from itself refused for another reason.
+pub(super) fn digest(ring: &KeyRing, refusal: &Refusal, sent: &Sent) -> u64 {
+    ring.refused_digest(refusal.code.as_str(), &sent.bytes)
 }
 
 fn of_mapping(error: &engine::mapping::MappingError) -> FetchError {

@@ -170,7 +170,7 @@ pub(super) const IMPORTS: Table = Table {
 };
 pub(super) const QUARANTINE: Table = Table {
     name: "quarantine",
-    columns: &["id", "source_no", "idx", "code", "detail", "form", "sealed", "at"],
+    columns: &["id", "source_no", "idx", "code", "detail", "form", "sealed", "at", "sent_digest"],
     tail: "ON CONFLICT (id) DO NOTHING",
 };
 pub(super) const BOOTS: Table = Table {

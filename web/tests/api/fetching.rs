@@ -349,6 +349,31 @@ async fn a_record_that_crashes_its_source_is_set_aside_and_the_page_is_stored() 
     node.stop().await;
 }
 
+#[actix_web::test]
+async fn what_is_refused_is_quarantined_once_however_often_it_comes_and_after_a_start_too() {
+    let faulty = || {
+        let panics = |record: &Record| assert!(!record.record_id.starts_with("poison"), "an injected fault");
+        Setup { faults: Faults { sources: Some(Arc::new(panics)), ..Faults::default() }, ..setup() }
+    };
+    let node = Node::start_as(faulty()).await;
+    let operator = node.operator("alpha").await;
+    let peer = Peer::start(|_| Reply::ok(lines(["a", "poison", "b"].map(str::to_owned)) + "{broken\n")).await;
+    // it has no cursor: all of it comes every time
+    let source = create(&node, &new(&operator, &peer.url("/bets"), json!({}))).await;
+    until(&node, &source, |s| s["records"] == 2 && s["failures"] == 0).await;
+    let codes = async |node: &Node| quarantined(node, &source).await.into_iter().collect::<BTreeSet<String>>();
+    assert_eq!(codes(&node).await, BTreeSet::from(["dead_letter", "unreadable"].map(str::to_owned)));
+    let again = async |node: &Node, duplicates: u64| {
+        fetch_again(node, &source).await;
+        let seen = until(node, &source, |s| s["duplicates"] == duplicates).await;
+        assert_eq!((&seen["quarantined"], quarantined(node, &source).await.len()), (&json!(2), 2));
+    };
+    again(&node, 2).await;
+    let node = node.restart_as(faulty()).await;
+    again(&node, 2).await;
+    node.stop().await;
+}
+
 const MAPPING: &str = r#"
 name = "acme"
 [source]
