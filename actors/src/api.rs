@@ -252,7 +252,7 @@ impl FreshnessLabel {
 #[allow(missing_docs)]
 pub struct SourceView {
     #[serde(skip)]
-    pub source: Source,
+    pub source: Arc<Source>,
     pub id: SourceId,
     pub operator: OperatorId,
     pub operator_code: String,
