@@ -33,7 +33,7 @@ use bytes::Bytes;
 use commit::outcome;
 use engine::dedupe::{Dedupe, Seen};
 use engine::ingest::{self, Resolver};
-use engine::integrity::{Accepted, PushMarks};
+use engine::integrity::PushMarks;
 use futures_util::future::LocalBoxFuture;
 use models::feed::integrity::ChainEndReason;
 use models::feed::{Source, SourceClock, SourceIntegrity};

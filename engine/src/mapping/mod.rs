@@ -203,8 +203,8 @@ impl Mapping {
     pub fn read_json(&self, body: &[u8], items: impl IntoIterator<Item = Range<usize>>) -> Mapped {
         let mut mapped = Mapped::default();
         for place in items {
-            let object = body.get(place.clone()).and_then(|item| serde_json::from_slice(item).ok());
-            let object: Option<serde_json::Map<_, _>> = object;
+            let object: Option<serde_json::Map<String, serde_json::Value>> =
+                body.get(place.clone()).and_then(|item| serde_json::from_slice(item).ok());
             let cells = match &object {
                 Some(members) => Cells::of_json(&self.rules, members),
                 None => Err((QuarantineCode::Unreadable, "not a JSON object".to_owned())),
