@@ -104,13 +104,16 @@ pub async fn run(args: FeedPush) -> anyhow::Result<()> {
 
     let refused = mapped.refusals.len() as u64;
     if args.json {
-        say(&json!({"rows": mapped.rows, "rows_refused": refused, "operators": tallies, "resent": resent}).to_string());
+        let (rows, skipped) = (mapped.rows, mapped.skipped);
+        let said = json!({"rows": rows, "rows_skipped": skipped, "rows_refused": refused, "operators": tallies, "resent": resent});
+        say(&said.to_string());
     } else {
         table(&tallies);
         if resent > 0 {
             say(&format!("{resent} pushes of an earlier run, of which it heard no answer, were sent again first"));
         }
-        say(&format!("{} rows read, {refused} of them refused by the mapping", mapped.rows));
+        let (rows, skipped) = (mapped.rows, mapped.skipped);
+        say(&format!("{rows} rows read, {refused} of them refused by the mapping, {skipped} skipped by it"));
         for refusal in mapped.refusals.iter().take(20) {
             say(&format!("  row {}: {} ({})", refusal.index + 1, refusal.detail, refusal.code.as_str()));
         }

@@ -198,6 +198,8 @@ pub struct SourceChange {
     /// Another mapping, or none from here on.
     pub mapping: Option<Option<String>>,
     pub integrity: Option<IntegritySettings>,
+    /// None: as it is, and that of the new schedule where it was that of the old one.
+    pub expected_interval_seconds: Option<u32>,
 }
 
 /// What became of a push.
@@ -250,7 +252,7 @@ impl FreshnessLabel {
 #[allow(missing_docs)]
 pub struct SourceView {
     #[serde(skip)]
-    pub source: Source,
+    pub source: Arc<Source>,
     pub id: SourceId,
     pub operator: OperatorId,
     pub operator_code: String,

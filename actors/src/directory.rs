@@ -102,7 +102,7 @@ impl Directory {
         match event {
             Event::OperatorSet(operator) => self.set_operator(operator.clone()),
             Event::LicenceSet(licence) => self.set_licence(licence.clone()),
-            Event::SourceSet(source) => self.set_source(source.clone()),
+            Event::SourceSet(set) => self.set_source(set.source.clone()),
             Event::RecognitionSet(recognition) => self.set_recognition(*recognition),
             Event::TokenRotated { operator_no, key, generation, .. } => {
                 self.set_generation(*operator_no, *key, *generation);

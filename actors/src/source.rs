@@ -15,6 +15,7 @@ mod replay;
 mod whole;
 
 pub use commit::chain_digest;
+pub(crate) use fetch::REFUSED_KNOWN_MAX;
 pub use fetch::{FetchMetrics, Under};
 pub use open::OpenCounts;
 pub use replay::{Apply, Attempt, Attempted, ReplayRequest, Settling};
@@ -34,7 +35,7 @@ use bytes::Bytes;
 use commit::outcome;
 use engine::dedupe::{Dedupe, Seen};
 use engine::ingest::{self, Resolver};
-use engine::integrity::{Accepted, PushMarks};
+use engine::integrity::PushMarks;
 use futures_util::future::LocalBoxFuture;
 use models::feed::integrity::ChainEndReason;
 use models::feed::{Source, SourceClock, SourceIntegrity};
@@ -208,6 +209,8 @@ pub struct SourceHead {
     pub cursor: Option<Cursor>,
     /// Its operator's tokens and numbers.
     pub integrity: SourceIntegrity,
+    /// Digests of what it was refused, where it fetches, oldest first.
+    pub refused: Vec<u64>,
 }
 
 #[derive(Default)]
@@ -219,6 +222,16 @@ struct Staged {
     refused: Vec<(Refusal, Sent)>,
     /// Where it is a replay of what was refused before: what settles that.
     replay: Option<replay::Beside>,
+    /// Of a fetch that was answered, and nothing of the answer was refused.
+    answered: bool,
+}
+
+impl Staged {
+    /// Whether its source has delivered: a record that is new or known, or the answer that there is none. What was
+    /// refused altogether leaves everybody as blind as silence does.
+    fn is_delivery(&self) -> bool {
+        !self.records.is_empty() || self.duplicates > 0 || self.answered
+    }
 }
 
 /// What was sent in the place of a record.
@@ -266,9 +279,10 @@ impl SourceActor {
         source: Arc<Source>,
         context: SourceContext,
         gauge: Arc<SourceGauge>,
-        (dedupe, head): (Dedupe, SourceHead),
+        (dedupe, mut head): (Dedupe, SourceHead),
         reread: Reread,
     ) -> Self {
+        let fetching = fetch::Fetching::knowing(std::mem::take(&mut head.refused));
         gauge.source_seq.store(head.source_seq, Ordering::Relaxed);
         gauge.dedupe_bytes.store(dedupe.bytes() as u64, Ordering::Relaxed);
         *gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
@@ -285,7 +299,7 @@ impl SourceActor {
             reread,
             unsure: false,
             incomplete: false,
-            fetching: fetch::Fetching::default(),
+            fetching,
             refusal_stored_at: None,
             heard_at,
         }
@@ -294,7 +308,8 @@ impl SourceActor {
     /// Makes sure of what is stored, after a commit whose outcome is unknown.
     async fn make_sure(&mut self) -> Result<(), EngineError> {
         if self.unsure {
-            let (dedupe, head) = (self.reread)().await.map_err(|_| EngineError::Unavailable("the database"))?;
+            let (dedupe, mut head) = (self.reread)().await.map_err(|_| EngineError::Unavailable("the database"))?;
+            self.fetching.learn(std::mem::take(&mut head.refused));
             self.newest = head.newest;
             *self.gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
             self.gauge.dedupe_bytes.store(dedupe.bytes() as u64, Ordering::Relaxed);
@@ -422,13 +437,6 @@ impl SourceActor {
             return Err(EngineError::Unavailable("the database"));
         }
         Ok(staged)
-    }
-
-    /// Applies what is left of a page.
-    async fn settle(&mut self, cursor: Option<&Cursor>) -> Result<PushOutcome, EngineError> {
-        let staged = self.left()?;
-        let now = self.context.clock.now();
-        self.commit(staged, cursor, &Accepted::default(), now).await
     }
 
     /// Applies what is left of a push.

@@ -156,7 +156,7 @@ impl Spine {
     fn directory_event(&self, event: &Event) {
         let growth = match event {
             Event::OperatorSet(operator) => Some(Growth::Operator(operator.operator_no)),
-            Event::SourceSet(source) => Some(Growth::Source(source.id)),
+            Event::SourceSet(set) => Some(Growth::Source(set.source.id)),
             Event::KeySet(key) => {
                 if key.revoked_at.is_some() {
                     self.live.revoke(key.id);

@@ -10,7 +10,7 @@ use crate::secrets::{self, Keys, hex};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use models::event::Event;
-use models::feed::{ReaderSettings, Source, SourceKind};
+use models::feed::{ReaderSettings, Schedule, Source, SourceKind, SourceSet};
 use models::ids::{KeyId, LicenceId, OperatorId, OperatorNo, SourceId, SourceNo};
 use models::jurisdiction::Recognition;
 use models::money::Currency;
@@ -56,6 +56,12 @@ pub struct Staff {
 
 fn invalid(pointer: &'static str, detail: &str) -> EngineError {
     EngineError::Invalid { pointer, detail: detail.to_owned() }
+}
+
+/// What is expected of a source under another schedule; none where what is expected was not its schedule's.
+fn follows(source: &Source, schedule: Option<&Schedule>) -> Option<u32> {
+    let before = source.schedule.as_ref()?.expected_interval_seconds();
+    schedule.filter(|_| source.expected_interval_seconds == before).map(Schedule::expected_interval_seconds)
 }
 
 fn is_code(text: &str) -> bool {
@@ -506,15 +512,16 @@ impl Staff {
             integrity: new.integrity,
         };
         let attachment = idempotency::attachment(idempotency.as_ref(), 201, source.id, now);
-        self.commit(Event::SourceSet(source.clone()), attachment.into_iter().collect()).await?;
+        self.commit(Event::SourceSet(source.clone().into()), attachment.into_iter().collect()).await?;
         Ok(CreatedSource { source, created: true })
     }
 
-    /// Changes how a source fetches, or what its pushes are held to.
+    /// Changes how a source fetches, or what its pushes are held to; `by` is whose key does so.
     pub async fn change_source(
         &self,
         id: SourceId,
         change: SourceChange,
+        by: KeyId,
         idempotency: Option<IdempotencyKey>,
         now: Ts,
     ) -> Result<Source, EngineError> {
@@ -531,7 +538,9 @@ impl Staff {
         if known.reader.is_some() && change.integrity.is_some() {
             return Err(EngineError::Conflict("the source fetches its records by itself".to_owned()));
         }
+        let interval = change.expected_interval_seconds.or_else(|| follows(&known, change.schedule.as_ref()));
         let source = Source {
+            expected_interval_seconds: interval.unwrap_or(known.expected_interval_seconds),
             paused: change.paused.unwrap_or(known.paused),
             schedule: change.schedule.or_else(|| known.schedule.clone()),
             mapping: change.mapping.unwrap_or_else(|| known.mapping.clone()),
@@ -540,7 +549,8 @@ impl Staff {
         };
         if source != *known {
             let attachment = idempotency::attachment(idempotency.as_ref(), 200, source.id, now);
-            self.commit(Event::SourceSet(source.clone()), attachment.into_iter().collect()).await?;
+            let set = SourceSet { source: source.clone(), by: Some(by) };
+            self.commit(Event::SourceSet(set), attachment.into_iter().collect()).await?;
         }
         Ok(source)
     }

@@ -185,7 +185,7 @@ impl Views {
                     integrity_state,
                     last_day: gauge.last_day.lock().clone(),
                     polling: source.reader.is_some().then(|| gauge.polling.view()),
-                    source: Source::clone(source),
+                    source: Arc::clone(source),
                 })
             })
             .collect();

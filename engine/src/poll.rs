@@ -7,7 +7,8 @@
 //!    └────────────────────────────── success ◀───────────────────────┴────────── failure ◀──────────┘
 //! ```
 //! Retries are spread by full jitter (a random part of a time that doubles), so that sources of one peer that failed
-//! together do not come back together. No retry waits longer than the schedule would.
+//! together do not come back together. No retry waits longer than the schedule would; an open breaker waits half a minute at
+//! least, however short the schedule is: a peer that is dead is not asked every second.
 
 use jiff::tz::TimeZone;
 use models::feed::Schedule;

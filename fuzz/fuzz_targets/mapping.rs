@@ -53,6 +53,8 @@ fn check(case: &Case, mapped: &Mapped) {
     mapped.records.iter().for_each(|record| fate[record.row as usize].0 += 1);
     mapped.refusals.iter().for_each(|refusal| fate[refusal.index as usize].1 += 1);
     assert!(fate.iter().all(|(records, refused)| *refused <= 1 && (*refused == 0 || *records == 0)));
+    let lost = fate.iter().filter(|(records, refused)| records + refused == 0).count();
+    assert_eq!(lost, mapped.skipped as usize, "every row ends somewhere");
     for record in &mapped.records {
         // templates repeat cells, and JSON escapes them sixfold: bounded by both inputs, not by chance
         assert!(record.json.len() <= 1024 + 6 * case.toml.len() * (case.file.len() + 64));
@@ -109,6 +111,10 @@ fn made(u: &mut Unstructured<'_>) -> Result<String> {
     let _ = write!(toml, "[numbers]\ndecimal = \"{decimal}\"\n{thousands}scale = {scale}\nround = {round}\n");
     for _ in 0..u.int_in_range(1..=3)? {
         rule(u, &mut toml)?;
+    }
+    if u.arbitrary()? {
+        let column = *u.choose(&COLUMNS)?;
+        let _ = write!(toml, "[[skip]]\nwhen = \"{column} is null\"\n");
     }
     if u.arbitrary()? {
         let tolerance: u8 = u.arbitrary()?;

@@ -7,7 +7,7 @@ use crate::alert::AlertRevision;
 use crate::alert_group::{AlertActed, AlertsGrouped, Silence};
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use crate::feed::integrity::{ChainEnded, Declaration, SourceIntegrity, TotalsCompared};
-use crate::feed::{FeedBatchStored, Source};
+use crate::feed::{FeedBatchStored, SourceSet};
 use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo};
 use crate::jurisdiction::{JurisdictionNo, Recognition};
 use crate::key_version::KeyPurpose;
@@ -114,6 +114,10 @@ pub struct ChainRoot {
     pub digest: String,
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// One change of state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -203,8 +207,8 @@ pub enum Event {
         /// Closed set: `shared_phone`, `conflicting_document`.
         reason: String,
     },
-    /// A source exists.
-    SourceSet(Source),
+    /// A source exists, or was changed.
+    SourceSet(SourceSet),
     /// A batch of records is stored.
     FeedBatchStored(FeedBatchStored),
     /// A source was read further, and nothing that is new was there.
@@ -213,6 +217,9 @@ pub enum Event {
         source_no: SourceNo,
         /// How far, in its reader's words.
         cursor: String,
+        /// False where that is no success of the source: all that it sent was refused, or it is to be read anew.
+        #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+        delivered: bool,
     },
     /// Tokens and numbers of a source's batches moved (the whole new state).
     SourceIntegritySet {

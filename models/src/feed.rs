@@ -11,7 +11,7 @@ pub use settings::{
     ReaderSettings, Schedule, SettingsError,
 };
 
-use crate::ids::{BatchId, OperatorNo, SourceId, SourceNo};
+use crate::ids::{BatchId, KeyId, OperatorNo, SourceId, SourceNo};
 use crate::money::Currency;
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,23 @@ pub struct Source {
     /// What its pushes are held to; none: tamper tokens are optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<IntegritySettings>,
+}
+
+/// The journaled fact that a source is there, or is another than it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceSet {
+    /// As it is from here on.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Whose key changed it; none where it was made, and in journals of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<KeyId>,
+}
+
+impl From<Source> for SourceSet {
+    fn from(source: Source) -> Self {
+        Self { source, by: None }
+    }
 }
 
 /// The journaled fact that a batch is stored.

@@ -18,6 +18,7 @@ use crate::notices::NoticeRow;
 use crate::writer::{Attachment, ImportProgress, ImportedPerson, QuarantineRow, VaultRow};
 use models::alert_group::AlertGroup;
 use models::event::{Event, Exclusion, PersonKey};
+use models::feed::SourceSet;
 use models::ids::{PersonNo, SourceNo};
 use models::key_version::{KeyPurpose, KeyState};
 use models::notice::NoticeState;
@@ -161,7 +162,7 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 body(k),
             ],
         ),
-        Event::SourceSet(s) => rows.upsert(
+        Event::SourceSet(SourceSet { source: s, .. }) => rows.upsert(
             &SOURCES,
             s.source_no.0.to_string(),
             [
@@ -245,7 +246,12 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 source_cursor(rows, b.source_no, cursor, at);
             }
         }
-        Event::SourceAdvanced { source_no, cursor } => source_cursor(rows, *source_no, cursor, at),
+        Event::SourceAdvanced { source_no, cursor, delivered: true } => source_cursor(rows, *source_no, cursor, at),
+        Event::SourceAdvanced { source_no, cursor, delivered: false } => rows.upsert(
+            &SOURCE_POSITIONS,
+            format!("{}/position", source_no.0),
+            [Val::Int(source_no.0.into()), Val::Text(cursor), Val::Int(0)],
+        ),
         Event::SourceIntegritySet { source_no, state } => rows.upsert(
             &SOURCE_INTEGRITY,
             source_no.0.to_string(),
@@ -562,6 +568,7 @@ fn quarantine<'a>(rows: &mut Gathered<'a>, q: &'a QuarantineRow) {
             Val::Text(q.form.as_str()),
             Val::Bytes(q.sealed.clone()),
             Val::Int(q.at.0),
+            Val::IntOpt(q.sent_digest.map(u64::cast_signed)),
         ],
     );
 }

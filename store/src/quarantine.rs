@@ -161,6 +161,13 @@ impl Store {
             .collect()
     }
 
+    /// Digests of what a source that fetches was refused, whatever became of it: the newest `limit`, oldest first.
+    pub async fn refused_digests(&self, source_no: SourceNo, limit: u32) -> Result<Vec<u64>, StoreError> {
+        let sql = "SELECT sent_digest FROM quarantine WHERE source_no = $1 AND sent_digest IS NOT NULL ORDER BY id DESC LIMIT $2";
+        let rows = self.db.read().await?.rows(sql, &[Val::Int(source_no.0.into()), Val::Int(limit.into())]).await?;
+        rows.iter().rev().map(|row| Ok(row.int(0)?.cast_unsigned())).collect()
+    }
+
     /// These records of a source with what was sent, in no order; those that are not there are missing.
     pub async fn sealed_items(&self, source_no: SourceNo, ids: &[QuarantineId]) -> Result<Vec<SealedItem>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());

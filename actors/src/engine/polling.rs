@@ -7,7 +7,7 @@ use crate::register::section;
 use crate::source::{Reply, SourceMsg, Under};
 use engine::mapping::Mapping;
 use models::feed::{ReaderSettings, Source};
-use models::ids::SourceId;
+use models::ids::{KeyId, SourceId};
 use std::time::Duration;
 
 /// How often it is looked which sources are due.
@@ -66,16 +66,17 @@ impl Engine {
         if is_due { Ok(()) } else { Err(unavailable()) }
     }
 
-    /// Pauses a source, lets it go on, or gives it another schedule or mapping.
+    /// Pauses a source, lets it go on, or gives it another schedule or mapping; `by` is whose key does so.
     pub async fn change_source(
         &self,
         id: SourceId,
         change: SourceChange,
+        by: KeyId,
         key: Option<IdempotencyKey>,
     ) -> Result<Source, EngineError> {
         let engine = self.clone();
         section(async move {
-            let source = engine.0.staff.change_source(id, change, key, engine.now()).await?;
+            let source = engine.0.staff.change_source(id, change, by, key, engine.now()).await?;
             engine.reschedule(&source);
             Ok(source)
         })

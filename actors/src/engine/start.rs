@@ -18,7 +18,9 @@ use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
 use crate::secrets::{KeyProvider, KeyRing};
-use crate::source::{FetchMetrics, IntegrityMetrics, SourceActor, SourceContext, SourceGauge, SourceHead};
+use crate::source::{
+    FetchMetrics, IntegrityMetrics, REFUSED_KNOWN_MAX, SourceActor, SourceContext, SourceGauge, SourceHead,
+};
 use crate::spine::{Markets, Spine};
 use crate::staff::Staff;
 use crate::views::Views;
@@ -477,9 +479,13 @@ async fn read_source(
         }
         progress.beat();
     }
+    let refused = match source.reader {
+        Some(_) => store.refused_digests(source.source_no, REFUSED_KNOWN_MAX).await.map_err(say)?,
+        None => Vec::new(),
+    };
     let cursor = stored.cursor.map(|(cursor, _)| Cursor(cursor));
     let StoredHead { source_seq, chain, newest, integrity, .. } = stored;
-    Ok((dedupe, SourceHead { source_seq, chain, newest, cursor, integrity }))
+    Ok((dedupe, SourceHead { source_seq, chain, newest, cursor, integrity, refused }))
 }
 
 /// The store, and the journal's key.

@@ -1,19 +1,28 @@
 //! E-mail by SMTP (RFC 5321), a connection a mail. The notice's id is the `Message-ID`, and the group of alerts a message
 //! that all of its notices refer to, so that a reader shows them together.
+//!
+//! One mail goes to all receivers that the server takes; those that it refuses for now get the same mail again later, and
+//! nobody else does: who has it is kept while the notice is tried. A restart between two tries forgets that, so that the
+//! one notice under way may come twice to some, under the same `Message-ID`. One that the server refuses for good is said
+//! in the error, and keeps the mail from nobody.
 
 use super::{Channel, Context, SendError, TIMEOUT, address, http, secret};
 use futures_util::future::BoxFuture;
-use lettre::Message;
 use lettre::message::header::ContentType;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::{Address, Message};
+use models::ids::NoticeId;
 use models::notice::Notice;
 use models::ts::Ts;
+use parking_lot::Mutex;
 use serde::Deserialize;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt::{Display, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,6 +33,8 @@ use zeroize::Zeroizing;
 const TO_MAX: usize = 20;
 /// How long a server may take for all of it.
 const WHOLE: Duration = Duration::from_secs(30);
+/// Notices of which is kept who has them already; of older ones that is forgotten, and they may come twice to some.
+const PARTLY_TAKEN_MAX: usize = 64;
 /// How long a server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -142,6 +153,7 @@ impl Config {
             to: to.into_iter().collect(),
             tls,
             context: context.clone(),
+            settled: Mutex::default(),
         })
     }
 }
@@ -154,6 +166,42 @@ pub struct Email {
     to: Mailboxes,
     tls: Option<TlsParameters>,
     context: Context,
+    settled: Mutex<Settled>,
+}
+
+/// Whom notices that are tried again are not sent to: who has them, and who is refused for good.
+#[derive(Default)]
+struct Settled(VecDeque<(NoticeId, Receivers)>);
+
+/// Receivers of one notice about whom nothing is left to be done.
+#[derive(Clone, Default)]
+struct Receivers {
+    taken: HashSet<Address>,
+    refused: Answers,
+}
+
+/// Receivers with what the server answered.
+type Answers = BTreeMap<Address, String>;
+
+impl Settled {
+    fn of(&self, id: NoticeId) -> Receivers {
+        self.0.iter().find(|(held, _)| *held == id).map(|(_, receivers)| receivers.clone()).unwrap_or_default()
+    }
+
+    /// Keeps them, or forgets a notice that is not tried again.
+    fn keep(&mut self, id: NoticeId, receivers: Option<Receivers>) {
+        self.0.retain(|(held, _)| *held != id);
+        self.0.extend(receivers.map(|receivers| (id, receivers)));
+        if self.0.len() > PARTLY_TAKEN_MAX {
+            self.0.pop_front();
+        }
+    }
+}
+
+impl Receivers {
+    fn has(&self, address: &Address) -> bool {
+        self.taken.contains(address) || self.refused.contains_key(address)
+    }
 }
 
 impl Email {
@@ -204,7 +252,8 @@ impl Email {
         text
     }
 
-    async fn deliver(&self, message: &Message) -> Result<(), Failure> {
+    /// Sends to whomever nothing is settled of; gives who is to get it later, with what the server answered.
+    async fn deliver(&self, message: &Message, receivers: &mut Receivers) -> Result<Answers, Failure> {
         let config = &self.config;
         let allowed = self.context.allow_private || config.is_here();
         let addresses = address::resolve(&config.host, config.port(), allowed).await.map_err(Failure::Network)?;
@@ -213,18 +262,14 @@ impl Email {
         let connecting = AsyncSmtpConnection::connect_tokio1(&addresses[..], Some(TIMEOUT), &name, implicit, None);
         let mut connection = connecting.await.map_err(Failure::Smtp)?;
         // without a goodbye where it failed: lettre has no stream left behind a handshake that fails, and panics
-        self.speak(&mut connection, &name, message).await?;
+        self.sign_in(&mut connection, &name).await?;
+        let later = hand_over(&mut connection, message, receivers).await?;
         // taken is taken, whatever the goodbye
         let _ = tokio::time::timeout(GOODBYE, connection.abort()).await;
-        Ok(())
+        Ok(later)
     }
 
-    async fn speak(
-        &self,
-        connection: &mut AsyncSmtpConnection,
-        name: &ClientId,
-        message: &Message,
-    ) -> Result<(), Failure> {
+    async fn sign_in(&self, connection: &mut AsyncSmtpConnection, name: &ClientId) -> Result<(), Failure> {
         if let (Tls::Starttls, Some(tls)) = (self.config.tls, &self.tls) {
             if !connection.can_starttls() {
                 return Err(Failure::NoTls);
@@ -235,7 +280,72 @@ impl Email {
             let credentials = Credentials::new(user.clone(), password.to_string());
             connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(Failure::SignIn)?;
         }
-        connection.send(message.envelope(), &message.formatted()).await.map(|_| ()).map_err(Failure::Smtp)
+        Ok(())
+    }
+}
+
+/// One mail to all that the server takes. [`AsyncSmtpConnection::send`] gives up at the first that it does not.
+async fn hand_over(
+    connection: &mut AsyncSmtpConnection,
+    message: &Message,
+    receivers: &mut Receivers,
+) -> Result<Answers, Failure> {
+    let (envelope, text, mut later) = (message.envelope(), message.formatted(), Answers::new());
+    let left: Vec<&Address> = envelope.to().iter().filter(|address| !receivers.has(address)).collect();
+    let mut addresses = envelope.from().into_iter().chain(left.iter().copied());
+    let mut parameters = Vec::new();
+    if addresses.any(|address| !AsRef::<str>::as_ref(address).is_ascii()) {
+        if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+            return Err(Failure::Lacks("SMTPUTF8"));
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    if !text.is_ascii() {
+        if !connection.server_info().supports_feature(Extension::EightBitMime) {
+            return Err(Failure::Lacks("8BITMIME"));
+        }
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    connection.command(Mail::new(envelope.from().cloned(), parameters)).await.map_err(Failure::Smtp)?;
+    let mut taken = Vec::new();
+    for address in left {
+        match connection.command(Rcpt::new(address.clone(), Vec::new())).await {
+            Ok(_) => taken.push(address.clone()),
+            Err(error) if error.status().is_none() || wants_sign_in(&error) => return Err(Failure::Smtp(error)),
+            Err(error) if error.is_permanent() => {
+                receivers.refused.insert(address.clone(), said(&error));
+            }
+            Err(error) => {
+                later.insert(address.clone(), said(&error));
+            }
+        }
+    }
+    if !taken.is_empty() {
+        connection.command(Data).await.map_err(Failure::Smtp)?;
+        connection.message(&text).await.map_err(Failure::Smtp)?;
+        receivers.taken.extend(taken);
+    }
+    Ok(later)
+}
+
+/// What came of a try that the server heard out.
+fn outcome(receivers: &Receivers, later: &Answers) -> Result<(), SendError> {
+    let of = receivers.taken.len() + receivers.refused.len() + later.len();
+    let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
+    for answer in receivers.refused.values().chain(later.values()) {
+        *answers.entry(answer).or_default() += 1;
+    }
+    // how many, and never who
+    let why: Vec<String> = answers
+        .into_iter()
+        .map(|(answer, n)| if n == of { answer.to_owned() } else { format!("{answer} for {n} of {of} receivers") })
+        .collect();
+    let why = why.join(", ");
+    match (receivers.taken.is_empty(), later.is_empty()) {
+        _ if why.is_empty() => Ok(()),
+        (true, true) => Err(SendError::Refused { why }),
+        (true, false) => Err(SendError::retry(why)),
+        (false, is_over) => Err(SendError::Partly { why, again: !is_over }),
     }
 }
 
@@ -243,6 +353,8 @@ impl Email {
 enum Failure {
     Network(std::io::Error),
     NoTls,
+    /// The server does not know an extension that the mail needs.
+    Lacks(&'static str),
     SignIn(Error),
     Smtp(Error),
 }
@@ -250,20 +362,24 @@ enum Failure {
 impl Failure {
     /// Only a mail that the server refuses for good is final. What the server says goes nowhere: it repeats addresses.
     fn judge(&self) -> SendError {
-        let said = |error: &Error| match error.status() {
-            Some(code) => format!("answered {code}"),
-            None if error.is_timeout() => "no answer in time".to_owned(),
-            None => http::innermost(error),
-        };
         match self {
             Self::Network(error) => SendError::retry(error.to_string()),
             Self::NoTls => SendError::retry("the server does not offer STARTTLS"),
+            Self::Lacks(extension) => SendError::retry(format!("the server does not offer {extension}")),
             Self::SignIn(error) => SendError::retry(format!("not signed in: {}", said(error))),
             Self::Smtp(error) if error.is_permanent() && !wants_sign_in(error) => {
                 SendError::Refused { why: said(error) }
             }
             Self::Smtp(error) => SendError::retry(said(error)),
         }
+    }
+}
+
+fn said(error: &Error) -> String {
+    match error.status() {
+        Some(code) => format!("answered {code}"),
+        None if error.is_timeout() => "no answer in time".to_owned(),
+        None => http::innermost(error),
     }
 }
 
@@ -276,10 +392,16 @@ impl Channel for Email {
     fn send<'a>(&'a self, notice: &'a Notice, _: Ts) -> BoxFuture<'a, Result<(), SendError>> {
         Box::pin(async move {
             let message = self.message(notice).map_err(|e| SendError::Refused { why: e.to_string() })?;
-            match tokio::time::timeout(WHOLE, self.deliver(&message)).await {
-                Ok(delivered) => delivered.map_err(|failure| failure.judge()),
+            let mut receivers = self.settled.lock().of(notice.id);
+            let sent = match tokio::time::timeout(WHOLE, self.deliver(&message, &mut receivers)).await {
+                Ok(Ok(later)) => outcome(&receivers, &later),
+                Ok(Err(failure)) => Err(failure.judge()),
                 Err(_) => Err(SendError::retry("no answer in time")),
-            }
+            };
+            let is_over =
+                matches!(sent, Ok(()) | Err(SendError::Refused { .. } | SendError::Partly { again: false, .. }));
+            self.settled.lock().keep(notice.id, (!is_over).then_some(receivers));
+            sent
         })
     }
 }

@@ -62,6 +62,14 @@ pub enum SendError {
         /// What happened.
         why: String,
     },
+    /// Some of those whom it goes to have it, and others do not.
+    #[error("{why}")]
+    Partly {
+        /// What happened.
+        why: String,
+        /// Whether the others may still get it: it is sent to nobody else then.
+        again: bool,
+    },
 }
 
 impl SendError {

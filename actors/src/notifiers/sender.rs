@@ -167,6 +167,9 @@ impl Sender {
         let mark = self.judge(row, &sent, started, now);
         let (channel, id) = (&self.parts.channel.name, row.notice.id);
         match mark.state {
+            NoticeState::Sent if mark.last_error.is_some() => {
+                tracing::warn!(channel, %id, attempts = mark.attempts, why = mark.last_error, "notice sent to some only");
+            }
             NoticeState::Sent => tracing::info!(channel, %id, attempts = mark.attempts, "notice sent"),
             NoticeState::Pending => {
                 tracing::warn!(channel, %id, attempts = mark.attempts, why = mark.last_error, "notice is sent later");
@@ -183,7 +186,7 @@ impl Sender {
                 false
             }
             // what was refused was heard: the channel itself works
-            Ok(()) | Err(SendError::Refused { .. }) => {
+            Ok(()) | Err(SendError::Refused { .. } | SendError::Partly { .. }) => {
                 self.failures = 0;
                 true
             }
@@ -198,14 +201,25 @@ impl Sender {
         let first = row.first_try_at.unwrap_or(started);
         let state = match sent {
             Ok(()) => NoticeState::Sent,
-            Err(SendError::Retry { .. }) if now.0 - first.0 < pace::TRIED_FOR => NoticeState::Pending,
+            Err(SendError::Retry { .. } | SendError::Partly { again: true, .. })
+                if now.0 - first.0 < pace::TRIED_FOR =>
+            {
+                NoticeState::Pending
+            }
+            // somebody has it; the error says who does not
+            Err(SendError::Partly { .. }) => NoticeState::Sent,
             Err(_) => NoticeState::Failed,
         };
         let mut mark = row.mark(state, now, why);
         mark.attempts = row.attempts.saturating_add(1);
         mark.first_try_at = Some(first);
-        if let Err(SendError::Retry { after, .. }) = sent {
-            mark.next_at = pace::retry_at(now, mark.attempts, *after, (self.parts.chance)());
+        let wait = match sent {
+            Err(SendError::Retry { after, .. }) => Some(*after),
+            Err(SendError::Partly { again: true, .. }) => Some(None),
+            _ => None,
+        };
+        if let Some(after) = wait {
+            mark.next_at = pace::retry_at(now, mark.attempts, after, (self.parts.chance)());
         }
         mark
     }
@@ -214,7 +228,8 @@ impl Sender {
         let mut status = self.parts.status.lock();
         if mark.state == NoticeState::Sent {
             status.last_sent_at = Some(now);
-        } else {
+        }
+        if mark.last_error.is_some() {
             status.last_error.clone_from(&mark.last_error);
             status.last_error_at = Some(now);
         }

@@ -1,7 +1,7 @@
 //! What a source took in becomes a stored batch: one commit of its records, its refusals and how far it was read.
 
 use super::whole::Sign;
-use super::{Sent, SourceActor, Staged};
+use super::{Sent, SourceActor, Staged, fetch};
 use crate::api::{EngineError, PushOutcome};
 use crate::feeds::Cursor;
 use crate::register::{commit_error, new_id};
@@ -29,6 +29,7 @@ impl SourceActor {
         accepted: &Accepted,
         now: Ts,
     ) -> Result<PushOutcome, EngineError> {
+        let delivered = staged.is_delivery();
         let mut attachments = Vec::new();
         let ring = self.context.keys.hold();
         if !staged.refused.is_empty() {
@@ -91,13 +92,13 @@ impl SourceActor {
             self.stored(&records, chain, now);
             self.moved(cursor);
             self.whole(accepted);
-            self.count(&staged, now);
+            self.count(&staged, delivered, now);
             let mut outcome = outcome(&staged, batch_id, self.head.source_seq);
             outcome.accepted = records.len() as u32;
             return Ok(outcome);
         }
         if let Some(Cursor(cursor)) = cursor {
-            events.push(Event::SourceAdvanced { source_no, cursor: cursor.clone() });
+            events.push(Event::SourceAdvanced { source_no, cursor: cursor.clone(), delivered });
         }
         if !attachments.is_empty() || !events.is_empty() {
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
@@ -112,10 +113,10 @@ impl SourceActor {
         }
         self.moved(cursor);
         self.whole(accepted);
-        self.count(&staged, now);
-        if cursor.is_some() {
+        self.count(&staged, delivered, now);
+        if delivered && cursor.is_some() {
             self.heard_at = now;
-        } else if staged.replay.is_none() {
+        } else if delivered && staged.replay.is_none() {
             self.heard(now).await;
         }
         Ok(outcome(&staged, None, self.head.source_seq))
@@ -129,7 +130,7 @@ impl SourceActor {
             return;
         }
         let cursor = self.head.cursor.as_ref().map_or_else(String::new, |Cursor(text)| text.clone());
-        let event = Event::SourceAdvanced { source_no: self.source.source_no, cursor };
+        let event = Event::SourceAdvanced { source_no: self.source.source_no, cursor, delivered: true };
         match self.context.writer.commit(vec![event], Vec::new()).await {
             Ok(_) => self.heard_at = now,
             // what it delivered is known already: the next time
@@ -185,7 +186,7 @@ impl SourceActor {
         }
     }
 
-    fn count(&self, staged: &Staged, now: Ts) {
+    fn count(&self, staged: &Staged, delivered: bool, now: Ts) {
         self.gauge.duplicates.fetch_add(u64::from(staged.duplicates), Ordering::Relaxed);
         self.gauge.quarantined.fetch_add(staged.refused.len() as u64, Ordering::Relaxed);
         let conflicts = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::Conflict).count();
@@ -193,7 +194,8 @@ impl SourceActor {
         self.context.integrity.count(Sign::Conflict, conflicts as u64);
         self.context.quarantined.inc_by(staged.refused.len() as u64);
         staged.refused.iter().for_each(|(refusal, _)| self.gauge.open.add(refusal.code, 1));
-        if staged.replay.is_none() {
+        // what somebody takes in that was refused before is nothing that the source delivers
+        if delivered && staged.replay.is_none() {
             self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
         }
         self.gauge.version.fetch_add(1, Ordering::Release);
@@ -217,6 +219,7 @@ impl SourceActor {
             detail: refusal.detail.clone(),
             form: sent.form,
             sealed,
+            sent_digest: self.source.reader.is_some().then(|| fetch::digest(ring, refusal, sent)),
             at: now,
         })
     }

@@ -9,8 +9,10 @@
 
 use super::{Sent, SourceActor, Staged};
 use crate::api::EngineError;
+use crate::directory::Directory;
 use crate::feeds::{self, Cursor, FetchError, Fetched, Format, Reader, Turn};
 use crate::kernel::Progress;
+use crate::secrets::KeyRing;
 use bytes::Bytes;
 use engine::ingest::{self, SplitError};
 use engine::integrity::Accepted;
@@ -20,9 +22,8 @@ use models::quarantine::QuarantineForm;
 use models::record::{BATCH_RECORDS_MAX, Refusal};
 use models::ts::SECOND;
 use parking_lot::Mutex;
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 use std::collections::{HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,7 +34,7 @@ const PAGES_PER_TURN: u32 = 16;
 /// How long a reader may take to acknowledge what is stored; what is not is acknowledged with the next page.
 const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(10);
 /// Refused records that are remembered: an interface without a cursor sends them again at every fetch.
-const REFUSED_KNOWN_MAX: usize = 16_384;
+pub(crate) const REFUSED_KNOWN_MAX: u32 = 16_384;
 /// Largest header that is kept with each refused row of its file.
 const HEADER_BYTES_MAX: usize = 4_096;
 
@@ -47,6 +48,8 @@ struct Page {
     records: Vec<Range<usize>>,
     /// What the mapping could not map.
     refused: Vec<(Refusal, Sent)>,
+    /// Rows that the mapping says are no records.
+    skipped: u32,
     cursor: Option<Cursor>,
     more: bool,
 }
@@ -64,6 +67,7 @@ impl Under {
 pub struct FetchMetrics {
     fetches: IntCounterVec,
     late_seconds: Histogram,
+    skipped: IntCounter,
 }
 
 impl FetchMetrics {
@@ -80,9 +84,14 @@ impl FetchMetrics {
                 HistogramOpts::new("mlinzi_source_fetch_late_seconds", late)
                     .buckets(vec![0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0]),
             )?,
+            skipped: IntCounter::new(
+                "mlinzi_source_rows_skipped_total",
+                "Rows that were fetched and that their mapping says are no records.",
+            )?,
         };
         registry.register(Box::new(metrics.fetches.clone()))?;
         registry.register(Box::new(metrics.late_seconds.clone()))?;
+        registry.register(Box::new(metrics.skipped.clone()))?;
         Ok(metrics)
     }
 }
@@ -96,7 +105,21 @@ pub(super) struct Fetching {
     refused: Known,
 }
 
-/// Digests of what was quarantined, the newest.
+impl Fetching {
+    /// Of a source that was refused these before.
+    pub(super) fn knowing(refused: Vec<u64>) -> Self {
+        let mut fetching = Self::default();
+        fetching.learn(refused);
+        fetching
+    }
+
+    /// What was quarantined, too.
+    pub(super) fn learn(&mut self, refused: Vec<u64>) {
+        self.refused.learn(refused);
+    }
+}
+
+/// Digests of what was quarantined, the newest; they lie beside it in the store.
 #[derive(Default)]
 struct Known {
     digests: HashSet<u64>,
@@ -104,28 +127,26 @@ struct Known {
 }
 
 impl Known {
-    fn digest((refusal, sent): &(Refusal, Sent)) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (refusal.code.as_str(), &sent.bytes).hash(&mut hasher);
-        hasher.finish()
-    }
-
-    fn has(&self, refused: &(Refusal, Sent)) -> bool {
-        self.digests.contains(&Self::digest(refused))
-    }
-
     fn learn(&mut self, digests: Vec<u64>) {
         for digest in digests {
             if self.digests.insert(digest) {
                 self.order.push_back(digest);
             }
         }
-        while self.order.len() > REFUSED_KNOWN_MAX {
+        while self.order.len() > REFUSED_KNOWN_MAX as usize {
             if let Some(oldest) = self.order.pop_front() {
                 self.digests.remove(&oldest);
             }
         }
     }
+}
+
+/// What came of a turn.
+struct Read {
+    /// There is more.
+    more: bool,
+    /// One of its pages was no page of refusals alone.
+    delivered: bool,
 }
 
 /// Why a page did not come to be stored.
@@ -165,16 +186,18 @@ impl SourceActor {
         };
         let late = self.gauge.polling.begin(self.context.clock.now());
         self.context.fetches.late_seconds.observe(late as f64 / SECOND as f64);
-        let turn = match self.pages(&source, under, progress).await {
-            Ok(true) => Turn::More,
-            Ok(false) => Turn::Done,
+        let read = self.pages(&source, under, progress).await;
+        let delivered = matches!(read, Ok(Read { delivered: true, .. }));
+        let turn = match read {
+            Ok(Read { more: true, .. }) => Turn::More,
+            Ok(Read { more: false, .. }) => Turn::Done,
             Err(Failure::Source(error)) => Turn::Failed(error),
             Err(Failure::Store(what)) => Turn::NotStored(what),
         };
-        self.ended(&source, schedule, &turn);
+        self.ended(&source, schedule, &turn, delivered);
     }
 
-    fn ended(&mut self, source: &Source, schedule: &Schedule, turn: &Turn) {
+    fn ended(&mut self, source: &Source, schedule: &Schedule, turn: &Turn, delivered: bool) {
         let now = self.context.clock.now();
         let outcome = match turn {
             Turn::Done => "done",
@@ -188,14 +211,15 @@ impl SourceActor {
             Turn::NotStored(_) => "not_stored",
         };
         self.context.fetches.fetches.with_label_values(&[source.kind.as_str(), outcome]).inc();
-        if matches!(turn, Turn::Done | Turn::More) {
+        if delivered {
             self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
         }
         self.gauge.polling.ended(schedule, turn, now, (self.context.feeds.chance)());
         self.gauge.version.fetch_add(1, Ordering::Release);
     }
 
-    async fn pages(&mut self, source: &Arc<Source>, under: &Under, progress: &Progress) -> Result<bool, Failure> {
+    async fn pages(&mut self, source: &Arc<Source>, under: &Under, progress: &Progress) -> Result<Read, Failure> {
+        let mut delivered = false;
         for _ in 0..PAGES_PER_TURN {
             progress.beat();
             self.make_sure().await?;
@@ -215,13 +239,14 @@ impl SourceActor {
             let stored = self.store_page(&page, progress).await;
             // what could not be stored is fetched again: where the source stands may be another place by then
             *under.0.lock() = None;
-            stored?;
+            delivered |= stored?;
+            self.context.fetches.skipped.inc_by(page.skipped.into());
             self.acknowledge(page.cursor.as_ref()).await;
             if !page.more {
-                return Ok(false);
+                return Ok(Read { more: false, delivered });
             }
         }
-        Ok(true)
+        Ok(Read { more: true, delivered })
     }
 
     async fn fetch(&mut self, source: &Arc<Source>, progress: &Progress) -> Result<Page, FetchError> {
@@ -252,12 +277,13 @@ impl SourceActor {
         }
         let directory = self.context.directory.load();
         let operator = directory.operators.get(&source.operator_no).map_or("", |operator| operator.code.as_str());
-        page(fetched, fetching.mapping.as_ref(), operator)
+        page(fetched, fetching.mapping.as_ref(), operator, || is_first(&directory, source))
     }
 
-    /// Stores a page in batches; where it was read to goes with the last.
-    async fn store_page(&mut self, page: &Page, progress: &Progress) -> Result<(), EngineError> {
+    /// Stores a page in batches; where it was read to goes with the last. Gives whether its source has delivered by it.
+    async fn store_page(&mut self, page: &Page, progress: &Progress) -> Result<bool, EngineError> {
         let mut refused = page.refused.clone();
+        let mut delivered = false;
         let mut left = page.records.as_slice();
         let mut index = 0;
         loop {
@@ -267,21 +293,25 @@ impl SourceActor {
             let parts = (index..).zip(batch.iter().cloned());
             let mut staged = self.stage_all(&page.body, parts, now)?;
             staged.refused.append(&mut refused);
-            self.commit_fetched(staged, cursor).await?;
+            delivered |= self.commit_fetched(staged, cursor).await?;
             progress.beat();
             (left, index) = (rest, index + batch.len());
             if left.is_empty() {
-                return Ok(());
+                return Ok(delivered);
             }
         }
     }
 
-    async fn commit_fetched(&mut self, mut staged: Staged, cursor: Option<&Cursor>) -> Result<(), EngineError> {
-        staged.refused.retain(|refused| !self.fetching.refused.has(refused));
-        let digests = staged.refused.iter().map(Known::digest).collect();
+    async fn commit_fetched(&mut self, mut staged: Staged, cursor: Option<&Cursor>) -> Result<bool, EngineError> {
+        // asked before what is known is left out
+        staged.answered = staged.refused.is_empty();
+        let delivered = staged.is_delivery();
+        let (ring, known) = (self.context.keys.hold(), &self.fetching.refused.digests);
+        staged.refused.retain(|(refusal, sent)| !known.contains(&digest(&ring, refusal, sent)));
+        let digests = staged.refused.iter().map(|(refusal, sent)| digest(&ring, refusal, sent)).collect();
         self.commit(staged, cursor, &Accepted::default(), self.context.clock.now()).await?;
         self.fetching.refused.learn(digests);
-        Ok(())
+        Ok(delivered)
     }
 
     async fn acknowledge(&mut self, cursor: Option<&Cursor>) {
@@ -308,10 +338,12 @@ impl SourceActor {
             // it was no page that crashed the actor, and the letter has said so
             return;
         };
-        let mut refused: Vec<_> =
-            page.refused.iter().filter(|refused| !self.fetching.refused.has(refused)).cloned().collect();
-        self.staged.refused.append(&mut refused);
-        let turn = match self.settle(page.cursor.as_ref()).await {
+        self.staged.refused.extend(page.refused.iter().cloned());
+        let stored = match self.left() {
+            Ok(staged) => self.commit_fetched(staged, page.cursor.as_ref()).await,
+            Err(error) => Err(error),
+        };
+        let turn = match stored {
             Ok(_) => {
                 self.acknowledge(page.cursor.as_ref()).await;
                 if page.more { Turn::More } else { Turn::Done }
@@ -319,7 +351,7 @@ impl SourceActor {
             Err(_) => Turn::NotStored("the database"),
         };
         if let Some(schedule) = &source.schedule {
-            self.ended(&source, schedule, &turn);
+            self.ended(&source, schedule, &turn, stored.unwrap_or(false));
         }
     }
 
@@ -328,17 +360,37 @@ impl SourceActor {
         let source = self.settings();
         if let Some(schedule) = &source.schedule {
             let crash = FetchError::Unreadable("what it sends crashes its source".to_owned());
-            self.ended(&source, schedule, &Turn::Failed(crash));
+            self.ended(&source, schedule, &Turn::Failed(crash), false);
         }
     }
+}
+
+/// What tells a refused record from others, and from itself refused for another reason.
+pub(super) fn digest(ring: &KeyRing, refusal: &Refusal, sent: &Sent) -> u64 {
+    ring.refused_digest(refusal.code.as_str(), &sent.bytes)
 }
 
 fn of_mapping(error: &engine::mapping::MappingError) -> FetchError {
     FetchError::Settings(format!("mapping: {error}"))
 }
 
-/// What was fetched, as canonical records; those of other operators of the mapping are left to their own sources.
-fn page(fetched: Fetched, mapping: Option<&Mapping>, operator: &str) -> Result<Page, FetchError> {
+/// Whether of all sources that fetch the same with the same mapping this is the one that was made first. It takes what
+/// nobody can say whose it is: one of them has to, and not each of them.
+fn is_first(directory: &Directory, source: &Source) -> bool {
+    let home = |source: &Source| directory.operators.get(&source.operator_no).map(|operator| operator.jurisdiction);
+    let is_alike = |other: &&Arc<Source>| {
+        !other.paused && other.reader == source.reader && other.mapping == source.mapping && home(other) == home(source)
+    };
+    directory.sources.values().filter(is_alike).all(|other| source.source_no <= other.source_no)
+}
+
+/// What was fetched, as canonical records; what is of other operators of the mapping is left to their own sources.
+fn page(
+    fetched: Fetched,
+    mapping: Option<&Mapping>,
+    operator: &str,
+    takes_the_rest: impl FnOnce() -> bool,
+) -> Result<Page, FetchError> {
     let Fetched { body, format, cursor, more } = fetched;
     let split = |body: &Bytes| match ingest::split_all(body) {
         Ok(records) => Ok(records),
@@ -348,12 +400,12 @@ fn page(fetched: Fetched, mapping: Option<&Mapping>, operator: &str) -> Result<P
     let Some(mapping) = mapping else {
         return match format {
             Format::Csv if !body.is_empty() => Err(FetchError::Settings("rows need a mapping".to_owned())),
-            _ => Ok(Page { records: split(&body)?, body, refused: Vec::new(), cursor, more }),
+            _ => Ok(Page { records: split(&body)?, body, refused: Vec::new(), skipped: 0, cursor, more }),
         };
     };
     let mapped = match format {
         _ if body.trim_ascii().is_empty() => {
-            return Ok(Page { body, records: Vec::new(), refused: Vec::new(), cursor, more });
+            return Ok(Page { body, records: Vec::new(), refused: Vec::new(), skipped: 0, cursor, more });
         }
         Format::Csv => mapping.read(&body).map_err(|e| FetchError::Unreadable(e.to_string()))?,
         Format::Ndjson | Format::Json => mapping.read_json(&body, split(&body)?),
@@ -367,9 +419,12 @@ fn page(fetched: Fetched, mapping: Option<&Mapping>, operator: &str) -> Result<P
         records.push(start..lines.len());
         lines.push('\n');
     }
-    let refused = mapped.refusals.into_iter().zip(mapped.refused_at);
-    let refused = refused.map(|(refusal, place)| (refusal, row(&body, &mapped.header, place, form))).collect();
-    Ok(Page { body: lines.into(), records, refused, cursor, more })
+    let takes_the_rest = mapped.refused_of.iter().any(Option::is_none) && takes_the_rest();
+    let is_own = |owner: &Option<Arc<str>>| owner.as_ref().map_or(takes_the_rest, |owner| **owner == *operator);
+    let refused = mapped.refusals.into_iter().zip(mapped.refused_at).zip(mapped.refused_of);
+    let refused = refused.filter(|(_, owner)| is_own(owner));
+    let refused = refused.map(|((refusal, place), _)| (refusal, row(&body, &mapped.header, place, form))).collect();
+    Ok(Page { body: lines.into(), records, refused, skipped: mapped.skipped, cursor, more })
 }
 
 /// A row that was refused, as it can be mapped again: behind its file's header.

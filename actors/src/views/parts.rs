@@ -161,7 +161,7 @@ fn sum(
 ) -> (Current, Sums) {
     let current = current(operators, now);
     let (mut sums, mut regions) = (Sums::new(), 0);
-    for (no, _, breakdown) in operators {
+    for (_, _, breakdown) in operators {
         for (currency, part, cell) in breakdown.cells() {
             let within = |recent: &Recent, window: Option<Window>| {
                 recent.windows().find(|(held, _)| window.is_some_and(|w| w.start == held.start)).map(|(_, flow)| *flow)
@@ -169,20 +169,31 @@ fn sum(
             let (hour, Some(day)) = (within(&cell.hour, current.hour), within(&cell.day, current.day)) else {
                 continue;
             };
-            let is_new = matches!(part, Part::Region(_)) && !sums.contains_key(&part);
-            let part = if is_new && regions >= REGIONS_MAX { Part::Region(Region::OTHER) } else { part };
-            regions += usize::from(is_new);
-            let held = sums.entry(part).or_default();
-            if held.last.replace(*no) != Some(*no) {
-                held.inputs = held.inputs.and(inputs.get(no).copied().unwrap_or_default());
-            }
-            let sum = held.currencies.entry(currency).or_default();
+            let sum = place(&mut sums, &mut regions, part).currencies.entry(currency).or_default();
             sum.hour.add(&hour.unwrap_or_default());
             sum.day.add(&day);
             sum.operators += 1;
         }
     }
+    // whoever has ever played there is an input: who has fallen silent has no cell of today, and is what is missing. Behind
+    // all sums, so that where nothing is played takes no region's place
+    for (no, _, breakdown) in operators {
+        for (_, part, _) in breakdown.cells() {
+            let held = place(&mut sums, &mut regions, part);
+            if held.last.replace(*no) != Some(*no) {
+                held.inputs = held.inputs.and(inputs.get(no).copied().unwrap_or_default());
+            }
+        }
+    }
     (current, sums)
+}
+
+/// Where a part is summed: a region too many is another.
+fn place<'a>(sums: &'a mut Sums, regions: &mut usize, part: Part) -> &'a mut PartSum {
+    let is_new = matches!(part, Part::Region(_)) && !sums.contains_key(&part);
+    let part = if is_new && *regions >= REGIONS_MAX { Part::Region(Region::OTHER) } else { part };
+    *regions += usize::from(is_new);
+    sums.entry(part).or_default()
 }
 
 fn encode((current, sums): (Current, Sums)) -> HashMap<Topic, Versioned> {
@@ -210,4 +221,59 @@ fn encode((current, sums): (Current, Sums)) -> HashMap<Topic, Versioned> {
     topics.insert(Topic::Regions, list(|view| view.region.is_some()));
     topics.insert(Topic::Products, list(|view| view.product.is_some()));
     topics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::ingest::{self, Resolver};
+    use engine::operator_state::{OperatorInput, OperatorState};
+    use jiff::tz::TimeZone;
+    use models::feed::{DataClass, SourceClock};
+    use models::match_key::DigestKeys;
+    use models::phone::Country;
+    use models::record::Record;
+    use models::ts::HOUR;
+
+    /// Stakes of 100 in a region, each at an hour.
+    fn played(no: u16, hours: &[i64]) -> (OperatorNo, u64, Arc<Breakdown>) {
+        let digest = DigestKeys::new([(0, [7; 32])]).unwrap();
+        let resolver = Resolver {
+            digest: &digest,
+            token_keys: &[],
+            family: "t",
+            operator_no: OperatorNo(no),
+            class: DataClass::GamingTransactions,
+            country: Country::Ke,
+            currency: Currency::KES,
+        };
+        let record = |hour: &i64| -> Record {
+            let json = format!(
+                r#"{{"record_id":"{hour}","kind":"stake","occurred_at":"{}","region":"KE-30","product":"casino","money":{{"amount_minor":100,"currency":"KES"}}}}"#,
+                Ts(hour * HOUR)
+            );
+            ingest::record(json.as_bytes(), &resolver).unwrap()
+        };
+        let records: Vec<Record> = hours.iter().map(record).collect();
+        let mut state = OperatorState::new(OperatorNo(no), format!("op-{no}"), TimeZone::UTC);
+        let (clock_at, clock) = (records.iter().map(|r| r.occurred_at).max().unwrap(), SourceClock::Event);
+        state.apply(OperatorInput::Batch { operator_seq: 1, clock_at, clock, records: &records });
+        (OperatorNo(no), 1, Arc::new(state.breakdown().clone()))
+    }
+
+    #[test]
+    fn who_fell_silent_yesterday_is_an_input_of_today() {
+        // 1 January 2027, as hours
+        let day = 499_656;
+        let operators = [played(1, &[day + 20, day + 26]), played(2, &[day + 23])];
+        let delivered = |hour: i64| Inputs { oldest_input_at: Some(Ts(hour * HOUR)), ..Inputs::default() };
+        let inputs = HashMap::from([(OperatorNo(1), delivered(day + 26)), (OperatorNo(2), delivered(day + 23))]);
+        for part in [Part::Region(Region::parse("KE-30").unwrap()), Part::Product(Product::Casino)] {
+            let (_, sums) = sum(&operators, &inputs, Ts((day + 27) * HOUR));
+            let held = &sums[&part];
+            let totals = &held.currencies[&Currency::KES];
+            assert_eq!((totals.operators, totals.day.stakes()), (1, 100), "the day is that of the one that plays");
+            assert_eq!(held.inputs.oldest_input_at, Some(Ts((day + 23) * HOUR)), "and lacks the other");
+        }
+    }
 }

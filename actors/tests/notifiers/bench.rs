@@ -154,6 +154,8 @@ pub enum Does {
     Take,
     Fail,
     Refuse,
+    /// Some have it; whether the others may still get it.
+    Partly(bool),
     Panic,
     /// Takes it and never says so.
     Hang,
@@ -194,6 +196,7 @@ impl Channel for Told {
                 None | Some(Does::Take) => Ok(()),
                 Some(Does::Fail) => Err(later(None)),
                 Some(Does::Asks(after)) => Err(later(Some(after))),
+                Some(Does::Partly(again)) => Err(SendError::Partly { why: "answered 550".to_owned(), again }),
                 Some(Does::Refuse) => Err(SendError::Refused { why: "answered 422".to_owned() }),
                 Some(Does::EndsWriting(store)) => {
                     store.stop_writer(Duration::ZERO).await;

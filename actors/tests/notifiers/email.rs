@@ -3,6 +3,7 @@
 use super::bench::NOW;
 use super::channels::{channel, secret, told};
 use actors::notifiers::{Channel, SendError};
+use models::ids::NoticeId;
 use models::notice::Notice;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Lines};
@@ -116,6 +117,48 @@ async fn only_what_a_server_refuses_for_good_is_not_tried_again() {
     });
     let sent = send(&open(gone.take()), &told()).await;
     assert!(matches!(&sent, Err(SendError::Retry { why, .. }) if why.contains("refused")), "{sent:?}");
+}
+
+fn partly(why: &str, again: bool) -> Result<(), SendError> {
+    Err(SendError::Partly { why: why.to_owned(), again })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_mailbox_keeps_the_mail_from_nobody_else() {
+    let mut server = Server::start(&[]);
+    let all = ["a@regulator.example", "refused@regulator.example", "b@regulator.example"];
+    let notice = told();
+    let channel = open(config(&server, "none", &all));
+    assert_eq!(send(&channel, &notice).await, partly("answered 550 for 1 of 3 receivers", false));
+    let mail = server.mail();
+    assert_eq!(mail["to"], json!(["a@regulator.example", "b@regulator.example"]));
+    let text = mail["text"].as_str().expect("text");
+    assert_eq!(text.matches(&format!("Message-ID: <{}@", notice.id)).count(), 1);
+    let dead = ["refused@regulator.example", "refused-too@regulator.example"];
+    let sent = send(&open(config(&server, "none", &dead)), &notice).await;
+    assert_eq!(sent, Err(SendError::Refused { why: "answered 550".to_owned() }));
+    assert_eq!(server.rest(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_refused_for_now_gets_it_later_and_nobody_twice() {
+    let mut server = Server::start(&[]);
+    // taken at the second try
+    let all = ["once@regulator.example", "a@regulator.example", "refused@regulator.example"];
+    let (notice, other) = (told(), Notice { id: NoticeId(77), ..told() });
+    let channel = open(config(&server, "none", &all));
+    let first = partly("answered 451 for 1 of 3 receivers, answered 550 for 1 of 3 receivers", true);
+    assert_eq!(send(&channel, &notice).await, first);
+    assert_eq!(server.mail()["to"], json!(["a@regulator.example"]));
+    // another notice goes to everybody
+    assert_eq!(send(&channel, &other).await, partly("answered 550 for 1 of 3 receivers", false));
+    assert_eq!(server.mail()["to"], json!(["once@regulator.example", "a@regulator.example"]));
+    assert_eq!(send(&channel, &notice).await, partly("answered 550 for 1 of 3 receivers", false));
+    let second = server.mail();
+    assert_eq!(second["to"], json!(["once@regulator.example"]));
+    let text = second["text"].as_str().expect("text");
+    assert!(text.contains(&format!("Message-ID: <{}@", notice.id)) && text.contains("a@regulator.example"), "{text}");
+    assert_eq!(server.rest(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,6 +23,7 @@ both!(
     sending::what_is_due_is_sent_once_and_in_order,
     sending::what_is_not_taken_is_tried_again_later_and_later_and_given_up_after_three_days,
     sending::what_is_refused_is_not_tried_again_and_holds_nothing_up,
+    sending::what_some_have_is_sent_and_says_who_has_it_not,
     sending::an_end_between_sending_and_marking_repeats_that_one_with_its_id_and_no_other,
     sending::a_channel_that_fails_is_left_alone_whatever_waits,
     sending::no_more_than_the_rate_goes_out_and_the_rest_waits,

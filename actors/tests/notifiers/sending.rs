@@ -90,6 +90,28 @@ pub async fn what_is_refused_is_not_tried_again_and_holds_nothing_up(kind: Kind)
     node.end().await;
 }
 
+pub async fn what_some_have_is_sent_and_says_who_has_it_not(kind: Kind) {
+    let bench = Bench::fresh(kind).await;
+    let node = bench.node().await;
+    let told = Told::new([Does::Partly(true), Does::Take, Does::Partly(false)]);
+    let parts = node.parts(told.open("told", RATE));
+    let mut sender = Sender::new(parts.clone());
+    put(&node, [1, 2]).await;
+    sender.round().await.expect("read");
+    assert_eq!(told.given(), [1, 2], "the channel works");
+    let waiting = node.stored(1).await;
+    assert_eq!((waiting.state, waiting.last_error.as_deref()), (NoticeState::Pending, Some("answered 550")));
+    bench.clock.set(NOW.plus(10 * SECOND));
+    sender.round().await.expect("read");
+    assert_eq!(told.given(), [1, 2, 1]);
+    let sent = node.stored(1).await;
+    assert_eq!((sent.state, sent.attempts, sent.last_error.as_deref()), (NoticeState::Sent, 2, Some("answered 550")));
+    let status = parts.status.lock().clone();
+    assert_eq!((status.failures, status.last_error.as_deref()), (0, Some("answered 550")));
+    assert!(status.last_sent_at.is_some());
+    node.end().await;
+}
+
 pub async fn an_end_between_sending_and_marking_repeats_that_one_with_its_id_and_no_other(kind: Kind) {
     let bench = Bench::fresh(kind).await;
     let mut all = Vec::new();

@@ -14,11 +14,18 @@ def say(what):
     print(json.dumps(what), flush=True)
 
 
+# of those that are taken at the second try
+REFUSED_ONCE = set()
+
+
 class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("refused"):
             return f"550 5.1.1 <{address}> unknown"
         if address.startswith("later"):
+            return f"451 4.7.1 <{address}> greylisted"
+        if address.startswith("once") and address not in REFUSED_ONCE:
+            REFUSED_ONCE.add(address)
             return f"451 4.7.1 <{address}> greylisted"
         envelope.rcpt_tos.append(address)
         return "250 OK"

@@ -17,36 +17,13 @@ pub struct Cells<'r>(Vec<Option<Cow<'r, str>>>);
 impl<'r> Cells<'r> {
     /// Decodes what the rules use of a row.
     pub fn read(rules: &Rules, places: &[usize], row: &'r csv::ByteRecord) -> Result<Self, Refused> {
-        let cell = |(column, place): (usize, &usize)| {
-            let bytes = row.get(*place).unwrap_or_default();
-            let name = || &rules.columns[column];
-            if bytes.len() > CELL_BYTES_MAX {
-                return Err((QuarantineCode::TooLarge, format!("{}: larger than {CELL_BYTES_MAX} bytes", name())));
-            }
-            let text = decode(rules.encoding, bytes)
-                .ok_or_else(|| (QuarantineCode::Encoding, format!("{}: not {}", name(), rules.encoding.as_str())))?;
-            let text = match text {
-                Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-                Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
-            };
-            Ok(if rules.null.iter().any(|null| **null == *text) { None } else { Some(text) })
-        };
+        let cell = |(column, place): (usize, &usize)| one(rules, column, row.get(*place).unwrap_or_default());
         places.iter().enumerate().map(cell).collect::<Result<_, _>>().map(Self)
     }
 
     /// The same of a JSON object: members of members are named with a point between.
     pub fn of_json(rules: &Rules, object: &serde_json::Map<String, Value>) -> Result<Self, Refused> {
-        let cell = |column: &String| {
-            let Some(text) = member(object, column).and_then(|value| text_of(rules, value)) else { return Ok(None) };
-            if text.len() > CELL_BYTES_MAX {
-                return Err((QuarantineCode::TooLarge, format!("{column}: larger than {CELL_BYTES_MAX} bytes")));
-            }
-            if text.contains(is_broken) {
-                return Err((QuarantineCode::Encoding, format!("{column}: holds control characters")));
-            }
-            let text = text.trim();
-            Ok(if rules.null.iter().any(|null| null == text) { None } else { Some(Cow::Owned(text.to_owned())) })
-        };
+        let cell = |column: &String| Ok(one_of_json(rules, column, object)?.map(Cow::Owned));
         rules.columns.iter().map(cell).collect::<Result<_, _>>().map(Self)
     }
 
@@ -59,6 +36,38 @@ impl<'r> Cells<'r> {
     pub fn required(&self, rules: &Rules, column: usize) -> Result<&str, Refused> {
         self.get(column).ok_or_else(|| (QuarantineCode::MissingField, format!("{}: missing", rules.columns[column])))
     }
+}
+
+/// One cell of a row of a file; none where it holds a null word.
+pub fn one<'r>(rules: &Rules, column: usize, bytes: &'r [u8]) -> Result<Option<Cow<'r, str>>, Refused> {
+    let name = || &rules.columns[column];
+    if bytes.len() > CELL_BYTES_MAX {
+        return Err((QuarantineCode::TooLarge, format!("{}: larger than {CELL_BYTES_MAX} bytes", name())));
+    }
+    let text = decode(rules.encoding, bytes)
+        .ok_or_else(|| (QuarantineCode::Encoding, format!("{}: not {}", name(), rules.encoding.as_str())))?;
+    let text = match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    };
+    Ok(if rules.null.iter().any(|null| **null == *text) { None } else { Some(text) })
+}
+
+/// The same of a JSON object.
+pub fn one_of_json(
+    rules: &Rules,
+    column: &str,
+    object: &serde_json::Map<String, Value>,
+) -> Result<Option<String>, Refused> {
+    let Some(text) = member(object, column).and_then(|value| text_of(rules, value)) else { return Ok(None) };
+    if text.len() > CELL_BYTES_MAX {
+        return Err((QuarantineCode::TooLarge, format!("{column}: larger than {CELL_BYTES_MAX} bytes")));
+    }
+    if text.contains(is_broken) {
+        return Err((QuarantineCode::Encoding, format!("{column}: holds control characters")));
+    }
+    let text = text.trim();
+    Ok(if rules.null.iter().any(|null| null == text) { None } else { Some(text.to_owned()) })
 }
 
 /// The member of that name, or of that path.

@@ -58,6 +58,16 @@ const BANK_FILE: &[u8] = b"Account;Statement;No;Booked;Value;Paid in;Paid out;Ba
     \"KE11\";\"7\";\"2\";20/11/2026;;NULL;\"-2.500,00\";\"-97.500,50\";\"\";\"Payout 77\"\r\n";
 
 #[test]
+fn a_balance_brought_forward_is_no_line_of_a_statement() {
+    let row = |text: &str| [BANK_FILE, b"KE11;7;;20/11/2026;;NULL;NULL;\"5,00\";;", text.as_bytes()].concat();
+    let mapping = Mapping::from_toml(BANK).unwrap();
+    let mapped = mapping.read(&row("BALANCE BROUGHT FORWARD")).unwrap();
+    assert_eq!((mapped.rows, mapped.records.len(), mapped.skipped, mapped.refusals.len()), (3, 2, 1, 0));
+    let mapped = mapping.read(&row("CHARGE")).unwrap();
+    assert_eq!((mapped.records.len(), mapped.skipped, mapped.refusals.len()), (2, 0, 1));
+}
+
+#[test]
 fn a_bank_statement_has_directions_balances_and_value_dates() {
     let lines = records_by(DataClass::BankStatements, BANK, BANK_FILE);
     let got: Vec<_> = lines

@@ -2,10 +2,11 @@
 //!
 //! Every supervisor's archive and every operator's export has its own columns, encodings and habits; a mapping keeps
 //! that knowledge in a TOML file beside the data's documentation instead of in code. Bytes go in, the canonical
-//! records of the contract come out; a row that cannot be mapped is one refusal and says why without its values.
+//! records of the contract come out; a row that cannot be mapped is one refusal and says why without its values. So is a
+//! row that no record fits: what is no record on purpose (a sum, a balance brought forward) a mapping names in `[[skip]]`.
 //!
 //! ```text
-//! bytes ─▶ rows ─▶ decode cells ─▶ operator, time ─▶ each [[record]] whose condition holds ─▶ [[check]] ─▶ sorted
+//! bytes ─▶ rows ─▶ decode cells ─▶ [[skip]] ─▶ operator, time ─▶ each [[record]] whose condition holds ─▶ [[check]] ─▶ sorted
 //! ```
 
 mod cell;
@@ -99,17 +100,21 @@ pub struct MappedRecord {
     pub json: String,
 }
 
-/// A file, mapped: every row is in `records` or in `refusals`.
+/// A file, mapped: every row is in `records`, in `refusals` or counted in `skipped`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mapped {
     /// Rows of the file, without the header and without blank lines.
     pub rows: u32,
+    /// Rows that the mapping says are no records.
+    pub skipped: u32,
     /// Canonical records in the mapping's order.
     pub records: Vec<MappedRecord>,
     /// Rows that could not be mapped; the index is the row's.
     pub refusals: Vec<Refusal>,
     /// Where in the file each of them stands.
     pub refused_at: Vec<Range<usize>>,
+    /// Whose each of them is: its operator's code, where at least that can be read.
+    pub refused_of: Vec<Option<Arc<str>>>,
     /// Where in the file the header stands, with which a row can be mapped alone; empty where there is none.
     pub header: Range<usize>,
 }
@@ -186,7 +191,8 @@ impl Mapping {
         while next(&mut reader, &mut row) {
             let cells = self.cells(&header, &row);
             let start = row.position().map_or(0, csv::Position::byte);
-            self.take(cells, place(start)..place(reader.position().byte()), &mut mapped);
+            let place = place(start)..place(reader.position().byte());
+            self.take(cells, || self.owner_of_row(&header, &row), place, &mut mapped);
         }
         self.put_in_order(&mut mapped);
         Ok(mapped)
@@ -197,27 +203,63 @@ impl Mapping {
     pub fn read_json(&self, body: &[u8], items: impl IntoIterator<Item = Range<usize>>) -> Mapped {
         let mut mapped = Mapped::default();
         for place in items {
-            let object = body.get(place.clone()).and_then(|item| serde_json::from_slice(item).ok());
-            let cells = match object {
-                Some(serde_json::Value::Object(members)) => Cells::of_json(&self.rules, &members),
-                _ => Err((QuarantineCode::Unreadable, "not a JSON object".to_owned())),
+            let object: Option<serde_json::Map<String, serde_json::Value>> =
+                body.get(place.clone()).and_then(|item| serde_json::from_slice(item).ok());
+            let cells = match &object {
+                Some(members) => Cells::of_json(&self.rules, members),
+                None => Err((QuarantineCode::Unreadable, "not a JSON object".to_owned())),
             };
-            self.take(cells, place, &mut mapped);
+            self.take(cells, || self.owner_of_object(object.as_ref()), place, &mut mapped);
         }
         self.put_in_order(&mut mapped);
         mapped
     }
 
-    /// Takes one row in, or says why not.
-    fn take(&self, cells: Result<Cells<'_>, Refused>, place: Range<usize>, mapped: &mut Mapped) {
+    /// Takes one row in, or says why not, and whose it is.
+    fn take(
+        &self,
+        cells: Result<Cells<'_>, Refused>,
+        owner: impl FnOnce() -> Option<Arc<str>>,
+        place: Range<usize>,
+        mapped: &mut Mapped,
+    ) {
         let index = mapped.rows;
         mapped.rows += 1;
         let before = mapped.records.len();
-        if let Err((code, detail)) = cells.and_then(|cells| self.row(&cells, index, &mut mapped.records)) {
+        let made = cells.and_then(|cells| {
+            if self.is_skipped(&cells) {
+                mapped.skipped += 1;
+                return Ok(());
+            }
+            self.row(&cells, index, &mut mapped.records)
+        });
+        if let Err((code, detail)) = made {
             mapped.records.truncate(before);
             mapped.refusals.push(Refusal { index, code, detail });
             mapped.refused_at.push(place);
+            mapped.refused_of.push(owner());
         }
+    }
+
+    /// The operator of a row of which other cells may be broken.
+    fn owner_of_row(&self, header: &Header, row: &csv::ByteRecord) -> Option<Arc<str>> {
+        let Some(column) = self.rules.operator.column else { return self.rules.operator.code.clone() };
+        // where cells are missing, or too many, nobody knows which is which
+        let bytes = row.get(header.places[column]).filter(|_| row.len() == header.width)?;
+        let name = cell::one(&self.rules, column, bytes).ok().flatten()?;
+        self.rules.operator.codes.get(&*name).cloned()
+    }
+
+    /// The same of an object; none: it is not even that.
+    fn owner_of_object(&self, object: Option<&serde_json::Map<String, serde_json::Value>>) -> Option<Arc<str>> {
+        let Some(column) = self.rules.operator.column else { return self.rules.operator.code.clone() };
+        let name = cell::one_of_json(&self.rules, &self.rules.columns[column], object?).ok().flatten()?;
+        self.rules.operator.codes.get(&*name).cloned()
+    }
+
+    /// Asked before anything else: a row of sums has neither an operator nor a time.
+    fn is_skipped(&self, cells: &Cells<'_>) -> bool {
+        self.rules.skips.iter().any(|skip| skip.iter().all(|condition| holds(condition, cells)))
     }
 
     fn put_in_order(&self, mapped: &mut Mapped) {
@@ -258,6 +300,7 @@ impl Mapping {
         let operator = self.operator(cells)?;
         let occurred_at = occurred_at(&rules.time, cells)?;
         let (mut stakes, mut payouts) = (0i128, 0i128);
+        let before = out.len();
         for rule in &rules.records {
             if !rule.when.iter().all(|c| holds(c, cells)) {
                 continue;
@@ -272,6 +315,9 @@ impl Mapping {
                 _ => {}
             }
             out.push(record);
+        }
+        if out.len() == before {
+            return Err((QuarantineCode::InvalidField, "no record of the mapping fits".to_owned()));
         }
         rules.checks.iter().try_for_each(|check| self.check(check, cells, stakes - payouts))
     }

@@ -75,6 +75,9 @@ struct Spec {
     time: TimeSpec,
     numbers: NumberSpec,
     record: Vec<RecordSpec>,
+    /// Rows that are no records; every other row has to fit one.
+    #[serde(default)]
+    skip: Vec<SkipSpec>,
     #[serde(default)]
     check: Vec<CheckSpec>,
 }
@@ -160,6 +163,12 @@ struct RecordSpec {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct SkipSpec {
+    when: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct AmountSpec {
     #[serde(default)]
     plus: Vec<String>,
@@ -217,6 +226,8 @@ pub struct Rules {
     pub time: Clock,
     pub numbers: Numbers,
     pub records: Vec<RecordRule>,
+    /// Each by its conditions.
+    pub skips: Vec<Vec<Condition>>,
     pub checks: Vec<Check>,
 }
 
@@ -350,6 +361,10 @@ impl Rules {
         for (i, rule) in spec.record.into_iter().enumerate() {
             records.push(record(rule, &format!("record[{i}]"), &time.zone, &mut columns)?);
         }
+        let mut skips = Vec::new();
+        for (i, skip) in spec.skip.iter().enumerate() {
+            skips.push(conditions(Some(&skip.when), &format!("skip[{i}]"), &mut columns)?);
+        }
         let mut checks = Vec::new();
         for check in spec.check {
             let place = format!("check {}", check.name);
@@ -388,6 +403,7 @@ impl Rules {
                 round: spec.numbers.round,
             },
             records,
+            skips,
             checks,
         })
     }

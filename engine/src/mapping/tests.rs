@@ -190,6 +190,54 @@ fn a_mapping_that_makes_no_sense_says_where() {
     }
 }
 
+/// Each row of a shop's export ends stored, refused or, where its mapping says so, skipped; whatever its kind is called.
+#[test]
+fn a_row_that_no_record_fits_is_refused_and_not_lost() {
+    let file = "Volgnummer;Datum;Soort;Bedrag;Lotnummer;Product;Verkooppunt;Terminal;Regio;Vervangt\n\
+        1;20/11/2026 13:00:00;VERKOOP;50,00;T1;lottery;S1;A;KE-30;NULL\n\
+        2;20/11/2026 13:01:00;CORRECTIE;50,00;T1;lottery;S1;A;KE-30;NULL\n\
+        ;NULL;TOTAAL;100,00;;;;;;\n";
+    let text = include_str!("../../../config/feeds/retail_sales.toml");
+    let lost = mapping(text).read(file.as_bytes()).unwrap();
+    assert_eq!((lost.records.len(), codes(&lost)), (1, vec![(1, Code::InvalidField), (2, Code::MissingField)]));
+    assert_eq!(lost.refusals[0].detail, "no record of the mapping fits");
+    // a sum has no time: it is skipped before anything of it is read
+    let knowing = format!("{text}\n[[skip]]\nwhen = \"Soort = 'TOTAAL'\"\n");
+    let mapped = mapping(&knowing).read(file.as_bytes()).unwrap();
+    assert_eq!((mapped.rows, mapped.records.len(), mapped.skipped), (3, 1, 1));
+    assert_eq!(codes(&mapped), [(1, Code::InvalidField)]);
+    let error = Mapping::from_toml(&format!("{text}\n[[skip]]\nwhen = \"Soort\"\n")).unwrap_err().to_string();
+    assert!(error.starts_with("skip[0]: a condition"), "{error}");
+}
+
+fn owners(mapped: &Mapped) -> Vec<Option<&str>> {
+    mapped.refused_of.iter().map(Option::as_deref).collect()
+}
+
+#[test]
+fn a_refused_row_says_whose_it_is_where_that_can_be_read() {
+    let file = b"Date,Handle,GGR,Brand\n\
+        2022-01-09,x,1,FanDuel\n\
+        2022-01-09,1\xff,1,BetMGM\n\
+        2022-01-09,1,1,Nobody\n\
+        2022-01-09,1,FanDuel\n\
+        2022-01-09,1,1,Fan\xffDuel\n";
+    let mapped = mapping(NY_WEEKLY).read(file).unwrap();
+    assert_eq!(owners(&mapped), [Some("ny-fanduel"), Some("ny-betmgm"), None, None, None]);
+    // a file of one operator has no row of another
+    let mapped = mapping(BUSTABIT).read(&replaced(BETS, b"1,11,JohnL", b"1,JohnL")).unwrap();
+    assert_eq!(owners(&mapped), [Some("bustabit")]);
+    let items = [r#"{"Brand":"FanDuel"}"#, r#"{"Brand":["FanDuel"]}"#, r#"{"Brand":"BetMGM","Date":"\u0000"}"#, "7"];
+    let body = items.concat();
+    let mut end = 0;
+    let places = items.iter().map(|item| {
+        end += item.len();
+        end - item.len()..end
+    });
+    let mapped = mapping(NY_WEEKLY).read_json(body.as_bytes(), places);
+    assert_eq!(owners(&mapped), [Some("ny-fanduel"), None, Some("ny-betmgm"), None]);
+}
+
 /// The shape of the Dutch control data bank's exports.
 #[test]
 fn dutch_exports_are_read_too() {
@@ -218,8 +266,12 @@ fn dutch_exports_are_read_too() {
         \"r1\";\"NULL\";\"01-07-2026 12:00:00\";\"STAKE\";\"SUCCESSFUL\";\"-1.234,50\";\"J\xf6rg; \x80\"\r\n\
         \"r2\";\"r1\";\"01-01-2026 12:00:00\";\"STAKE\";\"UNSUCCESSFUL\";\"-5,00\";\"NULL\"\r\n\
         \"r3\";\"NULL\";\"01-01-2026 12:00:00\";\"WINNING\";\"SUCCESSFUL\";\"5,00\";\"NULL\"\r\n";
-    let mapped = mapping(text).read(file).unwrap();
-    assert_eq!((mapped.rows, codes(&mapped)), (3, vec![]));
+    let unknown = mapping(text).read(file).unwrap();
+    assert_eq!((unknown.rows, unknown.skipped, codes(&unknown)), (3, 0, vec![(2, Code::InvalidField)]));
+    assert_eq!(unknown.refusals[0].detail, "no record of the mapping fits");
+    let knowing = format!("{text}\n[[skip]]\nwhen = \"Type = 'WINNING'\"\n");
+    let mapped = mapping(&knowing).read(file).unwrap();
+    assert_eq!((mapped.rows, mapped.skipped, codes(&mapped)), (3, 1, vec![]));
     let got: Vec<(String, i64, bool)> = mapped
         .records
         .iter()

@@ -202,6 +202,11 @@ impl Schedule {
         i64::from(*jitter_seconds) * SECOND
     }
 
+    /// Time between two fetches at most, seconds: what is fetched once a day is not late after an hour.
+    pub fn expected_interval_seconds(&self) -> u32 {
+        u32::try_from((self.period() + self.jitter()) / SECOND).unwrap_or(u32::MAX).max(1)
+    }
+
     /// What is wrong with it.
     pub fn check(&self) -> Vec<SettingsError> {
         let mut wrong = Vec::new();

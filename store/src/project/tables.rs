@@ -92,6 +92,12 @@ pub(super) const SOURCE_CURSORS: Table = Table {
     columns: &["source_no", "position", "moved_at"],
     tail: "ON CONFLICT (source_no) DO UPDATE SET position = excluded.position, moved_at = excluded.moved_at",
 };
+/// The same table, where the time of the last success stays as it was.
+pub(super) const SOURCE_POSITIONS: Table = Table {
+    name: "source_cursors",
+    columns: &["source_no", "position", "moved_at"],
+    tail: "ON CONFLICT (source_no) DO UPDATE SET position = excluded.position",
+};
 pub(super) const FEED_REPLACED: Table =
     Table { name: "feed_replaced", columns: &["source_no", "record_id"], tail: "ON CONFLICT DO NOTHING" };
 pub(super) const SOURCE_INTEGRITY: Table = Table {
@@ -164,7 +170,7 @@ pub(super) const IMPORTS: Table = Table {
 };
 pub(super) const QUARANTINE: Table = Table {
     name: "quarantine",
-    columns: &["id", "source_no", "idx", "code", "detail", "form", "sealed", "at"],
+    columns: &["id", "source_no", "idx", "code", "detail", "form", "sealed", "at", "sent_digest"],
     tail: "ON CONFLICT (id) DO NOTHING",
 };
 pub(super) const BOOTS: Table = Table {

@@ -62,6 +62,8 @@ pub struct QuarantineRow {
     pub detail: String,
     pub form: QuarantineForm,
     pub sealed: Vec<u8>,
+    /// Keyed digest of what was sent, where its source fetches.
+    pub sent_digest: Option<u64>,
     pub at: Ts,
 }
 

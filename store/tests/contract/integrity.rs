@@ -71,6 +71,7 @@ pub async fn counts_of_a_source_outlive_the_process(kind: Kind) {
         code,
         detail: "x".to_owned(),
         sealed: vec![1],
+        sent_digest: None,
         form: QuarantineForm::Record,
         at: Ts(5),
     };
@@ -241,6 +242,7 @@ pub async fn intervals_in_which_something_came_are_counted(kind: Kind) {
         code: QuarantineCode::MissingField,
         detail: "x".to_owned(),
         sealed: vec![1],
+        sent_digest: None,
         form: QuarantineForm::Record,
         at: Ts(20 * MINUTE),
     };

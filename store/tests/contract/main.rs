@@ -46,6 +46,7 @@ both!(
     integrity::a_days_sums_are_those_of_a_naive_count,
     integrity::declarations_are_kept_and_the_newest_counts,
     integrity::intervals_in_which_something_came_are_counted,
+    quarantine::what_a_source_was_refused_is_known_by_its_digest,
     quarantine::refused_records_are_listed_page_by_page,
     quarantine::a_record_is_settled_once_and_with_the_records_that_come_of_it,
     quarantine::what_is_refused_again_stays_open_with_the_last_attempt,

@@ -31,6 +31,7 @@ fn row(n: u128) -> QuarantineRow {
         detail: "not JSON".to_owned(),
         form: if n == 1 { QuarantineForm::Csv } else { QuarantineForm::Record },
         sealed: vec![n as u8],
+        sent_digest: (n != 2).then(|| u64::MAX - n as u64),
         at: Ts(n as i64),
     }
 }
@@ -64,6 +65,18 @@ async fn one(node: &Node, n: u128) -> QuarantineItem {
     let rows = node.store.sealed_items(SourceNo(1), &[id(n)]).await.expect("rows");
     assert_eq!(rows[0].sealed, [n as u8]);
     rows[0].item.clone()
+}
+
+pub async fn what_a_source_was_refused_is_known_by_its_digest(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = with(&database, 5).await;
+    node.commit(vec![dismissed(9, 5)], Vec::new()).await.expect("dismissed");
+    let digests = async |no: u32, limit: u32| node.store.refused_digests(SourceNo(no), limit).await.expect("digests");
+    // the second has none, and what became of the last does not matter
+    assert_eq!(digests(1, 9).await, [1, 3, 4, 5].map(|n| u64::MAX - n));
+    assert_eq!(digests(1, 2).await, [u64::MAX - 4, u64::MAX - 5]);
+    assert_eq!(digests(2, 9).await, [0; 0]);
+    node.stop().await;
 }
 
 pub async fn refused_records_are_listed_page_by_page(kind: Kind) {

@@ -92,7 +92,7 @@ async fn fill(node: &super::bench::Node) {
     };
     let secret = Attachment::KeySecret { key_id: key.id, sealed: vec![1, 2, 3] };
     let directory =
-        vec![operator(1, "alpha"), Event::LicenceSet(licence), Event::KeySet(key), Event::SourceSet(source)];
+        vec![operator(1, "alpha"), Event::LicenceSet(licence), Event::KeySet(key), Event::SourceSet(source.into())];
     node.commit(directory, vec![secret]).await.expect("stored");
     let people = vec![
         person(1, Some(77)),

@@ -200,7 +200,10 @@ pub async fn how_far_a_source_was_read_is_stored_with_its_records(kind: Kind) {
         let cursor = text.map(ToOwned::to_owned);
         (vec![Event::FeedBatchStored(FeedBatchStored { cursor, ..batch })], vec![attachment])
     };
-    let advanced = |text: &str| vec![Event::SourceAdvanced { source_no: SourceNo(1), cursor: text.to_owned() }];
+    let moved = |text: &str, delivered: bool| {
+        vec![Event::SourceAdvanced { source_no: SourceNo(1), cursor: text.to_owned(), delivered }]
+    };
+    let advanced = |text: &str| moved(text, true);
     assert_eq!(cursor().await, (0, None));
     let (events, rows) = read_to(1, Some("a"));
     node.commit(events, rows).await.expect("stored");
@@ -217,6 +220,12 @@ pub async fn how_far_a_source_was_read_is_stored_with_its_records(kind: Kind) {
     let both = [advanced("d"), advanced("e")].concat();
     node.commit(both, vec![]).await.expect("stored");
     assert_eq!(cursor().await, (2, Some("e".to_owned())));
+    // where nothing was delivered, it was last then what it is now
+    let at = async || node.store.source_head(SourceNo(1)).await.expect("a head").cursor.map(|(_, at)| at);
+    let before = at().await;
+    assert!(before > Some(Ts(0)));
+    node.commit(moved("f", false), vec![]).await.expect("stored");
+    assert_eq!((cursor().await.1.as_deref(), at().await), (Some("f"), before));
 }
 
 /// Over months, in any order, with everything a record may hold.

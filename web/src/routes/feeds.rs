@@ -7,11 +7,11 @@ pub mod whole;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{IntegrityView, NewSource, SourceView};
-use models::feed::{DataClass, Source, SourceClock, SourceKind};
+use models::feed::{DataClass, Schedule, Source, SourceClock, SourceKind};
 use models::ids::{BatchId, OperatorId, SourceId};
 use models::money::Currency;
 use models::operator::Scope;
-use models::ts::{SECOND, Ts};
+use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -331,17 +331,14 @@ impl SourceRequest {
         }
         let whole = operator.zip(name).zip(class).zip(clock).zip(currency).zip(fetching);
         let (((((operator, name), class), clock), currency), fetching) = fields.finish(whole)?;
-        // what is fetched once a day is not late after an hour
-        let interval = fetching.schedule.as_ref().map_or(INTERVAL_SECONDS_DEFAULT, |schedule| {
-            u32::try_from((schedule.period() + schedule.jitter()) / SECOND).unwrap_or(u32::MAX).max(1)
-        });
+        let scheduled = fetching.schedule.as_ref().map(Schedule::expected_interval_seconds);
         Ok(NewSource {
             operator: operator.operator_no,
             name,
             class,
             clock,
             horizon_days: self.horizon_days.unwrap_or_else(|| class.horizon_days()),
-            expected_interval_seconds: self.expected_interval_seconds.unwrap_or(interval),
+            expected_interval_seconds: self.expected_interval_seconds.or(scheduled).unwrap_or(INTERVAL_SECONDS_DEFAULT),
             currency,
             reader: fetching.reader,
             schedule: fetching.schedule,

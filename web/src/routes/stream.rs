@@ -3,7 +3,7 @@
 //! An event's data is the socket's frame, encoded once for all. Its id says all that the client then holds, so that one
 //! `Last-Event-ID` resumes every topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::task::{Context, Poll, ready};
@@ -64,7 +64,9 @@ pub async fn stream(state: AppState, req: HttpRequest) -> Result<HttpResponse, P
     if req.method() == Method::HEAD {
         return Ok(answer.finish());
     }
-    let resume = req.headers().get("last-event-id").and_then(|id| id.to_str().ok()).and_then(read_id);
+    let subscribed: BTreeSet<Topic> = topics.iter().filter_map(|name| Topic::parse(name)).collect();
+    let id = req.headers().get("last-event-id").and_then(|id| id.to_str().ok());
+    let resume = id.and_then(|id| read_id(id, &subscribed));
     let live = connect(&state, rights, holder.key)?;
     let watching = Watching::begin(&state, &live, holder, false);
     if !live.receive(ClientFrame::Subscribe { topics, resume: resume.clone() }) {
@@ -84,14 +86,18 @@ fn is_own(headers: &HeaderMap, origins: &[String]) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"same-origin")
 }
 
-/// `<epoch>;<topic>=<offset>;…`
-fn read_id(id: &str) -> Option<Resume> {
+/// `<epoch>;<topic>=<offset>;…`. An id may come from a stream of other topics: what is not subscribed to here is left out,
+/// so that no id of this stream names more than its own.
+fn read_id(id: &str, subscribed: &BTreeSet<Topic>) -> Option<Resume> {
     let mut parts = id.split(';');
     let epoch = parts.next().filter(|epoch| !epoch.is_empty())?.to_owned();
     let mut offsets = BTreeMap::new();
-    for part in parts.take(TOPICS_MAX) {
+    for part in parts {
         let (topic, offset) = part.split_once('=')?;
-        offsets.insert(topic.to_owned(), offset.parse().ok()?);
+        let offset = offset.parse().ok()?;
+        if Topic::parse(topic).is_some_and(|topic| subscribed.contains(&topic)) {
+            offsets.insert(topic.to_owned(), offset);
+        }
     }
     Some(Resume { epoch, offsets })
 }
@@ -209,16 +215,35 @@ mod tests {
     use super::*;
     use actix_web::test::TestRequest;
 
+    fn topics<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<Topic> {
+        names.into_iter().map(|name| Topic::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn an_id_of_many_topics_resumes_all_that_are_subscribed_to_and_no_other() {
+        let names: Vec<String> = (0..2 * TOPICS_MAX).map(|n| format!("region:KE-{n:02}")).collect();
+        let id: String = names.iter().map(|name| format!(";{name}=7")).collect();
+        let subscribed = topics(names[TOPICS_MAX..].iter().map(String::as_str));
+        let resume = read_id(&format!("store.boot{id};alerts=81"), &subscribed).unwrap();
+        assert_eq!(resume.offsets.len(), TOPICS_MAX);
+        assert!(resume.offsets.keys().eq(&names[TOPICS_MAX..]));
+        // alerts of an earlier boot are held only where they are watched
+        let mut held = Held::new(read_id("store.boot1;alerts=81", &topics(["national"])));
+        held.begin("store.boot2".to_owned());
+        assert_eq!(held.id(), "store.boot2");
+    }
+
     #[test]
     fn an_id_says_what_is_held() {
-        let resume = read_id("store.boot;alerts=81;national=120").unwrap();
+        let both = topics(["alerts", "national"]);
+        let resume = read_id("store.boot;alerts=81;national=120", &both).unwrap();
         assert_eq!(resume.epoch, "store.boot");
         assert_eq!(
             resume.offsets.into_iter().collect::<Vec<_>>(),
             [("alerts".to_owned(), 81), ("national".to_owned(), 120)]
         );
         for broken in ["", ";alerts=1", "e;alerts", "e;alerts=x", "e;alerts=-1"] {
-            assert!(read_id(broken).is_none(), "{broken}");
+            assert!(read_id(broken, &both).is_none(), "{broken}");
         }
     }
 
@@ -229,7 +254,7 @@ mod tests {
             ("other.boot1;alerts=81;national=120", "store.boot2", "store.boot2"),
         ];
         for (before, epoch, id) in table {
-            let mut held = Held::new(read_id(before));
+            let mut held = Held::new(read_id(before, &topics(["alerts", "national"])));
             let mut events = Vec::new();
             held.event(&Frame::text_of(&format!(r#"{{"type":"welcome","epoch":"{epoch}"}}"#)), &mut events);
             assert_eq!(held.id(), id);

@@ -8,8 +8,8 @@ use models::record::Record;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::{Asked, Peer, Reply};
 
@@ -225,10 +225,108 @@ async fn another_mapping_holds_from_the_next_fetch_on() {
     assert_eq!(node.call("PATCH", &source, Some(&node.staff), &change).await.status, 200);
     fetch_again(&node, &source).await;
     until(&node, &source, |s| s["records"] == 1).await;
-    // an operator may pause its source, and no more
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn what_is_expected_follows_the_schedule_unless_somebody_has_said_otherwise() {
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("alpha").await;
+    let peer = Peer::start(|_| Reply::ok(lines(["a".to_owned()]))).await;
+    let made = |name: &str, expected: Option<u32>| {
+        let fields = json!({"name": name, "expected_interval_seconds": expected, "schedule": {"every_seconds": 600}});
+        new(&operator, &peer.url("/bets"), fields)
+    };
+    let (derived, named) = (made("derived", None), made("named", Some(900)));
+    let (derived, named) = (create(&node, &derived).await, create(&node, &named).await);
+    let daily = json!({"daily_at": "03:00", "time_zone": "Africa/Nairobi", "jitter_seconds": 60});
+    let table = [
+        // once a day is not dead after four hours
+        (&derived, json!({"schedule": daily}), 86_460),
+        (&derived, json!({"paused": false}), 86_460),
+        (&derived, json!({"schedule": {"every_seconds": 30}, "expected_interval_seconds": 45}), 45),
+        (&derived, json!({"schedule": {"every_seconds": 60}}), 45),
+        (&named, json!({"schedule": daily}), 900),
+        (&named, json!({"expected_interval_seconds": 90_000}), 90_000),
+    ];
+    for (source, change, expected) in table {
+        let changed = node.call("PATCH", source, Some(&node.staff), &change.to_string()).await;
+        let got = (changed.status, changed.json()["expected_interval_seconds"].as_u64());
+        assert_eq!(got, (200, Some(expected)), "{change}: {}", changed.text);
+    }
+    let refused = node.call("PATCH", &named, Some(&node.staff), r#"{"expected_interval_seconds":0}"#).await;
+    assert_eq!(refused.json()["errors"][0]["pointer"], "/expected_interval_seconds", "{}", refused.text);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn what_delivers_nothing_is_no_success() {
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("alpha").await;
+    let text = Arc::new(Mutex::new("{broken\n".to_owned()));
+    let said = Arc::clone(&text);
+    let peer = Peer::start(move |_| Reply::ok(said.lock().expect("a text").clone())).await;
+    let source = create(&node, &new(&operator, &peer.url("/bets"), json!({}))).await;
+    let idle = |s: &Value, fetches: usize| s["last_fetch_at"].is_string() && peer.asked().len() == fetches;
+    let seen = until(&node, &source, |s| s["quarantined"] == 1 && idle(s, 1)).await;
+    assert_eq!((&seen["last_success_at"], &seen["freshness"]), (&Value::Null, &json!("never")));
+    // neither is it one to begin anew, nor to be refused what is known to be refused
+    let sent = node.call("POST", &format!("{source}/fetch?from=beginning"), Some(&node.staff), "").await;
+    assert_eq!(sent.status, 202, "{}", sent.text);
+    until(&node, &source, |s| idle(s, 2)).await;
+    let node = node.restart_as(setup()).await;
+    let seen = until(&node, &source, |s| s["freshness"].is_string()).await;
+    assert_eq!((&seen["last_success_at"], &seen["quarantined"]), (&Value::Null, &json!(1)));
+    // that there is nothing is an answer
+    *text.lock().expect("a text") = String::new();
+    fetch_again(&node, &source).await;
+    until(&node, &source, |s| s["last_success_at"].is_string()).await;
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_push_of_which_everything_is_refused_is_no_success() {
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("alpha").await;
+    let made = json!({"operator": operator.id, "name": "bets", "class": "gaming_transactions", "clock": "event"});
+    let source = create(&node, &made).await;
+    let key = operator.key(&node, json!({"label": "k", "scopes": ["feeds:write"]})).await;
+    let success = async |body: &str| {
+        let pushed = node.call("POST", &format!("{source}/records"), Some(&key.bearer), body).await;
+        assert_eq!(pushed.status, 200, "{}", pushed.text);
+        node.call("GET", &source, Some(&node.staff), "").await.json()["last_success_at"].clone()
+    };
+    assert_eq!(success(r#"{"record_id":"a"}"#).await, Value::Null);
+    let stored = success(&record("a")).await;
+    assert!(stored.is_string());
+    assert_eq!(success(r#"{"record_id":"b"}"#).await, stored);
+    assert_ne!(success(&record("a")).await, stored, "what is known was delivered");
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn an_operator_cannot_end_what_the_regulator_fetches_and_whoever_pauses_it_is_named() {
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("alpha").await;
+    let peer = Peer::start(|_| Reply::ok(lines(["a".to_owned()]))).await;
+    let source = create(&node, &new(&operator, &peer.url("/bets"), json!({}))).await;
+    until(&node, &source, |s| s["records"] == 1).await;
     let key = operator.key(&node, json!({"label": "k", "scopes": ["feeds:manage"]})).await;
-    assert_eq!(node.call("PATCH", &source, Some(&key.bearer), &change).await.status, 422);
-    assert_eq!(node.call("PATCH", &source, Some(&key.bearer), r#"{"paused":true}"#).await.status, 200);
+    let patch = async |bearer: &str, change: &str| node.call("PATCH", &source, Some(bearer), change).await;
+    for change in [r#"{"paused":true}"#, r#"{"paused":false}"#, r#"{"schedule":{"every_seconds":9}}"#, "{}"] {
+        let refused = patch(&key.bearer, change).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("forbidden")), "{change}: {}", refused.text);
+    }
+    assert_eq!(node.call("GET", &source, Some(&key.bearer), "").await.json()["paused"], false);
+    let paused = patch(&node.staff, r#"{"paused":true}"#).await;
+    assert_eq!((paused.status, &paused.json()["paused"]), (200, &json!(true)), "{}", paused.text);
+    let journal = node.journaled("source_set").await;
+    let by: Vec<_> = journal.iter().map(|set| (set["by"].as_str(), set["paused"].as_bool())).collect();
+    assert_eq!(by.len(), 2);
+    assert_eq!(by[0], (None, None), "made, and not paused");
+    let (key, paused) = by[1];
+    let digits = key.and_then(|key| key.split('_').next_back()).expect("a key");
+    assert!(node.staff.contains(digits) && paused == Some(true), "{by:?}");
     node.stop().await;
 }
 
@@ -248,6 +346,31 @@ async fn a_record_that_crashes_its_source_is_set_aside_and_the_page_is_stored() 
     until(&node, &source, |s| s["records"] == 3 && s["failures"] == 0).await;
     assert_eq!(quarantined(&node, &source).await, ["dead_letter"]);
     assert_eq!(peer.asked().len(), 2, "the page is kept while its records are tried");
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn what_is_refused_is_quarantined_once_however_often_it_comes_and_after_a_start_too() {
+    let faulty = || {
+        let panics = |record: &Record| assert!(!record.record_id.starts_with("poison"), "an injected fault");
+        Setup { faults: Faults { sources: Some(Arc::new(panics)), ..Faults::default() }, ..setup() }
+    };
+    let node = Node::start_as(faulty()).await;
+    let operator = node.operator("alpha").await;
+    let peer = Peer::start(|_| Reply::ok(lines(["a", "poison", "b"].map(str::to_owned)) + "{broken\n")).await;
+    // it has no cursor: all of it comes every time
+    let source = create(&node, &new(&operator, &peer.url("/bets"), json!({}))).await;
+    until(&node, &source, |s| s["records"] == 2 && s["failures"] == 0).await;
+    let codes = async |node: &Node| quarantined(node, &source).await.into_iter().collect::<BTreeSet<String>>();
+    assert_eq!(codes(&node).await, BTreeSet::from(["dead_letter", "unreadable"].map(str::to_owned)));
+    let again = async |node: &Node, duplicates: u64| {
+        fetch_again(node, &source).await;
+        let seen = until(node, &source, |s| s["duplicates"] == duplicates).await;
+        assert_eq!((&seen["quarantined"], quarantined(node, &source).await.len()), (&json!(2), 2));
+    };
+    again(&node, 2).await;
+    let node = node.restart_as(faulty()).await;
+    again(&node, 2).await;
     node.stop().await;
 }
 
@@ -279,6 +402,31 @@ id = "{id}"
 kind = "stake"
 amount = { plus = ["money.stake"] }
 "#;
+
+#[actix_web::test]
+async fn a_bad_row_of_a_file_of_many_is_quarantined_once_and_at_its_own_operator() {
+    let node = Node::start_as(setup()).await;
+    let (alpha, beta) = (node.operator("alpha").await, node.operator("beta").await);
+    let peer = Peer::start(|_| {
+        Reply::ok(
+            "id;brand;when;money.stake\n1;Alpha;01/11/2026 10:00;1,00\n2;Beta;01/11/2026 10:00;1,00\n\
+             3;Alpha;yesterday;1,00\n4;Beta;01/11/2026 10:00;x\n5;Gamma;01/11/2026 10:00;1,00\n6;Beta\n",
+        )
+    })
+    .await;
+    let fields = json!({"mapping": MAPPING, "reader": {"url": peer.url("/all"), "format": "csv"}});
+    let sources = [create(&node, &new(&alpha, "", fields.clone())).await, create(&node, &new(&beta, "", fields)).await];
+    let mut found = Vec::new();
+    for source in &sources {
+        until(&node, source, |s| s["records"] == 1).await;
+        let list = node.call("GET", &format!("{source}/quarantine"), Some(&node.staff), "").await.json();
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        found.push(items.iter().filter_map(|item| item["index"].as_u64()).collect::<BTreeSet<u64>>());
+    }
+    // nobody can say whose the last two are
+    assert_eq!(found, [BTreeSet::from([2, 4, 5]), BTreeSet::from([3])]);
+    node.stop().await;
+}
 
 #[actix_web::test]
 async fn rows_and_objects_of_others_go_through_the_mapping() {

@@ -1,6 +1,7 @@
 //! Sources that fetch by themselves: what may be set, what is shown, how they are paused and sent off.
 
 use super::{AppState, Body, Caller, Fields, Problem, SourceBody, idempotency, parse, reach, view_of};
+use crate::problem::Code;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::SourceChange;
 use actors::feeds::PollingView;
@@ -213,6 +214,10 @@ pub struct SourceChangeRequest {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     integrity: Option<Value>,
+    /// Time between two batches, seconds, from which it is late. Where it is not named and was that of the schedule, it
+    /// follows another schedule.
+    #[serde(default)]
+    expected_interval_seconds: Option<u32>,
     /// Text of another mapping; null: none from here on.
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<String>)]
@@ -225,12 +230,13 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 }
 
 /// Pauses a source that fetches, lets it go on, or gives it another schedule or mapping; says of one that is pushed to
-/// whether tamper tokens are required.
+/// whether tamper tokens are required, and of both how often something is expected. Staff only; the journal has whose key it was.
 #[utoipa::path(
     patch, path = "/api/v1/feeds/{source}", tag = "feeds", request_body = SourceChangeRequest,
     params(("source" = String, Path, description = "src_…"),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: changed once")),
     responses((status = 200, description = "The source as it is now", body = SourceBody),
+        (status = 403, description = "The key is an operator's"),
         (status = 409, description = "Records are pushed to it, or it fetches them by itself")),
     security(("bearer" = ["feeds:manage"]))
 )]
@@ -243,11 +249,14 @@ pub async fn change(
     caller.require(Scope::FeedsManage)?;
     parse::require_json(req.headers())?;
     let source = reach(&caller, &state, &req)?;
+    if caller.operator.is_some() {
+        // whoever is fetched from would end the fetching, and with it the alert that it has fallen silent
+        return Err(Problem::new(Code::Forbidden, "only staff changes sources"));
+    }
     let request = parse::json::<SourceChangeRequest>(&body)?;
     let mut fields = Fields::default();
-    let of_staff = request.schedule.is_some() || request.mapping.is_some() || request.integrity.is_some();
-    if caller.operator.is_some() && of_staff {
-        fields.wrong("/", "only staff changes schedules, mappings and what pushes are held to");
+    if request.expected_interval_seconds == Some(0) {
+        fields.wrong("/expected_interval_seconds", "at least 1");
     }
     let integrity = request.integrity.and_then(|given| super::whole::settings(given, &mut fields));
     let schedule = request.schedule.and_then(|given| schedule(given, &mut fields));
@@ -265,8 +274,15 @@ pub async fn change(
         }
     }
     fields.check()?;
-    let change = SourceChange { paused: request.paused, schedule, mapping: request.mapping, integrity };
-    let source = state.engine.change_source(source.id, change, idempotency(&caller, &req, &body)?).await?;
+    let change = SourceChange {
+        paused: request.paused,
+        schedule,
+        mapping: request.mapping,
+        integrity,
+        expected_interval_seconds: request.expected_interval_seconds,
+    };
+    let source =
+        state.engine.change_source(source.id, change, caller.entry.key.id, idempotency(&caller, &req, &body)?).await?;
     Ok(HttpResponse::Ok().json(view_of(&state, &source)?))
 }
 
