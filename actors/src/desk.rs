@@ -382,6 +382,7 @@ fn refused(error: ActionError) -> EngineError {
         ActionError::Unknown => EngineError::NotFound("alert group"),
         ActionError::Resolved => EngineError::Conflict("the group is resolved".to_owned()),
         ActionError::Open => EngineError::Conflict("the group is open".to_owned()),
+        ActionError::Over => EngineError::Conflict(error.to_string()),
         ActionError::Until => EngineError::Invalid { pointer: "/until", detail: error.to_string() },
         ActionError::Resolution => EngineError::Invalid { pointer: "/reason", detail: error.to_string() },
     }
