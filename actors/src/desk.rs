@@ -10,6 +10,8 @@
 //! The cursor is the offset of the alerts and moves in the commit of what follows from them: after a crash nothing is told
 //! twice and nothing is left out. What a full queue refused is read from the store with the next input.
 
+mod sources;
+
 use crate::api::EngineError;
 use crate::directory::Directory;
 use crate::kernel::{DeadLetter, Progress, Work};
@@ -20,17 +22,16 @@ use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::alerting::{Action, ActionError, Desk, Outcome, Tell, Tidings};
-use engine::integrity::{Trouble, judge};
-use engine::silence::{self, Standing};
 use futures_util::future::LocalBoxFuture;
 use models::alert::AlertRevision;
 use models::alert_group::{Act, AlertActed, AlertGroup, AlertsGrouped, Silence};
 use models::event::Event;
-use models::ids::{AlertId, GroupId, NoticeId, SilenceId, SourceId};
+use models::ids::{AlertId, GroupId, NoticeId, SilenceId};
 use models::jurisdiction::JurisdictionNo;
 use models::notice::{Notice, NoticeKind, NoticeOperator};
 use models::ts::Ts;
 use parking_lot::RwLock;
+use sources::Watch;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,8 +157,7 @@ pub struct DeskActor {
     /// A commit failed: what is stored is not what the desk holds.
     unsure: bool,
     seconds: u32,
-    /// What was said of sources and did not come back by the spine yet.
-    said: HashMap<(SourceId, String), (AlertId, i64)>,
+    watch: Watch,
 }
 
 impl DeskActor {
@@ -167,7 +167,7 @@ impl DeskActor {
     /// The store is away.
     pub async fn recover(context: DeskContext, progress: &Progress) -> Result<Self, String> {
         let desk = restore(&context).await?;
-        let mut actor = Self { desk, context, unsure: false, seconds: 0, said: HashMap::new() };
+        let mut actor = Self { desk, context, unsure: false, seconds: 0, watch: Watch::default() };
         actor.catch_up(progress).await.map_err(|error| error.to_string())?;
         Ok(actor)
     }
@@ -215,9 +215,7 @@ impl DeskActor {
             let operator = directory.operators.get(&revision.operator_no);
             let jurisdiction = operator.map_or(JurisdictionNo(0), |operator| operator.jurisdiction);
             self.desk.revision(revision, jurisdiction, now, &mut outcome);
-            if let Some(source) = revision.subject.source {
-                self.said.remove(&(source, revision.rule.clone()));
-            }
+            self.watch.heard(revision);
         }
         if self.desk.through() == before {
             return Ok(());
@@ -286,37 +284,15 @@ impl DeskActor {
 
     /// Looks which sources fell silent and which speak again, and whose batches are not whole.
     async fn sources(&mut self) -> Result<(), EngineError> {
-        let now = self.context.clock.now();
         // before anything is said of a new one
         self.desk.know_documents(self.context.views.document_sources());
-        let standing = self.desk.groups().filter(|group| !group.standing.is_empty());
-        let standing: HashMap<(SourceId, &str), Standing> = standing
-            .filter_map(|group| {
-                let standing = Standing { window: group.last_window, severity: group.severity };
-                Some(((group.subject.source?, group.rule.as_str()), standing))
-            })
-            .collect();
-        let mut events = Vec::new();
-        for view in self.context.views.sources(|_| true) {
-            let told = |rule| standing.get(&(view.id, rule)).copied();
-            let (source, operator) = (&view.source, &view.operator_code);
-            let silent = silence::judge(source, operator, view.last_success_at, told(silence::RULE), now);
-            let troubles = view.integrity_state.iter().flat_map(|state| {
-                Trouble::ALL.map(|trouble| judge(trouble, source, operator, state, told(trouble.rule()), now))
-            });
-            for revision in silent.into_iter().chain(troubles.flatten()) {
-                let step = (revision.id, revision.operator_seq);
-                // what was said and is not back yet is not said again
-                if self.said.insert((view.id, revision.rule.clone()), step) != Some(step) {
-                    events.push(Event::AlertRevised(revision));
-                }
-            }
-        }
+        let (sources, now) = (self.context.views.sources(|_| true), self.context.clock.now());
+        let events = self.watch.look(&sources, &self.desk, now);
         if events.is_empty() {
             return Ok(());
         }
         if let Err(error) = self.context.writer.commit(events, Vec::new()).await {
-            self.said.clear();
+            self.watch.forget();
             return Err(commit_error(error));
         }
         Ok(())

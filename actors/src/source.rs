@@ -123,8 +123,12 @@ pub enum SourceMsg {
 pub struct SourceGauge {
     /// Newest `occurred_at`, microseconds; 0 = none.
     pub last_event_at: AtomicI64,
-    /// When the last batch was stored, microseconds; 0 = never.
+    /// When a push or a fetch last succeeded, microseconds; 0 = never.
     pub last_success_at: AtomicI64,
+    /// The newest of these times that a restart would find in the store.
+    pub success_kept_at: AtomicI64,
+    /// Since when the engine knows where it stands, microseconds; 0 = not yet.
+    pub listening_since: AtomicI64,
     /// Records stored.
     pub records: AtomicU64,
     /// Records known before.

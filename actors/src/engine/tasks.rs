@@ -156,9 +156,13 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_integrity().await })
         };
+        let successes = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_successes().await })
+        };
         let tasks = [
             grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts, polling,
-            integrity,
+            integrity, successes,
         ];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();

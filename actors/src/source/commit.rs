@@ -80,7 +80,7 @@ impl SourceActor {
             self.stored(&records, chain, now);
             self.moved(cursor);
             self.whole(accepted);
-            self.count(&staged, now);
+            self.count(&staged, now, true);
             let mut outcome = outcome(&staged, batch_id, self.head.source_seq);
             outcome.accepted = records.len() as u32;
             return Ok(outcome);
@@ -96,7 +96,7 @@ impl SourceActor {
         }
         self.moved(cursor);
         self.whole(accepted);
-        self.count(&staged, now);
+        self.count(&staged, now, cursor.is_some());
         Ok(outcome(&staged, None, self.head.source_seq))
     }
 
@@ -147,7 +147,8 @@ impl SourceActor {
         }
     }
 
-    fn count(&self, staged: &Staged, now: Ts) {
+    /// Counts what came of a commit; `is_kept` where what it stored says when.
+    fn count(&self, staged: &Staged, now: Ts, is_kept: bool) {
         self.gauge.duplicates.fetch_add(u64::from(staged.duplicates), Ordering::Relaxed);
         self.gauge.quarantined.fetch_add(staged.refused.len() as u64, Ordering::Relaxed);
         let conflicts = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::Conflict).count();
@@ -157,6 +158,9 @@ impl SourceActor {
         staged.refused.iter().for_each(|(refusal, _)| self.gauge.open.add(refusal.code, 1));
         if staged.replay.is_none() {
             self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
+            if is_kept {
+                self.gauge.success_kept_at.store(now.0, Ordering::Relaxed);
+            }
         }
         self.gauge.version.fetch_add(1, Ordering::Release);
     }
