@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 use engine::alerting::{Action, ActionError, Desk, Outcome, Tell, Tidings};
 use futures_util::future::LocalBoxFuture;
 use models::alert::AlertRevision;
-use models::alert_group::{Act, AlertActed, AlertGroup, AlertsGrouped, Silence};
+use models::alert_group::{Act, AlertActed, AlertGroup, AlertsGrouped, Resolution, Silence};
 use models::event::Event;
 use models::ids::{AlertId, GroupId, NoticeId, SilenceId};
 use models::jurisdiction::JurisdictionNo;
@@ -229,9 +229,11 @@ impl DeskActor {
     async fn commit(&mut self, events: Vec<Event>, outcome: &Outcome) -> Result<(), EngineError> {
         // from here on until it is stored, what the desk holds is more than what is
         self.unsure = true;
-        let mut rows = Vec::new();
+        let (mut rows, directory) = (Vec::new(), self.context.directory.load_full());
         for tell in &outcome.tell {
-            rows.extend(self.context.notifiers.rows(notice(tell), tell.at).await.map_err(unavailable)?);
+            let source = tell.group.subject.source.and_then(|id| directory.sources.get(&id));
+            let notice = notice(tell, source.map(|source| source.name.as_str()));
+            rows.extend(self.context.notifiers.rows(notice, tell.at).await.map_err(unavailable)?);
         }
         let tells = !rows.is_empty();
         let attachments = if tells { vec![Attachment::Notices(rows)] } else { Vec::new() };
@@ -300,7 +302,7 @@ impl DeskActor {
 }
 
 /// What people are told outside the screens. Rules, operators and figures; never a person.
-fn notice(tell: &Tell) -> Notice {
+fn notice(tell: &Tell, source: Option<&str>) -> Notice {
     let group = &tell.group;
     let (kind, count) = match tell.tidings {
         Tidings::Raised => (NoticeKind::Raised, 1),
@@ -310,13 +312,16 @@ fn notice(tell: &Tell) -> Notice {
         Tidings::More(held) => (NoticeKind::More, held.into()),
     };
     let subject = &group.subject;
-    let about = format!("{} at {}: {}", group.rule, subject.operator, subject.metric.as_str());
+    let whose = source.map_or(String::new(), |name| format!(", source {name}"));
+    let about = format!("{} at {}{whose}: {}", group.rule, subject.operator, subject.metric.as_str());
     // severity and kind are told by each channel in its own way
     let title = match tell.tidings {
         Tidings::More(held) => format!("{held} more of {} within the hour", group.rule),
         _ => about,
     };
     let mut lines = match (tell.tidings, group.resolution) {
+        // what is told of a source says why it is over
+        (Tidings::Resolved, Some(Resolution::Withdrawn)) if subject.source.is_some() => group.reasons.clone(),
         (Tidings::Resolved, Some(why)) => vec![format!("resolved: {}", why.as_str())],
         (Tidings::More(_), _) => vec!["each of them is on the screen; they are told of together".to_owned()],
         _ => group.reasons.clone(),
@@ -401,5 +406,53 @@ impl Work for DeskActor {
             DeskMsg::Alerts(_) | DeskMsg::Clock => {}
         }
         Box::pin(std::future::ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::silence::{self, Hearing, Standing, Told};
+    use models::feed::{DataClass, Source, SourceClock, SourceKind};
+    use models::ids::{OperatorNo, SourceId, SourceNo};
+    use models::money::Currency;
+    use models::ts::MINUTE;
+
+    /// A text message has the title alone.
+    #[test]
+    fn a_notice_names_the_source_and_says_why_it_is_over() {
+        let source = |paused: bool| Source {
+            source_no: SourceNo(1),
+            id: SourceId(5),
+            operator_no: OperatorNo(2),
+            name: "bets".to_owned(),
+            kind: SourceKind::HttpPoll,
+            class: DataClass::GamingTransactions.into(),
+            clock: SourceClock::Wall,
+            horizon_days: 7,
+            expected_interval_seconds: 60,
+            currency: Currency::KES,
+            created_at: Ts(0),
+            reader: None,
+            schedule: None,
+            mapping: None,
+            paused,
+            integrity: None,
+        };
+        let heard = Hearing { last_success: None, since: Some(Ts(0)), asked_at: None };
+        let mut desk = Desk::default();
+        let mut said = |paused: bool, told: Told, offset: i64| {
+            let now = Ts(9 * MINUTE);
+            let revision = silence::judge(&source(paused), "safi", heard, told, now).expect("an alert");
+            let (revision, mut out) = (AlertRevision { offset, ..revision }, Outcome::default());
+            desk.revision(&revision, JurisdictionNo(0), now, &mut out);
+            (revision, notice(&out.tell[0], Some("bets")))
+        };
+        let (raised, told) = said(false, Told::default(), 1);
+        assert_eq!(told.title, "feed_silent at safi, source bets: silence");
+        let standing = Standing { alert: raised.id, window: raised.window, severity: raised.severity };
+        let (_, over) = said(true, Told { standing: Some(standing), episode: 1, hits: 1 }, 2);
+        assert_eq!((over.kind, over.title), (NoticeKind::Resolved, told.title));
+        assert_eq!(over.lines[0], "the source bets is paused: nothing is expected of it");
     }
 }
