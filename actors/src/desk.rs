@@ -273,13 +273,14 @@ impl DeskActor {
     async fn second(&mut self, progress: &Progress) -> Result<(), EngineError> {
         // what a full queue refused, and what another process wrote
         self.catch_up(progress).await?;
-        let mut outcome = Outcome::default();
-        self.desk.clock(self.context.clock.now(), &mut outcome);
+        let (now, mut outcome) = (self.context.clock.now(), Outcome::default());
+        self.desk.clock(now, &mut outcome);
         if outcome != Outcome::default() {
             let grouped = self.desk.stored(&outcome);
             self.commit(vec![Event::AlertsGrouped(grouped.clone())], &outcome).await?;
             self.context.view.show(grouped.groups.into_iter());
         }
+        self.context.view.silences.write().retain(|_, silence| silence.until > now);
         self.seconds += 1;
         if self.seconds.is_multiple_of(SOURCES_EVERY) { self.sources().await } else { Ok(()) }
     }
@@ -352,7 +353,9 @@ async fn restore(context: &DeskContext) -> Result<Desk, String> {
     let (stored, silences) = context.store.alert_desk().await.map_err(|error| error.to_string())?;
     let AlertsGrouped { groups, .. } = &stored;
     context.view.show(groups.iter().cloned());
-    *context.view.silences.write() = silences.iter().map(|silence| (silence.id, silence.clone())).collect();
+    let now = context.clock.now();
+    let last = silences.iter().filter(|silence| silence.until > now);
+    *context.view.silences.write() = last.map(|silence| (silence.id, silence.clone())).collect();
     let mut desk = Desk::restored(stored, silences);
     desk.know_documents(context.views.document_sources());
     Ok(desk)
