@@ -277,6 +277,9 @@ pub struct SourceView {
     /// As it stands, all of it; none before it was read.
     #[serde(skip)]
     pub integrity_state: Option<Arc<SourceIntegrity>>,
+    /// Since when it is listened to; none until the engine has read where it stood.
+    #[serde(skip)]
+    pub listening_since: Option<Ts>,
     /// How complete its last full day is, once that was worked out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_day: Option<DayScore>,

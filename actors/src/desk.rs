@@ -10,6 +10,8 @@
 //! The cursor is the offset of the alerts and moves in the commit of what follows from them: after a crash nothing is told
 //! twice and nothing is left out. What a full queue refused is read from the store with the next input.
 
+mod sources;
+
 use crate::api::EngineError;
 use crate::directory::Directory;
 use crate::kernel::{DeadLetter, Progress, Work};
@@ -20,17 +22,16 @@ use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::alerting::{self, Action, ActionError, Desk, Outcome, Tell, Tidings};
-use engine::integrity::{Trouble, judge};
-use engine::silence::{self, Standing};
 use futures_util::future::LocalBoxFuture;
 use models::alert::AlertRevision;
-use models::alert_group::{Act, AlertActed, AlertGroup, AlertsGrouped, Silence};
+use models::alert_group::{Act, AlertActed, AlertGroup, AlertsGrouped, Resolution, Silence};
 use models::event::Event;
-use models::ids::{AlertId, GroupId, NoticeId, SilenceId, SourceId};
+use models::ids::{AlertId, GroupId, NoticeId, SilenceId};
 use models::jurisdiction::JurisdictionNo;
 use models::notice::{Notice, NoticeKind, NoticeOperator};
 use models::ts::Ts;
 use parking_lot::RwLock;
+use sources::Watch;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,8 +157,7 @@ pub struct DeskActor {
     /// A commit failed: what is stored is not what the desk holds.
     unsure: bool,
     seconds: u32,
-    /// What was said of sources and did not come back by the spine yet.
-    said: HashMap<(SourceId, String), (AlertId, i64)>,
+    watch: Watch,
 }
 
 impl DeskActor {
@@ -167,7 +167,7 @@ impl DeskActor {
     /// The store is away.
     pub async fn recover(context: DeskContext, progress: &Progress) -> Result<Self, String> {
         let desk = restore(&context).await?;
-        let mut actor = Self { desk, context, unsure: false, seconds: 0, said: HashMap::new() };
+        let mut actor = Self { desk, context, unsure: false, seconds: 0, watch: Watch::default() };
         actor.catch_up(progress).await.map_err(|error| error.to_string())?;
         Ok(actor)
     }
@@ -215,9 +215,7 @@ impl DeskActor {
             let operator = directory.operators.get(&revision.operator_no);
             let jurisdiction = operator.map_or(JurisdictionNo(0), |operator| operator.jurisdiction);
             self.desk.revision(revision, jurisdiction, now, &mut outcome);
-            if let Some(source) = revision.subject.source {
-                self.said.remove(&(source, revision.rule.clone()));
-            }
+            self.watch.heard(revision);
         }
         if self.desk.through() == before {
             return Ok(());
@@ -231,9 +229,11 @@ impl DeskActor {
     async fn commit(&mut self, events: Vec<Event>, outcome: &Outcome) -> Result<(), EngineError> {
         // from here on until it is stored, what the desk holds is more than what is
         self.unsure = true;
-        let mut rows = Vec::new();
+        let (mut rows, directory) = (Vec::new(), self.context.directory.load_full());
         for tell in &outcome.tell {
-            rows.extend(self.context.notifiers.rows(notice(tell), tell.at).await.map_err(unavailable)?);
+            let source = tell.group.subject.source.and_then(|id| directory.sources.get(&id));
+            let notice = notice(tell, source.map(|source| source.name.as_str()));
+            rows.extend(self.context.notifiers.rows(notice, tell.at).await.map_err(unavailable)?);
         }
         let tells = !rows.is_empty();
         let attachments = if tells { vec![Attachment::Notices(rows)] } else { Vec::new() };
@@ -273,50 +273,29 @@ impl DeskActor {
     async fn second(&mut self, progress: &Progress) -> Result<(), EngineError> {
         // what a full queue refused, and what another process wrote
         self.catch_up(progress).await?;
-        let mut outcome = Outcome::default();
-        self.desk.clock(self.context.clock.now(), &mut outcome);
+        let (now, mut outcome) = (self.context.clock.now(), Outcome::default());
+        self.desk.clock(now, &mut outcome);
         if outcome != Outcome::default() {
             let grouped = self.desk.stored(&outcome);
             self.commit(vec![Event::AlertsGrouped(grouped.clone())], &outcome).await?;
             self.context.view.show(grouped.groups.into_iter());
         }
+        self.context.view.silences.write().retain(|_, silence| silence.until > now);
         self.seconds += 1;
         if self.seconds.is_multiple_of(SOURCES_EVERY) { self.sources().await } else { Ok(()) }
     }
 
     /// Looks which sources fell silent and which speak again, and whose batches are not whole.
     async fn sources(&mut self) -> Result<(), EngineError> {
-        let now = self.context.clock.now();
         // before anything is said of a new one
         self.desk.know_documents(self.context.views.document_sources());
-        let standing = self.desk.groups().filter(|group| !group.standing.is_empty());
-        let standing: HashMap<(SourceId, &str), Standing> = standing
-            .filter_map(|group| {
-                let standing = Standing { window: group.last_window, severity: group.severity };
-                Some(((group.subject.source?, group.rule.as_str()), standing))
-            })
-            .collect();
-        let mut events = Vec::new();
-        for view in self.context.views.sources(|_| true) {
-            let told = |rule| standing.get(&(view.id, rule)).copied();
-            let (source, operator) = (&view.source, &view.operator_code);
-            let silent = silence::judge(source, operator, view.last_success_at, told(silence::RULE), now);
-            let troubles = view.integrity_state.iter().flat_map(|state| {
-                Trouble::ALL.map(|trouble| judge(trouble, source, operator, state, told(trouble.rule()), now))
-            });
-            for revision in silent.into_iter().chain(troubles.flatten()) {
-                let step = (revision.id, revision.operator_seq);
-                // what was said and is not back yet is not said again
-                if self.said.insert((view.id, revision.rule.clone()), step) != Some(step) {
-                    events.push(Event::AlertRevised(revision));
-                }
-            }
-        }
+        let (sources, now) = (self.context.views.sources(|_| true), self.context.clock.now());
+        let events = self.watch.look(&sources, &self.desk, now);
         if events.is_empty() {
             return Ok(());
         }
         if let Err(error) = self.context.writer.commit(events, Vec::new()).await {
-            self.said.clear();
+            self.watch.forget();
             return Err(commit_error(error));
         }
         Ok(())
@@ -324,7 +303,7 @@ impl DeskActor {
 }
 
 /// What people are told outside the screens. Rules, operators and figures; never a person.
-fn notice(tell: &Tell) -> Notice {
+fn notice(tell: &Tell, source: Option<&str>) -> Notice {
     let group = &tell.group;
     let (kind, count) = match tell.tidings {
         Tidings::Raised => (NoticeKind::Raised, 1),
@@ -335,7 +314,8 @@ fn notice(tell: &Tell) -> Notice {
         Tidings::MoreOver { .. } => (NoticeKind::Resolved, 1),
     };
     let subject = &group.subject;
-    let about = format!("{} at {}: {}", group.rule, subject.operator, subject.metric.as_str());
+    let whose = source.map_or(String::new(), |name| format!(", source {name}"));
+    let about = format!("{} at {}{whose}: {}", group.rule, subject.operator, subject.metric.as_str());
     // severity and kind are told by each channel in its own way
     let title = match tell.tidings {
         Tidings::More { held, .. } => format!("{held} more of {} within the hour", group.rule),
@@ -345,6 +325,8 @@ fn notice(tell: &Tell) -> Notice {
         _ => about,
     };
     let mut lines = match (tell.tidings, group.resolution) {
+        // what is told of a source says why it is over
+        (Tidings::Resolved, Some(Resolution::Withdrawn)) if subject.source.is_some() => group.reasons.clone(),
         (Tidings::Resolved, Some(why)) => vec![format!("resolved: {}", why.as_str())],
         (Tidings::More { .. }, _) => vec!["each of them is on the screen; they are told of together".to_owned()],
         (Tidings::MoreOver { .. }, _) => {
@@ -382,7 +364,9 @@ async fn restore(context: &DeskContext) -> Result<Desk, String> {
     let (stored, silences) = context.store.alert_desk().await.map_err(|error| error.to_string())?;
     let AlertsGrouped { groups, .. } = &stored;
     context.view.show(groups.iter().cloned());
-    *context.view.silences.write() = silences.iter().map(|silence| (silence.id, silence.clone())).collect();
+    let now = context.clock.now();
+    let last = silences.iter().filter(|silence| silence.until > now);
+    *context.view.silences.write() = last.map(|silence| (silence.id, silence.clone())).collect();
     let mut desk = Desk::restored(stored, silences);
     desk.know_documents(context.views.document_sources());
     Ok(desk)
@@ -393,6 +377,7 @@ fn refused(error: ActionError) -> EngineError {
         ActionError::Unknown => EngineError::NotFound("alert group"),
         ActionError::Resolved => EngineError::Conflict("the group is resolved".to_owned()),
         ActionError::Open => EngineError::Conflict("the group is open".to_owned()),
+        ActionError::Over => EngineError::Conflict(error.to_string()),
         ActionError::Until => EngineError::Invalid { pointer: "/until", detail: error.to_string() },
         ActionError::Resolution => EngineError::Invalid { pointer: "/reason", detail: error.to_string() },
     }
@@ -441,11 +426,13 @@ impl Work for DeskActor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::silence::{self, Hearing, Standing, Told};
     use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
-    use models::ids::{AlertId, OperatorNo};
+    use models::feed::{DataClass, Source, SourceClock, SourceKind};
+    use models::ids::{AlertId, OperatorNo, SourceId, SourceNo};
     use models::jurisdiction::JurisdictionNo;
     use models::money::Currency;
-    use models::ts::{HOUR, Ts};
+    use models::ts::{HOUR, MINUTE, Ts};
 
     fn revision(n: u16, offset: i64, kind: RevisionKind) -> AlertRevision {
         let subject = Subject {
@@ -492,7 +479,7 @@ mod tests {
         desk.clock(Ts(HOUR), &mut out);
         desk.revision(&revision(held, 100, RevisionKind::Withdrawn), JurisdictionNo(0), Ts(HOUR), &mut out);
         desk.clock(Ts(HOUR + 1), &mut out);
-        let told: Vec<Notice> = out.tell.iter().map(notice).collect();
+        let told: Vec<Notice> = out.tell.iter().map(|tell| notice(tell, None)).collect();
         let [.., last, more, over] = told.as_slice() else { panic!("{told:?}") };
         assert_eq!((last.kind, more.kind, over.kind), (NoticeKind::Raised, NoticeKind::More, NoticeKind::Resolved));
         assert_eq!((&over.group, more.number, over.number), (&more.group, 1, 2), "a pager closes what it opened");
@@ -503,5 +490,43 @@ mod tests {
             "who heard of it hears of its end"
         );
         assert_eq!(more.title, "1 more of jump within the hour");
+    }
+
+    /// A text message has the title alone.
+    #[test]
+    fn a_notice_names_the_source_and_says_why_it_is_over() {
+        let source = |paused: bool| Source {
+            source_no: SourceNo(1),
+            id: SourceId(5),
+            operator_no: OperatorNo(2),
+            name: "bets".to_owned(),
+            kind: SourceKind::HttpPoll,
+            class: DataClass::GamingTransactions.into(),
+            clock: SourceClock::Wall,
+            horizon_days: 7,
+            expected_interval_seconds: 60,
+            currency: Currency::KES,
+            created_at: Ts(0),
+            reader: None,
+            schedule: None,
+            mapping: None,
+            paused,
+            integrity: None,
+        };
+        let heard = Hearing { last_success: None, since: Some(Ts(0)), asked_at: None };
+        let mut desk = Desk::default();
+        let mut said = |paused: bool, told: Told, offset: i64| {
+            let now = Ts(9 * MINUTE);
+            let revision = silence::judge(&source(paused), "safi", heard, told, now).expect("an alert");
+            let (revision, mut out) = (AlertRevision { offset, ..revision }, Outcome::default());
+            desk.revision(&revision, JurisdictionNo(0), now, &mut out);
+            (revision, notice(&out.tell[0], Some("bets")))
+        };
+        let (raised, told) = said(false, Told::default(), 1);
+        assert_eq!(told.title, "feed_silent at safi, source bets: silence");
+        let standing = Standing { alert: raised.id, window: raised.window, severity: raised.severity };
+        let (_, over) = said(true, Told { standing: Some(standing), episode: 1, hits: 1 }, 2);
+        assert_eq!((over.kind, over.title), (NoticeKind::Resolved, told.title));
+        assert_eq!(over.lines[0], "the source bets is paused: nothing is expected of it");
     }
 }

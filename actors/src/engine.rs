@@ -9,6 +9,7 @@ mod quarantine;
 mod rotation;
 mod start;
 mod states;
+mod successes;
 mod tasks;
 
 pub use config::{EngineConfig, Faults};
@@ -100,6 +101,8 @@ const CHANGES_WAITING_MAX: usize = 8;
 const CHANGES_EVERY: Duration = Duration::from_millis(250);
 /// How long a stop waits for notices that are under way.
 const NOTICE_PATIENCE: Duration = Duration::from_secs(3);
+/// How long it waits for the times of the sources' last successes.
+const SUCCESSES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a push waits for its source.
 const PUSH_MAX: Duration = Duration::from_secs(60);
 
@@ -641,6 +644,8 @@ impl Engine {
         for kind in ["source", "operator", "desk"] {
             drained &= self.0.system.stop_kind(kind, left()).await;
         }
+        // a store that is away must not keep the process
+        let _ = tokio::time::timeout(left().min(SUCCESSES_PATIENCE), self.write_successes(true)).await;
         let _ = self.0.auditing.try_send(AuditMsg::Checkpoint);
         drained &= self.0.system.stop_kind("audit", left()).await;
         drained &= self.0.evidence.close(left()).await;

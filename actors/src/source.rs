@@ -128,8 +128,12 @@ pub enum SourceMsg {
 pub struct SourceGauge {
     /// Newest `occurred_at`, microseconds; 0 = none.
     pub last_event_at: AtomicI64,
-    /// When the last batch was stored, microseconds; 0 = never.
+    /// When a push or a fetch last succeeded, microseconds; 0 = never.
     pub last_success_at: AtomicI64,
+    /// The newest of these times that a restart would find in the store.
+    pub success_kept_at: AtomicI64,
+    /// Since when the engine knows where it stands, microseconds; 0 = not yet.
+    pub listening_since: AtomicI64,
     /// Records stored.
     pub records: AtomicU64,
     /// Records known before.
@@ -269,8 +273,6 @@ pub struct SourceActor {
     fetching: fetch::Fetching,
     /// When a refusal for its token was stored last: a flood of them is counted, and stored now and then.
     refusal_stored_at: Option<Ts>,
-    /// The last of the source's successes that a restart would find in the store.
-    heard_at: Ts,
 }
 
 impl SourceActor {
@@ -287,7 +289,6 @@ impl SourceActor {
         gauge.dedupe_bytes.store(dedupe.bytes() as u64, Ordering::Relaxed);
         *gauge.integrity.lock() = Some(Arc::new(head.integrity.clone()));
         let (newest, staged) = (head.newest, Staged::default());
-        let heard_at = Ts(gauge.last_success_at.load(Ordering::Relaxed));
         Self {
             source,
             context,
@@ -301,7 +302,6 @@ impl SourceActor {
             incomplete: false,
             fetching,
             refusal_stored_at: None,
-            heard_at,
         }
     }
 

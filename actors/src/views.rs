@@ -183,6 +183,7 @@ impl Views {
                     replaced: gauge.replaced.load(Ordering::Relaxed),
                     integrity: integrity_state.as_deref().filter(|state| state.version > 0).map(IntegrityView::of),
                     integrity_state,
+                    listening_since: time(gauge.listening_since.load(Ordering::Acquire)),
                     last_day: gauge.last_day.lock().clone(),
                     polling: source.reader.is_some().then(|| gauge.polling.view()),
                     source: Arc::clone(source),

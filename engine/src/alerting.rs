@@ -94,6 +94,9 @@ pub enum ActionError {
     /// Nothing to reopen.
     #[error("the group is open")]
     Open,
+    /// The feed that it tells of is as it should be by now.
+    #[error("what it tells of is over by itself")]
+    Over,
     /// A time that is past, or more than 30 days ahead.
     #[error("until must lie within the next 30 days")]
     Until,
@@ -132,7 +135,7 @@ pub struct Desk {
     groups: BTreeMap<GroupId, AlertGroup>,
     silences: BTreeMap<SilenceId, Silence>,
     caps: BTreeMap<(String, JurisdictionNo), RuleCap>,
-    /// Live groups of silent feeds, by operator: they mute what is said of its figures.
+    /// Live groups of feeds that are silent, by operator: they mute what is said of its figures.
     silent: BTreeMap<OperatorNo, BTreeSet<GroupId>>,
     /// Sources of documents: no figure is made of them, so none is muted where they fall silent.
     documents: BTreeSet<SourceId>,
@@ -179,7 +182,9 @@ impl Desk {
     #[must_use]
     pub fn restored(stored: AlertsGrouped, silences: Vec<Silence>) -> Self {
         let mut desk = Self { through: stored.through, ..Self::default() };
-        for group in stored.groups {
+        for mut group in stored.groups {
+            // what an older release stored: told as it was
+            group.told_severity = group.told_severity.or(group.told.then_some(group.severity));
             desk.keep_silent(&group);
             desk.groups.insert(group.id, group);
         }
@@ -259,13 +264,20 @@ impl Desk {
             muted_by: None,
             silenced_by: None,
             told: false,
+            told_severity: None,
+            held_in: None,
             notices: 0,
         };
         let group = self.groups.entry(id).or_insert_with(fresh);
         let began = group.state == GroupState::Resolved;
         if began {
-            *group =
-                AlertGroup { episode: group.episode + 1, notices: group.notices, state: GroupState::Open, ..fresh() };
+            *group = AlertGroup {
+                episode: group.episode + 1,
+                notices: group.notices,
+                held_in: group.held_in,
+                state: GroupState::Open,
+                ..fresh()
+            };
         }
         group.hits += 1;
         (group.last_at, group.last_alert, group.last_window) = (now, revision.id, revision.window);
@@ -280,15 +292,15 @@ impl Desk {
         if woken {
             (group.state, group.snoozed) = (GroupState::Open, None);
         }
-        let episode = group.episode;
         out.changed.insert(id);
-        if began {
+        if began || worse {
+            // a silence may cover what is less urgent only
             self.quieten(id, now);
-            self.tell(id, if episode > 1 { Tidings::Regressed } else { Tidings::Raised }, now, out);
-            self.feed_changed(id, now, out);
-        } else if worse || woken {
-            self.tell(id, Tidings::Escalated, now, out);
         }
+        if began || worse || woken {
+            self.tell_how_it_is(id, now, out);
+        }
+        self.feed_changed(id, now, out);
     }
 
     fn correct(&mut self, id: GroupId, revision: &AlertRevision, now: Ts, out: &mut Outcome) {
@@ -296,7 +308,8 @@ impl Desk {
         if revision.severity > group.severity {
             group.severity = revision.severity;
             out.changed.insert(id);
-            self.tell(id, Tidings::Escalated, now, out);
+            self.quieten(id, now);
+            self.tell_how_it_is(id, now, out);
         }
     }
 
@@ -312,7 +325,11 @@ impl Desk {
             None => group.standing_more = group.standing_more.saturating_sub(1),
         }
         out.changed.insert(id);
-        if live && group.standing.is_empty() && group.standing_more == 0 {
+        if live && !group.stands() {
+            if ends_by_itself(group) {
+                // why it is over: it is well again, or nobody expects anything of it
+                group.reasons = revision.evidence.reasons.iter().take(REASONS_MAX).cloned().collect();
+            }
             self.resolve(id, Resolution::Withdrawn, None, now, out);
         }
     }
@@ -338,6 +355,8 @@ impl Desk {
         let live = group.is_live();
         match action {
             Action::Reopen if group.state == GroupState::Open => return Err(ActionError::Open),
+            // it would stay open for ever: nothing is left that could end it
+            Action::Reopen if !live && ends_by_itself(group) && !group.stands() => return Err(ActionError::Over),
             Action::Reopen => {
                 (group.state, group.acknowledged, group.snoozed) = (GroupState::Open, None, None);
                 (group.resolution, group.resolved) = (None, None);
@@ -345,6 +364,8 @@ impl Desk {
             _ if !live => return Err(ActionError::Resolved),
             Action::Acknowledge => {
                 (group.state, group.acknowledged, group.snoozed) = (GroupState::Acknowledged, Some(act), None);
+                // whoever takes it on has seen how bad it is by now
+                group.told_severity = group.told_severity.map(|told| told.max(group.severity));
             }
             Action::Snooze { until, .. } if until <= act.at || until.0 - act.at.0 > SNOOZE_MAX => {
                 return Err(ActionError::Until);
@@ -359,7 +380,14 @@ impl Desk {
                 return Ok(());
             }
         }
+        let is_worse = group.is_worse_than_told();
         out.changed.insert(id);
+        if action == Action::Reopen {
+            self.quieten(id, act.at);
+            if is_worse {
+                self.tell_how_it_is(id, act.at, out);
+            }
+        }
         if !live {
             self.feed_changed(id, act.at, out);
         }
@@ -379,16 +407,18 @@ impl Desk {
         for id in woken {
             let Some(group) = self.groups.get_mut(&id) else { continue };
             let more = group.snoozed.take().is_some_and(|snooze| group.hits > snooze.hits_before);
+            let is_worse = group.is_worse_than_told();
             group.state = GroupState::Open;
             out.changed.insert(id);
-            if more {
-                self.tell(id, Tidings::Escalated, now, out);
+            if more || is_worse {
+                self.tell_how_it_is(id, now, out);
             }
         }
         // what is told of a feed is over when the feed is as it should be, and not before
         let over = |group: &&AlertGroup| {
             let worked = matches!(group.state, GroupState::Open | GroupState::Acknowledged);
-            worked && !ends_by_itself(group) && now.0 - group.last_at.0 >= QUIET_AFTER
+            let lasts = ends_by_itself(group) && group.stands();
+            worked && !lasts && now.0 - group.last_at.0 >= QUIET_AFTER
         };
         let over: Vec<_> = self.groups.values().filter(over).map(|group| group.id).collect();
         for id in over {
@@ -434,16 +464,17 @@ impl Desk {
         }
     }
 
-    /// Looks again at what keeps groups quiet; whoever is not any more, and was never told of, is told of now.
+    /// Looks again at what keeps groups quiet; what is quiet no more, and was never told of or grew worse since, is told of
+    /// now.
     fn review(&mut self, now: Ts, out: &mut Outcome, which: impl Fn(&AlertGroup) -> bool) {
         let ids: Vec<_> = self.groups.values().filter(|g| g.is_live() && which(g)).map(|g| g.id).collect();
         for id in ids {
             if self.quieten(id, now) {
                 out.changed.insert(id);
             }
-            let waits = self.groups.get(&id).is_some_and(|group| !group.told && !group.is_quiet());
-            if waits {
-                self.tell(id, Tidings::Raised, now, out);
+            let waits = |group: &AlertGroup| (!group.told || group.is_worse_than_told()) && !group.is_quiet();
+            if self.groups.get(&id).is_some_and(waits) {
+                self.tell_how_it_is(id, now, out);
             }
         }
     }
@@ -471,23 +502,36 @@ impl Desk {
             return;
         }
         let feeds = self.silent.entry(group.operator_no).or_default();
-        if group.is_live() {
+        // one with nothing in it, which somebody has reopened under an older release, is about no feed that is silent now
+        if group.is_live() && group.stands() {
             feeds.insert(group.id);
         } else {
             feeds.remove(&group.id);
         }
     }
 
-    /// A feed fell silent or speaks again: what its figures say is muted, or heard again.
+    /// A feed may have fallen silent, or speak again: what its figures say is muted, or heard again.
     fn feed_changed(&mut self, id: GroupId, now: Ts, out: &mut Outcome) {
         let Some(group) = self.groups.get(&id).filter(|group| is_feed(group)).cloned() else { return };
         self.keep_silent(&group);
         self.review(now, out, |other| other.operator_no == group.operator_no && !is_feed(other));
     }
 
+    /// Tells of a group what is news of it: that it is there, that it is there again, or that there is more of it.
+    fn tell_how_it_is(&mut self, id: GroupId, now: Ts, out: &mut Outcome) {
+        let Some(group) = self.groups.get(&id) else { return };
+        let tidings = match group.told {
+            true => Tidings::Escalated,
+            // nobody was told that it was there before
+            false if group.notices == 0 => Tidings::Raised,
+            false => Tidings::Regressed,
+        };
+        self.tell(id, tidings, now, out);
+    }
+
     /// Tells of a group unless something keeps it quiet, or too much of its rule was told within the hour.
     fn tell(&mut self, id: GroupId, tidings: Tidings, now: Ts, out: &mut Outcome) {
-        let Some(group) = self.groups.get(&id).filter(|group| !group.is_quiet()) else { return };
+        let Some(group) = self.groups.get_mut(&id).filter(|group| !group.is_quiet()) else { return };
         if !group.told {
             let key = (group.rule.clone(), group.jurisdiction);
             let hour = Ts(now.0.div_euclid(HOUR) * HOUR);
@@ -499,7 +543,11 @@ impl Desk {
             out.caps.insert(key);
             // whatever is held back from an hour before is told of together first
             if cap.told >= TOLD_PER_RULE_MAX && group.severity < Severity::Critical {
-                cap.held += 1;
+                // one cause counts once, however often it comes within the hour
+                if group.held_in.replace(cap.hour) != Some(cap.hour) {
+                    cap.held += 1;
+                    out.changed.insert(id);
+                }
                 return;
             }
             cap.told += 1;
@@ -509,6 +557,9 @@ impl Desk {
 
     fn say(&mut self, id: GroupId, tidings: Tidings, now: Ts, out: &mut Outcome) {
         let Some(group) = self.groups.get_mut(&id) else { return };
+        if tidings != Tidings::Resolved {
+            group.told_severity = Some(group.severity);
+        }
         group.told = true;
         group.notices += 1;
         out.changed.insert(id);

@@ -1,9 +1,13 @@
-//! The alert on a feed that fell silent: raised, made worse and withdrawn by the clock and the source's last success alone.
+//! The alert on a feed that fell silent: raised, made worse and withdrawn by the clock and the source's last success.
+//!
+//! Nothing is held against a source while nobody listened: after a start, and after a pause, it has its chance first.
 
 use crate::operator_state::alert_id;
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
 use models::feed::Source;
-use models::ts::{SECOND, Ts};
+use models::ids::AlertId;
+use models::ts::{HOUR, SECOND, Ts};
+use ring::digest::{SHA256, digest};
 
 /// Name of the rule.
 pub const RULE: &str = "feed_silent";
@@ -16,31 +20,61 @@ pub const STALE_INTERVALS: i64 = 4;
 /// The same from which on it is dead.
 pub const DEAD_INTERVALS: i64 = 24;
 
+/// A source that was not listened to has so long to say something, microseconds, however rarely it is expected to.
+pub const CHANCE_MAX: i64 = HOUR;
+
 /// What is said of a silence, in order: each of them once.
 const RAISED: i64 = 0;
 const WORSE: i64 = 1;
 const OVER: i64 = 2;
 
-/// What of a silent source is told already: the window its alert stands on, and how urgent it is.
+/// What of a trouble is told already: the alert, the window it stands on, and how urgent it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
+    /// The alert.
+    pub alert: AlertId,
     /// From the last success to the moment from which on it was silent.
     pub window: Window,
     /// As it was told last.
     pub severity: Severity,
 }
 
+/// What was told of a source's silences so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What stands.
+    pub standing: Option<Standing>,
+    /// Episodes of its group.
+    pub episode: u32,
+    /// Alerts of the newest of them.
+    pub hits: u64,
+}
+
+/// How well a source could be heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hearing {
+    /// When it last succeeded.
+    pub last_success: Option<Ts>,
+    /// Since when it is listened to: the engine knows where it stood, and it was not paused. None: it is not yet.
+    pub since: Option<Ts>,
+    /// When it was last asked, to the end, where it fetches.
+    pub asked_at: Option<Ts>,
+}
+
+impl Hearing {
+    /// Could it have said something by now? Whoever fetches has asked, or the time is over in which it should have.
+    fn had_its_chance(&self, expected: i64, now: Ts) -> bool {
+        let Some(since) = self.since else { return false };
+        let is_asked = self.asked_at.is_some_and(|at| at >= since);
+        is_asked || now.0.saturating_sub(since.0) >= (LATE_INTERVALS * expected).min(CHANCE_MAX)
+    }
+}
+
 /// What has to be said of a source now, if anything. A source that never had a success counts from when it was made.
 #[must_use]
-pub fn judge(
-    source: &Source,
-    operator_code: &str,
-    last_success: Option<Ts>,
-    standing: Option<Standing>,
-    now: Ts,
-) -> Option<AlertRevision> {
+pub fn judge(source: &Source, operator_code: &str, heard: Hearing, told: Told, now: Ts) -> Option<AlertRevision> {
     let expected = i64::from(source.expected_interval_seconds.max(1)) * SECOND;
-    let since = last_success.unwrap_or(source.created_at);
+    let since = heard.last_success.unwrap_or(source.created_at);
     let intervals = now.0.saturating_sub(since.0) / expected;
     let severity = match intervals {
         // nobody expects anything of it
@@ -49,16 +83,21 @@ pub fn judge(
         STALE_INTERVALS..DEAD_INTERVALS => Some(Severity::Medium),
         _ => Some(Severity::High),
     };
-    let window = Window { start: since, end: since.plus(STALE_INTERVALS * expected) };
-    let (kind, severity, window, step) = match (standing, severity) {
+    // the time of a success that was read back is not to the microsecond the one that the silence was counted from
+    let spoke = |standing: Standing| since >= standing.window.end;
+    let (kind, severity, window, step) = match (told.standing, severity) {
         // it spoke and fell silent again before anybody looked: the first silence is over before the second begins
-        (Some(told), _) if told.window.start != since => (RevisionKind::Withdrawn, told.severity, told.window, OVER),
+        (Some(told), _) if spoke(told) => (RevisionKind::Withdrawn, told.severity, told.window, OVER),
         (Some(told), None) => (RevisionKind::Withdrawn, told.severity, told.window, OVER),
+        _ if !heard.had_its_chance(expected, now) => return None,
         (Some(told), Some(severity)) if severity > told.severity => {
             (RevisionKind::Corrected, severity, told.window, WORSE)
         }
         (Some(_), Some(_)) | (None, None) => return None,
-        (None, Some(severity)) => (RevisionKind::Raised, severity, window, RAISED),
+        (None, Some(severity)) => {
+            let window = Window { start: since, end: since.plus(STALE_INTERVALS * expected) };
+            (RevisionKind::Raised, severity, window, RAISED)
+        }
     };
     let subject = Subject {
         operator: operator_code.to_owned(),
@@ -69,8 +108,11 @@ pub fn judge(
     };
     let seconds = |micros: i64| micros / SECOND;
     let reason = match kind {
+        RevisionKind::Withdrawn if source.paused && !told.standing.is_some_and(spoke) => {
+            format!("the source {} is paused: nothing is expected of it", source.name)
+        }
         RevisionKind::Withdrawn => format!("the source {} speaks again", source.name),
-        _ if last_success.is_none() => format!("the source {} has never sent anything", source.name),
+        _ if heard.last_success.is_none() => format!("the source {} has never sent anything", source.name),
         _ => format!(
             "the source {} has sent nothing for {} s, and sends every {} s otherwise",
             source.name,
@@ -79,7 +121,7 @@ pub fn judge(
         ),
     };
     Some(AlertRevision {
-        id: alert_id(RULE, VERSION, &subject, window),
+        id: told.standing.map_or_else(|| next_id(&subject, window, told), |standing| standing.alert),
         rule: RULE.to_owned(),
         rule_version: VERSION,
         operator_no: source.operator_no,
@@ -105,6 +147,15 @@ pub fn judge(
     })
 }
 
+/// An alert is raised once: a silence that comes again without a success in between, as after a pause, is another one.
+fn next_id(subject: &Subject, window: Window, told: Told) -> AlertId {
+    let first = alert_id(RULE, VERSION, subject, window);
+    let text = format!("{}\0{}\0{}", first.0, told.episode, told.hits);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
+    AlertId(u128::from_be_bytes(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,9 +163,8 @@ mod tests {
     use models::ids::{OperatorNo, SourceId, SourceNo};
     use models::money::Currency;
 
-    #[test]
-    fn a_source_is_told_of_when_it_falls_silent_when_it_is_dead_and_when_it_speaks() {
-        let source = Source {
+    fn source() -> Source {
+        Source {
             source_no: SourceNo(1),
             id: SourceId(5),
             operator_no: OperatorNo(2),
@@ -131,38 +181,108 @@ mod tests {
             mapping: None,
             paused: false,
             integrity: None,
-        };
-        // seconds of the last success (-1: none), now, what was told; what is said
-        let minute = |n: i64| Ts(n * 60 * SECOND);
-        let window = |start: i64| Window { start: minute(start), end: minute(start + 4) };
-        let told = |start: i64, severity| Some(Standing { window: window(start), severity });
+        }
+    }
+
+    fn minute(n: i64) -> Ts {
+        Ts(n * 60 * SECOND)
+    }
+
+    fn window(start: i64) -> Window {
+        Window { start: minute(start), end: minute(start + 4) }
+    }
+
+    fn standing(start: i64, severity: Severity) -> Told {
+        Told { standing: Some(Standing { alert: AlertId(7), window: window(start), severity }), episode: 1, hits: 1 }
+    }
+
+    /// Listened to from the beginning.
+    fn heard(last: Option<i64>) -> Hearing {
+        Hearing { last_success: last.map(minute), since: Some(Ts(0)), asked_at: None }
+    }
+
+    #[test]
+    fn a_source_is_told_of_when_it_falls_silent_when_it_is_dead_and_when_it_speaks() {
         use RevisionKind::{Corrected, Raised, Withdrawn};
         use Severity::{High, Medium};
+        // minute of the last success, minute that it is, what was told; what is said
+        let none = Told::default();
         let table = [
-            (Some(10), 13, None, None),
-            (Some(10), 14, None, Some((Raised, Medium, 10))),
-            (Some(10), 20, told(10, Medium), None),
-            (Some(10), 34, told(10, Medium), Some((Corrected, High, 10))),
-            (Some(10), 90, told(10, High), None),
-            (Some(91), 91, told(10, High), Some((Withdrawn, High, 10))),
-            (Some(91), 99, told(10, High), Some((Withdrawn, High, 10))),
-            (Some(91), 99, None, Some((Raised, Medium, 91))),
-            (None, 3, None, None),
-            (None, 4, None, Some((Raised, Medium, 0))),
-            (None, 90, None, Some((Raised, High, 0))),
+            (Some(10), 13, none, None),
+            (Some(10), 14, none, Some((Raised, Medium, 10))),
+            (Some(10), 20, standing(10, Medium), None),
+            (Some(10), 34, standing(10, Medium), Some((Corrected, High, 10))),
+            (Some(10), 90, standing(10, High), None),
+            (Some(91), 91, standing(10, High), Some((Withdrawn, High, 10))),
+            (Some(91), 99, standing(10, High), Some((Withdrawn, High, 10))),
+            (Some(91), 99, none, Some((Raised, Medium, 91))),
+            (None, 3, none, None),
+            (None, 4, none, Some((Raised, Medium, 0))),
+            (None, 90, none, Some((Raised, High, 0))),
         ];
-        for (last, now, standing, said) in table {
-            let got = judge(&source, "safi", last.map(minute), standing, minute(now));
+        for (last, now, told, said) in table {
+            let got = judge(&source(), "safi", heard(last), told, minute(now));
             let got = got.map(|r| (r.kind, r.severity, r.window.start.0 / (60 * SECOND)));
             assert_eq!(got, said, "last {last:?} now {now}");
         }
-        let raised = judge(&source, "safi", Some(minute(1)), None, minute(9)).expect("an alert");
-        let over = judge(&source, "safi", Some(minute(9)), told(1, Medium), minute(9)).expect("its end");
-        assert_eq!((raised.id, raised.operator_seq, over.operator_seq), (over.id, 0, 2));
-        let paused = Source { paused: true, ..source.clone() };
-        let said = |standing| judge(&paused, "safi", Some(minute(1)), standing, minute(9)).map(|r| r.kind);
-        assert_eq!((said(None), said(told(1, Medium))), (None, Some(Withdrawn)));
-        let other = Source { id: SourceId(6), ..source };
-        assert_ne!(judge(&other, "safi", Some(minute(1)), None, minute(9)).map(|r| r.id), Some(raised.id));
+        let over = judge(&source(), "safi", heard(Some(9)), standing(1, Medium), minute(9)).expect("its end");
+        assert_eq!((over.id, over.operator_seq), (AlertId(7), 2), "of the alert that stands");
+        let other = Source { id: SourceId(6), ..source() };
+        let id = |source: &Source| judge(source, "safi", heard(Some(1)), none, minute(9)).map(|r| r.id);
+        assert_ne!(id(&other), id(&source()));
+    }
+
+    #[test]
+    fn nothing_is_held_against_a_source_that_nobody_has_listened_to() {
+        use RevisionKind::{Corrected, Raised, Withdrawn};
+        let (none, medium) = (Told::default(), standing(1, Severity::Medium));
+        // expected interval, since when it is listened to, when it was asked, what was told; what is said in minute 200
+        let table = [
+            (60, None, None, none, None),
+            (60, Some(199), None, none, None),
+            (60, Some(198), None, none, Some(Raised)),
+            (60, Some(199), Some(199), none, Some(Raised)),
+            (60, Some(199), Some(150), none, None),
+            // made worse no sooner, either; and what stands stands
+            (60, None, None, medium, None),
+            (60, Some(199), None, medium, None),
+            (60, Some(198), None, medium, Some(Corrected)),
+            // one that is expected every 49 minutes: an hour is enough
+            (49 * 60, Some(141), None, none, None),
+            (49 * 60, Some(140), None, none, Some(Raised)),
+        ];
+        for (n, (expected, since, asked, told, said)) in table.into_iter().enumerate() {
+            let source = Source { expected_interval_seconds: expected, ..source() };
+            let heard =
+                Hearing { last_success: Some(minute(1)), since: since.map(minute), asked_at: asked.map(minute) };
+            let got = judge(&source, "safi", heard, told, minute(200));
+            assert_eq!(got.map(|r| r.kind), said, "row {n}");
+        }
+        // read back from the store, the last success is some microseconds later, or an interval earlier
+        for (last, said) in [(1, None), (0, None), (200, Some(Withdrawn))] {
+            let heard = Hearing { last_success: Some(minute(last).plus(5)), ..heard(None) };
+            let got = judge(&source(), "safi", heard, standing(1, Severity::High), minute(201));
+            assert_eq!(got.map(|r| r.kind), said, "last success in minute {last}");
+        }
+    }
+
+    #[test]
+    fn a_silence_that_goes_on_after_a_pause_is_another_alert() {
+        let paused = Source { paused: true, ..source() };
+        let first = judge(&source(), "safi", heard(Some(1)), Told::default(), minute(9)).expect("an alert");
+        assert_eq!(judge(&paused, "safi", heard(Some(1)), Told::default(), minute(9)), None);
+        let stands = Standing { alert: first.id, window: first.window, severity: first.severity };
+        let told = Told { standing: Some(stands), episode: 1, hits: 1 };
+        let over = judge(&paused, "safi", heard(Some(1)), told, minute(9)).expect("its end");
+        assert_eq!((over.kind, over.id), (RevisionKind::Withdrawn, first.id));
+        assert_eq!(over.evidence.reasons, ["the source bets is paused: nothing is expected of it"]);
+        let spoke = judge(&paused, "safi", heard(Some(8)), told, minute(9)).expect("its end");
+        assert_eq!(spoke.evidence.reasons, ["the source bets speaks again"]);
+        let told = Told { standing: None, ..told };
+        let again = judge(&source(), "safi", heard(Some(1)), told, minute(20)).expect("an alert");
+        assert_eq!((again.kind, again.window), (RevisionKind::Raised, first.window));
+        assert_ne!(again.id, first.id);
+        let same = judge(&source(), "safi", heard(Some(1)), told, minute(21)).expect("an alert");
+        assert_eq!(same.id, again.id, "whoever starts again says the same");
     }
 }

@@ -127,6 +127,12 @@ pub struct AlertGroup {
     pub silenced_by: Option<SilenceId>,
     /// Was somebody told of this episode?
     pub told: bool,
+    /// How urgent it was when somebody was told of it last; none where nobody was, and in what older releases stored.
+    #[serde(default)]
+    pub told_severity: Option<Severity>,
+    /// The hour of its rule's cap in which it was held back last.
+    #[serde(default, with = "micros::option")]
+    pub held_in: Option<Ts>,
     /// Notices given so far, over all episodes: part of their ids.
     pub notices: u32,
 }
@@ -136,6 +142,18 @@ impl AlertGroup {
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.state != GroupState::Resolved
+    }
+
+    /// Is any of its alerts neither withdrawn nor of an earlier episode?
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        !self.standing.is_empty() || self.standing_more > 0
+    }
+
+    /// Is it worse than what somebody was told?
+    #[must_use]
+    pub fn is_worse_than_told(&self) -> bool {
+        self.told && self.told_severity.is_some_and(|told| self.severity > told)
     }
 
     /// Does anything keep it from being told?

@@ -22,6 +22,7 @@ mod project;
 mod quarantine;
 mod read;
 mod snapshots;
+mod successes;
 mod vault;
 mod writer;
 

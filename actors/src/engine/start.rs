@@ -432,7 +432,10 @@ async fn recover_source(
     gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
     let moved_at = stored.cursor.as_ref().map(|(_, at)| *at);
     let last_success = stored.last_stored_at.max(moved_at);
-    gauge.last_success_at.store(last_success.map_or(0, |t| t.0), Ordering::Relaxed);
+    // what this process has seen is no older than what is stored
+    let success_kept = last_success.max(stored.last_success_at).map_or(0, |t| t.0);
+    gauge.success_kept_at.fetch_max(success_kept, Ordering::Relaxed);
+    gauge.last_success_at.fetch_max(success_kept, Ordering::Relaxed);
     // the directory's: it may have changed since this actor was made the first time
     let set = context.directory.load().sources.get(&source.id).cloned().unwrap_or_else(|| Arc::clone(&source));
     if let (Some(schedule), Some(reader)) = (&set.schedule, &set.reader) {
@@ -451,6 +454,9 @@ async fn recover_source(
         })
     };
     let known = reread().await?;
+    if gauge.listening_since.load(Ordering::Relaxed) == 0 {
+        gauge.listening_since.store(context.clock.now().0, Ordering::Release);
+    }
     Ok(SourceActor::new(source, context, gauge, known, reread))
 }
 

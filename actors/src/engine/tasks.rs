@@ -31,6 +31,8 @@ const DIGESTS_SETTLE: i64 = 30 * models::ts::DAY;
 const SPARED_TICK: Duration = Duration::from_secs(1);
 /// How often the claim of the database is looked at.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
+/// Pause before an alert that could not be stored is tried again.
+const ALERT_RETRY: Duration = Duration::from_millis(500);
 /// How often the keys of the evidence's months are looked after.
 const MONTHS_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -157,9 +159,13 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_integrity().await })
         };
+        let successes = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_successes().await })
+        };
         let tasks = [
             grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts, polling,
-            integrity,
+            integrity, successes,
         ];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();
@@ -330,8 +336,14 @@ impl Engine {
             } else if let Some(entry) = entry {
                 entry.slow_down(if found.in_batches { found.window.end } else { now.plus(HOUR) });
             }
-            if let Err(error) = engine.0.writer.commit(vec![Event::AlertRevised(alert)], Vec::new()).await {
-                tracing::error!(%error, "an alert is not journaled");
+            // an alert must not be lost to a database that is away; one that is stored already is not stored again
+            while let Err(error) = engine.0.writer.commit(vec![Event::AlertRevised(alert.clone())], Vec::new()).await {
+                if *engine.0.stopping.borrow() {
+                    tracing::error!(%error, "an alert is not journaled");
+                    return;
+                }
+                tracing::warn!(%error, "an alert waits for the store");
+                tokio::time::sleep(ALERT_RETRY).await;
             }
         });
     }

@@ -20,6 +20,7 @@ struct State {
     /// A fetch waits in its actor's queue, or is under way.
     queued: bool,
     last_fetch_at: Option<Ts>,
+    asked_at: Option<Ts>,
     last_error: Option<(String, Ts)>,
     cursor: Option<String>,
 }
@@ -39,6 +40,9 @@ pub struct PollingView {
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Ts>,
+    /// When a turn last ended that had its answer or its refusal from the peer.
+    #[serde(skip)]
+    pub asked_at: Option<Ts>,
     /// How far it was read, in its reader's words; not for screens.
     #[serde(skip)]
     pub cursor: Option<String>,
@@ -118,6 +122,9 @@ impl Polling {
     pub fn ended(&self, schedule: &Schedule, turn: &Turn, now: Ts, chance: f64) {
         let mut state = self.0.lock();
         state.queued = false;
+        if !matches!(turn, Turn::NotStored(_)) {
+            state.asked_at = Some(now);
+        }
         state.last_error = match turn {
             Turn::Done | Turn::More => None,
             Turn::Failed(error) => Some((error.to_string(), now)),
@@ -148,6 +155,7 @@ impl Polling {
             breaker: state.poll.as_ref().map_or(Breaker::Closed, |poll| poll.breaker),
             last_error: state.last_error.as_ref().map(|(text, _)| text.clone()),
             last_error_at: state.last_error.as_ref().map(|(_, at)| *at),
+            asked_at: state.asked_at,
             cursor: state.cursor.clone().filter(|cursor| !cursor.is_empty()),
         }
     }
@@ -194,8 +202,9 @@ mod tests {
         let view = polling.view();
         assert_eq!((view.failures, view.breaker, view.next_due), (0, Breaker::Closed, Some(Ts(9 + SECOND))));
         assert_eq!(view.last_error.as_deref(), Some("not stored: the database"));
+        assert_eq!(view.asked_at, None, "whether the peer has anything is not known");
         polling.ended(&EVERY, &Turn::Failed(FetchError::Wait(Duration::from_secs(90))), Ts(0), 0.0);
-        assert_eq!(polling.view().next_due, Some(Ts(90 * SECOND)));
+        assert_eq!((polling.view().next_due, polling.view().asked_at), (Some(Ts(90 * SECOND)), Some(Ts(0))));
         for n in 1..=5 {
             polling.ended(&EVERY, &Turn::Failed(FetchError::TooLarge), Ts(n), 0.0);
         }

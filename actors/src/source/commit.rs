@@ -11,14 +11,22 @@ use models::event::Event;
 use models::feed::{DataClass, FeedBatchStored};
 use models::ids::{BatchId, QuarantineId};
 use models::record::{QuarantineCode, Record, Refusal};
-use models::ts::{MINUTE, SECOND, Ts};
+use models::ts::Ts;
 use ring::digest;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use store::{Attachment, CommitError, QuarantineRow};
 
-/// How often it is stored at most that a source was heard of which brought nothing.
-const HEARD_STORED_EVERY: i64 = MINUTE;
+/// What a commit says of whether its source speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// Nothing that counts.
+    Not,
+    /// It speaks, and nothing that was stored says so.
+    Now,
+    /// It speaks, and what was stored says when.
+    Kept,
+}
 
 impl SourceActor {
     /// Stores what was taken in, and with it how far the source was read.
@@ -86,13 +94,10 @@ impl SourceActor {
                 self.unsure = is_taken || error == CommitError::Unavailable;
                 return Err(if is_taken { EngineError::Unavailable("the source") } else { commit_error(error) });
             }
-            if staged.replay.is_none() {
-                self.heard_at = now;
-            }
             self.stored(&records, chain, now);
             self.moved(cursor);
             self.whole(accepted);
-            self.count(&staged, delivered, now);
+            self.count(&staged, if delivered { Heard::Kept } else { Heard::Not }, now);
             let mut outcome = outcome(&staged, batch_id, self.head.source_seq);
             outcome.accepted = records.len() as u32;
             return Ok(outcome);
@@ -113,29 +118,13 @@ impl SourceActor {
         }
         self.moved(cursor);
         self.whole(accepted);
-        self.count(&staged, delivered, now);
-        if delivered && cursor.is_some() {
-            self.heard_at = now;
-        } else if delivered && staged.replay.is_none() {
-            self.heard(now).await;
-        }
+        let heard = match (delivered, cursor) {
+            (false, _) => Heard::Not,
+            (true, Some(_)) => Heard::Kept,
+            (true, None) => Heard::Now,
+        };
+        self.count(&staged, heard, now);
         Ok(outcome(&staged, None, self.head.source_seq))
-    }
-
-    /// Keeps that the source was heard of though it brought nothing to store, once an interval: otherwise a restart would
-    /// take it for silent.
-    async fn heard(&mut self, now: Ts) {
-        let every = (i64::from(self.source.expected_interval_seconds) * SECOND).max(HEARD_STORED_EVERY);
-        if now.0 - self.heard_at.0 < every {
-            return;
-        }
-        let cursor = self.head.cursor.as_ref().map_or_else(String::new, |Cursor(text)| text.clone());
-        let event = Event::SourceAdvanced { source_no: self.source.source_no, cursor, delivered: true };
-        match self.context.writer.commit(vec![event], Vec::new()).await {
-            Ok(_) => self.heard_at = now,
-            // what it delivered is known already: the next time
-            Err(error) => tracing::debug!(source = %self.source.id, %error, "a sign of life is not stored"),
-        }
     }
 
     fn batch(&self, records: &[Record], staged: &Staged, chain: &[u8; 32], now: Ts) -> FeedBatchStored {
@@ -186,7 +175,8 @@ impl SourceActor {
         }
     }
 
-    fn count(&self, staged: &Staged, delivered: bool, now: Ts) {
+    /// Counts what came of a commit.
+    fn count(&self, staged: &Staged, heard: Heard, now: Ts) {
         self.gauge.duplicates.fetch_add(u64::from(staged.duplicates), Ordering::Relaxed);
         self.gauge.quarantined.fetch_add(staged.refused.len() as u64, Ordering::Relaxed);
         let conflicts = staged.refused.iter().filter(|(refusal, _)| refusal.code == QuarantineCode::Conflict).count();
@@ -195,8 +185,11 @@ impl SourceActor {
         self.context.quarantined.inc_by(staged.refused.len() as u64);
         staged.refused.iter().for_each(|(refusal, _)| self.gauge.open.add(refusal.code, 1));
         // what somebody takes in that was refused before is nothing that the source delivers
-        if delivered && staged.replay.is_none() {
+        if heard != Heard::Not && staged.replay.is_none() {
             self.gauge.last_success_at.store(now.0, Ordering::Relaxed);
+            if heard == Heard::Kept {
+                self.gauge.success_kept_at.store(now.0, Ordering::Relaxed);
+            }
         }
         self.gauge.version.fetch_add(1, Ordering::Release);
     }

@@ -101,7 +101,10 @@ impl Shift {
     }
 
     fn act(&mut self, action: Action) -> Result<(), ActionError> {
-        let group = self.group();
+        self.act_on(self.group(), action)
+    }
+
+    fn act_on(&mut self, group: GroupId, action: Action) -> Result<(), ActionError> {
         let mut out = Outcome::default();
         let done = self.desk.act(group, action, act(self.now), &mut out);
         self.hear(&out);
@@ -124,7 +127,11 @@ impl Shift {
     }
 
     fn group(&self) -> GroupId {
-        self.desk.groups().find(|group| group.rule == "jump").map(|group| group.id).expect("a group")
+        self.group_of("jump")
+    }
+
+    fn group_of(&self, rule: &str) -> GroupId {
+        self.desk.groups().find(|group| group.rule == rule).map(|group| group.id).expect("a group")
     }
 
     fn state(&self) -> GroupState {
@@ -260,6 +267,140 @@ fn what_is_still_there_when_the_feed_speaks_again_is_told_then() {
     shift.hit(2, Severity::Critical);
     assert_eq!(shift.heard(), ["jump raised", "feed_silent raised"], "told before: muted from then on");
     shift.feed(RevisionKind::Withdrawn);
+    assert_eq!(shift.heard(), ["feed_silent resolved", "jump escalated"], "it grew worse meanwhile");
+}
+
+#[test]
+fn what_grew_worse_while_it_was_quiet_is_heard_once_it_is_quiet_no_more() {
+    // no further alert comes while it is snoozed: one of those that stand is corrected
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::Medium);
+    assert_eq!(shift.act(Action::Snooze { until: Ts(HOUR), hits: None }), Ok(()));
+    shift.say(RevisionKind::Corrected, "jump", 1, Severity::Critical, Metric::Stakes);
+    assert_eq!(shift.heard(), ["jump raised"]);
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), ["jump escalated"]);
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), [] as [&str; 0], "once");
+
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::Medium);
+    shift.silence(HOUR, Some("jump"));
+    shift.hit(2, Severity::High);
+    assert_eq!(shift.heard(), ["jump raised"]);
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), ["jump escalated"]);
+
+    // as bad as it was told: nothing
+    shift.silence(3 * HOUR, Some("jump"));
+    shift.hit(3, Severity::High);
+    shift.wait(2 * HOUR);
+    assert_eq!(shift.heard(), [] as [&str; 0]);
+
+    // snoozed and silenced: whichever ends last
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::Medium);
+    shift.silence(2 * HOUR, Some("jump"));
+    assert_eq!(shift.act(Action::Snooze { until: Ts(HOUR), hits: None }), Ok(()));
+    shift.hit(2, Severity::High);
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), ["jump raised"]);
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), ["jump escalated"]);
+}
+
+#[test]
+fn whoever_ends_a_snooze_by_hand_has_seen_how_bad_it_is() {
+    for (action, heard) in [(Action::Acknowledge, vec![]), (Action::Reopen, vec!["jump escalated".to_owned()])] {
+        let mut shift = Shift::default();
+        shift.hit(1, Severity::Medium);
+        assert_eq!(shift.act(Action::Snooze { until: Ts(9 * HOUR), hits: None }), Ok(()));
+        shift.hit(2, Severity::High);
+        assert_eq!(shift.heard(), ["jump raised"]);
+        assert_eq!(shift.act(action), Ok(()));
+        assert_eq!(shift.heard(), heard, "{action:?}: reopened it is everybody's again");
+        shift.silence(HOUR, Some("jump"));
+        shift.wait(HOUR);
+        assert_eq!(shift.heard(), [] as [&str; 0], "{action:?}");
+    }
+}
+
+#[test]
+fn a_silence_covers_nothing_that_grows_worse_than_it_says() {
+    let mut shift = Shift::default();
+    shift.silence(9 * HOUR, Some("jump"));
+    shift.hit(1, Severity::High);
+    assert_eq!(shift.heard(), [] as [&str; 0]);
+    shift.hit(2, Severity::Critical);
+    assert_eq!(shift.heard(), ["jump raised"], "nobody was told that it was there before");
+}
+
+/// What an older release stored does not say how urgent it was when it was told.
+#[test]
+fn what_was_told_before_an_upgrade_is_not_told_again() {
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::High);
+    let mut group = serde_json::to_value(shift.desk.group(shift.group())).expect("JSON");
+    let fields = group.as_object_mut().expect("a group");
+    for newer in ["told_severity", "held_in"] {
+        assert!(fields.remove(newer).is_some(), "{newer}");
+    }
+    let groups = vec![serde_json::from_value(group).expect("a group of an older release")];
+    shift.desk = Desk::restored(AlertsGrouped { through: shift.offset, groups, caps: Vec::new() }, Vec::new());
+    shift.heard();
+    shift.silence(HOUR, Some("jump"));
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), [] as [&str; 0]);
+    shift.hit(2, Severity::Critical);
+    assert_eq!(shift.heard(), ["jump escalated"]);
+}
+
+#[test]
+fn a_silence_that_is_over_is_not_reopened_and_mutes_nobody() {
+    let mut shift = Shift::default();
+    shift.feed(RevisionKind::Raised);
+    shift.feed(RevisionKind::Withdrawn);
+    let feed = shift.group_of("feed_silent");
+    assert_eq!(shift.act_on(feed, Action::Reopen), Err(ActionError::Over));
+    shift.heard();
+    shift.hit(1, Severity::High);
+    assert_eq!(shift.heard(), ["jump raised"]);
+    shift.withdraw(1);
+    shift.heard();
+    // a person has called one expected that lasts, and thinks again
+    shift.feed(RevisionKind::Raised);
+    assert_eq!(shift.act_on(feed, Action::Resolve(Resolution::Expected)), Ok(()));
+    assert_eq!(shift.act_on(feed, Action::Reopen), Ok(()));
+    shift.heard();
+    shift.hit(2, Severity::High);
+    assert_eq!(shift.heard(), [] as [&str; 0], "it lasts");
+    shift.feed(RevisionKind::Withdrawn);
+    assert_eq!(shift.heard(), ["feed_silent resolved", "jump regressed"]);
+}
+
+/// Until a release ago such a group could be reopened.
+#[test]
+fn a_feed_s_group_with_nothing_in_it_mutes_nobody_and_goes_quiet() {
+    let mut shift = Shift::default();
+    shift.feed(RevisionKind::Raised);
+    let mut group = shift.desk.group(shift.group_of("feed_silent")).cloned().expect("a group");
+    group.standing.clear();
+    let groups = AlertsGrouped { through: shift.offset, groups: vec![group], caps: Vec::new() };
+    shift.desk = Desk::restored(groups, Vec::new());
+    shift.heard();
+    shift.hit(1, Severity::High);
+    assert_eq!(shift.heard(), ["jump raised"]);
+    // it falls silent in earnest
+    shift.feed(RevisionKind::Raised);
+    shift.hit(2, Severity::Critical);
+    assert_eq!(shift.heard(), [] as [&str; 0]);
+    shift.feed(RevisionKind::Withdrawn);
+    assert_eq!(shift.heard(), ["feed_silent resolved", "jump escalated"]);
+    let mut group = shift.desk.group(shift.group_of("feed_silent")).cloned().expect("a group");
+    group.state = GroupState::Open;
+    let groups = AlertsGrouped { through: shift.offset, groups: vec![group], caps: Vec::new() };
+    shift.desk = Desk::restored(groups, Vec::new());
+    shift.wait(QUIET_AFTER);
     assert_eq!(shift.heard(), ["feed_silent resolved"]);
 }
 
@@ -321,6 +462,32 @@ fn what_was_told_of_together_is_over_when_none_of_it_stands_or_more_follows() {
     let heard = shift.heard();
     assert_eq!(heard.iter().filter(|said| *said == "flood no more").count(), 1, "{heard:?}");
     assert_eq!(heard.iter().filter(|said| *said == "flood resolved").count(), 3 * TOLD_PER_RULE_MAX as usize);
+}
+
+/// "5 more" are five causes, however often each of them comes again.
+#[test]
+fn what_is_held_back_is_counted_once() {
+    let mut shift = Shift::default();
+    let hit = |shift: &mut Shift, operator: u16, severity: Severity| {
+        shift.offset += 1;
+        let revision =
+            AlertRevision { operator_no: OperatorNo(operator), severity, ..one(Metric::Stakes, shift.offset) };
+        let mut out = Outcome::default();
+        shift.desk.revision(&revision, HERE, Ts(shift.now), &mut out);
+        shift.hear(&out);
+    };
+    let held = TOLD_PER_RULE_MAX as u16..TOLD_PER_RULE_MAX as u16 + 3;
+    (0..held.end).for_each(|operator| hit(&mut shift, operator, Severity::Low));
+    assert_eq!(shift.heard().len(), TOLD_PER_RULE_MAX as usize);
+    for severity in [Severity::Medium, Severity::High] {
+        held.clone().for_each(|operator| hit(&mut shift, operator, severity));
+    }
+    assert_eq!(shift.heard(), [] as [&str; 0]);
+    shift.wait(HOUR);
+    assert_eq!(shift.heard(), ["flood 3 more"]);
+    // the next hour has room for it alone
+    hit(&mut shift, held.start, Severity::Critical);
+    assert_eq!(shift.heard(), ["flood raised"]);
 }
 
 fn one(metric: Metric, offset: i64) -> AlertRevision {

@@ -3,7 +3,7 @@ use super::totals::{Stored, Tolerance, alert, compare, day_after, day_of, day_sp
 use super::*;
 use models::feed::integrity::{ComparedTotal, Declaration, DeclaredStatus, DeclaredTotal, Total};
 use models::feed::{DataClass, SourceKind};
-use models::ids::{KeyId, OperatorNo, SourceId, SourceNo};
+use models::ids::{AlertId, KeyId, OperatorNo, SourceId, SourceNo};
 use models::money::Currency;
 use models::record::RecordKind;
 use models::ts::{DAY, HOUR, MINUTE};
@@ -204,7 +204,7 @@ fn a_trouble_is_told_of_when_it_begins_when_it_is_old_and_when_it_is_over() {
         ..SourceIntegrity::default()
     };
     let told = |since: i64, severity| {
-        Some(Standing { window: Window { start: minute(since), end: minute(since + 1) }, severity })
+        Some(Standing { alert: AlertId(7), window: Window { start: minute(since), end: minute(since + 1) }, severity })
     };
     // what, since when; what is told, now; what is said and of when
     let table = [

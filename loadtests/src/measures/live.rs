@@ -25,6 +25,10 @@ const JUMPY: usize = 60;
 const BATCH: usize = 500;
 /// Records a second over all operators.
 const RATE: f64 = 20_000.0;
+/// Time between two jumps: each operator jumps about once a minute.
+const JUMPS: Duration = Duration::from_millis(1_010);
+/// The same where it goes on for long: what jumps in most of its minutes is what that operator is like.
+const JUMPS_LONG: Duration = Duration::from_millis(5_050);
 /// A delay that is worth a line.
 const LONG: Duration = Duration::from_millis(400);
 /// Time between two looks at the memory.
@@ -130,7 +134,7 @@ struct Watched {
 pub async fn latency(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     for (kind, suffix) in [(StoreKind::Embedded, "_embedded"), (StoreKind::Postgres, "")] {
         let time = Duration::from_secs(effort.pick(20, 240, 900));
-        latencies(&watched(kind, time).await?, kind, suffix, time, report)?;
+        latencies(&watched(kind, time, JUMPS).await?, kind, suffix, time, report)?;
     }
     Ok(())
 }
@@ -140,7 +144,7 @@ pub async fn soak(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let time = effort.pick(SETTLED / 5, SETTLED * 6, SETTLED * 12);
     let from = SETTLED.min(time / 6);
     let kind = StoreKind::Postgres;
-    let watched = watched(kind, time).await?;
+    let watched = watched(kind, time, JUMPS_LONG).await?;
     let memory = &watched.memory;
     let first = ((from.as_secs() / LOOK.as_secs()) as usize).max(1);
     anyhow::ensure!(memory.len() >= first + LOOKS, "only {} looks", memory.len());
@@ -161,7 +165,7 @@ pub async fn soak(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// A market under load for so long, and what a screen shows of it.
-async fn watched(kind: StoreKind, time: Duration) -> anyhow::Result<Watched> {
+async fn watched(kind: StoreKind, time: Duration, gap: Duration) -> anyhow::Result<Watched> {
     let node = Node::fresh(kind, &[]).await?;
     let mut chance = Chance(7);
     let players: Vec<Player> = (0..10_000).map(|n| Player::Phone(phone(n))).collect();
@@ -196,10 +200,8 @@ async fn watched(kind: StoreKind, time: Duration) -> anyhow::Result<Watched> {
     let stop = Instant::now() + time;
     let pushed = Rc::new(Cell::new(0));
     let ordinary = ordinary(&node, steady, &waiting, stop, &pushed);
-    let jumping = jumps(&node, jumpy, jump, &waiting, stop);
-    let (ordinary, jumping, memory) = tokio::join!(ordinary, jumping, memory(&node, stop));
-    ordinary?;
-    let (jumps, memory) = (jumping?, memory?);
+    let jumping = jumps(&node, jumpy, jump, &waiting, (gap, stop));
+    let ((), jumps, memory) = tokio::try_join!(ordinary, jumping, memory(&node, stop))?;
     // the last ones have to come, too
     tokio::time::sleep(Duration::from_secs(2)).await;
     watching.abort();
@@ -304,7 +306,7 @@ async fn jumps(
     jumpy: Vec<(String, Feed)>,
     jump: Batch,
     waiting: &Rc<RefCell<Waiting>>,
-    stop: Instant,
+    (gap, stop): (Duration, Instant),
 ) -> anyhow::Result<u64> {
     let mut connection = node.connect().await?;
     let (mut body, mut jumps, mut due) = (Vec::new(), 0u64, Instant::now() + Duration::from_secs(2));
@@ -323,7 +325,7 @@ async fn jumps(
         let answer = connection.read().await?;
         anyhow::ensure!(answer.status == 200, "{}", String::from_utf8_lossy(answer.body));
         jumps += 1;
-        due += Duration::from_millis(1_010);
+        due += gap;
     }
     Ok(jumps)
 }

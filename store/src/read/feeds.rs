@@ -46,6 +46,8 @@ pub struct StoredHead {
     pub chain: [u8; 32],
     pub newest: Option<Ts>,
     pub last_stored_at: Option<Ts>,
+    /// When it last succeeded, as far as that was kept; it may have brought nothing new.
+    pub last_success_at: Option<Ts>,
     pub records: u64,
     pub duplicates: u64,
     pub quarantined: u64,
@@ -81,6 +83,10 @@ impl Store {
         let sql = "SELECT position, moved_at FROM source_cursors WHERE source_no = $1";
         if let Some(row) = self.rows(sql, &value).await?.first() {
             head.cursor = Some((row.text(0)?, Ts(row.int(1)?)));
+        }
+        let sql = "SELECT at FROM source_successes WHERE source_no = $1";
+        if let Some(row) = self.rows(sql, &value).await?.first() {
+            head.last_success_at = Some(Ts(row.int(0)?));
         }
         let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN code = 'conflict' THEN 1 ELSE 0 END), 0) AS BIGINT) FROM quarantine WHERE source_no = $1";
         if let Some(row) = self.rows(sql, &value).await?.first() {

@@ -57,6 +57,7 @@ both!(
     notices::notices_are_due_in_order_and_none_before_the_beginning_of_its_group,
     notices::the_log_is_read_newest_first_page_by_page,
     notices::the_log_forgets_what_is_old_and_nothing_that_waits,
+    reads::a_sources_last_success_only_moves_on,
     reads::of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,

@@ -204,6 +204,20 @@ pub async fn both_databases_answer_alike() {
     assert_eq!(sqlite.len(), postgres.len());
 }
 
+pub async fn a_sources_last_success_only_moves_on(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let store = store::Store::open(&database.url, &store::OpenOptions::default()).await.expect("a store");
+    let held = async |no: u32| store.source_head(SourceNo(no)).await.expect("a head").last_success_at;
+    assert_eq!(held(1).await, None);
+    // 1 and 3 come twice; the older of each says nothing
+    for successes in [&[(1, 50), (2, 7)][..], &[(3, 9), (1, 40)], &[(3, 12)], &[]] {
+        let successes: Vec<_> = successes.iter().map(|(no, at)| (SourceNo(*no), Ts(*at))).collect();
+        store.keep_source_successes(&successes).await.expect("they are kept");
+    }
+    assert_eq!((held(1).await, held(2).await, held(3).await), (Some(Ts(50)), Some(Ts(7)), Some(Ts(12))));
+    store.close().await;
+}
+
 pub async fn of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were(kind: Kind) {
     let database = Database::fresh(kind).await;
     let store = store::Store::open(&database.url, &store::OpenOptions::default()).await.expect("a store");

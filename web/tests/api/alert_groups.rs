@@ -1,8 +1,10 @@
 //! From an alert to whoever works on it: groups, what people do with them, silences, feeds that fall silent.
 
 use crate::node::{Node, Setup, Socket};
+use actors::feeds::FeedsConfig;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::{Peer, Reply};
 
 const GROUPS: &str = "/api/v1/alerts/groups";
 
@@ -200,5 +202,34 @@ async fn a_feed_that_falls_silent_is_told_of_by_itself_and_so_is_its_return() {
     // and what comes back is the next episode
     let again = wait_for(&node, "?rule=feed_silent", |group| group["episode"] == 2).await;
     assert_eq!(text(&again, "id"), text(&over, "id"));
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_silence_that_goes_on_after_a_pause_is_told_of_again() {
+    let feeds = FeedsConfig { allow_private_addresses: true, ..FeedsConfig::default() };
+    let node = Node::start_as(Setup { feeds, ..Setup::default() }).await;
+    let operator = node.operator("acme").await;
+    let peer = Peer::start(|_| Reply::status(500)).await;
+    let new = json!({"operator": operator.id, "name": "bets", "class": "gaming_transactions", "kind": "http_poll",
+        "reader": {"url": peer.url("/bets")}, "schedule": {"every_seconds": 1}, "expected_interval_seconds": 1});
+    let made = node.call("POST", "/api/v1/feeds", Some(&node.staff), &new.to_string()).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let source = format!("/api/v1/feeds/{}", text(&made.json(), "id"));
+    let pause = async |paused: bool| {
+        let body = json!({"paused": paused}).to_string();
+        assert_eq!(node.call("PATCH", &source, Some(&node.staff), &body).await.status, 200);
+    };
+    let silent = wait_for(&node, "?rule=feed_silent", |_| true).await;
+    pause(true).await;
+    let over = wait_for(&node, "?state=resolved&rule=feed_silent", |_| true).await;
+    let alert = node.call("GET", &format!("/api/v1/alerts/{}", text(&over, "last_alert")), Some(&node.staff), "").await;
+    assert!(alert.text.contains("the source bets is paused"), "{}", alert.text);
+    // nothing is left in it that could end
+    assert_eq!(act(&node, text(&over, "id"), "reopen", &Value::Null).await.0, 409);
+    pause(false).await;
+    let again = wait_for(&node, "?rule=feed_silent", |group| group["episode"] == 2).await;
+    assert_eq!((text(&again, "id"), &again["told"]), (text(&silent, "id"), &json!(true)));
+    assert_ne!(text(&again, "last_alert"), text(&silent, "last_alert"));
     node.stop().await;
 }

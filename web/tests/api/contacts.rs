@@ -305,6 +305,37 @@ async fn whoever_tries_numbers_is_slowed_down_and_told_of() {
 }
 
 #[actix_web::test]
+async fn an_alert_on_numbers_tried_waits_for_the_store() {
+    let node = Node::start_as(Setup { strangers_per_hour: 4, ..Setup::default() }).await;
+    let scopes = json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 20});
+    let acme = node.operator("acme").await.key(&node, scopes).await;
+    // every alert breaks a table's check
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON alert_revisions BEGIN INSERT INTO source_integrity (source_no, version, body) VALUES (1, 0, ''); END";
+    node.engine.store().execute_for_tests(refuse).await.expect("it is broken");
+    // it is slowed down in the moment in which the alert is to be stored
+    let slowed = async {
+        let mut n = 0;
+        while ask(&node, &acme, ("phone", &format!("0713{:06}", n % 8))).await["status"] != 429 {
+            n += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), slowed).await.expect("slowed down in time");
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    node.engine.store().execute_for_tests("DROP TRIGGER refuse").await.expect("it is mended");
+    let told = async {
+        loop {
+            let alerts = node.call("GET", "/api/v1/alerts?rule=enumeration", Some(&node.staff), "").await.json();
+            if let Some(alerts) = alerts["items"].as_array().filter(|items| !items.is_empty()) {
+                return alerts.len();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(30), told).await.expect("an alert"), 1);
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn whoever_tries_numbers_in_batches_is_slowed_down_and_told_of() {
     let node = Node::start_as(Setup { batch_strangers_per_day: 500, ..Setup::default() }).await;
     let scopes = json!({"label": "k", "scopes": ["lookup:batch"], "rate_per_second": 1000});

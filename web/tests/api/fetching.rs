@@ -163,6 +163,30 @@ async fn what_cannot_be_fetched_is_refused_field_by_field() {
     node.stop().await;
 }
 
+/// A fetch that is answered with 304 stores nothing: a start must not take the source for silent since its last batch.
+#[actix_web::test]
+async fn a_source_with_nothing_new_is_as_fresh_after_a_start_as_before() {
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("alpha").await;
+    let gone = Arc::new(AtomicBool::new(false));
+    let is_gone = Arc::clone(&gone);
+    let peer = Peer::start(move |asked: &Asked| match asked.header("if-none-match") {
+        _ if is_gone.load(Ordering::Relaxed) => Reply::Silence,
+        None => Reply::ok(lines(["a".to_owned()])).with("ETag", "\"1\""),
+        Some(_) => Reply::status(304),
+    })
+    .await;
+    let source = create(&node, &new(&operator, &peer.url("/bets"), json!({"schedule": {"every_seconds": 1}}))).await;
+    let stored = until(&node, &source, |s| s["records"] == 1).await["last_success_at"].clone();
+    until(&node, &source, |s| s["last_success_at"] != stored && peer.asked().len() > 2).await;
+    gone.store(true, Ordering::Relaxed);
+    let seen = node.call("GET", &source, Some(&node.staff), "").await.json()["last_success_at"].clone();
+    let node = node.restart_as(setup()).await;
+    let again = until(&node, &source, |s| s["last_success_at"].is_string()).await["last_success_at"].clone();
+    assert!(again.as_str() >= seen.as_str(), "{again} and {seen} before, {stored} when it stored something");
+    node.stop().await;
+}
+
 #[actix_web::test]
 async fn a_source_that_fails_is_left_alone_and_found_again() {
     let node = Node::start_as(setup()).await;
