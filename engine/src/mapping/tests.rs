@@ -210,6 +210,10 @@ fn a_row_that_no_record_fits_is_refused_and_not_lost() {
     assert!(error.starts_with("skip[0]: a condition"), "{error}");
 }
 
+fn owners(mapped: &Mapped) -> Vec<Option<&str>> {
+    mapped.refused_of.iter().map(Option::as_deref).collect()
+}
+
 #[test]
 fn a_refused_row_says_whose_it_is_where_that_can_be_read() {
     let file = b"Date,Handle,GGR,Brand\n\
@@ -219,7 +223,6 @@ fn a_refused_row_says_whose_it_is_where_that_can_be_read() {
         2022-01-09,1,FanDuel\n\
         2022-01-09,1,1,Fan\xffDuel\n";
     let mapped = mapping(NY_WEEKLY).read(file).unwrap();
-    let owners = |mapped: &Mapped| mapped.refused_of.iter().map(Option::as_deref).collect::<Vec<_>>();
     assert_eq!(owners(&mapped), [Some("ny-fanduel"), Some("ny-betmgm"), None, None, None]);
     // a file of one operator has no row of another
     let mapped = mapping(BUSTABIT).read(&replaced(BETS, b"1,11,JohnL", b"1,JohnL")).unwrap();
