@@ -108,30 +108,11 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::feed::{DataClass, SourceClock, SourceKind};
-    use models::ids::{OperatorNo, SourceId, SourceNo};
-    use models::money::Currency;
+    use models::ids::SourceId;
 
     #[test]
     fn a_source_is_told_of_when_it_falls_silent_when_it_is_dead_and_when_it_speaks() {
-        let source = Source {
-            source_no: SourceNo(1),
-            id: SourceId(5),
-            operator_no: OperatorNo(2),
-            name: "bets".to_owned(),
-            kind: SourceKind::Push,
-            class: DataClass::GamingTransactions.into(),
-            clock: SourceClock::Wall,
-            horizon_days: 7,
-            expected_interval_seconds: 60,
-            currency: Currency::KES,
-            created_at: Ts(0),
-            reader: None,
-            schedule: None,
-            mapping: None,
-            paused: false,
-            integrity: None,
-        };
+        let source = Source::for_tests();
         // seconds of the last success (-1: none), now, what was told; what is said
         let minute = |n: i64| Ts(n * 60 * SECOND);
         let window = |start: i64| Window { start: minute(start), end: minute(start + 4) };
