@@ -428,8 +428,8 @@ mod tests {
     use super::*;
     use engine::silence::{self, Hearing, Standing, Told};
     use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
-    use models::feed::{DataClass, Source, SourceClock, SourceKind};
-    use models::ids::{AlertId, OperatorNo, SourceId, SourceNo};
+    use models::feed::{Source, SourceKind};
+    use models::ids::{AlertId, OperatorNo};
     use models::jurisdiction::JurisdictionNo;
     use models::money::Currency;
     use models::ts::{HOUR, MINUTE, Ts};
@@ -495,24 +495,7 @@ mod tests {
     /// A text message has the title alone.
     #[test]
     fn a_notice_names_the_source_and_says_why_it_is_over() {
-        let source = |paused: bool| Source {
-            source_no: SourceNo(1),
-            id: SourceId(5),
-            operator_no: OperatorNo(2),
-            name: "bets".to_owned(),
-            kind: SourceKind::HttpPoll,
-            class: DataClass::GamingTransactions.into(),
-            clock: SourceClock::Wall,
-            horizon_days: 7,
-            expected_interval_seconds: 60,
-            currency: Currency::KES,
-            created_at: Ts(0),
-            reader: None,
-            schedule: None,
-            mapping: None,
-            paused,
-            integrity: None,
-        };
+        let source = |paused: bool| Source { kind: SourceKind::HttpPoll, paused, ..Source::for_tests() };
         let heard = Hearing { last_success: None, since: Some(Ts(0)), asked_at: None };
         let mut desk = Desk::default();
         let mut said = |paused: bool, told: Told, offset: i64| {

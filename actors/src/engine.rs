@@ -1,6 +1,7 @@
 //! The engine's front door: what can be asked of it, and how it stops. How it is assembled stands in `start.rs`, what it
 //! does by itself in `tasks.rs`, what is read and checked before anything starts in `opening.rs`.
 
+mod alerts;
 mod config;
 mod integrity;
 mod opening;
@@ -18,9 +19,8 @@ pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};
 pub use rotation::{LeftBehind, left_behind};
 
 use crate::api::{
-    AlertFilter, AlertHistory, CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey,
-    NewOperator, NewSource, NodeFreshness, NodeState, OperatorChange, Page, PushOutcome, Registered, SourceView,
-    Unready,
+    CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey, NewOperator, NewSource, NodeFreshness,
+    NodeState, OperatorChange, PushOutcome, Registered, SourceView, Unready,
 };
 use crate::auditor::{AuditMsg, Auditing};
 use crate::changes::{self, Changes, Reader};
@@ -36,7 +36,7 @@ use crate::metrics::EngineMetrics;
 use crate::notifiers::Notifiers;
 use crate::outputs::{Look, OutputMetrics};
 use crate::receipts::{self, Jwk};
-use crate::register::{Register, commit_error, section, unavailable};
+use crate::register::{Register, commit_error, section};
 use crate::secrets::{KeyMaterial, KeyProvider, KeyRing, Keys};
 use crate::source::{Reply, SourceContext, SourceMsg};
 use crate::spine::Markets;
@@ -46,15 +46,12 @@ use crate::views::Views;
 use crate::writer::WriterHandle;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
-use engine::alerting::Action;
 use engine::integrity::PushMarks;
 use engine::register::index::{IndexReader, IndexState};
-use models::alert::AlertRevision;
-use models::alert_group::{Act, AlertGroup, Silence};
 use models::event::{Event, Exclusion};
 use models::evidence::Credential;
 use models::exclusion::Period;
-use models::ids::{AlertId, ExclusionId, GroupId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
+use models::ids::{ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
 use models::jurisdiction::{JurisdictionNo, JurisdictionSet, Recognition};
 use models::operator::{Licence, Operator};
 use models::token::Opened;
@@ -549,85 +546,6 @@ impl Engine {
         answered.map_or(Err(EngineError::Unavailable("the source's actor")), |outcome| {
             outcome.unwrap_or(Err(EngineError::Unavailable("the source's actor")))
         })
-    }
-
-    /// A page of alerts, newest first.
-    pub async fn alerts(
-        &self,
-        filter: AlertFilter,
-        limit: u32,
-        cursor: Option<String>,
-    ) -> Result<Page<AlertRevision>, EngineError> {
-        let before = match cursor {
-            None => i64::MAX,
-            Some(text) => text.parse().ok().filter(|offset| *offset > 0).ok_or_else(|| EngineError::Invalid {
-                pointer: "?cursor",
-                detail: "not one that this list gave".to_owned(),
-            })?,
-        };
-        let operators: Option<Vec<OperatorNo>> = match (filter.operator, filter.jurisdiction) {
-            (Some(no), _) => Some(vec![no]),
-            (None, Some(jurisdiction)) => {
-                let directory = self.directory();
-                Some(
-                    directory
-                        .operators
-                        .values()
-                        .filter(|o| o.jurisdiction == jurisdiction)
-                        .map(|o| o.operator_no)
-                        .collect(),
-                )
-            }
-            (None, None) => None,
-        };
-        let query = store::AlertQuery {
-            operators,
-            severity: filter.severity,
-            rule: filter.rule,
-            withdrawn: filter.state.as_deref().map(|state| state == "withdrawn"),
-            before_offset: before,
-            limit: limit + 1,
-        };
-        let mut items = self.0.store.alerts(&query).await.map_err(unavailable)?;
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next_cursor = items.last().filter(|_| more).map(|last| last.offset.to_string());
-        Ok(Page { items, next_cursor })
-    }
-
-    /// Groups of alerts and silences.
-    pub fn desk(&self) -> &DeskView {
-        &self.0.desk_view
-    }
-
-    /// Does something with a group of alerts; gives the group as it is then.
-    pub async fn act_on_alerts(&self, group: GroupId, action: Action, act: Act) -> Result<AlertGroup, EngineError> {
-        let (reply, done) = Reply::new();
-        self.ask_desk(DeskMsg::Act { group, action, act, reply }, done).await
-    }
-
-    /// Sets, changes or ends a silence.
-    pub async fn silence_alerts(&self, silence: Silence) -> Result<(), EngineError> {
-        let (reply, done) = Reply::new();
-        self.ask_desk(DeskMsg::Silence { silence, reply }, done).await
-    }
-
-    async fn ask_desk<T>(
-        &self,
-        msg: DeskMsg,
-        done: tokio::sync::oneshot::Receiver<Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        self.0.desk.try_send(msg).map_err(|_| EngineError::Overloaded("the alert desk"))?;
-        match tokio::time::timeout(self.0.config.write_timeout, done).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) | Err(_) => Err(EngineError::Unavailable("the alert desk")),
-        }
-    }
-
-    /// An alert with its history.
-    pub async fn alert(&self, id: AlertId) -> Result<AlertHistory, EngineError> {
-        let revisions = self.0.store.alert(id).await.map_err(unavailable)?;
-        if revisions.is_empty() { Err(EngineError::NotFound("alert")) } else { Ok(AlertHistory { revisions }) }
     }
 
     /// Stops in the order of the flow: sources, operators, hub, register, writer. False where something was left.

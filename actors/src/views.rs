@@ -348,29 +348,10 @@ fn with_inputs(json: &str, inputs: &Inputs) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::feed::{DataClass, SourceClock, SourceKind};
-    use models::ids::SourceNo;
 
     #[test]
     fn freshness_by_age() {
-        let source = Source {
-            source_no: SourceNo(1),
-            id: SourceId(1),
-            operator_no: OperatorNo(1),
-            name: "bets".to_owned(),
-            kind: SourceKind::Push,
-            class: DataClass::GamingTransactions.into(),
-            clock: SourceClock::Wall,
-            horizon_days: 7,
-            expected_interval_seconds: 60,
-            currency: Currency::KES,
-            created_at: Ts(0),
-            reader: None,
-            schedule: None,
-            mapping: None,
-            paused: false,
-            integrity: None,
-        };
+        let source = Source::for_tests();
         let table = [
             (None, FreshnessLabel::Never),
             (Some(0), FreshnessLabel::Fresh),

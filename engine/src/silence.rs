@@ -159,29 +159,10 @@ fn next_id(subject: &Subject, window: Window, told: Told) -> AlertId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::feed::{DataClass, SourceClock, SourceKind};
-    use models::ids::{OperatorNo, SourceId, SourceNo};
-    use models::money::Currency;
+    use models::ids::SourceId;
 
     fn source() -> Source {
-        Source {
-            source_no: SourceNo(1),
-            id: SourceId(5),
-            operator_no: OperatorNo(2),
-            name: "bets".to_owned(),
-            kind: SourceKind::Push,
-            class: DataClass::GamingTransactions.into(),
-            clock: SourceClock::Wall,
-            horizon_days: 7,
-            expected_interval_seconds: 60,
-            currency: Currency::KES,
-            created_at: Ts(0),
-            reader: None,
-            schedule: None,
-            mapping: None,
-            paused: false,
-            integrity: None,
-        }
+        Source::for_tests()
     }
 
     fn minute(n: i64) -> Ts {

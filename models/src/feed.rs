@@ -118,6 +118,32 @@ impl From<Source> for SourceSet {
     }
 }
 
+impl Source {
+    /// Number 1, id 5, of operator 2: bets that are pushed every minute, judged by the wall clock. Tests begin with it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_tests() -> Self {
+        Self {
+            source_no: SourceNo(1),
+            id: SourceId(5),
+            operator_no: OperatorNo(2),
+            name: "bets".to_owned(),
+            kind: SourceKind::Push,
+            class: DataClass::GamingTransactions.into(),
+            clock: SourceClock::Wall,
+            horizon_days: 7,
+            expected_interval_seconds: 60,
+            currency: Currency::KES,
+            created_at: Ts(0),
+            reader: None,
+            schedule: None,
+            mapping: None,
+            paused: false,
+            integrity: None,
+        }
+    }
+}
+
 /// The journaled fact that a batch is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeedBatchStored {

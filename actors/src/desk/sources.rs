@@ -80,33 +80,15 @@ mod tests {
     use engine::alerting::Outcome;
     use engine::poll::Breaker;
     use models::alert::RevisionKind;
-    use models::feed::{DataClass, Source, SourceClock, SourceKind};
-    use models::ids::{OperatorId, OperatorNo, SourceNo};
+    use models::feed::{Source, SourceKind};
+    use models::ids::OperatorId;
     use models::jurisdiction::JurisdictionNo;
-    use models::money::Currency;
     use models::ts::MINUTE;
     use std::sync::Arc;
 
     /// A source that is expected every minute and last succeeded in the first.
     fn source() -> SourceView {
-        let source = Source {
-            source_no: SourceNo(1),
-            id: SourceId(5),
-            operator_no: OperatorNo(2),
-            name: "bets".to_owned(),
-            kind: SourceKind::HttpPoll,
-            class: DataClass::GamingTransactions.into(),
-            clock: SourceClock::Wall,
-            horizon_days: 7,
-            expected_interval_seconds: 60,
-            currency: Currency::KES,
-            created_at: Ts(0),
-            reader: None,
-            schedule: None,
-            mapping: None,
-            paused: false,
-            integrity: None,
-        };
+        let source = Source { kind: SourceKind::HttpPoll, ..Source::for_tests() };
         SourceView {
             id: source.id,
             operator: OperatorId(2),

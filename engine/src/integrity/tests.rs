@@ -2,33 +2,14 @@ use super::completeness::{DayFacts, declared, score, slots};
 use super::totals::{Stored, Tolerance, alert, compare, day_after, day_of, day_span};
 use super::*;
 use models::feed::integrity::{ComparedTotal, Declaration, DeclaredStatus, DeclaredTotal, Total};
-use models::feed::{DataClass, SourceKind};
-use models::ids::{AlertId, KeyId, OperatorNo, SourceId, SourceNo};
-use models::money::Currency;
+use models::ids::{AlertId, KeyId, SourceNo};
 use models::record::RecordKind;
 use models::ts::{DAY, HOUR, MINUTE};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 fn source() -> Source {
-    Source {
-        source_no: SourceNo(1),
-        id: SourceId(5),
-        operator_no: OperatorNo(2),
-        name: "bets".to_owned(),
-        kind: SourceKind::Push,
-        class: DataClass::GamingTransactions.into(),
-        clock: SourceClock::Wall,
-        horizon_days: 7,
-        expected_interval_seconds: 60,
-        currency: Currency::KES,
-        created_at: Ts(0),
-        reader: None,
-        schedule: None,
-        mapping: None,
-        paused: false,
-        integrity: None,
-    }
+    Source::for_tests()
 }
 
 fn key(secret: &[u8]) -> hmac::Key {

@@ -5,11 +5,10 @@ use super::writes::{batch, record, revision};
 use models::alert::Severity;
 use models::event::{Event, Exclusion, PersonKey};
 use models::exclusion::{Channel, Period, ReasonClass};
-use models::feed::{DataClass, Source, SourceClock, SourceKind};
+use models::feed::{Source, SourceClock};
 use models::ids::{AlertId, CaseId, ExclusionId, KeyId, LicenceId, OperatorNo, PersonNo, SourceId, SourceNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::{KeyKind, MatchKey};
-use models::money::Currency;
 use models::operator::{ApiKey, Licence, LicenceState, Scope};
 use models::ts::{DAY, HOUR, Ts};
 use std::fmt::Debug;
@@ -73,22 +72,12 @@ async fn fill(node: &super::bench::Node) {
         rotated_from: None,
     };
     let source = Source {
-        source_no: SourceNo(1),
         id: SourceId(1),
         operator_no: OperatorNo(1),
-        name: "bets".to_owned(),
-        kind: SourceKind::Push,
-        class: DataClass::GamingTransactions.into(),
         clock: SourceClock::Event,
         horizon_days: 30,
-        expected_interval_seconds: 60,
-        currency: Currency::KES,
         created_at: Ts(2),
-        reader: None,
-        schedule: None,
-        mapping: None,
-        paused: false,
-        integrity: None,
+        ..Source::for_tests()
     };
     let secret = Attachment::KeySecret { key_id: key.id, sealed: vec![1, 2, 3] };
     let directory =

@@ -12,6 +12,7 @@ use models::alert_group::{Act, AlertGroup, GroupState, Resolution, Silence};
 use models::ids::{AlertId, GroupId, KeyId, OperatorId, SilenceId, SourceId};
 use models::operator::Scope;
 use models::ts::Ts;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -242,6 +243,12 @@ async fn act(caller: &Caller, state: &AppState, req: &HttpRequest, action: Actio
     Ok(HttpResponse::Ok().json(AlertGroupBody::of(&group, &state.engine.directory())))
 }
 
+/// What somebody who works on groups sent, and where is noted what is wrong with it.
+fn sent<T: DeserializeOwned>(caller: &Caller, req: &HttpRequest, body: &[u8]) -> Result<(T, Fields), Problem> {
+    caller.require(Scope::AlertsManage)?;
+    Ok((parse::json_body(req.headers(), body)?, Fields::default()))
+}
+
 /// Takes a group on: it is told of again only if it gets worse. The same again changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/alerts/{id}/acknowledge", tag = "alerts",
@@ -280,9 +287,7 @@ pub async fn snooze(
     req: HttpRequest,
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
-    caller.require(Scope::AlertsManage)?;
-    let sent: SnoozeRequest = parse::json_body(req.headers(), &body)?;
-    let mut fields = Fields::default();
+    let (sent, mut fields) = sent::<SnoozeRequest>(&caller, &req, &body)?;
     let until = fields.known("/until", sent.until.as_deref(), |text| Ts::parse(text).ok());
     if sent.hits == Some(0) {
         fields.wrong("/hits", "at least one");
@@ -313,9 +318,7 @@ pub async fn resolve(
     req: HttpRequest,
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
-    caller.require(Scope::AlertsManage)?;
-    let sent: ResolveRequest = parse::json_body(req.headers(), &body)?;
-    let mut fields = Fields::default();
+    let (sent, mut fields) = sent::<ResolveRequest>(&caller, &req, &body)?;
     let reason = fields.known("/reason", sent.reason.as_deref(), Resolution::parse);
     let reason = fields.finish(reason)?;
     act(&caller, &state, &req, Action::Resolve(reason)).await
@@ -417,10 +420,8 @@ pub async fn silence(
     req: HttpRequest,
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
-    caller.require(Scope::AlertsManage)?;
-    let sent: SilenceRequest = parse::json_body(req.headers(), &body)?;
+    let (sent, mut fields) = sent::<SilenceRequest>(&caller, &req, &body)?;
     let (now, directory) = (state.engine.now(), state.engine.directory());
-    let mut fields = Fields::default();
     let soon = |at: &Ts| *at > now && at.0 - now.0 <= engine::alerting::SNOOZE_MAX;
     let until = fields.known("/until", sent.until.as_deref(), |text| Ts::parse(text).ok().filter(soon));
     let operator_no = sent.operator.as_deref().and_then(|text| {
