@@ -38,4 +38,9 @@ mod season;
 mod shape;
 mod tail;
 
+#[cfg(test)]
+mod nab_tests;
+#[cfg(test)]
+mod tests;
+
 pub use detector::{Detector, MAGNITUDE_MAX, Params, REASONS_MAX, Reason, ReasonKind, THRESHOLD, Verdict};
