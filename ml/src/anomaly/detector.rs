@@ -315,7 +315,7 @@ impl Detector {
 /// Keeps the most surprising reasons in order.
 fn insert(reasons: &mut [Option<Reason>; REASONS_MAX], new: Reason) {
     let mut new = Some(new);
-    for place in reasons.iter_mut() {
+    for place in reasons {
         if new.map(|r| r.surprise) > place.map(|r| r.surprise) {
             std::mem::swap(place, &mut new);
         }

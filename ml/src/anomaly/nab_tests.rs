@@ -25,11 +25,12 @@ fn run(input: &str) -> (Vec<String>, Vec<f64>) {
     reader.records().map(|row| row.unwrap()).map(|row| (row[0].to_owned(), row[2].parse::<f64>().unwrap())).unzip()
 }
 
+/// Name, labelled windows and text of each file.
 fn series() -> Vec<(String, Vec<[String; 2]>, String)> {
     let windows = std::fs::read_to_string(folder().join("windows.json")).unwrap();
     let windows: BTreeMap<String, Vec<[String; 2]>> = serde_json::from_str(&windows).unwrap();
     let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
-    windows.into_iter().map(|(name, windows)| (read(&name), windows, name)).map(|(t, w, n)| (n, w, t)).collect()
+    windows.into_iter().map(|(name, windows)| (name.clone(), windows, read(&name))).collect()
 }
 
 #[test]
