@@ -99,7 +99,7 @@ pub enum BatchError {
 }
 
 /// One series as it was read.
-struct Read1 {
+struct Given {
     id: String,
     row: usize,
     oldest: Option<DateTime>,
@@ -117,7 +117,7 @@ pub fn run(train: impl Read, output: impl Write, request: Request, params: &Para
     }
     let (read, rows) = read(train)?;
     let steps = first_steps(&read);
-    let taken = |(one, step): (&Read1, &usize)| {
+    let taken = |(one, step): (&Given, &usize)| {
         let failed = |source| BatchError::Series { id: one.id.clone(), row: one.row, source };
         Ok(Series::new(&one.values, request.period).map_err(failed)?.at_step(*step))
     };
@@ -136,12 +136,12 @@ pub fn run(train: impl Read, output: impl Write, request: Request, params: &Para
     Ok(Summary { series: series.len(), rows })
 }
 
-fn read(train: impl Read) -> Result<(Vec<Read1>, usize), BatchError> {
+fn read(train: impl Read) -> Result<(Vec<Given>, usize), BatchError> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(train);
     let header = reader.headers().map_err(|source| BatchError::Row { row: 1, source })?.clone();
     let column = |name| header.iter().position(|h| h == name).ok_or(BatchError::NoColumn(name));
     let (id_at, ds_at, y_at) = (column("series_id")?, column("ds")?, column("y")?);
-    let mut all: Vec<Read1> = Vec::new();
+    let mut all: Vec<Given> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut rows = 0;
     let mut record = csv::StringRecord::new();
@@ -168,7 +168,7 @@ fn read(train: impl Read) -> Result<(Vec<Read1>, usize), BatchError> {
             }
             None => {
                 places.insert(id.to_owned(), all.len());
-                all.push(Read1 { id: id.to_owned(), row, oldest: date, newest: None, values: Vec::new() });
+                all.push(Given { id: id.to_owned(), row, oldest: date, newest: None, values: Vec::new() });
                 all.len() - 1
             }
         };
@@ -189,17 +189,17 @@ fn read(train: impl Read) -> Result<(Vec<Read1>, usize), BatchError> {
 
 /// Step of the first row of each series in a common calendar, counted from the earliest date in the spacing of the median
 /// series; 0 for all where dates are missing or there is no spacing.
-fn first_steps(read: &[Read1]) -> Vec<usize> {
+fn first_steps(read: &[Given]) -> Vec<usize> {
     let none = vec![0; read.len()];
     let Some(earliest) = read.iter().filter_map(|one| one.oldest).min() else { return none };
-    let mut spacings: Vec<f64> = read.iter().filter_map(Read1::spacing_hours).collect();
+    let mut spacings: Vec<f64> = read.iter().filter_map(Given::spacing_hours).collect();
     spacings.sort_by(f64::total_cmp);
     let Some(spacing) = spacings.get(spacings.len() / 2) else { return none };
-    let step = |one: &Read1| one.oldest.map_or(0, |date| (hours(earliest, date) / spacing).round().max(0.0) as usize);
+    let step = |one: &Given| one.oldest.map_or(0, |date| (hours(earliest, date) / spacing).round().max(0.0) as usize);
     read.iter().map(step).collect()
 }
 
-impl Read1 {
+impl Given {
     /// Mean spacing of its rows; None for a single row.
     fn spacing_hours(&self) -> Option<f64> {
         let steps = self.values.len().checked_sub(1).filter(|steps| *steps > 0)?;
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn series_share_a_calendar() {
-        let of = |id: &str, dates: &[&str]| Read1 {
+        let of = |id: &str, dates: &[&str]| Given {
             id: id.to_owned(),
             row: 2,
             oldest: dates.first().and_then(|d| date(d)),

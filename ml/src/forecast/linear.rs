@@ -11,8 +11,7 @@ pub(super) fn factor(matrix: &Array2<f64>) -> Option<Array2<f64>> {
             let before: f64 = (0..j).map(|k| lower[[i, k]] * lower[[j, k]]).sum();
             let rest = matrix[[i, j]] - before;
             if i == j {
-                // also refuses what is not a number
-                if !(rest > 0.0) {
+                if rest.is_nan() || rest <= 0.0 {
                     return None;
                 }
                 lower[[i, i]] = rest.sqrt();

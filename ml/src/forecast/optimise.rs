@@ -52,8 +52,8 @@ pub(super) fn minimise(start: &Start, mut objective: impl FnMut(&Point) -> f64) 
         }
         let along = |factor: f64| {
             let mut point = middle;
-            for i in 0..n {
-                point[i] = middle[i] + factor * (simplex[n].0[i] - middle[i]);
+            for ((to, from), worst) in point.iter_mut().zip(&middle).zip(&simplex[n].0).take(n) {
+                *to = from + factor * (worst - from);
             }
             point
         };
@@ -79,8 +79,8 @@ pub(super) fn minimise(start: &Start, mut objective: impl FnMut(&Point) -> f64) 
         }
         let centre = simplex[0].0;
         for (corner, at) in simplex.iter_mut().skip(1) {
-            for i in 0..n {
-                corner[i] = centre[i] + 0.5 * (corner[i] - centre[i]);
+            for (to, from) in corner.iter_mut().zip(&centre).take(n) {
+                *to = from + 0.5 * (*to - from);
             }
             *at = value(corner);
         }
