@@ -141,9 +141,12 @@ fn fit(values: &[f64], orders: Orders, period: usize) -> Option<Fit> {
     Some(Fit { values: ar, errors: ma, criterion })
 }
 
+/// Lags and what they weigh.
+type Weights = Vec<(usize, f64)>;
+
 /// Weights by lag of a point of the search. Each factor is made of partial autocorrelations within ±1, so it is stationary
 /// or invertible by itself.
-fn weights(point: &Point, orders: Orders, period: usize) -> (Vec<(usize, f64)>, Vec<(usize, f64)>) {
+fn weights(point: &Point, orders: Orders, period: usize) -> (Weights, Weights) {
     let (ar, rest) = point.split_at(orders.ar);
     let (ma, rest) = rest.split_at(orders.ma);
     let (seasonal_ar, rest) = rest.split_at(orders.seasonal_ar);

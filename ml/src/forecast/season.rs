@@ -319,7 +319,7 @@ mod tests {
         let values: Vec<f64> = (0..20).map(|i| 10.0 + 0.5 * i as f64 + wave[i % 4]).collect();
         let season = Season::fit(&values, 4, Kind::Additive).unwrap();
         assert!(close(&(0..4).map(|i| season.index(i)).collect::<Vec<_>>(), &wave));
-        let straight: Vec<f64> = (0..20).map(|i| 10.0 + 0.5 * i as f64).collect();
+        let straight: Vec<f64> = (0..20).map(|i| 10.0 + 0.5 * f64::from(i)).collect();
         assert!(close(&season.adjust(&values), &straight));
         assert!(close(&season.restore(0, &straight), &values));
         assert!(close(&season.restore(18, &[0.0, 0.0]), &[0.0, -2.0]), "phases go on behind the end");

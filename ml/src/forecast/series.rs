@@ -98,7 +98,7 @@ fn lines(values: &[Option<f64>]) -> Vec<f64> {
             continue;
         };
         let from = filled.last().copied().unwrap_or(*value);
-        filled.extend((1..=gap).map(|k| from + (value - from) * k as f64 / (gap + 1) as f64));
+        filled.extend((1..=gap).map(|k| from + (value - from) * f64::from(k) / f64::from(gap + 1)));
         filled.push(*value);
         gap = 0;
     }

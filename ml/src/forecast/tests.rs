@@ -22,7 +22,8 @@ fn apart(said: &[f64], wanted: &[f64]) -> f64 {
 fn forms_are_continued() {
     let e = noise(31, 144);
     let wave = |i: usize| (std::f64::consts::TAU * i as f64 / 12.0).sin();
-    let table: [(&str, fn(usize, f64) -> f64, f64); 5] = [
+    type Form = fn(usize, f64) -> f64;
+    let table: [(&str, Form, f64); 5] = [
         ("a level", |_, _| 500.0, 0.03),
         ("a trend", |i, _| 500.0 + 5.0 * i as f64, 0.05),
         ("a season", |_, wave| 500.0 + 200.0 * wave, 0.05),

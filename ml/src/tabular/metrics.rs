@@ -124,7 +124,8 @@ mod tests {
     fn by_hand() {
         let (y, n) = (true, false);
         // (what, scores, labels, AUC, average precision)
-        let table: [(&str, &[f64], &[bool], f64, f64); 5] = [
+        type Row<'a> = (&'a str, &'a [f64], &'a [bool], f64, f64);
+        let table: [Row<'_>; 5] = [
             ("in order", &[0.9, 0.8, 0.2, 0.1], &[y, y, n, n], 1.0, 1.0),
             ("upside down", &[0.1, 0.2, 0.8, 0.9], &[y, y, n, n], 0.0, 0.5 * (1.0 / 3.0) + 0.5 * (2.0 / 4.0)),
             ("one pair wrong", &[0.9, 0.3, 0.5, 0.1], &[y, y, n, n], 0.75, 0.5 + 0.5 * (2.0 / 3.0)),

@@ -11,12 +11,14 @@ pub(super) fn solve(mut matrix: Vec<Vec<f64>>, mut vector: Vec<f64>) -> Option<V
         if !divisor.is_finite() || divisor.abs() < 1e-300 {
             return None;
         }
-        for row in at + 1..n {
-            let factor = matrix[row][at] / divisor;
-            for column in at..n {
-                matrix[row][column] -= factor * matrix[at][column];
+        let (above, below) = matrix.split_at_mut(at + 1);
+        let known = vector[at];
+        for (row, value) in below.iter_mut().zip(&mut vector[at + 1..]) {
+            let factor = row[at] / divisor;
+            for (cell, pivot) in row[at..].iter_mut().zip(&above[at][at..]) {
+                *cell -= factor * pivot;
             }
-            vector[row] -= factor * vector[at];
+            *value -= factor * known;
         }
     }
     for at in (0..n).rev() {

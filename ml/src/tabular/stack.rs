@@ -121,8 +121,8 @@ fn derivatives(scores: &[Vec<f64>], labels: &[bool], l2: f64, weights: &[f64]) -
     let (mean, members) = (mean(&weights[1..]), (n - 1) as f64);
     for i in 1..n {
         gradient[i] += l2 * (weights[i] - mean);
-        for j in 1..n {
-            hessian[i][j] += l2 * (if i == j { 1.0 } else { 0.0 } - 1.0 / members);
+        for (j, cell) in hessian[i].iter_mut().enumerate().skip(1) {
+            *cell += l2 * (if i == j { 1.0 } else { 0.0 } - 1.0 / members);
         }
     }
     // keeps the equations solvable where every answer is sure
