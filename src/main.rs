@@ -10,6 +10,7 @@ mod feed_push;
 mod health;
 mod key;
 mod keys;
+mod model;
 mod notices;
 mod notify;
 mod register;
@@ -79,6 +80,9 @@ enum Command {
     /// Proves the journal.
     #[command(subcommand)]
     Audit(Audit),
+    /// Models on files: scores, forecasts, training, evaluation.
+    #[command(subcommand)]
+    Model(model::Command),
 }
 
 #[derive(Subcommand)]
@@ -161,5 +165,6 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,
         Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
+        Command::Model(command) => model::run(command).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -1,0 +1,170 @@
+//! `mlinzi model`: the models of the live path on files, one thread, no database.
+//!
+//! Input is read whole or refused; output appears under its name only when it is complete, so a run that fails leaves what
+//! was there before.
+
+use crate::say;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use ml::tabular::artefact::{Artefact, Kind};
+use ml::{anomaly, forecast, tabular};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Seed of what is learnt where none is given: a model can be made again.
+const SEED: u64 = 1;
+
+/// What models do with files.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Scores a series: `timestamp,value` in, the same rows with `anomaly_score` out.
+    Anomaly(InOut),
+    /// Learns the risk of transactions from one table and scores another: id first, label last.
+    Fraud(Scoring),
+    /// Learns the risk of players from one table and scores another: id first, label last.
+    Risk(Scoring),
+    /// Forecasts series: `series_id,ds,y` in, `series_id,step,forecast,low_80,high_80` out.
+    Forecast(Forecasting),
+    /// Learns a model and keeps it as an artefact.
+    Train(Training),
+    /// Judges an artefact by a labelled table that it has not seen.
+    Evaluate(Evaluation),
+    /// Writes an artefact's model card (Markdown).
+    Card {
+        /// Artefact.
+        #[arg(long)]
+        model: PathBuf,
+    },
+}
+
+/// One file to another.
+#[derive(Args)]
+pub struct InOut {
+    #[arg(long)]
+    input: PathBuf,
+    #[arg(long)]
+    output: PathBuf,
+}
+
+/// Two tables and their scores.
+#[derive(Args)]
+pub struct Scoring {
+    /// Table to learn from.
+    #[arg(long)]
+    train: PathBuf,
+    /// Table to score.
+    #[arg(long)]
+    test: PathBuf,
+    #[arg(long)]
+    output: PathBuf,
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+}
+
+/// Series and how far ahead.
+#[derive(Args)]
+pub struct Forecasting {
+    /// Series to learn from.
+    #[arg(long)]
+    train: PathBuf,
+    /// Steps ahead.
+    #[arg(long)]
+    horizon: usize,
+    /// Steps of a season: 12 for months, 52 for weeks, 7 for days, 1 for none.
+    #[arg(long)]
+    period: usize,
+    #[arg(long)]
+    output: PathBuf,
+}
+
+/// What is learnt, from what.
+#[derive(Args)]
+pub struct Training {
+    /// `transaction_risk` or `player_risk`.
+    #[arg(long, value_parser = kind)]
+    kind: Kind,
+    #[arg(long)]
+    train: PathBuf,
+    /// Artefact to write.
+    #[arg(long)]
+    output: PathBuf,
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+}
+
+/// An artefact and a table.
+#[derive(Args)]
+pub struct Evaluation {
+    /// Artefact.
+    #[arg(long)]
+    model: PathBuf,
+    /// Labelled table.
+    #[arg(long)]
+    test: PathBuf,
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    let known = [Kind::TransactionRisk, Kind::PlayerRisk];
+    let names = known.map(Kind::as_str).join(" or ");
+    known.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| format!("not {names}"))
+}
+
+fn open(path: &Path) -> anyhow::Result<BufReader<File>> {
+    File::open(path).map(BufReader::new).with_context(|| path.display().to_string())
+}
+
+/// Gives a writer; what it wrote takes its place when everything is there.
+fn written<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = tempfile::NamedTempFile::new_in(folder).with_context(|| folder.display().to_string())?;
+    let mut writer = BufWriter::new(beside.reopen()?);
+    let done = write(&mut writer)?;
+    writer.flush()?;
+    beside.persist(path).with_context(|| path.display().to_string())?;
+    Ok(done)
+}
+
+/// Runs a command.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Anomaly(InOut { input, output }) => {
+            let done = written(&output, |out| Ok(anomaly::batch::run(anomaly::Params::default(), open(&input)?, out)?))?;
+            say(&format!("{} rows, {} without a value, {} at the threshold", done.rows, done.missing, done.alerts));
+        }
+        Command::Fraud(order) => score(Kind::TransactionRisk, &order)?,
+        Command::Risk(order) => score(Kind::PlayerRisk, &order)?,
+        Command::Forecast(Forecasting { train, horizon, period, output }) => {
+            let request = forecast::batch::Request { horizon, period };
+            let params = forecast::Params::default();
+            let done = written(&output, |out| Ok(forecast::batch::run(open(&train)?, out, request, &params)?))?;
+            say(&format!("{} series of {} rows", done.series, done.rows));
+        }
+        Command::Train(Training { kind, train, output, seed }) => {
+            let artefact = tabular::batch::train(kind, open(&train)?, None, seed)?;
+            let digest = written(&output, |out| Ok(artefact.write(out)?))?;
+            say(&artefact.card(&digest));
+        }
+        Command::Evaluate(Evaluation { model, test }) => {
+            let (artefact, _) = artefact(&model)?;
+            let metrics = tabular::batch::evaluate(&artefact, open(&test)?)?;
+            say(&serde_json::to_string_pretty(&metrics)?);
+        }
+        Command::Card { model } => {
+            let (artefact, digest) = artefact(&model)?;
+            say(&artefact.card(&digest));
+        }
+    }
+    Ok(())
+}
+
+fn artefact(path: &Path) -> anyhow::Result<(Artefact, String)> {
+    Artefact::read(open(path)?).with_context(|| path.display().to_string())
+}
+
+fn score(kind: Kind, order: &Scoring) -> anyhow::Result<()> {
+    let (train, test) = (open(&order.train)?, open(&order.test)?);
+    let learnt = written(&order.output, |out| Ok(tabular::batch::train_and_score(kind, train, test, out, order.seed)?))?;
+    say(&serde_json::to_string_pretty(&learnt.metrics)?);
+    Ok(())
+}
