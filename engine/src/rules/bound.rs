@@ -1,10 +1,7 @@
 //! How far chance goes: tail bounds of sums, with additions, multiplications and comparisons alone, whose results
 //! IEEE 754 fixes.
 
-/// Natural logarithm of two.
-const LN_2: f64 = 0.693_147_180_559_945_3;
-/// Natural logarithm of ten.
-const LN_10: f64 = 2.302_585_092_994_046;
+use std::f64::consts::{LN_2, LN_10};
 
 /// How rare something must be: once in 10^`digits`, on both sides.
 #[must_use]

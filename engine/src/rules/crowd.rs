@@ -145,7 +145,7 @@ impl Meet {
             at: first.at.max(second.at),
             apart: (second.at.0 - first.at.0).abs(),
             stake_minor: smaller,
-            difference_permille: ((larger - smaller) as i128 * 1_000 / i128::from(larger)) as i64,
+            difference_permille: (i128::from(larger - smaller) * 1_000 / i128::from(larger)) as i64,
             cover_permille: if is_known { share(first.odds_milli) + share(second.odds_milli) } else { 0 },
             is_alone,
             ids: [first.id.clone(), second.id.clone()],

@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn the_minutes_are_evidence_and_the_grace_is_a_parameter() {
         let story = Story::at(160).excluded("anna", 100, None).stake("anna", 50);
-        let found = story.clone().run("excluded_play", "{}");
+        let found = story.run("excluded_play", "{}");
         assert_eq!(
             found[0].reasons,
             ["a bet was taken 60 minutes after the person was excluded; 1 such records on the day"]

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn money_goes_back_where_it_came_from() {
-        let paid_in = || Story::at(60).from_account("anna's").deposit("anna", 700_000);
+        let paid_in = || Story::at(60).account("anna's").deposit("anna", 700_000);
         check(
             "payout_elsewhere",
             "{}",
@@ -81,39 +81,35 @@ mod tests {
                 ("to the same account", paid_in().withdraw("anna", 700_000), &[]),
                 (
                     "to another one",
-                    paid_in().from_account("ben's").withdraw("anna", 700_000),
+                    paid_in().account("ben's").withdraw("anna", 700_000),
                     &["player anna: 700000 minor_units"],
                 ),
                 (
                     "to one of two",
-                    paid_in()
-                        .from_account("old")
-                        .deposit("anna", 1_000)
-                        .from_account("anna's")
-                        .withdraw("anna", 700_000),
+                    paid_in().account("old").deposit("anna", 1_000).account("anna's").withdraw("anna", 700_000),
                     &[],
                 ),
                 (
                     "nobody said where the money came from",
-                    Story::at(60).deposit("anna", 700_000).from_account("ben's").withdraw("anna", 700_000),
+                    Story::at(60).deposit("anna", 700_000).account("ben's").withdraw("anna", 700_000),
                     &[],
                 ),
-                ("nobody says where it goes", paid_in().from_account("").withdraw("anna", 700_000), &[]),
+                ("nobody says where it goes", paid_in().account("").withdraw("anna", 700_000), &[]),
                 (
                     "she never paid in: a win of a free ticket",
-                    Story::at(60).from_account("ben's").withdraw("anna", 700_000),
+                    Story::at(60).account("ben's").withdraw("anna", 700_000),
                     &[],
                 ),
-                ("little money", paid_in().from_account("ben's").withdraw("anna", 499_999), &[]),
+                ("little money", paid_in().account("ben's").withdraw("anna", 499_999), &[]),
                 (
                     "a deposit from there that failed proves nothing",
-                    paid_in().from_account("ben's").failed_deposit("anna", 1).withdraw("anna", 700_000),
+                    paid_in().account("ben's").failed_deposit("anna", 1).withdraw("anna", 700_000),
                     &["player anna: 700000 minor_units"],
                 ),
                 (
                     "a deposit from there is reported late",
                     paid_in()
-                        .from_account("new")
+                        .account("new")
                         .after(minutes(60))
                         .withdraw("anna", 700_000)
                         .before(minutes(30))
@@ -122,14 +118,10 @@ mod tests {
                 ),
                 (
                     "a deposit from there afterwards",
-                    paid_in().from_account("new").withdraw("anna", 700_000).after(minutes(30)).deposit("anna", 1_000),
+                    paid_in().account("new").withdraw("anna", 700_000).after(minutes(30)).deposit("anna", 1_000),
                     &["player anna: 700000 minor_units"],
                 ),
-                (
-                    "it is cancelled",
-                    paid_in().from_account("ben's").withdraw("anna", 700_000).take_back("anna", 2),
-                    &[],
-                ),
+                ("it is cancelled", paid_in().account("ben's").withdraw("anna", 700_000).take_back("anna", 2), &[]),
             ],
         );
     }

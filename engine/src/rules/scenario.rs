@@ -138,7 +138,7 @@ impl Story {
     }
 
     /// Money comes from there, or goes there; from nowhere that is named by "".
-    pub fn from_account(mut self, name: &str) -> Self {
+    pub fn account(mut self, name: &str) -> Self {
         self.names.push((format!("account {name}"), key("account", name)));
         self.account = Some(name.to_owned()).filter(|name| !name.is_empty());
         self

@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_payout_number_is_a_household_at_most() {
-        let wallet = || Story::at(60).from_account("wallet");
+        let wallet = || Story::at(60).account("wallet");
         check(
             "shared_payout_account",
             "{}",

@@ -165,7 +165,7 @@ mod tests {
         for _ in 0..6 {
             story = story.deposit("anna", 95_000);
         }
-        let all = story.clone().all("structured_deposits", PARAMS);
+        let all = story.all("structured_deposits", PARAMS);
         let said: Vec<_> = all.iter().map(|f| (f.kind, f.severity, f.records.len())).collect();
         assert_eq!(said, [(RevisionKind::Raised, Severity::Medium, 3), (RevisionKind::Corrected, Severity::High, 6)]);
         assert!(all.iter().all(|f| f.id == all[0].id));

@@ -259,7 +259,7 @@ type Act = (u8, u8, i64, i64);
 
 fn told(acts: &[Act]) -> Story {
     let names = ["anna", "ben", "carl", "#7"];
-    let mut story = Story::at(60).product("slots").from_account("wallet");
+    let mut story = Story::at(60).product("slots").account("wallet");
     for (what, who, amount, wait) in acts {
         let who = names[usize::from(*who) % names.len()];
         let level = Severity::ALL[*amount as usize % 4];
@@ -292,7 +292,7 @@ fn told(acts: &[Act]) -> Story {
             20 => story.pay("T", *amount),
             21 => story.exclusions(amount.unsigned_abs(), None),
             22 => story.declare((120, 240), Base::Stakes, *amount),
-            _ => story.on_device("phone").from_account(account).login(who).excluded("ben", 60, None),
+            _ => story.on_device("phone").account(account).login(who).excluded("ben", 60, None),
         };
         story = story.at_operator(1 + (*amount % 3) as u16);
     }
