@@ -16,7 +16,7 @@ use crate::windows::tests::record;
 use jiff::tz::TimeZone;
 use models::alert::{RevisionKind, Severity};
 use models::document_records::{Compliance, LicenceStanding};
-use models::ids::OperatorNo;
+use models::ids::{AlertId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::record::{Record, RecordKind};
@@ -370,7 +370,8 @@ proptest! {
                 prop_assert!(!finding.reasons.is_empty() && finding.records.len() <= RECORDS_MAX);
                 prop_assert!(finding.window.start < finding.window.end, "{:?}", finding);
                 // nobody in the clear, whatever a story calls them
-                let said = serde_json::to_string(finding).unwrap();
+                // (a digest may spell anything)
+                let said = serde_json::to_string(&Finding { id: AlertId(0), ..finding.clone() }).unwrap();
                 prop_assert!(!["anna", "ben", "carl", "dora", "wallet", "purse"].iter().any(|name| said.contains(name)), "{}", said);
             }
         }
