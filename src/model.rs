@@ -129,7 +129,8 @@ fn written<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> anyhow::R
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Anomaly(InOut { input, output }) => {
-            let done = written(&output, |out| Ok(anomaly::batch::run(anomaly::Params::default(), open(&input)?, out)?))?;
+            let done =
+                written(&output, |out| Ok(anomaly::batch::run(anomaly::Params::default(), open(&input)?, out)?))?;
             say(&format!("{} rows, {} without a value, {} at the threshold", done.rows, done.missing, done.alerts));
         }
         Command::Fraud(order) => score(Kind::TransactionRisk, &order)?,
@@ -164,7 +165,8 @@ fn artefact(path: &Path) -> anyhow::Result<(Artefact, String)> {
 
 fn score(kind: Kind, order: &Scoring) -> anyhow::Result<()> {
     let (train, test) = (open(&order.train)?, open(&order.test)?);
-    let learnt = written(&order.output, |out| Ok(tabular::batch::train_and_score(kind, train, test, out, order.seed)?))?;
+    let learnt =
+        written(&order.output, |out| Ok(tabular::batch::train_and_score(kind, train, test, out, order.seed)?))?;
     say(&serde_json::to_string_pretty(&learnt.metrics)?);
     Ok(())
 }

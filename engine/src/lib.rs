@@ -15,5 +15,6 @@ pub mod poll;
 pub mod register;
 pub mod repair;
 pub mod routing;
+pub mod rules;
 pub mod silence;
 pub mod windows;

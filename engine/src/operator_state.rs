@@ -222,7 +222,7 @@ impl OperatorState {
 
     fn add(&mut self, records: &[Record]) -> BTreeSet<(Currency, Granularity, Window)> {
         let mut touched = BTreeSet::new();
-        for record in records.iter().filter(|record| !record.kind.is_document()) {
+        for record in records.iter().filter(|record| record.kind.is_play()) {
             let book = self.books.entry(record.currency).or_default();
             for (granularity, window) in book.add(&mut self.cutter, record).into_iter().flatten() {
                 // a minute of an archive says nothing a day does not

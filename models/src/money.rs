@@ -17,6 +17,8 @@ impl Currency {
     pub const KES: Self = Self(*b"KES");
     /// Nigerian naira.
     pub const NGN: Self = Self(*b"NGN");
+    /// Euro.
+    pub const EUR: Self = Self(*b"EUR");
 
     /// Reads a code; it is not checked against the list of currencies in use.
     pub fn parse(text: &str) -> Result<Self, CurrencyError> {

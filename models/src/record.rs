@@ -61,7 +61,7 @@ closed_set!(
         Redemption = "redemption", SessionStart = "session_start", SessionEnd = "session_end", Login = "login",
         LimitChange = "limit_change", Intervention = "intervention", Complaint = "complaint",
         AccountOpened = "account_opened", AccountClosed = "account_closed", LicenceStatus = "licence_status",
-        Invoice = "invoice", Payment = "payment", BankLine = "bank_line",
+        Invoice = "invoice", Payment = "payment", BankLine = "bank_line", Marketing = "marketing",
     }
 );
 
@@ -89,6 +89,11 @@ impl RecordKind {
     /// A document of an authority, a tax office or a bank: no play, and no money of players.
     pub fn is_document(self) -> bool {
         matches!(self, Self::LicenceStatus | Self::Invoice | Self::Payment | Self::BankLine)
+    }
+
+    /// Does it belong to what was played and by how many? A message to a hundred thousand people is no crowd of players.
+    pub fn is_play(self) -> bool {
+        !self.is_document() && self != Self::Marketing
     }
 
     /// Only an adjustment carries its own sign; everything else is an amount, not a direction.

@@ -53,9 +53,10 @@ fn documents_are_inputs_that_change_nothing() {
     }
     assert_eq!(serde_json::to_string(&state.view()).unwrap(), before);
     assert!(!state.needs_tick(at.plus(HOUR)), "a bank's clock is not the market's");
-    // and beside play they count for nothing
+    // and beside play they count for nothing; nor does a message to somebody who did not play
     let play = day(12, 1_000);
-    let mixed: Vec<Record> = documents.iter().cloned().chain([play.clone()]).collect();
+    let message = record(RecordKind::Marketing, play.occurred_at, 0, 2);
+    let mixed: Vec<Record> = documents.iter().cloned().chain([message, play.clone()]).collect();
     let mut alone = state.clone();
     assert_eq!(push(&mut state, 13, &mixed), push(&mut alone, 13, &[play]));
     assert_eq!((state.totals(), state.last_event_at), (alone.totals(), alone.last_event_at));

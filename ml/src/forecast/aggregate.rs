@@ -17,7 +17,8 @@ pub fn forecast(
     base: impl Fn(&[f64], usize, usize) -> Vec<f64>,
 ) -> Vec<f64> {
     let cycles = horizon.div_ceil(period);
-    let spans = (1..=period).filter(|span| period.is_multiple_of(*span) && (*span == 1 || values.len() / span >= SUMS_MIN));
+    let spans =
+        (1..=period).filter(|span| period.is_multiple_of(*span) && (*span == 1 || values.len() / span >= SUMS_MIN));
     let levels: Vec<(usize, Vec<f64>)> =
         spans.map(|span| (span, base(&sums(values, span), period / span, cycles * period / span))).collect();
     let mut matrix = Array2::<f64>::zeros((period, period));

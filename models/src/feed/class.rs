@@ -29,6 +29,7 @@ impl DataClass {
                     | K::SessionEnd
                     | K::Intervention
                     | K::Complaint
+                    | K::Marketing
             ),
             Self::Licences => kind == K::LicenceStatus,
             Self::Invoices => kind == K::Invoice,

@@ -1,0 +1,181 @@
+//! What a rule found: stable by cause, so that the same cause is one finding however often it is heard.
+
+use crate::rules::table::Key;
+use models::alert::{RevisionKind, Severity, Window};
+use models::ids::{AlertId, OperatorNo};
+use models::jurisdiction::JurisdictionNo;
+use models::ts::{Ts, micros};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+/// Records that a finding names at most.
+pub const RECORDS_MAX: usize = 10;
+
+/// Whether people hear of a version's findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They do.
+    Live,
+    /// It runs beside the live one and is only counted.
+    Shadow,
+    /// It does not run.
+    Off,
+}
+
+/// Whom a finding is about; digests, never somebody in the clear. JSON gives them as hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "id")]
+pub enum Who {
+    /// A player.
+    Player(#[serde(with = "hex_key")] Key),
+    /// Two players, the smaller digest first.
+    Players(#[serde(with = "hex_key")] Key, #[serde(with = "hex_key")] Key),
+    /// A device.
+    Device(#[serde(with = "hex_key")] Key),
+    /// A payment account.
+    Account(#[serde(with = "hex_key")] Key),
+    /// A licence: digest of its number.
+    Licence(u64),
+    /// An invoice: digest of authority and number.
+    Invoice(u64),
+    /// A product of the operator: its storage code.
+    Product(i16),
+    /// The operator itself.
+    Operator,
+    /// What is declared: digest of base and currency.
+    Declaration(u64),
+}
+
+mod hex_key {
+    use super::Key;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    pub fn serialize<S: Serializer>(key: &Key, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() { s.collect_str(&format_args!("{key:022x}")) } else { key.serialize(s) }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Key, D::Error> {
+        if !d.is_human_readable() {
+            return Key::deserialize(d);
+        }
+        let text = String::deserialize(d)?;
+        Key::from_str_radix(&text, 16).map_err(|_| de::Error::custom("not a digest in hex"))
+    }
+}
+
+/// Whose inputs the finding stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// One operator's.
+    Operator(OperatorNo),
+    /// Every operator's of a jurisdiction.
+    Nation(JurisdictionNo),
+}
+
+/// What a value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Unit {
+    MinorUnits,
+    Records,
+    Minutes,
+    Days,
+    Accounts,
+    Pairs,
+    Ppm,
+    Exclusions,
+}
+
+/// A value that was seen, and the one from which on it is a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// As seen.
+    pub observed: i64,
+    /// The limit it passed, or what was expected of it.
+    pub limit: i64,
+    /// What both count.
+    pub unit: Unit,
+}
+
+/// A finding, or what became of one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// Digest of scope, rule, version, whom it is about, and window.
+    pub id: AlertId,
+    /// Rule.
+    pub rule: &'static str,
+    /// Version of the rule.
+    pub version: u32,
+    /// Live or shadow.
+    pub mode: Mode,
+    /// Whose inputs.
+    pub scope: Scope,
+    /// Operators that it names, where it stands on several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<OperatorNo>,
+    /// Whom it is about.
+    pub who: Who,
+    /// When.
+    pub window: Window,
+    /// Raised, corrected or withdrawn.
+    pub kind: RevisionKind,
+    /// How urgent.
+    pub severity: Severity,
+    /// Time of the input that caused the revision.
+    #[serde(with = "micros")]
+    pub at: Ts,
+    /// The evidence in one number.
+    pub measured: Measured,
+    /// Sentences for people, strongest first, with nobody in them.
+    pub reasons: Vec<String>,
+    /// Ids of the records it stands on, the first ones first.
+    pub records: Vec<String>,
+}
+
+/// First 128 bits of SHA-256 over scope, rule, version, whom and when.
+#[must_use]
+pub fn finding_id(scope: Scope, rule: &str, version: u32, who: Who, window: Window) -> AlertId {
+    let who = match who {
+        Who::Player(key) => format!("player\0{key:x}"),
+        Who::Players(one, other) => format!("players\0{one:x}\0{other:x}"),
+        Who::Device(key) => format!("device\0{key:x}"),
+        Who::Account(key) => format!("account\0{key:x}"),
+        Who::Licence(number) => format!("licence\0{number:x}"),
+        Who::Invoice(number) => format!("invoice\0{number:x}"),
+        Who::Product(code) => format!("product\0{code}"),
+        Who::Operator => "operator".to_owned(),
+        Who::Declaration(digest) => format!("declaration\0{digest:x}"),
+    };
+    let scope = match scope {
+        Scope::Operator(no) => format!("operator\0{}", no.0),
+        Scope::Nation(no) => format!("nation\0{}", no.0),
+    };
+    let text = format!("finding\0{scope}\0{rule}\0{version}\0{who}\0{}\0{}", window.start.0, window.end.0);
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
+    AlertId(u128::from_be_bytes(first))
+}
+
+/// Puts a revision beside those of the same input: one of a finding, as those see it who only see what was committed.
+pub(super) fn revise(findings: &mut Vec<Finding>, revision: Finding) {
+    use RevisionKind::{Corrected, Raised, Withdrawn};
+    let same = |f: &Finding| f.id == revision.id && f.mode == revision.mode;
+    let Some(place) = findings.iter().position(same) else {
+        findings.push(revision);
+        return;
+    };
+    let kind = match (findings[place].kind, revision.kind) {
+        // nobody has heard of it
+        (Raised, Withdrawn) => {
+            findings.remove(place);
+            return;
+        }
+        (Raised, _) => Raised,
+        (_, Raised) => Corrected,
+        (_, kind) => kind,
+    };
+    findings[place] = Finding { kind, ..revision };
+}

@@ -1,0 +1,136 @@
+//! A sign of harm was given to the operator, and nobody intervened in time.
+
+use crate::rules::finding::{Measured, Unit, Who};
+use crate::rules::input::Trigger;
+use crate::rules::list::{About, Home};
+use crate::rules::params::params;
+use crate::rules::run::Heard;
+use crate::rules::standing::{Cause, Details, Found, Out};
+use models::alert::{Severity, Window};
+use models::ts::{MINUTE, Ts};
+
+/// What it is.
+pub const ABOUT: About = About {
+    name: "harm_signal_unanswered",
+    home: Home::Operator,
+    severity: Severity::High,
+    what: "no intervention was recorded within the time that the law gives after a sign of harm",
+    takes_back: "an intervention in time that is reported late; one that came too late corrects the finding",
+    hears: &[Trigger::Tick, Trigger::Intervention, Trigger::Signal],
+};
+
+params! {
+    /// Minutes from the sign to the intervention.
+    answer_minutes: i64 = 60, "minutes", 5..=10_080, "the Netherlands: act on a signal within one hour (FACTS, behavioural markers)";
+    /// Signs from this level on: 0 low, 1 medium, 2 high, 3 critical.
+    level_min: i64 = 1, "level", 0..=3, "low signs are watched, not answered (Britain's indicators: strong ones are acted on)";
+}
+
+pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
+    let mine = match heard.input {
+        crate::rules::input::Input::Signal(signal) => Some(signal.player.0),
+        _ => heard.player.map(|(key, _)| key),
+    };
+    let all = (u128::MIN, Ts(i64::MIN))..=(u128::MAX, Ts(i64::MAX));
+    let range = mine.map_or(all, |key| (key, Ts(i64::MIN))..=(key, Ts(i64::MAX)));
+    let span = params.answer_minutes * MINUTE;
+    for ((player, since), signal) in heard.book.signals.range(range) {
+        if (signal.level as i64) < params.level_min {
+            continue;
+        }
+        let who = Who::Player(*player);
+        let due = since.plus(span);
+        let answered = signal.answered_at.unwrap_or(heard.at);
+        let minutes = (answered.0 - since.0).max(0) / MINUTE;
+        let measured = Measured { observed: minutes, limit: params.answer_minutes, unit: Unit::Minutes };
+        match signal.answered_at {
+            Some(at) if at <= due => out.cleared(who, *since, measured, "an intervention in time was reported later"),
+            None if heard.at <= due => {}
+            is_answered => {
+                let found = Found {
+                    who,
+                    window: Window { start: *since, end: due },
+                    cause: Cause::Window,
+                    measured,
+                    // an answer that came late is less than none
+                    severity: if is_answered.is_some() { Severity::Medium } else { Severity::High },
+                };
+                out.found(found, |_| {
+                    let limit = params.answer_minutes;
+                    Details::of(vec![match is_answered {
+                        Some(_) => format!("the sign of harm was answered after {minutes} minutes, not within {limit}"),
+                        None => format!("no intervention within {limit} minutes of the sign of harm"),
+                    }])
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::scenario::{Story, check, minutes};
+    use models::alert::{RevisionKind, Severity};
+
+    #[test]
+    fn a_sign_of_harm_is_answered_within_the_hour() {
+        use Severity::{Low, Medium};
+        let sign = |level| Story::at(100).signal("anna", level);
+        check(
+            "harm_signal_unanswered",
+            "{}",
+            &[
+                ("nobody does anything", sign(Medium).after(minutes(61)).tick(), &["player anna: 61 minutes"]),
+                ("an hour is not over", sign(Medium).after(minutes(60)).tick(), &[]),
+                (
+                    "somebody calls after half an hour",
+                    sign(Medium).after(minutes(30)).intervention("anna").after(minutes(60)).tick(),
+                    &[],
+                ),
+                (
+                    "somebody calls, but somebody else",
+                    sign(Medium).after(minutes(30)).intervention("ben").after(minutes(30)).tick(),
+                    &["player anna: 61 minutes"],
+                ),
+                (
+                    "a call the day before answers nothing",
+                    Story::at(40)
+                        .intervention("anna")
+                        .after(minutes(60))
+                        .signal("anna", Medium)
+                        .after(minutes(61))
+                        .tick(),
+                    &["player anna: 61 minutes"],
+                ),
+                (
+                    "a call after two hours",
+                    sign(Medium).after(minutes(61)).tick().after(minutes(59)).intervention("anna"),
+                    &["player anna: 120 minutes"],
+                ),
+                (
+                    "a call in time that is reported late takes it back",
+                    sign(Medium).after(minutes(90)).tick().before(minutes(50)).intervention("anna"),
+                    &[],
+                ),
+                ("low signs are watched only", sign(Low).after(minutes(300)).tick(), &[]),
+                (
+                    "a low sign that grew",
+                    sign(Low).signal("anna", Medium).after(minutes(61)).tick(),
+                    &["player anna: 61 minutes"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_answer_too_late_is_less_than_none() {
+        let found = Story::at(0)
+            .signal("anna", Severity::High)
+            .after(minutes(61))
+            .tick()
+            .after(minutes(1))
+            .intervention("anna");
+        let said: Vec<_> = found.all("harm_signal_unanswered", "{}").iter().map(|f| (f.kind, f.severity)).collect();
+        assert_eq!(said, [(RevisionKind::Raised, Severity::High), (RevisionKind::Corrected, Severity::Medium)]);
+    }
+}

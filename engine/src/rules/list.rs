@@ -1,0 +1,154 @@
+//! The list of rules: one file and one line each. New ones are appended within their group's end: the position is part
+//! of kept states.
+
+use crate::rules::input::Trigger;
+use crate::rules::nation::NationHeard;
+use crate::rules::params::{self, ParamAbout, Params as _, ParamsError};
+use crate::rules::run::Heard;
+use crate::rules::standing::Out;
+use models::alert::Severity;
+use serde::Serialize;
+
+/// Where a rule is at home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Home {
+    /// Runs over each operator's inputs.
+    Operator,
+    /// Runs over all operators' inputs of a jurisdiction.
+    Nation,
+    /// Part of the engine in another place; named here so that the list names every rule.
+    Elsewhere,
+}
+
+/// What a rule is.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Its name: the condition.
+    pub name: &'static str,
+    /// Where it runs.
+    pub home: Home,
+    /// How urgent its findings are at most; a finding may say less.
+    pub severity: Severity,
+    /// What it says, for people.
+    pub what: &'static str,
+    /// What takes a finding back, and what cannot.
+    pub takes_back: &'static str,
+    /// What it listens for.
+    pub hears: &'static [Trigger],
+}
+
+impl About {
+    /// Does it take versions here?
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.home != Home::Elsewhere
+    }
+
+    /// Does it run over all operators?
+    #[must_use]
+    pub fn is_national(&self) -> bool {
+        self.home == Home::Nation
+    }
+}
+
+macro_rules! rules {
+    (operator { $($operator:ident $Operator:ident,)* } nation { $($nation:ident $Nation:ident,)* } elsewhere { $($elsewhere:expr,)* }) => {
+        /// Every rule, in the order of its number in kept states.
+        pub const ABOUT: &[About] = &[
+            $(crate::rules::$operator::ABOUT,)* $(crate::rules::$nation::ABOUT,)* $($elsewhere,)*
+        ];
+
+        /// A rule with its parameters.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Typed {
+            $($Operator(crate::rules::$operator::Params),)* $($Nation(crate::rules::$nation::Params),)*
+        }
+
+        impl Typed {
+            /// Reads the parameters of a rule; none where it takes none here.
+            ///
+            /// # Errors
+            /// [`ParamsError`]
+            pub fn read(rule: &str, json: &serde_json::Value) -> Result<Option<Self>, ParamsError> {
+                $(if rule == crate::rules::$operator::ABOUT.name {
+                    return params::read(crate::rules::$operator::ABOUT.name, json).map(|p| Some(Self::$Operator(p)));
+                })*
+                $(if rule == crate::rules::$nation::ABOUT.name {
+                    return params::read(crate::rules::$nation::ABOUT.name, json).map(|p| Some(Self::$Nation(p)));
+                })*
+                Ok(None)
+            }
+
+            /// Asks a rule of an operator.
+            pub(super) fn judge(&self, heard: &Heard<'_>, out: &mut Out<'_>) {
+                match self {
+                    $(Self::$Operator(params) => crate::rules::$operator::judge(params, heard, out),)*
+                    $(Self::$Nation(_) => {})*
+                }
+            }
+
+            /// Asks a rule of all operators.
+            pub(super) fn judge_nation(&self, heard: &NationHeard<'_>, out: &mut Out<'_>) {
+                match self {
+                    $(Self::$Operator(_) => {})*
+                    $(Self::$Nation(params) => crate::rules::$nation::judge(params, heard, out),)*
+                }
+            }
+        }
+
+        /// What a rule's parameters are.
+        #[must_use]
+        pub fn params_of(rule: &str) -> Vec<ParamAbout> {
+            $(if rule == crate::rules::$operator::ABOUT.name {
+                return crate::rules::$operator::Params::about();
+            })*
+            $(if rule == crate::rules::$nation::ABOUT.name {
+                return crate::rules::$nation::Params::about();
+            })*
+            Vec::new()
+        }
+    };
+}
+
+rules! {
+    operator {
+        excluded_play ExcludedPlay,
+        play_without_check PlayWithoutCheck,
+        marketing_without_check MarketingWithoutCheck,
+        harm_signal_unanswered HarmSignalUnanswered,
+        structured_deposits StructuredDeposits,
+        rapid_in_out RapidInOut,
+        payout_elsewhere PayoutElsewhere,
+        shared_device SharedDevice,
+        shared_payout_account SharedPayoutAccount,
+        opposite_bets OppositeBets,
+        dormant_burst DormantBurst,
+        limit_exceeded LimitExceeded,
+        net_deposit_threshold NetDepositThreshold,
+        declared_revenue_differs DeclaredRevenueDiffers,
+        return_to_player_off ReturnToPlayerOff,
+        late_remittance LateRemittance,
+        licence_lapsed LicenceLapsed,
+        compliance_status_changed ComplianceStatusChanged,
+        unusual_exclusions UnusualExclusions,
+    }
+    nation {
+        net_deposits_across_operators NetDepositsAcrossOperators,
+        concurrent_play ConcurrentPlay,
+        structured_across_operators StructuredAcrossOperators,
+    }
+    elsewhere {
+        elsewhere(crate::detector::RULE, "a window's count, stakes, payouts, revenue, players or hold lies far from the median of the windows before it: a sudden drop or spike", "late data that brings the window back"),
+        elsewhere(crate::silence::RULE, "a source has sent nothing for much longer than it usually does", "its next success"),
+        elsewhere(crate::integrity::Trouble::Tampered.rule(), "the tamper token of a push does not follow from the last one", "a push that follows"),
+        elsewhere(crate::integrity::Trouble::Gap.rule(), "numbered batches are missing", "the batches"),
+        elsewhere(crate::integrity::totals::RULE, "declared sums of a day differ from what is stored", "late data, or a corrected declaration"),
+        elsewhere(crate::enumeration::RULE, "an operator asks about too many people whom it never asked about", "nothing"),
+    }
+}
+
+const fn elsewhere(name: &'static str, what: &'static str, takes_back: &'static str) -> About {
+    About { name, home: Home::Elsewhere, severity: Severity::Critical, what, takes_back, hears: &[] }
+}

@@ -1,0 +1,222 @@
+//! Rules across operators: one book for a jurisdiction, fed with the same inputs and the operator that sent each.
+//!
+//! Only players whom the register can know are joined: an operator's own account number names nobody elsewhere.
+
+use crate::rules::book::spans_of;
+use crate::rules::calendar::{Calendar, Spans};
+use crate::rules::finding::{Finding, Scope};
+use crate::rules::input::{Facts, Input, Trigger};
+use crate::rules::ruleset::{Active, RuleSet};
+use crate::rules::standing::{Out, Standing};
+use crate::rules::table::{Key, Limit, Table, Weigh};
+use jiff::tz::TimeZone;
+use models::alert::Window;
+use models::ids::OperatorNo;
+use models::jurisdiction::JurisdictionNo;
+use models::money::Currency;
+use models::record::Record;
+use models::ts::Ts;
+use serde::{Deserialize, Serialize};
+
+/// Players of all operators.
+pub const NATION_PLAYERS: Limit = Limit { entries: 1 << 20, bytes: 256 << 20 };
+/// Operators of a player that are remembered, those with whom they played last.
+pub const PLACES_MAX: usize = 8;
+/// Deposits of a player that are remembered, over all operators.
+pub const DEPOSITS_MAX: usize = 24;
+
+/// A player at an operator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// Where.
+    pub operator: OperatorNo,
+    /// Newest stake or ticket; 0 = none.
+    pub played_at: Ts,
+    /// Its record.
+    pub played_id: Box<str>,
+    /// Month of the sum.
+    pub month: Ts,
+    /// Deposits less withdrawals of the month, minor units.
+    pub net_minor: i64,
+}
+
+/// A deposit somewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct PaidIn {
+    pub at: Ts,
+    pub operator: OperatorNo,
+    pub amount_minor: i64,
+    pub id: Box<str>,
+}
+
+/// A player at all operators.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NationPlayer {
+    /// Where they were last, in the order in which they came there.
+    pub places: Vec<Place>,
+    /// The newest deposits, oldest first.
+    pub deposits: Vec<PaidIn>,
+}
+
+impl Weigh for NationPlayer {
+    fn weigh(&self) -> usize {
+        let places: usize = self.places.iter().map(|place| size_of::<Place>() + place.played_id.len()).sum();
+        let deposits: usize = self.deposits.iter().map(|deposit| size_of::<PaidIn>() + deposit.id.len()).sum();
+        places + deposits
+    }
+}
+
+impl NationPlayer {
+    fn place(&mut self, operator: OperatorNo) -> &mut Place {
+        let known = self.places.iter().position(|place| place.operator == operator);
+        let at = known.unwrap_or_else(|| {
+            if self.places.len() >= PLACES_MAX {
+                let oldest = (0..self.places.len()).min_by_key(|at| (self.places[*at].played_at, *at));
+                oldest.map(|at| self.places.remove(at));
+            }
+            let none = Ts(0);
+            let new = Place { operator, played_at: none, played_id: "".into(), month: none, net_minor: 0 };
+            self.places.push(new);
+            self.places.len() - 1
+        });
+        &mut self.places[at]
+    }
+
+    fn add(&mut self, operator: OperatorNo, month: Window, net_minor: i64) {
+        let place = self.place(operator);
+        if place.month < month.start {
+            (place.month, place.net_minor) = (month.start, 0);
+        }
+        // what comes late for a month that is over is no longer summed
+        if place.month == month.start {
+            place.net_minor = place.net_minor.saturating_add(net_minor);
+        }
+    }
+
+    fn note(&mut self, operator: OperatorNo, record: &Record, spans: &Spans) -> Option<Ts> {
+        let (at, amount) = (record.occurred_at, record.amount_minor);
+        let replaced = record.replaces.as_ref();
+        let of = |d: &PaidIn| replaced.is_some_and(|id| *d.id == **id) && d.operator == operator;
+        let undone = self.deposits.iter().position(of).map(|place| self.deposits.remove(place));
+        if let Some(was) = &undone
+            && (spans.month.start..spans.month.end).contains(&was.at)
+        {
+            self.add(operator, spans.month, -was.amount_minor);
+        }
+        match Trigger::of(record) {
+            Some(Trigger::Bet) => {
+                let place = self.place(operator);
+                if at >= place.played_at {
+                    (place.played_at, place.played_id) = (at, record.record_id.as_str().into());
+                }
+            }
+            Some(Trigger::Deposit) => {
+                self.add(operator, spans.month, amount);
+                let place = self.deposits.partition_point(|deposit| deposit.at <= at);
+                let id = record.record_id.as_str().into();
+                self.deposits.insert(place, PaidIn { at, operator, amount_minor: amount, id });
+                if self.deposits.len() > DEPOSITS_MAX {
+                    self.deposits.remove(0);
+                }
+            }
+            Some(Trigger::Withdrawal) => self.add(operator, spans.month, -amount),
+            _ => {}
+        }
+        undone.map(|was| was.at)
+    }
+}
+
+/// What a rule over all operators sees.
+#[derive(Clone, Copy)]
+pub struct NationHeard<'a> {
+    /// As what it is heard.
+    pub trigger: Trigger,
+    /// Its time.
+    pub at: Ts,
+    /// The spans it lies in.
+    pub spans: Spans,
+    /// Which operator sent it.
+    pub operator: OperatorNo,
+    /// The record.
+    pub record: &'a Record,
+    /// When the deposit was made that it takes back.
+    pub undone_at: Option<Ts>,
+    /// Its player, after it.
+    pub player: Key,
+    /// What is known of them.
+    pub known: &'a NationPlayer,
+}
+
+impl NationHeard<'_> {
+    /// Is the record's money in a rule's currency?
+    #[must_use]
+    pub fn is_in(&self, currency: Currency) -> bool {
+        self.record.currency == currency
+    }
+}
+
+/// The rules of a jurisdiction over all of its operators.
+#[derive(Clone, Debug)]
+pub struct NationRules {
+    pub(super) scope: Scope,
+    pub(super) calendar: Calendar,
+    pub(super) active: Active,
+    pub(super) players: Table<NationPlayer>,
+    pub(super) standing: Standing,
+}
+
+impl NationRules {
+    /// Before any input. Days and months are cut in `zone`.
+    #[must_use]
+    pub fn new(jurisdiction: JurisdictionNo, zone: TimeZone, set: &RuleSet) -> Self {
+        Self::with_limit(jurisdiction, zone, set, NATION_PLAYERS)
+    }
+
+    /// The same with another limit of players.
+    #[must_use]
+    pub fn with_limit(jurisdiction: JurisdictionNo, zone: TimeZone, set: &RuleSet, limit: Limit) -> Self {
+        Self {
+            scope: Scope::Nation(jurisdiction),
+            calendar: Calendar::new(zone),
+            active: set.active(),
+            players: Table::new(limit),
+            standing: Standing::default(),
+        }
+    }
+
+    /// Other versions from now on.
+    pub fn set_rules(&mut self, set: &RuleSet) {
+        self.active = set.active();
+    }
+
+    /// Players known, and forgotten at the limit.
+    #[must_use]
+    pub fn players(&self) -> (usize, u64) {
+        (self.players.len(), self.players.evicted())
+    }
+
+    /// Takes an input of an operator in. Only records of play of identified players matter.
+    pub fn hear(&mut self, operator: OperatorNo, input: &Input<'_>, findings: &mut Vec<Finding>) {
+        let Input::Play { record, facts: Facts { is_identified: true, .. } } = *input else { return };
+        let Some(player) = record.player else { return };
+        let trigger = match Trigger::of(record) {
+            trigger @ Some(Trigger::Bet | Trigger::Deposit | Trigger::Withdrawal) => trigger,
+            _ if record.replaces.is_some() => None,
+            _ => return,
+        };
+        let (at, spans) = spans_of(&mut self.calendar, input);
+        let Self { scope, active, players, standing, .. } = self;
+        let place = players.touch(crate::rules::book::player_key(player.0, record.currency));
+        let undone_at = players.change(place, |known| known.note(operator, record, &spans));
+        let known = players.at(place);
+        let undone = undone_at.map(|_| Trigger::Undone);
+        for trigger in [undone, trigger].into_iter().flatten() {
+            let heard = NationHeard { trigger, at, spans, operator, record, undone_at, player: player.0, known };
+            for version in active.national(trigger, at) {
+                let mut out = Out::new(standing, version.about(*scope, at), Some(record), findings);
+                version.params.judge_nation(&heard, &mut out);
+            }
+        }
+    }
+}

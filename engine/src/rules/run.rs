@@ -1,0 +1,182 @@
+//! Runs the versions in force over an operator's inputs: note in the book, ask each rule that listens, say what changed.
+
+use crate::rules::book::{Book, Noted, Noticed, spans_of};
+use crate::rules::calendar::{Calendar, Spans};
+use crate::rules::crowd::{Crowd, Pair};
+use crate::rules::finding::{Finding, Scope};
+use crate::rules::input::{Facts, Input, Trigger};
+use crate::rules::player::{Move, Player};
+use crate::rules::ruleset::{Active, RuleSet};
+use crate::rules::standing::{Out, Standing};
+use crate::rules::table::Key;
+use jiff::tz::TimeZone;
+use models::alert::Window;
+use models::ids::OperatorNo;
+use models::money::Currency;
+use models::record::Record;
+use models::ts::Ts;
+
+/// What a rule of an operator sees.
+#[derive(Clone, Copy)]
+pub struct Heard<'a> {
+    /// The input.
+    pub input: &'a Input<'a>,
+    /// As what it is heard.
+    pub trigger: Trigger,
+    /// Its time.
+    pub at: Ts,
+    /// The spans it lies in.
+    pub spans: Spans,
+    /// The record, where it is one.
+    pub record: Option<&'a Record>,
+    /// What was known of its player.
+    pub facts: &'a Facts,
+    /// Its player, after it.
+    pub player: Option<(Key, &'a Player)>,
+    /// The player's newest login or session before it.
+    pub entry_before: Option<Ts>,
+    /// The player's newest play before it.
+    pub played_before: Option<Ts>,
+    /// The device's players, where it was heard of anew.
+    pub device: Option<(Key, &'a Crowd)>,
+    /// The players that were paid out to the account.
+    pub account: Option<(Key, &'a Crowd)>,
+    /// The pair that the bet makes.
+    pub pair: Option<&'a Pair>,
+    /// A stake behind which moves of its player are known already.
+    pub is_late: bool,
+    /// An offer that is marketing.
+    pub is_marketing: bool,
+    /// The move that it takes back.
+    pub undone: Option<&'a Move>,
+    /// The document that it is, or the invoice that it pays.
+    pub document: Option<Noticed>,
+    /// The day that is over with it.
+    pub closed: Option<Window>,
+    /// Everything shared.
+    pub book: &'a Book,
+}
+
+impl Heard<'_> {
+    /// The player, where the record's money is in a rule's currency.
+    #[must_use]
+    pub fn player_in(&self, currency: Currency) -> Option<(Key, &Player)> {
+        self.player.filter(|_| self.record.is_some_and(|record| record.currency == currency))
+    }
+}
+
+/// An operator's rules with their state. The same inputs give the same findings, bit for bit.
+#[derive(Clone, Debug)]
+pub struct OperatorRules {
+    pub(super) scope: Scope,
+    pub(super) calendar: Calendar,
+    pub(super) active: Active,
+    pub(super) book: Book,
+    pub(super) standing: Standing,
+}
+
+impl OperatorRules {
+    /// Before any input. Days and months are cut in `zone`, the jurisdiction's.
+    #[must_use]
+    pub fn new(operator_no: OperatorNo, zone: TimeZone, set: &RuleSet) -> Self {
+        Self {
+            scope: Scope::Operator(operator_no),
+            calendar: Calendar::new(zone),
+            active: set.active(),
+            book: Book::default(),
+            standing: Standing::default(),
+        }
+    }
+
+    /// Other versions from now on; the book does not depend on them.
+    pub fn set_rules(&mut self, set: &RuleSet) {
+        self.active = set.active();
+    }
+
+    /// What the rules share.
+    #[must_use]
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Findings that are remembered, and those that were forgotten at the limit.
+    #[must_use]
+    pub fn standing(&self) -> (usize, u64) {
+        self.standing.counts()
+    }
+
+    /// Takes an input in; what follows joins `findings`, one revision of a finding for each list. Whoever hands in a
+    /// batch hands in the same list for all of its records, and behind them a [`Input::Tick`] with the batch's clock
+    /// where no wall clock ticks.
+    pub fn hear(&mut self, input: &Input<'_>, findings: &mut Vec<Finding>) {
+        let (at, spans) = spans_of(&mut self.calendar, input);
+        let (noted, trigger, record, facts) = self.note(input, &spans);
+        let Self { scope, active, book, standing, .. } = self;
+        let book: &Book = book;
+        let none = Facts::default();
+        let heard = Heard {
+            input,
+            trigger: Trigger::Other,
+            at,
+            spans,
+            record,
+            facts: facts.unwrap_or(&none),
+            player: noted.player.map(|(key, place)| (key, book.players.at(place))),
+            entry_before: noted.entry_before,
+            played_before: noted.played_before,
+            device: noted.device.map(|(key, place)| (key, book.devices.at(place))),
+            account: noted.account.map(|(key, place)| (key, book.accounts.at(place))),
+            pair: noted.pair.map(|place| book.pairs.at(place)),
+            is_late: noted.is_late,
+            is_marketing: noted.campaign,
+            undone: noted.undone.as_ref(),
+            document: noted.document,
+            closed: noted.closed,
+            book,
+        };
+        let undone = noted.undone.as_ref().map(|_| Trigger::Undone);
+        let closed = noted.closed.map(|_| Trigger::DayClosed);
+        for trigger in [undone, closed, trigger].into_iter().flatten() {
+            for version in active.operator(trigger, at) {
+                let mut out = Out::new(standing, version.about(*scope, at), record, findings);
+                version.params.judge(&Heard { trigger, ..heard }, &mut out);
+            }
+        }
+    }
+
+    fn note<'a>(
+        &mut self,
+        input: &Input<'a>,
+        spans: &Spans,
+    ) -> (Noted, Option<Trigger>, Option<&'a Record>, Option<&'a Facts>) {
+        let mut noted = Noted::default();
+        let (trigger, record, facts) = match *input {
+            Input::Play { record, facts } if !record.kind.is_document() => {
+                noted = self.book.play(record, facts, spans);
+                (Trigger::of(record), Some(record), Some(facts))
+            }
+            // a document among play is a document
+            Input::Play { record, .. } | Input::Document { record } => {
+                noted.document = self.book.document(record);
+                (noted.document.map(|_| Trigger::Document), Some(record), None)
+            }
+            Input::Declared(declared) => {
+                self.book.declare(&declared);
+                (Some(Trigger::Declared), None, None)
+            }
+            Input::Signal(signal) => {
+                self.book.signal(&signal);
+                (Some(Trigger::Signal), None, None)
+            }
+            Input::Exclusions(exclusions) => {
+                self.book.excluded(&exclusions);
+                (Some(Trigger::Exclusions), None, None)
+            }
+            Input::Tick { at } => {
+                self.book.tick(at);
+                (Some(Trigger::Tick), None, None)
+            }
+        };
+        (noted, trigger, record, facts)
+    }
+}

@@ -1,0 +1,604 @@
+//! Stories: what happens to people and operators, minute by minute, and what a rule says of it. For tests.
+
+use crate::ingest::id_digest;
+use crate::rules::finding::{Finding, Mode, Unit, Who};
+use crate::rules::input::{AgeBand, Base, Declared, Excluded, Exclusions, Facts, Input, Signal};
+use crate::rules::list;
+use crate::rules::nation::NationRules;
+use crate::rules::ruleset::{RuleSet, RuleVersion};
+use crate::rules::run::OperatorRules;
+use jiff::tz::TimeZone;
+use models::alert::{RevisionKind, Severity, Window};
+use models::document_records::{
+    Compliance, Document, Invoice, InvoiceState, LicenceStanding, LicenceStatus, Payment, PaymentState,
+};
+use models::ids::{AlertId, OperatorNo};
+use models::jurisdiction::JurisdictionNo;
+use models::match_key::MatchKey;
+use models::money::Currency;
+use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
+use models::ts::{DAY, MINUTE, SECOND, Ts};
+use std::collections::BTreeMap;
+
+/// 2 March 2026, a Monday, 00:00 in Nairobi.
+pub const BEGIN: i64 = 1_772_398_800_000_000;
+
+/// So many minutes.
+pub fn minutes(n: i64) -> i64 {
+    n * MINUTE
+}
+
+#[derive(Clone)]
+enum Heard {
+    Play(OperatorNo, Record, Facts),
+    Document(Record),
+    Declared(Declared),
+    Signal(Signal),
+    Exclusions(Exclusions),
+    Tick(Ts),
+}
+
+/// A story. Every step happens a minute after the one before.
+#[derive(Clone)]
+pub struct Story {
+    heard: Vec<Heard>,
+    names: Vec<(String, u128)>,
+    now: Ts,
+    step: i64,
+    /// Reported late: the clock of the story goes on from here afterwards.
+    resume: Option<Ts>,
+    currency: Currency,
+    device: Option<String>,
+    account: Option<String>,
+    channel: Option<PlayChannel>,
+    product: Option<Product>,
+    outcome: Option<String>,
+    operator: OperatorNo,
+    excluded: BTreeMap<String, Excluded>,
+    asked: BTreeMap<String, Ts>,
+    asked_for_marketing: BTreeMap<String, Ts>,
+    ages: BTreeMap<String, AgeBand>,
+    gap: Option<Window>,
+    valid_to: Option<Ts>,
+    products: Vec<String>,
+    conditions: Vec<String>,
+    spans: i64,
+}
+
+fn minute(n: i64) -> Ts {
+    Ts(BEGIN + n * MINUTE)
+}
+
+fn key(kind: &str, name: &str) -> u128 {
+    u128::from(id_digest(&format!("{kind} {name}"))) << 24
+}
+
+impl Story {
+    /// Begins at a minute.
+    pub fn at(n: i64) -> Self {
+        Self {
+            heard: Vec::new(),
+            names: Vec::new(),
+            now: minute(n),
+            step: MINUTE,
+            resume: None,
+            currency: Currency::KES,
+            device: None,
+            account: None,
+            channel: None,
+            product: None,
+            outcome: None,
+            operator: OperatorNo(1),
+            excluded: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            asked_for_marketing: BTreeMap::new(),
+            ages: BTreeMap::new(),
+            gap: None,
+            valid_to: None,
+            products: Vec::new(),
+            conditions: Vec::new(),
+            spans: 0,
+        }
+    }
+
+    /// Time goes by.
+    pub fn after(mut self, micros: i64) -> Self {
+        self.now = self.resume.take().unwrap_or(self.now).plus(micros);
+        self
+    }
+
+    /// Until that minute.
+    pub fn until(mut self, n: i64) -> Self {
+        (self.now, self.resume) = (minute(n), None);
+        self
+    }
+
+    /// What is reported next happened that long ago.
+    pub fn before(mut self, micros: i64) -> Self {
+        self.resume = Some(self.now);
+        self.now = self.now.plus(-micros);
+        self
+    }
+
+    /// Steps of a second.
+    pub fn quickly(mut self) -> Self {
+        self.step = SECOND;
+        self
+    }
+
+    pub fn in_currency(mut self, code: &str) -> Self {
+        self.currency = Currency::parse(code).unwrap();
+        self
+    }
+
+    pub fn on_device(mut self, name: &str) -> Self {
+        self.names.push((format!("device {name}"), key("device", name)));
+        self.device = Some(name.to_owned());
+        self
+    }
+
+    /// Money comes from there, or goes there; from nowhere that is named by "".
+    pub fn account(mut self, name: &str) -> Self {
+        self.names.push((format!("account {name}"), key("account", name)));
+        self.account = Some(name.to_owned()).filter(|name| !name.is_empty());
+        self
+    }
+
+    pub fn retail(mut self) -> Self {
+        self.channel = Some(PlayChannel::Retail);
+        self
+    }
+
+    pub fn product(mut self, name: &str) -> Self {
+        self.product = Some(Product::parse(name).unwrap());
+        self
+    }
+
+    pub fn at_operator(mut self, no: u16) -> Self {
+        self.operator = OperatorNo(no);
+        self
+    }
+
+    /// The next stakes are on an outcome, at odds in hundredths.
+    pub fn outcome(mut self, game: &str, selection: &str, odds: i64) -> Self {
+        let odds = odds as f64 / 100.0;
+        let detail = serde_json::json!({
+            "game.id": game, "bet.parts": 1, "bet.odds": odds, "bet.live": false,
+            "extra": {"selection": selection, "market": "result"},
+        });
+        self.outcome = Some(detail.to_string());
+        self
+    }
+
+    pub fn excluded(mut self, who: &str, since: i64, until: Option<i64>) -> Self {
+        // of the whole story, whatever was told before
+        let excluded = Excluded { since: minute(since), until: until.map(minute) };
+        self.excluded.insert(who.to_owned(), excluded);
+        for heard in &mut self.heard {
+            if let Heard::Play(_, record, facts) = heard
+                && record.player == Some(MatchKey(key("player", who)))
+                && record.occurred_at >= excluded.since
+            {
+                facts.excluded = Some(excluded);
+            }
+        }
+        self
+    }
+
+    pub fn asked(mut self, who: &str, n: i64) -> Self {
+        self.asked.insert(who.to_owned(), minute(n));
+        self
+    }
+
+    pub fn asked_for_marketing(mut self, who: &str, n: i64) -> Self {
+        self.asked_for_marketing.insert(who.to_owned(), minute(n));
+        self
+    }
+
+    pub fn of_age(mut self, who: &str, age: AgeBand) -> Self {
+        self.ages.insert(who.to_owned(), age);
+        self
+    }
+
+    /// A gap in the evidence.
+    pub fn gap(mut self, from: i64, to: i64) -> Self {
+        self.gap = Some(Window { start: minute(from), end: minute(to) });
+        self
+    }
+
+    fn tell(mut self, heard: Heard) -> Self {
+        self.heard.push(heard);
+        self.now = self.resume.take().unwrap_or(self.now.plus(self.step));
+        self
+    }
+
+    fn record(&self, kind: RecordKind, amount_minor: i64) -> Record {
+        let record_id = format!("{}-{}", kind.as_str(), self.heard.len() + 1);
+        Record {
+            id_digest: id_digest(&record_id),
+            record_id,
+            replaces: None,
+            kind,
+            occurred_at: self.now,
+            status: RecordStatus::Successful,
+            player: None,
+            amount_minor,
+            currency: self.currency,
+            balance_after_minor: None,
+            product: self.product,
+            channel: self.channel,
+            bet_id: None,
+            session_id: None,
+            region: None,
+            device: None,
+            account: None,
+            detail: String::new(),
+            content_digest: 0,
+        }
+    }
+
+    /// A record of somebody; a name that begins with # is an operator's own account number.
+    fn play(mut self, who: &str, record: Record) -> Self {
+        let player = key("player", who);
+        self.names.push((format!("player {who}"), player));
+        let facts = Facts {
+            is_identified: !who.starts_with('#'),
+            excluded: self.excluded.get(who).copied().filter(|excluded| record.occurred_at >= excluded.since),
+            checked_at: self.asked.get(who).copied(),
+            marketing_checked_at: self.asked_for_marketing.get(who).copied(),
+            evidence_gap: self.gap,
+            age: self.ages.get(who).copied(),
+        };
+        let device = self.device.as_ref().map(|name| MatchKey(key("device", name)));
+        let record = Record { player: Some(MatchKey(player)), device, ..record };
+        let operator = self.operator;
+        self.tell(Heard::Play(operator, record, facts))
+    }
+
+    fn money(self, who: &str, kind: RecordKind, amount: i64, status: RecordStatus) -> Self {
+        let account = self.account.as_ref().map(|name| MatchKey(key("account", name)));
+        let detail = self.outcome.clone().filter(|_| kind == RecordKind::Stake).unwrap_or_default();
+        let record = Record { status, detail, account, ..self.record(kind, amount) };
+        self.play(who, record)
+    }
+
+    pub fn stake(self, who: &str, amount: i64) -> Self {
+        self.money(who, RecordKind::Stake, amount, RecordStatus::Successful)
+    }
+
+    pub fn failed_stake(self, who: &str, amount: i64) -> Self {
+        self.money(who, RecordKind::Stake, amount, RecordStatus::Failed)
+    }
+
+    pub fn ticket(self, who: &str, amount: i64) -> Self {
+        self.money(who, RecordKind::TicketSale, amount, RecordStatus::Successful)
+    }
+
+    pub fn anonymous_ticket(self, amount: i64) -> Self {
+        let record = self.record(RecordKind::TicketSale, amount);
+        let operator = self.operator;
+        self.tell(Heard::Play(operator, record, Facts::default()))
+    }
+
+    pub fn payout(self, who: &str, amount: i64) -> Self {
+        self.money(who, RecordKind::Payout, amount, RecordStatus::Successful)
+    }
+
+    pub fn deposit(self, who: &str, amount: i64) -> Self {
+        self.money(who, RecordKind::Deposit, amount, RecordStatus::Successful)
+    }
+
+    pub fn failed_deposit(self, who: &str, amount: i64) -> Self {
+        self.money(who, RecordKind::Deposit, amount, RecordStatus::Failed)
+    }
+
+    pub fn withdraw(self, who: &str, amount: i64) -> Self {
+        self.money(who, RecordKind::Withdrawal, amount, RecordStatus::Successful)
+    }
+
+    pub fn failed_withdrawal(self, who: &str, amount: i64) -> Self {
+        self.money(who, RecordKind::Withdrawal, amount, RecordStatus::Failed)
+    }
+
+    pub fn bonus(self, who: &str, amount: i64) -> Self {
+        self.money(who, RecordKind::Bonus, amount, RecordStatus::Successful)
+    }
+
+    pub fn campaign_bonus(self, who: &str, amount: i64, campaign: &str) -> Self {
+        let detail = serde_json::json!({"extra": {"campaign": campaign}}).to_string();
+        let record = Record { detail, ..self.record(RecordKind::Bonus, amount) };
+        self.play(who, record)
+    }
+
+    pub fn marketing(self, who: &str) -> Self {
+        let record = self.record(RecordKind::Marketing, 0);
+        self.play(who, record)
+    }
+
+    pub fn login(self, who: &str) -> Self {
+        let record = self.record(RecordKind::Login, 0);
+        self.play(who, record)
+    }
+
+    pub fn failed_login(self, who: &str) -> Self {
+        let record = Record { status: RecordStatus::Failed, ..self.record(RecordKind::Login, 0) };
+        self.play(who, record)
+    }
+
+    pub fn session(self, who: &str) -> Self {
+        let record = self.record(RecordKind::SessionStart, 0);
+        self.play(who, record)
+    }
+
+    pub fn intervention(self, who: &str) -> Self {
+        let record = self.record(RecordKind::Intervention, 0);
+        self.play(who, record)
+    }
+
+    pub fn limit(self, who: &str, kind: &str, amount: Option<i64>) -> Self {
+        let detail =
+            serde_json::json!({"limit.type": kind, "limit.old_minor": 1, "limit.new_minor": amount}).to_string();
+        let record = Record { detail, ..self.record(RecordKind::LimitChange, 0) };
+        self.play(who, record)
+    }
+
+    /// The n-th record of the story was cancelled after all.
+    pub fn take_back(self, who: &str, n: usize) -> Self {
+        let Some(Heard::Play(_, was, _)) = self.heard.get(n - 1) else { panic!("no record {n}") };
+        let replaces = Some(was.record_id.clone());
+        let record = Record { replaces, status: RecordStatus::Cancelled, ..self.record(was.kind, was.amount_minor) };
+        self.play(who, record)
+    }
+
+    fn document(self, kind: RecordKind, amount: i64, document: &Document) -> Self {
+        let detail = format!("{{\"{}\":{}}}", document.name(), document.to_json());
+        let record = Record { detail, ..self.record(kind, amount) };
+        self.tell(Heard::Document(record))
+    }
+
+    /// The next licence ends at that minute.
+    pub fn valid_to(mut self, n: i64) -> Self {
+        self.valid_to = Some(minute(n));
+        self
+    }
+
+    /// The next licence names these products.
+    pub fn licensed(mut self, products: &[&str]) -> Self {
+        self.products = products.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// The next licence has a condition.
+    pub fn condition(mut self, text: &str) -> Self {
+        self.conditions = vec![text.to_owned()];
+        self
+    }
+
+    pub fn licence(mut self, number: &str, state: LicenceStanding, compliance: Compliance) -> Self {
+        self.names.push((format!("licence {number}"), u128::from(id_digest(number))));
+        let status = LicenceStatus {
+            number: number.to_owned(),
+            licence_class: None,
+            products: std::mem::take(&mut self.products),
+            valid_from: None,
+            valid_to: self.valid_to.take(),
+            state,
+            compliance,
+            conditions: std::mem::take(&mut self.conditions),
+        };
+        self.document(RecordKind::LicenceStatus, 0, &Document::LicenceStatus(status))
+    }
+
+    fn bill(
+        mut self,
+        (number, tax): (&str, &str),
+        period: (i64, i64),
+        amount: i64,
+        due: i64,
+        (state, paid_minor): (InvoiceState, i64),
+    ) -> Self {
+        self.names.push((format!("invoice {number}"), u128::from(id_digest(&format!("KRA\0{number}")))));
+        let invoice = Invoice {
+            number: number.to_owned(),
+            authority: "KRA".to_owned(),
+            tax: Some(tax.to_owned()),
+            jurisdiction: None,
+            period_from: Some(minute(period.0)),
+            period_to: Some(minute(period.1)),
+            due_at: Some(minute(due)),
+            state,
+            paid_minor,
+        };
+        self.document(RecordKind::Invoice, amount, &Document::Invoice(invoice))
+    }
+
+    pub fn invoice(self, number: &str, tax: &str, period: (i64, i64), amount: i64, due: i64) -> Self {
+        self.bill((number, tax), period, amount, due, (InvoiceState::Issued, 0))
+    }
+
+    pub fn invoice_paid(self, number: &str, tax: &str, period: (i64, i64), amount: i64, due: i64) -> Self {
+        self.bill((number, tax), period, amount, due, (InvoiceState::Paid, amount))
+    }
+
+    pub fn invoice_cancelled(self, number: &str, tax: &str, period: (i64, i64), amount: i64, due: i64) -> Self {
+        self.bill((number, tax), period, amount, due, (InvoiceState::Cancelled, 0))
+    }
+
+    fn payment(self, reference: String, invoice: &str, amount: i64, state: PaymentState) -> Self {
+        let payment = Payment { reference, invoice: Some(invoice.to_owned()), authority: None, state };
+        self.document(RecordKind::Payment, amount, &Document::Payment(payment))
+    }
+
+    /// A payment: on its way, then there.
+    pub fn pay(self, invoice: &str, amount: i64) -> Self {
+        let reference = format!("pay-{}", self.heard.len());
+        let (resume, late) = (self.resume, self.now);
+        let mut story = self.payment(reference.clone(), invoice, amount, PaymentState::Pending);
+        if resume.is_some() {
+            (story.now, story.resume) = (late.plus(MINUTE), resume);
+        }
+        story.payment(reference, invoice, amount, PaymentState::Completed)
+    }
+
+    pub fn pay_and_reverse(self, invoice: &str, amount: i64) -> Self {
+        let story = self.payment("once".to_owned(), invoice, amount, PaymentState::Completed);
+        story.payment("once".to_owned(), invoice, amount, PaymentState::Reversed)
+    }
+
+    pub fn declare(mut self, period: (i64, i64), base: Base, amount_minor: i64) -> Self {
+        let digest = id_digest(&format!("{}\0{}", base.words(), self.currency));
+        self.names.push((format!("declaration {}", base.words()), u128::from(digest)));
+        let period = Window { start: minute(period.0), end: minute(period.1) };
+        let declared = Declared { at: self.now, period, currency: self.currency, base, amount_minor };
+        self.tell(Heard::Declared(declared))
+    }
+
+    pub fn signal(self, who: &str, level: Severity) -> Self {
+        // a sign that grows is the same sign
+        let before = self.heard.iter().rev().find_map(|heard| match heard {
+            Heard::Signal(signal) if signal.player == MatchKey(key("player", who)) => Some(signal.at),
+            _ => None,
+        });
+        let signal = Signal { player: MatchKey(key("player", who)), level, at: before.unwrap_or(self.now) };
+        let mut story = self.tell(Heard::Signal(signal));
+        story.names.push((format!("player {who}"), key("player", who)));
+        story.now = story.now.plus(-MINUTE);
+        story
+    }
+
+    /// The next day's exclusions.
+    pub fn exclusions(mut self, count: u64, players: Option<u64>) -> Self {
+        self.spans += 1;
+        self.exclusions_again_for(count, players)
+    }
+
+    /// Another figure of the same day.
+    pub fn exclusions_again(self, count: u64) -> Self {
+        self.exclusions_again_for(count, None)
+    }
+
+    fn exclusions_again_for(self, count: u64, players: Option<u64>) -> Self {
+        let start = Ts(BEGIN + self.spans * DAY);
+        let window = Window { start, end: start.plus(DAY) };
+        self.tell(Heard::Exclusions(Exclusions { window, count, players }))
+    }
+
+    pub fn tick(self) -> Self {
+        let at = self.now;
+        let mut story = self.tell(Heard::Tick(at));
+        story.now = at;
+        story
+    }
+
+    /// Every revision that a rule with these parameters says.
+    pub fn all(&self, rule: &str, params: &str) -> Vec<Finding> {
+        let version = RuleVersion {
+            rule: rule.to_owned(),
+            version: 1,
+            jurisdiction: "KE".to_owned(),
+            effective_from: Ts(0),
+            effective_to: None,
+            mode: Mode::Live,
+            params: serde_json::from_str(params).unwrap(),
+        };
+        let set = RuleSet::new("KE", vec![version]).unwrap();
+        let zone = || TimeZone::get("Africa/Nairobi").unwrap();
+        let mut operator = OperatorRules::new(OperatorNo(1), zone(), &set);
+        let mut nation = NationRules::new(JurisdictionNo(0), zone(), &set);
+        let is_national = list::ABOUT.iter().any(|about| about.name == rule && about.is_national());
+        let mut all = Vec::new();
+        for heard in &self.heard {
+            let mut findings = Vec::new();
+            let (no, input) = heard.input();
+            if is_national {
+                nation.hear(no, &input, &mut findings);
+            } else {
+                operator.hear(&input, &mut findings);
+            }
+            all.extend(findings);
+        }
+        all
+    }
+
+    /// What stands at the end.
+    pub fn run(&self, rule: &str, params: &str) -> Vec<Finding> {
+        let mut order: Vec<AlertId> = Vec::new();
+        let mut standing: BTreeMap<AlertId, Finding> = BTreeMap::new();
+        for finding in self.all(rule, params) {
+            let id = finding.id;
+            assert_eq!(finding.kind == RevisionKind::Raised, !standing.contains_key(&id), "{finding:?}");
+            if finding.kind == RevisionKind::Withdrawn {
+                standing.remove(&id);
+            } else {
+                standing.insert(id, finding);
+            }
+            if !order.contains(&id) {
+                order.push(id);
+            }
+        }
+        order.iter().filter_map(|id| standing.remove(id)).collect()
+    }
+
+    /// Every input, for tests of the whole.
+    pub fn inputs(&self) -> impl Iterator<Item = (OperatorNo, Input<'_>)> {
+        self.heard.iter().map(Heard::input)
+    }
+
+    fn name(&self, key: u128) -> &str {
+        let found = self.names.iter().find(|(_, known)| *known == key);
+        found.map_or("?", |(name, _)| name.as_str())
+    }
+
+    fn said(&self, finding: &Finding) -> String {
+        let who = match finding.who {
+            Who::Player(key) | Who::Device(key) | Who::Account(key) => self.name(key).to_owned(),
+            Who::Players(one, other) => {
+                let mut names = [self.name(one), self.name(other)].map(|name| name.trim_start_matches("player "));
+                names.sort_unstable();
+                format!("players {} {}", names[0], names[1])
+            }
+            Who::Licence(key) | Who::Invoice(key) | Who::Declaration(key) => self.name(key.into()).to_owned(),
+            Who::Product(code) => format!("product {}", Product::from_code(code).unwrap().as_str()),
+            Who::Operator => "operator".to_owned(),
+        };
+        let unit = match finding.measured.unit {
+            Unit::MinorUnits => "minor_units",
+            Unit::Records => "records",
+            Unit::Minutes => "minutes",
+            Unit::Days => "days",
+            Unit::Accounts => "accounts",
+            Unit::Pairs => "pairs",
+            Unit::Ppm => "ppm",
+            Unit::Exclusions => "exclusions",
+        };
+        format!("{who}: {} {unit}", finding.measured.observed)
+    }
+}
+
+impl Heard {
+    fn input(&self) -> (OperatorNo, Input<'_>) {
+        match self {
+            Self::Play(no, record, facts) => (*no, Input::Play { record, facts }),
+            Self::Document(record) => (OperatorNo(1), Input::Document { record }),
+            Self::Declared(declared) => (OperatorNo(1), Input::Declared(*declared)),
+            Self::Signal(signal) => (OperatorNo(1), Input::Signal(*signal)),
+            Self::Exclusions(exclusions) => (OperatorNo(1), Input::Exclusions(*exclusions)),
+            Self::Tick(at) => (OperatorNo(1), Input::Tick { at: *at }),
+        }
+    }
+}
+
+/// Tells each story to a rule and holds what stands at its end against what the table says.
+#[track_caller]
+pub fn check(rule: &str, params: &str, table: &[(&str, Story, &[&str])]) {
+    for (what, story, wanted) in table {
+        let found = story.run(rule, params);
+        let said: Vec<String> = found.iter().map(|finding| story.said(finding)).collect();
+        assert_eq!(said, *wanted, "{rule}: {what}");
+        for finding in &found {
+            assert!(!finding.reasons.is_empty() && finding.reasons.iter().all(|reason| !reason.is_empty()), "{what}");
+            let about = list::ABOUT.iter().find(|about| about.name == rule).unwrap();
+            assert!(finding.severity <= about.severity, "{what}: more urgent than the catalogue says");
+        }
+    }
+}

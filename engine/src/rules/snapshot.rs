@@ -1,0 +1,60 @@
+//! The rules' state as bytes, beside the state of the operator (docs/adr/0019).
+
+use crate::rules::book::Book;
+use crate::rules::nation::{NationPlayer, NationRules};
+use crate::rules::run::OperatorRules;
+use crate::rules::standing::Standing;
+use crate::rules::table::Table;
+
+/// Layout of the bytes, and what follows from an input: it grows with every change of either.
+pub const VERSION: u32 = 1;
+
+/// Bytes that are no state of this layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the state of rules")]
+pub struct SnapshotError;
+
+fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, SnapshotError> {
+    let (state, rest) = postcard::take_from_bytes(bytes).map_err(|_| SnapshotError)?;
+    if rest.is_empty() { Ok(state) } else { Err(SnapshotError) }
+}
+
+impl OperatorRules {
+    /// Its bytes (postcard), not compressed. The same state gives the same bytes.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]
+    pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
+        // every field is named: a new one must be thought of here. Versions are data of their own
+        let Self { scope: _, calendar: _, active: _, book, standing } = self;
+        postcard::to_allocvec(&(book, standing)).map_err(|_| SnapshotError)
+    }
+
+    /// Rules before any input, as they stood when the bytes were made.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]: not all of the bytes are a state's.
+    pub fn with_bytes(self, bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let (book, standing): (Book, Standing) = read(bytes)?;
+        Ok(Self { book, standing, ..self })
+    }
+}
+
+impl NationRules {
+    /// Its bytes, as of an operator's.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]
+    pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
+        postcard::to_allocvec(&(&self.players, &self.standing)).map_err(|_| SnapshotError)
+    }
+
+    /// Rules before any input, as they stood when the bytes were made.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]: not all of the bytes are a state's.
+    pub fn with_bytes(self, bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let (players, standing): (Table<NationPlayer>, Standing) = read(bytes)?;
+        Ok(Self { players, standing, ..self })
+    }
+}

@@ -1,0 +1,292 @@
+//! What of each finding was said: a cause is raised once, corrected when it is much more, withdrawn when it is undone.
+
+use crate::rules::finding::{Finding, Measured, Mode, RECORDS_MAX, Scope, Who, finding_id, revise};
+use models::alert::{RevisionKind, Severity, Window};
+use models::ids::OperatorNo;
+use models::record::Record;
+use models::ts::{HOUR, Ts};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Cases that are remembered; beyond, a quarter is forgotten, those first whose window ended first.
+pub const CASES_MAX: usize = 8_192;
+/// A finding that grows is told again once it is twice as much, or after this long.
+const TOLD_AGAIN: i64 = HOUR;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct CaseKey {
+    rule: u16,
+    version: u32,
+    is_shadow: bool,
+    who: Who2,
+    start: Ts,
+}
+
+/// [`Who`] as a key: postcard cannot read an adjacently tagged enum back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Who2(u8, u128, u128);
+
+impl From<Who> for Who2 {
+    fn from(who: Who) -> Self {
+        match who {
+            Who::Player(key) => Self(0, key, 0),
+            Who::Players(one, other) => Self(1, one, other),
+            Who::Device(key) => Self(2, key, 0),
+            Who::Account(key) => Self(3, key, 0),
+            Who::Licence(number) => Self(4, number.into(), 0),
+            Who::Invoice(number) => Self(5, number.into(), 0),
+            Who::Product(code) => Self(6, code.unsigned_abs().into(), 0),
+            Who::Operator => Self(7, 0, 0),
+            Who::Declaration(digest) => Self(8, digest.into(), 0),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Said {
+    /// Not enough yet.
+    Nothing,
+    Stands,
+    Withdrawn,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Case {
+    end: Ts,
+    said: Said,
+    observed: i64,
+    told: i64,
+    told_at: Ts,
+    told_severity: Severity,
+    /// Of cases that add up: the first ones.
+    records: Vec<Box<str>>,
+}
+
+/// The cases.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    cases: BTreeMap<CaseKey, Case>,
+    forgotten: u64,
+}
+
+impl Standing {
+    /// Remembered and forgotten.
+    #[must_use]
+    pub fn counts(&self) -> (usize, u64) {
+        (self.cases.len(), self.forgotten)
+    }
+
+    fn forget(&mut self) {
+        if self.cases.len() <= CASES_MAX {
+            return;
+        }
+        let mut ends: Vec<(Ts, CaseKey)> = self.cases.iter().map(|(key, case)| (case.end, *key)).collect();
+        ends.sort_unstable();
+        for (_, key) in &ends[..CASES_MAX / 4] {
+            self.cases.remove(key);
+            self.forgotten += 1;
+        }
+    }
+}
+
+/// Which version speaks, where and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Speaker {
+    pub rule_no: u16,
+    pub rule: &'static str,
+    pub version: u32,
+    pub mode: Mode,
+    pub scope: Scope,
+    pub at: Ts,
+}
+
+/// How findings of one cause are known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// By the window, which is exactly the same.
+    Window,
+    /// By a window that overlaps: the first one keeps its place while evidence comes in.
+    Overlap,
+    /// By the window, and each is one more; it is told of from this many on.
+    Sum {
+        /// From how many on.
+        told_from: i64,
+    },
+}
+
+/// What a rule found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Whom it is about.
+    pub who: Who,
+    /// When.
+    pub window: Window,
+    /// How it is known again.
+    pub cause: Cause,
+    /// The evidence; of a [`Cause::Sum`] what this input adds.
+    pub measured: Measured,
+    /// How urgent.
+    pub severity: Severity,
+}
+
+/// What people need to check a finding by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Details {
+    /// Sentences, strongest first, with nobody in them.
+    pub reasons: Vec<String>,
+    /// Records; of a [`Cause::Sum`] they are known.
+    pub records: Vec<String>,
+    /// Operators, where it stands on several.
+    pub operators: Vec<OperatorNo>,
+}
+
+impl Details {
+    /// Reasons alone.
+    #[must_use]
+    pub fn of(reasons: Vec<String>) -> Self {
+        Self { reasons, ..Self::default() }
+    }
+
+    /// With records: the first ones.
+    #[must_use]
+    pub fn with<'r>(mut self, records: impl IntoIterator<Item = &'r str>) -> Self {
+        self.records = records.into_iter().take(RECORDS_MAX).map(str::to_owned).collect();
+        self
+    }
+}
+
+/// Where a rule says what it found.
+pub struct Out<'a> {
+    standing: &'a mut Standing,
+    speaker: Speaker,
+    record: Option<&'a Record>,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl<'a> Out<'a> {
+    pub(super) fn new(
+        standing: &'a mut Standing,
+        speaker: Speaker,
+        record: Option<&'a Record>,
+        findings: &'a mut Vec<Finding>,
+    ) -> Self {
+        Self { standing, speaker, record, findings }
+    }
+
+    fn key(&self, who: Who, start: Ts) -> CaseKey {
+        let Speaker { rule_no, version, mode, .. } = self.speaker;
+        CaseKey { rule: rule_no, version, is_shadow: mode == Mode::Shadow, who: who.into(), start }
+    }
+
+    /// The newest case about somebody that began by then.
+    fn latest(&self, who: Who, by: Ts) -> Option<(CaseKey, Ts)> {
+        let range = self.key(who, Ts(i64::MIN))..=self.key(who, by);
+        self.standing.cases.range(range).next_back().map(|(key, case)| (*key, case.end))
+    }
+
+    /// Something was found; gives how much there is of it by now. `details` are asked for where it is told.
+    pub fn found(&mut self, found: Found, details: impl FnOnce(i64) -> Details) -> i64 {
+        let Found { who, mut window, cause, measured, severity } = found;
+        if cause == Cause::Overlap
+            && let Some((known, end)) = self.latest(who, window.end)
+            && end > window.start
+            && known.start < window.end
+        {
+            window = Window { start: known.start, end };
+        }
+        let at = self.speaker.at;
+        let fresh = Case {
+            end: window.end,
+            said: Said::Nothing,
+            observed: 0,
+            told: 0,
+            told_at: at,
+            told_severity: severity,
+            records: Vec::new(),
+        };
+        let key = self.key(who, window.start);
+        let case = self.standing.cases.entry(key).or_insert(fresh);
+        let told_from = match cause {
+            Cause::Sum { told_from } => {
+                case.observed = case.observed.saturating_add(measured.observed);
+                if let Some(record) = self.record.filter(|_| case.records.len() < RECORDS_MAX) {
+                    case.records.push(record.record_id.as_str().into());
+                }
+                told_from
+            }
+            Cause::Window | Cause::Overlap => {
+                case.observed = measured.observed;
+                i64::MIN
+            }
+        };
+        let observed = case.observed;
+        let is_much_more = (i128::from(observed) - i128::from(case.told)).abs() >= i128::from(case.told).abs();
+        let is_later = at.0.saturating_sub(case.told_at.0) >= TOLD_AGAIN;
+        let kind = match case.said {
+            _ if observed < told_from => return observed,
+            Said::Nothing | Said::Withdrawn => RevisionKind::Raised,
+            Said::Stands if severity != case.told_severity => RevisionKind::Corrected,
+            Said::Stands if observed != case.told && (is_much_more || is_later) => RevisionKind::Corrected,
+            Said::Stands => return observed,
+        };
+        (case.said, case.told, case.told_at, case.told_severity) = (Said::Stands, observed, at, severity);
+        let Details { reasons, mut records, operators } = details(observed);
+        if matches!(cause, Cause::Sum { .. }) {
+            records = case.records.iter().map(|id| id.to_string()).collect();
+        }
+        let measured = Measured { observed, ..measured };
+        self.say(who, window, kind, severity, measured, Details { reasons, records, operators });
+        self.standing.forget();
+        observed
+    }
+
+    /// What was found about somebody in a window that holds this instant is not so.
+    pub fn cleared(&mut self, who: Who, at: Ts, measured: Measured, reason: &str) {
+        let Some((key, end)) = self.latest(who, at).filter(|(_, end)| *end > at) else { return };
+        let Some(case) = self.standing.cases.get_mut(&key).filter(|case| case.said == Said::Stands) else { return };
+        (case.said, case.observed) = (Said::Withdrawn, 0);
+        case.records.clear();
+        let severity = case.told_severity;
+        let window = Window { start: key.start, end };
+        let details = Details::of(vec![reason.to_owned()]);
+        self.say(who, window, RevisionKind::Withdrawn, severity, measured, details);
+    }
+
+    /// Does something stand about somebody in a window that holds this instant?
+    #[must_use]
+    pub fn stands(&self, who: Who, at: Ts) -> bool {
+        let case = self.latest(who, at).filter(|(_, end)| *end > at);
+        case.is_some_and(|(key, _)| self.standing.cases[&key].said == Said::Stands)
+    }
+
+    fn say(
+        &mut self,
+        who: Who,
+        window: Window,
+        kind: RevisionKind,
+        severity: Severity,
+        measured: Measured,
+        details: Details,
+    ) {
+        let Speaker { rule, version, mode, scope, at, .. } = self.speaker;
+        let Details { reasons, records, operators } = details;
+        let id = finding_id(scope, rule, version, who, window);
+        let finding = Finding {
+            id,
+            rule,
+            version,
+            mode,
+            scope,
+            operators,
+            who,
+            window,
+            kind,
+            severity,
+            at,
+            measured,
+            reasons,
+            records,
+        };
+        revise(self.findings, finding);
+    }
+}
