@@ -29,7 +29,8 @@ impl Engine {
     fn send_due(&self) {
         let now = self.now();
         let directory = self.directory();
-        let (gauges, actors) = (self.0.views.gauges.read(), self.0.sources.read());
+        // in this order everywhere: whoever starts a source holds the actors while it adds its gauge
+        let (actors, gauges) = (self.0.sources.read(), self.0.views.gauges.read());
         for (id, gauge) in gauges.iter() {
             if directory.sources.get(id).is_none_or(|source| source.paused) || !gauge.polling.take_due(now) {
                 continue;

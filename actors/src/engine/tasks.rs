@@ -383,7 +383,8 @@ impl Engine {
 
     /// Lets sources count what a commit of unknown outcome may have put into quarantine, or taken out of it.
     fn count_doubted(&self) {
-        let (gauges, actors) = (self.0.views.gauges.read(), self.0.sources.read());
+        // in this order everywhere: whoever starts a source holds the actors while it adds its gauge
+        let (actors, gauges) = (self.0.sources.read(), self.0.views.gauges.read());
         for (id, gauge) in gauges.iter().filter(|(_, gauge)| gauge.open.take_doubt()) {
             if actors.get(id).is_none_or(|actor| actor.try_send(SourceMsg::Count).is_err()) {
                 gauge.open.give_back();
