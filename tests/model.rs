@@ -1,0 +1,98 @@
+//! `mlinzi model` on files: what comes out, and that a run that fails leaves what was there.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn mlinzi(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mlinzi")).arg("model").args(args).output().expect("it runs")
+}
+
+fn said(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, text).expect("written");
+    path.display().to_string()
+}
+
+/// A week of five minutes each with a daily wave, and one hour that is ten times as much.
+fn series(rows: usize) -> String {
+    let mut text = "timestamp,value\n".to_owned();
+    for n in 0..rows {
+        let minute = n * 5;
+        let wave = (n as f64 / 288.0 * std::f64::consts::TAU).sin();
+        let value = if (1_800..1_812).contains(&n) { 5_000.0 } else { 500.0 + 100.0 * wave + (n * 7 % 11) as f64 };
+        let (day, hour) = (1 + minute / 1_440, minute / 60 % 24);
+        writeln!(text, "2026-01-{day:02} {hour:02}:{:02}:00,{value}", minute % 60).expect("a text");
+    }
+    text
+}
+
+fn scores(path: &str) -> Vec<f64> {
+    let text = std::fs::read_to_string(path).expect("read");
+    text.lines().skip(1).map(|line| line.rsplit(',').next().and_then(|s| s.parse().ok()).expect("a score")).collect()
+}
+
+#[test]
+fn a_series_comes_back_with_scores_that_later_rows_do_not_change() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let whole = write(dir.path(), "whole.csv", &series(2_016));
+    let part = write(dir.path(), "part.csv", &series(1_210));
+    let (out, out_part) = (write(dir.path(), "out.csv", ""), write(dir.path(), "out_part.csv", ""));
+    for (input, output) in [(&whole, &out), (&part, &out_part)] {
+        let done = mlinzi(&["anomaly", "--input", input, "--output", output]);
+        assert!(done.status.success(), "{}", said(&done));
+    }
+    let (all, first) = (scores(&out), scores(&out_part));
+    assert_eq!((all.len(), first.len()), (2_016, 1_210));
+    assert_eq!(all[..1_210], first[..]);
+    assert!(all[1_800..1_812].iter().any(|score| *score >= 0.5), "{:?}", &all[1_800..1_812]);
+    assert!(all[600..1_800].iter().all(|score| *score < 0.5));
+}
+
+#[test]
+fn what_is_refused_names_row_and_column_and_leaves_the_output_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bad = write(dir.path(), "bad.csv", "timestamp,value\n2026-01-01 00:00:00,1\nnever,2\n");
+    let series = write(dir.path(), "series.csv", "series_id,ds,y\na,2026-01-01,1\na,2026-02-01,x\n");
+    let out = write(dir.path(), "out.csv", "as it was");
+    let table: [(&[&str], &str); 4] = [
+        (&["anomaly", "--input", &bad, "--output", &out], "row 2, column timestamp"),
+        (&["forecast", "--train", &series, "--horizon", "3", "--period", "12", "--output", &out], "column y"),
+        (&["forecast", "--train", &series, "--horizon", "0", "--period", "12", "--output", &out], "horizon 0"),
+        (&["fraud", "--train", "/nowhere.csv", "--test", &bad, "--output", &out], "/nowhere.csv"),
+    ];
+    for (args, wanted) in table {
+        let done = mlinzi(args);
+        assert!(!done.status.success() && said(&done).contains(wanted), "{args:?}: {}", said(&done));
+        assert_eq!(std::fs::read_to_string(&out).expect("read"), "as it was", "{args:?}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 3, "nothing beside it stays");
+}
+
+#[test]
+fn a_model_is_learnt_kept_judged_and_described() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // those who play at night and stake much
+    let mut rows = "id,night,stake,noise,label\n".to_owned();
+    for n in 0..600 {
+        let (night, stake, noise) = (n % 2, n * 37 % 100, n * 13 % 17);
+        writeln!(rows, "{n},{night},{stake},{noise},{}", usize::from(night == 1 && stake > 80)).expect("a text");
+    }
+    let (table, model) = (write(dir.path(), "table.csv", &rows), dir.path().join("model.json").display().to_string());
+    let learnt = mlinzi(&["train", "--kind", "player_risk", "--train", &table, "--output", &model]);
+    assert!(learnt.status.success(), "{}", said(&learnt));
+    let judged = mlinzi(&["evaluate", "--model", &model, "--test", &table]);
+    let metrics: serde_json::Value = serde_json::from_slice(&judged.stdout).unwrap_or_else(|_| panic!("{}", said(&judged)));
+    assert!(metrics["auc"].as_f64() > Some(0.95), "{metrics}");
+    let card = mlinzi(&["card", "--model", &model]);
+    assert!(said(&card).contains("player_risk"), "{}", said(&card));
+    // a damaged artefact is none
+    let text = std::fs::read_to_string(&model).expect("read").replacen("stake", "steak", 1);
+    std::fs::write(&model, text).expect("written");
+    let refused = mlinzi(&["evaluate", "--model", &model, "--test", &table]);
+    assert!(!refused.status.success() && said(&refused).contains("model.json"), "{}", said(&refused));
+}
