@@ -86,7 +86,8 @@ fn a_model_is_learnt_kept_judged_and_described() {
     let learnt = mlinzi(&["train", "--kind", "player_risk", "--train", &table, "--output", &model]);
     assert!(learnt.status.success(), "{}", said(&learnt));
     let judged = mlinzi(&["evaluate", "--model", &model, "--test", &table]);
-    let metrics: serde_json::Value = serde_json::from_slice(&judged.stdout).unwrap_or_else(|_| panic!("{}", said(&judged)));
+    let metrics: serde_json::Value =
+        serde_json::from_slice(&judged.stdout).unwrap_or_else(|_| panic!("{}", said(&judged)));
     assert!(metrics["auc"].as_f64() > Some(0.95), "{metrics}");
     let card = mlinzi(&["card", "--model", &model]);
     assert!(said(&card).contains("player_risk"), "{}", said(&card));
