@@ -45,7 +45,7 @@ async fn factory_that_fails_or_panics_is_tried_again() {
     until("applied", || handle.status().handled == 1).await;
     assert_eq!((store.builds(), handle.status().restarts), (3, 2));
     let last_error = handle.status().last_error.unwrap();
-    assert!(last_error.contains("kernel.rs:") && !last_error.contains(SECRET), "{last_error}");
+    assert!(last_error.contains("kernel/main.rs:") && !last_error.contains(SECRET), "{last_error}");
 }
 
 /// Longer than any budget: a database that is away is waited for, not given up.
@@ -73,7 +73,7 @@ async fn crash_loop_is_quarantined_and_released() {
     assert_eq!(store.builds(), 6, "5 restarts are tolerated, the sixth crash is too many");
     let status = handle.status();
     assert_eq!((status.restarts, status.queue_depth), (5, 1));
-    assert!(status.last_error.unwrap().contains("kernel.rs:"));
+    assert!(status.last_error.unwrap().contains("kernel/main.rs:"));
     let refused = handle.try_send(Job::of(good(7..8)));
     assert!(matches!(&refused, Err(SendError::Quarantined(job)) if job.records.len() == 1), "{refused:?}");
     assert!(matches!(soon(handle.send(Job::of(good(7..8)))).await, Err(SendError::Quarantined(_))));

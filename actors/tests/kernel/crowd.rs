@@ -232,7 +232,7 @@ async fn panic_text_never_leaves_the_process() {
         handle.try_send(Job::of([Record::Good(1), Record::Bad])).unwrap();
         until("handled", || handle.status().handled == 1).await;
         let seen = format!("{:?} {:?}", events.lock(), handle.status());
-        assert!(seen.contains("tests/kernel.rs:") && !seen.contains(SECRET), "{seen}");
+        assert!(seen.contains("tests/kernel/main.rs:") && !seen.contains(SECRET), "{seen}");
         assert!(std::thread::spawn(|| panic!("outside of any actor {SECRET}")).join().is_err());
         return;
     }
@@ -244,5 +244,5 @@ async fn panic_text_never_leaves_the_process() {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");
     assert!(!text.contains(SECRET), "{text}");
-    assert!(text.contains("panic at ") && text.contains("tests/kernel.rs:"), "{text}");
+    assert!(text.contains("panic at ") && text.contains("tests/kernel/main.rs:"), "{text}");
 }
