@@ -15,6 +15,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Answers that speak of what was sent, or of where its chain stands: with them a push is over.
+const SETTLES: [StatusCode; 5] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::CONFLICT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    StatusCode::UNPROCESSABLE_ENTITY,
+];
+
 /// Tries of one request that is answered 429 or 503.
 const TRIES_MAX: u32 = 60;
 /// Seconds waited between two tries at most, whatever the engine asks for.
@@ -195,8 +204,8 @@ impl Engine {
         let request =
             self.records(source, push.body).header("x-mlinzi-tamper-token", format!("v1={}", push.link.token));
         let (status, body) = self.send(request.header("x-mlinzi-batch", push.link.batch)).await?;
-        // of anything else nobody knows whether it is stored
-        if status.is_success() || (status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT) {
+        // anything else says nothing of what became of an earlier attempt: a key that was revoked meanwhile least of all
+        if status.is_success() || SETTLES.contains(&status) {
             chain.answered(push.link, status.is_success())?;
         }
         let hint = match status {

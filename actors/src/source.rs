@@ -226,7 +226,7 @@ struct Staged {
     refused: Vec<(Refusal, Sent)>,
     /// Where it is a replay of what was refused before: what settles that.
     replay: Option<replay::Beside>,
-    /// Of a fetch that was answered, and nothing of the answer was refused.
+    /// Of a fetch that was answered or a push, and nothing of it was refused.
     answered: bool,
 }
 

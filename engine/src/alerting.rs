@@ -304,10 +304,12 @@ impl Desk {
     }
 
     fn correct(&mut self, id: GroupId, revision: &AlertRevision, now: Ts, out: &mut Outcome) {
-        let Some(group) = self.groups.get_mut(&id).filter(|group| group.is_live()) else { return };
-        if revision.severity > group.severity {
-            group.severity = revision.severity;
-            out.changed.insert(id);
+        let Some(group) = self.groups.get_mut(&id).filter(|group| revision.severity > group.severity) else { return };
+        // of one that is resolved, too: whoever reopens it finds how bad it is by now
+        group.severity = revision.severity;
+        let is_live = group.is_live();
+        out.changed.insert(id);
+        if is_live {
             self.quieten(id, now);
             self.tell_how_it_is(id, now, out);
         }

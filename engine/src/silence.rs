@@ -111,6 +111,10 @@ pub fn judge(source: &Source, operator_code: &str, heard: Hearing, told: Told, n
         RevisionKind::Withdrawn if source.paused && !told.standing.is_some_and(spoke) => {
             format!("the source {} is paused: nothing is expected of it", source.name)
         }
+        RevisionKind::Withdrawn if !told.standing.is_some_and(spoke) => format!(
+            "the source {} is expected every {} s by now, and is not late",
+            source.name, source.expected_interval_seconds
+        ),
         RevisionKind::Withdrawn => format!("the source {} speaks again", source.name),
         _ if heard.last_success.is_none() => format!("the source {} has never sent anything", source.name),
         _ => format!(

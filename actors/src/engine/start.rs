@@ -431,9 +431,9 @@ async fn recover_source(
     gauge.open.read(store, source.source_no).await.map_err(|e| e.to_string())?;
     gauge.last_event_at.store(stored.newest.map_or(0, |t| t.0), Ordering::Relaxed);
     let moved_at = stored.cursor.as_ref().map(|(_, at)| *at);
-    let last_success = stored.last_stored_at.max(moved_at);
+    let last_success = stored.last_stored_at.max(moved_at).max(stored.last_success_at);
     // what this process has seen is no older than what is stored
-    let success_kept = last_success.max(stored.last_success_at).map_or(0, |t| t.0);
+    let success_kept = last_success.map_or(0, |t| t.0);
     gauge.success_kept_at.fetch_max(success_kept, Ordering::Relaxed);
     gauge.last_success_at.fetch_max(success_kept, Ordering::Relaxed);
     // the directory's: it may have changed since this actor was made the first time

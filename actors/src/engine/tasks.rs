@@ -22,7 +22,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::StoreError;
+use store::{CommitError, StoreError};
 use tokio::sync::mpsc;
 
 /// How long after a rotation of the digest key nobody is slowed down for asking about strangers.
@@ -338,7 +338,8 @@ impl Engine {
             }
             // an alert must not be lost to a database that is away; one that is stored already is not stored again
             while let Err(error) = engine.0.writer.commit(vec![Event::AlertRevised(alert.clone())], Vec::new()).await {
-                if *engine.0.stopping.borrow() {
+                let is_refused = matches!(error, CommitError::Rejected { .. } | CommitError::Conflict { .. });
+                if is_refused || *engine.0.stopping.borrow() {
                     tracing::error!(%error, "an alert is not journaled");
                     return;
                 }

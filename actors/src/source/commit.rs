@@ -108,7 +108,7 @@ impl SourceActor {
         if !attachments.is_empty() || !events.is_empty() {
             let committed = self.context.writer.commit_in(sealed_in, events, attachments).await;
             // where it stands may be known to the store alone
-            self.unsure |= (cursor.is_some() || accepted.state.is_some()) && committed.is_err();
+            self.unsure |= (cursor.is_some() || accepted.state.is_some() || sealed_in.is_some()) && committed.is_err();
             if let Err(error) = committed {
                 if touches_quarantine {
                     self.gauge.open.doubt(&error, now);

@@ -67,7 +67,10 @@ impl OpenCounts {
 
     /// A commit that would have changed them failed.
     pub(super) fn doubt(&self, error: &CommitError, now: Ts) {
-        if !matches!(error, CommitError::Full | CommitError::Rotated) {
+        if !matches!(
+            error,
+            CommitError::Full | CommitError::Rotated | CommitError::Settled | CommitError::Rejected { .. }
+        ) {
             self.doubted_at.store(now.0, Ordering::Relaxed);
         }
     }

@@ -142,6 +142,8 @@ impl SourceActor {
         accepted: Accepted,
         now: Ts,
     ) -> Result<PushOutcome, EngineError> {
+        // "nothing happened" is an answer, too; what was refused altogether is none
+        staged.answered = staged.refused.is_empty();
         let known = if accepted.repeated { std::mem::take(&mut staged.refused) } else { Vec::new() };
         let mut outcome = self.commit(staged, None, &accepted, now).await?;
         outcome.quarantined.extend(known.into_iter().map(|(refusal, _)| refusal));

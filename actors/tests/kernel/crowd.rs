@@ -237,7 +237,7 @@ async fn panic_text_never_leaves_the_process() {
         return;
     }
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "panic_text_never_leaves_the_process", "--nocapture"])
+        .args(["--exact", "crowd::panic_text_never_leaves_the_process", "--nocapture"])
         .env(CHILD, "1")
         .output()
         .unwrap();
