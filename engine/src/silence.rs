@@ -263,6 +263,9 @@ mod tests {
         assert_eq!(over.evidence.reasons, ["the source bets is paused: nothing is expected of it"]);
         let spoke = judge(&paused, "safi", heard(Some(8)), told, minute(9)).expect("its end");
         assert_eq!(spoke.evidence.reasons, ["the source bets speaks again"]);
+        let seldom = Source { expected_interval_seconds: 3_600, ..source() };
+        let enough = judge(&seldom, "safi", heard(Some(1)), told, minute(9)).expect("its end");
+        assert_eq!(enough.evidence.reasons, ["the source bets is expected every 3600 s by now, and is not late"]);
         let told = Told { standing: None, ..told };
         let again = judge(&source(), "safi", heard(Some(1)), told, minute(20)).expect("an alert");
         assert_eq!((again.kind, again.window), (RevisionKind::Raised, first.window));

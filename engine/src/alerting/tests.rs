@@ -356,6 +356,19 @@ fn what_was_told_before_an_upgrade_is_not_told_again() {
 }
 
 #[test]
+fn what_grew_worse_while_it_was_resolved_is_told_to_whoever_reopens_it() {
+    let mut shift = Shift::default();
+    shift.hit(1, Severity::Medium);
+    assert_eq!(shift.act(Action::Resolve(Resolution::Expected)), Ok(()));
+    shift.heard();
+    shift.say(RevisionKind::Corrected, "jump", 1, Severity::High, Metric::Stakes);
+    assert_eq!(shift.heard(), [] as [&str; 0]);
+    assert_eq!(shift.act(Action::Reopen), Ok(()));
+    assert_eq!(shift.desk.group(shift.group()).expect("a group").severity, Severity::High);
+    assert_eq!(shift.heard(), ["jump escalated"]);
+}
+
+#[test]
 fn a_silence_that_is_over_is_not_reopened_and_mutes_nobody() {
     let mut shift = Shift::default();
     shift.feed(RevisionKind::Raised);
