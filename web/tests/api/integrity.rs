@@ -179,7 +179,7 @@ async fn tokens_may_be_required_and_staff_begins_a_chain_anew() {
     assert_eq!(taken(&push(&node, &path, &key, &body(&["b"]), Push::default()).await), (200, 1, 0));
     assert_eq!(view(&node, &path).await["integrity"]["without_token"], 1);
     let settings = json!({"integrity": {"tamper_token": "required"}}).to_string();
-    assert_eq!(node.call("PATCH", &path, Some(&key.bearer), &settings).await.status, 422, "only staff says so");
+    assert_eq!(node.call("PATCH", &path, Some(&key.bearer), &settings).await.status, 403, "only staff says so");
     let set = node.call("PATCH", &path, Some(&node.staff), &settings).await;
     assert_eq!((set.status, &set.json()["tamper_token"]), (200, &json!("required")), "{}", set.text);
     for wrong in [json!({"tamper_token": "perhaps"}), json!({}), json!(3)] {
