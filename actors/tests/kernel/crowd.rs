@@ -244,5 +244,5 @@ async fn panic_text_never_leaves_the_process() {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");
     assert!(!text.contains(SECRET), "{text}");
-    assert!(text.contains("panic at ") && text.contains("tests/kernel/main.rs:"), "{text}");
+    assert!(text.contains("panic at ") && text.contains("tests/kernel/crowd.rs:"), "{text}");
 }
