@@ -28,6 +28,7 @@ use crate::contacts::Contacts;
 use crate::desk::{DeskMsg, DeskView};
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
+use crate::facts::FactsSource;
 use crate::integrity::OnePer;
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
 use crate::live::LiveHandle;
@@ -360,6 +361,18 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let (inner, now) = (Arc::clone(&self.0), self.now());
         section(async move { inner.staff.set_recognition(recognition, idempotency, now).await }).await
+    }
+
+    /// What register and evidence know of the players of a batch.
+    pub fn facts(&self) -> FactsSource {
+        let inner = &self.0;
+        FactsSource {
+            evidence: inner.evidence.clone(),
+            index: Arc::clone(&inner.index),
+            directory: Arc::clone(&inner.directory),
+            store: inner.store.clone(),
+            clock: Arc::clone(&inner.clock),
+        }
     }
 
     /// The store, for reading.

@@ -15,6 +15,7 @@ use crate::metrics::EvidenceMetrics;
 use crate::secrets::{KeyError, KeyRing, Keys, random};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
+use engine::checks::Checks;
 use models::event::{ChainRoot, Event};
 use models::evidence::{
     BLOCK_RECORDS_MAX, Block, ChainId, FURTHER_MAX, Further, LookupRecord, MonthKey, People, Place, Subject, month_of,
@@ -24,7 +25,7 @@ use models::ts::{DAY, Ts};
 use parking_lot::Mutex;
 use sealer::Sealer;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -86,6 +87,8 @@ struct Inner {
     through: AtomicI64,
     months: ArcSwap<Months>,
     sealer: Mutex<Option<Thread>>,
+    /// Who was asked about lately; none before records are taken.
+    checks: OnceLock<Mutex<Checks>>,
     /// Has the sealing ended by a defect?
     failed: watch::Sender<bool>,
     metrics: EvidenceMetrics,
@@ -188,6 +191,7 @@ impl EvidenceLog {
             through: AtomicI64::new(0),
             months: ArcSwap::default(),
             sealer: Mutex::default(),
+            checks: OnceLock::new(),
             failed: watch::Sender::new(false),
             metrics,
         }))
@@ -235,6 +239,12 @@ impl EvidenceLog {
         Ts(self.0.through.load(Ordering::Relaxed))
     }
 
+    /// Who was asked about lately, up to [`SEAL_EVERY`] ago; none before records are taken.
+    #[must_use]
+    pub fn checks(&self) -> Option<&Mutex<Checks>> {
+        self.0.checks.get()
+    }
+
     /// Was this place, which is not stored, given out by this process, and so will be?
     #[must_use]
     pub fn is_pending(&self, place: Place) -> bool {
@@ -276,6 +286,8 @@ impl EvidenceLog {
         events.push(Event::EvidenceOpened { node, boot, at: now });
         writer.commit(events, Vec::new()).await.map_err(|e| e.to_string())?;
         self.0.through.store(now.0, Ordering::Relaxed);
+        // set before the first record is taken, so that it hears of all of them
+        let _ = self.0.checks.set(Mutex::new(Checks::new(now)));
         let (log, signer) = (Arc::clone(&self.0), Arc::clone(&ring.checkpoint));
         let sealer = Sealer::new(log, writer.clone(), signer, Arc::clone(clock), root_every);
         let thread: JoinHandle<()> = std::thread::Builder::new()

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod engine;
 pub mod evidence;
 pub mod exports;
+pub mod facts;
 pub mod feeds;
 mod idempotency;
 pub mod identity;

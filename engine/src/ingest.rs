@@ -164,13 +164,15 @@ fn validate(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<Record, Re
         }
     };
     let opaque = |kind, value: &Text<'_>| resolver.digest.opaque(resolver.family, kind, value.as_bytes());
+    let player = wire.player.as_ref().map(|p| player(p, resolver)).transpose()?.flatten();
     let mut record = Record {
         record_id: nameless(record_id, resolver),
         replaces: short("replaces", wire.replaces.as_ref(), resolver)?,
         kind,
         occurred_at,
         status,
-        player: wire.player.as_ref().map(|p| player(p, resolver)).transpose()?.flatten(),
+        player: player.map(|(key, _)| key),
+        is_identified: player.is_some_and(|(_, is_identified)| is_identified),
         amount_minor,
         currency,
         balance_after_minor: wire.balance_after_minor,
@@ -230,13 +232,14 @@ fn closed<T>(field: &str, text: Option<&Text<'_>>, parse: impl Fn(&str) -> Optio
     text.map(|t| parse(t).ok_or_else(|| invalid(field, "not one of the contract's"))).transpose()
 }
 
-/// The strongest identity given: token, document, phone, the operator's own account number.
-fn player(player: &WirePlayer<'_>, resolver: &Resolver<'_>) -> Result<Option<MatchKey>, Refusal> {
+/// The strongest identity given: token, document, phone, the operator's own account number; and whether the register can
+/// be asked about it.
+fn player(player: &WirePlayer<'_>, resolver: &Resolver<'_>) -> Result<Option<(MatchKey, bool)>, Refusal> {
     if let Some(bst) = &player.bst {
         let token = Token::parse(bst).map_err(|e| invalid("player.bst", &e.to_string()))?;
         let opened = token::open(resolver.token_keys, &token)
             .map_err(|_| refuse(QuarantineCode::UnknownPlayer, "player.bst: not a token of this operator"))?;
-        return Ok(Some(opened.key));
+        return Ok(Some((opened.key, true)));
     }
     if let Some(number) = &player.id_number {
         let name = player.id_type.as_ref().map_or("national_id", |t| &**t);
@@ -244,16 +247,16 @@ fn player(player: &WirePlayer<'_>, resolver: &Resolver<'_>) -> Result<Option<Mat
         let kind = kind.ok_or_else(|| invalid("player.id_type", "not one of the contract's"))?;
         let document = Document::parse(kind, IssuingCountry::from(resolver.country), number)
             .map_err(|e| invalid("player.id_number", &e.to_string()))?;
-        return Ok(Some(resolver.digest.document(resolver.family, &document)));
+        return Ok(Some((resolver.digest.document(resolver.family, &document), true)));
     }
     if let Some(phone) = &player.phone {
         let phone = Phone::parse(phone, resolver.country).map_err(|e| invalid("player.phone", &e.to_string()))?;
-        return Ok(Some(resolver.digest.phone(resolver.family, &phone)));
+        return Ok(Some((resolver.digest.phone(resolver.family, &phone), true)));
     }
     let Some(reference) = player.account_ref.as_ref().filter(|r| !r.is_empty()) else { return Ok(None) };
     let mut value = resolver.operator_no.0.to_be_bytes().to_vec();
     value.extend_from_slice(reference.as_bytes());
-    Ok(Some(resolver.digest.opaque(resolver.family, OpaqueKind::Player, &value)))
+    Ok(Some((resolver.digest.opaque(resolver.family, OpaqueKind::Player, &value), false)))
 }
 
 /// JSON of the fields that have no column, in a fixed order; empty where there are none.

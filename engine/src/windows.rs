@@ -349,6 +349,7 @@ pub(crate) mod tests {
             occurred_at: at,
             status: RecordStatus::Successful,
             player: (player > 0).then(|| MatchKey(u128::from(crate::ingest::id_digest(&player.to_string())) << 24)),
+            is_identified: player > 0,
             amount_minor,
             currency: Currency::KES,
             balance_after_minor: None,

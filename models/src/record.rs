@@ -327,6 +327,9 @@ pub struct Record {
     /// Keyed digest of the player (register family where phone, document or token was given; else of the
     /// operator's account number).
     pub player: Option<MatchKey>,
+    /// The player is known by phone, document or token: somebody whom the register can be asked about. One known only by
+    /// the operator's own account number is nobody there.
+    pub is_identified: bool,
     /// Minor units; 0 where the kind carries none.
     pub amount_minor: i64,
     /// Currency of the amount (the jurisdiction's where the kind carries none).

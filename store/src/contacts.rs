@@ -213,7 +213,7 @@ fn generations(rows: &[crate::db::Row]) -> Result<Vec<TokenGeneration>, StoreErr
         .collect()
 }
 
-fn places(first: usize, count: usize) -> String {
+pub(crate) fn places(first: usize, count: usize) -> String {
     (first..first + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
 

@@ -264,6 +264,10 @@ impl Engine {
             tracing::error!(error, "no evidence can be kept yet, so no lookup is answered");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        // on a task of its own: it takes as long as it takes
+        let (store, evidence) = (inner.store.clone(), inner.evidence.clone());
+        let restoring = tokio::spawn(async move { crate::facts::restore(&store, &evidence).await });
+        inner.tasks.lock().push(restoring);
         let mut interval = tokio::time::interval(MONTHS_EVERY);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

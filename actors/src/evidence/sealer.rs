@@ -3,7 +3,8 @@
 use super::{Inner, Records, SEAL_EVERY, root};
 use crate::writer::WriterHandle;
 use models::event::{ChainRoot, Event};
-use models::evidence::{Block, ChainId, GENESIS, month_of, seal};
+use models::evidence::{Block, ChainId, GENESIS, LookupRecord, Subject, month_of, seal};
+use models::lookup::Purpose;
 use models::ts::Ts;
 use ring::signature::Ed25519KeyPair;
 use std::collections::VecDeque;
@@ -133,6 +134,7 @@ impl Sealer {
                 std::mem::take(&mut filling.full)
             };
             for (block, mut records) in taken {
+                self.note(&records);
                 self.seal(no as u16, block, &records, now);
                 self.log.unflushed.fetch_sub(records.bytes(), Ordering::Relaxed);
                 records.records.clear();
@@ -143,10 +145,26 @@ impl Sealer {
                 }
             }
         }
+        if let Some(checks) = self.log.checks.get() {
+            checks.lock().set_through(now);
+        }
         // the last of a round carries the moment: with it everything of the round is stored
         if let Some((_, through)) = self.pending.back_mut() {
             *through = Some(now);
         }
+    }
+
+    /// Remembers who was asked about, by every key that was supplied.
+    fn note(&self, Records { records, further }: &Records) {
+        let Some(checks) = self.log.checks.get() else { return };
+        let mut checks = checks.lock();
+        let mut note = |record: &LookupRecord, subject: &Subject| {
+            if let Some(operator) = record.row.credential.operator_no {
+                checks.note(operator, subject.key, record.row.at, record.row.purpose == Purpose::Marketing);
+            }
+        };
+        records.iter().for_each(|record| note(record, &record.subject));
+        further.iter().for_each(|further| note(&records[usize::from(further.slot)], &further.subject));
     }
 
     fn seal(&mut self, worker: u16, no: u64, Records { records, further }: &Records, now: Ts) {

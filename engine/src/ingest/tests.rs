@@ -25,6 +25,24 @@ fn a_full_record_keeps_no_raw_identity() {
 }
 
 #[test]
+fn an_account_number_alone_is_nobody_in_the_register() {
+    // the player | known at all, and to the register
+    let table = [
+        (r#"{"phone":"0712345678"}"#, (true, true)),
+        (r#"{"id_number":"12345678"}"#, (true, true)),
+        (r#"{"account_ref":"a-17","phone":"0712345678"}"#, (true, true)),
+        (r#"{"account_ref":"a-17"}"#, (true, false)),
+        (r#"{"account_ref":""}"#, (false, false)),
+        ("null", (false, false)),
+    ];
+    for (player, wanted) in table {
+        let sent = FINE.replace("{\"phone\":\"0712345678\"}", player);
+        let record = with(|r| record(sent.as_bytes(), r)).unwrap();
+        assert_eq!((record.player.is_some(), record.is_identified), wanted, "{player}");
+    }
+}
+
+#[test]
 fn what_is_refused_and_how_it_is_named() {
     use QuarantineCode::{Encoding, InvalidField, MissingField, SignMismatch, TooLarge, Unreadable};
     let long = "x".repeat(TEXT_BYTES_MAX + 1);

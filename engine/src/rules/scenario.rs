@@ -222,6 +222,7 @@ impl Story {
             occurred_at: self.now,
             status: RecordStatus::Successful,
             player: None,
+            is_identified: false,
             amount_minor,
             currency: self.currency,
             balance_after_minor: None,
@@ -241,8 +242,9 @@ impl Story {
     fn play(mut self, who: &str, record: Record) -> Self {
         let player = key("player", who);
         self.names.push((format!("player {who}"), player));
+        let is_identified = !who.starts_with('#');
         let facts = Facts {
-            is_identified: !who.starts_with('#'),
+            is_identified,
             excluded: self.excluded.get(who).copied().filter(|excluded| record.occurred_at >= excluded.since),
             checked_at: self.asked.get(who).copied(),
             marketing_checked_at: self.asked_for_marketing.get(who).copied(),
@@ -250,7 +252,7 @@ impl Story {
             age: self.ages.get(who).copied(),
         };
         let device = self.device.as_ref().map(|name| MatchKey(key("device", name)));
-        let record = Record { player: Some(MatchKey(player)), device, ..record };
+        let record = Record { player: Some(MatchKey(player)), is_identified, device, ..record };
         let operator = self.operator;
         self.tell(Heard::Play(operator, record, facts))
     }

@@ -72,7 +72,7 @@ fn copy_value(out: &mut Vec<u8>, value: &Val<'_>) {
     out.extend_from_slice(bytes);
 }
 
-fn record_values(batch_no: i64, idx: usize, operator_no: u16, r: &Record) -> [Val<'_>; 22] {
+fn record_values(batch_no: i64, idx: usize, operator_no: u16, r: &Record) -> [Val<'_>; 23] {
     let key = |k: Option<models::match_key::MatchKey>| Val::BytesOpt(k.map(|k| k.to_bytes().to_vec()));
     [
         Val::Int(batch_no),
@@ -97,5 +97,6 @@ fn record_values(batch_no: i64, idx: usize, operator_no: u16, r: &Record) -> [Va
         key(r.device),
         key(r.account),
         Val::Text(&r.detail),
+        Val::IntOpt(r.is_identified.then_some(1)),
     ]
 }

@@ -280,4 +280,5 @@ pub const RECORD_COLUMNS: &[&str] = &[
     "device",
     "account",
     "detail",
+    "identified",
 ];

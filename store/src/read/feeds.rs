@@ -235,8 +235,8 @@ impl Store {
 pub(super) const BATCHES_AT_ONCE: usize = 64;
 const RECORDS_AT_ONCE: i64 = 50_000;
 /// Columns of [`RECORD`].
-pub(super) const RECORD_WIDTH: usize = 19;
-pub(super) const RECORD: &str = "occurred_at, id_digest, content_digest, kind, status, amount_minor, currency, record_id, replaces, player, balance_after_minor, product, channel, bet_id, session_id, region, device, account, detail";
+pub(super) const RECORD_WIDTH: usize = 20;
+pub(super) const RECORD: &str = "occurred_at, id_digest, content_digest, kind, status, amount_minor, currency, record_id, replaces, player, balance_after_minor, product, channel, bet_id, session_id, region, device, account, detail, identified";
 
 pub(super) fn record(row: &Row) -> Result<Record, StoreError> {
     let key = |i| -> Result<Option<MatchKey>, StoreError> { row.bytes_opt(i)?.map(|b| key_of(&b)).transpose() };
@@ -260,6 +260,7 @@ pub(super) fn record(row: &Row) -> Result<Record, StoreError> {
         device: key(16)?,
         account: key(17)?,
         detail: row.text(18)?,
+        is_identified: row.int_opt(19)?.is_some(),
     })
 }
 

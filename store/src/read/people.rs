@@ -2,6 +2,7 @@
 
 use super::{key_of, unit};
 use crate::StoreError;
+use crate::contacts::places;
 use crate::db::{Conn, Row, Val};
 use crate::open::Store;
 use models::event::{Bound, Exclusion, PersonKey};
@@ -12,6 +13,9 @@ use models::match_key::{KeyKind, MatchKey};
 use models::ts::Ts;
 use serde::Serialize;
 use std::collections::HashMap;
+
+/// People in one question.
+const PEOPLE_AT_ONCE: usize = 32;
 
 /// Everything stored of a person outside the vault.
 #[derive(Clone, Debug, PartialEq)]
@@ -219,6 +223,25 @@ impl Store {
     pub async fn exclusion(&self, id: ExclusionId) -> Result<Option<Exclusion>, StoreError> {
         let sql = format!("SELECT {EXCLUSION} FROM exclusions WHERE id = $1");
         self.rows(&sql, &[Val::Owned(id.to_string())]).await?.first().map(exclusion).transpose()
+    }
+
+    /// Every exclusion of these people, ended ones too.
+    pub async fn exclusions_of(&self, people: &[PersonNo]) -> Result<Vec<Exclusion>, StoreError> {
+        let sql = format!(
+            "SELECT {EXCLUSION} FROM exclusions WHERE person_no IN ({}) ORDER BY person_no, effective_at, id",
+            places(1, PEOPLE_AT_ONCE)
+        );
+        let mut found = Vec::new();
+        for chunk in people.chunks(PEOPLE_AT_ONCE) {
+            // padded with its last one, so that there is one statement
+            let last = chunk[chunk.len() - 1];
+            let padded = chunk.iter().copied().chain(std::iter::repeat_n(last, PEOPLE_AT_ONCE - chunk.len()));
+            let values: Vec<Val<'_>> = padded.map(|person| Val::Int(person.0.into())).collect();
+            for row in self.rows(&sql, &values).await? {
+                found.push(exclusion(&row)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Exclusions whose minimum period is over and that do not simply stay on.

@@ -136,6 +136,11 @@ async fn read(kind: Kind) -> Vec<String> {
     say("people", &store.people_after(-1, 10).await.expect("rows"));
     say("dossier", &store.dossier(PersonNo(2)).await.expect("a dossier"));
     say("exclusion", &store.exclusion(ExclusionId(1)).await.expect("one"));
+    let people: Vec<PersonNo> = (0..40).map(PersonNo).collect();
+    let exclusions = store.exclusions_of(&people).await.expect("rows");
+    assert_eq!(exclusions.len(), 4, "{exclusions:?}");
+    say("exclusions of people", &exclusions);
+    say("exclusions of nobody", &store.exclusions_of(&[]).await.expect("none"));
     say("no exclusion", &store.exclusion(ExclusionId(99)).await.expect("none"));
     say("due", &store.due_exclusions(NOW, 10).await.expect("rows"));
     let stats = store.register_stats(JurisdictionNo(0), NOW).await.expect("counts");

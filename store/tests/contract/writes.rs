@@ -143,6 +143,7 @@ pub fn record(n: u32, at: Ts) -> Record {
         occurred_at: at,
         status: RecordStatus::Successful,
         player: None,
+        is_identified: n.is_multiple_of(2),
         amount_minor: i64::from(n),
         currency: Currency::KES,
         balance_after_minor: Some(-7),

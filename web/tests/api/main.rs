@@ -5,6 +5,7 @@ mod alert_groups;
 mod batches;
 mod classes;
 mod contacts;
+mod facts;
 mod faults;
 mod fetching;
 mod fuzz;
