@@ -3,7 +3,9 @@
 use crate::draft::{Draft, unless_interrupted};
 use crate::{complain, config::Config, keys, say, serve};
 use actors::exports::{self, ExportHead, ExportOrder};
+use actors::jws;
 use actors::receipts::{self, Jwk};
+use actors::replay::{self, Replay};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use models::event::Event;
@@ -23,7 +25,7 @@ use store::{Clock, SystemClock};
 pub enum Command {
     /// Writes the lookups of an operator into a file that proves itself; the export is journaled.
     Export(Export),
-    /// Checks an exported file, or a receipt. Needs neither the database nor its keys.
+    /// Checks an exported file, a receipt, or the report of a replay. Needs neither the database nor its keys.
     Verify(Verify),
 }
 
@@ -50,7 +52,7 @@ pub struct Export {
 /// A check.
 #[derive(Args)]
 pub struct Verify {
-    /// An exported file, or a file with a receipt.
+    /// An exported file, a receipt, or the report of a replay.
     file: PathBuf,
     /// Public keys as `/.well-known/jwks.json` gives them, got in another way than the file.
     #[arg(long)]
@@ -65,6 +67,8 @@ struct Jwks {
     keys: Vec<Jwk>,
 }
 
+/// Longest signed statement that is looked at: the report of a replay with as many differences as it may name.
+const STATEMENT_BYTES_MAX: u64 = 256 << 20;
 /// Longest name of a case, characters.
 const CASE_CHARS_MAX: usize = 128;
 
@@ -127,6 +131,20 @@ pub async fn export(config: &Config, order: Export) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// The report of a replay, as it was signed. That it tells of differences does not make it less true.
+fn verify_replay(text: &str, keys: &[Jwk]) -> anyhow::Result<ExitCode> {
+    match jws::verify::<Replay>(replay::TYPE, text, keys) {
+        Ok(report) => {
+            say(&serde_json::to_string(&report)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            complain(&format!("the report proves nothing: {error}"));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
 /// Runs a check; 1 where something is wrong.
 pub fn verify(order: &Verify) -> anyhow::Result<ExitCode> {
     let trusted = match &order.jwks {
@@ -148,7 +166,10 @@ pub fn verify(order: &Verify) -> anyhow::Result<ExitCode> {
     if &first[..length] == b"eyJ" {
         let Some(keys) = &trusted else { anyhow::bail!("a receipt is checked against --jwks") };
         let mut text = String::new();
-        BufReader::new(file).take(64 << 10).read_to_string(&mut text)?;
+        BufReader::new(file).take(STATEMENT_BYTES_MAX).read_to_string(&mut text)?;
+        if jws::typ(&text).as_deref() == Some(replay::TYPE) {
+            return verify_replay(&text, keys);
+        }
         return Ok(match receipts::verify(&text, keys) {
             Ok(receipt) => {
                 say(&serde_json::to_string(&receipt)?);

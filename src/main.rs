@@ -14,6 +14,7 @@ mod model;
 mod notices;
 mod notify;
 mod register;
+mod replay;
 mod rotate;
 mod sandbox;
 mod serve;
@@ -80,6 +81,9 @@ enum Command {
     /// Proves the journal.
     #[command(subcommand)]
     Audit(Audit),
+    /// Computes a span once more from the stored inputs; names what was alerted of otherwise and ends with 1 where there is
+    /// something.
+    Replay(replay::Args),
     /// Models on files: scores, forecasts, training, evaluation.
     #[command(subcommand)]
     Model(model::Command),
@@ -165,6 +169,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,
         Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
+        Command::Replay(args) => replay::run(&load()?, args).await,
         Command::Model(command) => model::run(command).map(|()| ExitCode::SUCCESS),
     }
 }

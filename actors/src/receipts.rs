@@ -6,6 +6,7 @@
 
 use crate::api::EngineError;
 use crate::evidence::EvidenceLog;
+use crate::jws::{self, JwsError};
 use crate::register::unavailable;
 use crate::secrets::hex;
 use data_encoding::BASE64URL_NOPAD;
@@ -15,7 +16,7 @@ use models::ids::{LookupId, OperatorId, Seq};
 use models::lookup::{Decision, MatchGrade, Purpose};
 use models::token::{self, TokenKey};
 use models::ts::Ts;
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::Ed25519KeyPair;
 use serde::{Deserialize, Serialize};
 use store::Store;
 
@@ -175,13 +176,6 @@ impl Jwk {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Header {
-    alg: String,
-    kid: String,
-    typ: String,
-}
-
 /// Type of a receipt's JWS.
 const TYPE: &str = "mlinzi-receipt+jws";
 
@@ -190,29 +184,15 @@ const TYPE: &str = "mlinzi-receipt+jws";
 /// # Errors
 /// None in practice: a struct of texts and numbers serialises.
 pub fn sign(receipt: &Receipt, key: &Ed25519KeyPair) -> Result<String, serde_json::Error> {
-    let kid = Jwk::of(key.public_key().as_ref()).kid;
-    let header = Header { alg: "EdDSA".to_owned(), kid, typ: TYPE.to_owned() };
-    let mut text = BASE64URL_NOPAD.encode(&serde_json::to_vec(&header)?);
-    text.push('.');
-    text.push_str(&BASE64URL_NOPAD.encode(&serde_json::to_vec(receipt)?));
-    let signature = key.sign(text.as_bytes());
-    text.push('.');
-    text.push_str(&BASE64URL_NOPAD.encode(signature.as_ref()));
-    Ok(text)
+    jws::sign(TYPE, receipt, key)
 }
 
 /// Why a receipt proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiptError {
-    /// Not a compact JWS of a receipt.
-    #[error("not a receipt")]
-    Malformed,
-    /// Signed by a key that is not among those given.
-    #[error("signed by an unknown key")]
-    Key,
-    /// Changed, or signed by another.
-    #[error("bad signature")]
-    Signature,
+    /// Not a receipt, or not one that the keys prove.
+    #[error(transparent)]
+    Jws(#[from] JwsError),
     /// The id does not name the place in the chain.
     #[error("its id and its place in the evidence differ")]
     Place,
@@ -222,20 +202,8 @@ pub enum ReceiptError {
 ///
 /// # Errors
 /// [`ReceiptError`].
-pub fn verify(jws: &str, keys: &[Jwk]) -> Result<Receipt, ReceiptError> {
-    let malformed = |_| ReceiptError::Malformed;
-    let (signed, signature) = jws.trim().rsplit_once('.').ok_or(ReceiptError::Malformed)?;
-    let (header, payload) = signed.split_once('.').ok_or(ReceiptError::Malformed)?;
-    let part = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).map_err(malformed);
-    let header: Header = serde_json::from_slice(&part(header)?).map_err(|_| ReceiptError::Malformed)?;
-    if header.alg != "EdDSA" || header.typ != TYPE {
-        return Err(ReceiptError::Malformed);
-    }
-    let known = keys.iter().find(|key| key.kid == header.kid).and_then(Jwk::public_key).ok_or(ReceiptError::Key)?;
-    UnparsedPublicKey::new(&ED25519, known)
-        .verify(signed.as_bytes(), &part(signature)?)
-        .map_err(|_| ReceiptError::Signature)?;
-    let receipt: Receipt = serde_json::from_slice(&part(payload)?).map_err(|_| ReceiptError::Malformed)?;
+pub fn verify(text: &str, keys: &[Jwk]) -> Result<Receipt, ReceiptError> {
+    let receipt: Receipt = jws::verify(TYPE, text, keys)?;
     let place = Place { chain: receipt.evidence.chain, block: receipt.evidence.block, slot: receipt.evidence.slot };
     if place.id() == receipt.jti { Ok(receipt) } else { Err(ReceiptError::Place) }
 }
@@ -243,6 +211,7 @@ pub fn verify(jws: &str, keys: &[Jwk]) -> Result<Receipt, ReceiptError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ring::signature::KeyPair;
 
     fn sample() -> Receipt {
         let chain = ChainId { node: 1, boot: 7, worker: 2 };
@@ -282,7 +251,7 @@ mod tests {
             }
         }
         let other = Ed25519KeyPair::from_seed_unchecked(&[6; 32]).unwrap();
-        assert_eq!(verify(&jws, &[Jwk::of(other.public_key().as_ref())]), Err(ReceiptError::Key));
+        assert_eq!(verify(&jws, &[Jwk::of(other.public_key().as_ref())]), Err(JwsError::Key.into()));
     }
 
     #[test]

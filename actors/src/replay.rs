@@ -1,0 +1,270 @@
+//! A span of time computed once more: what is alerted of must be what follows from the stored inputs, bit for bit.
+//!
+//! ```text
+//! stored inputs of an operator, from the first one ─▶ OperatorState ─▶ revisions in the span ─┐
+//! stored revisions in the span ───────────────────────────────────────────────────────────────┴▶ differences
+//! ```
+//! Nobody is told anything and nothing is written. A difference means that the database was changed, or that this program
+//! judges otherwise than the one that ran then; both are worth knowing.
+
+use crate::kernel::guard;
+use crate::market::SetAside;
+use engine::operator_state::{OperatorInput, OperatorState};
+use models::alert::AlertRevision;
+use models::ids::{AlertId, OperatorId, OperatorNo};
+use models::record::Record;
+use models::ts::Ts;
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use store::{OperatorInputRow, Store};
+
+/// Type of a signed report.
+pub const TYPE: &str = "mlinzi-replay+jws";
+/// Inputs and alerts read at once.
+const CHUNK: u32 = 256;
+/// Differences of an operator that are told one by one; of further ones their number.
+pub const DIFFERENCES_MAX: usize = 1_000;
+
+/// A span.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// First instant, by the clock that judged.
+    pub from: Ts,
+    /// First instant after it.
+    pub to: Ts,
+}
+
+impl Span {
+    fn holds(&self, at: Ts) -> bool {
+        self.from <= at && at < self.to
+    }
+}
+
+/// What a replay says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replay {
+    /// First instant.
+    pub from: Ts,
+    /// First instant after it.
+    pub to: Ts,
+    /// When it was made.
+    pub made_at: Ts,
+    /// Version of the program that computed it.
+    pub program: String,
+    /// Operators, by code.
+    pub operators: Vec<OperatorReplay>,
+}
+
+impl Replay {
+    /// Differences over all operators.
+    #[must_use]
+    pub fn differences(&self) -> u64 {
+        self.operators.iter().map(|operator| operator.differences.len() as u64 + operator.further).sum()
+    }
+}
+
+/// What a replay says of an operator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperatorReplay {
+    /// Who.
+    pub operator: OperatorId,
+    /// Its code.
+    pub code: String,
+    /// Inputs that were applied, from the first one to the last one before the end of the span.
+    pub inputs: u64,
+    /// Records in them.
+    pub records: u64,
+    /// SHA-256 over every input's position, clock and record digests, in hex.
+    pub inputs_sha256: String,
+    /// Revisions in the span that are the same.
+    pub same: u64,
+    /// Revisions in the span that stand on something else than the operator's inputs: silent feeds, integrity, trying of
+    /// numbers.
+    pub elsewhere: u64,
+    /// What differs, in the order of the inputs.
+    pub differences: Vec<Difference>,
+    /// Further differences.
+    pub further: u64,
+}
+
+/// How stored and computed differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DifferenceKind {
+    /// Computed, and not stored.
+    Missing,
+    /// Stored, and not computed.
+    Unfounded,
+    /// Both, and not the same.
+    Changed,
+}
+
+/// A difference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// How.
+    pub kind: DifferenceKind,
+    /// As stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<AlertRevision>,
+    /// As computed; its offsets are 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<AlertRevision>,
+}
+
+/// Why a span cannot be computed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The database.
+    #[error("store: {0}")]
+    Store(#[from] store::StoreError),
+    /// An input on which the program panics, and which was not set aside when it came.
+    #[error("input {operator_seq} of {code} cannot be applied: {panic}")]
+    Panic {
+        /// Whose.
+        code: String,
+        /// Its position.
+        operator_seq: i64,
+        /// The panic.
+        panic: String,
+    },
+}
+
+/// Revisions by input and alert, offsets aside.
+type Revisions = BTreeMap<(i64, AlertId), AlertRevision>;
+
+/// Computes an operator's span once more. `blank` is its state before any input.
+///
+/// # Errors
+/// [`ReplayError`]
+pub async fn operator(
+    store: &Store,
+    (operator_no, operator): (OperatorNo, OperatorId),
+    code: &str,
+    blank: OperatorState,
+    span: Span,
+) -> Result<OperatorReplay, ReplayError> {
+    let set_aside: SetAside = store.set_aside(operator_no).await?.into_iter().collect();
+    let mut past = Past { code, state: blank, set_aside, digest: Context::new(&SHA256), inputs: 0, records: 0 };
+    let (mut after, mut computed) = (0, Revisions::new());
+    loop {
+        let inputs = store.operator_inputs(operator_no, after, CHUNK).await?;
+        let Some(last) = inputs.last() else { break };
+        after = last.seq();
+        for input in &inputs {
+            // a clock may have been set back: the inputs end where none of a chunk lies before the end of the span
+            for revision in past.apply(input)?.into_iter().filter(|revision| span.holds(revision.at)) {
+                computed.insert((revision.operator_seq, revision.id), revision);
+            }
+        }
+        if inputs.iter().all(|input| at(input) >= span.to) {
+            break;
+        }
+    }
+    let (stored, elsewhere) = stored(store, operator_no, span).await?;
+    let (same, mut differences) = compare(stored, computed);
+    let further = differences.len().saturating_sub(DIFFERENCES_MAX) as u64;
+    differences.truncate(DIFFERENCES_MAX);
+    Ok(OperatorReplay {
+        operator,
+        code: code.to_owned(),
+        inputs: past.inputs,
+        records: past.records,
+        inputs_sha256: data_encoding::HEXLOWER.encode(past.digest.finish().as_ref()),
+        same,
+        elsewhere,
+        differences,
+        further,
+    })
+}
+
+fn at(input: &OperatorInputRow) -> Ts {
+    match input {
+        OperatorInputRow::Batch { clock_at, .. } => *clock_at,
+        OperatorInputRow::Tick { at, .. } => *at,
+    }
+}
+
+/// An operator while its inputs are applied again.
+struct Past<'a> {
+    code: &'a str,
+    state: OperatorState,
+    set_aside: SetAside,
+    digest: Context,
+    inputs: u64,
+    records: u64,
+}
+
+impl Past<'_> {
+    fn apply(&mut self, input: &OperatorInputRow) -> Result<Vec<AlertRevision>, ReplayError> {
+        let operator_seq = input.seq();
+        self.inputs += 1;
+        self.digest.update(&operator_seq.to_be_bytes());
+        self.digest.update(&at(input).0.to_be_bytes());
+        let aside = self.set_aside.get(&operator_seq);
+        let is_whole = aside.is_some_and(Vec::is_empty);
+        let kept;
+        let again = match input {
+            OperatorInputRow::Tick { at, .. } => OperatorInput::Tick { operator_seq, at: *at },
+            OperatorInputRow::Batch { clock_at, clock, records, .. } => {
+                self.records += records.len() as u64;
+                for record in records {
+                    self.digest.update(&record.id_digest.to_be_bytes());
+                    self.digest.update(&record.content_digest.to_be_bytes());
+                }
+                kept = without(records, aside);
+                let records = kept.as_deref().unwrap_or(records);
+                OperatorInput::Batch { operator_seq, clock_at: *clock_at, clock: *clock, records }
+            }
+        };
+        let state = &mut self.state;
+        let applied = guard(|| if is_whole { Vec::new() } else { state.apply(again).revisions });
+        let code = self.code.to_owned();
+        applied.map_err(|panic| ReplayError::Panic { code, operator_seq, panic: panic.to_string() })
+    }
+}
+
+/// The records that were not set aside; none where all of them stand.
+fn without(records: &[Record], aside: Option<&Vec<u32>>) -> Option<Vec<Record>> {
+    let aside = aside?;
+    let kept = records.iter().zip(0u32..).filter(|(_, place)| !aside.contains(place));
+    Some(kept.map(|(record, _)| record.clone()).collect())
+}
+
+/// Stored revisions in the span that follow from the operator's inputs, and how many others there are.
+async fn stored(store: &Store, operator_no: OperatorNo, span: Span) -> Result<(Revisions, u64), ReplayError> {
+    let (mut found, mut elsewhere, mut after) = (Revisions::new(), 0, 0);
+    loop {
+        let revisions = store.operator_alerts(operator_no, after, CHUNK).await?;
+        let Some(last) = revisions.last() else { return Ok((found, elsewhere)) };
+        after = last.operator_offset.unsigned_abs();
+        for revision in revisions.into_iter().filter(|revision| span.holds(revision.at)) {
+            if revision.rule == engine::detector::RULE {
+                found.insert((revision.operator_seq, revision.id), revision);
+            } else {
+                elsewhere += 1;
+            }
+        }
+    }
+}
+
+/// How many are the same, and what differs.
+fn compare(mut stored: Revisions, computed: Revisions) -> (u64, Vec<Difference>) {
+    let (mut same, mut differences) = (0, BTreeMap::new());
+    for (key, computed) in computed {
+        let found = stored.remove(&key);
+        let kind = match &found {
+            None => DifferenceKind::Missing,
+            Some(stored) if AlertRevision { offset: 0, operator_offset: 0, ..stored.clone() } == computed => {
+                same += 1;
+                continue;
+            }
+            Some(_) => DifferenceKind::Changed,
+        };
+        differences.insert(key, Difference { kind, stored: found, computed: Some(computed) });
+    }
+    let unfounded = |stored| Difference { kind: DifferenceKind::Unfounded, stored: Some(stored), computed: None };
+    differences.extend(stored.into_iter().map(|(key, stored)| (key, unfounded(stored))));
+    (same, differences.into_values().collect())
+}

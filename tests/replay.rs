@@ -1,0 +1,135 @@
+//! A span computed once more gives what was alerted of, bit for bit; and says so where it does not.
+
+mod program;
+
+use models::ts::{HOUR, Ts};
+use program::{attempt, get, post, prepare, run, serve};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const HOURS: i64 = 40;
+
+/// A stake each minute of `HOURS` hours, in the last of them a hundred times as much.
+fn records(begin: Ts) -> Vec<Value> {
+    let minutes = (0..HOURS * 60).map(|minute| {
+        let at = begin.plus(minute * HOUR / 60);
+        let amount_minor = if minute / 60 == HOURS - 1 { 1_000_000 } else { 10_000 + minute % 7 };
+        json!({"record_id": format!("r{minute}"), "kind": "stake", "occurred_at": at.to_string(),
+            "money": {"amount_minor": amount_minor, "currency": "KES"}})
+    });
+    minutes.collect()
+}
+
+async fn check(store: &str) {
+    let dir = testkit::temp_dir();
+    let dir = dir.path();
+    let staff = prepare(dir, store);
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir, store).await;
+    for code in ["acme", "other"] {
+        let new = json!({"code": code, "name": code}).to_string();
+        let made = post(&client, format!("{}/api/v1/operators/register", server.base), &staff, new).await;
+        let id = made.expect("an operator")["id"].as_str().expect("an id").to_owned();
+        let key = json!({"label": "k", "scopes": ["feeds:write", "feeds:manage"], "rate_per_second": 1000}).to_string();
+        let key = post(&client, format!("{}/api/v1/operators/{id}/keys", server.base), &staff, key).await;
+        let key = key.expect("a key")["bearer"].as_str().expect("a bearer").to_owned();
+        let source = json!({"name": "archive", "class": "gaming_transactions", "clock": "event", "horizon_days": 60});
+        let source = post(&client, format!("{}/api/v1/feeds", server.base), &key, source.to_string()).await;
+        let path = format!("{}/api/v1/feeds/{}/records", server.base, source.expect("a source")["id"].as_str().expect("an id"));
+        let begin = Ts::parse("2026-10-01T00:00:00Z").expect("a time");
+        for chunk in records(begin).chunks(500) {
+            post(&client, path.clone(), &key, Value::from(chunk.to_vec()).to_string()).await.expect("it is stored");
+        }
+    }
+    // both operators' actors have said what they have to say
+    let end = Instant::now() + Duration::from_secs(60);
+    let told = loop {
+        let alerts = get(&client, format!("{}/api/v1/alerts?limit=500", server.base), &staff).await;
+        let items = alerts["items"].as_array().expect("a list").clone();
+        let of = |code: &str| items.iter().filter(|alert| alert["subject"]["operator"] == code).count();
+        if of("acme") > 0 && of("acme") == of("other") {
+            break of("acme");
+        }
+        assert!(Instant::now() < end, "{items:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(told > 0);
+    let jwks = get(&client, format!("{}/.well-known/jwks.json", server.base), &staff).await;
+    let jwks_file = dir.join("jwks.json");
+    std::fs::write(&jwks_file, jwks.to_string()).expect("a file");
+    server.stop();
+
+    let span = ["replay", "--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"];
+    let report = dir.join("report.jws");
+    let said = run(dir, store, &[&span[..], &["--out", text(&report)]].concat());
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 2);
+    for line in &lines {
+        assert_eq!((&line["differences"], &line["records"]), (&json!(0), &json!(HOURS * 60)), "{line}");
+        assert!(line["same"].as_u64() >= Some(told as u64), "{line}");
+    }
+    // the same inputs of two operators are not told apart by their digests; another span has fewer of them
+    assert_eq!(lines[0]["inputs_sha256"].as_str().map(str::len), Some(64));
+    let early = ["replay", "--from", "2026-01-01T00:00:00Z", "--to", "2026-10-01T01:00:00Z", "--operator", "acme"];
+    let said: Value = serde_json::from_str(&run(dir, store, &early)).expect("one line");
+    assert_eq!((&said["same"], &said["differences"]), (&json!(0), &json!(0)), "{said}");
+
+    // the report proves itself, and no byte of it can be changed
+    let verify = ["evidence", "verify", text(&report), "--jwks", text(&jwks_file)];
+    assert!(run(dir, store, &verify).contains("\"operators\""));
+    let mut bytes = std::fs::read(&report).expect("the report");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&report, bytes).expect("a file");
+    assert!(!attempt(dir, store, &verify).0, "a changed report verifies");
+
+    // what was changed in the database is found: taken away, another severity, and one that nothing stands behind
+    let database = store::Store::open(store, &store::OpenOptions::default()).await.expect("the store");
+    let acme = "operator_no = (SELECT MIN(operator_no) FROM alert_revisions)";
+    let first = format!("alert_offset = (SELECT MIN(alert_offset) FROM alert_revisions WHERE {acme})");
+    let changes = [
+        (format!("UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":', '\"samples\":1') WHERE {first}"), "otherwise"),
+        (format!("UPDATE alert_revisions SET body = REPLACE(body, '\"operator_seq\":', '\"operator_seq\":9') WHERE {first}"), "does not follow"),
+        (format!("DELETE FROM alert_revisions WHERE {first}"), "is not stored"),
+    ];
+    for (sql, what) in changes {
+        assert_eq!(database.execute_for_tests(&sql).await.expect("it is changed"), 1, "{sql}");
+        let (is_fine, said) = attempt(dir, store, &span);
+        assert!(!is_fine && said.contains(what), "{what}: {said}");
+        assert!(said.contains("acme: ") && !said.contains("other: "), "{said}");
+    }
+    database.close().await;
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of text")
+}
+
+#[tokio::test]
+async fn what_was_alerted_of_follows_from_the_inputs_sqlite() {
+    let dir = testkit::temp_dir();
+    check(&testkit::sqlite_url(&dir)).await;
+}
+
+#[tokio::test]
+async fn what_was_alerted_of_follows_from_the_inputs_postgres() {
+    let database = testkit::Postgres::shared().database().await;
+    check(&database.url).await;
+}
+
+#[tokio::test]
+async fn a_span_that_is_none_and_an_operator_that_is_not_there_are_refused() {
+    let dir = testkit::temp_dir();
+    let store = testkit::sqlite_url(&dir);
+    prepare(dir.path(), &store);
+    let table = [
+        (&["--from", "2026-01-02T00:00:00Z", "--to", "2026-01-02T00:00:00Z"][..], "--to"),
+        (&["--from", "yesterday", "--to", "2026-01-02T00:00:00Z"], "--from"),
+        (&["--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z", "--operator", "nobody"], "no operator nobody"),
+    ];
+    for (args, what) in table {
+        let (is_fine, said) = attempt(dir.path(), &store, &[&["replay"], args].concat());
+        assert!(!is_fine && said.contains(what), "{said}");
+    }
+}
