@@ -36,7 +36,11 @@ async fn check(store: &str) {
         let key = key.expect("a key")["bearer"].as_str().expect("a bearer").to_owned();
         let source = json!({"name": "archive", "class": "gaming_transactions", "clock": "event", "horizon_days": 60});
         let source = post(&client, format!("{}/api/v1/feeds", server.base), &key, source.to_string()).await;
-        let path = format!("{}/api/v1/feeds/{}/records", server.base, source.expect("a source")["id"].as_str().expect("an id"));
+        let path = format!(
+            "{}/api/v1/feeds/{}/records",
+            server.base,
+            source.expect("a source")["id"].as_str().expect("an id")
+        );
         let begin = Ts::parse("2026-10-01T00:00:00Z").expect("a time");
         for chunk in records(begin).chunks(500) {
             post(&client, path.clone(), &key, Value::from(chunk.to_vec()).to_string()).await.expect("it is stored");
@@ -89,8 +93,16 @@ async fn check(store: &str) {
     let acme = "operator_no = (SELECT MIN(operator_no) FROM alert_revisions)";
     let first = format!("alert_offset = (SELECT MIN(alert_offset) FROM alert_revisions WHERE {acme})");
     let changes = [
-        (format!("UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":', '\"samples\":1') WHERE {first}"), "otherwise"),
-        (format!("UPDATE alert_revisions SET body = REPLACE(body, '\"operator_seq\":', '\"operator_seq\":9') WHERE {first}"), "does not follow"),
+        (
+            format!("UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":', '\"samples\":1') WHERE {first}"),
+            "otherwise",
+        ),
+        (
+            format!(
+                "UPDATE alert_revisions SET body = REPLACE(body, '\"operator_seq\":', '\"operator_seq\":9') WHERE {first}"
+            ),
+            "does not follow",
+        ),
         (format!("DELETE FROM alert_revisions WHERE {first}"), "is not stored"),
     ];
     for (sql, what) in changes {
@@ -126,7 +138,10 @@ async fn a_span_that_is_none_and_an_operator_that_is_not_there_are_refused() {
     let table = [
         (&["--from", "2026-01-02T00:00:00Z", "--to", "2026-01-02T00:00:00Z"][..], "--to"),
         (&["--from", "yesterday", "--to", "2026-01-02T00:00:00Z"], "--from"),
-        (&["--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z", "--operator", "nobody"], "no operator nobody"),
+        (
+            &["--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z", "--operator", "nobody"],
+            "no operator nobody",
+        ),
     ];
     for (args, what) in table {
         let (is_fine, said) = attempt(dir.path(), &store, &[&["replay"], args].concat());

@@ -65,8 +65,6 @@ pub fn verify<T: DeserializeOwned>(typ: &str, text: &str, keys: &[Jwk]) -> Resul
     }
     let known = keys.iter().find(|key| key.kid == header.kid).and_then(Jwk::public_key).ok_or(JwsError::Key)?;
     let signature = part(signature)?;
-    UnparsedPublicKey::new(&ED25519, known)
-        .verify(signed.as_bytes(), &signature)
-        .map_err(|_| JwsError::Signature)?;
+    UnparsedPublicKey::new(&ED25519, known).verify(signed.as_bytes(), &signature).map_err(|_| JwsError::Signature)?;
     serde_json::from_slice(&part(payload)?).map_err(|_| JwsError::Malformed)
 }

@@ -94,7 +94,15 @@ impl Checks {
     #[must_use]
     pub fn with_limit(from: Ts, people_max: usize) -> Self {
         let now = Generation { began: from, people: HashMap::new() };
-        Self { people_max, now, before: None, complete_from: from, has_forgotten: false, through: from, gaps: Vec::new() }
+        Self {
+            people_max,
+            now,
+            before: None,
+            complete_from: from,
+            has_forgotten: false,
+            through: from,
+            gaps: Vec::new(),
+        }
     }
 
     /// An operator asked about somebody.

@@ -4,7 +4,10 @@
 //! where a table that doubles would cost up to 30. Every day of the horizon is asked, because an operator may send a
 //! record again under another day.
 
+mod slots;
+
 use models::ts::{DAY, Ts};
+use slots::Slots;
 use std::collections::BTreeMap;
 
 /// What the sets say of a record.
@@ -93,8 +96,8 @@ impl Dedupe {
 #[derive(Default)]
 struct Table {
     /// 0 is an empty slot. Behind `homes` a tail takes what the last run pushes over the end.
-    ids: Vec<u64>,
-    contents: Vec<u32>,
+    ids: Slots<8>,
+    contents: Slots<4>,
     homes: usize,
     len: usize,
 }
@@ -109,6 +112,9 @@ fn stored(id: u64) -> u64 {
     id.max(1)
 }
 
+/// No id.
+const EMPTY: [u8; 8] = [0; 8];
+
 impl Table {
     fn home(&self, id: u64) -> usize {
         ((u128::from(id) * self.homes as u128) >> 64) as usize
@@ -117,7 +123,9 @@ impl Table {
     /// Where the id is, or where it belongs.
     fn place(&self, id: u64) -> Result<usize, usize> {
         let mut at = self.home(id);
-        while let Some(&there) = self.ids.get(at) {
+        let ids = &*self.ids;
+        while let Some(&there) = ids.get(at) {
+            let there = u64::from_ne_bytes(there);
             if there == id {
                 return Ok(at);
             }
@@ -133,7 +141,7 @@ impl Table {
         if self.len == 0 {
             return None;
         }
-        self.place(stored(id)).ok().map(|at| self.contents[at])
+        self.place(stored(id)).ok().map(|at| u32::from_ne_bytes(self.contents[at]))
     }
 
     fn insert(&mut self, id: u64, content: u32) {
@@ -143,17 +151,17 @@ impl Table {
         let id = stored(id);
         let at = match self.place(id) {
             Ok(at) => {
-                self.contents[at] = content;
+                self.contents[at] = content.to_ne_bytes();
                 return;
             }
             Err(at) => at,
         };
-        let empty = self.ids.get(at..).and_then(|behind| behind.iter().position(|there| *there == 0));
+        let empty = self.ids.get(at..).and_then(|behind| behind.iter().position(|there| *there == EMPTY));
         let empty = empty.map_or_else(|| self.lengthen(), |steps| at + steps);
         self.ids.copy_within(at..empty, at + 1);
         self.contents.copy_within(at..empty, at + 1);
-        self.ids[at] = id;
-        self.contents[at] = content;
+        self.ids[at] = id.to_ne_bytes();
+        self.contents[at] = content.to_ne_bytes();
         self.len += 1;
     }
 
@@ -164,44 +172,43 @@ impl Table {
         let Ok(at) = self.place(stored(id)) else { return };
         // the rest of the run moves up, as far as it does not stand at its home
         let mut end = at + 1;
-        while end < self.ids.len() && self.ids[end] != 0 && self.home(self.ids[end]) < end {
+        while end < self.ids.len() && self.ids[end] != EMPTY && self.home(u64::from_ne_bytes(self.ids[end])) < end {
             end += 1;
         }
         self.ids.copy_within(at + 1..end, at);
         self.contents.copy_within(at + 1..end, at);
-        self.ids[end - 1] = 0;
+        self.ids[end - 1] = EMPTY;
         self.len -= 1;
     }
 
     /// A longer tail; gives its first slot.
     fn lengthen(&mut self) -> usize {
         let first = self.ids.len();
-        self.ids.reserve_exact(TAIL_STEP);
-        self.contents.reserve_exact(TAIL_STEP);
-        self.ids.resize(first + TAIL_STEP, 0);
-        self.contents.resize(first + TAIL_STEP, 0);
+        self.ids.lengthen(TAIL_STEP);
+        self.contents.lengthen(TAIL_STEP);
         first
     }
 
     fn grow(&mut self) {
         let homes = (self.homes + self.homes / 5).max(16);
         let slots = homes + TAIL_STEP;
-        let old = std::mem::replace(self, Self { ids: vec![0; slots], contents: vec![0; slots], homes, len: self.len });
+        let (ids, contents) = (Slots::zeroed(slots), Slots::zeroed(slots));
+        let old = std::mem::replace(self, Self { ids, contents, homes, len: self.len });
         // sorted: each goes to its home or right behind the one before
         let mut next = 0;
-        for (id, content) in old.ids.into_iter().zip(old.contents).filter(|(id, _)| *id != 0) {
-            let at = self.home(id).max(next);
+        for (id, content) in old.ids.iter().zip(&*old.contents).filter(|(id, _)| **id != EMPTY) {
+            let at = self.home(u64::from_ne_bytes(*id)).max(next);
             if at == self.ids.len() {
                 self.lengthen();
             }
-            self.ids[at] = id;
-            self.contents[at] = content;
+            self.ids[at] = *id;
+            self.contents[at] = *content;
             next = at + 1;
         }
     }
 
     fn bytes(&self) -> usize {
-        self.ids.capacity() * size_of::<u64>() + self.contents.capacity() * size_of::<u32>()
+        self.ids.bytes() + self.contents.bytes()
     }
 }
 

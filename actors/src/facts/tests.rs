@@ -30,7 +30,13 @@ fn directory() -> Directory {
     directory
 }
 
-fn exclusion(jurisdiction: JurisdictionNo, from: i64, ends: Option<i64>, at_end: AtEnd, ended: Option<i64>) -> Exclusion {
+fn exclusion(
+    jurisdiction: JurisdictionNo,
+    from: i64,
+    ends: Option<i64>,
+    at_end: AtEnd,
+    ended: Option<i64>,
+) -> Exclusion {
     Exclusion {
         id: ExclusionId(1),
         person_no: PersonNo(1),
@@ -45,12 +51,14 @@ fn exclusion(jurisdiction: JurisdictionNo, from: i64, ends: Option<i64>, at_end:
     }
 }
 
+/// What is told, exclusions, day of the record, since and until which day it counts as excluded.
+type Row = (&'static str, Vec<Exclusion>, i64, Option<(i64, Option<i64>)>);
+
 #[test]
 fn which_exclusion_counts_for_a_record() {
     use AtEnd::{Lapse, Renew, StayOn};
     let lapsing = |from, to| exclusion(HERE, from, Some(to), Lapse, None);
-    // what is told | exclusions | day of the record | since and until which day it counts as excluded
-    let table: [(&str, Vec<Exclusion>, i64, Option<(i64, Option<i64>)>); 10] = [
+    let table: [Row; 10] = [
         ("never excluded", vec![], 5, None),
         ("excluded", vec![lapsing(1, 30)], 5, Some((1, Some(30)))),
         ("before it began", vec![lapsing(10, 30)], 5, None),
@@ -60,7 +68,12 @@ fn which_exclusion_counts_for_a_record() {
         ("ended by a person", vec![exclusion(HERE, 1, None, StayOn, Some(20))], 25, Some((1, Some(20)))),
         ("two: the one that binds", vec![lapsing(10, 60), lapsing(20, 30)], 40, Some((10, Some(60)))),
         ("recognised by then", vec![exclusion(THERE, 1, None, StayOn, None)], 60, Some((1, None))),
-        ("not recognised yet, or never", vec![exclusion(THERE, 1, None, StayOn, None), exclusion(ELSEWHERE, 1, None, StayOn, None)], 40, None),
+        (
+            "not recognised yet, or never",
+            vec![exclusion(THERE, 1, None, StayOn, None), exclusion(ELSEWHERE, 1, None, StayOn, None)],
+            40,
+            None,
+        ),
     ];
     let directory = directory();
     for (what, exclusions, at, wanted) in table {

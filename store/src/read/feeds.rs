@@ -20,7 +20,9 @@ pub enum OperatorInputRow {
 }
 
 impl OperatorInputRow {
-    fn seq(&self) -> i64 {
+    /// Position in the sequence of the operator.
+    #[must_use]
+    pub fn seq(&self) -> i64 {
         match self {
             Self::Batch { operator_seq, .. } | Self::Tick { operator_seq, .. } => *operator_seq,
         }

@@ -76,7 +76,9 @@ async fn who_was_checked_and_who_is_excluded_is_known_of_every_record_and_after_
     let mut stored = records(&node, operator).await;
     stored.sort_by(|a, b| a.record_id.cmp(&b.record_id));
     let of = |facts: &[Facts]| -> Vec<(bool, bool, bool, bool)> {
-        let of = |f: &Facts| (f.is_identified, f.excluded.is_some(), f.checked_at.is_some(), f.marketing_checked_at.is_some());
+        let of = |f: &Facts| {
+            (f.is_identified, f.excluded.is_some(), f.checked_at.is_some(), f.marketing_checked_at.is_some())
+        };
         facts.iter().map(of).collect()
     };
     // in the register?, excluded?, asked about?, before marketing? The other operator's question is none of this one's
