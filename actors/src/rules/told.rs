@@ -1,0 +1,116 @@
+//! From what rules found to what is stored and heard of.
+
+use super::input::Stored;
+use crate::directory::Directory;
+use engine::rules::finding::{Finding, Mode};
+use models::alert::{AlertRevision, Evidence, Granularity, Metric, Subject};
+use models::event::Event;
+use models::ids::OperatorNo;
+use models::jurisdiction::JurisdictionNo;
+use models::money::Currency;
+use store::{Attachment, RuleFindingRow};
+
+/// Findings of one commit at most.
+pub(super) const FINDINGS_AT_ONCE: usize = 512;
+
+/// Whose rules speak.
+#[derive(Clone, Debug)]
+pub(super) struct Whose {
+    /// The operator, or whoever stands for all of a jurisdiction.
+    pub no: OperatorNo,
+    pub jurisdiction: JurisdictionNo,
+    /// Code of the operator or of the jurisdiction.
+    pub code: String,
+    /// The jurisdiction's.
+    pub currency: Currency,
+}
+
+/// What a commit is to hold.
+#[derive(Default)]
+pub(super) struct Told {
+    events: Vec<Event>,
+    rows: Vec<RuleFindingRow>,
+}
+
+impl Told {
+    /// Adds what an input led to; `place` is its position in the sequence of those rules.
+    pub fn add(&mut self, whose: &Whose, directory: &Directory, input: &Stored, place: i64, findings: Vec<Finding>) {
+        for finding in findings {
+            self.rows.push(row(whose, input, place, &finding));
+            if finding.mode == Mode::Live {
+                let code = |no| directory.operators.get(no).map(|operator| operator.code.clone());
+                let operators = finding.operators.iter().filter_map(code).collect();
+                self.events.push(Event::AlertRevised(revision(whose, place, finding, operators)));
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What is committed; nothing where nothing was found.
+    pub fn take(&mut self) -> Option<(Vec<Event>, Vec<Attachment>)> {
+        let Self { events, rows } = std::mem::take(self);
+        (!rows.is_empty()).then(|| (events, vec![Attachment::RuleFindings(rows)]))
+    }
+}
+
+fn row(whose: &Whose, input: &Stored, place: i64, finding: &Finding) -> RuleFindingRow {
+    RuleFindingRow {
+        id: finding.id,
+        rule: finding.rule.to_owned(),
+        version: finding.version,
+        is_shadow: finding.mode == Mode::Shadow,
+        jurisdiction: whose.jurisdiction,
+        operator_no: input.operator,
+        input_seq: place,
+        window: finding.window,
+        kind: finding.kind,
+        severity: finding.severity,
+        at: finding.at,
+        seq: input.seq,
+        // strings, numbers and lists: writing them cannot fail
+        body: serde_json::to_string(finding).unwrap_or_default(),
+    }
+}
+
+fn revision(whose: &Whose, place: i64, finding: Finding, operators: Vec<String>) -> AlertRevision {
+    let who = finding.who.subject();
+    let subject = Subject {
+        operator: whose.code.clone(),
+        metric: Metric::Finding,
+        granularity: Granularity::Day,
+        currency: whose.currency,
+        source: None,
+        who,
+    };
+    let evidence = Evidence {
+        observed: finding.measured.observed,
+        expected: finding.measured.limit,
+        band_low: 0,
+        band_high: finding.measured.limit,
+        score_milli: 0,
+        threshold_milli: 0,
+        samples: 0,
+        reasons: finding.reasons,
+        records: finding.records,
+        unit: Some(finding.measured.unit.as_str().to_owned()),
+        operators,
+    };
+    AlertRevision {
+        id: finding.id,
+        rule: finding.rule.to_owned(),
+        rule_version: finding.version,
+        operator_no: whose.no,
+        subject,
+        window: finding.window,
+        kind: finding.kind,
+        severity: finding.severity,
+        at: finding.at,
+        operator_seq: place,
+        offset: 0,
+        operator_offset: 0,
+        evidence,
+    }
+}
