@@ -4,7 +4,7 @@ use crate::feeds::FeedsConfig;
 use crate::live::LiveLimits;
 use crate::notifiers::NotifySetup;
 use crate::register::InspectEvent;
-use crate::rules::{Known, NobodyAsked};
+use crate::rules::Known;
 use crate::source::Inspect;
 use models::jurisdiction::Jurisdiction;
 use std::sync::Arc;
@@ -42,8 +42,8 @@ pub struct EngineConfig {
     pub feeds: FeedsConfig,
     /// Who is told of alerts outside the screens, and how.
     pub notify: NotifySetup,
-    /// What register and evidence knew of a batch's players when it was stored.
-    pub known: Arc<dyn Known>,
+    /// Says what register and evidence knew of a batch's players when it was stored, instead of the node's own.
+    pub known: Option<Arc<dyn Known>>,
     /// Faults for tests and benches; the product injects none.
     pub faults: Faults,
 }
@@ -84,7 +84,7 @@ impl EngineConfig {
             key_prefix: "mk_live_",
             feeds: FeedsConfig::default(),
             notify: NotifySetup::default(),
-            known: Arc::new(NobodyAsked),
+            known: None,
             faults: Faults::default(),
         }
     }

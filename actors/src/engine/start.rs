@@ -17,7 +17,7 @@ use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
-use crate::rules::{RuleMetrics, RulesContext, RulesPost};
+use crate::rules::{NobodyAsked, RuleMetrics, RulesContext, RulesPost};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{
     FetchMetrics, IntegrityMetrics, REFUSED_KNOWN_MAX, SourceActor, SourceContext, SourceGauge, SourceHead,
@@ -159,7 +159,7 @@ impl Engine {
             chain: ring.chain,
             writer: writer.clone(),
             directory: Arc::clone(&directory),
-            known: Arc::clone(&config.known),
+            known: config.known.clone().unwrap_or_else(|| Arc::new(NobodyAsked)),
             clock: Arc::clone(&clock),
             inspect: config.faults.rules.clone(),
             metrics: RuleMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,

@@ -81,8 +81,7 @@ impl<J: Judge> Keeper<J> {
             forgotten,
             context,
         };
-        keeper.catch_up(i64::MAX, progress).await?;
-        let replayed = (keeper.applied - applied).cast_unsigned();
+        let replayed = keeper.catch_up(i64::MAX, progress).await?;
         keeper.context.metrics.states.replayed.inc_by(replayed);
         Ok(keeper)
     }
@@ -93,20 +92,22 @@ impl<J: Judge> Keeper<J> {
         Ok(newest(whose.no, blank, &kept, &context.metrics.states))
     }
 
-    /// Applies what is stored behind `applied`, up to `until`.
-    pub async fn catch_up(&mut self, until: i64, progress: &Progress) -> Result<(), String> {
+    /// Applies what is stored behind `applied`, up to `until`; gives how many inputs.
+    pub async fn catch_up(&mut self, until: i64, progress: &Progress) -> Result<u64, String> {
+        let mut count = 0;
         while self.applied < until {
             let rows = J::read(&self.context.store, self.whose.no, self.applied, INPUTS_AT_ONCE).await;
             let rows = rows.map_err(|error| error.to_string())?;
             if rows.is_empty() {
-                return Ok(());
+                break;
             }
             let inputs: Vec<Stored> = rows.into_iter().map(Stored::read).collect::<Result<_, _>>()?;
             self.apply(&inputs, progress).await;
+            count += inputs.len() as u64;
             progress.beat();
             tokio::task::yield_now().await;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// The same, however long the store is away.

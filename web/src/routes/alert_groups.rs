@@ -244,7 +244,7 @@ async fn act(caller: &Caller, state: &AppState, req: &HttpRequest, action: Actio
     let group = named(caller, state, req)?;
     let done = state.engine.act_on_alerts(group.id, action, Act { by: caller.entry.key.id, at: state.engine.now() });
     let group = done.await?;
-    Ok(HttpResponse::Ok().json(AlertGroupBody::of(&group, &state.engine.directory(), &caller)))
+    Ok(HttpResponse::Ok().json(AlertGroupBody::of(&group, &state.engine.directory(), caller)))
 }
 
 /// What somebody who works on groups sent, and where is noted what is wrong with it.
