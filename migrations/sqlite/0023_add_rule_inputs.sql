@@ -46,12 +46,12 @@ CREATE TABLE rule_findings (
     input_seq BIGINT NOT NULL,
     window_start BIGINT NOT NULL,
     window_end BIGINT NOT NULL,
-    kind BIGINT NOT NULL,
-    severity BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    severity TEXT NOT NULL,
     at BIGINT NOT NULL,
     seq BIGINT NOT NULL,
     body TEXT NOT NULL,
     PRIMARY KEY (finding_id, mode, input_seq)
 );
-CREATE INDEX rule_findings_rule ON rule_findings (jurisdiction_no, rule, version, mode, at);
+CREATE INDEX rule_findings_version ON rule_findings (jurisdiction_no, rule, version, mode, at);
 CREATE INDEX rule_findings_operator ON rule_findings (operator_no, at);

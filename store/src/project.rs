@@ -5,12 +5,12 @@
 
 mod classes;
 mod records;
-mod rules;
+mod rule_inputs;
 mod tables;
 
 pub use classes::{classes, product_of};
 pub use records::{records, replaced};
-pub use rules::rule_inputs;
+pub use rule_inputs::rule_inputs;
 pub use tables::RECORD_COLUMNS;
 use tables::*;
 
@@ -485,7 +485,7 @@ fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
         Attachment::Evidence(rows_of) => evidence(rows, rows_of),
         Attachment::Contacts(rows_of) => contacts(rows, rows_of),
         Attachment::Notices(notices) => notices.iter().for_each(|row| notice(rows, row)),
-        Attachment::RuleFindings(findings) => findings.iter().for_each(|row| rules::finding(rows, row)),
+        Attachment::RuleFindings(findings) => findings.iter().for_each(|row| rule_inputs::finding(rows, row)),
         Attachment::FeedRecords(_)
         | Attachment::RuleBatch(_)
         | Attachment::FeedClass(_)

@@ -137,10 +137,25 @@ impl RulesSlot {
     }
 }
 
+/// What was known of a batch: as it is stored, and as whoever reads it back has it.
+struct KnownFacts {
+    packed: Arc<[u8]>,
+    facts: Arc<[Facts]>,
+}
+
+impl KnownFacts {
+    /// Only what comes back from the bytes is judged: times are rounded there, and a replay must say the same.
+    fn new(facts: &[Facts]) -> Result<Self, facts::FactsError> {
+        let packed = facts::pack(facts);
+        let facts = facts::unpack(&packed, facts.len())?.into();
+        Ok(Self { packed: packed.into(), facts })
+    }
+}
+
 /// What is held, and what was known of it once that is in.
 struct Held {
     waiting: Waiting,
-    known: Option<Arc<[Facts]>>,
+    known: Option<KnownFacts>,
 }
 
 impl Held {
@@ -163,12 +178,12 @@ impl Held {
 
     fn batch(&self) -> Option<Batch> {
         let Waiting::Batch { clock_at, clock, ref records, .. } = self.waiting else { return None };
-        Some(Batch { clock_at, clock, records: Arc::clone(records), facts: self.known.clone() })
+        Some(Batch { clock_at, clock, records: Arc::clone(records), facts: self.known.as_ref().map(|known| Arc::clone(&known.facts)) })
     }
 
     fn attachment(&self, whose: &Whose) -> Option<Attachment> {
         let Waiting::Batch { operator_seq, clock_at, clock, ref records, .. } = self.waiting else { return None };
-        let facts = self.known.as_ref().map(|known| facts::pack(known).into());
+        let facts = self.known.as_ref().map(|known| Arc::clone(&known.packed));
         let records = Arc::clone(records);
         Some(Attachment::RuleBatch(RuleBatch { operator_no: whose.no, operator_seq, clock_at, clock, records, facts }))
     }
@@ -310,8 +325,11 @@ impl OperatorRulesActor {
         });
         for (place, records, answer) in join_all(answers).await {
             match answer {
-                Ok(Some(facts)) if facts.len() == records => self.held[place].known = Some(facts.into()),
-                Ok(Some(_)) => tracing::error!("facts of another number of records"),
+                Ok(Some(facts)) if facts.len() == records => match KnownFacts::new(&facts) {
+                    Ok(known) => self.held[place].known = Some(known),
+                    Err(error) => tracing::error!(of = self.keeper.whose.code, %error, "facts are not stored"),
+                },
+                Ok(Some(_)) => tracing::error!(of = self.keeper.whose.code, "facts of another number of records"),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(of = self.keeper.whose.code, error, "what was known is asked again"),
             }

@@ -114,3 +114,68 @@ fn revision(whose: &Whose, place: i64, finding: Finding, operators: Vec<String>)
         evidence,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::rules::finding::{Measured, Scope, Unit, Who};
+    use models::alert::{RevisionKind, Severity, Window};
+    use models::ids::AlertId;
+    use models::rule_input::RuleInput;
+    use models::ts::Ts;
+
+    fn finding(id: u128, mode: Mode, who: Who) -> Finding {
+        Finding {
+            id: AlertId(id),
+            rule: "structured_deposits",
+            version: 2,
+            mode,
+            scope: Scope::Operator(OperatorNo(1)),
+            operators: vec![OperatorNo(1), OperatorNo(9)],
+            who,
+            window: Window { start: Ts(1), end: Ts(2) },
+            kind: RevisionKind::Raised,
+            severity: Severity::High,
+            at: Ts(7),
+            measured: Measured { observed: 5, limit: 3, unit: Unit::MinorUnits },
+            reasons: vec!["why".to_owned()],
+            records: vec!["r1".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_shadow_is_kept_and_heard_of_by_nobody() {
+        let whose = Whose {
+            no: OperatorNo(1),
+            jurisdiction: JurisdictionNo(0),
+            code: "acme".to_owned(),
+            currency: Currency::KES,
+        };
+        let input = Stored {
+            seq: 44,
+            operator: OperatorNo(1),
+            input_seq: 6,
+            rules_seq: 0,
+            input: RuleInput::Batch { operator_seq: 5 },
+            batch: None,
+        };
+        let found = [finding(1, Mode::Live, Who::Player(0xab)), finding(1, Mode::Shadow, Who::Operator)];
+        for (findings, events) in [(&found[..], 1), (&found[..1], 1), (&found[1..], 0)] {
+            let mut told = Told::default();
+            told.add(&whose, &Directory::default(), &input, 6, findings.to_vec());
+            let (alerts, attachments) = told.take().expect("something to store");
+            assert_eq!(alerts.len(), events);
+            let Some(Attachment::RuleFindings(rows)) = attachments.first() else { panic!("rows: {attachments:?}") };
+            assert_eq!(rows.len(), findings.len());
+            for (row, finding) in rows.iter().zip(findings) {
+                assert_eq!((row.is_shadow, row.seq, row.input_seq), (finding.mode == Mode::Shadow, 44, 6));
+                assert_eq!(row.body, serde_json::to_string(finding).expect("json"));
+            }
+            assert!(told.take().is_none(), "it is told once");
+        }
+        let alert = revision(&whose, 6, found[0].clone(), Vec::new());
+        assert_eq!(alert.subject.who.as_deref(), Some("player:00000000000000000000ab"));
+        assert_eq!((alert.operator_seq, alert.evidence.observed, alert.evidence.expected), (6, 5, 3));
+        assert_eq!(revision(&whose, 6, found[1].clone(), Vec::new()).subject.who, None, "the operator itself");
+    }
+}

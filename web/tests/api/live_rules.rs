@@ -133,7 +133,7 @@ async fn stored(node: &Node, rule: &str) -> Vec<String> {
         to: Ts(i64::MAX),
         limit: 100,
     };
-    let rows = node.engine.store().rule_findings(&query).await.expect("findings");
+    let rows = node.engine.store().findings_of_rules(&query).await.expect("findings");
     rows.iter().rev().map(|row| format!("{} {}", row.id, row.kind.as_str())).collect()
 }
 

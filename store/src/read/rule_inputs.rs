@@ -131,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn rule_findings(&self, query: &RuleFindingQuery) -> Result<Vec<RuleFindingRow>, StoreError> {
+    pub async fn findings_of_rules(&self, query: &RuleFindingQuery) -> Result<Vec<RuleFindingRow>, StoreError> {
         let mut sql = "SELECT finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body FROM rule_findings WHERE jurisdiction_no = $1 AND at >= $2 AND at < $3".to_owned();
         let mut values =
             vec![Val::Int(query.jurisdiction.0.into()), Val::Int(query.from.0), Val::Int(query.to.0)];
@@ -189,8 +189,8 @@ fn finding(row: &Row) -> Result<RuleFindingRow, StoreError> {
         operator_no: OperatorNo(row.int(5)? as u16),
         input_seq: row.int(6)?,
         window: Window { start: Ts(row.int(7)?), end: Ts(row.int(8)?) },
-        kind: RevisionKind::from_code(row.int(9)? as i16).ok_or_else(unreadable)?,
-        severity: Severity::from_code(row.int(10)? as i16).ok_or_else(unreadable)?,
+        kind: RevisionKind::parse(&row.text(9)?).ok_or_else(unreadable)?,
+        severity: Severity::parse(&row.text(10)?).ok_or_else(unreadable)?,
         at: Ts(row.int(11)?),
         seq: row.int(12)?,
         body: row.text(13)?,

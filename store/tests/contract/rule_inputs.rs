@@ -184,7 +184,7 @@ pub async fn findings_are_kept_once_and_read_newest_first(kind: Kind) {
         ("elsewhere", RuleFindingQuery { jurisdiction: JurisdictionNo(1), ..all }, vec![]),
     ];
     for (what, query, wanted) in table {
-        let found = node.store.rule_findings(&query).await.expect("rows");
+        let found = node.store.findings_of_rules(&query).await.expect("rows");
         assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{what}");
     }
     assert_eq!(node.store.alert(AlertId(1)).await.expect("rows").len(), 1, "the alert is stored once, too");
