@@ -8,7 +8,7 @@ use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use models::alert::Window;
 use models::event::Event;
-use models::feed::integrity::{DeclaredStatus, DeclaredTotal, Declaration};
+use models::feed::integrity::{Declaration, DeclaredStatus, DeclaredTotal};
 use models::feed::{DataClass, Source};
 use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
@@ -84,8 +84,9 @@ impl Engine {
     /// where one source sends all of its money; the source's own totals are compared in any case.
     pub(super) fn declared_to_rules(&self, source: &Source, declaration: &Declaration) -> Vec<Event> {
         let directory = self.0.directory.load();
-        let has_money =
-            |source: &Source| matches!(source.class.data(), DataClass::GamingTransactions | DataClass::SalesRedemptions);
+        let has_money = |source: &Source| {
+            matches!(source.class.data(), DataClass::GamingTransactions | DataClass::SalesRedemptions)
+        };
         let of_operator = |other: &&Arc<Source>| other.operator_no == source.operator_no && has_money(other);
         let is_only = has_money(source) && directory.sources.values().filter(of_operator).count() == 1;
         let Some(jurisdiction) = directory.jurisdiction_of(source.operator_no) else { return Vec::new() };
@@ -137,13 +138,11 @@ mod tests {
             (vec![(K::Deposit, 7), (K::Withdrawal, 4)], vec![(Deposits, 7), (Withdrawals, 4)]),
             (vec![(K::Stake, 100), (K::Payout, 60)], vec![]),
             (bets.to_vec(), vec![(Stakes, 115)]),
-            (
-                bets.into_iter().chain(paid).collect(),
-                vec![(Stakes, 115), (Payouts, 65), (GrossGamingRevenue, 50)],
-            ),
+            (bets.into_iter().chain(paid).collect(), vec![(Stakes, 115), (Payouts, 65), (GrossGamingRevenue, 50)]),
         ];
         for (declared, wanted) in table {
-            let total = |(kind, amount_minor): &(K, i64)| DeclaredTotal { kind: *kind, count: 1, amount_minor: *amount_minor };
+            let total =
+                |(kind, amount_minor): &(K, i64)| DeclaredTotal { kind: *kind, count: 1, amount_minor: *amount_minor };
             let totals: Vec<_> = declared.iter().map(total).collect();
             assert_eq!(declared_amounts(&totals).collect::<Vec<_>>(), wanted, "{declared:?}");
         }

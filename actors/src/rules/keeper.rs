@@ -263,11 +263,8 @@ impl<J: Judge> Keeper<J> {
         (self.state, self.rules_seq) = (state, None);
         loop {
             let rows = J::read(&self.context.store, self.whose.no, at, INPUTS_AT_ONCE).await;
-            let inputs: Vec<Stored> = rows
-                .map_err(|error| error.to_string())?
-                .into_iter()
-                .map(Stored::read)
-                .collect::<Result<_, _>>()?;
+            let inputs: Vec<Stored> =
+                rows.map_err(|error| error.to_string())?.into_iter().map(Stored::read).collect::<Result<_, _>>()?;
             if inputs.is_empty() {
                 return Err("inputs are missing in the store".to_owned());
             }

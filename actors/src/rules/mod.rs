@@ -25,10 +25,9 @@ pub use keeper::RulesContext;
 pub use known::{Known, NobodyAsked};
 pub use metrics::RuleMetrics;
 pub use nation::{Nation, NationMsg, NationSlot};
-pub(crate) use judge::Judge;
-pub(crate) use told::Whose;
 pub use operator::{OperatorRulesActor, RulesMsg, RulesSlot, Waiting};
 pub use post::RulesPost;
+pub(crate) use told::Whose;
 
 use std::time::Duration;
 

@@ -178,7 +178,12 @@ impl Held {
 
     fn batch(&self) -> Option<Batch> {
         let Waiting::Batch { clock_at, clock, ref records, .. } = self.waiting else { return None };
-        Some(Batch { clock_at, clock, records: Arc::clone(records), facts: self.known.as_ref().map(|known| Arc::clone(&known.facts)) })
+        Some(Batch {
+            clock_at,
+            clock,
+            records: Arc::clone(records),
+            facts: self.known.as_ref().map(|known| Arc::clone(&known.facts)),
+        })
     }
 
     fn attachment(&self, whose: &Whose) -> Option<Attachment> {
@@ -338,7 +343,13 @@ impl OperatorRulesActor {
     }
 
     /// Stores inputs and applies them. The first `ready` ones are held.
-    async fn commit(&mut self, inputs: Vec<RuleInput>, attachments: Vec<Attachment>, ready: usize, progress: &Progress) {
+    async fn commit(
+        &mut self,
+        inputs: Vec<RuleInput>,
+        attachments: Vec<Attachment>,
+        ready: usize,
+        progress: &Progress,
+    ) {
         let jurisdiction = self.keeper.whose.jurisdiction;
         let rules_seq = self.keeper.context.directory.load().rules(jurisdiction).0;
         let operator_no = self.keeper.whose.no;

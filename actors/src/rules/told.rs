@@ -15,7 +15,7 @@ pub(super) const FINDINGS_AT_ONCE: usize = 512;
 
 /// Whose rules speak.
 #[derive(Clone, Debug)]
-pub(super) struct Whose {
+pub(crate) struct Whose {
     /// The operator, or whoever stands for all of a jurisdiction.
     pub no: OperatorNo,
     pub jurisdiction: JurisdictionNo,

@@ -18,9 +18,8 @@ pub async fn rule_inputs(
     for row in journal {
         let Event::RuleInputStored(stored) = &row.committed.event else { continue };
         let operator_seq = stored.input.operator_seq();
-        let of = |batch: &&&RuleBatch| {
-            batch.operator_no == stored.operator_no && Some(batch.operator_seq) == operator_seq
-        };
+        let of =
+            |batch: &&&RuleBatch| batch.operator_no == stored.operator_no && Some(batch.operator_seq) == operator_seq;
         let facts = batches.iter().find(of).and_then(|batch| batch.facts.as_ref());
         rows.add(
             &RULE_INPUTS,

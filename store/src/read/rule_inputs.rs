@@ -83,9 +83,8 @@ impl Store {
         after: Seq,
         limit: u32,
     ) -> Result<Vec<RuleInputRow>, StoreError> {
-        let sql = format!(
-            "{INPUT} WHERE i.jurisdiction = $1 AND i.seq > $2 AND i.facts IS NOT NULL ORDER BY i.seq LIMIT $3"
-        );
+        let sql =
+            format!("{INPUT} WHERE i.jurisdiction = $1 AND i.seq > $2 AND i.facts IS NOT NULL ORDER BY i.seq LIMIT $3");
         self.inputs_of_rules(&sql, [jurisdiction.0.into(), after, limit.into()]).await
     }
 
@@ -133,8 +132,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn findings_of_rules(&self, query: &RuleFindingQuery) -> Result<Vec<RuleFindingRow>, StoreError> {
         let mut sql = "SELECT finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body FROM rule_findings WHERE jurisdiction_no = $1 AND at >= $2 AND at < $3".to_owned();
-        let mut values =
-            vec![Val::Int(query.jurisdiction.0.into()), Val::Int(query.from.0), Val::Int(query.to.0)];
+        let mut values = vec![Val::Int(query.jurisdiction.0.into()), Val::Int(query.from.0), Val::Int(query.to.0)];
         let mut and = |column: &str, value: Val<'static>| {
             values.push(value);
             sql.push_str(&format!(" AND {column} = ${}", values.len()));

@@ -49,8 +49,9 @@ async fn fill(node: &Node) {
         let events = vec![operator(no, &format!("o{no}")), Event::SourceSet(source.into())];
         node.commit(events, Vec::new()).await.expect("stored");
         for n in 1..=2 {
-            let records: Vec<_> =
-                (0..3).map(|i| record(i + 10 * n as u32 + 100 * u32::from(no), NOW.plus(i64::from(i) * HOUR))).collect();
+            let records: Vec<_> = (0..3)
+                .map(|i| record(i + 10 * n as u32 + 100 * u32::from(no), NOW.plus(i64::from(i) * HOUR)))
+                .collect();
             let (event, attachment) = batch(n, no, &records);
             node.commit(vec![event], vec![attachment]).await.expect("stored");
         }
@@ -156,9 +157,8 @@ pub async fn findings_are_kept_once_and_read_newest_first(kind: Kind) {
     let node = database.open().await;
     let (live, shadow, later) = (finding(1, 1, false, 10), finding(1, 2, true, 10), finding(2, 1, false, 20));
     let changed = RuleFindingRow { body: "another".to_owned(), ..live.clone() };
-    let rows = |rows: &[&RuleFindingRow]| {
-        vec![Attachment::RuleFindings(rows.iter().map(|row| (*row).clone()).collect())]
-    };
+    let rows =
+        |rows: &[&RuleFindingRow]| vec![Attachment::RuleFindings(rows.iter().map(|row| (*row).clone()).collect())];
     node.commit(vec![revision(1, 4)], rows(&[&live, &shadow])).await.expect("stored");
     // those of a shadow alone come without any event; those that are there stay as they are
     node.commit(Vec::new(), rows(&[&changed, &shadow])).await.expect("stored");
@@ -174,7 +174,11 @@ pub async fn findings_are_kept_once_and_read_newest_first(kind: Kind) {
     };
     let table = [
         ("all", all.clone(), vec![&later, &live, &shadow]),
-        ("of a rule", RuleFindingQuery { rule: Some("structured_deposits".to_owned()), ..all.clone() }, vec![&later, &live, &shadow]),
+        (
+            "of a rule",
+            RuleFindingQuery { rule: Some("structured_deposits".to_owned()), ..all.clone() },
+            vec![&later, &live, &shadow],
+        ),
         ("of another rule", RuleFindingQuery { rule: Some("x".to_owned()), ..all.clone() }, vec![]),
         ("of a version", RuleFindingQuery { version: Some(2), ..all.clone() }, vec![&shadow]),
         ("live", RuleFindingQuery { is_shadow: Some(false), ..all.clone() }, vec![&later, &live]),

@@ -160,9 +160,16 @@ async fn what_an_operator_does_is_found_and_shown() {
         let found = alert(&node, rule).await;
         let who = found["who"].as_str().unwrap_or_default();
         assert!(who.starts_with(whom) && !found.to_string().contains("712345678"), "{found:#}");
-        assert_eq!((&found["operator_code"], &found["metric"], &found["state"]), (&json!("acme"), &json!("finding"), &json!("open")));
+        assert_eq!(
+            (&found["operator_code"], &found["metric"], &found["state"]),
+            (&json!("acme"), &json!("finding"), &json!("open"))
+        );
         let why = &found["evidence"];
-        assert_eq!((&why["unit"], &why["observed"], &why["expected"]), (&json!(unit), &json!(observed), &json!(limit)), "{rule}");
+        assert_eq!(
+            (&why["unit"], &why["observed"], &why["expected"]),
+            (&json!(unit), &json!(observed), &json!(limit)),
+            "{rule}"
+        );
         assert!(why["reasons"][0].as_str().is_some_and(|reason| reason.len() > 20), "{found:#}");
         assert_eq!(why["records"], json!(records), "{rule}");
         // one group of the rule, the operator and whom it is about; staff finds it by its alert
@@ -172,7 +179,10 @@ async fn what_an_operator_does_is_found_and_shown() {
             groups.into_iter().find(|group| group["rule"] == rule)
         });
         let group = group.await;
-        assert_eq!((&group["last_alert"], &group["who"], &group["operator_code"]), (&found["id"], &found["who"], &json!("acme")));
+        assert_eq!(
+            (&group["last_alert"], &group["who"], &group["operator_code"]),
+            (&found["id"], &found["who"], &json!("acme"))
+        );
         // the operator sees its own, but not the pseudonym by which staff joins
         let own = alerts(&node, rule, &acme.key.bearer).await;
         assert_eq!((own.len(), &own[0]["id"], &own[0]["who"]), (1, &found["id"], &Value::Null));
@@ -187,7 +197,8 @@ async fn what_an_operator_does_is_found_and_shown() {
 async fn what_is_found_over_operators_is_for_staff_alone() {
     let node = Node::start_as(known()).await;
     let (acme, other) = (Pushing::new(&node, "acme").await, Pushing::new(&node, "bets").await);
-    let (one, two) = (acme.source(&node, "gaming_transactions").await, other.source(&node, "gaming_transactions").await);
+    let (one, two) =
+        (acme.source(&node, "gaming_transactions").await, other.source(&node, "gaming_transactions").await);
     acme.push(&node, &one, &json!([play("a1", "stake", 1, 100)])).await;
     judged(&node, 2).await;
     other.push(&node, &two, &json!([play("b1", "stake", 2, 100)])).await;
@@ -235,7 +246,8 @@ async fn a_restart_loses_no_finding_and_makes_none_twice() {
         acme.push(&node, &bets, &json!([deposit(1)])).await;
         judged(&node, 2).await;
         if is_kept {
-            until("kept states", async || (figure(&node, "mlinzi_rule_states_kept_total").await >= 1).then_some(())).await;
+            until("kept states", async || (figure(&node, "mlinzi_rule_states_kept_total").await >= 1).then_some(()))
+                .await;
         }
         // evidence is away: what is held when the process ends is heard after it
         is_away.store(true, Ordering::Relaxed);
