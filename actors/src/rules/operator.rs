@@ -336,7 +336,7 @@ impl OperatorRulesActor {
                 },
                 Ok(Some(_)) => tracing::error!(of = self.keeper.whose.code, "facts of another number of records"),
                 Ok(None) => {}
-                Err(error) => tracing::warn!(of = self.keeper.whose.code, error, "what was known is asked again"),
+                Err(error) => tracing::debug!(of = self.keeper.whose.code, error, "what was known is asked again"),
             }
         }
         self.held.iter().take(AT_ONCE).take_while(|held| held.asks().is_none()).count()
