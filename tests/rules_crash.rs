@@ -54,11 +54,12 @@ async fn check(url: &str) {
             players += 1;
         }
         // one more under way while the process dies; what it had judged and not yet said is what is looked for
+        let under_way = post(&client, path(&server), &key, run_of_deposits(players));
         let kill = async {
             tokio::time::sleep(Duration::from_millis(3 * round as u64)).await;
             server.child.kill().expect("kill -9");
         };
-        tokio::join!(post(&client, path(&server), &key, run_of_deposits(players)), kill);
+        tokio::join!(under_way, kill);
         drop(server);
         server = serve(&client, dir, url).await;
         post(&client, path(&server), &key, run_of_deposits(players)).await.expect("a push");

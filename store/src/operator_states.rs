@@ -67,7 +67,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut conn = self.db.write().await?;
         let (table, input, _) = of.table();
-        let sql = format!("INSERT INTO {table} (operator_no, {input}, layout, state, mac, made_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (operator_no, {input}) DO UPDATE SET layout = excluded.layout, state = excluded.state, mac = excluded.mac, made_at = excluded.made_at");
+        let sql = format!(
+            "INSERT INTO {table} (operator_no, {input}, layout, state, mac, made_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (operator_no, {input}) DO UPDATE SET layout = excluded.layout, state = excluded.state, mac = excluded.mac, made_at = excluded.made_at"
+        );
         let values = [
             Val::Int(operator.0.into()),
             Val::Int(row.operator_seq),
@@ -77,7 +79,9 @@ impl Store {
             Val::Int(at.0),
         ];
         conn.run(&sql, &values).await?;
-        let sql = format!("DELETE FROM {table} WHERE operator_no = $1 AND {input} NOT IN (SELECT {input} FROM {table} WHERE operator_no = $1 ORDER BY {input} DESC LIMIT $2)");
+        let sql = format!(
+            "DELETE FROM {table} WHERE operator_no = $1 AND {input} NOT IN (SELECT {input} FROM {table} WHERE operator_no = $1 ORDER BY {input} DESC LIMIT $2)"
+        );
         conn.run(&sql, &[Val::Int(operator.0.into()), Val::Int(KEPT)]).await?;
         Ok(())
     }
@@ -93,7 +97,8 @@ impl Store {
         chain_key: &[u8; 32],
     ) -> Result<Vec<OperatorStateRow>, StoreError> {
         let (table, input, _) = of.table();
-        let sql = format!("SELECT {input}, layout, state, mac FROM {table} WHERE operator_no = $1 ORDER BY {input} DESC");
+        let sql =
+            format!("SELECT {input}, layout, state, mac FROM {table} WHERE operator_no = $1 ORDER BY {input} DESC");
         let mut found = Vec::new();
         for row in self.db.read().await?.rows(&sql, &[Val::Int(operator.0.into())]).await? {
             let layout = u32::try_from(row.int(1)?).map_err(|_| StoreError::Unreadable("operator state"))?;

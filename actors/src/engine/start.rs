@@ -530,7 +530,9 @@ impl InputLog for StoredInputs {
 
     fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>> {
         let (store, chain) = (self.0.clone(), self.1);
-        Box::pin(async move { store.operator_states(StateOf::Market, operator, &chain).await.map_err(|e| e.to_string()) })
+        Box::pin(
+            async move { store.operator_states(StateOf::Market, operator, &chain).await.map_err(|e| e.to_string()) },
+        )
     }
 
     fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>> {

@@ -101,7 +101,9 @@ impl AlertTopic {
     /// The newest alerts, encoded once for all who ask before the next one.
     pub(super) fn snapshot(&mut self, topic: Topic) -> Frame {
         let (order, current, offset) = (&self.order, &self.current, self.offset);
-        let items = || order.iter().rev().filter_map(|id| current.get(id)).map(|revision| AlertView::of(revision, topic)).collect();
+        let items = || {
+            order.iter().rev().filter_map(|id| current.get(id)).map(|revision| AlertView::of(revision, topic)).collect()
+        };
         let made = || Frame::snapshot(topic, offset, AlertsView { items: items() });
         self.snapshot.get_or_insert_with(made).clone()
     }

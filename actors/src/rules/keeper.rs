@@ -17,7 +17,7 @@ use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::rules::finding::Finding;
 use models::event::Event;
-use models::ids::{OperatorNo, Seq};
+use models::ids::Seq;
 use models::rule_input::RuleInputSetAside;
 use std::collections::HashMap;
 use std::ops::Range;

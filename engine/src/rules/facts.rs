@@ -229,13 +229,15 @@ mod tests {
         let excluded = proptest::option::of((time(), proptest::option::of(time())));
         let gap = proptest::option::of((time(), time()));
         let times = (proptest::option::of(time()), proptest::option::of(time()));
-        (any::<bool>(), excluded, times, gap, 0u8..3).prop_map(|(is_identified, excluded, (one, other), gap, age)| Facts {
-            is_identified,
-            excluded: excluded.map(|(since, until)| Excluded { since, until }),
-            checked_at: one,
-            marketing_checked_at: other,
-            evidence_gap: gap.map(|(start, end)| Window { start, end }),
-            age: [None, Some(AgeBand::Under24), Some(AgeBand::From24)][usize::from(age)],
+        (any::<bool>(), excluded, times, gap, 0u8..3).prop_map(|(is_identified, excluded, (one, other), gap, age)| {
+            Facts {
+                is_identified,
+                excluded: excluded.map(|(since, until)| Excluded { since, until }),
+                checked_at: one,
+                marketing_checked_at: other,
+                evidence_gap: gap.map(|(start, end)| Window { start, end }),
+                age: [None, Some(AgeBand::Under24), Some(AgeBand::From24)][usize::from(age)],
+            }
         })
     }
 

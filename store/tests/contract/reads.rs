@@ -12,7 +12,9 @@ use models::match_key::{KeyKind, MatchKey};
 use models::operator::{ApiKey, Licence, LicenceState, Scope};
 use models::ts::{DAY, HOUR, Ts};
 use std::fmt::Debug;
-use store::{AlertQuery, Attachment, IdempotencyRow, OperatorInputRow, OperatorStateRow, QuarantineQuery, StateOf, VaultRow};
+use store::{
+    AlertQuery, Attachment, IdempotencyRow, OperatorInputRow, OperatorStateRow, QuarantineQuery, StateOf, VaultRow,
+};
 
 const NOW: Ts = Ts(1_800_000_000 * 1_000_000);
 
