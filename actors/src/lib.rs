@@ -30,6 +30,7 @@ pub mod people;
 pub mod receipts;
 pub mod register;
 pub mod replay;
+pub mod rules;
 pub mod secrets;
 pub mod source;
 mod spine;

@@ -10,6 +10,7 @@ use actors::engine::{Engine, EngineConfig, Faults};
 use actors::feeds::FeedsConfig;
 use actors::live::Rights;
 use actors::notifiers::NotifySetup;
+use actors::rules::Known;
 use actors::secrets::KeyMaterial;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -61,6 +62,7 @@ pub struct Setup {
     pub feeds: FeedsConfig,
     pub notify: NotifySetup,
     pub snapshot_every: Duration,
+    pub known: Option<Arc<dyn Known>>,
 }
 
 impl Default for Setup {
@@ -76,6 +78,7 @@ impl Default for Setup {
             feeds: FeedsConfig::default(),
             notify: NotifySetup::default(),
             snapshot_every: Duration::from_secs(300),
+            known: None,
         }
     }
 }
@@ -153,6 +156,7 @@ impl Node {
             feeds: setup.feeds,
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             notify: setup.notify,
+            known: setup.known,
             faults: setup.faults,
             ..EngineConfig::small("KE")
         };
