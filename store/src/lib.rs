@@ -37,7 +37,7 @@ pub use operator_states::OperatorStateRow;
 pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
-    AlertQuery, Arrivals, ClassPage, ClassQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
+    AlertQuery, Arrivals, ClassPage, ClassQuery, FindingCount, FindingRow, FindingsOf, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
     PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, SourceSpan,
     StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };

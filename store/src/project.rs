@@ -5,6 +5,7 @@
 
 mod classes;
 mod records;
+mod rules;
 mod tables;
 
 pub use classes::{classes, product_of};
@@ -98,7 +99,7 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
     Ok(())
 }
 
-/// Inserts journal rows.
+/// Inserts journal rows, and what stands beside them with their sequence.
 pub async fn journal(conn: &mut Conn, journal: &[JournalRow]) -> Result<(), sqlx::Error> {
     let mut rows = Gathered::default();
     for row in journal {
@@ -113,6 +114,7 @@ pub async fn journal(conn: &mut Conn, journal: &[JournalRow]) -> Result<(), sqlx
                 Val::Bytes(row.digest.to_vec()),
             ],
         );
+        rules::change(&mut rows, row);
     }
     rows.insert(conn).await
 }
@@ -336,6 +338,8 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::ActorQuarantined { .. }
         | Event::ActorReleased { .. }
         | Event::RecordDeadLettered { .. }
+        // written with its sequence: see `journal`
+        | Event::RuleChanged(_)
         // settled behind the rows: see `quarantine::settle`
         | Event::QuarantineReplayed(_)
         | Event::QuarantineDismissed(_)

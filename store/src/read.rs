@@ -6,6 +6,7 @@ mod feeds;
 mod integrity;
 mod live;
 pub(crate) mod people;
+mod rules;
 
 pub use alerts::AlertQuery;
 pub use classes::{
@@ -15,6 +16,7 @@ pub use classes::{
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
+pub use rules::{FindingCount, FindingRow, FindingsOf};
 
 use crate::StoreError;
 use crate::db::{Row, Val};

@@ -16,11 +16,13 @@
 
 pub mod book;
 pub mod bound;
+pub mod brake;
 pub mod calendar;
 pub mod catalogue;
 pub mod crowd;
 pub mod finding;
 pub mod input;
+pub mod life;
 pub mod list;
 pub mod nation;
 pub mod papers;
