@@ -3,13 +3,16 @@
 //! Readers take the current [`Directory`] without a lock; the spine replaces it when a committed event
 //! changes it, so that a revoked key is dead everywhere as soon as its event is published.
 
+use crate::rule_versions::RuleVersions;
 use crate::secrets::KeyRing;
+use engine::rules::ruleset::RuleSet;
 use models::event::Event;
 use models::feed::Source;
-use models::ids::{KeyId, OperatorId, OperatorNo, SourceId, SourceNo};
+use models::ids::{KeyId, OperatorId, OperatorNo, Seq, SourceId, SourceNo};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
 use models::match_key::MatchKey;
 use models::operator::{ApiKey, Licence, Operator};
+use models::rule::RuleChanged;
 use models::token::{TokenKey, TokenMaster};
 use models::ts::Ts;
 use ring::hmac;
@@ -73,12 +76,14 @@ pub struct Directory {
     token_keys: HashMap<OperatorNo, Arc<[TokenKey]>>,
     recognitions: Vec<Recognition>,
     generations: Arc<HashMap<(OperatorNo, MatchKey), u8>>,
+    rules: Arc<RuleVersions>,
 }
 
 impl Directory {
     /// Starts with the configured jurisdictions.
     pub fn new(jurisdictions: Vec<Jurisdiction>) -> Self {
-        Self { jurisdictions: jurisdictions.into(), ..Self::default() }
+        let rules = Arc::new(RuleVersions::new(&jurisdictions));
+        Self { jurisdictions: jurisdictions.into(), rules, ..Self::default() }
     }
 
     /// The jurisdiction with this number.
@@ -152,6 +157,26 @@ impl Directory {
         let name = |r: &Recognition| (r.jurisdiction, r.recognises, r.valid_from);
         self.recognitions.retain(|known| name(known) != name(&recognition));
         self.recognitions.push(recognition);
+    }
+
+    /// The rules in force in a jurisdiction, and the event that last changed them; 0 = the standard ones.
+    pub fn rules(&self, jurisdiction: JurisdictionNo) -> (Seq, Arc<RuleSet>) {
+        self.rules.set(jurisdiction)
+    }
+
+    /// The rules in force as they were behind an event.
+    pub fn rules_as_of(&self, jurisdiction: JurisdictionNo, seq: Seq) -> Arc<RuleSet> {
+        self.rules.set_as_of(jurisdiction, seq)
+    }
+
+    /// The versions of rules, and what became of them.
+    pub fn rule_versions(&self) -> &RuleVersions {
+        &self.rules
+    }
+
+    /// Takes in a change of a rule; one that was heard of before changes nothing.
+    pub fn change_rules(&mut self, seq: Seq, changed: &RuleChanged) {
+        Arc::make_mut(&mut self.rules).apply(seq, changed);
     }
 
     /// Every recognition, also those that do not hold now.

@@ -8,6 +8,7 @@ mod opening;
 mod polling;
 mod quarantine;
 mod rotation;
+mod rule_versions;
 mod start;
 mod states;
 mod successes;
@@ -177,6 +178,8 @@ struct Inner {
     notifiers: Notifiers,
     /// One declaration, or comparison of one, after the other.
     declaring: OnePer<SourceId>,
+    /// One change of a rule after the other.
+    ruling: tokio::sync::Mutex<()>,
     states: StateMetrics,
     /// Actors have blocked more threads than a process can spare.
     given_up: watch::Sender<bool>,

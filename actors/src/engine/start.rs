@@ -186,6 +186,7 @@ impl Engine {
             sparing: AtomicBool::new(false),
             notifiers,
             declaring: OnePer::default(),
+            ruling: tokio::sync::Mutex::default(),
             states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             given_up: watch::Sender::new(false),
             metrics: gauges,

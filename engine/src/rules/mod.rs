@@ -19,6 +19,7 @@ pub mod bound;
 pub mod brake;
 pub mod calendar;
 pub mod catalogue;
+pub mod compare;
 pub mod crowd;
 pub mod finding;
 pub mod input;
