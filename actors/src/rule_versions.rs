@@ -295,9 +295,16 @@ mod tests {
         // a proposal changes no set
         assert_eq!(versions.set(KE).0, 50);
         assert_eq!(versions.set(JurisdictionNo(1)).0, 0);
-        for (seq, at, expected) in
-            [(0, 999, 1), (19, 999, 1), (20, 150, 1), (20, 200, 2), (49, 999, 2), (50, 150, 1), (50, 499, 2), (50, 500, 1)]
-        {
+        for (seq, at, expected) in [
+            (0, 999, 1),
+            (19, 999, 1),
+            (20, 150, 1),
+            (20, 200, 2),
+            (49, 999, 2),
+            (50, 150, 1),
+            (50, 499, 2),
+            (50, 500, 1),
+        ] {
             assert_eq!(live(&versions, 0, seq, at), Some(expected), "as of {seq}, at {at}");
             assert_eq!(live(&versions, 1, seq, at), Some(1));
         }

@@ -163,14 +163,17 @@ impl Spine {
                 }
                 (!self.directory.load().keys.contains_key(&key.id)).then(|| Growth::Key(Box::new(key.clone())))
             }
-            Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } | Event::RuleChanged(_) => None,
+            Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } | Event::RuleChanged(_) => {
+                None
+            }
             _ => return,
         };
         self.directory.rcu(|old| {
             let mut new = Directory::clone(old);
-            match event {
-                Event::RuleChanged(changed) => new.change_rules(*seq, changed),
-                event => drop(new.apply(event)),
+            if let Event::RuleChanged(changed) = event {
+                new.change_rules(*seq, changed);
+            } else {
+                new.apply(event);
             }
             if let Event::OperatorSet(operator) = event {
                 new.token_keys_of(&self.keys.load(), Some(operator.operator_no));

@@ -37,9 +37,9 @@ pub use operator_states::OperatorStateRow;
 pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
-    AlertQuery, Arrivals, ClassPage, ClassQuery, FindingCount, FindingRow, FindingsOf, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
-    PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, SourceSpan,
-    StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
+    AlertQuery, Arrivals, ClassPage, ClassQuery, FindingCount, FindingRow, FindingsOf, IdempotencyStored, NextNumbers,
+    OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace,
+    SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{

@@ -251,7 +251,13 @@ impl Engine {
             act,
         };
         let rows = self.0.notifiers.rows(notice(&changed, version), now).await.map_err(unavailable)?;
-        tracing::warn!(rule, version, findings = departure.findings, hours = departure.hours, "the brake stopped a version");
+        tracing::warn!(
+            rule,
+            version,
+            findings = departure.findings,
+            hours = departure.hours,
+            "the brake stopped a version"
+        );
         self.change_rule(changed, vec![Attachment::Notices(rows)]).await?;
         self.0.notifiers.ring();
         self.0.metrics.rule_brakes.inc();

@@ -168,8 +168,8 @@ impl Engine {
             tokio::spawn(async move { engine.keep_promotions().await })
         };
         let tasks = [
-            promotions, grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts, polling,
-            integrity, successes,
+            promotions, grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts,
+            polling, integrity, successes,
         ];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();

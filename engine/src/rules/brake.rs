@@ -73,7 +73,8 @@ pub fn departure(forecast: &RateForecast, hours: &[HourCount]) -> Option<RateDep
         let findings: u64 = run.iter().map(|hour| hour.findings).sum();
         let operators: u64 = run.iter().map(|hour| u64::from(hour.operators)).sum();
         let upper = forecast.upper_micro as f64 / MICRO * operators as f64 / 24.0;
-        let is_flood = findings >= FINDINGS_MIN && is_beyond_bernstein(findings as f64 - upper, upper, 1.0, nats(DIGITS));
+        let is_flood =
+            findings >= FINDINGS_MIN && is_beyond_bernstein(findings as f64 - upper, upper, 1.0, nats(DIGITS));
         is_flood.then(|| RateDeparture {
             from: first.start,
             hours: run.len() as u32,
@@ -99,7 +100,8 @@ mod tests {
     use super::*;
 
     fn counts(findings: &[u64], operators: u32) -> Vec<HourCount> {
-        let hour = |(n, findings): (usize, &u64)| HourCount { start: Ts(n as i64 * HOUR), findings: *findings, operators };
+        let hour =
+            |(n, findings): (usize, &u64)| HourCount { start: Ts(n as i64 * HOUR), findings: *findings, operators };
         findings.iter().enumerate().map(hour).collect()
     }
 

@@ -52,8 +52,7 @@ pub struct FindingRow {
     pub body: String,
 }
 
-const OF: &str =
-    "FROM rule_findings WHERE jurisdiction_no = $1 AND rule = $2 AND version = $3 AND mode = $4 AND at >= $5 AND at < $6";
+const OF: &str = "FROM rule_findings WHERE jurisdiction_no = $1 AND rule = $2 AND version = $3 AND mode = $4 AND at >= $5 AND at < $6";
 
 impl FindingsOf {
     fn values(&self) -> [Val<'_>; 6] {

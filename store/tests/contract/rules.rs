@@ -81,7 +81,13 @@ pub async fn what_a_version_found_is_counted_and_shown(kind: Kind) {
         database.run(&sql).await.expect("a finding");
     }
     let store = &node.store;
-    let wanted = [of(1, "live", 0, DAY), of(1, "live", 0, 6), of(1, "shadow", 0, DAY), of(2, "live", 0, DAY), of(3, "live", 0, DAY)];
+    let wanted = [
+        of(1, "live", 0, DAY),
+        of(1, "live", 0, 6),
+        of(1, "shadow", 0, DAY),
+        of(2, "live", 0, DAY),
+        of(3, "live", 0, DAY),
+    ];
     assert_eq!(store.rule_hits(&wanted).await.expect("hits"), [3, 1, 1, 1, 0]);
     let counts = store.rule_finding_counts(&of(1, "live", 0, 3 * DAY)).await.expect("counts");
     let counted: Vec<_> = counts.iter().map(|c| (c.hour.0, c.kind, c.severity, c.count)).collect();
@@ -101,6 +107,9 @@ pub async fn what_a_version_found_is_counted_and_shown(kind: Kind) {
     let shown: Vec<_> = newest.iter().map(|row| (row.id, row.at.0, row.body.as_str())).collect();
     assert_eq!(shown, [(AlertId(3), HOUR + 2, "{\"n\":3}"), (AlertId(2), HOUR + 1, "{\"n\":2}")]);
     assert_eq!(newest[0].window, Window { start: Ts(HOUR + 2), end: Ts(HOUR + 12) });
-    assert_eq!((newest[0].operator_no, newest[0].kind, newest[0].severity), (OperatorNo(2), RevisionKind::Raised, Severity::Low));
+    assert_eq!(
+        (newest[0].operator_no, newest[0].kind, newest[0].severity),
+        (OperatorNo(2), RevisionKind::Raised, Severity::Low)
+    );
     node.stop().await;
 }

@@ -66,7 +66,9 @@ async fn in_force(
     now: Ts,
 ) -> Result<Vec<[Option<InForceView>; 2]>, Problem> {
     let mut wanted = Vec::new();
-    let of_both = |life: &Life| [("live", life.live_at(now)), ("shadow", life.shadow_at(now))].map(|(m, v)| (m, v.map(|v| v.number)));
+    let of_both = |life: &Life| {
+        [("live", life.live_at(now)), ("shadow", life.shadow_at(now))].map(|(m, v)| (m, v.map(|v| v.number)))
+    };
     for life in lives.iter().flatten() {
         for (mode, number) in of_both(life) {
             let Some(version) = number else { continue };

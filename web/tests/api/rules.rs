@@ -93,7 +93,10 @@ async fn the_catalogue_says_what_is_looked_for() {
     assert_eq!((&rule["live"], &rule["shadow"]), (&expected, &Value::Null));
     let param = &rule["params"].as_array().expect("parameters")[3];
     assert_eq!(param["name"], "deposits_min", "{param}");
-    assert_eq!((&param["value"], &param["default"], &param["min"], &param["max"]), (&json!(3), &json!(3), &json!(2), &json!(20)));
+    assert_eq!(
+        (&param["value"], &param["default"], &param["min"], &param["max"]),
+        (&json!(3), &json!(3), &json!(2), &json!(20))
+    );
     assert!(param["unit"] == "deposits" && param["source"].as_str().is_some_and(|source| !source.is_empty()));
     let elsewhere = items.iter().find(|rule| rule["name"] == "feed_silent").expect("the rule");
     assert_eq!((&elsewhere["home"], &elsewhere["live"]), (&json!("elsewhere"), &Value::Null));
@@ -113,8 +116,12 @@ async fn a_version_is_proposed_tried_promoted_by_somebody_else_and_taken_back() 
     let made = node.call("POST", &format!("{RULE}/versions"), Some(&node.staff), &body.to_string()).await;
     assert_eq!((made.status, made.header("etag").as_str()), (201, "\"1\""), "{}", made.text);
     let made = made.json();
-    assert_eq!((&made["version"], &made["state"], &made["parameters"]["band_percent"]), (&json!(2), &json!("proposed"), &json!(20)));
-    let differs = json!([{"name": "deposits_min", "live": 3, "this": 4}, {"name": "span_hours", "live": 24, "this": 48}]);
+    assert_eq!(
+        (&made["version"], &made["state"], &made["parameters"]["band_percent"]),
+        (&json!(2), &json!("proposed"), &json!(20))
+    );
+    let differs =
+        json!([{"name": "deposits_min", "live": 3, "this": 4}, {"name": "span_hours", "live": 24, "this": 48}]);
     assert_eq!(made["differs"], differs);
     assert_eq!(states(&node).await, "1 live, 2 proposed");
 
@@ -152,7 +159,9 @@ async fn a_version_is_proposed_tried_promoted_by_somebody_else_and_taken_back() 
     let told: Vec<String> = changes
         .iter()
         .rev()
-        .map(|c| format!("{} {} {} {}", c["change"], c["what"].as_str().unwrap(), c["version"], c["note"].as_str().unwrap()))
+        .map(|c| {
+            format!("{} {} {} {}", c["change"], c["what"].as_str().unwrap(), c["version"], c["note"].as_str().unwrap())
+        })
         .collect();
     assert_eq!(
         told,
@@ -191,9 +200,7 @@ async fn what_is_wrong_is_said() {
     let other = second(&node).await;
     let at = |micros: i64| clock.now().plus(micros).to_string();
     let version = |parameters: Value| json!({"parameters": parameters, "note": "x"});
-    let timed = |from: Value, to: Value| {
-        json!({"parameters": {"deposits_min": 9}, "effective_from": from, "effective_to": to, "note": "x"})
-    };
+    let timed = |from: Value, to: Value| json!({"parameters": {"deposits_min": 9}, "effective_from": from, "effective_to": to, "note": "x"});
     // a version that becomes live in ten days
     let later = json!({"parameters": {"deposits_min": 5}, "effective_from": at(10 * DAY), "note": "x"});
     does(&node, "/versions", &later).await;
@@ -438,15 +445,24 @@ async fn what_a_version_found_stands_beside_what_the_live_one_found() {
     ];
     store_findings(&node, &found).await;
     let seen = get(&node, &path).await;
-    assert_eq!((&seen["raised"], &seen["severities"]["medium"], &seen["severities"]["high"]), (&json!(3), &json!(3), &json!(0)));
-    let sum = |name: &str| seen["days"].as_array().expect("days").iter().map(|day| day[name].as_u64().expect("a number")).sum::<u64>();
+    assert_eq!(
+        (&seen["raised"], &seen["severities"]["medium"], &seen["severities"]["high"]),
+        (&json!(3), &json!(3), &json!(0))
+    );
+    let sum = |name: &str| {
+        seen["days"].as_array().expect("days").iter().map(|day| day[name].as_u64().expect("a number")).sum::<u64>()
+    };
     assert_eq!((sum("raised"), sum("corrected"), sum("withdrawn")), (3, 1, 1), "{seen}");
     assert_eq!((&seen["operators"][0]["operator_code"], &seen["operators"][0]["raised"]), (&json!("acme"), &json!(3)));
     let example = &seen["examples"][0];
     assert_eq!((&example["kind"], &example["finding"]["reasons"]), (&json!("withdrawn"), &json!(["4 deposits"])));
     assert_eq!(seen["examples"].as_array().map(Vec::len), Some(5));
     let beside = &seen["comparison"];
-    assert_eq!((&beside["only_here"], &beside["only_there"], &beside["both"]), (&json!(1), &json!(1), &json!(1)), "{beside}");
+    assert_eq!(
+        (&beside["only_here"], &beside["only_there"], &beside["both"]),
+        (&json!(1), &json!(1), &json!(1)),
+        "{beside}"
+    );
     assert_eq!(beside["complete"], true);
     assert!(beside["hours"].as_f64().is_some_and(|hours| (48.0..48.1).contains(&hours)), "{beside}");
     // parts of it
@@ -456,8 +472,12 @@ async fn what_a_version_found_stands_beside_what_the_live_one_found() {
     assert_eq!((&live["mode"], &live["raised"], &live["comparison"]), (&json!("live"), &json!(3), &Value::Null));
     // the catalogue counts them, too
     let rule = get(&node, RULE).await;
-    assert_eq!((&rule["live"]["hits"], &rule["shadow"]["hits"]), (&json!({"day": 1, "week": 3}), &json!({"day": 2, "week": 3})));
-    for wrong in ["?mode=off", "?limit=0", "?limit=21", "?from=yesterday", "?from=2026-01-01T00:00:00Z", "?colour=red"] {
+    assert_eq!(
+        (&rule["live"]["hits"], &rule["shadow"]["hits"]),
+        (&json!({"day": 1, "week": 3}), &json!({"day": 2, "week": 3}))
+    );
+    for wrong in ["?mode=off", "?limit=0", "?limit=21", "?from=yesterday", "?from=2026-01-01T00:00:00Z", "?colour=red"]
+    {
         assert_eq!(node.call("GET", &format!("{path}{wrong}"), Some(&node.staff), "").await.status, 422, "{wrong}");
     }
     node.stop().await;
@@ -494,7 +514,10 @@ async fn the_brake_takes_back_a_version_that_raises_far_more_than_it_did_in_the_
     store_findings(&node, &(1..9).map(|n| shadow(10 * n)).collect::<Vec<_>>()).await;
     let promoted = post(&node, &other, "/versions/2/promote", &why("x")).await.1;
     let forecast = &promoted["promoted"]["forecast"];
-    assert_eq!((&forecast["basis"], &forecast["findings"], &forecast["operator_hours"]), (&json!("shadow"), &json!(8), &json!(96)));
+    assert_eq!(
+        (&forecast["basis"], &forecast["findings"], &forecast["operator_hours"]),
+        (&json!("shadow"), &json!(8), &json!(96))
+    );
     assert_eq!(forecast["per_operator_day"], 2.0);
     assert!(forecast["upper_per_operator_day"].as_f64().is_some_and(|upper| (4.2..4.5).contains(&upper)), "{forecast}");
 
@@ -518,7 +541,10 @@ async fn the_brake_takes_back_a_version_that_raises_far_more_than_it_did_in_the_
     let brake = &stopped["promoted"]["brake"];
     assert!(brake["findings"].as_u64().is_some_and(|findings| findings >= 10), "{stopped}");
     let change = get(&node, RULE).await["changes"][0].clone();
-    assert_eq!((&change["what"], &change["by"], &change["version"]), (&json!("rolled_back_by_the_brake"), &Value::Null, &json!(1)));
+    assert_eq!(
+        (&change["what"], &change["by"], &change["version"]),
+        (&json!("rolled_back_by_the_brake"), &Value::Null, &json!(1))
+    );
     assert!(change["note"].as_str().is_some_and(|note| note.contains("where at most")), "{change}");
     assert_eq!(node.engine.look_at_promotions().await.expect("a look"), 0, "once");
     let told = tokio::time::timeout(Duration::from_secs(20), async {
@@ -563,6 +589,9 @@ async fn without_a_shadow_the_forecast_is_that_of_the_version_before() {
     propose(&node, 5).await;
     let promoted = post(&node, &other, "/versions/3/promote", &why("x")).await.1;
     let forecast = &promoted["promoted"]["forecast"];
-    assert_eq!((&forecast["basis"], &forecast["findings"], &forecast["operator_hours"]), (&json!("version_before"), &json!(60), &json!(24)));
+    assert_eq!(
+        (&forecast["basis"], &forecast["findings"], &forecast["operator_hours"]),
+        (&json!("version_before"), &json!(60), &json!(24))
+    );
     node.stop().await;
 }

@@ -75,7 +75,9 @@ impl Life {
             return contradicts(format!("version {number} is live"));
         }
         match self.shadow_at(now) {
-            Some(other) if other.number == number => contradicts(format!("version {number} runs in the shadow already")),
+            Some(other) if other.number == number => {
+                contradicts(format!("version {number} runs in the shadow already"))
+            }
             Some(other) => contradicts(format!("version {} runs in the shadow: stop it first", other.number)),
             None => Ok(RuleAct::ShadowStarted { version: number }),
         }
@@ -234,7 +236,8 @@ mod tests {
         fn does(mut self, what: &str) -> Result<Self, String> {
             let words: Vec<&str> = what.split(' ').collect();
             let number = |place: usize| words.get(place).and_then(|word| word.parse().ok());
-            let behind = |name: &str| words.iter().position(|word| *word == name).and_then(|place| number(place + 1)).map(Ts);
+            let behind =
+                |name: &str| words.iter().position(|word| *word == name).and_then(|place| number(place + 1)).map(Ts);
             let version = || number(1).map_or(0, |number: i64| number as u32);
             let (life, now) = (&self.life, self.now);
             let act = match words[0] {
@@ -312,12 +315,7 @@ mod tests {
                 "live scheduled",
             ),
             ("rolled back", &["10 propose 4", "20 promote 2", "30 back"], "1 0-20, 2 20-30, 1 30-", "live ended"),
-            (
-                "rolled back before it began",
-                &["10 propose 4 from 90", "20 promote 2", "30 back"],
-                "1 0-",
-                "live ended",
-            ),
+            ("rolled back before it began", &["10 propose 4 from 90", "20 promote 2", "30 back"], "1 0-", "live ended"),
             (
                 "twice forward, twice back",
                 &["10 propose 4", "11 propose 5", "20 promote 2", "30 promote 3", "40 back", "50 back"],
@@ -384,7 +382,10 @@ mod tests {
             (&["10 promote 1"], "was promoted before"),
             (&["10 shadow 1"], "version 1 is live"),
             (&["1 propose 4", "2 shadow 2", "3 shadow 2"], "version 2 runs in the shadow already"),
-            (&["1 propose 4", "1 propose 5", "2 shadow 2", "3 shadow 3"], "version 2 runs in the shadow: stop it first"),
+            (
+                &["1 propose 4", "1 propose 5", "2 shadow 2", "3 shadow 3"],
+                "version 2 runs in the shadow: stop it first",
+            ),
             (&["1 propose 4", "2 promote 2", "3 promote 2"], "version 2 was promoted before"),
             (&["1 propose 4", "2 promote 2", "3 back", "4 promote 2"], "or propose its parameters anew"),
             (&["1 propose 4 to 9", "10 promote 2"], "the time for which version 2 was proposed is over"),
@@ -424,7 +425,10 @@ mod tests {
         assert_eq!(act, RuleAct::RolledBack { undoes: 3, to: Some(1), brake: Some(departure) });
         let mut story = story.at(20);
         story.take(Ok(act)).unwrap();
-        assert_eq!((story.rows().as_str(), story.states().as_str()), ("1 0-3, 2 3-20, 1 20-90, 3 90-", "live ended scheduled"));
+        assert_eq!(
+            (story.rows().as_str(), story.states().as_str()),
+            ("1 0-3, 2 3-20, 1 20-90, 3 90-", "live ended scheduled")
+        );
         let braked = story.life.version(2).unwrap();
         assert_eq!(braked.promotion.as_ref().unwrap().brake, Some(departure));
         assert_eq!(story.life.brake(braked, Ts(30), departure), None, "once");

@@ -94,7 +94,12 @@ fn shown(
 }
 
 /// The rule as it is now.
-async fn shown_rule(state: &AppState, req: &HttpRequest, caller: &Caller, life: &Life) -> Result<HttpResponse, Problem> {
+async fn shown_rule(
+    state: &AppState,
+    req: &HttpRequest,
+    caller: &Caller,
+    life: &Life,
+) -> Result<HttpResponse, Problem> {
     let body: RuleBody = rule_body(state, caller.jurisdiction(), about(req)?).await?;
     Ok(HttpResponse::Ok().insert_header(etag(life)).json(body))
 }

@@ -149,7 +149,8 @@ impl Asked {
             None => Some(if was_live { "live" } else { "shadow" }),
             Some(_) => fields.known_parameter("?mode", None),
         };
-        let time = |fields: &mut Fields, pointer, text: Option<&str>| text.and_then(|t| fields.take(pointer, Ts::parse(t)));
+        let time =
+            |fields: &mut Fields, pointer, text: Option<&str>| text.and_then(|t| fields.take(pointer, Ts::parse(t)));
         let to = time(&mut fields, "?to", named("to")).unwrap_or(now);
         let from = time(&mut fields, "?from", named("from")).unwrap_or(to.plus(-DAYS_DEFAULT * DAY));
         if from >= to {
