@@ -98,7 +98,7 @@ async fn in_force(
 }
 
 /// A rule with what became of it.
-async fn body(state: &AppState, no: JurisdictionNo, about: &About) -> Result<RuleBody, Problem> {
+async fn body(state: &AppState, no: JurisdictionNo, about: &'static About) -> Result<RuleBody, Problem> {
     let now = state.engine.now();
     let life = life_of(state, no, about.name);
     let in_force = in_force(state, no, std::slice::from_ref(&life), now).await?;
