@@ -45,6 +45,9 @@ pub enum EngineError {
         /// What is wrong, without the value.
         detail: String,
     },
+    /// The credential may not do it, though it may do such things.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// `If-Match` named another version.
     #[error("the resource has changed")]
     Stale,

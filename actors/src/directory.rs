@@ -3,6 +3,7 @@
 //! Readers take the current [`Directory`] without a lock; the spine replaces it when a committed event
 //! changes it, so that a revoked key is dead everywhere as soon as its event is published.
 
+use crate::rule_versions::RuleVersions;
 use crate::secrets::KeyRing;
 use engine::rules::ruleset::RuleSet;
 use models::event::Event;
@@ -11,6 +12,7 @@ use models::ids::{KeyId, OperatorId, OperatorNo, Seq, SourceId, SourceNo};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
 use models::match_key::MatchKey;
 use models::operator::{ApiKey, Licence, Operator};
+use models::rule::RuleChanged;
 use models::token::{TokenKey, TokenMaster};
 use models::ts::Ts;
 use ring::hmac;
@@ -73,32 +75,20 @@ pub struct Directory {
     pub sources: HashMap<SourceId, Arc<Source>>,
     token_keys: HashMap<OperatorNo, Arc<[TokenKey]>>,
     recognitions: Vec<Recognition>,
-    /// Rules of each jurisdiction, by its number.
-    rules: Arc<[Arc<RuleSet>]>,
     generations: Arc<HashMap<(OperatorNo, MatchKey), u8>>,
+    rules: Arc<RuleVersions>,
 }
 
 impl Directory {
     /// Starts with the configured jurisdictions.
     pub fn new(jurisdictions: Vec<Jurisdiction>) -> Self {
-        let rules = jurisdictions.iter().map(|of| Arc::new(RuleSet::standard(&of.code))).collect();
+        let rules = Arc::new(RuleVersions::new(&jurisdictions));
         Self { jurisdictions: jurisdictions.into(), rules, ..Self::default() }
     }
 
     /// The jurisdiction of an operator, or of whoever stands for all of one's operators.
     pub fn jurisdiction_of(&self, no: OperatorNo) -> Option<JurisdictionNo> {
         self.operators.get(&no).map(|operator| operator.jurisdiction).or_else(|| no.nation())
-    }
-
-    /// A jurisdiction's rules, and the place in the journal where they changed last; 0 = the standard set.
-    pub fn rules(&self, jurisdiction: JurisdictionNo) -> (Seq, Arc<RuleSet>) {
-        (0, self.rules_as_of(jurisdiction, 0))
-    }
-
-    /// A jurisdiction's rules as of a place in the journal.
-    pub fn rules_as_of(&self, jurisdiction: JurisdictionNo, _: Seq) -> Arc<RuleSet> {
-        let known = self.rules.get(usize::from(jurisdiction.0));
-        known.cloned().unwrap_or_else(|| Arc::new(RuleSet::standard("")))
     }
 
     /// The jurisdiction with this number.
@@ -172,6 +162,26 @@ impl Directory {
         let name = |r: &Recognition| (r.jurisdiction, r.recognises, r.valid_from);
         self.recognitions.retain(|known| name(known) != name(&recognition));
         self.recognitions.push(recognition);
+    }
+
+    /// The rules in force in a jurisdiction, and the event that last changed them; 0 = the standard ones.
+    pub fn rules(&self, jurisdiction: JurisdictionNo) -> (Seq, Arc<RuleSet>) {
+        self.rules.set(jurisdiction)
+    }
+
+    /// The rules in force as they were behind an event.
+    pub fn rules_as_of(&self, jurisdiction: JurisdictionNo, seq: Seq) -> Arc<RuleSet> {
+        self.rules.set_as_of(jurisdiction, seq)
+    }
+
+    /// The versions of rules, and what became of them.
+    pub fn rule_versions(&self) -> &RuleVersions {
+        &self.rules
+    }
+
+    /// Takes in a change of a rule; one that was heard of before changes nothing.
+    pub fn change_rules(&mut self, seq: Seq, changed: &RuleChanged) {
+        Arc::make_mut(&mut self.rules).apply(seq, changed);
     }
 
     /// Every recognition, also those that do not hold now.

@@ -9,6 +9,7 @@ mod polling;
 mod quarantine;
 mod rotation;
 mod rules;
+mod rule_versions;
 mod start;
 mod states;
 mod successes;
@@ -180,6 +181,8 @@ struct Inner {
     notifiers: Notifiers,
     /// One declaration, or comparison of one, after the other.
     declaring: OnePer<SourceId>,
+    /// One change of a rule after the other.
+    ruling: tokio::sync::Mutex<()>,
     states: StateMetrics,
     /// The actors of rules, and what they share.
     rules: Arc<RulesPost>,

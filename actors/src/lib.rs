@@ -31,6 +31,7 @@ pub mod receipts;
 pub mod register;
 pub mod replay;
 pub mod rules;
+pub mod rule_versions;
 pub mod secrets;
 pub mod source;
 mod spine;

@@ -46,6 +46,8 @@ pub struct EngineMetrics {
     pub dedupe_bytes: IntGauge,
     /// Refused records that were tried again, by `outcome`.
     pub replays: IntCounterVec,
+    /// Promoted versions of rules that the brake took back.
+    pub rule_brakes: IntCounter,
 }
 
 /// Figures of the lookup evidence.
@@ -155,6 +157,10 @@ impl EngineMetrics {
                 "Bytes of the ids by which records that come again are known, over all sources",
             )?,
             replays,
+            rule_brakes: counter(
+                "mlinzi_rule_brakes_total",
+                "Promoted versions of rules that were taken back because they raised far more alerts than was forecast",
+            )?,
         })
     }
 

@@ -91,7 +91,7 @@ impl Spine {
         let mut alerts: Vec<AlertRevision> = Vec::new();
         let mut register = false;
         for committed in events.iter() {
-            self.directory_event(&committed.event);
+            self.directory_event(committed);
             match &committed.event {
                 Event::FeedBatchStored(batch) => {
                     let clock = self.directory.load().source_by_no(batch.source_no).map(|s| s.clock);
@@ -163,7 +163,7 @@ impl Spine {
         }
     }
 
-    fn directory_event(&self, event: &Event) {
+    fn directory_event(&self, Committed { seq, event, .. }: &Committed) {
         let growth = match event {
             Event::OperatorSet(operator) => Some(Growth::Operator(operator.operator_no)),
             Event::SourceSet(set) => Some(Growth::Source(set.source.id)),
@@ -173,12 +173,18 @@ impl Spine {
                 }
                 (!self.directory.load().keys.contains_key(&key.id)).then(|| Growth::Key(Box::new(key.clone())))
             }
-            Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } => None,
+            Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } | Event::RuleChanged(_) => {
+                None
+            }
             _ => return,
         };
         self.directory.rcu(|old| {
             let mut new = Directory::clone(old);
-            new.apply(event);
+            if let Event::RuleChanged(changed) = event {
+                new.change_rules(*seq, changed);
+            } else {
+                new.apply(event);
+            }
             if let Event::OperatorSet(operator) = event {
                 new.token_keys_of(&self.keys.load(), Some(operator.operator_no));
             }

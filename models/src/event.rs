@@ -15,6 +15,7 @@ use crate::match_key::{KeyKind, MatchKey};
 use crate::operator::{ApiKey, Licence, Operator};
 use crate::quarantine::{QuarantineDismissed, QuarantineRead, QuarantineReplayed};
 use crate::rule_input::{RuleInputSetAside, RuleInputStored};
+use crate::rule::RuleChanged;
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
@@ -410,6 +411,8 @@ pub enum Event {
     QuarantineDismissed(QuarantineDismissed),
     /// Somebody read what a refused record says.
     QuarantineRead(QuarantineRead),
+    /// A rule's versions changed in a jurisdiction.
+    RuleChanged(RuleChanged),
 }
 
 impl Event {
@@ -463,6 +466,7 @@ impl Event {
             Self::QuarantineReplayed(_) => "quarantine_replayed",
             Self::QuarantineDismissed(_) => "quarantine_dismissed",
             Self::QuarantineRead(_) => "quarantine_read",
+            Self::RuleChanged(_) => "rule_changed",
         }
     }
 

@@ -115,6 +115,9 @@ pub enum Scope {
     /// Work on alerts: acknowledge, snooze, resolve, silence.
     #[serde(rename = "alerts:manage")]
     AlertsManage,
+    /// Propose, try, promote and take back versions of rules.
+    #[serde(rename = "rules:manage")]
+    RulesManage,
     /// Read the state of the engine.
     #[serde(rename = "system:read")]
     SystemRead,
@@ -125,7 +128,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Lookup,
         Self::LookupBatch,
         Self::BstRotate,
@@ -138,6 +141,7 @@ impl Scope {
         Self::OperatorsManage,
         Self::MarketRead,
         Self::AlertsManage,
+        Self::RulesManage,
         Self::SystemRead,
         Self::SystemManage,
     ];
@@ -157,6 +161,7 @@ impl Scope {
             Self::OperatorsManage => "operators:manage",
             Self::MarketRead => "market:read",
             Self::AlertsManage => "alerts:manage",
+            Self::RulesManage => "rules:manage",
             Self::SystemRead => "system:read",
             Self::SystemManage => "system:manage",
         }
@@ -175,6 +180,7 @@ impl Scope {
                 | Self::OperatorsManage
                 | Self::MarketRead
                 | Self::AlertsManage
+                | Self::RulesManage
                 | Self::SystemRead
                 | Self::SystemManage
         )

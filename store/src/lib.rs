@@ -40,6 +40,9 @@ pub use read::{
     AlertQuery, Arrivals, ClassPage, ClassQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
     PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch,
     RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
+    AlertQuery, Arrivals, ClassPage, ClassQuery, FindingCount, FindingRow, FindingsOf, IdempotencyStored, NextNumbers,
+    OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace,
+    SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{

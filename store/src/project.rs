@@ -6,6 +6,7 @@
 mod classes;
 mod records;
 mod rule_inputs;
+mod rules;
 mod tables;
 
 pub use classes::{classes, product_of};
@@ -100,7 +101,7 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
     Ok(())
 }
 
-/// Inserts journal rows.
+/// Inserts journal rows, and what stands beside them with their sequence.
 pub async fn journal(conn: &mut Conn, journal: &[JournalRow]) -> Result<(), sqlx::Error> {
     let mut rows = Gathered::default();
     for row in journal {
@@ -115,6 +116,7 @@ pub async fn journal(conn: &mut Conn, journal: &[JournalRow]) -> Result<(), sqlx
                 Val::Bytes(row.digest.to_vec()),
             ],
         );
+        rules::change(&mut rows, row);
     }
     rows.insert(conn).await
 }
@@ -345,6 +347,8 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::ActorQuarantined { .. }
         | Event::ActorReleased { .. }
         | Event::RecordDeadLettered { .. }
+        // written with its sequence: see `journal`
+        | Event::RuleChanged(_)
         // settled behind the rows: see `quarantine::settle`
         | Event::QuarantineReplayed(_)
         | Event::QuarantineDismissed(_)

@@ -7,6 +7,7 @@ mod integrity;
 mod live;
 pub(crate) mod people;
 mod rule_inputs;
+mod rules;
 
 pub use alerts::AlertQuery;
 pub use classes::{
@@ -17,6 +18,7 @@ pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
 pub use rule_inputs::{RuleFindingQuery, RuleInputBatch, RuleInputRow};
+pub use rules::{FindingCount, FindingRow, FindingsOf};
 
 use crate::StoreError;
 use crate::db::{Row, Val};

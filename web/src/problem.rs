@@ -263,6 +263,7 @@ impl From<EngineError> for Problem {
             EngineError::Conflict(detail) => Self::new(Code::Conflict, detail),
             EngineError::Invalid { pointer, detail } => Self::field(pointer, detail),
             EngineError::Gone(what) => Self::new(Code::Gone, what),
+            EngineError::Forbidden(why) => Self::new(Code::Forbidden, why),
             EngineError::Stale => Self::new(Code::Stale, "if-match names another version"),
             EngineError::Tampered => Self::new(Code::TamperToken, EngineError::Tampered.to_string()),
         }
@@ -295,6 +296,7 @@ mod tests {
             (EngineError::NotFound("operator"), 404, "not_found", None),
             (EngineError::Conflict("the code is taken".into()), 409, "conflict", None),
             (EngineError::Invalid { pointer: "/period", detail: "unknown".into() }, 422, "invalid", None),
+            (EngineError::Forbidden("this key proposed it"), 403, "forbidden", None),
             (EngineError::Stale, 412, "stale", None),
             (EngineError::Gone("the month"), 410, "gone", None),
             (EngineError::Tampered, 409, "tamper_token", None),

@@ -141,6 +141,9 @@ pub(super) async fn load_directory(
     for replaced in store.token_generations().await? {
         directory.set_generation(replaced.operator_no, replaced.key, replaced.generation);
     }
+    for (seq, changed) in store.rule_changes().await? {
+        directory.change_rules(seq, &changed);
+    }
     for (key, sealed) in store.keys().await? {
         let signing =
             ring.open(&key.id.0.to_be_bytes(), &sealed).map_err(|e| StartError::Keys(format!("{}: {e}", key.id)))?;

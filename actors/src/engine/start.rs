@@ -199,6 +199,7 @@ impl Engine {
             sparing: AtomicBool::new(false),
             notifiers,
             declaring: OnePer::default(),
+            ruling: tokio::sync::Mutex::default(),
             states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             rules,
             rules_context,

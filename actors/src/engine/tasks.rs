@@ -163,9 +163,13 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_successes().await })
         };
+        let promotions = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_promotions().await })
+        };
         let tasks = [
-            grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts, polling,
-            integrity, successes,
+            promotions, grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts,
+            polling, integrity, successes,
         ];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();

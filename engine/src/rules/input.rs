@@ -160,7 +160,8 @@ pub enum Input<'a> {
 }
 
 /// What happened, as rules listen for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Trigger {
     /// A login or the start of a session.

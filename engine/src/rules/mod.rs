@@ -16,12 +16,15 @@
 
 pub mod book;
 pub mod bound;
+pub mod brake;
 pub mod calendar;
 pub mod catalogue;
+pub mod compare;
 pub mod crowd;
 pub mod facts;
 pub mod finding;
 pub mod input;
+pub mod life;
 pub mod list;
 pub mod nation;
 pub mod papers;

@@ -182,6 +182,8 @@ pub(super) const ALERT_CAPS: Table = Table {
     columns: &["rule", "jurisdiction", "body"],
     tail: "ON CONFLICT (rule, jurisdiction) DO UPDATE SET body = excluded.body",
 };
+pub(super) const RULE_CHANGES: Table =
+    Table { name: "rule_changes", columns: &["jurisdiction", "rule", "change", "seq", "body"], tail: "" };
 pub(super) const SILENCES: Table = Table {
     name: "alert_silences",
     columns: &["id", "until_at", "body"],

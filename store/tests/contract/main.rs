@@ -10,6 +10,7 @@ mod proof;
 mod quarantine;
 mod reads;
 mod rule_inputs;
+mod rules;
 mod schema;
 mod writes;
 
@@ -63,6 +64,8 @@ both!(
     rule_inputs::inputs_of_rules_are_numbered_and_read_with_their_batches,
     rule_inputs::a_batch_is_heard_once,
     rule_inputs::findings_are_kept_once_and_read_newest_first,
+    rules::changes_of_rules_have_their_place_in_the_journal,
+    rules::what_a_version_found_is_counted_and_shown,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,
     classes::accounts_in_a_state_are_looked_up_by_it,

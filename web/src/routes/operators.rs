@@ -250,7 +250,7 @@ pub(super) fn reach(caller: &Caller, directory: &Directory, req: &HttpRequest) -
 }
 
 /// The version in `If-Match`; `*` and nothing match any.
-fn if_match(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     if text == "*" {

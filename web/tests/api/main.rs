@@ -16,4 +16,5 @@ mod live_rules;
 mod node;
 mod notifications;
 mod quarantine;
+mod rules;
 mod tls;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use actors::api::NewKey;
@@ -18,10 +19,11 @@ use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::money::Currency;
 use models::operator::Scope;
 use models::phone::Country;
+use models::ts::Ts;
 use reqwest::RequestBuilder;
 use ring::{digest, hmac};
 use serde_json::{Value, json};
-use store::{OpenOptions, Store, SystemClock};
+use store::{Clock, OpenOptions, Store, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
@@ -63,6 +65,24 @@ pub struct Setup {
     pub notify: NotifySetup,
     pub snapshot_every: Duration,
     pub known: Option<Arc<dyn Known>>,
+    pub clock: Arc<AheadClock>,
+}
+
+/// The system's clock, as far ahead as a test has set it.
+#[derive(Default)]
+pub struct AheadClock(AtomicI64);
+
+impl AheadClock {
+    /// Sets it so much further ahead, microseconds.
+    pub fn go(&self, micros: i64) {
+        self.0.fetch_add(micros, Ordering::SeqCst);
+    }
+}
+
+impl Clock for AheadClock {
+    fn now(&self) -> Ts {
+        SystemClock.now().plus(self.0.load(Ordering::SeqCst))
+    }
 }
 
 impl Default for Setup {
@@ -79,6 +99,7 @@ impl Default for Setup {
             notify: NotifySetup::default(),
             snapshot_every: Duration::from_secs(300),
             known: None,
+            clock: Arc::default(),
         }
     }
 }
@@ -160,8 +181,7 @@ impl Node {
             faults: setup.faults,
             ..EngineConfig::small("KE")
         };
-        let engine =
-            Engine::start(config, store, keys, Arc::new(SystemClock), &registry).await.expect("the engine starts");
+        let engine = Engine::start(config, store, keys, setup.clock, &registry).await.expect("the engine starts");
         let mut options = WebOptions::new("KE");
         options.rates = setup.rates;
         options.address_connections = setup.address_connections;
@@ -176,6 +196,7 @@ impl Node {
                 Scope::RegisterWrite,
                 Scope::MarketRead,
                 Scope::AlertsManage,
+                Scope::RulesManage,
                 Scope::SystemRead,
                 Scope::SystemManage,
                 Scope::FeedsManage,

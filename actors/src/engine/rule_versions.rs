@@ -1,0 +1,340 @@
+//! What people and the brake do with versions of rules. One change after the other; each is one event.
+
+use super::Engine;
+use crate::api::{EngineError, IdempotencyKey};
+use crate::directory::Directory;
+use crate::idempotency;
+use crate::register::{commit_error, section, unavailable};
+use crate::rule_versions::{RuleCommand, RuleOrder, RuleOrdered};
+use engine::rules::brake::{self, LOOKS_BACK, WATCHED};
+use engine::rules::life::{Life, Refused, Span, Version};
+use engine::rules::list;
+use models::alert::{RevisionKind, Severity};
+use models::event::Event;
+use models::ids::{KeyId, NoticeId};
+use models::jurisdiction::JurisdictionNo;
+use models::notice::{Notice, NoticeKind};
+use models::operator::OperatorState;
+use models::rule::{ForecastBasis, RateDeparture, RateForecast, RuleAct, RuleChanged};
+use models::ts::{HOUR, Ts};
+use ring::digest::{SHA256, digest};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Attachment, FindingsOf};
+
+/// How often it is looked whether promoted versions keep to their forecasts.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How long a version has run in the shadow at least before a forecast is made of it.
+const SHADOW_MIN: i64 = HOUR;
+/// Keys that followed each other at most, looked at to find whose they are.
+const ROTATIONS_MAX: usize = 1_000;
+
+impl Engine {
+    /// Does with a rule what somebody wants.
+    ///
+    /// # Errors
+    /// It is not there, may not happen now, or not by this key; the rule was changed since it was asked for.
+    pub async fn order_rule(
+        &self,
+        order: RuleOrder,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<RuleOrdered, EngineError> {
+        // what whoever asks can have seen: of two at the same time one finds that the other was faster
+        let seen = self.rule(order.jurisdiction, &order.rule)?.change();
+        let engine = self.clone();
+        section(async move { engine.order_rule_now(order, seen, idempotency).await }).await
+    }
+
+    /// A rule that takes versions.
+    ///
+    /// # Errors
+    /// There is none of this name, or it takes none.
+    pub fn rule(&self, jurisdiction: JurisdictionNo, rule: &str) -> Result<Arc<Life>, EngineError> {
+        if let Some(life) = self.directory().rule_versions().life(jurisdiction, rule) {
+            return Ok(Arc::clone(life));
+        }
+        if list::ABOUT.iter().any(|about| about.name == rule) {
+            let what = format!("the rule {rule} takes no versions: it is part of the engine");
+            return Err(EngineError::Conflict(what));
+        }
+        Err(EngineError::NotFound("rule"))
+    }
+
+    async fn order_rule_now(
+        &self,
+        order: RuleOrder,
+        seen: i64,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<RuleOrdered, EngineError> {
+        let _one_at_a_time = self.0.ruling.lock().await;
+        let life = self.rule(order.jurisdiction, &order.rule)?;
+        let clock = self.now();
+        if let Some(earlier) = idempotency::earlier(&self.0.store, idempotency.as_ref(), clock).await? {
+            return Ok(RuleOrdered { life, version: earlier.result_id.parse().ok().filter(|version| *version > 0) });
+        }
+        if order.expected.is_some_and(|expected| expected != life.change()) {
+            return Err(EngineError::Stale);
+        }
+        let decides = !matches!(order.command, RuleCommand::Propose { .. });
+        if decides && seen != life.change() {
+            return Err(EngineError::Conflict("somebody changed the rule at the same time: look again".to_owned()));
+        }
+        let now = life.now(clock);
+        let (act, version) = self.act(&order, &life, now).await?;
+        let changed = RuleChanged {
+            jurisdiction: order.jurisdiction,
+            rule: order.rule,
+            change: life.change() + 1,
+            by: Some(order.by),
+            at: now,
+            note: order.note,
+            act,
+        };
+        let status = if matches!(changed.act, RuleAct::Proposed { .. }) { 201 } else { 200 };
+        let result = version.unwrap_or(0);
+        let attachment = idempotency::attachment(idempotency.as_ref(), status, result, clock);
+        let (jurisdiction, rule) = (changed.jurisdiction, changed.rule.clone());
+        self.change_rule(changed, attachment.into_iter().collect()).await?;
+        Ok(RuleOrdered { life: self.rule(jurisdiction, &rule)?, version })
+    }
+
+    /// What is to be journaled, and the version that it is about.
+    async fn act(&self, order: &RuleOrder, life: &Life, now: Ts) -> Result<(RuleAct, Option<u32>), EngineError> {
+        let act = match &order.command {
+            RuleCommand::Propose { params, effective } => life.propose(params.clone(), *effective, now),
+            RuleCommand::StartShadow(version) => life.start_shadow(*version, now),
+            RuleCommand::StopShadow(version) => life.stop_shadow(*version, now),
+            RuleCommand::Promote(version) => {
+                let version = life.promotable(*version, now).map_err(refused)?;
+                let proposer = version.proposal.as_ref().and_then(|deed| deed.by);
+                if proposer.is_some_and(|proposer| is_same_person(&self.directory(), proposer, order.by)) {
+                    let why = "this key proposed the version: somebody else has to promote it";
+                    return Err(EngineError::Forbidden(why));
+                }
+                Ok(life.promote(version, now, self.forecast(order.jurisdiction, life, version, now).await?))
+            }
+            RuleCommand::RollBack => life.roll_back(now),
+            RuleCommand::TurnOff => life.turn_off(now),
+        };
+        let act = act.map_err(refused)?;
+        let version = match &act {
+            RuleAct::Proposed { version, .. }
+            | RuleAct::ShadowStarted { version }
+            | RuleAct::ShadowStopped { version }
+            | RuleAct::Promoted { version, .. } => Some(*version),
+            RuleAct::RolledBack { to, .. } => *to,
+            RuleAct::TurnedOff => None,
+        };
+        Ok((act, version))
+    }
+
+    async fn change_rule(&self, changed: RuleChanged, attachments: Vec<Attachment>) -> Result<(), EngineError> {
+        self.directory().rule_versions().check(&changed).map_err(EngineError::Conflict)?;
+        let event = Event::RuleChanged(changed);
+        self.0.writer.commit(vec![event], attachments).await.map(drop).map_err(commit_error)
+    }
+
+    /// How many alerts a version will raise: as many as it found in the shadow, else as many as what is live now has.
+    async fn forecast(
+        &self,
+        jurisdiction: JurisdictionNo,
+        life: &Life,
+        version: &Version,
+        now: Ts,
+    ) -> Result<Option<RateForecast>, EngineError> {
+        let begin = now.plus(-LOOKS_BACK);
+        let parts = |spans: &[Span]| -> Vec<(Ts, Ts)> { spans.iter().filter_map(|s| s.within(begin, now)).collect() };
+        let tried = parts(&version.shadows);
+        let (basis, number, mode, spans) = if tried.iter().map(|(from, to)| to.0 - from.0).sum::<i64>() >= SHADOW_MIN {
+            (ForecastBasis::Shadow, version.number, "shadow", tried)
+        } else {
+            let Some(live) = life.live_at(now) else { return Ok(None) };
+            (ForecastBasis::VersionBefore, live.number, "live", parts(&life.live_spans(live.number)))
+        };
+        let of = |(from, to): &(Ts, Ts)| FindingsOf {
+            jurisdiction,
+            rule: life.rule().to_owned(),
+            version: number,
+            mode,
+            from: *from,
+            to: *to,
+        };
+        let wanted: Vec<FindingsOf> = spans.iter().map(of).collect();
+        let findings = self.0.store.rule_hits(&wanted).await.map_err(unavailable)?.iter().sum();
+        let directory = self.directory();
+        let micros: i64 = spans.iter().map(|(from, to)| operator_micros(&directory, jurisdiction, *from, *to)).sum();
+        Ok(brake::forecast(basis, findings, (micros / HOUR) as u64))
+    }
+
+    /// Takes back promoted versions that raise far more alerts than was forecast; gives how many. The engine does so by
+    /// itself every 30 seconds.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn look_at_promotions(&self) -> Result<usize, EngineError> {
+        let now = self.now();
+        let watched: Vec<(JurisdictionNo, Arc<Life>, u32)> = {
+            let directory = self.directory();
+            let live = directory.rule_versions().live_at(now);
+            let is_watched = |version: &Version| {
+                let watched = version.promotion.as_ref().filter(|promotion| promotion.forecast.is_some());
+                watched.is_some_and(|promotion| (0..=WATCHED).contains(&(now.0 - promotion.span.from.0)))
+            };
+            let watched = live.filter(|(.., version)| is_watched(version));
+            watched.map(|(no, life, version)| (no, Arc::clone(life), version.number)).collect()
+        };
+        let mut stopped = 0;
+        for (jurisdiction, life, version) in watched {
+            if let Some(departure) = self.departure(jurisdiction, &life, version, now).await? {
+                stopped += usize::from(self.stop_version(jurisdiction, life.rule(), version, departure).await?);
+            }
+        }
+        Ok(stopped)
+    }
+
+    async fn departure(
+        &self,
+        jurisdiction: JurisdictionNo,
+        life: &Life,
+        version: u32,
+        now: Ts,
+    ) -> Result<Option<RateDeparture>, EngineError> {
+        let promotion = life.version(version).and_then(|version| version.promotion.as_ref());
+        let Some((promotion, forecast)) = promotion.and_then(|p| Some((p, p.forecast?))) else { return Ok(None) };
+        let operators = {
+            let directory = self.directory();
+            let own = directory.operators.values().filter(|operator| operator.jurisdiction == jurisdiction);
+            own.filter(|operator| operator.state == OperatorState::Active).count()
+        };
+        let hours = brake::hours(promotion.span.from, now, u32::try_from(operators).unwrap_or(u32::MAX), |_| 0);
+        let Some(first) = hours.first() else { return Ok(None) };
+        let of = FindingsOf {
+            jurisdiction,
+            rule: life.rule().to_owned(),
+            version,
+            mode: "live",
+            from: first.start.max(promotion.span.from),
+            to: now.floor_to(HOUR).plus(HOUR),
+        };
+        let counts = self.0.store.rule_finding_counts(&of).await.map_err(unavailable)?;
+        let raised = counts.iter().filter(|count| count.kind == RevisionKind::Raised);
+        let hours: Vec<_> = hours
+            .iter()
+            .map(|hour| {
+                let findings = raised.clone().filter(|count| count.hour == hour.start).map(|count| count.count).sum();
+                brake::HourCount { findings, ..*hour }
+            })
+            .collect();
+        Ok(brake::departure(&forecast, &hours))
+    }
+
+    async fn stop_version(
+        &self,
+        jurisdiction: JurisdictionNo,
+        rule: &str,
+        version: u32,
+        departure: RateDeparture,
+    ) -> Result<bool, EngineError> {
+        let _one_at_a_time = self.0.ruling.lock().await;
+        // somebody may have been faster
+        let life = self.rule(jurisdiction, rule)?;
+        let now = life.now(self.now());
+        let live = life.live_at(now).filter(|live| live.number == version);
+        let Some(act) = live.and_then(|live| life.brake(live, now, departure)) else { return Ok(false) };
+        let changed = RuleChanged {
+            jurisdiction,
+            rule: rule.to_owned(),
+            change: life.change() + 1,
+            by: None,
+            at: now,
+            note: said(&departure),
+            act,
+        };
+        let rows = self.0.notifiers.rows(notice(&changed, version), now).await.map_err(unavailable)?;
+        tracing::warn!(
+            rule,
+            version,
+            findings = departure.findings,
+            hours = departure.hours,
+            "the brake stopped a version"
+        );
+        self.change_rule(changed, vec![Attachment::Notices(rows)]).await?;
+        self.0.notifiers.ring();
+        self.0.metrics.rule_brakes.inc();
+        Ok(true)
+    }
+
+    /// Looks again and again.
+    pub(super) async fn keep_promotions(&self) {
+        let mut interval = tokio::time::interval(LOOK_EVERY);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            if let Err(error) = self.look_at_promotions().await {
+                tracing::warn!(%error, "promoted versions of rules are looked at later");
+            }
+        }
+    }
+}
+
+fn refused(refused: Refused) -> EngineError {
+    match refused {
+        Refused::UnknownVersion => EngineError::NotFound("version"),
+        Refused::Time { field: "effective_to", what } => {
+            EngineError::Invalid { pointer: "/effective_to", detail: what.to_owned() }
+        }
+        Refused::Time { what, .. } => EngineError::Invalid { pointer: "/effective_from", detail: what.to_owned() },
+        Refused::Contradicts(what) => EngineError::Conflict(what),
+    }
+}
+
+/// Are two keys one that was rotated?
+fn is_same_person(directory: &Directory, one: KeyId, other: KeyId) -> bool {
+    let first = |key: KeyId| {
+        let before = |key: &KeyId| directory.keys.get(key).and_then(|entry| entry.key.rotated_from);
+        std::iter::successors(Some(key), before).take(ROTATIONS_MAX).last().unwrap_or(key)
+    };
+    first(one) == first(other)
+}
+
+/// How long the operators of a jurisdiction were watched in a span, all together, microseconds.
+fn operator_micros(directory: &Directory, jurisdiction: JurisdictionNo, from: Ts, to: Ts) -> i64 {
+    let own = directory.operators.values().filter(|operator| operator.jurisdiction == jurisdiction);
+    own.filter(|operator| operator.state == OperatorState::Active)
+        .map(|operator| (to.0 - operator.registered_at.max(from).0).max(0))
+        .sum()
+}
+
+fn said(departure: &RateDeparture) -> String {
+    let RateDeparture { hours, findings, upper_micro, .. } = *departure;
+    let expected = upper_micro as f64 / 1e6;
+    format!("{findings} alerts within {hours} hours, where at most {expected:.1} were forecast")
+}
+
+/// What people are told of it: rules and figures, never a person.
+fn notice(changed: &RuleChanged, version: u32) -> Notice {
+    let RuleChanged { jurisdiction, rule, change, at, note, act, .. } = changed;
+    let text = format!("brake\0{}\0{rule}\0{change}", jurisdiction.0);
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
+    let id = NoticeId(u128::from_be_bytes(first));
+    let now = match act {
+        RuleAct::RolledBack { to: Some(to), .. } => format!("version {to} is live again"),
+        _ => "the rule is off, as it was before".to_owned(),
+    };
+    Notice {
+        id,
+        kind: NoticeKind::Raised,
+        number: 1,
+        group: format!("brake-{id}"),
+        alerts: Vec::new(),
+        severity: Severity::High,
+        rule: rule.clone(),
+        operator: None,
+        jurisdiction: *jurisdiction,
+        title: format!("{rule}: the brake stopped version {version}"),
+        lines: vec![note.clone(), now],
+        at: *at,
+        count: 1,
+    }
+}

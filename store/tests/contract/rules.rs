@@ -1,0 +1,115 @@
+//! What became of versions of rules, and what these have found.
+
+use super::bench::{Database, Kind, commit, started};
+use models::alert::{RevisionKind, Severity, Window};
+use models::event::Event;
+use models::ids::{AlertId, KeyId, OperatorNo};
+use models::jurisdiction::JurisdictionNo;
+use models::rule::{RuleAct, RuleChanged};
+use models::ts::{DAY, HOUR, Ts};
+use store::{CommitError, FindingsOf};
+
+fn changed(no: u8, rule: &str, change: i64) -> RuleChanged {
+    RuleChanged {
+        jurisdiction: JurisdictionNo(no),
+        rule: rule.to_owned(),
+        change,
+        by: Some(KeyId(7)),
+        at: Ts(change),
+        note: "why".to_owned(),
+        act: RuleAct::TurnedOff,
+    }
+}
+
+/// In the order of the journal, each at the place it has there, and of two of one number one.
+pub async fn changes_of_rules_have_their_place_in_the_journal(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let all = [changed(0, "a", 1), changed(1, "a", 1), changed(0, "b", 1), changed(0, "a", 2)];
+    let mut places = Vec::new();
+    for (n, change) in all.iter().enumerate() {
+        // with others before it in its commit
+        let receipt = node.commit(vec![started(n), Event::RuleChanged(change.clone())], Vec::new()).await;
+        places.push(receipt.expect("stored").events[1].seq);
+    }
+    for again in [changed(0, "a", 2), changed(1, "a", 1)] {
+        let refused = node.commit(vec![Event::RuleChanged(again)], Vec::new()).await;
+        assert!(matches!(refused, Err(CommitError::Conflict { .. })), "{refused:?}");
+    }
+    // two at the same time: one of them
+    let (one, other) = tokio::join!(
+        commit(node.writer.clone(), vec![Event::RuleChanged(changed(0, "a", 3))], Vec::new()),
+        commit(node.writer.clone(), vec![Event::RuleChanged(changed(0, "a", 3))], Vec::new()),
+    );
+    assert_eq!([&one, &other].iter().filter(|outcome| outcome.is_ok()).count(), 1, "{one:?} {other:?}");
+    let stored = node.store.rule_changes().await.expect("changes");
+    let expected: Vec<_> = places.into_iter().zip(all).collect();
+    assert_eq!(stored[..4], expected);
+    assert_eq!((stored.len(), &stored[4].1), (5, &changed(0, "a", 3)));
+    assert_eq!(node.verify().await.first_bad, None);
+    node.stop().await;
+}
+
+fn of(version: u32, mode: &'static str, from: i64, to: i64) -> FindingsOf {
+    FindingsOf { jurisdiction: JurisdictionNo(0), rule: "a".to_owned(), version, mode, from: Ts(from), to: Ts(to) }
+}
+
+/// Counts, operators and examples are those of the version, the mode and the span alone.
+pub async fn what_a_version_found_is_counted_and_shown(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    // jurisdiction, rule, version, mode, operator, kind, severity, at
+    let rows = [
+        (0, "a", 1, "live", 1, "raised", "high", 5),
+        (0, "a", 1, "live", 1, "corrected", "critical", HOUR),
+        (0, "a", 1, "live", 2, "raised", "low", HOUR + 1),
+        (0, "a", 1, "live", 2, "raised", "low", HOUR + 2),
+        (0, "a", 1, "live", 2, "withdrawn", "low", 2 * DAY),
+        (0, "a", 1, "shadow", 1, "raised", "high", 6),
+        (0, "a", 2, "live", 1, "raised", "high", 7),
+        (0, "b", 1, "live", 1, "raised", "high", 8),
+        (1, "a", 1, "live", 1, "raised", "high", 9),
+    ];
+    for (n, (jurisdiction, rule, version, mode, operator, kind, severity, at)) in rows.into_iter().enumerate() {
+        let (id, end) = (AlertId(n as u128), at + 10);
+        let values = format!(
+            "'{id}', '{rule}', {version}, '{mode}', {jurisdiction}, {operator}, 1, {at}, {end}, '{kind}', '{severity}', {at}, {n}, '{{\"n\":{n}}}'"
+        );
+        let sql = format!(
+            "INSERT INTO rule_findings (finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body) VALUES ({values})"
+        );
+        database.run(&sql).await.expect("a finding");
+    }
+    let store = &node.store;
+    let wanted = [
+        of(1, "live", 0, DAY),
+        of(1, "live", 0, 6),
+        of(1, "shadow", 0, DAY),
+        of(2, "live", 0, DAY),
+        of(3, "live", 0, DAY),
+    ];
+    assert_eq!(store.rule_hits(&wanted).await.expect("hits"), [3, 1, 1, 1, 0]);
+    let counts = store.rule_finding_counts(&of(1, "live", 0, 3 * DAY)).await.expect("counts");
+    let counted: Vec<_> = counts.iter().map(|c| (c.hour.0, c.kind, c.severity, c.count)).collect();
+    assert_eq!(
+        counted,
+        [
+            (0, RevisionKind::Raised, Severity::High, 1),
+            (HOUR, RevisionKind::Corrected, Severity::Critical, 1),
+            (HOUR, RevisionKind::Raised, Severity::Low, 2),
+            (2 * DAY, RevisionKind::Withdrawn, Severity::Low, 1),
+        ]
+    );
+    let concerned = async |limit| store.rule_finding_operators(&of(1, "live", 0, DAY), limit).await.expect("operators");
+    assert_eq!(concerned(9).await, [(OperatorNo(2), 2), (OperatorNo(1), 1)]);
+    assert_eq!(concerned(1).await, [(OperatorNo(2), 2)]);
+    let newest = store.rule_findings(&of(1, "live", 5, 2 * DAY), 2).await.expect("findings");
+    let shown: Vec<_> = newest.iter().map(|row| (row.id, row.at.0, row.body.as_str())).collect();
+    assert_eq!(shown, [(AlertId(3), HOUR + 2, "{\"n\":3}"), (AlertId(2), HOUR + 1, "{\"n\":2}")]);
+    assert_eq!(newest[0].window, Window { start: Ts(HOUR + 2), end: Ts(HOUR + 12) });
+    assert_eq!(
+        (newest[0].operator_no, newest[0].kind, newest[0].severity),
+        (OperatorNo(2), RevisionKind::Raised, Severity::Low)
+    );
+    node.stop().await;
+}
