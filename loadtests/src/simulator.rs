@@ -14,6 +14,7 @@ pub mod habits;
 pub mod ledger;
 pub mod live;
 pub mod people;
+pub mod quiet;
 pub mod record;
 pub mod run;
 pub mod sales;

@@ -201,7 +201,7 @@ impl Makers<'_> {
         if homes.is_empty() {
             homes = (0..operators.len()).collect();
         }
-        let home = dice.pick(&homes).copied().unwrap_or(0);
+        let home = by_size(&mut dice, operators, &homes);
         let products = &operators[home].products;
         let liked = dice.pick(products).cloned().unwrap_or_default();
         let product = wanted.filter(|game| products.iter().any(|p| p == game)).map_or(liked, ToOwned::to_owned);
@@ -251,6 +251,17 @@ impl Makers<'_> {
             serial: 0,
         }
     }
+}
+
+/// One of these operators, each as often as it is large.
+fn by_size(dice: &mut Dice, operators: &[Operator], homes: &[usize]) -> usize {
+    let sizes = || homes.iter().map(|no| operators[*no].size);
+    let mut left = dice.unit() * sizes().sum::<f64>();
+    let chosen = homes.iter().find(|no| {
+        left -= operators[**no].size;
+        left < 0.0
+    });
+    chosen.or(homes.last()).copied().unwrap_or(0)
 }
 
 /// A mobile number of the jurisdiction's country; a seed's numbers are a block of 200,000 of their own.
