@@ -29,7 +29,7 @@ pub struct Params {
     pub spread_milli: i64,
     /// Windows that one sample of the history may span on average: what happens more seldom is no series of this length.
     pub span_windows_max: i64,
-    /// One of so many windows of the history may be without anything: where more are, longer windows say it better.
+    /// One of so many windows of the history may be without anything.
     pub empty_part: usize,
 }
 
@@ -114,7 +114,9 @@ pub fn score(params: &Params, metric: Metric, now: Point, history: &[Point]) -> 
     let is_seasonal = !is_hold && now.usual.is_some() && placed().count() >= params.samples_min;
     let known: Vec<Point> = if is_seasonal { placed().copied().collect() } else { all.clone() };
     let empty = known.iter().filter(|point| point.value == 0).count();
-    if known.len() < params.samples_min || (is_hold && now.stakes <= 0) || is_sparse(params, &known, empty) {
+    // where windows are often empty, longer ones say it better
+    let is_sparse = empty * params.empty_part > known.len();
+    if known.len() < params.samples_min || (is_hold && now.stakes <= 0) || is_sparse {
         return None;
     }
     let usual = |point: &Point| point.usual.map_or(1.0, |usual| usual.value).max(0.0);
@@ -144,11 +146,6 @@ pub fn score(params: &Params, metric: Metric, now: Point, history: &[Point]) -> 
     let basis = now.usual.filter(|_| is_seasonal).map(|usual| usual.basis);
     let score = (now.value as f64 - expected) / spread;
     Some(Score { score, expected, spread, samples: known.len(), basis })
-}
-
-/// Are too many windows of a series without anything? One that is empty throughout is a series that stands still.
-fn is_sparse(params: &Params, known: &[Point], empty: usize) -> bool {
-    empty * params.empty_part > known.len() && empty < known.len()
 }
 
 /// What is said of a window so far off, where so many deviations are said; none where it is not.

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod calendar;
+pub mod cases;
 pub mod dice;
 pub mod faults;
 pub mod habits;

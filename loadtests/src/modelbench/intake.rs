@@ -121,6 +121,12 @@ impl Known {
         self.ages.insert(phone.to_owned(), age);
     }
 
+    /// Is somebody known to be under 24?
+    #[must_use]
+    pub fn is_young(&self, phone: &str) -> bool {
+        self.ages.get(phone) == Some(&AgeBand::Under24)
+    }
+
     /// What goes with a record of an operator.
     #[must_use]
     pub fn facts(&self, operator: &str, sent: &Sent) -> Facts {

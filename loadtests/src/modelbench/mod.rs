@@ -2,8 +2,10 @@
 
 mod data;
 mod intake;
+mod planted;
 mod quiet;
 mod speed;
+mod sums;
 
 use crate::report::{Figures, Report, say};
 
@@ -30,6 +32,7 @@ pub static MEASURES: &[Measure] = &[
         ],
         run: data::forecasts,
     },
+    Measure { names: &["planted_recall", "planted_precision"], run: planted::run },
     Measure { names: &["false_alerts_per_operator_day", "drops_and_spikes_seen"], run: quiet::run },
 ];
 

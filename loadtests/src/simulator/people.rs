@@ -17,6 +17,10 @@ pub struct Account {
     pub balance_minor: i64,
     /// It has been opened.
     pub is_open: bool,
+    /// What the player allows to be paid in on a day, minor units, where they said so.
+    pub limit_minor: Option<i64>,
+    /// The day on which was last paid in, and what since the limit was set on it, minor units.
+    pub paid_in: (i64, i64),
 }
 
 /// A player.
@@ -233,20 +237,27 @@ impl Makers<'_> {
 
     fn member(&mut self, home: usize, operators: &[usize]) -> Member {
         self.members += 1;
-        let number = self.members;
+        Member::new(self.scenario, self.seed, self.members, home, operators)
+    }
+}
+
+impl Member {
+    /// Somebody with an account at each of these operators.
+    pub fn new(scenario: &Scenario, seed: u64, number: u32, home: usize, operators: &[usize]) -> Self {
         let name = letters(u64::from(number) + 8_000);
         let account = |operator: &usize| Account {
             operator: *operator,
             reference: format!("acct-{name}-{}", letters(*operator as u64)),
             balance_minor: 0,
             is_open: false,
+            limit_minor: None,
+            paid_in: (0, 0),
         };
-        let phone = phone(&self.scenario.operators[home].jurisdiction, self.seed, number);
-        Member {
+        Self {
             number,
             wallet: format!("wallet-{name}"),
             device: format!("device-{name}"),
-            phone,
+            phone: phone(&scenario.operators[home].jurisdiction, seed, number),
             accounts: operators.iter().map(account).collect(),
             serial: 0,
         }
