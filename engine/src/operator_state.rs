@@ -349,8 +349,7 @@ impl OperatorState {
     ) {
         let closed = look != Look::Open;
         let falls_count = closed && self.slept_through(window).is_none();
-        let Some(Series { now, history, is_series, heaviest }) = self.series(currency, granularity, window, metric)
-        else {
+        let Some(Series { now, history, is_series }) = self.series(currency, granularity, window, metric) else {
             return;
         };
         let observed = now.value;
@@ -366,6 +365,9 @@ impl OperatorState {
             }
             detector::judge(&self.params, metric, observed, &score, limit).filter(|_| falls_count || score.score > 0.0)
         });
+        if finding.is_none() && !closed {
+            return;
+        }
         let subject = Subject { operator: self.code.clone(), metric, granularity, currency, source: None };
         let id = alert_id(RULE, self.params.version, &subject, window);
         let standing = self.alerts.get(&id);
@@ -381,7 +383,9 @@ impl OperatorState {
             }
             (Some(_), Some(_)) => return,
         };
-        let evidence = Evidence { records: heaviest, ..evidence };
+        let heaviest = self.books.get(&currency).and_then(|book| book.get(granularity, window.start));
+        let heaviest = heaviest.iter().flat_map(|sums| &sums.heaviest);
+        let evidence = Evidence { records: heaviest.map(|(_, id)| id.clone()).collect(), ..evidence };
         self.alerts.insert(id, Standing { kind, severity, observed, window_end: window.end });
         let revision = AlertRevision {
             id,
@@ -443,8 +447,7 @@ impl OperatorState {
         let length = window.end.0 - window.start.0;
         let windows_spanned = (window.start.0 - oldest.0) / length;
         let is_series = windows_spanned <= params.span_windows_max * history.len() as i64;
-        let heaviest = sums.heaviest.iter().map(|(_, id)| id.clone()).collect();
-        Some(Series { now, history, is_series, heaviest })
+        Some(Series { now, history, is_series })
     }
 
     /// Learns what was usual from an hour or a day that is over.
@@ -496,7 +499,6 @@ struct Series {
     now: Point,
     history: Vec<Point>,
     is_series: bool,
-    heaviest: Vec<String>,
 }
 
 /// Is there nothing in a batch but documents? A batch that was set aside whole holds nothing, and is an input still.
