@@ -28,7 +28,7 @@ use models::alert::{RevisionKind, Severity, Window};
 use models::jurisdiction::JurisdictionNo;
 use models::money::Currency;
 use models::record::Product;
-use models::ts::{DAY, HOUR, MINUTE, Ts};
+use models::ts::{DAY, HOUR, MINUTE, SECOND, Ts};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,6 +58,7 @@ fn scenario(seed: u64) -> anyhow::Result<Scenario> {
     };
     let (first, second) = (market.operators[0].clone(), market.operators[1].clone());
     market.operators.extend([more(1, "simba-bet", &first), more(2, "nyota-play", &second), more(3, "kifaru", &first)]);
+    market.operators.iter_mut().for_each(|operator| operator.products.push(offices::GAME.to_owned()));
     market.operators.iter_mut().filter_map(|operator| operator.sales.as_mut()).for_each(|s| s.tickets_per_day = 60.0);
     let players = &mut market.players;
     let set = |crowd: &mut Option<Crowd>, count| crowd.iter_mut().for_each(|crowd| crowd.count = count);
@@ -257,7 +258,7 @@ impl Market<'_> {
                         _ => &[],
                     }
                 };
-                for mark in marks {
+                for mark in marks.iter().copied() {
                     cases.push(Case {
                         what: mark,
                         conditions: of(mark).to_vec(),
@@ -334,11 +335,13 @@ impl Market<'_> {
         }
         for change in &scenario.licence_changes {
             let Some(no) = scenario.operator(&change.operator) else { continue };
-            let at = BEGIN.plus(i64::from(change.at_seconds) * models::ts::SECOND);
+            let at = BEGIN.plus(i64::from(change.at_seconds) * SECOND);
             let about = vec![About::Licence(scenario.operators[no].licence.clone())];
-            let said_before = scenario.licence_changes.iter().filter(|c| c.operator == change.operator && c.at_seconds < change.at_seconds);
-            let before = said_before.last().map_or(("active", "compliant"), |c| (&c.state, &c.compliance));
-            let is_new = before != (change.state.as_str(), change.compliance.as_str());
+            let of_it = scenario.licence_changes.iter().filter(|other| other.operator == change.operator);
+            let words = |change: &'_ LicenceChange| (change.state.clone(), change.compliance.clone());
+            let before = of_it.clone().filter(|other| other.at_seconds < change.at_seconds).max_by_key(|c| c.at_seconds);
+            let before = before.map_or_else(|| ("active".to_owned(), "compliant".to_owned()), words);
+            let is_new = before != words(change);
             let case = |what, condition: Option<&'static str>, to| Case {
                 what,
                 conditions: condition.into_iter().collect(),
@@ -350,8 +353,8 @@ impl Market<'_> {
             let changed = case("a licence's status", is_new.then_some("compliance_status_changed"), at.plus(MINUTE));
             self.plant(changed, true);
             if change.state != "active" {
-                let later = scenario.licence_changes.iter().find(|c| c.operator == change.operator && c.at_seconds > change.at_seconds);
-                let to = later.map_or(end, |c| BEGIN.plus(i64::from(c.at_seconds) * models::ts::SECOND));
+                let later = of_it.filter(|other| other.at_seconds > change.at_seconds).map(|other| other.at_seconds).min();
+                let to = later.map_or(end, |seconds| BEGIN.plus(i64::from(seconds) * SECOND));
                 self.plant(case("bets without a licence", Some("licence_lapsed"), to), true);
             }
         }
@@ -478,7 +481,7 @@ fn settle(seed: u64, mut market: Market<'_>, tallies: &mut BTreeMap<&'static str
         }
     }
     for known in market.cases.iter().filter(|known| known.is_planted) {
-        let Some(condition) = known.case.conditions.first() else { continue };
+        let Some(condition) = known.case.conditions.first().copied() else { continue };
         let tally = tallies.entry(condition).or_default();
         tally.planted += 1;
         tally.found += u64::from(known.found);

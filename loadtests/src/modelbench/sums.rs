@@ -4,7 +4,7 @@ use super::intake::Known;
 use crate::simulator::cases::Law;
 use crate::simulator::record::Sent;
 use crate::simulator::truth::{About, Case};
-use models::ts::{DAY, HOUR, Ts};
+use models::ts::{DAY, HOUR, MINUTE, Ts};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nairobi is three hours ahead of UTC all year.
@@ -105,8 +105,9 @@ impl Sums {
         for (phone, bets) in &self.bets {
             let mut last: BTreeMap<usize, Ts> = BTreeMap::new();
             for (at, operator) in bets {
-                let is_close = |(other, when): (&usize, &Ts)| other != operator && at.0 - when.0 < law.wait_minutes * 60_000_000;
-                if let Some((other, _)) = last.iter().find(|(o, w)| is_close((o, w))) {
+                let wait = law.wait_minutes * MINUTE;
+                let is_close = |(other, when): &(&usize, &Ts)| **other != *operator && at.0 - when.0 < wait;
+                if let Some((other, _)) = last.iter().find(is_close) {
                     let (what, conditions) = ("by arithmetic", vec!["concurrent_play"]);
                     let (about, operators) = (vec![About::Phone(phone.clone())], vec![*other, *operator]);
                     cases.push(Case { what, conditions, about, operators, from: *at, to: *at });

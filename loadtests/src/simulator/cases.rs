@@ -130,6 +130,14 @@ impl Teller<'_> {
         (0..count.min(self.scenario.operators.len())).map(&mut draw).collect()
     }
 
+    /// An operator that offers a product; any where nobody does.
+    fn operator_with(&mut self, product: &str) -> Vec<usize> {
+        let operators = &self.scenario.operators;
+        let offers = |no: &usize| operators[*no].products.iter().any(|offered| offered == product);
+        let offering: Vec<usize> = (0..operators.len()).filter(offers).collect();
+        self.dice.pick(&offering).map_or_else(|| vec![0], |no| vec![*no])
+    }
+
     /// Somebody new, with an account at each of these.
     fn member(&mut self, operators: &[usize]) -> Member {
         self.number += 1;

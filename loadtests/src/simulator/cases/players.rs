@@ -333,7 +333,7 @@ fn device_was_sold(teller: &mut Teller<'_>) {
 
 /// Two cover both sides of matches that hardly anybody bets on, evening after evening.
 fn opposite(teller: &mut Teller<'_>) {
-    let (operator, at) = (teller.operators(1), teller.awake());
+    let (operator, at) = (teller.operator_with("sportsbook"), teller.awake());
     let (mut one, mut other) = (teller.member(&operator), teller.member(&operator));
     let (mut end, matches) = (at, teller.dice.between(2, 4));
     for no in 0..matches {
@@ -361,7 +361,7 @@ fn opposite(teller: &mut Teller<'_>) {
 
 /// Thirty people bet on a big match, some of them the same on either side within minutes.
 fn rivals_on_a_big_match(teller: &mut Teller<'_>) {
-    let (operator, at) = (teller.operators(1), teller.awake());
+    let (operator, at) = (teller.operator_with("sportsbook"), teller.awake());
     let game = format!("derby-{}", teller.number);
     let mut crowd = Vec::new();
     for no in 0..30 {
