@@ -31,6 +31,9 @@ pub struct Params {
     pub span_windows_max: i64,
     /// One of so many windows of the history may be without anything.
     pub empty_part: usize,
+    /// A fall so many robust standard deviations deep is said whatever was learned, in thousandths: with the least spread
+    /// nothing at all lies ten below.
+    pub fall_max_milli: i64,
 }
 
 impl Default for Params {
@@ -43,6 +46,7 @@ impl Default for Params {
             spread_milli: 100,
             span_windows_max: 4,
             empty_part: 4,
+            fall_max_milli: 8_500,
         }
     }
 }
@@ -148,11 +152,25 @@ pub fn score(params: &Params, metric: Metric, now: Point, history: &[Point]) -> 
     Some(Score { score, expected, spread, samples: known.len(), basis })
 }
 
-/// What is said of a window so far off, where so many deviations are said; none where it is not.
+impl Params {
+    /// So far off a window must lie at least.
+    #[must_use]
+    pub fn least(&self) -> f64 {
+        self.threshold_milli as f64 / 1000.0
+    }
+
+    /// So far off it must lie, by what was learned.
+    #[must_use]
+    pub fn limit(&self, is_fall: bool, learned: f64) -> f64 {
+        let most = if is_fall { self.fall_max_milli as f64 / 1000.0 } else { f64::MAX };
+        learned.max(self.least()).min(most)
+    }
+}
+
+/// What is said of a window so far off, where so many deviations are said by what was learned; none where it is not.
 #[must_use]
-pub fn judge(params: &Params, metric: Metric, observed: i64, score: &Score, limit: f64) -> Option<Finding> {
-    let least = params.threshold_milli as f64 / 1000.0;
-    let limit = limit.max(least);
+pub fn judge(params: &Params, metric: Metric, observed: i64, score: &Score, learned: f64) -> Option<Finding> {
+    let (least, limit) = (params.least(), params.limit(score.score < 0.0, learned));
     if score.score.abs() <= limit {
         return None;
     }
@@ -251,7 +269,12 @@ mod tests {
     /// A day of hours: what is usual, and what was counted.
     fn placed(hours: &[(i64, i64)]) -> Vec<Point> {
         let usual = |value: i64| Usual { value: value as f64, basis: Basis::HourOfWeek(5, 4) };
-        hours.iter().map(|(of, value)| Point { value: *value, stakes: *value, usual: Some(usual(*of)) }).collect()
+        let shillings = |(of, value): &(i64, i64)| Point {
+            value: 100 * value,
+            stakes: 100 * value,
+            usual: Some(usual(100 * of)),
+        };
+        hours.iter().map(shillings).collect()
     }
 
     #[test]
@@ -273,7 +296,7 @@ mod tests {
         for (what, history, of, observed, wanted) in table {
             let (params, now) = (Params::default(), placed(&[(of, observed)])[0]);
             let score = score(&params, Metric::Stakes, now, history).unwrap();
-            let found = judge(&params, Metric::Stakes, observed, &score, 0.0).map(|f| f.evidence.reasons[0].clone());
+            let found = judge(&params, Metric::Stakes, now.value, &score, 0.0).map(|f| f.evidence.reasons[0].clone());
             let usual = " what is usual at this hour of a Saturday (median of 4 weeks, at the level of 8 windows before)";
             assert_eq!(found, wanted.map(|wanted| format!("{wanted}{usual}")), "{what}");
         }
@@ -297,6 +320,6 @@ mod tests {
         let history: Vec<Point> = (0..10).map(|n| point(80_000 + 4_000 * (n % 5), 1_000_000)).collect();
         let params = Params::default();
         let far = |stakes| score(&params, Metric::Hold, point(-400_000, stakes), &history).map(|s| s.score.abs() > 6.0);
-        assert_eq!((far(1_000_000), far(10_000), far(0)), (Some(true), Some(false), None));
+        assert_eq!((far(1_000_000), far(1_000), far(0)), (Some(true), Some(false), None));
     }
 }

@@ -356,14 +356,17 @@ impl OperatorState {
         let score = detector::score(&self.params, metric, now, &history).filter(|_| is_series);
         let tails = self.learned.entry(currency).or_default().tails(granularity, metric);
         let finding = score.and_then(|score| {
-            let limit = tails[usize::from(score.score > 0.0)].limit(granularity);
+            let side = usize::from(score.score > 0.0);
+            let learned = if score.score.abs() > self.params.least() { tails[side].limit(granularity) } else { 0.0 };
             if look == Look::Closing && falls_count {
                 // what is said is learned as if it were just not: an attack teaches slowly that it is usual
-                let most = limit.max(self.params.threshold_milli as f64 / 1000.0);
-                tails[0].learn(granularity, -score.score.max(-most));
-                tails[1].learn(granularity, score.score.min(most));
+                let most = self.params.limit(side == 0, learned);
+                let off = score.score.clamp(-most, most);
+                tails[0].learn(granularity, -off);
+                tails[1].learn(granularity, off);
             }
-            detector::judge(&self.params, metric, observed, &score, limit).filter(|_| falls_count || score.score > 0.0)
+            let finding = detector::judge(&self.params, metric, observed, &score, learned);
+            finding.filter(|_| falls_count || score.score > 0.0)
         });
         if finding.is_none() && !closed {
             return;

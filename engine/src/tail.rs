@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 const BINS: usize = 40;
 const FIRST: f64 = 0.5;
 const GROWTH: f64 = 1.25;
+/// The middle of a bin ÷ its upper edge.
+const MIDDLE: f64 = 0.9;
 /// One of so many windows lies beyond the point from which the tail is looked at.
 const BEYOND: u32 = 50;
 /// The tail is taken to begin with so many excesses of this share of the point: few windows say little of it.
@@ -61,12 +63,11 @@ impl Tail {
     /// How far off a window must lie to be said.
     #[must_use]
     pub fn limit(&self, granularity: Granularity) -> f64 {
-        let total: u32 = self.counts.iter().sum();
-        let may = total / BEYOND;
+        let may = self.counts.iter().sum::<u32>() / BEYOND;
         // upper edges of the bins
         let edges = std::iter::successors(Some(FIRST), |edge| Some(edge * GROWTH));
         let bins: Vec<(f64, u32)> = edges.zip(self.counts.iter().copied()).collect();
-        let (mut beyond, mut excess, mut point) = (0, 0.0, 0.0);
+        let (mut beyond, mut sum, mut point) = (0, 0.0, 0.0);
         for (place, (edge, count)) in bins.iter().enumerate().rev() {
             if beyond + count > may {
                 // nobody lies off as far as half a deviation: a series that does not move
@@ -74,13 +75,11 @@ impl Tail {
                 break;
             }
             beyond += count;
-        }
-        for (edge, count) in bins.iter().filter(|(edge, _)| *edge > point) {
-            excess += f64::from(*count) * (edge - point);
+            sum += f64::from(*count) * edge * MIDDLE;
         }
         let (few, share) = PRIOR;
-        let mean = (excess + few * share * point) / (f64::from(beyond) + few);
-        point + mean * rate(granularity).1
+        let excess = sum - f64::from(beyond) * point + few * share * point;
+        point + excess / (f64::from(beyond) + few) * rate(granularity).1
     }
 }
 
