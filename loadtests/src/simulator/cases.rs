@@ -225,3 +225,43 @@ fn hours(n: i64) -> i64 {
 fn after(at: Ts) -> Ts {
     at.plus(SECOND)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::scenario::Scenario;
+    use std::collections::BTreeSet;
+
+    fn stories(seed: u64) -> Stories {
+        let mut scenario = Scenario::from_toml(Scenario::known("market").unwrap()).unwrap();
+        scenario.operators.truncate(2);
+        let game = crate::simulator::quiet::market(1, 1).games.remove(offices::GAME).unwrap();
+        scenario.games.insert(offices::GAME.to_owned(), game);
+        plant(&scenario, Law::of(seed), seed, (Ts::parse("2026-03-02T00:00:00Z").unwrap(), 10), 1)
+    }
+
+    #[test]
+    fn stories_repeat_are_in_order_and_are_what_they_say() {
+        let first = stories(3);
+        assert!(first == stories(3) && first.said != stories(4).said);
+        assert!(first.said.is_sorted_by_key(|(at, _)| *at));
+        let planted: BTreeSet<&str> = first.cases.iter().flat_map(|case| case.conditions.first().copied()).collect();
+        for condition in ["excluded_play", "rapid_in_out", "dormant_burst", "unusual_exclusions", "return_to_player_off"] {
+            assert!(planted.contains(condition), "{condition} is not among {planted:?}");
+        }
+        let innocent = first.cases.iter().filter(|case| case.conditions.is_empty()).count();
+        assert!(innocent >= 12, "{innocent} that only look like it");
+        assert!(first.cases.iter().all(|case| case.from <= case.to && !case.about.is_empty()));
+    }
+
+    #[test]
+    fn an_operator_keeps_to_a_limit_unless_the_story_is_that_it_does_not() {
+        let stories = stories(5);
+        let record = |said: &Said| match said {
+            Said::Record(sent) if sent.record.kind == "deposit" => Some(sent.record.status),
+            _ => None,
+        };
+        let refused = stories.said.iter().filter_map(|(_, said)| record(said)).filter(|s| *s == Some("failed")).count();
+        assert_eq!(refused, 2, "the limit is kept twice in the story that says so");
+    }
+}
