@@ -96,16 +96,17 @@ impl Season {
         };
         let values = [Metric::Count, Metric::Stakes, Metric::Payouts, Metric::UniquePlayers].map(|m| sums.metric(m));
         let place = slot.partition_point(|(known, _)| *known < start);
-        match slot.get_mut(place).filter(|(known, _)| *known == start) {
-            Some(known) => known.1 = values,
-            // older than everything that is remembered
-            None if place == 0 && slot.len() == weeks => {}
-            None => {
-                slot.insert(place, (start, values));
-                if slot.len() > weeks {
-                    slot.remove(0);
-                }
-            }
+        if let Some(known) = slot.get_mut(place).filter(|(known, _)| *known == start) {
+            known.1 = values;
+            return;
+        }
+        // older than everything that is remembered
+        if place == 0 && slot.len() == weeks {
+            return;
+        }
+        slot.insert(place, (start, values));
+        if slot.len() > weeks {
+            slot.remove(0);
         }
     }
 

@@ -38,8 +38,8 @@ impl Calendar {
         let mean = weights.iter().sum::<f64>() / HOURS as f64;
         weights.iter_mut().for_each(|weight| *weight /= mean);
         let paid_factor = season.map_or(1.0, |season| season.payday_factor);
-        let of = |day: &i8| (0..PAID_DAYS).map(move |later| day + later);
-        let paid: Vec<i8> = season.iter().flat_map(|season| season.paydays.iter().flat_map(of)).collect();
+        let first = season.iter().flat_map(|season| season.paydays.iter().copied());
+        let paid: Vec<i8> = first.flat_map(|day| (0..PAID_DAYS).map(move |later| day + later)).collect();
         let most = if paid.is_empty() { 1.0 } else { paid_factor.max(1.0) };
         let max = weights.iter().copied().fold(0.0, f64::max) * most;
         Self { zone, weights, max, paid, paid_factor }

@@ -580,7 +580,8 @@ fn spread_over_operators(teller: &mut Teller<'_>) {
     let mut end = at;
     for account in 0..places.len() {
         let product = teller.product(&who, account);
-        end = teller.visit(&mut who, account, end.plus(teller.dice.between(20, 90) * MINUTE), |script| {
+        let begin = end.plus(teller.dice.between(20, 90) * MINUTE);
+        end = teller.visit(&mut who, account, begin, |script| {
             script.deposit(part, true);
             play(script, &product, part, 6);
         });
