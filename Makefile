@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
-.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long bench-build bench-deps release audit loom fuzz fuzz-build
+.PHONY: help demo test test-deps lint fmt bench bench-quick bench-long bench-build bench-deps bench-models release audit loom fuzz fuzz-build
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -56,6 +56,10 @@ bench-quick: bench-build ## the same, at most five minutes
 
 bench-long: bench-build ## kill rounds and soaks
 	cd $(ROOT) && scripts/with-postgres.sh target/dist/mlinzi-bench --long $(or $(NAME),all)
+
+bench-models: ## rules and models into target/bench-models.json; MLINZI_SHARED_DATA names the public data; NAME=… for one
+	cd $(ROOT) && cargo build --profile dist --bin mlinzi --bin mlinzi-bench-models
+	cd $(ROOT) && $${CARGO_TARGET_DIR:-target}/dist/mlinzi-bench-models $(or $(NAME),all)
 
 release: ## the binary as it is shipped: target/dist/mlinzi, which knows its commit
 	cd $(ROOT) && MLINZI_COMMIT=$$(git rev-parse --short=12 HEAD) cargo build --profile dist --bin mlinzi

@@ -17,5 +17,7 @@ pub mod register;
 pub mod repair;
 pub mod routing;
 pub mod rules;
+pub mod season;
 pub mod silence;
+pub mod tail;
 pub mod windows;

@@ -6,6 +6,7 @@
 //! ```
 //! Rises are judged with every batch on the still open window; falls, hold and revenue at its close. A closed window
 //! that late data changes is judged again; the windows behind it are not (their median saw the old value).
+//! What is usual at an hour of the week, and how far quiet windows lie off, is learned from windows at their close.
 //!
 //! On the wall clock something comes at least every minute while the engine is awake: a tick, if nothing else. Where
 //! nothing came for longer the engine was away, and the market was not: a window that lies in such a gap is no evidence
@@ -18,8 +19,10 @@ mod view;
 pub use breakdown::{Breakdown, Flow, Part, Recent};
 pub use view::OperatorView;
 
-use crate::detector::{self, Params, RULE};
-use crate::windows::{Book, Cutter};
+use crate::detector::{self, Params, Point, RULE};
+use crate::season::Season;
+use crate::tail::Tail;
+use crate::windows::{Book, Cutter, Sums};
 use jiff::tz::TimeZone;
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
 use models::feed::SourceClock;
@@ -43,6 +46,8 @@ const AWAKE_MAX: i64 = 90 * SECOND;
 const ASLEEP_MAX: usize = 32;
 /// A window is judged like any other where less of it lies in a gap, parts of a thousand.
 const ASLEEP_PERMILLE: i64 = 20;
+/// Zones change their offset at whole quarters of an hour, and so do hours of a week.
+const QUARTER: i64 = 15 * MINUTE;
 /// Metrics that only rise while a window is open.
 const CUMULATIVE: [Metric; 4] = [Metric::Count, Metric::Stakes, Metric::Payouts, Metric::UniquePlayers];
 
@@ -110,6 +115,32 @@ pub struct Totals {
     pub records: u64,
 }
 
+/// What an operator's own windows of one currency have taught.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Learned {
+    season: Season,
+    /// By granularity and metric: falls, rises.
+    tails: Vec<[Tail; 2]>,
+}
+
+impl Default for Learned {
+    fn default() -> Self {
+        let series = Granularity::ALL.len() * Metric::OF_RECORDS.len();
+        Self { season: Season::default(), tails: vec![<[Tail; 2]>::default(); series] }
+    }
+}
+
+impl Learned {
+    fn is_sound(&self) -> bool {
+        let series = Granularity::ALL.len() * Metric::OF_RECORDS.len();
+        self.season.is_sound() && self.tails.len() == series && self.tails.iter().flatten().all(Tail::is_sound)
+    }
+
+    fn tails(&mut self, granularity: Granularity, metric: Metric) -> &mut [Tail; 2] {
+        &mut self.tails[granularity as usize * Metric::OF_RECORDS.len() + metric as usize]
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Standing {
     kind: RevisionKind,
@@ -126,6 +157,7 @@ pub struct OperatorState {
     params: Params,
     cutter: Cutter,
     books: BTreeMap<Currency, Book>,
+    learned: BTreeMap<Currency, Learned>,
     alerts: BTreeMap<AlertId, Standing>,
     watermark: Ts,
     wall: bool,
@@ -146,6 +178,7 @@ impl OperatorState {
             params: Params::default(),
             cutter: Cutter::new(zone),
             books: BTreeMap::new(),
+            learned: BTreeMap::new(),
             alerts: BTreeMap::new(),
             watermark: Ts(0),
             wall: false,
@@ -171,8 +204,12 @@ impl OperatorState {
                 for (currency, granularity, window) in touched {
                     let late = window.end <= self.watermark;
                     let metrics = if late { Metric::OF_RECORDS } else { &CUMULATIVE };
+                    let look = if late { Look::Again } else { Look::Open };
                     for metric in metrics {
-                        self.judge(&step, currency, granularity, window, *metric, late, &mut effects);
+                        self.judge(&step, currency, granularity, window, *metric, look, &mut effects);
+                    }
+                    if late {
+                        self.learn(currency, granularity, window);
                     }
                 }
                 // where a source follows the wall clock, an archive beside it is late data and moves nothing
@@ -255,7 +292,10 @@ impl OperatorState {
                     self.books.get(&currency).map_or_else(Vec::new, |b| b.ending_within(granularity, from, until));
                 for window in closing {
                     for metric in Metric::OF_RECORDS {
-                        self.judge(step, currency, granularity, window, *metric, true, effects);
+                        self.judge(step, currency, granularity, window, *metric, Look::Closing, effects);
+                    }
+                    if self.slept_through(window).is_none() {
+                        self.learn(currency, granularity, window);
                     }
                 }
             }
@@ -304,35 +344,40 @@ impl OperatorState {
         granularity: Granularity,
         window: Window,
         metric: Metric,
-        closed: bool,
+        look: Look,
         effects: &mut Effects,
     ) {
-        let Some(book) = self.books.get(&currency) else { return };
-        let Some(sums) = book.get(granularity, window.start) else { return };
-        let observed = sums.metric(metric);
-        let mut oldest = window.start;
-        let history: Vec<i64> = book
-            .before(granularity, window.start)
-            .take(self.params.history)
-            .map(|(start, sums)| {
-                oldest = start;
-                sums.metric(metric)
-            })
-            .collect();
-        // weekly data is no series of hours: its week says the same once
-        let length = window.end.0 - window.start.0;
-        let windows_spanned = (window.start.0 - oldest.0) / length;
-        let is_series = windows_spanned <= self.params.span_windows_max * history.len() as i64;
+        let closed = look != Look::Open;
         let falls_count = closed && self.slept_through(window).is_none();
-        let finding = detector::judge(&self.params, metric, observed, &history)
-            .filter(|f| is_series && (falls_count || f.evidence.score_milli > 0));
+        let Some(Series { now, history, is_series }) = self.series(currency, granularity, window, metric) else {
+            return;
+        };
+        let observed = now.value;
+        let score = detector::score(&self.params, metric, now, &history).filter(|_| is_series);
+        let tails = self.learned.entry(currency).or_default().tails(granularity, metric);
+        let finding = score.and_then(|score| {
+            let side = usize::from(score.score > 0.0);
+            let learned = if score.score.abs() > self.params.least() { tails[side].limit(granularity) } else { 0.0 };
+            if look == Look::Closing && falls_count {
+                // what is said is learned as if it were just not: an attack teaches slowly that it is usual
+                let most = self.params.limit(side == 0, learned);
+                let off = score.score.clamp(-most, most);
+                tails[0].learn(granularity, -off);
+                tails[1].learn(granularity, off);
+            }
+            let finding = detector::judge(&self.params, metric, observed, &score, learned);
+            finding.filter(|_| falls_count || score.score > 0.0)
+        });
+        if finding.is_none() && !closed {
+            return;
+        }
         let subject = Subject { operator: self.code.clone(), metric, granularity, currency, source: None, who: None };
         let id = alert_id(RULE, self.params.version, &subject, window);
         let standing = self.alerts.get(&id);
         let active = standing.filter(|s| s.kind != RevisionKind::Withdrawn);
         let (kind, severity, evidence) = match (finding, active) {
             (None, Some(was)) if closed => {
-                (RevisionKind::Withdrawn, was.severity, quiet(observed, &history, &self.params))
+                (RevisionKind::Withdrawn, was.severity, quiet(observed, history.len(), &self.params))
             }
             (None, _) => return,
             (Some(f), None) => (RevisionKind::Raised, f.severity, f.evidence),
@@ -341,8 +386,9 @@ impl OperatorState {
             }
             (Some(_), Some(_)) => return,
         };
-        let records = sums.heaviest.iter().map(|(_, id)| id.clone()).collect();
-        let evidence = Evidence { records, ..evidence };
+        let heaviest = self.books.get(&currency).and_then(|book| book.get(granularity, window.start));
+        let heaviest = heaviest.iter().flat_map(|sums| &sums.heaviest);
+        let evidence = Evidence { records: heaviest.map(|(_, id)| id.clone()).collect(), ..evidence };
         self.alerts.insert(id, Standing { kind, severity, observed, window_end: window.end });
         let revision = AlertRevision {
             id,
@@ -360,6 +406,61 @@ impl OperatorState {
             evidence,
         };
         effects.revise(revision);
+    }
+
+    /// A window's metric and those before it, each with what is usual at its place of the week.
+    fn series(
+        &mut self,
+        currency: Currency,
+        granularity: Granularity,
+        window: Window,
+        metric: Metric,
+    ) -> Option<Series> {
+        let Self { books, learned, cutter, params, .. } = self;
+        let book = books.get(&currency)?;
+        let sums = book.get(granularity, window.start)?;
+        let season = &learned.entry(currency).or_default().season;
+        // a minute is like its hour, and an hour is a place once
+        let (mut hour, mut found) = (None, None);
+        let mut usual = |start: Ts| {
+            let begin = if granularity == Granularity::Minute { start.floor_to(QUARTER) } else { start };
+            if hour != Some(begin) {
+                let of_hour = cutter.window(Granularity::Hour, begin).start;
+                let before = if granularity == Granularity::Minute { of_hour } else { start };
+                hour = Some(begin);
+                found = season.usual(granularity, cutter.hour_of_week(begin), before, metric);
+            }
+            found
+        };
+        let mut point = |start: Ts, sums: &Sums| Point {
+            value: sums.metric(metric),
+            stakes: sums.stakes(),
+            usual: usual(start),
+        };
+        let now = point(window.start, sums);
+        let mut oldest = window.start;
+        let before = book.before(granularity, window.start).take(params.history);
+        let history: Vec<Point> = before
+            .map(|(start, sums)| {
+                oldest = start;
+                point(start, sums)
+            })
+            .collect();
+        // weekly data is no series of hours: its week says the same once
+        let length = window.end.0 - window.start.0;
+        let windows_spanned = (window.start.0 - oldest.0) / length;
+        let is_series = windows_spanned <= params.span_windows_max * history.len() as i64;
+        Some(Series { now, history, is_series })
+    }
+
+    /// Learns what was usual from an hour or a day that is over.
+    fn learn(&mut self, currency: Currency, granularity: Granularity, window: Window) {
+        let is_place = matches!(granularity, Granularity::Hour | Granularity::Day);
+        let sums = self.books.get(&currency).and_then(|book| book.get(granularity, window.start));
+        if let Some(sums) = sums.filter(|_| is_place) {
+            let hour = self.cutter.hour_of_week(window.start);
+            self.learned.entry(currency).or_default().season.learn(granularity, hour, window.start, sums);
+        }
     }
 
     /// The current hour and day by region and by product.
@@ -385,12 +486,30 @@ struct Step {
     at: Ts,
 }
 
+/// Why a window is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Something came for it, and it is open.
+    Open,
+    /// It is over.
+    Closing,
+    /// Something came for it after it was over.
+    Again,
+}
+
+/// A window's metric with what it is held against.
+struct Series {
+    now: Point,
+    history: Vec<Point>,
+    is_series: bool,
+}
+
 /// Is there nothing in a batch but documents? A batch that was set aside whole holds nothing, and is an input still.
 fn is_documents(records: &[Record]) -> bool {
     !records.is_empty() && records.iter().all(|record| record.kind.is_document())
 }
 
-fn quiet(observed: i64, history: &[i64], params: &Params) -> Evidence {
+fn quiet(observed: i64, samples: usize, params: &Params) -> Evidence {
     Evidence {
         observed,
         expected: observed,
@@ -398,7 +517,7 @@ fn quiet(observed: i64, history: &[i64], params: &Params) -> Evidence {
         band_high: observed,
         score_milli: 0,
         threshold_milli: params.threshold_milli,
-        samples: history.len() as u32,
+        samples: samples as u32,
         reasons: vec!["later data brought the window back into its band".to_owned()],
         records: Vec::new(),
         ..Evidence::default()

@@ -223,6 +223,14 @@ impl Cutter {
         self.offset.1
     }
 
+    /// The hour of the local week in which an instant lies: 0 is Monday's first.
+    pub fn hour_of_week(&mut self, at: Ts) -> usize {
+        let local = at.0 + self.offset(at);
+        // 1970-01-01 was a Thursday
+        let weekday = (local.div_euclid(DAY) + 3).rem_euclid(7);
+        (weekday * 24 + local.rem_euclid(DAY) / HOUR) as usize
+    }
+
     /// The first instant of a local day, given in days since 1970-01-01: not always 24 hours after the one before.
     fn midnight(&self, day: i64) -> Ts {
         let date = Date::constant(1970, 1, 1).checked_add(Span::new().days(day.clamp(-1, 2_900_000)));

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod driver;
 pub mod faulty;
 pub mod measures;
+pub mod modelbench;
 pub mod node;
 pub mod postgres;
 pub mod raw;

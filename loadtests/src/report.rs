@@ -39,6 +39,11 @@ impl Report {
         Ok(Self { path: path.to_owned(), figures, command: command.to_owned() })
     }
 
+    /// What it holds.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
     /// Takes figures out before they are measured anew: one that fails must leave no older one standing.
     pub fn forget(&mut self, names: &[&str]) -> anyhow::Result<()> {
         self.figures.retain(|name, _| !names.contains(&name.as_str()));

@@ -8,12 +8,14 @@
 
 pub mod archive;
 pub mod calendar;
+pub mod cases;
 pub mod dice;
 pub mod faults;
 pub mod habits;
 pub mod ledger;
 pub mod live;
 pub mod people;
+pub mod quiet;
 pub mod record;
 pub mod run;
 pub mod sales;

@@ -1,6 +1,6 @@
 //! An operator's state as bytes: what a start reads instead of everything the operator ever sent.
 
-use super::{OperatorState, Standing};
+use super::{Learned, OperatorState, Standing};
 use crate::operator_state::Breakdown;
 use crate::windows::Book;
 use models::alert::Window;
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Layout of the bytes, and what follows from an input: it grows with every change of either, because a state that other
 /// code made is not what this code makes of the same inputs.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The bytes are no state of this layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,7 @@ pub struct SnapshotError;
 #[derive(Deserialize)]
 struct Kept {
     books: BTreeMap<Currency, Book>,
+    learned: BTreeMap<Currency, Learned>,
     alerts: BTreeMap<AlertId, Standing>,
     watermark: Ts,
     wall: bool,
@@ -36,6 +37,7 @@ struct Kept {
 #[derive(Serialize)]
 struct KeptRef<'a> {
     books: &'a BTreeMap<Currency, Book>,
+    learned: &'a BTreeMap<Currency, Learned>,
     alerts: &'a BTreeMap<AlertId, Standing>,
     watermark: Ts,
     wall: bool,
@@ -58,6 +60,7 @@ impl OperatorState {
             params: _,
             cutter: _,
             books,
+            learned,
             alerts,
             watermark,
             wall,
@@ -68,6 +71,7 @@ impl OperatorState {
         } = self;
         let kept = KeptRef {
             books,
+            learned,
             alerts,
             watermark: *watermark,
             wall: *wall,
@@ -85,11 +89,11 @@ impl OperatorState {
     /// [`SnapshotError`]: not all of the bytes are a state's.
     pub fn with_bytes(self, bytes: &[u8]) -> Result<Self, SnapshotError> {
         let (kept, rest): (Kept, &[u8]) = postcard::take_from_bytes(bytes).map_err(|_| SnapshotError)?;
-        if !rest.is_empty() {
+        if !rest.is_empty() || !kept.learned.values().all(Learned::is_sound) {
             return Err(SnapshotError);
         }
-        let Kept { books, alerts, watermark, wall, awake_at, asleep, last_event_at, breakdown } = kept;
-        Ok(Self { books, alerts, watermark, wall, awake_at, asleep, last_event_at, breakdown, ..self })
+        let Kept { books, learned, alerts, watermark, wall, awake_at, asleep, last_event_at, breakdown } = kept;
+        Ok(Self { books, learned, alerts, watermark, wall, awake_at, asleep, last_event_at, breakdown, ..self })
     }
 }
 

@@ -1,7 +1,10 @@
 //! Who stood together: the players of a device or of a payment account, and pairs that bet against each other.
 
+use crate::rules::finding::{Measured, Unit, Who};
+use crate::rules::standing::{Cause, Details, Found, Out};
 use crate::rules::table::{Key, Weigh};
-use models::ts::{MINUTE, Ts};
+use models::alert::{Severity, Window};
+use models::ts::{DAY, MINUTE, Ts};
 use serde::{Deserialize, Serialize};
 
 /// Players of a device or an account that are remembered one by one.
@@ -45,6 +48,44 @@ impl Crowd {
     /// Those who were there from then on until then: records may come late.
     pub fn within(&self, from: Ts, to: Ts) -> impl Iterator<Item = &(Key, Ts, Box<str>)> {
         self.users.iter().filter(move |(_, at, _)| (from..=to).contains(at))
+    }
+}
+
+/// When a crowd is one too many.
+pub(super) struct Crowded<'a> {
+    /// Of what it is the crowd.
+    pub who: Who,
+    /// Accounts that are not yet looked at.
+    pub accounts_max: i64,
+    /// Days within which they are counted.
+    pub span_days: i64,
+    /// How urgent more accounts are, and more than twice as many.
+    pub severities: [Severity; 2],
+    /// What is said of them.
+    pub words: &'a str,
+}
+
+impl Crowded<'_> {
+    /// Says a crowd that is one too many at a time; records may come late, so both sides of it count.
+    pub(super) fn judge(&self, crowd: &Crowd, at: Ts, out: &mut Out<'_>) {
+        let span = self.span_days * DAY;
+        let users: Vec<_> = crowd.within(at.plus(-span), at.plus(span)).collect();
+        let count = users.len() as i64;
+        if count <= self.accounts_max {
+            return;
+        }
+        let first = users.iter().map(|(_, at, _)| *at).min().unwrap_or(at);
+        let found = Found {
+            who: self.who,
+            window: Window { start: first, end: first.plus(span) },
+            cause: Cause::Overlap,
+            measured: Measured { observed: count, limit: self.accounts_max, unit: Unit::Accounts },
+            severity: self.severities[usize::from(count > 2 * self.accounts_max)],
+        };
+        out.found(found, |count| {
+            let reason = format!("{count} accounts {} within {} days", self.words, self.span_days);
+            Details::of(vec![reason]).with(users.iter().map(|(_, _, id)| &**id))
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use crate::rules::list::{About, Home};
 use crate::rules::params::params;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
-use models::alert::{Severity, Window};
+use models::alert::Severity;
 use models::ts::HOUR;
 
 /// What it is.
@@ -34,18 +34,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     }
     let binds = |until: Option<models::ts::Ts>| until.is_none_or(|until| heard.at < until);
     let is_excluded = heard.facts.excluded.is_some_and(|excluded| binds(excluded.until));
-    let hour = heard.at.floor_to(HOUR);
-    let measured = Measured { observed: 1, limit: 0, unit: Unit::Records };
-    let many = Found {
-        who: Who::Operator,
-        window: Window { start: hour, end: hour.plus(HOUR) },
-        cause: Cause::Sum { told_from: params.named_max + 1 },
-        measured,
-        severity: Severity::High,
-    };
-    let count = out.found(many, |count| {
-        Details::of(vec![format!("{count} times in the hour somebody was sent marketing without a check")])
-    });
+    let count = out.once_more(heard.at, params.named_max, "was sent marketing without a check");
     // whoever is excluded is named in any case
     if count > params.named_max && !is_excluded {
         return;
@@ -54,7 +43,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         who: Who::Player(player),
         window: heard.spans.day,
         cause: Cause::Sum { told_from: 1 },
-        measured,
+        measured: Measured { observed: 1, limit: 0, unit: Unit::Records },
         severity: if is_excluded { Severity::Critical } else { Severity::Medium },
     };
     out.found(one, |count| {

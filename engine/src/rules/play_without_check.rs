@@ -7,9 +7,9 @@ use crate::rules::params::params;
 use crate::rules::player::VISIT;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
-use models::alert::{Severity, Window};
+use models::alert::Severity;
 use models::record::RecordKind;
-use models::ts::{HOUR, MINUTE};
+use models::ts::MINUTE;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -46,18 +46,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     if heard.facts.lacks_check(heard.facts.checked_at, heard.at, params.check_minutes * MINUTE) != Some(true) {
         return;
     }
-    let hour = heard.at.floor_to(HOUR);
-    let measured = Measured { observed: 1, limit: 0, unit: Unit::Records };
-    let many = Found {
-        who: Who::Operator,
-        window: Window { start: hour, end: hour.plus(HOUR) },
-        cause: Cause::Sum { told_from: params.named_max + 1 },
-        measured,
-        severity: Severity::High,
-    };
-    let count = out.found(many, |count| {
-        Details::of(vec![format!("{count} times in the hour somebody came in and the register was not asked")])
-    });
+    let count = out.once_more(heard.at, params.named_max, "came in and the register was not asked");
     if count > params.named_max {
         return;
     }
@@ -69,7 +58,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         who: Who::Player(player),
         window: heard.spans.day,
         cause: Cause::Sum { told_from: 1 },
-        measured,
+        measured: Measured { observed: 1, limit: 0, unit: Unit::Records },
         severity: Severity::Medium,
     };
     out.found(one, |count| {

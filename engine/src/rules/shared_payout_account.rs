@@ -1,13 +1,13 @@
 //! Many accounts are paid out to one payment account.
 
-use crate::rules::finding::{Measured, Unit, Who};
+use crate::rules::crowd::Crowded;
+use crate::rules::finding::Who;
 use crate::rules::input::Trigger;
 use crate::rules::list::{About, Home};
 use crate::rules::params::params;
 use crate::rules::run::Heard;
-use crate::rules::standing::{Cause, Details, Found, Out};
-use models::alert::{Severity, Window};
-use models::ts::DAY;
+use crate::rules::standing::Out;
+use models::alert::Severity;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -28,23 +28,10 @@ params! {
 
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     let Some((account, crowd)) = heard.account else { return };
-    let span = params.span_days * DAY;
-    let users: Vec<_> = crowd.within(heard.at.plus(-span), heard.at.plus(span)).collect();
-    if users.len() as i64 <= params.accounts_max {
-        return;
-    }
-    let first = users.iter().map(|(_, at, _)| *at).min().unwrap_or(heard.at);
-    let found = Found {
-        who: Who::Account(account),
-        window: Window { start: first, end: first.plus(span) },
-        cause: Cause::Overlap,
-        measured: Measured { observed: users.len() as i64, limit: params.accounts_max, unit: Unit::Accounts },
-        severity: if users.len() as i64 > 2 * params.accounts_max { Severity::High } else { Severity::Medium },
-    };
-    out.found(found, |count| {
-        let reason = format!("{count} accounts were paid out to one number within {} days", params.span_days);
-        Details::of(vec![reason]).with(users.iter().map(|(_, _, id)| &**id))
-    });
+    let Params { accounts_max, span_days } = *params;
+    let severities = [Severity::Medium, Severity::High];
+    let crowded = Crowded { who: Who::Account(account), accounts_max, span_days, severities, words: "were paid out to one number" };
+    crowded.judge(crowd, heard.at, out);
 }
 
 #[cfg(test)]

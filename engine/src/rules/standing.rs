@@ -1,6 +1,6 @@
 //! What of each finding was said: a cause is raised once, corrected when it is much more, withdrawn when it is undone.
 
-use crate::rules::finding::{Finding, Measured, Mode, RECORDS_MAX, Scope, Who, finding_id, revise};
+use crate::rules::finding::{Finding, Measured, Mode, RECORDS_MAX, Scope, Unit, Who, finding_id, revise};
 use models::alert::{RevisionKind, Severity, Window};
 use models::ids::OperatorNo;
 use models::record::Record;
@@ -238,6 +238,20 @@ impl<'a> Out<'a> {
         self.say(who, window, kind, severity, measured, Details { reasons, records, operators });
         self.standing.forget();
         observed
+    }
+
+    /// One time more in its hour; beyond `named_max` of them the operator itself is named once, with their number and
+    /// what is said of them. Gives the number by now: up to `named_max` people are named one by one.
+    pub fn once_more(&mut self, at: Ts, named_max: i64, what: &str) -> i64 {
+        let hour = at.floor_to(HOUR);
+        let many = Found {
+            who: Who::Operator,
+            window: Window { start: hour, end: hour.plus(HOUR) },
+            cause: Cause::Sum { told_from: named_max + 1 },
+            measured: Measured { observed: 1, limit: 0, unit: Unit::Records },
+            severity: Severity::High,
+        };
+        self.found(many, |count| Details::of(vec![format!("{count} times in the hour somebody {what}")]))
     }
 
     /// What was found about somebody in a window that holds this instant is not so.

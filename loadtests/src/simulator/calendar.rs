@@ -10,6 +10,8 @@ use models::ts::{DAY, Ts};
 const HOURS: usize = 7 * 24;
 /// Hours that are night.
 const NIGHT: std::ops::Range<usize> = 0..6;
+/// Days that wages last.
+const PAID_DAYS: i8 = 3;
 
 /// How much more or less than on average is played at each hour of a local week.
 #[derive(Clone, Debug)]
@@ -18,6 +20,9 @@ pub struct Calendar {
     /// Of each hour from Monday 00:00 on; their mean is 1.
     weights: Vec<f64>,
     max: f64,
+    /// Days of the month on which wages are there, and how much more is played then.
+    paid: Vec<i8>,
+    paid_factor: f64,
 }
 
 impl Calendar {
@@ -32,13 +37,19 @@ impl Calendar {
             .collect();
         let mean = weights.iter().sum::<f64>() / HOURS as f64;
         weights.iter_mut().for_each(|weight| *weight /= mean);
-        let max = weights.iter().copied().fold(0.0, f64::max);
-        Self { zone, weights, max }
+        let paid_factor = season.map_or(1.0, |season| season.payday_factor);
+        let first = season.iter().flat_map(|season| season.paydays.iter().copied());
+        let paid: Vec<i8> = first.flat_map(|day| (0..PAID_DAYS).map(move |later| day + later)).collect();
+        let most = if paid.is_empty() { 1.0 } else { paid_factor.max(1.0) };
+        let max = weights.iter().copied().fold(0.0, f64::max) * most;
+        Self { zone, weights, max, paid, paid_factor }
     }
 
     /// How much more or less than on average is played then.
     pub fn weight(&self, at: Ts) -> f64 {
-        self.weights[self.hour(at)]
+        let local = self.local(at);
+        let is_paid = self.paid.contains(&local.day());
+        self.weights[hour_of_week(local)] * if is_paid { self.paid_factor } else { 1.0 }
     }
 
     /// Whether it is night there.
@@ -46,11 +57,13 @@ impl Calendar {
         NIGHT.contains(&(self.hour(at) % 24))
     }
 
-    fn hour(&self, at: Ts) -> usize {
+    fn local(&self, at: Ts) -> jiff::civil::DateTime {
         let instant = jiff::Timestamp::from_microsecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let local = self.zone.to_datetime(instant);
-        let day = local.date().weekday().since(Weekday::Monday).unsigned_abs();
-        usize::from(day) * 24 + local.hour().unsigned_abs() as usize
+        self.zone.to_datetime(instant)
+    }
+
+    fn hour(&self, at: Ts) -> usize {
+        hour_of_week(self.local(at))
     }
 
     /// The next time of a Poisson process of so many events a day on average, by thinning (Lewis and Shedler 1979); none
@@ -68,6 +81,11 @@ impl Calendar {
             }
         }
     }
+}
+
+fn hour_of_week(local: jiff::civil::DateTime) -> usize {
+    let day = local.date().weekday().since(Weekday::Monday).unsigned_abs();
+    usize::from(day) * 24 + local.hour().unsigned_abs() as usize
 }
 
 fn weight(season: &Season, day: usize, hour: usize) -> f64 {
@@ -88,7 +106,9 @@ mod tests {
         hours[20] = 5.0;
         hours[3] = 0.0;
         let weekdays = vec![1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0];
-        Season { hours, weekdays, match_days: vec![6], match_hours: Some((15, 18)), match_factor: 4.0 }
+        let match_hours = Some((15, 18));
+        let (paydays, payday_factor) = (Vec::new(), 1.0);
+        Season { hours, weekdays, match_days: vec![6], match_hours, match_factor: 4.0, paydays, payday_factor }
     }
 
     fn at(text: &str) -> Ts {
@@ -109,6 +129,18 @@ mod tests {
         assert_eq!(ratio(&nairobi, "2026-11-22T13:00:00Z"), 2.0, "a Sunday without");
         let week = (0..HOURS as i64).map(|hour| nairobi.weight(at("2026-11-16T00:00:00Z").plus(hour * DAY / 24)));
         assert!((week.sum::<f64>() / HOURS as f64 - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn wages_last_three_days() {
+        let paid = Season { paydays: vec![20], payday_factor: 1.5, ..season() };
+        let calendar = |season: &Season| Calendar::new(TimeZone::UTC, Some(season), 1.0);
+        let (paid, plain) = (calendar(&paid), calendar(&season()));
+        let ratio = |day: u32| {
+            let at = at(&format!("2026-11-{day}T07:00:00Z"));
+            paid.weight(at) / plain.weight(at)
+        };
+        assert_eq!([19, 20, 22, 23].map(ratio), [1.0, 1.5, 1.5, 1.0]);
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub struct Account {
     pub balance_minor: i64,
     /// It has been opened.
     pub is_open: bool,
+    /// What the player allows to be paid in on a day, minor units, where they said so.
+    pub limit_minor: Option<i64>,
+    /// The day on which was last paid in, and what since the limit was set on it, minor units.
+    pub paid_in: (i64, i64),
 }
 
 /// A player.
@@ -201,7 +205,7 @@ impl Makers<'_> {
         if homes.is_empty() {
             homes = (0..operators.len()).collect();
         }
-        let home = dice.pick(&homes).copied().unwrap_or(0);
+        let home = by_size(&mut dice, operators, &homes);
         let products = &operators[home].products;
         let liked = dice.pick(products).cloned().unwrap_or_default();
         let product = wanted.filter(|game| products.iter().any(|p| p == game)).map_or(liked, ToOwned::to_owned);
@@ -233,24 +237,42 @@ impl Makers<'_> {
 
     fn member(&mut self, home: usize, operators: &[usize]) -> Member {
         self.members += 1;
-        let number = self.members;
+        Member::new(self.scenario, self.seed, self.members, home, operators)
+    }
+}
+
+impl Member {
+    /// Somebody with an account at each of these operators.
+    pub fn new(scenario: &Scenario, seed: u64, number: u32, home: usize, operators: &[usize]) -> Self {
         let name = letters(u64::from(number) + 8_000);
         let account = |operator: &usize| Account {
             operator: *operator,
             reference: format!("acct-{name}-{}", letters(*operator as u64)),
             balance_minor: 0,
             is_open: false,
+            limit_minor: None,
+            paid_in: (0, 0),
         };
-        let phone = phone(&self.scenario.operators[home].jurisdiction, self.seed, number);
-        Member {
+        Self {
             number,
             wallet: format!("wallet-{name}"),
             device: format!("device-{name}"),
-            phone,
+            phone: phone(&scenario.operators[home].jurisdiction, seed, number),
             accounts: operators.iter().map(account).collect(),
             serial: 0,
         }
     }
+}
+
+/// One of these operators, each as often as it is large.
+fn by_size(dice: &mut Dice, operators: &[Operator], homes: &[usize]) -> usize {
+    let sizes = || homes.iter().map(|no| operators[*no].size);
+    let mut left = dice.unit() * sizes().sum::<f64>();
+    let chosen = homes.iter().find(|no| {
+        left -= operators[**no].size;
+        left < 0.0
+    });
+    chosen.or(homes.last()).copied().unwrap_or(0)
 }
 
 /// A mobile number of the jurisdiction's country; a seed's numbers are a block of 200,000 of their own.

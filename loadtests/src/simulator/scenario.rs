@@ -128,6 +128,9 @@ pub struct Operator {
     /// Tickets sold over the counter, where it has shops.
     #[serde(default)]
     pub sales: Option<Sales>,
+    /// How many players begin here, against the others.
+    #[serde(default = "one_part")]
+    pub size: f64,
 }
 
 /// Tickets over the counter.
@@ -273,6 +276,12 @@ pub struct Season {
     /// How much more is played then.
     #[serde(default = "no_more")]
     pub match_factor: f64,
+    /// Days of the month from which on wages are there, for three days each.
+    #[serde(default)]
+    pub paydays: Vec<i8>,
+    /// How much more is played then.
+    #[serde(default = "no_more")]
+    pub payday_factor: f64,
 }
 
 /// What a tax is taken of.
@@ -429,6 +438,9 @@ fn one() -> u32 {
     1
 }
 fn no_more() -> f64 {
+    1.0
+}
+fn one_part() -> f64 {
     1.0
 }
 

@@ -5,7 +5,8 @@ use super::people::{Account, Member};
 use super::record::{Ask, Class, Money, Player, Record, Sent};
 use super::scenario::{Naming, Operator, Scenario};
 use super::truth::{RecordRef, Truth};
-use models::ts::{SECOND, Ts};
+use jiff::tz::TimeZone;
+use models::ts::{DAY, SECOND, Ts};
 use serde_json::json;
 
 /// What a script came to.
@@ -185,13 +186,33 @@ impl<'a> Script<'a> {
         self.plan.asks.push(ask);
     }
 
-    /// Pays in.
+    /// Pays in; an operator that keeps to the player's limit refuses what would pass it.
     pub fn deposit(&mut self, amount_minor: i64, succeeds: bool) {
+        let passes = self.paid_today().saturating_add(amount_minor) > self.account().limit_minor.unwrap_or(i64::MAX);
+        self.pay_in(amount_minor, succeeds && !passes);
+    }
+
+    /// What was paid in on the local day since the limit was set on it.
+    fn paid_today(&mut self) -> i64 {
+        let zone = TimeZone::get(&self.operator().zone).unwrap_or(TimeZone::UTC);
+        let instant = jiff::Timestamp::from_microsecond(self.at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let day = (self.at.0 + i64::from(zone.to_offset(instant).seconds()) * SECOND).div_euclid(DAY);
+        let account = self.account();
+        if account.paid_in.0 != day {
+            account.paid_in = (day, 0);
+        }
+        account.paid_in.1
+    }
+
+    /// Pays in, whatever the player's limit says.
+    pub fn pay_in(&mut self, amount_minor: i64, succeeds: bool) {
+        self.paid_today();
         let mut record = self.record("deposit");
         record.money = self.money(amount_minor);
         record.payment = Some(json!({"method": "mpesa", "account": self.member.wallet}));
         if succeeds {
             self.account().balance_minor += amount_minor;
+            self.account().paid_in.1 += amount_minor;
         } else {
             record.status = Some("failed");
         }
@@ -308,10 +329,18 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// A limit that the player sets, or changes.
+    /// A limit of a day's deposits that the player sets, or changes.
     pub fn limit(&mut self, old_minor: Option<i64>, new_minor: i64) {
+        self.paid_today();
+        self.account().limit_minor = Some(new_minor);
+        self.account().paid_in.1 = 0;
+        self.limit_of("deposit_daily", old_minor, new_minor);
+    }
+
+    /// A limit of another kind; nobody here keeps to it by themselves.
+    pub fn limit_of(&mut self, kind: &str, old_minor: Option<i64>, new_minor: i64) {
         let mut record = self.record("limit_change");
-        record.limit = Some(json!({"type": "deposit_daily", "old_minor": old_minor, "new_minor": new_minor}));
+        record.limit = Some(json!({"type": kind, "old_minor": old_minor, "new_minor": new_minor}));
         self.send(Class::PlayerAccounts, record);
         self.wait(2.0);
     }

@@ -58,6 +58,37 @@ pub struct AccountRef {
     pub account_ref: String,
 }
 
+/// Whom a case is about, as the simulator calls them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // named as in the schema
+pub enum About {
+    Phone(String),
+    Device(String),
+    Wallet(String),
+    Licence(String),
+    Invoice(String),
+    Product(String),
+    Operator,
+}
+
+/// Something wrong that was planted on purpose, or something innocent that looks like it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Case {
+    /// Its story.
+    pub what: &'static str,
+    /// Conditions that it truly is: the first is the one that it was planted for. None: it is innocent.
+    pub conditions: Vec<&'static str>,
+    /// Whom it is about: any of these.
+    pub about: Vec<About>,
+    /// Where.
+    pub operators: Vec<usize>,
+    /// From then on.
+    pub from: Ts,
+    /// Until then.
+    pub to: Ts,
+}
+
 /// A line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "truth", rename_all = "snake_case")]

@@ -6,7 +6,7 @@ use models::record::Product;
 use std::collections::BTreeSet;
 
 /// Operators at most.
-const OPERATORS_MAX: usize = 64;
+const OPERATORS_MAX: usize = 128;
 /// Players at most, of all kinds together.
 const PLAYERS_MAX: u32 = 100_000;
 /// Minutes of the past at most: a week.
@@ -39,8 +39,11 @@ impl Checks {
 }
 
 impl Scenario {
-    /// The first thing in it that makes no sense.
-    pub(super) fn check(&self) -> Result<(), ScenarioError> {
+    /// Says the first thing in it that makes no sense.
+    ///
+    /// # Errors
+    /// [`ScenarioError`]
+    pub fn check(&self) -> Result<(), ScenarioError> {
         let mut checks = Checks(Ok(()));
         self.check_operators(&mut checks);
         self.check_players(&mut checks);
@@ -59,7 +62,7 @@ impl Scenario {
         let is_short = self.history_minutes <= HISTORY_MINUTES_MAX;
         checks.must(is_short, || "history_minutes".to_owned(), "more than a week");
         let amount = (1..=OPERATORS_MAX).contains(&self.operators.len());
-        checks.must(amount, || "operator".to_owned(), "not 1 to 64");
+        checks.must(amount, || "operator".to_owned(), "not 1 to 128");
         let codes: BTreeSet<&str> = self.operators.iter().map(|o| o.code.as_str()).collect();
         checks.must(codes.len() == self.operators.len(), || "operator".to_owned(), "two of one code");
         for operator in &self.operators {
@@ -75,6 +78,7 @@ impl Scenario {
             checks.percent(operator.checked_logins_percent, || place("checked_logins_percent"));
             checks.must(operator.opening_balance_minor >= 0, || place("opening_balance_minor"), "negative");
             checks.must(operator.settle_seconds >= 1, || place("settle_seconds"), "0");
+            checks.within(operator.size, 0.001, 1e6, || place("size"));
             if let Some(sales) = &operator.sales {
                 checks.must((1..=10_000).contains(&sales.outlets), || place("sales.outlets"), "not 1 to 10000");
                 checks.within(sales.tickets_per_day, 0.0, 1e7, || place("sales.tickets_per_day"));
@@ -153,6 +157,9 @@ impl Scenario {
             let hours = season.match_hours.is_none_or(|(from, to)| 0 <= from && from < to && to <= 24);
             checks.must(hours, || place("match_hours"), "not two hours of one day");
             checks.within(season.match_factor, 0.0, 100.0, || place("match_factor"));
+            let paid = season.paydays.iter().all(|day| (1..=31).contains(day));
+            checks.must(paid, || place("paydays"), "not from 1 to 31");
+            checks.within(season.payday_factor, 0.01, 100.0, || place("payday_factor"));
         }
     }
 
