@@ -3,6 +3,7 @@
 //! Knows nothing of clocks, networks, storage or chance: what it needs is an argument, what it finds is a result.
 
 pub mod alerting;
+pub mod compliance;
 pub mod dedupe;
 pub mod detector;
 pub mod enumeration;

@@ -37,7 +37,7 @@ pub use operator_states::OperatorStateRow;
 pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
-    AlertQuery, Arrivals, ClassPage, ClassQuery, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
+    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, ClassPage, ClassQuery, ComplianceSpan, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
     PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, SourceSpan,
     StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };

@@ -163,9 +163,13 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_successes().await })
         };
+        let compliance = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_compliance().await })
+        };
         let tasks = [
             grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts, polling,
-            integrity, successes,
+            integrity, successes, compliance,
         ];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();
