@@ -210,7 +210,7 @@ impl Engine {
             return Ok(Feeds::default());
         }
         let silences = store.alerts_of_rule(operator, silence::RULE).await.map_err(unavailable)?;
-        let breaks = store.alerts_of_rule(operator, integrity::TAMPERED).await.map_err(unavailable)?;
+        let breaks = store.alerts_of_rule(operator, integrity::Trouble::Tampered.rule()).await.map_err(unavailable)?;
         let mut feeds = Feeds::default();
         for source in &sources {
             let counts = self.counts_of(source, span).await?;

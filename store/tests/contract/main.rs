@@ -2,6 +2,7 @@
 
 mod bench;
 mod classes;
+mod compliance;
 mod failures;
 mod integrity;
 mod keys;
@@ -59,6 +60,9 @@ both!(
     notices::the_log_forgets_what_is_old_and_nothing_that_waits,
     reads::a_sources_last_success_only_moves_on,
     reads::of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were,
+    compliance::a_day_is_as_it_was_counted_last,
+    compliance::scores_are_kept_with_their_revisions,
+    compliance::what_a_score_is_worked_out_of_is_read,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,
     classes::accounts_in_a_state_are_looked_up_by_it,
