@@ -468,3 +468,27 @@ fn a_month_of_an_operator_has_the_score_an_inspector_expects() {
     let archive = Source { class: DataClass::Invoices.into(), ..Source::for_tests() };
     assert!(SourceFacts::of(&archive, &days(1), &[], &[], Counts::default()).unwrap().is_documents);
 }
+
+/// `docs/COMPLIANCE.md` says what the code does, word for word.
+#[test]
+fn the_published_formula_is_that_of_the_code() {
+    let page = include_str!("../../../docs/COMPLIANCE.md");
+    let mut wanted = vec![format!("published formula, version {VERSION};"), format!("> {FORMULA}")];
+    let bands: Vec<String> =
+        BANDS[..BANDS.len() - 1].iter().map(|(band, from)| format!("{} from {from}", band.as_str())).collect();
+    wanted.push(format!("{}, critical below", bands.join(", ")));
+    wanted.push(format!("the {} days before it", SPAN_DAYS - 1));
+    for about in ABOUT {
+        let line = about.line.iter().map(|(value, ppm)| format!("{value} = {} %", ppm / 10_000));
+        let line = line.collect::<Vec<_>>().join(", ");
+        wanted.push(format!("### `{}`, weight {}", about.component.as_str(), about.weight));
+        wanted.push(format!("What: {}.", about.what));
+        wanted.push(format!("- Unit `{}`; line: {line}.", about.unit.as_str()));
+        wanted.push(format!("- Source: {}.", about.source));
+        wanted.push(format!("- Left out where {}.", about.nothing));
+    }
+    for text in wanted {
+        assert!(page.contains(&text), "docs/COMPLIANCE.md does not say: {text}");
+    }
+    assert_eq!(page.matches("\n### `").count(), ABOUT.len(), "and of no other component");
+}

@@ -109,9 +109,9 @@ impl OperatorRules {
         self.standing.counts()
     }
 
-    /// Days that are over and were counted, or counted otherwise than when they were taken last (then once an hour of
-    /// the inputs' clock). Whoever takes them commits them: they are told once. What is told follows from the inputs
-    /// alone, so that whoever hears them again is told the same with the same revisions.
+    /// Days that a tick found over, or changed since they were told last (then once an hour of the inputs' clock). They are
+    /// given once: whoever takes them behind an input commits them. Their numbers follow from the inputs alone, so that
+    /// whoever hears those again is given the same.
     pub fn closed_days(&mut self) -> Vec<ComplianceDayCounted> {
         let Scope::Operator(operator_no) = self.scope else { return Vec::new() };
         let calendar = &self.calendar;

@@ -29,6 +29,9 @@ struct Day {
     revision: u32,
     told_at: Ts,
     is_changed: bool,
+    /// Nobody has taken it since it was to be told. Not in the bytes: they are those of whoever takes it at once.
+    #[serde(skip)]
+    is_untold: bool,
 }
 
 /// The days of an operator.
@@ -59,6 +62,7 @@ impl Tally {
     pub(super) fn note(&mut self, heard: &Heard<'_>) {
         if heard.trigger == Trigger::Tick {
             self.clock = self.clock.max(heard.at);
+            self.settle();
             return;
         }
         let Some((player, _)) = heard.player else { return };
@@ -89,20 +93,23 @@ impl Tally {
         Some(day)
     }
 
-    /// Days to tell of: first instant, number of the telling, what was counted.
-    pub(super) fn take_due(&mut self) -> Vec<(Ts, u32, DayTally)> {
+    /// Numbers the days that are to be told by now: with the inputs, whenever somebody takes them.
+    fn settle(&mut self) {
         let clock = self.clock;
         let is_due = |day: &Day| {
             let again = day.revision == 0 || clock.0 - day.told_at.0 >= AGAIN;
             day.is_changed && day.end <= clock && again
         };
-        let mut due = Vec::new();
-        for (start, day) in self.days.iter_mut().filter(|(_, day)| is_due(day)) {
+        for day in self.days.values_mut().filter(|day| is_due(day)) {
             day.revision += 1;
-            (day.told_at, day.is_changed) = (clock, false);
-            due.push((*start, day.revision, day.told()));
+            (day.told_at, day.is_changed, day.is_untold) = (clock, false, true);
         }
-        due
+    }
+
+    /// Days to tell of: first instant, number of the telling, what was counted.
+    pub(super) fn take_due(&mut self) -> Vec<(Ts, u32, DayTally)> {
+        let untold = self.days.iter_mut().filter(|(_, day)| std::mem::take(&mut day.is_untold));
+        untold.map(|(start, day)| (*start, day.revision, day.told())).collect()
     }
 }
 

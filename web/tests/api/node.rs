@@ -20,7 +20,7 @@ use models::phone::Country;
 use reqwest::RequestBuilder;
 use ring::{digest, hmac};
 use serde_json::{Value, json};
-use store::{OpenOptions, Store, SystemClock};
+use store::{Clock, OpenOptions, Store, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
@@ -61,6 +61,7 @@ pub struct Setup {
     pub feeds: FeedsConfig,
     pub notify: NotifySetup,
     pub snapshot_every: Duration,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Setup {
@@ -76,6 +77,7 @@ impl Default for Setup {
             feeds: FeedsConfig::default(),
             notify: NotifySetup::default(),
             snapshot_every: Duration::from_secs(300),
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -157,7 +159,7 @@ impl Node {
             ..EngineConfig::small("KE")
         };
         let engine =
-            Engine::start(config, store, keys, Arc::new(SystemClock), &registry).await.expect("the engine starts");
+            Engine::start(config, store, keys, setup.clock, &registry).await.expect("the engine starts");
         let mut options = WebOptions::new("KE");
         options.rates = setup.rates;
         options.address_connections = setup.address_connections;
