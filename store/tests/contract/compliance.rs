@@ -3,14 +3,15 @@
 use super::bench::{Database, Kind};
 use super::writes::{batch, record, revision};
 use models::alert::RevisionKind;
+use models::alert_group::{Act, ActionKind, AlertActed, AlertGroup, GroupState, Resolution};
 use models::compliance::{Band, ComplianceDayCounted, ComplianceScored, Component, ComponentScore, DayTally};
 use models::event::Event;
 use models::feed::FeedBatchStored;
-use models::ids::{OperatorNo, SourceNo};
+use models::ids::{GroupId, KeyId, OperatorNo, SourceNo};
 use models::jurisdiction::JurisdictionNo;
-use models::ts::Ts;
+use models::ts::{MINUTE, Ts};
 use std::collections::BTreeMap;
-use store::{CommitError, ComplianceSpan};
+use store::{Clock, CommitError, ComplianceSpan, SystemClock};
 
 fn span<'a>(operator: u16, from: &'a str, to: &'a str) -> ComplianceSpan<'a> {
     ComplianceSpan { operator_no: OperatorNo(operator), from, to }
@@ -104,6 +105,40 @@ pub async fn scores_are_kept_with_their_revisions(kind: Kind) {
     node.stop().await;
 }
 
+fn acted(group: u128, action: ActionKind) -> Event {
+    let Event::AlertRevised(alert) = revision(1, 1) else { unreachable!("an alert") };
+    let act = Act { by: KeyId(1), at: Ts(7) };
+    let group = AlertGroup {
+        id: GroupId(group),
+        rule: alert.rule,
+        operator_no: alert.operator_no,
+        jurisdiction: JurisdictionNo(0),
+        subject: alert.subject,
+        state: GroupState::Resolved,
+        episode: 1,
+        severity: alert.severity,
+        hits: 1,
+        standing: Vec::new(),
+        standing_more: 0,
+        first_at: Ts(1),
+        last_at: Ts(2),
+        last_alert: alert.id,
+        last_window: alert.window,
+        reasons: Vec::new(),
+        acknowledged: None,
+        snoozed: None,
+        resolution: Some(Resolution::Confirmed),
+        resolved: Some(act),
+        muted_by: None,
+        silenced_by: None,
+        told: true,
+        told_severity: None,
+        held_in: None,
+        notices: 0,
+    };
+    Event::AlertActed(AlertActed { action, act, group })
+}
+
 /// Alerts of one rule, what people did since a time, and batches with numbers.
 pub async fn what_a_score_is_worked_out_of_is_read(kind: Kind) {
     let database = Database::fresh(kind).await;
@@ -124,6 +159,16 @@ pub async fn what_a_score_is_worked_out_of_is_read(kind: Kind) {
     assert_eq!(kinds, [RevisionKind::Raised, RevisionKind::Withdrawn], "in their order");
     assert!(node.store.alerts_of_rule(OperatorNo(9), "feed_silent").await.expect("alerts").is_empty());
     assert!(node.store.alert_acts(Ts(0)).await.expect("acts").is_empty());
+    let before = SystemClock.now();
+    node.commit(vec![acted(1, ActionKind::Resolve)], Vec::new()).await.expect("stored");
+    node.commit(vec![acted(2, ActionKind::Resolve), acted(1, ActionKind::Reopen)], Vec::new()).await.expect("stored");
+    let read = async |since| {
+        let acts = node.store.alert_acts(since).await.expect("acts");
+        acts.iter().map(|act| (act.group.id.0, act.action)).collect::<Vec<_>>()
+    };
+    let all = [(1, ActionKind::Resolve), (2, ActionKind::Resolve), (1, ActionKind::Reopen)];
+    assert_eq!(read(before.plus(-MINUTE)).await, all, "in their order");
+    assert_eq!(read(before.plus(MINUTE)).await, [], "by when they were stored");
 
     for (no, number) in [(1, Some(41)), (2, None), (3, Some(43))] {
         let (event, rows) = batch(no, 1, &[record(no as u32, Ts(no))]);

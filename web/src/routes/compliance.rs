@@ -114,10 +114,13 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
             response.insert_header((header::CONTENT_TYPE, Form::Pdf.media_type()));
             response.insert_header((header::CONTENT_DISPOSITION, file_name(&report, Form::Pdf)));
             // tens of milliseconds of work, which no other request of this worker should wait for
-            let bytes = web::block(move || report::pdf(&report)).await;
-            let bytes = bytes.map_err(|_| "no thread").and_then(|bytes| bytes.map_err(|_| "not written"));
-            let failed = |why: &str| Problem::new(Code::Internal, format!("the report: {why}"));
-            Ok(response.body(bytes.map_err(failed)?))
+            let written = web::block(move || report::pdf(&report)).await;
+            let failed = |error: &dyn fmt::Display| {
+                tracing::error!(%error, "a report cannot be written");
+                Problem::new(Code::Internal, "the report cannot be written")
+            };
+            let bytes = written.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+            Ok(response.body(bytes))
         }
     }
 }
