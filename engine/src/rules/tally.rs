@@ -108,8 +108,11 @@ impl Tally {
 
     /// Days to tell of: first instant, number of the telling, what was counted.
     pub(super) fn take_due(&mut self) -> Vec<(Ts, u32, DayTally)> {
-        let untold = self.days.iter_mut().filter(|(_, day)| std::mem::take(&mut day.is_untold));
-        untold.map(|(start, day)| (*start, day.revision, day.told())).collect()
+        let told = |(start, day): (&Ts, &mut Day)| {
+            let is_untold = std::mem::take(&mut day.is_untold);
+            is_untold.then(|| (*start, day.revision, day.told()))
+        };
+        self.days.iter_mut().filter_map(told).collect()
     }
 }
 
