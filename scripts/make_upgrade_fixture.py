@@ -49,6 +49,13 @@ SAMPLES = [
      "act": {"by": "key_0000000000000000000000000m", "at": 1800000000000000}, "reason": "test_data"},
     {"v": 1, "type": "quarantine_read", "source_no": 1, "id": "qua_0000000000000000000000000m",
      "act": {"by": "key_0000000000000000000000000m", "at": 1800000000000000}},
+    {"v": 1, "type": "compliance_day_counted", "operator_no": 1, "day": "2026-11-20", "revision": 1, "tally": {
+     "entries": 9, "lacking": 1, "in_gaps": 0, "unidentified": 2, "bets": 30, "bets_excluded": 1, "minutes_sum": 20,
+     "minutes": [20], "minutes_max": 20, "bets_beyond": 0}},
+    {"v": 1, "type": "compliance_scored", "operator_no": 1, "jurisdiction": 0, "day": "2026-11-20",
+     "from": 1797454800000000, "to": 1800046800000000, "revision": 1, "formula": 1, "score_ppm": 912345,
+     "measured_weight": 25, "band": "good", "components": [{"component": "checks", "weight": 25, "value": 998000,
+     "points_ppm": 912345, "figures": {"entries": 9, "lacking": 1}}], "at": 1800047000000000},
     {"v": 1, "type": "recognition_set", "jurisdiction": 1, "recognises": 2, "valid_from": 1800000000000000,
      "valid_to": None},
     {"v": 1, "type": "token_rotated", "operator_no": 1, "digest_version": 0, "key": "d7b0563c41fa0a01dbdba6",

@@ -2,6 +2,7 @@
 //! does by itself in `tasks.rs`, what is read and checked before anything starts in `opening.rs`.
 
 mod alerts;
+mod compliance;
 mod config;
 mod integrity;
 mod opening;

@@ -4,6 +4,7 @@
 
 pub mod alerting;
 pub mod checks;
+pub mod compliance;
 pub mod dedupe;
 pub mod detector;
 pub mod enumeration;

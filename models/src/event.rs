@@ -5,6 +5,7 @@
 
 use crate::alert::AlertRevision;
 use crate::alert_group::{AlertActed, AlertsGrouped, Silence};
+use crate::compliance::{ComplianceDayCounted, ComplianceScored};
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use crate::feed::integrity::{ChainEnded, Declaration, SourceIntegrity, TotalsCompared};
 use crate::feed::{FeedBatchStored, SourceSet};
@@ -413,6 +414,10 @@ pub enum Event {
     QuarantineRead(QuarantineRead),
     /// A rule's versions changed in a jurisdiction.
     RuleChanged(RuleChanged),
+    /// A day of an operator was counted (the whole new state).
+    ComplianceDayCounted(ComplianceDayCounted),
+    /// An operator's compliance was scored (the whole new state of the day).
+    ComplianceScored(ComplianceScored),
 }
 
 impl Event {
@@ -467,6 +472,8 @@ impl Event {
             Self::QuarantineDismissed(_) => "quarantine_dismissed",
             Self::QuarantineRead(_) => "quarantine_read",
             Self::RuleChanged(_) => "rule_changed",
+            Self::ComplianceDayCounted(_) => "compliance_day_counted",
+            Self::ComplianceScored(_) => "compliance_scored",
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod alert_group;
+pub mod compliance;
 pub mod document;
 pub mod document_records;
 pub mod event;

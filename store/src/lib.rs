@@ -43,6 +43,9 @@ pub use read::{
     AlertQuery, Arrivals, ClassPage, ClassQuery, FindingCount, FindingRow, FindingsOf, IdempotencyStored, NextNumbers,
     OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace,
     SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
+    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, ClassPage, ClassQuery, ComplianceSpan, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
+    PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, SourceSpan,
+    StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{

@@ -332,6 +332,30 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         Event::KeyVersionRetired { purpose, version } => {
             key_version(rows, &KEYS_RETIRED, (*purpose, *version), "", at, KeyState::Retired, 0);
         }
+        Event::ComplianceDayCounted(day) => rows.upsert(
+            &COMPLIANCE_DAYS,
+            format!("{}/{}", day.operator_no.0, day.day),
+            [
+                Val::Int(day.operator_no.0.into()),
+                Val::Text(&day.day),
+                Val::Int(day.revision.into()),
+                Val::Int(at.0),
+                body(&day.tally),
+            ],
+        ),
+        Event::ComplianceScored(scored) => rows.add(
+            &COMPLIANCE_SCORES,
+            [
+                Val::Int(scored.operator_no.0.into()),
+                Val::Text(&scored.day),
+                Val::Int(scored.revision.into()),
+                Val::Int(scored.jurisdiction.0.into()),
+                Val::Int(scored.formula.into()),
+                Val::IntOpt(scored.score_ppm),
+                Val::Int(scored.at.0),
+                body(scored),
+            ],
+        ),
         // written behind the journal, whose places are part of the rows
         Event::RuleInputStored(_)
         // what it changed is the state that comes with it

@@ -29,6 +29,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("async-nats", &["actors", "loadtests"]),
     ("reqwest", &["actors", "mlinzi", "loadtests"]),
     ("flate2", &["actors"]),
+    ("krilla", &["web"]),
     ("postcard", &["engine"]),
     ("zstd", &["actors"]),
     ("actix", &["actors"]),

@@ -17,6 +17,7 @@ pub mod pressure;
 pub mod problem;
 pub mod proxies;
 pub mod rate;
+mod report;
 pub mod request_id;
 pub mod routes;
 pub mod sandbox;

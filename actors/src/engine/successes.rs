@@ -64,30 +64,10 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::feed::{DataClass, SourceClock, SourceKind};
-    use models::ids::{OperatorNo, SourceId};
-    use models::money::Currency;
 
     #[test]
     fn a_success_is_kept_once_an_interval_and_always_at_the_end() {
-        let source = Source {
-            source_no: SourceNo(1),
-            id: SourceId(5),
-            operator_no: OperatorNo(2),
-            name: "bets".to_owned(),
-            kind: SourceKind::Push,
-            class: DataClass::GamingTransactions.into(),
-            clock: SourceClock::Wall,
-            horizon_days: 7,
-            expected_interval_seconds: 60,
-            currency: Currency::KES,
-            created_at: Ts(0),
-            reader: None,
-            schedule: None,
-            mapping: None,
-            paused: false,
-            integrity: None,
-        };
+        let source = Source::for_tests();
         // seconds: the last success (0: none), what is kept; is it due, and at the end
         let table = [
             (0, 0, false, false),

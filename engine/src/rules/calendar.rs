@@ -43,6 +43,13 @@ impl Calendar {
         Spans { day, week, month: self.month }
     }
 
+    /// The local day that an instant lies in: `YYYY-MM-DD`.
+    #[must_use]
+    pub fn name(&self, at: Ts) -> String {
+        let instant = Timestamp::from_microsecond(at.0).unwrap_or_default();
+        instant.to_zoned(self.zone.clone()).date().to_string()
+    }
+
     fn month_of(&self, at: Ts) -> Option<Window> {
         let first = Timestamp::from_microsecond(at.0).ok()?.to_zoned(self.zone.clone()).date().first_of_month();
         let next = first.checked_add(1.month()).ok()?;
@@ -70,6 +77,7 @@ mod tests {
             let mut calendar = Calendar::new(TimeZone::get(zone).unwrap());
             for _ in 0..2 {
                 let month = calendar.spans(Ts::parse(at).unwrap()).month;
+                assert_eq!(calendar.name(month.start)[8..], *"01", "{at}");
                 assert_eq!((month.start.to_string().as_str(), month.end.to_string().as_str()), (start, end), "{at}");
             }
         }

@@ -36,6 +36,7 @@ pub mod snapshot;
 pub mod standing;
 pub mod sums;
 pub mod table;
+pub mod tally;
 
 pub mod compliance_status_changed;
 pub mod concurrent_play;

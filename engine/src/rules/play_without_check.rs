@@ -31,18 +31,22 @@ params! {
     named_max: i64 = 100, "players", 1..=10_000, "what people can work through";
 }
 
-pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
-    let (Some(record), Some((player, _))) = (heard.record, heard.player) else { return };
+/// Does somebody come in, so that the register is to be asked first? Whoever plays on behind a login does not, nor does
+/// a bet whose login may still come from another source.
+pub(super) fn is_entry(heard: &Heard<'_>) -> bool {
+    let Some(record) = heard.record else { return false };
     let visit = match (heard.trigger, record.kind) {
         (Trigger::Entry, RecordKind::SessionStart) => SAME_VISIT,
         (Trigger::Entry, _) => 0,
         // logins often come from another source, and later: a bet without one says something only where there are none
-        _ if !heard.book.has_no_entries(heard.at) => return,
-        _ => VISIT,
+        (Trigger::Bet | Trigger::Deposit, _) if heard.book.has_no_entries(heard.at) => VISIT,
+        _ => return false,
     };
-    if heard.entry_before.is_some_and(|entered| heard.at.0 - entered.0 < visit) {
-        return;
-    }
+    heard.entry_before.is_none_or(|entered| heard.at.0 - entered.0 >= visit)
+}
+
+pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
+    let Some((player, _)) = heard.player.filter(|_| is_entry(heard)) else { return };
     if heard.facts.lacks_check(heard.facts.checked_at, heard.at, params.check_minutes * MINUTE) != Some(true) {
         return;
     }

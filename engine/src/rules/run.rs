@@ -9,8 +9,10 @@ use crate::rules::player::{Move, Player};
 use crate::rules::ruleset::{Active, RuleSet};
 use crate::rules::standing::{Out, Standing};
 use crate::rules::table::Key;
+use crate::rules::tally::Tally;
 use jiff::tz::TimeZone;
 use models::alert::Window;
+use models::compliance::ComplianceDayCounted;
 use models::ids::OperatorNo;
 use models::money::Currency;
 use models::record::Record;
@@ -73,6 +75,7 @@ pub struct OperatorRules {
     pub(super) active: Active,
     pub(super) book: Book,
     pub(super) standing: Standing,
+    pub(super) tally: Tally,
 }
 
 impl OperatorRules {
@@ -85,6 +88,7 @@ impl OperatorRules {
             active: set.active(),
             book: Book::default(),
             standing: Standing::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -105,13 +109,32 @@ impl OperatorRules {
         self.standing.counts()
     }
 
+    /// Days that a tick found over, or changed since they were told last (then once an hour of the inputs' clock). They are
+    /// given once: whoever takes them behind an input commits them. Their numbers follow from the inputs alone, so that
+    /// whoever hears those again is given the same.
+    pub fn closed_days(&mut self) -> Vec<ComplianceDayCounted> {
+        let Scope::Operator(operator_no) = self.scope else { return Vec::new() };
+        let calendar = &self.calendar;
+        let told = |(day, revision, tally)| {
+            let day = calendar.name(day);
+            ComplianceDayCounted { operator_no, day, revision, tally }
+        };
+        self.tally.take_due().into_iter().map(told).collect()
+    }
+
+    /// What is counted day by day.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Takes an input in; what follows joins `findings`, one revision of a finding for each list. Whoever hands in a
     /// batch hands in the same list for all of its records, and behind them a [`Input::Tick`] with the batch's clock
     /// where no wall clock ticks.
     pub fn hear(&mut self, input: &Input<'_>, findings: &mut Vec<Finding>) {
         let (at, spans) = spans_of(&mut self.calendar, input);
         let (noted, trigger, record, facts) = self.note(input, &spans);
-        let Self { scope, active, book, standing, .. } = self;
+        let Self { scope, active, book, standing, tally, .. } = self;
         let book: &Book = book;
         let none = Facts::default();
         let heard = Heard {
@@ -134,6 +157,7 @@ impl OperatorRules {
             closed: noted.closed,
             book,
         };
+        tally.note(&Heard { trigger: trigger.unwrap_or(Trigger::Other), ..heard });
         let undone = noted.undone.as_ref().map(|_| Trigger::Undone);
         let closed = noted.closed.map(|_| Trigger::DayClosed);
         for trigger in [undone, closed, trigger].into_iter().flatten() {

@@ -5,9 +5,10 @@ use crate::rules::nation::{NationPlayer, NationRules};
 use crate::rules::run::OperatorRules;
 use crate::rules::standing::Standing;
 use crate::rules::table::Table;
+use crate::rules::tally::Tally;
 
 /// Layout of the bytes, and what follows from an input: it grows with every change of either.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes that are no state of this layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +27,8 @@ impl OperatorRules {
     /// [`SnapshotError`]
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
         // every field is named: a new one must be thought of here. Versions are data of their own
-        let Self { scope: _, calendar: _, active: _, book, standing } = self;
-        postcard::to_allocvec(&(book, standing)).map_err(|_| SnapshotError)
+        let Self { scope: _, calendar: _, active: _, book, standing, tally } = self;
+        postcard::to_allocvec(&(book, standing, tally)).map_err(|_| SnapshotError)
     }
 
     /// Rules before any input, as they stood when the bytes were made.
@@ -35,8 +36,8 @@ impl OperatorRules {
     /// # Errors
     /// [`SnapshotError`]: not all of the bytes are a state's.
     pub fn with_bytes(self, bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let (book, standing): (Book, Standing) = read(bytes)?;
-        Ok(Self { book, standing, ..self })
+        let (book, standing, tally): (Book, Standing, Tally) = read(bytes)?;
+        Ok(Self { book, standing, tally, ..self })
     }
 }
 

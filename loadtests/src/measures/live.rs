@@ -8,7 +8,7 @@ use crate::node::{Feed, Node, StoreKind};
 use crate::report::{Report, median, say};
 use crate::socket::Screen;
 use crate::traffic::{Batch, Chance, Player, Stream, now, phone};
-use crate::wire::Connection;
+use crate::wire::{Connection, Head};
 use hdrhistogram::Histogram;
 use models::ts::{MINUTE, SECOND};
 use serde::Deserialize;
@@ -31,6 +31,10 @@ const JUMPS: Duration = Duration::from_millis(1_010);
 const JUMPS_LONG: Duration = Duration::from_millis(5_050);
 /// A delay that is worth a line.
 const LONG: Duration = Duration::from_millis(400);
+/// How often a push that was turned away is sent again,
+const AGAIN: u32 = 60;
+/// and after how long.
+const SOON: Duration = Duration::from_secs(1);
 /// Time between two looks at the memory.
 const LOOK: Duration = Duration::from_secs(10);
 /// From when memory is held against what it was.
@@ -289,8 +293,7 @@ async fn ordinary(
                 connection.write(&head, &body).await?;
                 let sent = Instant::now().checked_sub(late).unwrap_or(due);
                 waiting.borrow_mut().records.entry(code.clone()).or_default().push_back((stream.written(), sent));
-                let answer = connection.read().await?;
-                anyhow::ensure!(answer.status == 200, "{}", String::from_utf8_lossy(answer.body));
+                accepted(&mut connection, &head, &body).await?;
                 pushed.set(pushed.get() + BATCH as u64);
                 due += gap;
             }
@@ -298,6 +301,24 @@ async fn ordinary(
         }
     });
     crate::driver::together(lanes.collect::<Vec<_>>()).await.into_iter().collect()
+}
+
+/// Waits until what was written is taken: what a busy disk turned away is sent again, as a source would do it.
+async fn accepted(connection: &mut Connection, head: &Head, body: &[u8]) -> anyhow::Result<()> {
+    let mut left = AGAIN;
+    loop {
+        let answer = connection.read().await?;
+        match answer.status {
+            200 => return Ok(()),
+            503 if left > 0 => {
+                left -= 1;
+                say(&format!("  sent again: {}", String::from_utf8_lossy(answer.body)));
+            }
+            _ => anyhow::bail!("{}", String::from_utf8_lossy(answer.body)),
+        }
+        tokio::time::sleep(SOON).await;
+        connection.write(head, body).await?;
+    }
 }
 
 /// One operator after the other jumps, each at most once in a minute; gives how many did.
@@ -322,8 +343,7 @@ async fn jumps(
         let sent = Instant::now().checked_sub(late).unwrap_or(due);
         let unseen = waiting.borrow_mut().jumps.insert(code.clone(), sent);
         anyhow::ensure!(unseen.is_none(), "the jump of {code} a minute ago raised no alert");
-        let answer = connection.read().await?;
-        anyhow::ensure!(answer.status == 200, "{}", String::from_utf8_lossy(answer.body));
+        accepted(&mut connection, &feed.push(), &body).await?;
         jumps += 1;
         due += gap;
     }

@@ -289,6 +289,17 @@ pub(super) const KEYS_RETIRED: Table = Table {
     columns: KEY_COLUMNS,
     tail: "ON CONFLICT (purpose, version) DO UPDATE SET state = excluded.state, retired_at = excluded.retired_at",
 };
+pub(super) const COMPLIANCE_DAYS: Table = Table {
+    name: "compliance_days",
+    columns: &["operator_no", "local_day", "revision", "at", "body"],
+    tail: "ON CONFLICT (operator_no, local_day) DO UPDATE SET revision = excluded.revision, at = excluded.at, body = excluded.body WHERE excluded.revision > compliance_days.revision",
+};
+pub(super) const COMPLIANCE_SCORES: Table = Table {
+    name: "compliance_scores",
+    columns: &["operator_no", "local_day", "revision", "jurisdiction", "formula", "score_ppm", "at", "body"],
+    // of two that score a day at the same time one: the other reads it and begins anew
+    tail: "",
+};
 /// Columns of a record, in the order in which [`record_values`] gives them.
 pub const RECORD_COLUMNS: &[&str] = &[
     "batch_no",

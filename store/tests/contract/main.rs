@@ -2,6 +2,7 @@
 
 mod bench;
 mod classes;
+mod compliance;
 mod failures;
 mod integrity;
 mod keys;
@@ -66,6 +67,9 @@ both!(
     rule_inputs::findings_are_kept_once_and_read_newest_first,
     rules::changes_of_rules_have_their_place_in_the_journal,
     rules::what_a_version_found_is_counted_and_shown,
+    compliance::a_day_is_as_it_was_counted_last,
+    compliance::scores_are_kept_with_their_revisions,
+    compliance::what_a_score_is_worked_out_of_is_read,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,
     classes::accounts_in_a_state_are_looked_up_by_it,

@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod bench;
 pub mod changes;
 pub mod class_data;
+pub mod compliance;
 pub mod feeds;
 pub mod health;
 pub mod jurisdictions;
@@ -126,6 +127,8 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/operators/{id}/licence" => operators::licences;
     api Register put    "/api/v1/operators/{id}/licence" => operators::set_licence;
     api Register get    "/api/v1/operators/{id}/data/{class}" => class_data::read;
+    api Register get    "/api/v1/operators/{id}/compliance" => compliance::read;
+    api Register get    "/api/v1/compliance" => compliance::rank;
     api Register get    "/api/v1/operators/{id}/keys" => keys::list;
     api Register post   "/api/v1/operators/{id}/keys" => keys::create;
     api Register post   "/api/v1/operators/{id}/keys/{key}/rotate" => keys::rotate;

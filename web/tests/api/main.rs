@@ -4,6 +4,7 @@ mod admission;
 mod alert_groups;
 mod batches;
 mod classes;
+mod compliance;
 mod contacts;
 mod facts;
 mod faults;

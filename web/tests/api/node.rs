@@ -65,7 +65,7 @@ pub struct Setup {
     pub notify: NotifySetup,
     pub snapshot_every: Duration,
     pub known: Option<Arc<dyn Known>>,
-    pub clock: Arc<AheadClock>,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// The system's clock, as far ahead as a test has set it.
@@ -99,7 +99,7 @@ impl Default for Setup {
             notify: NotifySetup::default(),
             snapshot_every: Duration::from_secs(300),
             known: None,
-            clock: Arc::default(),
+            clock: Arc::new(SystemClock),
         }
     }
 }

@@ -207,7 +207,13 @@ async fn every_refusal_is_explained_mended_and_stored_once() {
     assert!(reads.iter().all(|event| event["id"].is_string() && event["act"]["by"].is_string()), "{reads:?}");
     let replays = node.journaled("quarantine_replayed").await;
     assert_eq!(replays.len(), 2 * cases.len());
-    let text = Value::from(replays.clone()).to_string() + &Value::from(reads).to_string();
+    // the time of an act is ours: its microseconds may spell anything
+    let timeless = |event: &Value| {
+        let mut event = event.clone();
+        assert!(event["act"]["at"].take().is_i64(), "{event}");
+        event
+    };
+    let text = Value::from_iter(replays.iter().chain(&reads).map(timeless)).to_string();
     for secret in ["712345678", "12500", "125,00", "Caf"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }

@@ -1,0 +1,279 @@
+//! Operators' compliance, scored once a day behind its end, for days that were missed, too, and again where late data
+//! changed what a score stands on. The formula is `engine::compliance`; here its facts are gathered.
+
+use super::Engine;
+use crate::api::EngineError;
+use crate::register::{commit_error, unavailable};
+use engine::compliance::alerts::Confirmed;
+use engine::compliance::feeds::{Counts, Feeds, SourceFacts};
+use engine::compliance::payments::{Bill, Paid, Payments};
+use engine::compliance::{Facts, SPAN_DAYS, VERSION, score};
+use engine::integrity::completeness::declared;
+use engine::integrity::totals::{day_after, day_of, day_span};
+use engine::{integrity, silence};
+use futures_util::FutureExt;
+use models::alert::Window;
+use models::alert_group::AlertActed;
+use models::compliance::ComplianceScored;
+use models::event::Event;
+use models::feed::Source;
+use models::ids::OperatorNo;
+use models::operator::{Operator, OperatorState};
+use models::ts::{DAY, HOUR, MINUTE, Ts};
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use store::{ClassQuery, ComplianceSpan, SourceSpan};
+
+/// How often it is looked whether a day is over.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A day is scored so long behind its end: what was under way at midnight is stored by then.
+const SETTLE: i64 = 10 * MINUTE;
+/// Missed days that are made up for.
+const CATCH_UP_DAYS: i64 = 92;
+/// Days whose scores may change with late data: the horizon of a source of play by default.
+const RECENT_DAYS: i64 = 7;
+/// How often those are looked at again.
+const AGAIN_EVERY: i64 = HOUR;
+/// Pause between two days that are scored: nobody waits for them.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How far back an invoice may lie that is still unpaid.
+const INVOICES_BACK: i64 = 400 * DAY;
+/// Rows of a list read at once, and lists of invoices and payments that are read at most.
+const ROWS_AT_ONCE: u32 = 500;
+const PAGES_MAX: usize = 10;
+/// Declared days of a source in a span at most: another zone's midnights may touch one more.
+const DECLARED_MAX: u32 = SPAN_DAYS as u32 + 2;
+
+/// How far an operator's days are scored.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// The newest day that has a score.
+    scored: Option<String>,
+    /// When recent days were looked at last.
+    looked_at: Ts,
+}
+
+/// A day to be scored, and whose.
+struct Due<'a> {
+    operator: &'a Operator,
+    zone: &'a str,
+    day: &'a str,
+}
+
+impl Engine {
+    pub(super) async fn keep_compliance(&self) {
+        let mut interval = tokio::time::interval(LOOK_EVERY);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut known: HashMap<OperatorNo, Progress> = HashMap::new();
+        loop {
+            interval.tick().await;
+            // what is late is made up for
+            if self.0.sparing.load(Ordering::Relaxed) {
+                continue;
+            }
+            if AssertUnwindSafe(self.score_operators(&mut known)).catch_unwind().await.is_err() {
+                tracing::error!("a look at the compliance of operators panicked");
+            }
+        }
+    }
+
+    async fn score_operators(&self, known: &mut HashMap<OperatorNo, Progress>) {
+        let operators: Vec<Arc<Operator>> = self.directory().operators.values().cloned().collect();
+        let mut acts = None;
+        for operator in operators.iter().filter(|operator| operator.state != OperatorState::Closed) {
+            let mut progress = known.get(&operator.operator_no).cloned();
+            match self.score_operator(operator, &mut progress, &mut acts).await {
+                Ok(()) => known.extend(progress.map(|progress| (operator.operator_no, progress))),
+                Err(error) => {
+                    // another process may have written: what is there is read anew
+                    known.remove(&operator.operator_no);
+                    tracing::warn!(operator = %operator.id, %error, "compliance is scored later");
+                }
+            }
+        }
+    }
+
+    async fn score_operator(
+        &self,
+        operator: &Operator,
+        progress: &mut Option<Progress>,
+        acts: &mut Option<Vec<AlertActed>>,
+    ) -> Result<(), EngineError> {
+        let zone = self.directory().jurisdiction(operator.jurisdiction).map(|j| j.time_zone.clone());
+        let zone = zone.ok_or(EngineError::NotFound("jurisdiction"))?;
+        let now = self.now();
+        let is_none = || EngineError::NotFound("day");
+        // the newest day that is over and settled
+        let newest = day_of(now.plus(-SETTLE), &zone).and_then(|day| day_after(&day, -1)).ok_or_else(is_none)?;
+        let first = day_of(operator.registered_at, &zone).ok_or_else(is_none)?;
+        let mut held = match progress.take() {
+            Some(held) => held,
+            None => {
+                let stored = self.0.store.newest_compliance_score(operator.operator_no).await.map_err(unavailable)?;
+                Progress { scored: stored.map(|stored| stored.day), looked_at: Ts(0) }
+            }
+        };
+        let back = |days: i64| day_after(&newest, 1 - days).ok_or_else(is_none);
+        let is_again = now.0.saturating_sub(held.looked_at.0) >= AGAIN_EVERY;
+        let missed = match &held.scored {
+            Some(scored) => day_after(scored, 1).ok_or_else(is_none)?,
+            None => first.clone(),
+        };
+        let recent = if is_again { back(RECENT_DAYS)? } else { missed.clone() };
+        let mut day = missed.min(recent).max(first).max(back(CATCH_UP_DAYS)?);
+        while day <= newest {
+            self.score_day(&Due { operator, zone: &zone, day: &day }, acts).await?;
+            held.scored = held.scored.max(Some(day.clone()));
+            day = day_after(&day, 1).ok_or_else(is_none)?;
+            tokio::time::sleep(PAUSE).await;
+        }
+        if is_again {
+            held.looked_at = now;
+        }
+        *progress = Some(held);
+        Ok(())
+    }
+
+    /// Scores a day, where it has no score yet or would have another one.
+    async fn score_day(&self, due: &Due<'_>, acts: &mut Option<Vec<AlertActed>>) -> Result<(), EngineError> {
+        let Due { operator, day, .. } = *due;
+        let acts = match acts {
+            Some(acts) => acts,
+            None => {
+                let since = self.now().plus(-(CATCH_UP_DAYS + SPAN_DAYS + 2) * DAY);
+                acts.insert(self.0.store.alert_acts(since).await.map_err(unavailable)?)
+            }
+        };
+        let span = ComplianceSpan { operator_no: operator.operator_no, from: day, to: day };
+        let before = self.0.store.compliance_scores(span).await.map_err(unavailable)?.pop();
+        let (facts, window) = self.compliance_facts(due, acts).await?;
+        let found = score(&facts);
+        let scored = ComplianceScored {
+            operator_no: operator.operator_no,
+            jurisdiction: operator.jurisdiction,
+            day: day.to_owned(),
+            from: window.start,
+            to: window.end,
+            revision: before.as_ref().map_or(0, |before| before.revision) + 1,
+            formula: VERSION,
+            score_ppm: found.score_ppm,
+            measured_weight: found.measured_weight,
+            band: found.band,
+            components: found.components,
+            at: self.now(),
+        };
+        if before.is_some_and(|before| before.says_the_same(&scored)) {
+            return Ok(());
+        }
+        self.0.writer.commit(vec![Event::ComplianceScored(scored)], Vec::new()).await.map_err(commit_error)?;
+        Ok(())
+    }
+
+    /// Everything that the score of a day follows from, and the span that it stands on.
+    async fn compliance_facts(&self, due: &Due<'_>, acts: &[AlertActed]) -> Result<(Facts, Window), EngineError> {
+        let Due { operator, zone, day } = *due;
+        let is_none = || EngineError::NotFound("day");
+        let mut days = Vec::new();
+        let first = day_after(day, 1 - SPAN_DAYS).ok_or_else(is_none)?;
+        let mut name = first.clone();
+        while *name <= *day {
+            let (start, end) = day_span(&name, zone).ok_or_else(is_none)?;
+            days.push(Window { start, end });
+            name = day_after(&name, 1).ok_or_else(is_none)?;
+        }
+        let (Some(oldest), Some(newest)) = (days.first(), days.last()) else { return Err(is_none()) };
+        let window = Window { start: oldest.start, end: newest.end };
+        let store = &self.0.store;
+        let counted = ComplianceSpan { operator_no: operator.operator_no, from: &first, to: day };
+        let counted = store.compliance_days(counted).await.map_err(unavailable)?;
+        let facts = Facts {
+            days: counted.into_iter().map(|(_, _, tally)| tally).collect(),
+            feeds: self.feeds_of(operator.operator_no, &days, window).await?,
+            payments: self.payments_of(operator.operator_no, window).await?,
+            alerts: Confirmed::of(acts, operator.operator_no, window),
+        };
+        Ok((facts, window))
+    }
+
+    async fn feeds_of(&self, operator: OperatorNo, days: &[Window], span: Window) -> Result<Feeds, EngineError> {
+        let store = &self.0.store;
+        let sources: Vec<Arc<Source>> = {
+            let directory = self.directory();
+            let mut own: Vec<_> = directory.sources.values().filter(|s| s.operator_no == operator).cloned().collect();
+            own.sort_unstable_by_key(|source| source.source_no);
+            own
+        };
+        if sources.is_empty() {
+            return Ok(Feeds::default());
+        }
+        let silences = store.alerts_of_rule(operator, silence::RULE).await.map_err(unavailable)?;
+        let breaks = store.alerts_of_rule(operator, integrity::Trouble::Tampered.rule()).await.map_err(unavailable)?;
+        let mut feeds = Feeds::default();
+        for source in &sources {
+            let counts = self.counts_of(source, span).await?;
+            feeds.sources.extend(SourceFacts::of(source, days, &silences, &breaks, counts));
+        }
+        Ok(feeds)
+    }
+
+    async fn counts_of(&self, source: &Source, span: Window) -> Result<Counts, EngineError> {
+        let (store, no) = (&self.0.store, source.source_no);
+        let of = SourceSpan { source_no: no, operator_no: source.operator_no, from: span.start, to: span.end };
+        let came = store.arrivals(of).await.map_err(unavailable)?;
+        let numbered = store.numbered_batches(no, span.start, span.end).await.map_err(unavailable)?;
+        let state = store.source_integrity(no).await.map_err(unavailable)?;
+        // a gap that opened later is none of this span
+        let is_missing = state.missing_since.is_some_and(|since| since < span.end);
+        let compared = store.declared_between(no, span.start, span.end, DECLARED_MAX).await.map_err(unavailable)?;
+        let mut counts = Counts {
+            numbered,
+            numbers_missing: if is_missing { state.missing_numbers() } else { 0 },
+            sent: came.records + came.quarantined,
+            quarantined: came.quarantined,
+            ..Counts::default()
+        };
+        // a day that reaches over the end was not over, and declared later
+        for day in compared.iter().filter(|day| day.to <= span.end) {
+            let (said, stored) = declared(&day.lines);
+            counts.declared = counts.declared.saturating_add(said);
+            counts.declared_stored = counts.declared_stored.saturating_add(stored);
+        }
+        Ok(counts)
+    }
+
+    async fn payments_of(&self, operator_no: OperatorNo, span: Window) -> Result<Payments, EngineError> {
+        let store = &self.0.store;
+        let from = Some(span.start.plus(-INVOICES_BACK));
+        let first = ClassQuery { operator_no, state: None, from, to: None, behind: None, limit: ROWS_AT_ONCE };
+        let mut bills = Vec::new();
+        let mut query = first.clone();
+        for _ in 0..PAGES_MAX {
+            let page = store.invoices(&query).await.map_err(unavailable)?;
+            bills.extend(page.rows.into_iter().map(|row| Bill {
+                invoice: row.invoice,
+                amount_minor: row.amount_minor,
+                said_at: row.occurred_at,
+            }));
+            let Some(next) = page.next else { break };
+            query.behind = Some(next);
+        }
+        if bills.is_empty() {
+            return Ok(Payments::default());
+        }
+        let (mut payments, mut query) = (Vec::new(), first);
+        for _ in 0..PAGES_MAX {
+            let page = store.payments(&query).await.map_err(unavailable)?;
+            payments.extend(page.rows.into_iter().map(|row| Paid {
+                payment: row.payment,
+                amount_minor: row.amount_minor,
+                at: row.occurred_at,
+            }));
+            let Some(next) = page.next else { break };
+            query.behind = Some(next);
+        }
+        Ok(Payments::of(&bills, &payments, span))
+    }
+}

@@ -1,0 +1,121 @@
+//! Reads about compliance: days as they were counted, scores, and what a score is worked out of.
+
+use super::parse;
+use crate::StoreError;
+use crate::db::{Row, Val};
+use crate::open::Store;
+use models::alert::AlertRevision;
+use models::alert_group::AlertActed;
+use models::compliance::{ComplianceScored, DayTally};
+use models::event::Event;
+use models::ids::{OperatorNo, SourceNo};
+use models::jurisdiction::JurisdictionNo;
+use models::ts::Ts;
+
+/// Alerts of one rule of one operator that are read at most: the newest.
+pub const ALERTS_OF_RULE_MAX: u32 = 5_000;
+/// What people did with groups that is read at most: the newest.
+const ACTS_MAX: i64 = 20_000;
+
+/// Days of an operator, from one to another, both inclusive: `YYYY-MM-DD`.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct ComplianceSpan<'a> {
+    pub operator_no: OperatorNo,
+    pub from: &'a str,
+    pub to: &'a str,
+}
+
+/// Only the newest revision of each day.
+const NEWEST: &str = "NOT EXISTS (SELECT 1 FROM compliance_scores n WHERE n.operator_no = s.operator_no AND n.local_day = s.local_day AND n.revision > s.revision)";
+
+fn scored(row: &Row) -> Result<ComplianceScored, StoreError> {
+    parse("compliance score", &row.text(0)?)
+}
+
+impl Store {
+    /// Days as they were counted last, with the number of their last counting, oldest first.
+    pub async fn compliance_days(&self, span: ComplianceSpan<'_>) -> Result<Vec<(String, u32, DayTally)>, StoreError> {
+        let sql = "SELECT local_day, revision, body FROM compliance_days WHERE operator_no = $1 AND local_day >= $2 AND local_day <= $3 ORDER BY local_day";
+        let values = [Val::Int(span.operator_no.0.into()), Val::Text(span.from), Val::Text(span.to)];
+        let rows = self.rows(sql, &values).await?;
+        rows.iter()
+            .map(|row| Ok((row.text(0)?, row.int(1)? as u32, parse("day of an operator", &row.text(2)?)?)))
+            .collect()
+    }
+
+    /// Scores as they count, oldest first.
+    pub async fn compliance_scores(&self, span: ComplianceSpan<'_>) -> Result<Vec<ComplianceScored>, StoreError> {
+        let sql = format!(
+            "SELECT s.body FROM compliance_scores s WHERE s.operator_no = $1 AND s.local_day >= $2 AND s.local_day <= $3 AND {NEWEST} ORDER BY s.local_day"
+        );
+        let values = [Val::Int(span.operator_no.0.into()), Val::Text(span.from), Val::Text(span.to)];
+        self.rows(&sql, &values).await?.iter().map(scored).collect()
+    }
+
+    /// The newest score of an operator.
+    pub async fn newest_compliance_score(
+        &self,
+        operator_no: OperatorNo,
+    ) -> Result<Option<ComplianceScored>, StoreError> {
+        let sql = "SELECT s.body FROM compliance_scores s WHERE s.operator_no = $1 ORDER BY s.local_day DESC, s.revision DESC LIMIT 1";
+        let rows = self.rows(sql, &[Val::Int(operator_no.0.into())]).await?;
+        rows.first().map(scored).transpose()
+    }
+
+    /// The newest day of which a score of a jurisdiction's operators is known.
+    pub async fn newest_compliance_day(&self, jurisdiction: JurisdictionNo) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT MAX(local_day) FROM compliance_scores WHERE jurisdiction = $1";
+        let rows = self.rows(sql, &[Val::Int(jurisdiction.0.into())]).await?;
+        Ok(rows.first().map(|row| row.text_opt(0)).transpose()?.flatten())
+    }
+
+    /// Scores of a day of a jurisdiction's operators.
+    pub async fn compliance_scores_of(
+        &self,
+        jurisdiction: JurisdictionNo,
+        day: &str,
+    ) -> Result<Vec<ComplianceScored>, StoreError> {
+        let sql = format!(
+            "SELECT s.body FROM compliance_scores s WHERE s.jurisdiction = $1 AND s.local_day = $2 AND {NEWEST} ORDER BY s.operator_no"
+        );
+        self.rows(&sql, &[Val::Int(jurisdiction.0.into()), Val::Text(day)]).await?.iter().map(scored).collect()
+    }
+
+    /// Every revision of the newest alerts of a rule of an operator, in their order.
+    pub async fn alerts_of_rule(&self, operator_no: OperatorNo, rule: &str) -> Result<Vec<AlertRevision>, StoreError> {
+        let sql =
+            "SELECT body FROM alert_revisions WHERE operator_no = $1 AND rule = $2 ORDER BY alert_offset DESC LIMIT $3";
+        let values = [Val::Int(operator_no.0.into()), Val::Text(rule), Val::Int(ALERTS_OF_RULE_MAX.into())];
+        self.rows(sql, &values).await?.iter().rev().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+
+    /// What people did with groups of alerts since then, in its order.
+    pub async fn alert_acts(&self, since: Ts) -> Result<Vec<AlertActed>, StoreError> {
+        let sql =
+            "SELECT payload FROM journal WHERE kind = 'alert_acted' AND at >= $1 ORDER BY at DESC, seq DESC LIMIT $2";
+        let rows = self.rows(sql, &[Val::Int(since.0), Val::Int(ACTS_MAX)]).await?;
+        let mut acts = Vec::with_capacity(rows.len());
+        for row in rows.iter().rev() {
+            let event = crate::journal::decode(&row.text(0)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
+            if let Event::AlertActed(acted) = event {
+                acts.push(acted);
+            }
+        }
+        Ok(acts)
+    }
+
+    /// Batches of a source that came in a span with a number of its operator's.
+    pub async fn numbered_batches(&self, source_no: SourceNo, from: Ts, to: Ts) -> Result<i64, StoreError> {
+        let sql =
+            "SELECT COUNT(batch_number) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3";
+        self.int(sql, &[Val::Int(source_no.0.into()), Val::Int(from.0), Val::Int(to.0)]).await
+    }
+
+    /// Where the chain and the numbers of a source stand.
+    pub async fn source_integrity(&self, source_no: SourceNo) -> Result<models::feed::SourceIntegrity, StoreError> {
+        let sql = "SELECT body FROM source_integrity WHERE source_no = $1";
+        let rows = self.rows(sql, &[Val::Int(source_no.0.into())]).await?;
+        rows.first().map_or(Ok(Default::default()), |row| parse("state of a source's chain", &row.text(0)?))
+    }
+}

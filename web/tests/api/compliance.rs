@@ -1,0 +1,285 @@
+//! How operators keep to their duties: counted by the day, scored, shown, reported.
+
+use crate::node::{Answer, Key, Node, Operator, Setup};
+use models::ts::{DAY, HOUR, MINUTE, Ts};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use store::{Clock, SystemClock};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The system's clock, moved on by hand.
+#[derive(Default)]
+struct Ahead(AtomicI64);
+
+impl Clock for Ahead {
+    fn now(&self) -> Ts {
+        SystemClock.now().plus(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl Ahead {
+    /// To a time of day in Nairobi, which is three hours ahead: on the next day.
+    fn to_next_day_at(&self, hour: i64) {
+        let now = self.now();
+        let midnight = now.plus(3 * HOUR).floor_to(DAY).plus(-3 * HOUR);
+        self.0.fetch_add(midnight.0 + DAY + hour * HOUR - now.0, Ordering::SeqCst);
+    }
+
+    /// The local day.
+    fn day(&self) -> String {
+        self.now().plus(3 * HOUR).to_string()[..10].to_owned()
+    }
+}
+
+async fn started() -> (Node, Arc<Ahead>) {
+    let clock = Arc::new(Ahead::default());
+    // noon: nothing of the test lies on another day
+    clock.to_next_day_at(12);
+    let node = Node::start_as(Setup { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Setup::default() }).await;
+    (node, clock)
+}
+
+async fn key(node: &Node, operator: &Operator) -> Key {
+    let scopes = json!(["feeds:manage", "feeds:write", "lookup"]);
+    operator.key(node, json!({"label": "k", "scopes": scopes, "rate_per_second": 1000})).await
+}
+
+async fn source(node: &Node, key: &Key, class: &str) -> String {
+    let new = json!({"name": class.replace('_', "-"), "class": class, "expected_interval_seconds": 86_400}).to_string();
+    let made = node.call("POST", "/api/v1/feeds", Some(&key.bearer), &new).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    format!("/api/v1/feeds/{}/records", made.json()["id"].as_str().expect("an id"))
+}
+
+async fn push(node: &Node, key: &Key, path: &str, records: &Value) -> Value {
+    let pushed = node.call("POST", path, Some(&key.bearer), &records.to_string()).await;
+    assert_eq!(pushed.status, 200, "{}", pushed.text);
+    pushed.json()
+}
+
+async fn read(node: &Node, operator: &Operator, bearer: &str, query: &str) -> Answer {
+    let path = format!("/api/v1/operators/{}/compliance{query}", operator.id);
+    node.call("GET", &path, Some(bearer), "").await
+}
+
+/// The score of a day, once it is as wanted.
+async fn scored(node: &Node, operator: &Operator, day: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    let mut seen = Value::Null;
+    let looked = async {
+        loop {
+            let answer = read(node, operator, &node.staff, "").await;
+            seen = answer.json();
+            if seen["current"]["day"] == *day && is_it(&seen["current"]) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, looked).await;
+    assert!(came.is_ok(), "no such score of {day}: {seen:#}");
+    seen
+}
+
+fn component<'a>(current: &'a Value, name: &str) -> &'a Value {
+    let all = current["components"].as_array().expect("components");
+    all.iter().find(|one| one["component"] == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+/// Value and points of a component.
+fn said(current: &Value, name: &str) -> (Value, Value) {
+    let one = component(current, name);
+    (one["value"].clone(), one["points_ppm"].clone())
+}
+
+#[actix_web::test]
+async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
+    let (node, clock) = started().await;
+    let operator = node.operator("acme").await;
+    let key = key(&node, &operator).await;
+    let (play, invoices) = (source(&node, &key, "gaming_transactions").await, source(&node, &key, "invoices").await);
+    let today = clock.day();
+    let empty = read(&node, &operator, &node.staff, "").await.json();
+    assert_eq!((&empty["current"], &empty["history"]), (&Value::Null, &json!([])), "no day is over");
+
+    let at = |minutes: i64| clock.now().plus(minutes * MINUTE);
+    let stake = |id: &str, at: Ts| {
+        json!({"record_id": id, "kind": "stake", "occurred_at": at, "money": {"amount_minor": 100, "currency": "KES"}})
+    };
+    // one record of four is refused: nobody knows its kind
+    let mut broken = stake("s4", at(-1));
+    broken["kind"] = json!("wager");
+    let pushed =
+        push(&node, &key, &play, &json!([stake("s1", at(-3)), stake("s2", at(-2)), stake("s3", at(-1)), broken])).await;
+    assert_eq!((&pushed["accepted"], pushed["quarantined"].as_array().map(Vec::len)), (&json!(3), Some(1)));
+    // an invoice that was due five days ago at noon, and nobody has paid
+    let due = at(-5 * 24 * 60);
+    let invoice = json!({"number": "T-1", "authority": "KRA", "due_at": due, "state": "issued", "paid_minor": 0});
+    let invoice = json!([{"record_id": "i1", "kind": "invoice", "occurred_at": at(-20 * 24 * 60),
+        "money": {"amount_minor": 100_000, "currency": "KES"}, "invoice": invoice}]);
+    push(&node, &key, &invoices, &invoice).await;
+
+    clock.to_next_day_at(12);
+    let seen = scored(&node, &operator, &today, |_| true).await;
+    let current = &seen["current"];
+    assert_eq!(said(current, "quarantine"), (json!(200_000), json!(0)), "one of five records sent");
+    let (late, points) = said(current, "payments");
+    let days_milli = late.as_i64().expect("days late");
+    assert!((5_490..=5_510).contains(&days_milli), "five days and a half at midnight: {days_milli}");
+    assert_eq!(points, json!(1_000_000 - days_milli * 500_000 / 7_000 - i64::from(days_milli * 500_000 % 7_000 > 0)));
+    assert_eq!(said(current, "completeness"), (json!(1_000_000), json!(1_000_000)));
+    assert_eq!(said(current, "freshness"), (json!(1_000_000), json!(1_000_000)));
+    assert_eq!(said(current, "alerts"), (json!(0), json!(1_000_000)));
+    assert_eq!(component(current, "quarantine")["figures"], json!({"records_sent": 5, "records_quarantined": 1}));
+    // whoever nobody could have asked about is in no share
+    assert_eq!(said(current, "last_bet_worst"), (Value::Null, Value::Null));
+    assert_eq!((&current["measured_weight"], &current["revision"], &current["formula"]), (&json!(55), &json!(1), &json!(1)));
+    let history = seen["history"].as_array().expect("a history");
+    assert_eq!((history.len(), &history[0]["day"], &history[0]["score"]), (1, &json!(today), &current["score"]));
+
+    // missed days are made up for; the invoice grows older with each
+    clock.to_next_day_at(12);
+    clock.to_next_day_at(12);
+    clock.to_next_day_at(12);
+    let newest = Ts(clock.now().0 - DAY).plus(3 * HOUR).to_string()[..10].to_owned();
+    let seen = scored(&node, &operator, &newest, |_| true).await;
+    let history = seen["history"].as_array().expect("a history");
+    assert_eq!(history.len(), 4, "{history:#?}");
+    let payments: Vec<i64> = history.iter().map(|day| day["points_ppm"]["payments"].as_i64().unwrap_or(-1)).collect();
+    assert!(payments.windows(2).all(|pair| pair[1] < pair[0]), "{payments:?}");
+
+    // nothing is lost with the process, and no day is scored twice
+    let node = node.restart_as(Setup { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Setup::default() }).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(scored(&node, &operator, &newest, |_| true).await["history"], seen["history"]);
+    assert_eq!(node.journaled("compliance_scored").await.len(), 4);
+
+    // paid late, as is heard of days after: the recent days are looked at again within the hour
+    let payments = source(&node, &key, "payments").await;
+    let paid = json!({"method": "mpesa", "account": "KE11 0000 4711", "reference": "p1", "invoice": "T-1", "authority": "KRA", "state": "completed"});
+    let paid = json!([{"record_id": "p1", "kind": "payment", "occurred_at": due.plus(DAY),
+        "money": {"amount_minor": 100_000, "currency": "KES"}, "payment": paid}]);
+    push(&node, &key, &payments, &paid).await;
+    clock.0.fetch_add(HOUR + MINUTE, Ordering::SeqCst);
+    let seen = scored(&node, &operator, &newest, |current| current["revision"] == 2).await;
+    assert_eq!(said(&seen["current"], "payments").0, json!(1_000));
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_report_is_read_as_csv_and_pdf_by_whom_it_concerns_alone() {
+    let (node, clock) = started().await;
+    let (acme, other) = (node.operator("acme").await, node.operator("other").await);
+    let (own, others) = (key(&node, &acme).await, key(&node, &other).await);
+    source(&node, &own, "gaming_transactions").await;
+    let today = clock.day();
+    for _ in 0..40 {
+        clock.to_next_day_at(12);
+    }
+    let newest = Ts(clock.now().0 - DAY).plus(3 * HOUR).to_string()[..10].to_owned();
+    scored(&node, &acme, &newest, |_| true).await;
+    scored(&node, &other, &newest, |_| true).await;
+
+    let span = format!("?from={today}&to={newest}");
+    let table = [
+        ("staff", node.staff.as_str(), &acme, 200),
+        ("the operator's own key", own.bearer.as_str(), &acme, 200),
+        ("another operator's", others.bearer.as_str(), &acme, 404),
+        ("staff of another jurisdiction", node.neighbour.as_str(), &acme, 404),
+    ];
+    for (who, bearer, operator, status) in table {
+        assert_eq!(read(&node, operator, bearer, &span).await.status, status, "{who}");
+    }
+    let path = format!("/api/v1/operators/{}/compliance", acme.id);
+    assert_eq!(node.call("GET", &path, None, "").await.status, 401);
+    for wrong in ["?from=2026-13-01", "?to=soon", "?format=xls", "?days=3", "?from=2020-01-01", "?from=2030-01-01&to=2029-01-01"] {
+        assert_eq!(read(&node, &acme, &node.staff, wrong).await.status, 422, "{wrong}");
+    }
+
+    let json = read(&node, &acme, &own.bearer, &span).await.json();
+    assert_eq!(json["history"].as_array().map(Vec::len), Some(40), "{:#}", json["history"]);
+    assert_eq!(json["formula"]["components"].as_array().map(Vec::len), Some(8));
+    let csv = node.send(node.request("GET", &format!("{path}{span}"), Some(&own.bearer)).header("accept", "text/csv")).await;
+    assert_eq!((csv.status, csv.header("content-type").as_str()), (200, "text/csv; charset=utf-8"));
+    let lines: Vec<Vec<&str>> = csv.text.split_terminator("\r\n").map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 41, "a head and a row a day");
+    assert!(lines.iter().all(|line| line.len() == 8 + 2 * 8), "{lines:?}");
+    for (line, day) in lines[1..].iter().zip(json["history"].as_array().expect("days")) {
+        let score = day["score"].as_i64().map_or(String::new(), |score| score.to_string());
+        assert_eq!((line[0], line[2]), (day["day"].as_str().expect("a day"), score.as_str()));
+    }
+    let hash = ring::digest::digest(&ring::digest::SHA256, csv.text.as_bytes());
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(json["history_sha256"], json!(hash), "whoever has the file can tell");
+
+    let pdf = || async {
+        let request = node.request("GET", &format!("{path}{span}&format=pdf"), Some(&own.bearer));
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status().as_u16(), 200);
+        assert_eq!(response.headers()["content-type"], "application/pdf");
+        let name = format!("attachment; filename=\"compliance-acme-{today}-{newest}.pdf\"");
+        assert_eq!(response.headers()["content-disposition"].to_str().expect("text"), name);
+        response.bytes().await.expect("bytes")
+    };
+    let first = pdf().await;
+    assert!(first.starts_with(b"%PDF-"));
+    assert!(String::from_utf8_lossy(&first).contains("/Count 3"), "newest, forty days, formula");
+    assert_eq!(first, pdf().await, "the same data, the same bytes");
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn operators_of_a_jurisdiction_are_ranked_the_lowest_first() {
+    let (node, clock) = started().await;
+    let today = clock.day();
+    let mut operators = Vec::new();
+    for code in ["calm", "late", "idle"] {
+        let operator = node.operator(code).await;
+        let key = key(&node, &operator).await;
+        if code != "idle" {
+            source(&node, &key, "gaming_transactions").await;
+        }
+        if code == "late" {
+            let invoices = source(&node, &key, "invoices").await;
+            let due = clock.now().plus(-20 * DAY);
+            let invoice = json!({"number": "T-1", "authority": "KRA", "due_at": due, "state": "overdue", "paid_minor": 0});
+            let invoice = json!([{"record_id": "i1", "kind": "invoice", "occurred_at": due,
+                "money": {"amount_minor": 100_000, "currency": "KES"}, "invoice": invoice}]);
+            push(&node, &key, &invoices, &invoice).await;
+        }
+        operators.push((operator, key));
+    }
+    let none = node.call("GET", "/api/v1/compliance", Some(&node.staff), "").await.json();
+    assert_eq!((&none["day"], &none["items"]), (&Value::Null, &json!([])));
+    clock.to_next_day_at(12);
+    for (operator, _) in &operators {
+        scored(&node, operator, &today, |_| true).await;
+    }
+    let (mut codes, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = node.call("GET", &format!("/api/v1/compliance?limit=1{cursor}"), Some(&node.staff), "").await.json();
+        assert_eq!(page["day"], json!(today));
+        codes.extend(page["items"].as_array().expect("items").iter().map(|one| one["operator_code"].clone()));
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(codes, ["late", "calm", "idle"], "of whom nothing was measured comes last");
+    let table = [
+        ("?band=good", node.staff.as_str(), 200, Some(1)),
+        ("?day=2020-01-01", node.staff.as_str(), 200, Some(0)),
+        ("?day=soon", node.staff.as_str(), 422, None),
+        ("?band=best", node.staff.as_str(), 422, None),
+        ("?cursor=x", node.staff.as_str(), 422, None),
+        ("", node.neighbour.as_str(), 200, Some(0)),
+        ("", operators[0].1.bearer.as_str(), 403, None),
+    ];
+    for (query, bearer, status, items) in table {
+        let answer = node.call("GET", &format!("/api/v1/compliance{query}"), Some(bearer), "").await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.text);
+        let seen = items.map(|_| answer.json()["items"].as_array().map_or(0, Vec::len));
+        assert_eq!(seen, items, "{query}");
+    }
+    node.stop().await;
+}
