@@ -11,6 +11,7 @@ mod health;
 mod key;
 mod keys;
 mod model;
+mod model_store;
 mod notices;
 mod notify;
 mod register;
@@ -80,9 +81,9 @@ enum Command {
     /// Proves the journal.
     #[command(subcommand)]
     Audit(Audit),
-    /// Models on files: scores, forecasts, training, evaluation.
+    /// Models: scores, forecasts, training and evaluation on files; registration and promotion in the store.
     #[command(subcommand)]
-    Model(model::Command),
+    Model(model::Models),
 }
 
 #[derive(Subcommand)]
@@ -165,6 +166,6 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,
         Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
-        Command::Model(command) => model::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Model(command) => model::run(command, load).await,
     }
 }

@@ -6,6 +6,7 @@ pub mod alerting;
 pub mod dedupe;
 pub mod detector;
 pub mod enumeration;
+pub mod features;
 pub mod ingest;
 pub mod integrity;
 pub mod mapping;

@@ -24,5 +24,6 @@ pub mod phone;
 pub mod quarantine;
 pub mod record;
 pub mod region;
+pub mod risk_model;
 pub mod token;
 pub mod ts;

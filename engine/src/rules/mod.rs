@@ -22,6 +22,7 @@ pub mod crowd;
 pub mod finding;
 pub mod input;
 pub mod list;
+mod look;
 pub mod nation;
 pub mod papers;
 pub mod params;

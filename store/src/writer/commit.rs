@@ -3,6 +3,7 @@
 use crate::contacts::ContactRows;
 use crate::evidence::EvidenceRows;
 use crate::keys::{Rewrapped, SealedTable};
+use crate::risk_models::ModelBytes;
 use crate::notices::{NoticeMarks, NoticeRow};
 use models::event::{Committed, Event, Exclusion, PersonKey};
 use models::feed::DataClass;
@@ -111,6 +112,8 @@ pub enum Attachment {
     /// Sealed values under another key, whose `SealsRewrapped` is among the events; one that changed meanwhile stays as
     /// it is.
     Rewrapped(SealedTable, Vec<Rewrapped>),
+    /// The artefact of the commit's `ModelRegistered`.
+    ModelBytes(ModelBytes),
 }
 
 /// Offered to the writer.

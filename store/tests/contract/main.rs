@@ -9,6 +9,7 @@ mod notices;
 mod proof;
 mod quarantine;
 mod reads;
+mod risk_models;
 mod schema;
 mod writes;
 
@@ -59,6 +60,9 @@ both!(
     notices::the_log_forgets_what_is_old_and_nothing_that_waits,
     reads::a_sources_last_success_only_moves_on,
     reads::of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were,
+    risk_models::a_model_is_kept_whole_and_once,
+    risk_models::one_version_is_promoted_by_a_second_person,
+    risk_models::drift_is_kept_by_day,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,
     classes::accounts_in_a_state_are_looked_up_by_it,
