@@ -15,7 +15,7 @@ use models::evidence::Sha256;
 use models::risk_model::{Model, ModelKind, ModelMetrics, NAME_CHARS_MAX};
 use models::ts::Ts;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,7 +167,7 @@ async fn close(store: &Store) {
     store.close().await;
 }
 
-fn evaluate(document: &[u8], test: &PathBuf) -> anyhow::Result<(ml::tabular::metrics::Metrics, String)> {
+fn evaluate(document: &[u8], test: &Path) -> anyhow::Result<(ml::tabular::metrics::Metrics, String)> {
     let (artefact, _) = Artefact::read(document)?;
     let table = std::fs::File::open(test).with_context(|| test.display().to_string())?;
     batch::evaluate_named(&artefact, std::io::BufReader::new(table)).with_context(|| test.display().to_string())

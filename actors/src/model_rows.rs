@@ -268,7 +268,7 @@ pub async fn write(
     write_rows(features, &rows, &mut out)?;
     let positives = rows.iter().filter(|row| row.is_positive).count() as u64;
     let labels_left_out = match order.kind {
-        ModelKind::TransactionRisk => (labels.len() - rows.len()) as u64,
+        ModelKind::TransactionRisk => labels.len().saturating_sub(rows.len()) as u64,
         _ => 0,
     };
     Ok(RowsSummary { rows: rows.len() as u64, positives, labels_left_out })

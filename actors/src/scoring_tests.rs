@@ -2,7 +2,7 @@ use super::*;
 use ml::tabular::batch;
 use std::fmt::Write as _;
 
-/// Rows whose risk is a high amount against the player's mean, at night.
+/// Rows whose risk is an amount that is high against the player's own.
 pub(crate) fn table(kind: ModelKind, rows: usize) -> String {
     let features = features_of(kind).unwrap();
     let mut text = "id".to_owned();
@@ -11,7 +11,7 @@ pub(crate) fn table(kind: ModelKind, rows: usize) -> String {
     for n in 0..rows {
         write!(text, "r{n}").unwrap();
         let (a, b) = (n * 7_919 % 100, n * 104_729 % 24);
-        for (place, _) in features.iter().enumerate() {
+        for place in 0..features.len() {
             match place {
                 6 => write!(text, ",{}", a as f64 / 10.0).unwrap(),
                 7 => write!(text, ",{b}").unwrap(),
@@ -42,8 +42,8 @@ fn a_model_of_this_programs_features_scores_and_says_why() {
     let scorer = Scorer::new(7, artefact.clone()).unwrap();
     assert_eq!((scorer.kind(), scorer.version()), (ModelKind::TransactionRisk, 7));
     let mut row = vector(1);
-    let mut score = |amount: f32, hour: f32| {
-        (row[6], row[7]) = (amount, hour);
+    let mut score = |to_mean: f32, off: f32| {
+        (row[6], row[7]) = (to_mean, off);
         (scorer.score(&row), scorer.reasons(&row))
     };
     let ((low, _), (high, reasons)) = (score(0.1, 1.0), score(9.9, 23.0));

@@ -14,7 +14,7 @@ use crate::links::COOKIE;
 use crate::problem::{Code, PROBLEM_JSON, ProblemBody};
 use crate::routes::{
     alert_groups, alerts, changes, class_data, feeds, health, jurisdictions, keys, links, lookup, metrics,
-    notifications, nser, operators, stream, system, tokens,
+    notifications, nser, operators, risk_models, stream, system, tokens,
 };
 use crate::{sandbox, ws};
 
@@ -27,7 +27,7 @@ use crate::{sandbox, ws};
         operators::list, operators::register, operators::get, operators::patch, operators::licences, operators::set_licence, class_data::read,
         keys::list, keys::create, keys::rotate, keys::revoke, sandbox::people,
         feeds::list, feeds::create, feeds::get, feeds::push, feeds::quarantine::list, feeds::quarantine::get, feeds::quarantine::replay, feeds::quarantine::replay_many, feeds::quarantine::dismiss, feeds::fetching::change, feeds::fetching::fetch, feeds::whole::begin_chain, feeds::whole::declarations, feeds::whole::declare, feeds::whole::completeness, alerts::list, alerts::get,
-        alert_groups::list, alert_groups::get, alert_groups::acknowledge, alert_groups::snooze, alert_groups::resolve, alert_groups::reopen, alert_groups::silences, alert_groups::silence, alert_groups::unsilence, notifications::list, notifications::channels, notifications::test, system::actors, system::release, links::create, ws::open, stream::stream,
+        alert_groups::list, alert_groups::get, alert_groups::acknowledge, alert_groups::snooze, alert_groups::resolve, alert_groups::reopen, alert_groups::silences, alert_groups::silence, alert_groups::unsilence, notifications::list, notifications::channels, notifications::test, risk_models::list, risk_models::get, system::actors, system::release, links::create, ws::open, stream::stream,
         health::health, health::live, health::ready, health::version, metrics::metrics, document
     ),
     components(schemas(ProblemBody<'static>)),
@@ -41,6 +41,7 @@ use crate::{sandbox, ws};
         (name = "feeds", description = "Sources of records."),
         (name = "alerts", description = "What rules found, with evidence."),
         (name = "notifications", description = "Who was told of alerts outside the screens, and how the channels fare."),
+        (name = "models", description = "Models that score records and players: versions, papers, drift."),
         (name = "live", description = "The live stream."),
         (name = "operations", description = "Health, metrics, actors.")
     )

@@ -209,7 +209,7 @@ impl Behaviour {
         if spans.day.start == self.today.day.start {
             self.today.day.sums.add(&sums);
         } else {
-            self.month(spans.month.start).add(&sums);
+            self.add(spans.month.start, &sums);
         }
     }
 
@@ -236,19 +236,18 @@ impl Behaviour {
             sums.days = 1;
             sums.hours_on = (last.0 - first.0) as f64 / HOUR as f64;
         }
-        self.month(month).add(&sums);
+        self.add(month, &sums);
     }
 
-    /// The sums of a month; of one that is forgotten, or older than all that are remembered where there is no room, those
-    /// of the oldest.
-    fn month(&mut self, start: Ts) -> &mut Sums {
+    /// Adds to a month; the oldest gives way to a newer one, and what is older than all of twelve is forgotten.
+    fn add(&mut self, start: Ts, sums: &Sums) {
         let place = self.months.partition_point(|month| month.start < start);
-        if self.months.get(place).is_none_or(|month| month.start != start) {
-            self.months.insert(place, Part { start, sums: Sums::default() });
+        match self.months.get_mut(place) {
+            Some(month) if month.start == start => month.sums.add(sums),
+            _ => self.months.insert(place, Part { start, sums: *sums }),
         }
         let forgotten = self.months.len().saturating_sub(MONTHS_MAX);
         self.months.drain(..forgotten);
-        &mut self.months[place.saturating_sub(forgotten)].sums
     }
 
     fn count(&mut self, record: &Record, details: &Details<'_>, low: i64, sums: &mut Sums) {
@@ -263,7 +262,7 @@ impl Behaviour {
             (K::Deposit, RecordStatus::Successful) => self.deposit(record, sums),
             (K::Withdrawal, RecordStatus::Successful) => (sums.withdrawals, sums.withdrawals_minor) = (1, minor),
             (K::LimitChange, RecordStatus::Successful) => limit(details, sums),
-            _ => return,
+            _ => {}
         }
         if matches!(record.kind, K::Deposit | K::Withdrawal) {
             details.method.iter().for_each(|method| join(&mut self.methods, id_digest(method)));

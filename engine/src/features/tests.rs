@@ -190,7 +190,7 @@ fn deposits_below_a_threshold_are_counted_near_it() {
 fn devices_shops_habits_and_balances() {
     use RecordKind::Stake;
     let mut records: Vec<Record> = (0..12)
-        .map(|n| Record { device: Some(key("phone")), ..record(n, Stake, n as i64 * DAY + 20 * HOUR, 100) })
+        .map(|n| Record { device: Some(key("phone")), ..record(n, Stake, n as i64 * DAY + 12 * HOUR, 100) })
         .collect();
     let night = Record {
         device: Some(key("other phone")),
@@ -198,7 +198,7 @@ fn devices_shops_habits_and_balances() {
         detail: r#"{"outlet_id":"out-7"}"#.to_owned(),
         balance_after_minor: Some(300),
         product: Some(Product::Crash),
-        ..record(12, Stake, 12 * DAY + 3 * HOUR, 100)
+        ..record(12, Stake, 12 * DAY, 100)
     };
     records.last_mut().unwrap().balance_after_minor = Some(500);
     records.last_mut().unwrap().product = Some(Product::Sportsbook);
@@ -209,9 +209,9 @@ fn devices_shops_habits_and_balances() {
         ("devices", Some(1.0)),
         ("is_retail", Some(1.0)),
         ("shop_records_1h", Some(1.0)),
-        ("hour", Some(3.0)),
+        ("hour", Some(0.0)),
         ("hour_unusual", Some(1.0)),
-        ("days_known", Some(11.0 + 7.0 / 24.0)),
+        ("days_known", Some(11.5)),
         // 500 less 100 are 400, not 300
         ("balance_unexplained", Some(1.0)),
         ("balance_share", Some(0.25)),
@@ -305,7 +305,7 @@ fn a_day_counts_when_it_is_closed() {
     for (name, wanted) in table {
         assert_eq!(of(name), wanted, "{name}");
     }
-    // a stake of 20 seconds that won nothing, then one that stood open over night: no reaction is a day
+    // three stakes with the next one 20 seconds later, two with the next one in the morning
     assert_eq!(of("lost_to_bet_s"), Some(20.0));
     // a record of the next day closes the third
     records.push(record(99, Stake, 3 * DAY + HOUR, 100));
