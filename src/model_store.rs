@@ -188,7 +188,8 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
     for StoredModel { model, state, promoted, .. } in &models {
         let ModelMetrics { rows, auc_ppm, average_precision_ppm, .. } =
             model.evaluation.as_ref().map_or(model.held_out, |evaluation| evaluation.metrics);
-        let by = promoted.as_ref().map_or_else(|| model.by.clone(), |(by, _)| format!("{}, promoted by {by}", model.by));
+        let by =
+            promoted.as_ref().map_or_else(|| model.by.clone(), |(by, _)| format!("{}, promoted by {by}", model.by));
         say(&format!(
             "{:<17} {:>7} {:<10} {:>7.4} {:>7.4} {rows:>7}  {by}",
             model.kind.as_str(),
@@ -249,7 +250,8 @@ async fn features(config: &Config, order: Features) -> anyhow::Result<()> {
         let file_sha256 = actors::secrets::hex(&out.digest.finish());
         draft.file().sync_all()?;
         let model = order.kind.as_str().to_owned();
-        let event = Event::FeaturesExported { model, by, from, to, rows: summary.rows, file_sha256: file_sha256.clone() };
+        let event =
+            Event::FeaturesExported { model, by, from, to, rows: summary.rows, file_sha256: file_sha256.clone() };
         tools.writer.commit(vec![event], Vec::new()).await.context("the export cannot be journaled")?;
         Ok((summary, file_sha256))
     });

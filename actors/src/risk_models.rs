@@ -20,11 +20,11 @@ const LEVEL: i32 = 9;
 /// Longest reason of a retirement, characters.
 const REASON_CHARS_MAX: usize = 500;
 
-fn invalid(pointer: &'static str, detail: impl ToString) -> EngineError {
+fn invalid(pointer: &'static str, detail: &dyn ToString) -> EngineError {
     EngineError::Invalid { pointer, detail: detail.to_string() }
 }
 
-fn away(error: StoreError) -> EngineError {
+fn away(error: &StoreError) -> EngineError {
     tracing::warn!(%error, "models cannot be read");
     EngineError::Unavailable("the database")
 }
@@ -32,7 +32,10 @@ fn away(error: StoreError) -> EngineError {
 fn named(pointer: &'static str, text: &str, chars_max: usize) -> Result<String, EngineError> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > chars_max || text.chars().any(char::is_control) {
-        return Err(invalid(pointer, format!("empty, longer than {chars_max} characters, or with control characters")));
+        return Err(invalid(
+            pointer,
+            &format!("empty, longer than {chars_max} characters, or with control characters"),
+        ));
     }
     Ok(text.to_owned())
 }
@@ -55,9 +58,9 @@ pub fn metrics_of(metrics: &Metrics) -> ModelMetrics {
 }
 
 fn pack(document: &[u8]) -> Result<Vec<u8>, EngineError> {
-    let bytes = zstd::encode_all(document, LEVEL).map_err(|error| invalid("/artefact", error))?;
+    let bytes = zstd::encode_all(document, LEVEL).map_err(|error| invalid("/artefact", &error))?;
     if bytes.len() > MODEL_BYTES_MAX {
-        return Err(invalid("/artefact", format!("larger than {MODEL_BYTES_MAX} bytes when packed")));
+        return Err(invalid("/artefact", &format!("larger than {MODEL_BYTES_MAX} bytes when packed")));
     }
     Ok(bytes)
 }
@@ -80,16 +83,16 @@ pub async fn register(
     by: &str,
 ) -> Result<Model, EngineError> {
     let by = named("/by", by, NAME_CHARS_MAX)?;
-    let (artefact, artefact_sha256) = Artefact::read(document).map_err(|error| invalid("/artefact", error))?;
-    let schema_sha256 = check_schema(&artefact).map_err(|error| invalid("/artefact", error))?;
+    let (artefact, artefact_sha256) = Artefact::read(document).map_err(|error| invalid("/artefact", &error))?;
+    let schema_sha256 = check_schema(&artefact).map_err(|error| invalid("/artefact", &error))?;
     let kind = kind_of(&artefact);
-    let known = store.models().await.map_err(away)?;
+    let known = store.models().await.map_err(|error| away(&error))?;
     if known.iter().any(|known| known.model.artefact_sha256 == artefact_sha256) {
         return Err(EngineError::Conflict("this artefact is registered".to_owned()));
     }
     let card = artefact.card(&artefact_sha256);
     if card.len() > CARD_BYTES_MAX {
-        return Err(invalid("/artefact", format!("its card is longer than {CARD_BYTES_MAX} bytes")));
+        return Err(invalid("/artefact", &format!("its card is longer than {CARD_BYTES_MAX} bytes")));
     }
     let last = known.iter().filter(|known| known.model.kind == kind).map(|known| known.model.version).max();
     let model = Model {
@@ -114,7 +117,7 @@ pub async fn register(
 }
 
 async fn known(store: &Store, kind: ModelKind, version: u32) -> Result<StoredModel, EngineError> {
-    store.model(kind, version).await.map_err(away)?.ok_or(EngineError::NotFound("model"))
+    store.model(kind, version).await.map_err(|error| away(&error))?.ok_or(EngineError::NotFound("model"))
 }
 
 /// Makes a version the one that scores. A second person does it, and only with a version that is validated.
@@ -135,7 +138,9 @@ pub async fn promote(
         ModelState::Registered | ModelState::Replaced => {}
     }
     if stored.model.by.to_lowercase() == by.to_lowercase() {
-        return Err(EngineError::Conflict("whoever registered a model does not promote it: a second person does".into()));
+        return Err(EngineError::Conflict(
+            "whoever registered a model does not promote it: a second person does".into(),
+        ));
     }
     let refused = |error: &dyn ToString| EngineError::Conflict(format!("it is not validated: {}", error.to_string()));
     stored.model.validated().map_err(|error| refused(&error))?;

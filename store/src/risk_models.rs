@@ -85,7 +85,8 @@ async fn register(conn: &mut Conn, model: &Model, at: Ts) -> Result<(), sqlx::Er
 async fn promote(conn: &mut Conn, promoted: &ModelPromoted, at: Ts) -> Result<(), sqlx::Error> {
     let (kind, version) = (Val::Text(promoted.kind.as_str()), Val::Int(promoted.version.into()));
     let (by, now) = (Val::Text(&promoted.by), Val::Int(at.0));
-    let sql = "UPDATE models SET state = 'replaced', ended_by = $2, ended_at = $3 WHERE kind = $1 AND state = 'promoted'";
+    let sql =
+        "UPDATE models SET state = 'replaced', ended_by = $2, ended_at = $3 WHERE kind = $1 AND state = 'promoted'";
     conn.run(sql, &[kind.clone(), by.clone(), now.clone()]).await?;
     let sql = "UPDATE models SET state = 'promoted', promoted_by = $3, promoted_at = $4, ended_by = NULL, ended_at = NULL WHERE kind = $1 AND version = $2 AND state <> 'retired' AND LOWER(registered_by) <> LOWER($3)";
     match conn.run(sql, &[kind, version, by, now]).await? {
@@ -182,7 +183,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn model_drift(&self, kind: ModelKind, version: u32) -> Result<Vec<DriftJudged>, StoreError> {
-        let sql = "SELECT body FROM model_drift WHERE kind = $1 AND version = $2 ORDER BY day DESC, operator_no LIMIT $3";
+        let sql =
+            "SELECT body FROM model_drift WHERE kind = $1 AND version = $2 ORDER BY day DESC, operator_no LIMIT $3";
         let values = [Val::Text(kind.as_str()), Val::Int(version.into()), Val::Int(DAYS_AT_ONCE)];
         let rows = self.db.read().await?.rows(sql, &values).await?;
         rows.iter().map(|row| parse("drift", &row.text(0)?)).collect()

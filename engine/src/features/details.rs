@@ -40,7 +40,14 @@ impl<'a> Details<'a> {
         use RecordKind as K;
         let may_have = matches!(
             record.kind,
-            K::Stake | K::TicketSale | K::Payout | K::CashOut | K::Redemption | K::Deposit | K::Withdrawal | K::LimitChange
+            K::Stake
+                | K::TicketSale
+                | K::Payout
+                | K::CashOut
+                | K::Redemption
+                | K::Deposit
+                | K::Withdrawal
+                | K::LimitChange
         );
         if !may_have || record.detail.is_empty() {
             return Self::default();

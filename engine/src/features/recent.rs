@@ -113,7 +113,8 @@ impl Median {
         for place in 1..4 {
             let wanted = 1.0 + f64::from(self.count - 1) * place as f64 / 4.0;
             let off = wanted - f64::from(self.ranks[place]);
-            let (before, after) = (self.ranks[place] - self.ranks[place - 1], self.ranks[place + 1] - self.ranks[place]);
+            let (before, after) =
+                (self.ranks[place] - self.ranks[place - 1], self.ranks[place + 1] - self.ranks[place]);
             if (off >= 1.0 && after > 1) || (off <= -1.0 && before > 1) {
                 self.shift(place, if off > 0.0 { 1 } else { -1 });
             }

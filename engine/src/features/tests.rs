@@ -91,12 +91,13 @@ const HEAD: &str = "# Features\n\nWhat models are told, made from the tables in 
 
 #[test]
 fn names_are_names_and_a_changed_table_is_another_schema() {
-    for (features, digest) in [
-        (transaction::FEATURES, TRANSACTION_SCHEMA),
-        (player::FEATURES, PLAYER_SCHEMA),
-    ] {
+    for (features, digest) in [(transaction::FEATURES, TRANSACTION_SCHEMA), (player::FEATURES, PLAYER_SCHEMA)] {
         let mut names: Vec<&str> = features.iter().map(|feature| feature.name).collect();
-        assert_eq!(&schema_digest(names.iter().copied())[..16], digest, "another table: another version, and a note in CHANGELOG");
+        assert_eq!(
+            &schema_digest(names.iter().copied())[..16],
+            digest,
+            "another table: another version, and a note in CHANGELOG"
+        );
         for feature in features {
             let is_name = feature.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
             assert!(is_name && !feature.unit.is_empty() && !feature.meaning.is_empty() && !feature.source.is_empty());
@@ -327,7 +328,10 @@ fn markers_of_harm_by_hand() {
         record(4, CashOut, at(5), 50),
         status(record(5, Withdrawal, at(6), 100), RecordStatus::Cancelled),
         status(record(6, Deposit, at(7), 100), RecordStatus::Failed),
-        detail(record(7, LimitChange, at(8), 0), r#"{"limit.type":"deposit_day","limit.old_minor":100,"limit.new_minor":900}"#),
+        detail(
+            record(7, LimitChange, at(8), 0),
+            r#"{"limit.type":"deposit_day","limit.old_minor":100,"limit.new_minor":900}"#,
+        ),
         detail(record(8, LimitChange, at(9), 0), r#"{"limit.type":"deposit_day","limit.new_minor":50}"#),
     ];
     // five stakes of 100, the largest win, five of 300

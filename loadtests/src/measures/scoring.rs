@@ -55,7 +55,8 @@ fn record(n: usize, dice: &mut Dice) -> Record {
         region: None,
         device: Some(MatchKey(player / 3 << 41)),
         account: Some(MatchKey(player / 2 << 42)),
-        detail: r#"{"game.id":"g-17","bet.parts":2,"bet.odds":1.85,"bet.live":true,"payment.method":"mobile"}"#.to_owned(),
+        detail: r#"{"game.id":"g-17","bet.parts":2,"bet.odds":1.85,"bet.live":true,"payment.method":"mobile"}"#
+            .to_owned(),
         content_digest: 0,
     }
 }

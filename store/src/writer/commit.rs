@@ -3,8 +3,8 @@
 use crate::contacts::ContactRows;
 use crate::evidence::EvidenceRows;
 use crate::keys::{Rewrapped, SealedTable};
-use crate::risk_models::ModelBytes;
 use crate::notices::{NoticeMarks, NoticeRow};
+use crate::risk_models::ModelBytes;
 use models::event::{Committed, Event, Exclusion, PersonKey};
 use models::feed::DataClass;
 use models::ids::{KeyId, PersonNo, QuarantineId, SourceNo};
