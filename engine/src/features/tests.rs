@@ -109,8 +109,8 @@ fn names_are_names_and_a_changed_table_is_another_schema() {
     assert_ne!(schema_digest(["a", "b"]), schema_digest(["ab"]));
 }
 
-const TRANSACTION_SCHEMA: &str = "0000000000000000";
-const PLAYER_SCHEMA: &str = "0000000000000000";
+const TRANSACTION_SCHEMA: &str = "8c3c129cb985121c";
+const PLAYER_SCHEMA: &str = "11eddd21581cf004";
 
 #[test]
 fn an_amount_is_held_against_the_players_own() {

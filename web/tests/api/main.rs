@@ -14,4 +14,5 @@ mod live;
 mod node;
 mod notifications;
 mod quarantine;
+mod risk_models;
 mod tls;
