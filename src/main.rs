@@ -11,6 +11,7 @@ mod health;
 mod key;
 mod keys;
 mod model;
+mod model_store;
 mod notices;
 mod notify;
 mod register;
@@ -84,9 +85,9 @@ enum Command {
     /// Computes a span once more from the stored inputs; names what was alerted of otherwise and ends with 1 where there is
     /// something.
     Replay(replay::Args),
-    /// Models on files: scores, forecasts, training, evaluation.
+    /// Models: scores, forecasts, training and evaluation on files; registration and promotion in the store.
     #[command(subcommand)]
-    Model(model::Command),
+    Model(model::Models),
 }
 
 #[derive(Subcommand)]
@@ -170,6 +171,6 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
         Command::Replay(args) => replay::run(&load()?, args).await,
-        Command::Model(command) => model::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Model(command) => model::run(command, load).await,
     }
 }

@@ -1,9 +1,10 @@
-//! `mlinzi model`: the models of the live path on files, one thread, no database.
+//! `mlinzi model`: the models of the live path on files, one thread, no database; what needs one is in `model_store`.
 //!
 //! Input is read whole or refused; output appears under its name only when it is complete, so a run that fails leaves what
 //! was there before.
 
-use crate::say;
+use crate::config::Config;
+use crate::{model_store, say};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use ml::tabular::artefact::{Artefact, Kind};
@@ -11,6 +12,7 @@ use ml::{anomaly, forecast, tabular};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// Seed of what is learnt where none is given: a model can be made again.
 const SEED: u64 = 1;
@@ -36,6 +38,17 @@ pub enum Command {
         #[arg(long)]
         model: PathBuf,
     },
+}
+
+/// Everything that is done with models.
+#[derive(Subcommand)]
+pub enum Models {
+    /// On files.
+    #[command(flatten)]
+    OnFiles(Command),
+    /// In the store.
+    #[command(flatten)]
+    InStore(model_store::Command),
 }
 
 /// One file to another.
@@ -125,8 +138,15 @@ fn written<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> anyhow::R
     Ok(done)
 }
 
-/// Runs a command.
-pub fn run(command: Command) -> anyhow::Result<()> {
+/// Runs a command; only one on the store needs a configuration.
+pub async fn run(command: Models, load: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
+    match command {
+        Models::InStore(command) => model_store::run(&load()?, command).await,
+        Models::OnFiles(command) => on_files(command).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn on_files(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Anomaly(InOut { input, output }) => {
             let done =

@@ -1,5 +1,7 @@
 //! `mlinzi model` on files: what comes out, and that a run that fails leaves what was there.
 
+mod program;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -96,4 +98,66 @@ fn a_model_is_learnt_kept_judged_and_described() {
     std::fs::write(&model, text).expect("written");
     let refused = mlinzi(&["evaluate", "--model", &model, "--test", &table]);
     assert!(!refused.status.success() && said(&refused).contains("model.json"), "{}", said(&refused));
+}
+
+/// A table of what this program makes for transactions; large amounts against the mean are the risk.
+fn transactions(rows: usize) -> String {
+    let names = engine::features::transaction::names();
+    let mut text = format!("id,{},label\n", names.join(","));
+    for n in 0..rows {
+        let amount = n * 7_919 % 100;
+        write!(text, "r{n}").expect("a text");
+        for (place, name) in names.iter().enumerate() {
+            let value = if *name == "amount_to_mean" { amount } else { n * (place + 13) % 97 };
+            write!(text, ",{value}").expect("a text");
+        }
+        writeln!(text, ",{}", u8::from(amount + n * 31 % 40 > 100)).expect("a text");
+    }
+    text
+}
+
+#[test]
+fn a_model_goes_live_in_the_hands_of_two_people() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = format!("sqlite:{}", dir.path().join("store.db").display());
+    program::prepare(dir.path(), &store);
+    let (train, test) =
+        (write(dir.path(), "train.csv", &transactions(600)), write(dir.path(), "test.csv", &transactions(900)));
+    let file = dir.path().join("model.json").display().to_string();
+    let learnt = mlinzi(&["train", "--kind", "transaction_risk", "--train", &train, "--output", &file]);
+    assert!(learnt.status.success(), "{}", said(&learnt));
+    let does = |args: &[&str]| program::attempt(dir.path(), &store, &[&["model"], args].concat());
+    // what is tried | does it go | what is said
+    let table: [(&[&str], bool, &str); 9] = [
+        (&["promote", "transaction_risk", "1", "--by", "Otieno"], false, "no such model"),
+        (&["register", &file, "--by", "Wanjiku", "--test", &test], true, "version 1 is registered"),
+        (&["register", &file, "--by", "Wanjiku"], false, "this artefact is registered"),
+        (&["promote", "transaction_risk", "1", "--by", "Wanjiku"], false, "a second person"),
+        (&["promote", "transaction_risk", "1", "--by", "Otieno"], true, "version 1 is promoted"),
+        (&["list"], true, "promoted by Otieno"),
+        (&["promote", "anomaly", "1", "--by", "Otieno"], false, "not transaction_risk or player_risk"),
+        (&["retire", "transaction_risk", "1", "--by", "Otieno", "--reason", "of old data"], true, "is retired"),
+        (&["promote", "transaction_risk", "1", "--by", "Otieno"], false, "retired"),
+    ];
+    for (args, goes, wanted) in table {
+        let (went, said) = does(args);
+        assert!(went == goes && said.contains(wanted), "{args:?}: {said}");
+    }
+    let (_, listed) = does(&["list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!((&listed[0]["state"], &listed[0]["registered_by"]), (&"retired".into(), &"Wanjiku".into()));
+    // nobody has decided anything yet: a table of its header alone, for its owner only, and in the journal
+    let out = dir.path().join("rows.csv");
+    let path = out.display().to_string();
+    let span = ["--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"];
+    let order = [&["features", "--kind", "transaction", "--by", "Wanjiku", "--out", path.as_str()], &span[..]].concat();
+    let (went, said) = does(&order);
+    assert!(went && said.contains("\"rows\":0"), "{said}");
+    let text = std::fs::read_to_string(&out).expect("read");
+    assert!(text.starts_with("id,is_stake,") && text.ends_with(",label\n"), "{text}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&out).expect("a file").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!does(&order).0, "what is there stays");
+    let (went, said) = program::attempt(dir.path(), &store, &["audit", "verify"]);
+    assert!(went, "{said}");
 }

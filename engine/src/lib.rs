@@ -8,6 +8,7 @@ pub mod compliance;
 pub mod dedupe;
 pub mod detector;
 pub mod enumeration;
+pub mod features;
 pub mod ingest;
 pub mod integrity;
 pub mod mapping;

@@ -17,6 +17,7 @@ use crate::operator::{ApiKey, Licence, Operator};
 use crate::quarantine::{QuarantineDismissed, QuarantineRead, QuarantineReplayed};
 use crate::rule_input::{RuleInputSetAside, RuleInputStored};
 use crate::rule::RuleChanged;
+use crate::risk_model::{DriftJudged, Model, ModelPromoted, ModelRetired};
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
@@ -418,6 +419,31 @@ pub enum Event {
     ComplianceDayCounted(ComplianceDayCounted),
     /// An operator's compliance was scored (the whole new state of the day).
     ComplianceScored(ComplianceScored),
+    /// A model was registered with its papers; the artefact itself comes with it.
+    ModelRegistered(Box<Model>),
+    /// A version of a model is the one that scores.
+    ModelPromoted(ModelPromoted),
+    /// A version of a model is out of use for good.
+    ModelRetired(ModelRetired),
+    /// A day of a model's scores was held against what it was learnt from.
+    ModelDriftJudged(Box<DriftJudged>),
+    /// Vectors of records or players were taken out, to learn from.
+    FeaturesExported {
+        /// `transaction_risk` or `player_risk`.
+        model: String,
+        /// Who took them out.
+        by: String,
+        /// Start of the span.
+        #[serde(with = "micros")]
+        from: Ts,
+        /// End of the span.
+        #[serde(with = "micros")]
+        to: Ts,
+        /// Rows in it.
+        rows: u64,
+        /// SHA-256 of the file, in hex.
+        file_sha256: String,
+    },
 }
 
 impl Event {
@@ -474,6 +500,11 @@ impl Event {
             Self::RuleChanged(_) => "rule_changed",
             Self::ComplianceDayCounted(_) => "compliance_day_counted",
             Self::ComplianceScored(_) => "compliance_scored",
+            Self::ModelRegistered(_) => "model_registered",
+            Self::ModelPromoted(_) => "model_promoted",
+            Self::ModelRetired(_) => "model_retired",
+            Self::ModelDriftJudged(_) => "model_drift_judged",
+            Self::FeaturesExported { .. } => "features_exported",
         }
     }
 

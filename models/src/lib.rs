@@ -27,5 +27,6 @@ pub mod record;
 pub mod region;
 pub mod rule_input;
 pub mod rule;
+pub mod risk_model;
 pub mod token;
 pub mod ts;

@@ -21,6 +21,7 @@ mod priority;
 mod project;
 mod quarantine;
 mod read;
+mod risk_models;
 mod snapshots;
 mod successes;
 mod vault;
@@ -47,6 +48,7 @@ pub use read::{
     PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, SourceSpan,
     StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
+pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, StoredModel};
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{
     Attachment, Commit, CommitError, CommitReceipt, CommittedGroup, IdempotencyRow, ImportProgress, ImportedPerson,

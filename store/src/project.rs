@@ -70,7 +70,7 @@ impl<'a> Gathered<'a> {
     }
 }
 
-fn body<T: Serialize>(value: &T) -> Val<'static> {
+pub(crate) fn body<T: Serialize>(value: &T) -> Val<'static> {
     // domain structs of strings, numbers and lists: serialising them cannot fail
     Val::Owned(serde_json::to_string(value).unwrap_or_default())
 }
@@ -90,12 +90,16 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
         attach(&mut rows, attachment);
     }
     rows.insert(conn).await?;
-    for (event, _) in events {
+    for (event, at) in events {
         crate::quarantine::settle(conn, event).await?;
+        crate::risk_models::settle(conn, event, *at).await?;
     }
     for attachment in attachments {
         if let Attachment::Rewrapped(table, seals) = attachment {
             crate::keys::rewrap(conn, *table, seals).await?;
+        }
+        if let Attachment::ModelBytes(bytes) = attachment {
+            crate::risk_models::keep(conn, bytes).await?;
         }
     }
     Ok(())
@@ -376,7 +380,13 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         // settled behind the rows: see `quarantine::settle`
         | Event::QuarantineReplayed(_)
         | Event::QuarantineDismissed(_)
-        | Event::QuarantineRead(_) => {}
+        | Event::QuarantineRead(_)
+        // settled behind the rows: see `risk_models::settle`
+        | Event::ModelRegistered(_)
+        | Event::ModelPromoted(_)
+        | Event::ModelRetired(_)
+        | Event::ModelDriftJudged(_)
+        | Event::FeaturesExported { .. } => {}
     }
 }
 
@@ -518,6 +528,7 @@ fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
         | Attachment::RuleBatch(_)
         | Attachment::FeedClass(_)
         | Attachment::Rewrapped(..)
+        | Attachment::ModelBytes(_)
         | Attachment::NoticeMarks(_) => {}
     }
 }

@@ -26,6 +26,7 @@ pub mod finding;
 pub mod input;
 pub mod life;
 pub mod list;
+mod look;
 pub mod nation;
 pub mod papers;
 pub mod params;

@@ -132,6 +132,11 @@ impl OperatorRules {
     /// batch hands in the same list for all of its records, and behind them a [`Input::Tick`] with the batch's clock
     /// where no wall clock ticks.
     pub fn hear(&mut self, input: &Input<'_>, findings: &mut Vec<Finding>) {
+        self.hear_and(input, findings, |_| ());
+    }
+
+    /// The same, and shows what was heard, before any rule judges it: what models are told stands on it.
+    pub fn hear_and(&mut self, input: &Input<'_>, findings: &mut Vec<Finding>, show: impl FnOnce(&Heard<'_>)) {
         let (at, spans) = spans_of(&mut self.calendar, input);
         let (noted, trigger, record, facts) = self.note(input, &spans);
         let Self { scope, active, book, standing, tally, .. } = self;
@@ -158,6 +163,7 @@ impl OperatorRules {
             book,
         };
         tally.note(&Heard { trigger: trigger.unwrap_or(Trigger::Other), ..heard });
+        show(&heard);
         let undone = noted.undone.as_ref().map(|_| Trigger::Undone);
         let closed = noted.closed.map(|_| Trigger::DayClosed);
         for trigger in [undone, closed, trigger].into_iter().flatten() {

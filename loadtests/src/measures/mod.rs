@@ -10,6 +10,7 @@ pub mod live;
 mod lookups;
 mod notices;
 mod register;
+mod scoring;
 mod sockets;
 mod sources;
 mod storm;
@@ -61,4 +62,5 @@ pub static MEASURES: &[Measure] = measures! {
     ["kafka_nats_lost", "kafka_nats_doubled"] => brokers::exactly_once;
     ["unsynced_acks"] => syncs::unsynced;
     ["crash_lost", "crash_doubled"] => kills::crashes;
+    ["score_us"] => scoring::cost;
 };

@@ -73,8 +73,17 @@ pub fn train_and_score(
 /// # Errors
 /// What is wrong with the table.
 pub fn evaluate(artefact: &Artefact, table: impl Read) -> Result<Metrics, BatchError> {
+    evaluate_named(artefact, table).map(|(metrics, _)| metrics)
+}
+
+/// The same, and the SHA-256 of the table's bytes, hexadecimal: a table that a model was learnt from judges nothing.
+///
+/// # Errors
+/// What is wrong with the table.
+pub fn evaluate_named(artefact: &Artefact, table: impl Read) -> Result<(Metrics, String), BatchError> {
     let data = artefact.schema.read_labelled(table).map_err(BatchError::Scoring)?;
-    Metrics::of(&artefact.model.scores(data.table.values.view()), &data.labels).ok_or(BatchError::OneClass)
+    let scores = artefact.model.scores(data.table.values.view());
+    Ok((Metrics::of(&scores, &data.labels).ok_or(BatchError::OneClass)?, data.sha256))
 }
 
 /// What training and scoring cost.

@@ -188,6 +188,13 @@ impl Watch {
         self.next = (self.next + 1) % FEEDBACK_MAX;
     }
 
+    /// Begins to count anew; what labels have said stays.
+    pub fn begin(&mut self) {
+        self.rows = 0;
+        self.features.iter_mut().for_each(|counts| counts.fill(0));
+        self.scores.fill(0);
+    }
+
     /// What has been seen so far.
     pub fn report(&self) -> DriftReport {
         let judge = |histogram: &Histogram, counts: &Vec<u64>| {
@@ -258,6 +265,9 @@ mod tests {
         let shifts: Vec<Shift> = report.features.iter().map(|s| s.shift).collect();
         assert_eq!(shifts, [Shift::Stable, Shift::Significant], "{report:?}");
         assert_eq!(report.score.map(|s| s.shift), Some(Shift::Stable));
+        watch.labelled(0.5, true);
+        watch.begin();
+        assert_eq!((watch.report().rows, watch.report().score, watch.feedback.len()), (0, None, 1));
     }
 
     #[test]

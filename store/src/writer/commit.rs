@@ -5,6 +5,7 @@ use crate::evidence::EvidenceRows;
 use crate::keys::{Rewrapped, SealedTable};
 use crate::notices::{NoticeMarks, NoticeRow};
 use models::alert::{RevisionKind, Severity, Window};
+use crate::risk_models::ModelBytes;
 use models::event::{Committed, Event, Exclusion, PersonKey};
 use models::feed::{DataClass, SourceClock};
 use models::ids::{AlertId, KeyId, OperatorNo, PersonNo, QuarantineId, Seq, SourceNo};
@@ -166,6 +167,8 @@ pub enum Attachment {
     /// Sealed values under another key, whose `SealsRewrapped` is among the events; one that changed meanwhile stays as
     /// it is.
     Rewrapped(SealedTable, Vec<Rewrapped>),
+    /// The artefact of the commit's `ModelRegistered`.
+    ModelBytes(ModelBytes),
 }
 
 impl Attachment {

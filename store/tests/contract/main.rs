@@ -12,6 +12,7 @@ mod quarantine;
 mod reads;
 mod rule_inputs;
 mod rules;
+mod risk_models;
 mod schema;
 mod writes;
 
@@ -70,6 +71,9 @@ both!(
     compliance::a_day_is_as_it_was_counted_last,
     compliance::scores_are_kept_with_their_revisions,
     compliance::what_a_score_is_worked_out_of_is_read,
+    risk_models::a_model_is_kept_whole_and_once,
+    risk_models::one_version_is_promoted_by_a_second_person,
+    risk_models::drift_is_kept_by_day,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,
     classes::accounts_in_a_state_are_looked_up_by_it,

@@ -19,6 +19,7 @@ pub mod nser;
 pub mod operators;
 pub mod page;
 pub mod rules;
+pub mod risk_models;
 pub mod stream;
 pub mod system;
 pub mod tokens;
@@ -162,6 +163,8 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/notifications" => notifications::list;
     api Register get    "/api/v1/notifications/channels" => notifications::channels;
     api Register post   "/api/v1/notifications/channels/{name}/test" => notifications::test;
+    api Register get    "/api/v1/models" => risk_models::list;
+    api Register get    "/api/v1/models/{kind}/{version}" => risk_models::get;
     api Register get    "/api/v1/system/actors" => system::actors;
     api Register post   "/api/v1/system/actors/release" => system::release;
     api Register get    "/api/v1/rules" => rules::list;

@@ -18,4 +18,5 @@ mod node;
 mod notifications;
 mod quarantine;
 mod rules;
+mod risk_models;
 mod tls;

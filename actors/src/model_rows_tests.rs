@@ -1,0 +1,158 @@
+use super::*;
+use models::alert::{Granularity, Metric, Severity, Subject, Window};
+use models::alert_group::{Act, AlertActed, AlertGroup, GroupState};
+use models::ids::{AlertId, KeyId};
+use models::jurisdiction::JurisdictionNo;
+use models::record::{RecordKind, RecordStatus};
+use models::ts::{DAY, MINUTE};
+
+const BEGIN: i64 = 1_772_398_800_000_000;
+
+fn acted(group: u128, episode: u32, action: ActionKind, resolution: Option<Resolution>) -> Event {
+    let window = Window { start: Ts(0), end: Ts(1) };
+    let act = Act { by: KeyId(1), at: Ts(1) };
+    let subject = Subject {
+        operator: "op".to_owned(),
+        metric: Metric::Count,
+        granularity: Granularity::Hour,
+        currency: Currency::KES,
+        source: None,
+    };
+    let group = AlertGroup {
+        id: GroupId(group),
+        rule: "rapid_in_out".to_owned(),
+        operator_no: OperatorNo(1),
+        jurisdiction: JurisdictionNo(0),
+        subject,
+        state: GroupState::Resolved,
+        episode,
+        severity: Severity::High,
+        hits: 1,
+        standing: vec![AlertId(10 * group)],
+        standing_more: 0,
+        first_at: Ts(0),
+        last_at: Ts(0),
+        last_alert: AlertId(10 * group + 1),
+        last_window: window,
+        reasons: Vec::new(),
+        acknowledged: None,
+        snoozed: None,
+        resolution,
+        resolved: None,
+        muted_by: None,
+        silenced_by: None,
+        told: true,
+        told_severity: None,
+        held_in: None,
+        notices: 0,
+    };
+    Event::AlertActed(AlertActed { action, act, group })
+}
+
+#[test]
+fn only_what_a_person_decided_and_left_so_is_a_label() {
+    use ActionKind::{Acknowledge, Reopen, Resolve};
+    use Resolution::{Confirmed, Expected, FalseAlarm};
+    let acts = [
+        acted(1, 1, Resolve, Some(Confirmed)),
+        acted(2, 1, Resolve, Some(FalseAlarm)),
+        acted(3, 1, Resolve, Some(Expected)),
+        acted(4, 1, Resolve, Some(Confirmed)),
+        acted(4, 1, Reopen, None),
+        acted(5, 1, Resolve, Some(FalseAlarm)),
+        acted(5, 1, Reopen, None),
+        acted(5, 1, Resolve, Some(Confirmed)),
+        acted(5, 1, Acknowledge, Some(Confirmed)),
+        acted(1, 2, Resolve, Some(FalseAlarm)),
+    ];
+    let got: Vec<(Vec<u128>, bool)> = decisions(&acts)
+        .into_iter()
+        .map(|(_, alerts, label)| (alerts.into_iter().map(|alert| alert.0).collect(), label))
+        .collect();
+    let wanted = [(vec![10, 11], true), (vec![10, 11], false), (vec![20, 21], false), (vec![50, 51], true)];
+    assert_eq!(got, wanted);
+}
+
+fn record(n: usize, kind: RecordKind, minute: i64, amount_minor: i64, player: u128) -> Record {
+    let record_id = format!("r{n}");
+    Record {
+        id_digest: engine::ingest::id_digest(&record_id),
+        record_id,
+        replaces: None,
+        kind,
+        occurred_at: Ts(BEGIN + minute * MINUTE),
+        status: RecordStatus::Successful,
+        player: Some(MatchKey(player)),
+        amount_minor,
+        currency: Currency::KES,
+        balance_after_minor: None,
+        product: None,
+        channel: None,
+        bet_id: None,
+        session_id: None,
+        region: None,
+        device: None,
+        account: None,
+        detail: String::new(),
+        content_digest: 0,
+    }
+}
+
+fn rows(kind: ModelKind, labels: &Labels, records: &[Record]) -> Vec<Row> {
+    let order = RowsOrder { kind, from: Ts(BEGIN), to: Ts(BEGIN + 10 * DAY) };
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    let mut making = Making::new(order, OperatorNo(1), labels, &key, TimeZone::get("Africa/Nairobi").unwrap());
+    records.iter().for_each(|record| making.hear(record));
+    making.rows
+}
+
+#[test]
+fn a_record_with_a_label_is_a_row_and_leads_back_to_nobody() {
+    use RecordKind::{Deposit, Login, Withdrawal};
+    let mut labels = Labels::default();
+    let ids = |numbers: &[usize]| numbers.iter().map(|n| format!("r{n}")).collect::<Vec<_>>();
+    labels.add(OperatorNo(1), &ids(&[2, 3, 9]), false);
+    labels.add(OperatorNo(1), &ids(&[2]), true);
+    labels.add(OperatorNo(2), &ids(&[1]), true);
+    let records = [
+        record(1, Deposit, 0, 1_000, 5),
+        record(2, Withdrawal, 10, 900, 5),
+        // moves no money
+        record(3, Login, 20, 0, 5),
+        // behind the span
+        record(9, Deposit, 11 * 24 * 60, 1, 5),
+    ];
+    let made = rows(ModelKind::TransactionRisk, &labels, &records);
+    assert_eq!(made.len(), 1);
+    assert!(made[0].is_positive, "one confirmation is enough");
+    let place = transaction::names().iter().position(|name| *name == "minutes_since_deposit").unwrap();
+    assert_eq!(made[0].values[place], 10.0);
+    let mut text = Vec::new();
+    write_rows(transaction::FEATURES, &made, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("id,is_stake,") && lines[0].ends_with(",products,label"), "{}", lines[0]);
+    assert_eq!(lines[1].split(',').count(), transaction::WIDTH + 2);
+    assert!(lines[1].starts_with(&made[0].id) && lines[1].ends_with(",1") && !text.contains("r2"), "{text}");
+}
+
+#[test]
+fn a_player_is_who_they_were_before_the_first_decision() {
+    use RecordKind::Stake;
+    let mut labels = Labels::default();
+    labels.add(OperatorNo(1), &["r2".to_owned()], false);
+    labels.add(OperatorNo(1), &["r4".to_owned()], true);
+    let day = 24 * 60;
+    let records = [
+        record(0, Stake, 60, 100, 5),
+        record(1, Stake, day + 60, 300, 5),
+        record(2, Stake, 2 * day + 60, 10_000, 5),
+        record(3, Stake, 2 * day + 90, 10_000, 6),
+        record(4, Stake, 3 * day + 60, 10_000, 5),
+    ];
+    let made = rows(ModelKind::PlayerRisk, &labels, &records);
+    assert_eq!((made.len(), made[0].is_positive), (1, true));
+    let place = player::names().iter().position(|name| *name == "stake_mean_1m").unwrap();
+    // the second day is not closed before the third one's record, which is the one decided about
+    assert_eq!(made[0].values[place], 100.0);
+}

@@ -1,0 +1,214 @@
+//! Commands on models: register an artefact with its papers, promote a version, retire one; read one to score with.
+
+use crate::api::EngineError;
+use crate::register::commit_error;
+use crate::scoring::{Scorer, check_schema, kind_of};
+use crate::writer::WriterHandle;
+use ml::tabular::artefact::{Artefact, BYTES_MAX};
+use ml::tabular::metrics::Metrics;
+use models::alert::Window;
+use models::event::Event;
+use models::risk_model::{
+    CARD_BYTES_MAX, Model, ModelEvaluation, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelState,
+    NAME_CHARS_MAX,
+};
+use std::io::Read;
+use store::{Attachment, MODEL_BYTES_MAX, ModelBytes, Store, StoreError, StoredModel};
+
+/// How hard zstd tries: an artefact is packed once.
+const LEVEL: i32 = 9;
+/// Longest reason of a retirement, characters.
+const REASON_CHARS_MAX: usize = 500;
+
+fn invalid(pointer: &'static str, detail: &dyn ToString) -> EngineError {
+    EngineError::Invalid { pointer, detail: detail.to_string() }
+}
+
+fn away(error: &StoreError) -> EngineError {
+    tracing::warn!(%error, "models cannot be read");
+    EngineError::Unavailable("the database")
+}
+
+fn named(pointer: &'static str, text: &str, chars_max: usize) -> Result<String, EngineError> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > chars_max || text.chars().any(char::is_control) {
+        return Err(invalid(
+            pointer,
+            &format!("empty, longer than {chars_max} characters, or with control characters"),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn ppm(share: f64) -> u32 {
+    (share.clamp(0.0, 1.0) * 1e6).round() as u32
+}
+
+/// Metrics as the journal holds them.
+#[must_use]
+pub fn metrics_of(metrics: &Metrics) -> ModelMetrics {
+    ModelMetrics {
+        rows: metrics.rows as u64,
+        positives: metrics.positives as u64,
+        auc_ppm: ppm(metrics.auc),
+        average_precision_ppm: ppm(metrics.average_precision),
+        brier_ppm: ppm(metrics.brier),
+        calibration_error_ppm: ppm(metrics.calibration_error),
+    }
+}
+
+fn pack(document: &[u8]) -> Result<Vec<u8>, EngineError> {
+    let bytes = zstd::encode_all(document, LEVEL).map_err(|error| invalid("/artefact", &error))?;
+    if bytes.len() > MODEL_BYTES_MAX {
+        return Err(invalid("/artefact", &format!("larger than {MODEL_BYTES_MAX} bytes when packed")));
+    }
+    Ok(bytes)
+}
+
+fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut document = Vec::new();
+    zstd::Decoder::new(bytes)?.take(BYTES_MAX + 1).read_to_end(&mut document)?;
+    Ok(document)
+}
+
+/// Registers an artefact's document. `evaluation`: how good it is on a table of its own, with that table's digest.
+///
+/// # Errors
+/// The document is no artefact, was learnt from other features than this program makes, or is registered already.
+pub async fn register(
+    store: &Store,
+    writer: &WriterHandle,
+    document: &[u8],
+    evaluation: Option<(Metrics, String)>,
+    by: &str,
+) -> Result<Model, EngineError> {
+    let by = named("/by", by, NAME_CHARS_MAX)?;
+    let (artefact, artefact_sha256) = Artefact::read(document).map_err(|error| invalid("/artefact", &error))?;
+    let schema_sha256 = check_schema(&artefact).map_err(|error| invalid("/artefact", &error))?;
+    let kind = kind_of(&artefact);
+    let known = store.models().await.map_err(|error| away(&error))?;
+    if known.iter().any(|known| known.model.artefact_sha256 == artefact_sha256) {
+        return Err(EngineError::Conflict("this artefact is registered".to_owned()));
+    }
+    let card = artefact.card(&artefact_sha256);
+    if card.len() > CARD_BYTES_MAX {
+        return Err(invalid("/artefact", &format!("its card is longer than {CARD_BYTES_MAX} bytes")));
+    }
+    let last = known.iter().filter(|known| known.model.kind == kind).map(|known| known.model.version).max();
+    let model = Model {
+        kind,
+        version: last.unwrap_or(0) + 1,
+        artefact_sha256,
+        schema_sha256,
+        data_sha256: artefact.data_sha256.clone(),
+        features: artefact.schema.features().len() as u32,
+        bytes: document.len() as u64,
+        trained_on: artefact.window.map(|window| Window { start: window.from, end: window.to }),
+        held_out: metrics_of(&artefact.metrics),
+        evaluation: evaluation
+            .map(|(metrics, data_sha256)| ModelEvaluation { data_sha256, metrics: metrics_of(&metrics) }),
+        by,
+        card,
+    };
+    let bytes = ModelBytes { kind, version: model.version, bytes: pack(document)? };
+    let event = Event::ModelRegistered(Box::new(model.clone()));
+    writer.commit(vec![event], vec![Attachment::ModelBytes(bytes)]).await.map_err(commit_error)?;
+    Ok(model)
+}
+
+async fn known(store: &Store, kind: ModelKind, version: u32) -> Result<StoredModel, EngineError> {
+    store.model(kind, version).await.map_err(|error| away(&error))?.ok_or(EngineError::NotFound("model"))
+}
+
+/// Makes a version the one that scores. A second person does it, and only with a version that is validated.
+///
+/// # Errors
+/// It is not validated, was registered by the same person, is retired, or scores already.
+pub async fn promote(
+    store: &Store,
+    writer: &WriterHandle,
+    (kind, version): (ModelKind, u32),
+    by: &str,
+) -> Result<(), EngineError> {
+    let by = named("/by", by, NAME_CHARS_MAX)?;
+    let stored = known(store, kind, version).await?;
+    match stored.state {
+        ModelState::Promoted => return Err(EngineError::Conflict("this version scores already".to_owned())),
+        ModelState::Retired => return Err(EngineError::Conflict("this version is retired".to_owned())),
+        ModelState::Registered | ModelState::Replaced => {}
+    }
+    if stored.model.by.to_lowercase() == by.to_lowercase() {
+        return Err(EngineError::Conflict(
+            "whoever registered a model does not promote it: a second person does".into(),
+        ));
+    }
+    let refused = |error: &dyn ToString| EngineError::Conflict(format!("it is not validated: {}", error.to_string()));
+    stored.model.validated().map_err(|error| refused(&error))?;
+    // what this program cannot score with must not take the place of what it can
+    scorer_of(store, &stored).await.map_err(|error| refused(&error))?;
+    let event = Event::ModelPromoted(ModelPromoted { kind, version, by });
+    writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
+}
+
+/// Takes a version out of use for good; where it scored, nothing scores afterwards.
+///
+/// # Errors
+/// There is none, or it is retired.
+pub async fn retire(
+    store: &Store,
+    writer: &WriterHandle,
+    (kind, version): (ModelKind, u32),
+    by: &str,
+    reason: &str,
+) -> Result<(), EngineError> {
+    let (by, reason) = (named("/by", by, NAME_CHARS_MAX)?, named("/reason", reason, REASON_CHARS_MAX)?);
+    if known(store, kind, version).await?.state == ModelState::Retired {
+        return Err(EngineError::Conflict("this version is retired".to_owned()));
+    }
+    let event = Event::ModelRetired(ModelRetired { kind, version, by, reason });
+    writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
+}
+
+/// Why a stored version cannot score.
+#[derive(Debug, thiserror::Error)]
+pub enum NoScorer {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its bytes are not what was registered.
+    #[error("the stored artefact is not the one that was registered: {0}")]
+    Damaged(String),
+    /// It does not fit this program.
+    #[error(transparent)]
+    Unfit(#[from] crate::scoring::UnfitModel),
+}
+
+/// Reads a stored version and holds it against its papers.
+///
+/// # Errors
+/// [`NoScorer`]
+pub async fn scorer_of(store: &Store, stored: &StoredModel) -> Result<Scorer, NoScorer> {
+    let Model { kind, version, artefact_sha256, .. } = &stored.model;
+    let damaged = |error: &dyn ToString| NoScorer::Damaged(error.to_string());
+    let document = unpack(&store.model_bytes(*kind, *version).await?).map_err(|error| damaged(&error))?;
+    let (artefact, sha256) = Artefact::read(document.as_slice()).map_err(|error| damaged(&error))?;
+    if sha256 != *artefact_sha256 {
+        return Err(damaged(&"another digest"));
+    }
+    Ok(Scorer::new(*version, artefact)?)
+}
+
+/// The version of a kind that scores, ready to; none where none is promoted.
+///
+/// # Errors
+/// [`NoScorer`]
+pub async fn scorer(store: &Store, kind: ModelKind) -> Result<Option<Scorer>, NoScorer> {
+    match store.promoted_model(kind).await? {
+        Some(stored) => scorer_of(store, &stored).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+#[path = "risk_models_tests.rs"]
+mod tests;

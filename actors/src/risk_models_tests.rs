@@ -1,0 +1,80 @@
+use super::*;
+use crate::scoring::tests::{learnt, table};
+use crate::writer::CommitMetrics;
+use ml::tabular::artefact::Kind;
+use ml::tabular::batch;
+use models::ts::Ts;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{OpenOptions, SystemClock};
+
+struct Answer;
+
+impl store::Sink for Answer {
+    fn publish(&mut self, group: store::CommittedGroup) {
+        group.members.into_iter().for_each(store::Member::complete);
+    }
+    fn head(&mut self, _: models::ids::Seq, _: Ts) {}
+}
+
+async fn open(url: &str) -> (Store, WriterHandle) {
+    let store = Store::open(url, &OpenOptions::default()).await.expect("a store");
+    let clock = Arc::new(SystemClock);
+    let writer = store.start_writer(Box::new(Answer), [7; 32], clock, Duration::from_secs(10)).await.expect("a writer");
+    (store, WriterHandle::new(writer, CommitMetrics::unregistered().expect("metrics")))
+}
+
+#[actix_rt::test]
+async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
+    let dir = testkit::temp_dir();
+    let (store, writer) = open(&testkit::sqlite_url(&dir)).await;
+    let kind = ModelKind::TransactionRisk;
+    let (train, test) = (table(kind, 600), table(kind, 900));
+    let artefact = learnt(Kind::TransactionRisk, &train);
+    let mut document = Vec::new();
+    artefact.write(&mut document).expect("written");
+    let conflict = |done: Result<(), EngineError>, wanted: &str| {
+        let error = done.expect_err(wanted);
+        assert!(error.to_string().contains(wanted), "{error}");
+    };
+
+    assert!(matches!(register(&store, &writer, b"{}", None, "Wanjiku").await, Err(EngineError::Invalid { .. })));
+    assert!(matches!(register(&store, &writer, &document, None, " ").await, Err(EngineError::Invalid { .. })));
+    let first = register(&store, &writer, &document, None, "Wanjiku").await.expect("registered");
+    assert_eq!((first.kind, first.version), (kind, 1));
+    assert!(register(&store, &writer, &document, None, "Wanjiku").await.is_err(), "the same artefact twice");
+    conflict(promote(&store, &writer, (kind, 1), "Otieno").await, "never judged on a table of its own");
+    assert!(scorer(&store, kind).await.expect("read").is_none());
+
+    let other = batch::train(Kind::TransactionRisk, train.as_bytes(), None, 2).expect("another seed");
+    document.clear();
+    other.write(&mut document).expect("written");
+    let own = batch::evaluate_named(&other, train.as_bytes()).expect("judged");
+    let refused = register(&store, &writer, &document, Some(own), "Wanjiku").await.expect("registered");
+    conflict(promote(&store, &writer, (kind, refused.version), "Otieno").await, "the table that it was learnt from");
+
+    let third = batch::train(Kind::TransactionRisk, train.as_bytes(), None, 3).expect("a third seed");
+    document.clear();
+    third.write(&mut document).expect("written");
+    let judged = batch::evaluate_named(&third, test.as_bytes()).expect("judged");
+    let third = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
+    conflict(promote(&store, &writer, (kind, 3), "wanjiku ").await, "a second person");
+    promote(&store, &writer, (kind, 3), "Otieno").await.expect("promoted");
+    conflict(promote(&store, &writer, (kind, 3), "Otieno").await, "scores already");
+    assert!(matches!(promote(&store, &writer, (kind, 9), "Otieno").await, Err(EngineError::NotFound(_))));
+
+    let scorer_now = scorer(&store, kind).await.expect("read").expect("one scores");
+    assert_eq!((scorer_now.version(), third.version), (3, 3));
+    let row = [0.5; engine::features::transaction::WIDTH];
+    let wide = row.map(f64::from);
+    let wanted = Artefact::read(document.as_slice()).expect("read").0.model.score(&wide);
+    assert_eq!(f64::from(scorer_now.score(&row)), (wanted * 1e6).round(), "what is stored is what was learnt");
+
+    // bytes that are not what was registered score nothing
+    store.execute_for_tests("UPDATE model_chunks SET bytes = x'00' WHERE version = 3").await.expect("spoilt");
+    assert!(matches!(scorer(&store, kind).await, Err(NoScorer::Damaged(_))));
+    retire(&store, &writer, (kind, 3), "Otieno", "spoilt").await.expect("retired");
+    conflict(retire(&store, &writer, (kind, 3), "Otieno", "again").await, "retired");
+    assert!(scorer(&store, kind).await.expect("read").is_none());
+    store.stop_writer(Duration::from_secs(5)).await;
+}

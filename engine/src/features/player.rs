@@ -1,0 +1,248 @@
+//! The vector of a player: how somebody plays, by closed days, at an operator or across operators.
+//!
+//! The markers are those of Spain's common detection model as far as records show them; "a day" is an active day, one
+//! with a bet. Horizons are the calendar months that began within 31, 186 and 372 days, and of these only closed days.
+//! Who plays at several operators has a vector at each, and one across them from an extractor that hears all of them.
+
+use super::behaviour::{Behaviour, Sums};
+use super::{Feature, Places, money_key, share};
+use crate::rules::calendar::Spans;
+use crate::rules::table::{Key, Limit, Table};
+use models::ids::OperatorNo;
+use models::money::Currency;
+use models::record::Record;
+use models::ts::{DAY, Ts};
+use serde::{Deserialize, Serialize};
+
+/// Version of the table, for people.
+pub const VERSION: u32 = 1;
+/// Places of the vector.
+pub const WIDTH: usize = FEATURES.len();
+/// Players of an operator that are remembered.
+pub const OPERATOR_PLAYERS: Limit = Limit { entries: 131_072, bytes: 48 << 20 };
+/// Players of a jurisdiction that are remembered.
+pub const NATION_PLAYERS: Limit = Limit { entries: 1 << 20, bytes: 384 << 20 };
+/// Days within which the months of the horizons began.
+const HORIZONS: [(&str, i64); 3] = [("1m", 31), ("6m", 186), ("12m", 372)];
+
+const SPAIN: &str = "DGOJ common detection model (2025), as in a public Dutch pipeline";
+const BRITAIN: &str = "Gambling Commission, customer interaction indicators";
+const AUER: &str = "Auer and Griffiths 2022, markers of harm";
+
+const fn feature(name: &'static str, unit: &'static str, meaning: &'static str, source: &'static str) -> Feature {
+    Feature { name, unit, meaning, source }
+}
+
+macro_rules! table {
+    ([$($base:literal, $unit:literal, $meaning:literal, $origin:expr;)+] [$($name:literal, $u:literal, $m:literal, $o:expr;)+]) => {
+        /// The places in their order.
+        pub const FEATURES: &[Feature] = &[
+            $(feature(concat!($base, "_1m"), $unit, $meaning, $origin),)+
+            $(feature(concat!($base, "_6m"), $unit, $meaning, $origin),)+
+            $(feature(concat!($base, "_12m"), $unit, $meaning, $origin),)+
+            $(feature($name, $u, $m, $o),)+
+        ];
+    };
+}
+
+table!(
+    [
+        "active_days", "days", "days with a bet", SPAIN;
+        "active_share", "share", "active days of the days since the horizon or the first record", SPAIN;
+        "net_loss_day", "minor units", "stakes less payouts, a day", SPAIN;
+        "stake_day", "minor units", "stakes, a day", SPAIN;
+        "stake_mean", "minor units", "mean stake; missing without a bet", SPAIN;
+        "return_off", "share", "payouts over stakes, less one; missing without a bet", SPAIN;
+        "bets_day", "count", "bets, a day", SPAIN;
+        "big_wins_day", "count", "payouts above the stake before, a day", SPAIN;
+        "deposits_day", "count", "deposits, a day", SPAIN;
+        "deposited_day", "minor units", "deposits, a day", BRITAIN;
+        "failed_deposits_day", "count", "failed deposits, a day", SPAIN;
+        "withdrawals_day", "count", "withdrawals, a day", SPAIN;
+        "cancelled_withdrawals_day", "count", "cancelled withdrawals, a day", SPAIN;
+        "sessions_day", "count", "runs of bets without a pause of 30 minutes, a day", SPAIN;
+        "bets_session", "count", "bets, a session", SPAIN;
+    ]
+    [
+        "account_days", "days", "since the first record", SPAIN;
+        "limit_rises_12m", "count", "limits raised or taken away", SPAIN;
+        "limit_cuts_12m", "count", "limits set or cut", SPAIN;
+        "payment_methods", "count", "methods of payment, at most 8", SPAIN;
+        "payment_accounts", "count", "payment accounts, at most 8", BRITAIN;
+        "operators", "count", "operators, at most 8", BRITAIN;
+        "breaks", "count", "pauses in play of 30 days and longer", SPAIN;
+        "balance_drops_day_12m", "count", "the balance falls below the low mark, a day", SPAIN;
+        "low_deposits_day_12m", "count", "deposits made below it, a day", SPAIN;
+        "low_to_deposit_s", "seconds", "median from the fall to the deposit, within a day; missing without one", SPAIN;
+        "product_types", "count", "products bet on", SPAIN;
+        "product_dominant", "share", "of the bets on the most frequent product; missing without a product", SPAIN;
+        "hours_held", "count", "hours of day with at least 1/48 of the bets", SPAIN;
+        "night_share", "share", "bets from 0 to 8 o'clock", SPAIN;
+        "day_share", "share", "bets from 8 to 16 o'clock", SPAIN;
+        "evening_share", "share", "bets from 16 to 24 o'clock", SPAIN;
+        "lost_to_bet_s", "seconds", "median from a stake that won nothing to the next, games that settle at once", SPAIN;
+        "live_share_12m", "share", "live bets, of those of which it is said", SPAIN;
+        "single_share_12m", "share", "bets of one part, of those of which it is said", SPAIN;
+        "cash_out_share_12m", "share", "cash-outs, of the payouts", SPAIN;
+        "escalation_after_win", "ratio", "mean of ten stakes after the largest win over ten before, five at least", SPAIN;
+        "stake_shift", "ratio", "mean stake of the newer half of the months over the older half", SPAIN;
+        "stake_variance_shift", "ratio", "variance of the stake, newer over older half", SPAIN;
+        "stake_variation_shift", "ratio", "variance over squared mean, newer over older half", SPAIN;
+        "streak_days", "days", "longest run of days with a bet", SPAIN;
+        "hours_off_day_12m", "hours", "24 less the hours from first to last bet, a day", SPAIN;
+        "deposit_variation", "ratio", "mean absolute difference of deposits over their mean", AUER;
+        "odds_variation", "ratio", "the same of the odds", SPAIN;
+    ]
+);
+
+/// The names in their order.
+#[must_use]
+pub fn names() -> [&'static str; WIDTH] {
+    std::array::from_fn(|place| FEATURES[place].name)
+}
+
+/// What no record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Params {
+    /// Below it a balance is as good as gone, minor units: two units of the currency in the published model.
+    pub low_balance_minor: i64,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { low_balance_minor: 200 }
+    }
+}
+
+/// Keeps the behaviour of players and makes their vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Extractor {
+    params: Params,
+    players: Table<Behaviour>,
+}
+
+impl Extractor {
+    /// Nothing heard yet. `limit`: [`OPERATOR_PLAYERS`] or [`NATION_PLAYERS`].
+    #[must_use]
+    pub fn new(params: Params, limit: Limit) -> Self {
+        Self { params, players: Table::new(limit) }
+    }
+
+    /// Players held, and how many were forgotten at the limit.
+    #[must_use]
+    pub fn players(&self) -> (usize, u64) {
+        (self.players.len(), self.players.evicted())
+    }
+
+    /// A record of play, with the spans it lies in. One of nobody, or of no play, says nothing.
+    pub fn hear(&mut self, operator: OperatorNo, record: &Record, spans: &Spans) {
+        let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return };
+        let place = self.players.touch(money_key(player.0, record.currency));
+        let low = self.params.low_balance_minor;
+        self.players.change(place, |known| known.hear(operator, record, spans, low));
+    }
+
+    /// The vector of a player as of an instant. False: nobody knows them, and `out` stays as it is.
+    pub fn write(&self, player: Key, currency: Currency, as_of: Ts, out: &mut [f32; WIDTH]) -> bool {
+        let Some(known) = self.players.get(money_key(player, currency)) else { return false };
+        let mut places = Places::new(FEATURES, out);
+        for (suffix, days) in HORIZONS {
+            write_horizon(known, as_of, days, suffix, &mut places);
+        }
+        let year = known.since(as_of, HORIZONS[2].1);
+        write_account(known, &year, as_of, &mut places);
+        write_habits(known, &year, &mut places);
+        write_stakes(known, &year, &mut places);
+        debug_assert!(places.is_full());
+        true
+    }
+}
+
+fn days_between(from: Ts, to: Ts) -> f64 {
+    (to.0 - from.0).max(0) as f64 / DAY as f64
+}
+
+fn write_horizon(known: &Behaviour, as_of: Ts, days: i64, suffix: &str, places: &mut Places<'_>) {
+    let sums = known.since(as_of, days);
+    let first = known.months.iter().map(|month| month.start).find(|start| *start > as_of.plus(-days * DAY));
+    let span = first.map_or(0.0, |first| days_between(first.max(known.first_at), as_of));
+    let active = f64::from(sums.days);
+    let mut put = |name: &str, value: f64| places.put(&format!("{name}_{suffix}"), value);
+    let (stakes, payouts) = (sums.stakes_minor as f64, sums.payouts_minor as f64);
+    put("active_days", active);
+    put("active_share", share(active, span.max(active)));
+    put("net_loss_day", share(stakes - payouts, active));
+    put("stake_day", share(stakes, active));
+    put("stake_mean", share(stakes, f64::from(sums.bets)));
+    put("return_off", share(payouts, stakes) - 1.0);
+    put("bets_day", share(f64::from(sums.bets), active));
+    put("big_wins_day", share(f64::from(sums.big_wins), active));
+    put("deposits_day", share(f64::from(sums.deposits), active));
+    put("deposited_day", share(sums.deposits_minor as f64, active));
+    put("failed_deposits_day", share(f64::from(sums.deposits_failed), active));
+    put("withdrawals_day", share(f64::from(sums.withdrawals), active));
+    put("cancelled_withdrawals_day", share(f64::from(sums.withdrawals_cancelled), active));
+    put("sessions_day", share(f64::from(sums.sessions), active));
+    put("bets_session", share(f64::from(sums.bets), f64::from(sums.sessions)));
+}
+
+fn write_account(known: &Behaviour, year: &Sums, as_of: Ts, places: &mut Places<'_>) {
+    let active = f64::from(year.days);
+    places.put("account_days", days_between(known.first_at, as_of));
+    places.put("limit_rises_12m", f64::from(year.limit_rises));
+    places.put("limit_cuts_12m", f64::from(year.limit_cuts));
+    places.put("payment_methods", known.methods.len() as f64);
+    places.put("payment_accounts", known.accounts.len() as f64);
+    places.put("operators", known.operators.len() as f64);
+    places.put("breaks", f64::from(known.breaks));
+    places.put("balance_drops_day_12m", share(f64::from(year.balance_drops), active));
+    places.put("low_deposits_day_12m", share(f64::from(year.low_deposits), active));
+    places.put("low_to_deposit_s", known.low_to_deposit.value());
+}
+
+fn write_habits(known: &Behaviour, year: &Sums, places: &mut Places<'_>) {
+    let bets: u32 = known.products.iter().sum();
+    let most = known.products.iter().copied().max().unwrap_or(0);
+    places.put("product_types", known.products.iter().filter(|bets| **bets > 0).count() as f64);
+    places.put("product_dominant", share(f64::from(most), f64::from(bets)));
+    let all = known.hours.iter().map(|bets| f64::from(*bets)).sum::<f64>();
+    let held = known.hours.iter().filter(|bets| **bets > 0 && f64::from(**bets) * 48.0 >= all).count();
+    places.put("hours_held", held as f64);
+    for (name, from) in [("night_share", 0), ("day_share", 8), ("evening_share", 16)] {
+        let part = known.hours[from..from + 8].iter().map(|bets| f64::from(*bets)).sum::<f64>();
+        places.put(name, share(part, all));
+    }
+    places.put("lost_to_bet_s", known.lost_to_bet.value());
+    places.put("live_share_12m", share(f64::from(year.live), f64::from(year.live_known)));
+    places.put("single_share_12m", share(f64::from(year.single), f64::from(year.parts_known)));
+    places.put("cash_out_share_12m", share(f64::from(year.cash_outs), f64::from(year.payouts)));
+}
+
+/// Mean and variance of the stake.
+fn stakes_of(sums: &Sums) -> (f64, f64) {
+    let bets = f64::from(sums.bets);
+    let mean = share(sums.stakes_minor as f64, bets);
+    (mean, share(sums.stake_squares, bets) - mean * mean)
+}
+
+fn write_stakes(known: &Behaviour, year: &Sums, places: &mut Places<'_>) {
+    places.put("escalation_after_win", known.around_win.escalation());
+    let active: Vec<&Sums> = known.months.iter().map(|month| &month.sums).filter(|sums| sums.bets > 0).collect();
+    let half = |months: &[&Sums]| {
+        let mut sums = Sums::default();
+        months.iter().for_each(|month| sums.add(month));
+        stakes_of(&sums)
+    };
+    let ((older, older_variance), (newer, newer_variance)) = match active.len() {
+        0 | 1 => ((f64::NAN, f64::NAN), (f64::NAN, f64::NAN)),
+        n => (half(&active[..n / 2]), half(&active[n / 2..])),
+    };
+    places.put("stake_shift", share(newer, older));
+    places.put("stake_variance_shift", share(newer_variance, older_variance));
+    let variation = |mean: f64, variance: f64| share(variance, mean * mean);
+    places.put("stake_variation_shift", share(variation(newer, newer_variance), variation(older, older_variance)));
+    places.put("streak_days", f64::from(known.streak_max));
+    places.put("hours_off_day_12m", 24.0 - share(year.hours_on, f64::from(year.days)));
+    places.put("deposit_variation", known.deposit.variation());
+    places.put("odds_variation", known.odds.variation());
+}

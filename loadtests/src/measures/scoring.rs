@@ -1,0 +1,149 @@
+//! What it costs to score a record: rules' book and rules, features, model, on one core, in this process.
+
+use crate::Effort;
+use crate::report::{Report, say};
+use crate::simulator::dice::Dice;
+use actors::scoring::Scorer;
+use engine::features::{player, transaction};
+use engine::rules::calendar::Calendar;
+use engine::rules::input::{Facts, Input};
+use engine::rules::ruleset::RuleSet;
+use engine::rules::run::OperatorRules;
+use hdrhistogram::Histogram;
+use jiff::tz::TimeZone;
+use ml::tabular::artefact::Kind;
+use ml::tabular::batch;
+use models::ids::OperatorNo;
+use models::match_key::MatchKey;
+use models::money::Currency;
+use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
+use models::ts::{SECOND, Ts};
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::time::Instant;
+
+/// 2 March 2026, 00:00 in Nairobi.
+const BEGIN: i64 = 1_772_398_800_000_000;
+const PLAYERS: i64 = 20_000;
+
+/// A record of somebody; one of fifty players takes out what they have just paid in.
+fn record(n: usize, dice: &mut Dice) -> Record {
+    let player = dice.between(1, PLAYERS) as u128;
+    let is_mule = player.is_multiple_of(50);
+    let kind = match (is_mule, dice.between(0, 99)) {
+        (true, 0..45) | (false, 0..8) => RecordKind::Deposit,
+        (true, 45..90) | (false, 8..12) => RecordKind::Withdrawal,
+        (_, roll) if roll % 3 == 0 => RecordKind::Payout,
+        _ => RecordKind::Stake,
+    };
+    let record_id = format!("record-{n}");
+    Record {
+        id_digest: n as u64,
+        record_id,
+        replaces: None,
+        kind,
+        occurred_at: Ts(BEGIN + n as i64 * SECOND * 2),
+        status: RecordStatus::Successful,
+        player: Some(MatchKey(player << 40)),
+        amount_minor: dice.between(50, 50_000) * if is_mule { 20 } else { 1 },
+        currency: Currency::KES,
+        balance_after_minor: Some(dice.between(0, 500_000)),
+        product: Some(Product::ALL[dice.between(0, 7) as usize]),
+        channel: Some(PlayChannel::Online),
+        bet_id: Some(format!("bet-{n}")),
+        session_id: None,
+        region: None,
+        device: Some(MatchKey(player / 3 << 41)),
+        account: Some(MatchKey(player / 2 << 42)),
+        detail: r#"{"game.id":"g-17","bet.parts":2,"bet.odds":1.85,"bet.live":true,"payment.method":"mobile"}"#
+            .to_owned(),
+        content_digest: 0,
+    }
+}
+
+struct Live {
+    rules: OperatorRules,
+    features: transaction::Extractor,
+    players: player::Extractor,
+    calendar: Calendar,
+}
+
+impl Live {
+    fn new(zone: &TimeZone) -> Self {
+        Self {
+            rules: OperatorRules::new(OperatorNo(1), zone.clone(), &RuleSet::standard("KE")),
+            features: transaction::Extractor::default(),
+            players: player::Extractor::new(player::Params::default(), player::OPERATOR_PLAYERS),
+            calendar: Calendar::new(zone.clone()),
+        }
+    }
+
+    fn hear(&mut self, record: &Record, facts: &Facts, out: &mut [f32; transaction::WIDTH]) -> bool {
+        let (mut there, features) = (false, &mut self.features);
+        let input = Input::Play { record, facts };
+        self.rules.hear_and(&input, &mut Vec::new(), |heard| there = features.hear(heard, out));
+        let spans = self.calendar.spans(record.occurred_at);
+        self.players.hear(OperatorNo(1), record, &spans);
+        there
+    }
+}
+
+/// Cost of a record from rules to score.
+pub async fn cost(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    let (learnt, measured) = (effort.pick(6_000, 20_000, 20_000), effort.pick(50_000, 400_000, 1_000_000));
+    let zone = TimeZone::get("Africa/Nairobi")?;
+    let facts = Facts { is_identified: true, ..Facts::default() };
+    let mut dice = Dice::new(5, "scoring", 0);
+    let mut live = Live::new(&zone);
+    let mut out = [0.0; transaction::WIDTH];
+    let mut table = format!("id,{},label\n", transaction::names().join(","));
+    for n in 0..learnt {
+        let record = record(n, &mut dice);
+        if live.hear(&record, &facts, &mut out) {
+            write!(table, "{n}")?;
+            for value in &out {
+                let cell = if value.is_nan() { String::new() } else { f64::from(*value).to_string() };
+                write!(table, ",{cell}")?;
+            }
+            let is_mule = record.player.is_some_and(|player| (player.0 >> 40).is_multiple_of(50));
+            writeln!(table, ",{}", u8::from(is_mule && dice.percent(90.0)))?;
+        }
+    }
+    let artefact = batch::train(Kind::TransactionRisk, table.as_bytes(), None, 1)?;
+    say(&format!("  the model has {} trees a booster, AUC {:.3} held out", artefact.rounds, artefact.metrics.auc));
+    let scorer = Scorer::new(1, artefact)?;
+
+    let mut whole = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
+    let (mut hears, mut scores) = (whole.clone(), whole.clone());
+    for n in learnt..learnt + measured {
+        let record = record(n, &mut dice);
+        let start = Instant::now();
+        let there = live.hear(&record, &facts, &mut out);
+        let heard = start.elapsed();
+        if there {
+            black_box(scorer.score(black_box(&out)));
+        }
+        let done = start.elapsed();
+        whole.record(done.as_nanos() as u64)?;
+        hears.record(heard.as_nanos() as u64)?;
+        scores.record((done - heard).as_nanos() as u64)?;
+    }
+    let micros = |histogram: &Histogram<u64>, share| histogram.value_at_quantile(share) as f64 / 1_000.0;
+    for (name, histogram) in [("rules and features", &hears), ("model", &scores), ("together", &whole)] {
+        say(&format!(
+            "  {name}: p50 {:.1} µs, p99 {:.1} µs, p99.9 {:.1} µs",
+            micros(histogram, 0.5),
+            micros(histogram, 0.99),
+            micros(histogram, 0.999)
+        ));
+    }
+    // the reasons are asked for only where a score is told of
+    let start = Instant::now();
+    (0..1_000).for_each(|_| {
+        black_box(scorer.reasons(black_box(&out)));
+    });
+    say(&format!("  reasons in words: {:.1} µs", start.elapsed().as_secs_f64() * 1e3));
+    let reference =
+        format!("≤ 100; p99 of {measured} records on one core: all rules, both features, the model's probability");
+    report.add("score_us", micros(&whole, 0.99), "µs", &reference)
+}

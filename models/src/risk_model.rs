@@ -1,0 +1,245 @@
+//! Models as the journal knows them: registered with their papers, promoted by a second person, retired.
+//!
+//! ```text
+//! register ─▶ registered ─promote (not by whom it was registered; judged on rows it had not seen)─▶ promoted
+//!                 │                                                                                 │  next one promoted
+//!                 └──────────────────────────── retire ─────────────────────────────▶ retired ◀─────┤
+//!                                                                                      replaced ◀───┘
+//! ```
+//! At most one version of a kind is promoted. A replaced one may be promoted again: that is the way back. Shares are in
+//! millionths, so that a payload says the same to every reader.
+
+use crate::ids::OperatorNo;
+use crate::record::closed_set;
+use crate::ts::{Ts, micros};
+use serde::{Deserialize, Serialize};
+
+/// Longest name of a person, characters.
+pub const NAME_CHARS_MAX: usize = 100;
+/// Longest model card, bytes.
+pub const CARD_BYTES_MAX: usize = 256 << 10;
+/// Rows of the rarer class that an evaluation must stand on.
+pub const EVALUATION_CLASS_ROWS_MIN: u64 = 50;
+/// Area under the ROC curve below which a model is none: a coin has half of it.
+pub const AUC_PPM_MIN: u32 = 550_000;
+/// Expected calibration error above which its probabilities are none.
+pub const CALIBRATION_PPM_MAX: u32 = 100_000;
+
+closed_set!(
+    /// What a model predicts.
+    ModelKind { TransactionRisk = "transaction_risk", PlayerRisk = "player_risk", Anomaly = "anomaly" }
+);
+closed_set!(
+    /// Where a version is in its life.
+    ModelState { Registered = "registered", Promoted = "promoted", Replaced = "replaced", Retired = "retired" }
+);
+closed_set!(
+    /// How far what is scored is from what was learnt.
+    DriftLevel { Unknown = "unknown", Stable = "stable", Moderate = "moderate", Significant = "significant" }
+);
+
+/// How good probabilities were on rows with labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelMetrics {
+    /// Rows.
+    pub rows: u64,
+    /// Rows of the positive class.
+    pub positives: u64,
+    /// Area under the ROC curve.
+    pub auc_ppm: u32,
+    /// Average precision.
+    pub average_precision_ppm: u32,
+    /// Brier score.
+    pub brier_ppm: u32,
+    /// Expected calibration error.
+    pub calibration_error_ppm: u32,
+}
+
+/// The judgement of a model on a table that it had not seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelEvaluation {
+    /// SHA-256 of the table, hexadecimal.
+    pub data_sha256: String,
+    /// What came out.
+    pub metrics: ModelMetrics,
+}
+
+/// Why an evaluation does not validate a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum NotValidated {
+    #[error("it was never judged on a table of its own")]
+    NoEvaluation,
+    #[error("it was judged on the table that it was learnt from")]
+    SameTable,
+    #[error("fewer than {EVALUATION_CLASS_ROWS_MIN} rows of a class stand behind its evaluation")]
+    TooFewRows,
+    #[error("it does not tell the classes apart (area under the ROC curve below 0.55)")]
+    NoBetterThanChance,
+    #[error("its probabilities do not hold (expected calibration error above 0.1)")]
+    NotCalibrated,
+}
+
+/// A version with its papers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Model {
+    /// What it predicts.
+    pub kind: ModelKind,
+    /// From 1, gapless a kind.
+    pub version: u32,
+    /// Digest of the artefact's text.
+    pub artefact_sha256: String,
+    /// Digest of its features' names in their order.
+    pub schema_sha256: String,
+    /// Digest of the table it was learnt from.
+    pub data_sha256: String,
+    /// Features.
+    pub features: u32,
+    /// Bytes of the artefact's document.
+    pub bytes: u64,
+    /// When its rows happened, where it is known: first instant and first instant behind.
+    #[serde(default)]
+    pub trained_on: Option<crate::alert::Window>,
+    /// On rows held out while it was learnt.
+    pub held_out: ModelMetrics,
+    /// On a table of its own.
+    #[serde(default)]
+    pub evaluation: Option<ModelEvaluation>,
+    /// Who registered it.
+    pub by: String,
+    /// The model card, Markdown.
+    pub card: String,
+}
+
+impl Model {
+    /// Is it validated: may somebody promote it?
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn validated(&self) -> Result<(), NotValidated> {
+        let evaluation = self.evaluation.as_ref().ok_or(NotValidated::NoEvaluation)?;
+        if evaluation.data_sha256 == self.data_sha256 {
+            return Err(NotValidated::SameTable);
+        }
+        let ModelMetrics { rows, positives, auc_ppm, calibration_error_ppm, .. } = evaluation.metrics;
+        if positives.min(rows.saturating_sub(positives)) < EVALUATION_CLASS_ROWS_MIN {
+            return Err(NotValidated::TooFewRows);
+        }
+        if auc_ppm < AUC_PPM_MIN {
+            return Err(NotValidated::NoBetterThanChance);
+        }
+        if calibration_error_ppm > CALIBRATION_PPM_MAX {
+            return Err(NotValidated::NotCalibrated);
+        }
+        Ok(())
+    }
+}
+
+/// A person made a version the one that scores; the one before is replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ModelPromoted {
+    pub kind: ModelKind,
+    pub version: u32,
+    /// Not who registered it.
+    pub by: String,
+}
+
+/// A person took a version out of use for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ModelRetired {
+    pub kind: ModelKind,
+    pub version: u32,
+    pub by: String,
+    pub reason: String,
+}
+
+/// What a day of scoring looked like beside what was learnt from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftJudged {
+    /// Of which kind.
+    pub kind: ModelKind,
+    /// Of which version.
+    pub version: u32,
+    /// Whose records.
+    pub operator_no: OperatorNo,
+    /// The local day that is over: its beginning.
+    #[serde(with = "micros")]
+    pub day: Ts,
+    /// Rows that it stands on: the day's, and those of days before that were too few to judge.
+    pub rows: u64,
+    /// How far it has moved.
+    pub level: DriftLevel,
+    /// Population stability index of the score, millionths; none before there were enough rows.
+    #[serde(default)]
+    pub score_psi_ppm: Option<u32>,
+    /// The features that moved most, with their index, those that are stable left out.
+    #[serde(default)]
+    pub features: Vec<(String, u32)>,
+    /// Mean probability and share of positives of rows whose truth became known, and whether they agree.
+    #[serde(default)]
+    pub calibration: Option<(u32, u32, bool)>,
+    /// The same in sentences.
+    pub reasons: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(evaluation: Option<ModelEvaluation>) -> Model {
+        let text = |c: char| c.to_string().repeat(64);
+        let metrics = ModelMetrics {
+            rows: 1,
+            positives: 0,
+            auc_ppm: 0,
+            average_precision_ppm: 0,
+            brier_ppm: 0,
+            calibration_error_ppm: 0,
+        };
+        Model {
+            kind: ModelKind::PlayerRisk,
+            version: 1,
+            artefact_sha256: text('a'),
+            schema_sha256: text('b'),
+            data_sha256: text('c'),
+            features: 3,
+            bytes: 10,
+            trained_on: None,
+            held_out: metrics,
+            evaluation,
+            by: "Wanjiku".to_owned(),
+            card: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_a_judgement_of_its_own_validates() {
+        let of = |data: char, rows, positives, auc_ppm, calibration_error_ppm| {
+            Some(ModelEvaluation {
+                data_sha256: data.to_string().repeat(64),
+                metrics: ModelMetrics {
+                    rows,
+                    positives,
+                    auc_ppm,
+                    average_precision_ppm: 1,
+                    brier_ppm: 1,
+                    calibration_error_ppm,
+                },
+            })
+        };
+        let table = [
+            (None, Err(NotValidated::NoEvaluation)),
+            (of('c', 1_000, 100, 900_000, 10_000), Err(NotValidated::SameTable)),
+            (of('d', 1_000, 49, 900_000, 10_000), Err(NotValidated::TooFewRows)),
+            (of('d', 1_000, 960, 900_000, 10_000), Err(NotValidated::TooFewRows)),
+            (of('d', 1_000, 100, 549_999, 10_000), Err(NotValidated::NoBetterThanChance)),
+            (of('d', 1_000, 100, 900_000, 100_001), Err(NotValidated::NotCalibrated)),
+            (of('d', 100, 50, 550_000, 100_000), Ok(())),
+        ];
+        for (evaluation, wanted) in table {
+            assert_eq!(model(evaluation.clone()).validated(), wanted, "{evaluation:?}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! `mlinzi model register|promote|retire|list|features`: models and the store. They work beside a running engine.
+
+use crate::config::Config;
+use crate::draft::{Draft, unless_interrupted};
+use crate::{complain, keys, say, serve};
+use actors::engine::Tools;
+use actors::model_rows::{self, RowsOrder, RowsSummary};
+use actors::risk_models;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use ml::tabular::artefact::Artefact;
+use ml::tabular::batch;
+use models::event::Event;
+use models::evidence::Sha256;
+use models::risk_model::{Model, ModelKind, ModelMetrics, NAME_CHARS_MAX};
+use models::ts::Ts;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Clock, Store, StoredModel, SystemClock};
+
+/// What is done with models in the store.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Puts an artefact with its papers into the store; nothing scores with it yet.
+    Register(Register),
+    /// Makes a version the one that scores. A second person does it, and only with one that is validated.
+    Promote(Promote),
+    /// Takes a version out of use for good.
+    Retire(Retire),
+    /// Versions and what became of them.
+    List {
+        /// One JSON array instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Writes the vectors of what people have decided about, to learn from; the export is journaled.
+    Features(Features),
+}
+
+/// A registration.
+#[derive(Args)]
+pub struct Register {
+    /// Artefact, as `train` wrote it.
+    file: PathBuf,
+    /// Who registers it.
+    #[arg(long)]
+    by: String,
+    /// Labelled table that it has not seen, to validate it: without one it cannot be promoted.
+    #[arg(long)]
+    test: Option<PathBuf>,
+}
+
+/// Which version.
+#[derive(Args)]
+pub struct Which {
+    /// `transaction_risk` or `player_risk`.
+    #[arg(value_parser = kind)]
+    kind: ModelKind,
+    /// Its number.
+    version: u32,
+}
+
+/// A promotion.
+#[derive(Args)]
+pub struct Promote {
+    #[command(flatten)]
+    which: Which,
+    /// Who promotes it: not who registered it.
+    #[arg(long)]
+    by: String,
+}
+
+/// The end of a version.
+#[derive(Args)]
+pub struct Retire {
+    #[command(flatten)]
+    which: Which,
+    /// Who ends it.
+    #[arg(long)]
+    by: String,
+    /// Why.
+    #[arg(long)]
+    reason: String,
+}
+
+/// An export of vectors.
+#[derive(Args)]
+pub struct Features {
+    /// `transaction` or `player`.
+    #[arg(long, value_parser = rows_kind)]
+    kind: ModelKind,
+    /// Start of the span of the records that were decided about, RFC 3339.
+    #[arg(long)]
+    from: String,
+    /// End of the span (not part of it), RFC 3339.
+    #[arg(long)]
+    to: String,
+    /// Who takes them out; goes into the journal.
+    #[arg(long)]
+    by: String,
+    /// File to write, for its owner only; there must be none of this name.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn kind(text: &str) -> Result<ModelKind, String> {
+    let known = ModelKind::parse(text).filter(|kind| *kind != ModelKind::Anomaly);
+    known.ok_or_else(|| "not transaction_risk or player_risk".to_owned())
+}
+
+fn rows_kind(text: &str) -> Result<ModelKind, String> {
+    match text {
+        "transaction" => Ok(ModelKind::TransactionRisk),
+        "player" => Ok(ModelKind::PlayerRisk),
+        _ => Err("not transaction or player".to_owned()),
+    }
+}
+
+async fn open(config: &Config) -> anyhow::Result<(Store, Tools)> {
+    let material = keys::provider(&config.keys).load()?;
+    let store = serve::open_known_store(config).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let tools = actors::engine::tools(config.jurisdictions.clone(), &store, &material, clock).await?;
+    Ok((store, tools))
+}
+
+/// Runs a command.
+pub async fn run(config: &Config, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List { json } => list(&serve::open_known_store(config).await?, json).await?,
+        Command::Features(order) => features(config, order).await?,
+        Command::Register(order) => {
+            let document = std::fs::read(&order.file).with_context(|| order.file.display().to_string())?;
+            let evaluation = order.test.as_ref().map(|test| evaluate(&document, test)).transpose()?;
+            let (store, tools) = open(config).await?;
+            let done = risk_models::register(&store, &tools.writer, &document, evaluation, &order.by).await;
+            close(&store).await;
+            let model = done?;
+            say(&format!("{} version {} is registered", model.kind.as_str(), model.version));
+            if let Err(reason) = model.validated() {
+                complain(&format!("it cannot be promoted: {reason}"));
+            }
+        }
+        Command::Promote(Promote { which, by }) => {
+            let (store, tools) = open(config).await?;
+            let done = risk_models::promote(&store, &tools.writer, (which.kind, which.version), &by).await;
+            close(&store).await;
+            done?;
+            say(&format!("{} version {} is promoted", which.kind.as_str(), which.version));
+        }
+        Command::Retire(Retire { which, by, reason }) => {
+            let (store, tools) = open(config).await?;
+            let done = risk_models::retire(&store, &tools.writer, (which.kind, which.version), &by, &reason).await;
+            close(&store).await;
+            done?;
+            say(&format!("{} version {} is retired", which.kind.as_str(), which.version));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn close(store: &Store) {
+    store.stop_writer(Duration::from_secs(10)).await;
+    store.close().await;
+}
+
+fn evaluate(document: &[u8], test: &Path) -> anyhow::Result<(ml::tabular::metrics::Metrics, String)> {
+    let (artefact, _) = Artefact::read(document)?;
+    let table = std::fs::File::open(test).with_context(|| test.display().to_string())?;
+    batch::evaluate_named(&artefact, std::io::BufReader::new(table)).with_context(|| test.display().to_string())
+}
+
+fn share(ppm: u32) -> f64 {
+    f64::from(ppm) / 1e6
+}
+
+async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
+    let models = store.models().await?;
+    if json {
+        let all: Vec<_> = models.iter().map(as_json).collect();
+        say(&serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    say(&format!("{:<17} {:>7} {:<10} {:>7} {:>7} {:>7}  by", "kind", "version", "state", "AUC", "AP", "rows"));
+    for StoredModel { model, state, promoted, .. } in &models {
+        let ModelMetrics { rows, auc_ppm, average_precision_ppm, .. } =
+            model.evaluation.as_ref().map_or(model.held_out, |evaluation| evaluation.metrics);
+        let by =
+            promoted.as_ref().map_or_else(|| model.by.clone(), |(by, _)| format!("{}, promoted by {by}", model.by));
+        say(&format!(
+            "{:<17} {:>7} {:<10} {:>7.4} {:>7.4} {rows:>7}  {by}",
+            model.kind.as_str(),
+            model.version,
+            state.as_str(),
+            share(auc_ppm),
+            share(average_precision_ppm),
+        ));
+    }
+    Ok(())
+}
+
+fn as_json(stored: &StoredModel) -> serde_json::Value {
+    let StoredModel { model, state, registered_at, promoted, ended } = stored;
+    let Model { kind, version, artefact_sha256, schema_sha256, data_sha256, held_out, evaluation, by, .. } = model;
+    serde_json::json!({
+        "kind": kind, "version": version, "state": state, "artefact_sha256": artefact_sha256,
+        "schema_sha256": schema_sha256, "data_sha256": data_sha256, "held_out": held_out, "evaluation": evaluation,
+        "registered_by": by, "registered_at": registered_at.to_string(),
+        "promoted_by": promoted.as_ref().map(|(by, _)| by),
+        "promoted_at": promoted.as_ref().map(|(_, at)| at.to_string()),
+        "ended_by": ended.as_ref().and_then(|(by, _)| by.as_ref()),
+        "ended_at": ended.as_ref().map(|(_, at)| at.to_string()),
+    })
+}
+
+/// Writes and digests.
+struct Digested<W> {
+    out: W,
+    digest: Sha256,
+}
+
+impl<W: Write> Write for Digested<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+async fn features(config: &Config, order: Features) -> anyhow::Result<()> {
+    let (from, to) = (Ts::parse(&order.from).context("--from")?, Ts::parse(&order.to).context("--to")?);
+    anyhow::ensure!(from < to, "--to: is not after --from");
+    let by = order.by.trim().to_owned();
+    let is_named = !by.is_empty() && by.chars().count() <= NAME_CHARS_MAX && !by.chars().any(char::is_control);
+    anyhow::ensure!(is_named, "--by: from 1 to {NAME_CHARS_MAX} characters");
+    let (store, tools) = open(config).await?;
+    let directory = tools.directory.load_full();
+    let draft = Draft::begin(&order.out)?;
+    let wanted = RowsOrder { kind: order.kind, from, to };
+    let done = unless_interrupted(async {
+        let mut out = Digested { out: BufWriter::new(draft.file()), digest: Sha256::new() };
+        let summary = model_rows::write(&store, &directory, wanted, &mut out).await?;
+        let file_sha256 = actors::secrets::hex(&out.digest.finish());
+        draft.file().sync_all()?;
+        let model = order.kind.as_str().to_owned();
+        let event =
+            Event::FeaturesExported { model, by, from, to, rows: summary.rows, file_sha256: file_sha256.clone() };
+        tools.writer.commit(vec![event], Vec::new()).await.context("the export cannot be journaled")?;
+        Ok((summary, file_sha256))
+    });
+    let (summary, sha256) = done.await.context("there is no export")?;
+    draft.keep()?;
+    close(&store).await;
+    let RowsSummary { rows, positives, labels_left_out } = summary;
+    say(&serde_json::to_string(&serde_json::json!({
+        "rows": rows, "positives": positives, "labels_left_out": labels_left_out, "sha256": sha256,
+        "without": "what register and evidence knew is not stored with records: minutes_since_check is missing",
+    }))?);
+    Ok(())
+}

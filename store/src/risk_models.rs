@@ -1,0 +1,192 @@
+//! Models as stored: papers, artefacts in pieces, drift by day.
+//!
+//! The statements that change a state hold to the rules of its life; where one does not touch its row, the commit is
+//! refused, and with it the event. So what the journal says of models was always true when it was said.
+
+use crate::StoreError;
+use crate::db::{Conn, Row, Val};
+use crate::open::Store;
+use crate::writer::CommitError;
+use models::event::Event;
+use models::risk_model::{DriftJudged, Model, ModelKind, ModelPromoted, ModelRetired, ModelState};
+use models::ts::Ts;
+use serde::de::DeserializeOwned;
+
+/// Bytes of a piece.
+const CHUNK: usize = 256 << 10;
+/// Bytes of a packed artefact.
+pub const MODEL_BYTES_MAX: usize = 64 << 20;
+/// Days of drift that are read at once.
+const DAYS_AT_ONCE: i64 = 1_000;
+
+/// A packed artefact on its way into the store; of its packing the store knows nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ModelBytes {
+    pub kind: ModelKind,
+    pub version: u32,
+    pub bytes: Vec<u8>,
+}
+
+/// A version and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct StoredModel {
+    pub model: Model,
+    pub state: ModelState,
+    pub registered_at: Ts,
+    pub promoted: Option<(String, Ts)>,
+    /// Replaced or retired.
+    pub ended: Option<(Option<String>, Ts)>,
+}
+
+fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Unreadable(what))
+}
+
+fn refused(what: &str) -> sqlx::Error {
+    sqlx::Error::Encode(Box::new(CommitError::Conflict { what: what.to_owned() }))
+}
+
+/// Keeps an artefact.
+pub(crate) async fn keep(conn: &mut Conn, model: &ModelBytes) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO model_chunks (kind, version, idx, bytes) VALUES ($1, $2, $3, $4)";
+    for (idx, chunk) in (0i64..).zip(model.bytes.chunks(CHUNK)) {
+        let place = [Val::Text(model.kind.as_str()), Val::Int(model.version.into()), Val::Int(idx)];
+        conn.run(sql, &[&place[..], &[Val::Bytes(chunk.to_vec())]].concat()).await?;
+    }
+    Ok(())
+}
+
+/// Writes what an event says of models.
+pub(crate) async fn settle(conn: &mut Conn, event: &Event, at: Ts) -> Result<(), sqlx::Error> {
+    match event {
+        Event::ModelRegistered(model) => register(conn, model, at).await,
+        Event::ModelPromoted(promoted) => promote(conn, promoted, at).await,
+        Event::ModelRetired(retired) => retire(conn, retired, at).await,
+        Event::ModelDriftJudged(judged) => drift(conn, judged).await,
+        _ => Ok(()),
+    }
+}
+
+async fn register(conn: &mut Conn, model: &Model, at: Ts) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, body) VALUES ($1, $2, $3, 'registered', $4, $5, $6)";
+    let values = [
+        Val::Text(model.kind.as_str()),
+        Val::Int(model.version.into()),
+        Val::Text(&model.artefact_sha256),
+        Val::Text(&model.by),
+        Val::Int(at.0),
+        crate::project::body(model),
+    ];
+    conn.run(sql, &values).await.map(|_| ())
+}
+
+async fn promote(conn: &mut Conn, promoted: &ModelPromoted, at: Ts) -> Result<(), sqlx::Error> {
+    let (kind, version) = (Val::Text(promoted.kind.as_str()), Val::Int(promoted.version.into()));
+    let (by, now) = (Val::Text(&promoted.by), Val::Int(at.0));
+    let sql =
+        "UPDATE models SET state = 'replaced', ended_by = $2, ended_at = $3 WHERE kind = $1 AND state = 'promoted'";
+    conn.run(sql, &[kind.clone(), by.clone(), now.clone()]).await?;
+    let sql = "UPDATE models SET state = 'promoted', promoted_by = $3, promoted_at = $4, ended_by = NULL, ended_at = NULL WHERE kind = $1 AND version = $2 AND state <> 'retired' AND LOWER(registered_by) <> LOWER($3)";
+    match conn.run(sql, &[kind, version, by, now]).await? {
+        1 => Ok(()),
+        _ => Err(refused("no such version that this person may promote")),
+    }
+}
+
+async fn retire(conn: &mut Conn, retired: &ModelRetired, at: Ts) -> Result<(), sqlx::Error> {
+    let sql = "UPDATE models SET state = 'retired', ended_by = $3, ended_at = $4 WHERE kind = $1 AND version = $2 AND state <> 'retired'";
+    let place = [Val::Text(retired.kind.as_str()), Val::Int(retired.version.into())];
+    match conn.run(sql, &[&place[..], &[Val::Text(&retired.by), Val::Int(at.0)]].concat()).await? {
+        1 => Ok(()),
+        _ => Err(refused("no such version that could be retired")),
+    }
+}
+
+async fn drift(conn: &mut Conn, judged: &DriftJudged) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO model_drift (kind, version, operator_no, day, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (kind, version, operator_no, day) DO UPDATE SET body = excluded.body";
+    let values = [
+        Val::Text(judged.kind.as_str()),
+        Val::Int(judged.version.into()),
+        Val::Int(judged.operator_no.0.into()),
+        Val::Int(judged.day.0),
+        crate::project::body(judged),
+    ];
+    conn.run(sql, &values).await.map(|_| ())
+}
+
+const COLUMNS: &str = "body, state, registered_at, promoted_by, promoted_at, ended_by, ended_at";
+
+fn stored(row: &Row) -> Result<StoredModel, StoreError> {
+    let state = ModelState::parse(&row.text(1)?).ok_or(StoreError::Unreadable("model state"))?;
+    Ok(StoredModel {
+        model: parse("model", &row.text(0)?)?,
+        state,
+        registered_at: Ts(row.int(2)?),
+        promoted: row.text_opt(3)?.zip(row.int_opt(4)?.map(Ts)),
+        ended: match row.int_opt(6)? {
+            Some(at) => Some((row.text_opt(5)?, Ts(at))),
+            None => None,
+        },
+    })
+}
+
+impl Store {
+    /// Every version, by kind and number.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn models(&self) -> Result<Vec<StoredModel>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM models ORDER BY kind, version");
+        self.db.read().await?.rows(&sql, &[]).await?.iter().map(stored).collect()
+    }
+
+    /// One version.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn model(&self, kind: ModelKind, version: u32) -> Result<Option<StoredModel>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM models WHERE kind = $1 AND version = $2");
+        let place = [Val::Text(kind.as_str()), Val::Int(version.into())];
+        self.db.read().await?.rows(&sql, &place).await?.first().map(stored).transpose()
+    }
+
+    /// The version of a kind that scores.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn promoted_model(&self, kind: ModelKind) -> Result<Option<StoredModel>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM models WHERE kind = $1 AND state = 'promoted'");
+        self.db.read().await?.rows(&sql, &[Val::Text(kind.as_str())]).await?.first().map(stored).transpose()
+    }
+
+    /// The packed artefact of a version; empty where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`]: a piece is missing.
+    pub async fn model_bytes(&self, kind: ModelKind, version: u32) -> Result<Vec<u8>, StoreError> {
+        let sql = "SELECT idx, bytes FROM model_chunks WHERE kind = $1 AND version = $2 ORDER BY idx";
+        let place = [Val::Text(kind.as_str()), Val::Int(version.into())];
+        let mut bytes = Vec::new();
+        for (idx, row) in (0i64..).zip(self.db.read().await?.rows(sql, &place).await?) {
+            if row.int(0)? != idx {
+                return Err(StoreError::Unreadable("pieces of a model"));
+            }
+            bytes.extend(row.bytes(1)?);
+        }
+        Ok(bytes)
+    }
+
+    /// Days of drift of a version, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn model_drift(&self, kind: ModelKind, version: u32) -> Result<Vec<DriftJudged>, StoreError> {
+        let sql =
+            "SELECT body FROM model_drift WHERE kind = $1 AND version = $2 ORDER BY day DESC, operator_no LIMIT $3";
+        let values = [Val::Text(kind.as_str()), Val::Int(version.into()), Val::Int(DAYS_AT_ONCE)];
+        let rows = self.db.read().await?.rows(sql, &values).await?;
+        rows.iter().map(|row| parse("drift", &row.text(0)?)).collect()
+    }
+}

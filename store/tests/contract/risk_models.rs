@@ -1,0 +1,136 @@
+//! Models: registered with their bytes, promoted by a second person, one at a time.
+
+use super::bench::{Database, Kind};
+use models::event::Event;
+use models::ids::OperatorNo;
+use models::risk_model::{
+    DriftJudged, DriftLevel, Model, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelState,
+};
+use models::ts::{DAY, Ts};
+use store::{Attachment, CommitError, ModelBytes};
+
+const KIND: ModelKind = ModelKind::TransactionRisk;
+
+fn model(kind: ModelKind, version: u32) -> Model {
+    let held_out = ModelMetrics {
+        rows: 1_000,
+        positives: 100,
+        auc_ppm: 900_000,
+        average_precision_ppm: 700_000,
+        brier_ppm: 40_000,
+        calibration_error_ppm: 10_000,
+    };
+    Model {
+        kind,
+        version,
+        artefact_sha256: format!("{}{version:064}", kind.as_str()),
+        schema_sha256: "b".repeat(64),
+        data_sha256: "c".repeat(64),
+        features: 46,
+        bytes: 600_000,
+        trained_on: None,
+        held_out,
+        evaluation: None,
+        by: "Wanjiku".to_owned(),
+        card: "# Model card".to_owned(),
+    }
+}
+
+fn registered(model: &Model, bytes: &[u8]) -> (Vec<Event>, Vec<Attachment>) {
+    let bytes = ModelBytes { kind: model.kind, version: model.version, bytes: bytes.to_vec() };
+    (vec![Event::ModelRegistered(Box::new(model.clone()))], vec![Attachment::ModelBytes(bytes)])
+}
+
+fn promoted(version: u32, by: &str) -> Event {
+    Event::ModelPromoted(ModelPromoted { kind: KIND, version, by: by.to_owned() })
+}
+
+fn retired(version: u32) -> Event {
+    let reason = "its data was wrong".to_owned();
+    Event::ModelRetired(ModelRetired { kind: KIND, version, by: "Otieno".to_owned(), reason })
+}
+
+pub async fn a_model_is_kept_whole_and_once(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    // more than two pieces, the last not full
+    let bytes: Vec<u8> = (0..600_001u32).map(|n| n as u8 ^ (n >> 8) as u8).collect();
+    let first = model(KIND, 1);
+    let (events, attachments) = registered(&first, &bytes);
+    node.commit(events, attachments).await.expect("it is kept");
+    let (events, attachments) = registered(&model(ModelKind::PlayerRisk, 1), b"other");
+    node.commit(events, attachments).await.expect("another kind has numbers of its own");
+    for again in [model(KIND, 1), Model { version: 2, ..first.clone() }] {
+        let (events, attachments) = registered(&again, b"again");
+        let refused = node.commit(events, attachments).await;
+        assert!(matches!(refused, Err(CommitError::Conflict { .. })), "{refused:?}");
+    }
+    let store = &node.store;
+    assert_eq!(store.model_bytes(KIND, 1).await.expect("read"), bytes);
+    assert_eq!(store.model_bytes(ModelKind::PlayerRisk, 1).await.expect("read"), b"other");
+    assert_eq!(store.model_bytes(KIND, 2).await.expect("read"), b"", "what was refused left nothing");
+    let known = store.model(KIND, 1).await.expect("read").expect("there");
+    assert_eq!((known.model, known.state, known.promoted), (first, ModelState::Registered, None));
+    assert_eq!(store.models().await.expect("read").len(), 2);
+    store.execute_for_tests("DELETE FROM model_chunks WHERE idx = 1").await.expect("a piece is lost");
+    assert!(store.model_bytes(KIND, 1).await.is_err());
+}
+
+pub async fn one_version_is_promoted_by_a_second_person(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    for version in [1, 2] {
+        let (events, attachments) = registered(&model(KIND, version), b"bytes");
+        node.commit(events, attachments).await.expect("it is kept");
+    }
+    use ModelState::{Promoted, Registered, Replaced, Retired};
+    // what is tried | does it go | what the two versions are then
+    let table = [
+        (promoted(1, "Wanjiku"), false, [Registered, Registered]),
+        (promoted(1, "wanjiku"), false, [Registered, Registered]),
+        (promoted(3, "Otieno"), false, [Registered, Registered]),
+        (promoted(1, "Otieno"), true, [Promoted, Registered]),
+        (promoted(2, "Otieno"), true, [Replaced, Promoted]),
+        (promoted(1, "Otieno"), true, [Promoted, Replaced]),
+        (promoted(2, "Wanjiku"), false, [Promoted, Replaced]),
+        (retired(2), true, [Promoted, Retired]),
+        (retired(2), false, [Promoted, Retired]),
+        (promoted(2, "Otieno"), false, [Promoted, Retired]),
+        (retired(1), true, [Retired, Retired]),
+    ];
+    for (event, goes, wanted) in table {
+        let done = node.commit(vec![event.clone()], Vec::new()).await;
+        assert_eq!(done.is_ok(), goes, "{event:?}: {done:?}");
+        let known = node.store.models().await.expect("read");
+        assert_eq!(known.iter().map(|model| model.state).collect::<Vec<_>>(), wanted, "{event:?}");
+        let scores = node.store.promoted_model(KIND).await.expect("read").map(|model| model.model.version);
+        let at = wanted.iter().position(|state| *state == Promoted).map(|at| at as u32 + 1);
+        assert_eq!(scores, at);
+    }
+    let journal = node.store.journal_events("model_promoted").await.expect("read");
+    assert_eq!(journal.len(), 3, "what was refused is not in the journal");
+}
+
+pub async fn drift_is_kept_by_day(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let judged = |day: i64, operator, rows| DriftJudged {
+        kind: KIND,
+        version: 1,
+        operator_no: OperatorNo(operator),
+        day: Ts(day * DAY),
+        rows,
+        level: DriftLevel::Moderate,
+        score_psi_ppm: Some(120_000),
+        features: vec![("amount_minor".to_owned(), 110_000)],
+        calibration: None,
+        reasons: vec!["amounts".to_owned()],
+    };
+    for (day, operator, rows) in [(1, 1, 10), (1, 2, 20), (2, 1, 30), (1, 1, 11)] {
+        let event = Event::ModelDriftJudged(Box::new(judged(day, operator, rows)));
+        node.commit(vec![event], Vec::new()).await.expect("it is kept");
+    }
+    let kept = node.store.model_drift(KIND, 1).await.expect("read");
+    assert_eq!(kept, [judged(2, 1, 30), judged(1, 1, 11), judged(1, 2, 20)]);
+    assert!(node.store.model_drift(KIND, 2).await.expect("read").is_empty());
+}
