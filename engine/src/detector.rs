@@ -275,19 +275,18 @@ mod tests {
     /// A day of hours: what is usual, and what was counted.
     fn placed(hours: &[(i64, i64)]) -> Vec<Point> {
         let usual = |value: i64| Usual { value: value as f64, basis: Basis::HourOfWeek(5, 4) };
-        let shillings = |(of, value): &(i64, i64)| Point {
-            value: 100 * value,
-            stakes: 100 * value,
-            usual: Some(usual(100 * of)),
-        };
+        let shillings =
+            |(of, value): &(i64, i64)| Point { value: 100 * value, stakes: 100 * value, usual: Some(usual(100 * of)) };
         hours.iter().map(shillings).collect()
     }
 
     #[test]
     fn an_evening_is_held_against_evenings() {
         // usual and counted: a night, a morning, an afternoon, each a little busier than usual
-        let day = placed(&[(100, 110), (100, 112), (100, 107), (400, 440), (400, 438), (400, 446), (900, 990), (900, 985)]);
-        let quiet = placed(&[(100, 50), (100, 51), (100, 49), (400, 200), (400, 202), (400, 199), (900, 450), (900, 451)]);
+        let day =
+            placed(&[(100, 110), (100, 112), (100, 107), (400, 440), (400, 438), (400, 446), (900, 990), (900, 985)]);
+        let quiet =
+            placed(&[(100, 50), (100, 51), (100, 49), (400, 200), (400, 202), (400, 199), (900, 450), (900, 451)]);
         // told | the hours before, what is usual then | what is counted, and what is said of it
         let table: [(&str, &[Point], i64, i64, Option<&str>); 8] = [
             ("the evening is ten times the night", &day, 1_000, 1_100, None),
@@ -303,7 +302,8 @@ mod tests {
             let (params, now) = (Params::default(), placed(&[(of, observed)])[0]);
             let score = score(&params, Metric::Stakes, now, history).unwrap();
             let found = judge(&params, Metric::Stakes, now.value, &score, 0.0).map(|f| f.evidence.reasons[0].clone());
-            let usual = " what is usual at this hour of a Saturday (median of 4 weeks, at the level of 8 windows before)";
+            let usual =
+                " what is usual at this hour of a Saturday (median of 4 weeks, at the level of 8 windows before)";
             assert_eq!(found, wanted.map(|wanted| format!("{wanted}{usual}")), "{what}");
         }
     }

@@ -432,11 +432,8 @@ impl OperatorState {
             }
             found
         };
-        let mut point = |start: Ts, sums: &Sums| Point {
-            value: sums.metric(metric),
-            stakes: sums.stakes(),
-            usual: usual(start),
-        };
+        let mut point =
+            |start: Ts, sums: &Sums| Point { value: sums.metric(metric), stakes: sums.stakes(), usual: usual(start) };
         let now = point(window.start, sums);
         let mut oldest = window.start;
         let before = book.before(granularity, window.start).take(params.history);

@@ -15,9 +15,9 @@ use crate::key_version::KeyPurpose;
 use crate::match_key::{KeyKind, MatchKey};
 use crate::operator::{ApiKey, Licence, Operator};
 use crate::quarantine::{QuarantineDismissed, QuarantineRead, QuarantineReplayed};
-use crate::rule_input::{RuleInputSetAside, RuleInputStored};
-use crate::rule::RuleChanged;
 use crate::risk_model::{DriftJudged, Model, ModelPromoted, ModelRetired};
+use crate::rule::RuleChanged;
+use crate::rule_input::{RuleInputSetAside, RuleInputStored};
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 

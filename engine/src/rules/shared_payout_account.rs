@@ -30,7 +30,13 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     let Some((account, crowd)) = heard.account else { return };
     let Params { accounts_max, span_days } = *params;
     let severities = [Severity::Medium, Severity::High];
-    let crowded = Crowded { who: Who::Account(account), accounts_max, span_days, severities, words: "were paid out to one number" };
+    let crowded = Crowded {
+        who: Who::Account(account),
+        accounts_max,
+        span_days,
+        severities,
+        words: "were paid out to one number",
+    };
     crowded.judge(crowd, heard.at, out);
 }
 

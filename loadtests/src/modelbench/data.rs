@@ -19,7 +19,8 @@ const BINS: usize = 10;
 
 fn folder() -> anyhow::Result<PathBuf> {
     let folder = std::env::var_os("MLINZI_SHARED_DATA").map(PathBuf::from);
-    let folder = folder.context("MLINZI_SHARED_DATA is not set: it names the folder of the public data with its score.py")?;
+    let folder =
+        folder.context("MLINZI_SHARED_DATA is not set: it names the folder of the public data with its score.py")?;
     ensure!(folder.join("score.py").is_file(), "no score.py in {}", folder.display());
     Ok(folder.canonicalize()?)
 }
@@ -145,7 +146,8 @@ pub fn risk(report: &mut Report) -> anyhow::Result<()> {
     let said = column(&out, &["id"], "score")?;
     let pairs: Vec<(f64, f64)> = said.iter().filter_map(|(id, score)| Some((*score, *labels.get(id)?))).collect();
     ensure!(pairs.len() == labels.len(), "{} players have no score", labels.len() - pairs.len());
-    let reference = format!("≤ .05; expected calibration error over {BINS} bins of equal width, {} players", pairs.len());
+    let reference =
+        format!("≤ .05; expected calibration error over {BINS} bins of equal width, {} players", pairs.len());
     report.add("risk_dev_calibration_error", calibration_error(&pairs), "ratio", &reference)
 }
 
@@ -178,7 +180,8 @@ fn column(path: &Path, ids: &[&str], name: &str) -> anyhow::Result<HashMap<Strin
 /// # Errors
 /// Data, binary or scorer are not there.
 pub fn forecasts(report: &mut Report) -> anyhow::Result<()> {
-    const SETS: [(&str, &str, &str); 4] = [("m3", "18", "12"), ("m1", "18", "12"), ("tourism", "24", "12"), ("ny", "13", "52")];
+    const SETS: [(&str, &str, &str); 4] =
+        [("m3", "18", "12"), ("m1", "18", "12"), ("tourism", "24", "12"), ("ny", "13", "52")];
     let dir = tempfile::tempdir()?;
     for (name, horizon, period) in SETS {
         let folder = folder()?.join("forecast").join(name);
@@ -207,8 +210,7 @@ pub fn forecasts(report: &mut Report) -> anyhow::Result<()> {
 /// The share of what came that lies within the interval said of it.
 fn coverage(truth: &Path, said: &Path) -> anyhow::Result<(f64, usize)> {
     let ids = ["series_id", "step"];
-    let (truth, low, high) =
-        (column(truth, &ids, "y")?, column(said, &ids, "low_80")?, column(said, &ids, "high_80")?);
+    let (truth, low, high) = (column(truth, &ids, "y")?, column(said, &ids, "low_80")?, column(said, &ids, "high_80")?);
     let mut within = 0;
     for (step, y) in &truth {
         let (Some(low), Some(high)) = (low.get(step), high.get(step)) else { bail!("a step without an interval") };

@@ -27,8 +27,15 @@ pub static MEASURES: &[Measure] = &[
     Measure { names: &["risk_dev_auc", "risk_dev_calibration_error"], run: data::risk },
     Measure {
         names: &[
-            "forecast_m3_smape", "forecast_m3_mase", "forecast_m3_coverage", "forecast_m1_mase", "forecast_m1_coverage",
-            "forecast_tourism_mase", "forecast_tourism_coverage", "forecast_ny_mase", "forecast_ny_coverage",
+            "forecast_m3_smape",
+            "forecast_m3_mase",
+            "forecast_m3_coverage",
+            "forecast_m1_mase",
+            "forecast_m1_coverage",
+            "forecast_tourism_mase",
+            "forecast_tourism_coverage",
+            "forecast_ny_mase",
+            "forecast_ny_coverage",
         ],
         run: data::forecasts,
     },

@@ -196,7 +196,8 @@ impl Market<'_> {
         if let Some(invoice) = &sent.record.invoice {
             let text = |name: &str| invoice[name].as_str().unwrap_or_default().to_owned();
             let due = Ts::parse(&text("due_at"))?;
-            self.invoices.insert(sent.record.record_id.clone(), (format!("{}\0{}", text("authority"), text("number")), due));
+            self.invoices
+                .insert(sent.record.record_id.clone(), (format!("{}\0{}", text("authority"), text("number")), due));
         }
         let input = match record.kind.is_document() {
             true => Input::Document { record: &record },
@@ -339,7 +340,8 @@ impl Market<'_> {
             let about = vec![About::Licence(scenario.operators[no].licence.clone())];
             let of_it = scenario.licence_changes.iter().filter(|other| other.operator == change.operator);
             let words = |change: &'_ LicenceChange| (change.state.clone(), change.compliance.clone());
-            let before = of_it.clone().filter(|other| other.at_seconds < change.at_seconds).max_by_key(|c| c.at_seconds);
+            let before =
+                of_it.clone().filter(|other| other.at_seconds < change.at_seconds).max_by_key(|c| c.at_seconds);
             let before = before.map_or_else(|| ("active".to_owned(), "compliant".to_owned()), words);
             let is_new = before != words(change);
             let case = |what, condition: Option<&'static str>, to| Case {
@@ -353,7 +355,8 @@ impl Market<'_> {
             let changed = case("a licence's status", is_new.then_some("compliance_status_changed"), at.plus(MINUTE));
             self.plant(changed, true);
             if change.state != "active" {
-                let later = of_it.filter(|other| other.at_seconds > change.at_seconds).map(|other| other.at_seconds).min();
+                let later =
+                    of_it.filter(|other| other.at_seconds > change.at_seconds).map(|other| other.at_seconds).min();
                 let to = later.map_or(end, |seconds| BEGIN.plus(i64::from(seconds) * SECOND));
                 self.plant(case("bets without a licence", Some("licence_lapsed"), to), true);
             }
@@ -475,7 +478,8 @@ fn settle(seed: u64, mut market: Market<'_>, tallies: &mut BTreeMap<&'static str
         tally.findings += 1;
         tally.right += u64::from(is_right);
         if !is_right && tally.wrong.len() < TOLD {
-            let near = market.cases.iter().filter(|known| known.who.contains(&finding.who)).map(|known| known.case.what);
+            let near =
+                market.cases.iter().filter(|known| known.who.contains(&finding.who)).map(|known| known.case.what);
             let near: Vec<&str> = near.take(3).collect();
             tally.wrong.push(format!("seed {seed}, {}: {} {near:?}", finding.at, finding.reasons.join("; ")));
         }
@@ -501,7 +505,10 @@ pub fn run(report: &mut Report) -> anyhow::Result<()> {
     for seed in 1..=SEEDS {
         records += market(seed, &mut tallies)?;
     }
-    say(&format!("  {:<32} {:>8} {:>8} {:>8} {:>9} {:>9}", "rule", "planted", "found", "recall", "findings", "precision"));
+    say(&format!(
+        "  {:<32} {:>8} {:>8} {:>8} {:>9} {:>9}",
+        "rule", "planted", "found", "recall", "findings", "precision"
+    ));
     for about in ABOUT.iter().filter(|about| about.is_here()) {
         let tally = tallies.entry(about.name).or_default();
         let (recall, precision) = (tally.recall(), tally.precision());

@@ -139,7 +139,8 @@ impl Counts {
     fn of_detector(&mut self, revision: &AlertRevision) {
         let subject = &revision.subject;
         let direction = if revision.evidence.score_milli > 0 { "above" } else { "below" };
-        let name = format!("{} {} {} {direction}", revision.rule, subject.granularity.as_str(), subject.metric.as_str());
+        let name =
+            format!("{} {} {} {direction}", revision.rule, subject.granularity.as_str(), subject.metric.as_str());
         *self.0.entry(name).or_default() += 1;
     }
 

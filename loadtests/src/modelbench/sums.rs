@@ -57,7 +57,11 @@ impl Sums {
             "withdrawal" => -amount,
             _ => return,
         };
-        self.moved.entry(phone).or_default().push(Moved { at: record.occurred_at, operator: sent.operator, amount_minor });
+        self.moved.entry(phone).or_default().push(Moved {
+            at: record.occurred_at,
+            operator: sent.operator,
+            amount_minor,
+        });
     }
 
     /// Stakes less payouts of a local day that begins then, minor units.
@@ -94,7 +98,9 @@ impl Sums {
                 let within = |m: &&Moved| m.amount_minor > 0 && m.at.0 >= new.at.0 - DAY && m.at <= new.at;
                 let recent: Vec<&Moved> = moved[..=no].iter().filter(within).collect();
                 let operators: BTreeSet<usize> = recent.iter().map(|m| m.operator).collect();
-                let of = |operator: usize| recent.iter().filter(|m| m.operator == operator).map(|m| m.amount_minor).sum::<i64>();
+                let of = |operator: usize| {
+                    recent.iter().filter(|m| m.operator == operator).map(|m| m.amount_minor).sum::<i64>()
+                };
                 let is_below = operators.iter().all(|operator| of(*operator) < law.reported_minor);
                 let sum: i64 = recent.iter().map(|m| m.amount_minor).sum();
                 if operators.len() > 1 && is_below && sum >= law.reported_minor {

@@ -246,7 +246,9 @@ mod tests {
         assert!(first == stories(3) && first.said != stories(4).said);
         assert!(first.said.is_sorted_by_key(|(at, _)| *at));
         let planted: BTreeSet<&str> = first.cases.iter().flat_map(|case| case.conditions.first().copied()).collect();
-        for condition in ["excluded_play", "rapid_in_out", "dormant_burst", "unusual_exclusions", "return_to_player_off"] {
+        for condition in
+            ["excluded_play", "rapid_in_out", "dormant_burst", "unusual_exclusions", "return_to_player_off"]
+        {
             assert!(planted.contains(condition), "{condition} is not among {planted:?}");
         }
         let innocent = first.cases.iter().filter(|case| case.conditions.is_empty()).count();

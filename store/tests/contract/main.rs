@@ -10,9 +10,9 @@ mod notices;
 mod proof;
 mod quarantine;
 mod reads;
+mod risk_models;
 mod rule_inputs;
 mod rules;
-mod risk_models;
 mod schema;
 mod writes;
 

@@ -17,6 +17,6 @@ mod live_rules;
 mod node;
 mod notifications;
 mod quarantine;
-mod rules;
 mod risk_models;
+mod rules;
 mod tls;

@@ -114,7 +114,8 @@ fn games(teller: &mut Teller<'_>) {
             }
         }
         let condition = is_rigged.then_some("return_to_player_off");
-        let what = if is_rigged { "a game pays less than its licence says" } else { "a game pays what its licence says" };
+        let what =
+            if is_rigged { "a game pays less than its licence says" } else { "a game pays what its licence says" };
         let window = (teller.begin, teller.begin.plus(teller.days * DAY));
         teller.case_about(vec![About::Product(GAME.to_owned())], case(what, condition, operator, window));
     }
