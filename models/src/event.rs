@@ -125,6 +125,7 @@ fn yes() -> bool {
 /// One change of state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)] // alerts and sources are the large ones; events are few beside records
 pub enum Event {
     /// A process began to write.
     EngineStarted {
