@@ -188,6 +188,7 @@ struct Inner {
     /// The actors of rules, and what they share.
     rules: Arc<RulesPost>,
     rules_context: RulesContext,
+    facts: FactsSource,
     /// Actors have blocked more threads than a process can spare.
     given_up: watch::Sender<bool>,
     metrics: EngineMetrics,
@@ -373,15 +374,8 @@ impl Engine {
     }
 
     /// What register and evidence know of the players of a batch.
-    pub fn facts(&self) -> FactsSource {
-        let inner = &self.0;
-        FactsSource {
-            evidence: inner.evidence.clone(),
-            index: Arc::clone(&inner.index),
-            directory: Arc::clone(&inner.directory),
-            store: inner.store.clone(),
-            clock: Arc::clone(&inner.clock),
-        }
+    pub fn facts(&self) -> &FactsSource {
+        &self.0.facts
     }
 
     /// The store, for reading.

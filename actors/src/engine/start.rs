@@ -6,6 +6,7 @@ use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
 use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
+use crate::facts::FactsSource;
 use crate::feeds::{self, Cursor, FetchError};
 use crate::integrity::OnePer;
 use crate::integrity::Touched;
@@ -17,7 +18,7 @@ use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
-use crate::rules::{NobodyAsked, RuleMetrics, RulesContext, RulesPost};
+use crate::rules::{RuleMetrics, RulesContext, RulesPost};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{
     FetchMetrics, IntegrityMetrics, REFUSED_KNOWN_MAX, SourceActor, SourceContext, SourceGauge, SourceHead,
@@ -154,12 +155,19 @@ impl Engine {
             tracing::warn!(%error, "the start is not journaled");
         }
         let evidence = EvidenceLog::new(config.node, boot, evidence);
+        let facts = FactsSource {
+            evidence: evidence.clone(),
+            index: Arc::clone(&index),
+            directory: Arc::clone(&directory),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+        };
         let rules_context = RulesContext {
             store: store.clone(),
             chain: ring.chain,
             writer: writer.clone(),
             directory: Arc::clone(&directory),
-            known: config.known.clone().unwrap_or_else(|| Arc::new(NobodyAsked)),
+            known: config.known.clone().unwrap_or_else(|| Arc::new(facts.clone())),
             clock: Arc::clone(&clock),
             inspect: config.faults.rules.clone(),
             metrics: RuleMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
@@ -203,6 +211,7 @@ impl Engine {
             states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             rules,
             rules_context,
+            facts,
             given_up: watch::Sender::new(false),
             metrics: gauges,
         }));

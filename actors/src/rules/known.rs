@@ -1,5 +1,6 @@
 //! Who can say what register and evidence knew when a batch was stored.
 
+use crate::facts::FactsSource;
 use engine::rules::input::Facts;
 use futures_util::future::LocalBoxFuture;
 use models::ids::OperatorNo;
@@ -19,17 +20,14 @@ pub trait Known: Send + Sync + 'static {
     ) -> LocalBoxFuture<'static, Result<Option<Vec<Facts>>, String>>;
 }
 
-/// A node without register and evidence: nobody is identified, so no rule says that somebody was not asked about.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NobodyAsked;
-
-impl Known for NobodyAsked {
+impl Known for FactsSource {
     fn of(
         &self,
-        _: OperatorNo,
-        _: Ts,
+        operator: OperatorNo,
+        stored_at: Ts,
         records: Arc<[Record]>,
     ) -> LocalBoxFuture<'static, Result<Option<Vec<Facts>>, String>> {
-        Box::pin(std::future::ready(Ok(Some(vec![Facts::default(); records.len()]))))
+        let source = self.clone();
+        Box::pin(async move { source.of(operator, stored_at, &records).await })
     }
 }

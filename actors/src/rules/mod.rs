@@ -22,7 +22,7 @@ mod told;
 pub use input::Heard;
 pub use judge::{OfNation, OfOperator};
 pub use keeper::RulesContext;
-pub use known::{Known, NobodyAsked};
+pub use known::Known;
 pub use metrics::RuleMetrics;
 pub use nation::{Nation, NationMsg, NationSlot};
 pub use operator::{OperatorRulesActor, RulesMsg, RulesSlot, Waiting};

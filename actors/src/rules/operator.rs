@@ -221,7 +221,7 @@ impl OperatorRulesActor {
     ) -> Result<Self, String> {
         slot.behind.store(false, Ordering::Release);
         let heard = context.store.rules_heard(whose.no).await.map_err(|error| error.to_string())?;
-        let keeper = Keeper::recover(whose, blank, context, progress).await?;
+        let keeper = Box::pin(Keeper::recover(whose, blank, context, progress)).await?;
         Ok(Self { keeper, heard, held: VecDeque::new(), held_records: 0, is_behind: true, slot })
     }
 

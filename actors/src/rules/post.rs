@@ -13,11 +13,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use store::RuleBatch;
 
+/// An operator's actor, and how it stands.
+pub type OperatorPost = (Handle<RulesMsg>, Arc<RulesSlot>);
+
 /// The actors' queues, filled as they start.
 #[derive(Default)]
 pub struct RulesPost {
     /// Of operators.
-    pub operators: RwLock<HashMap<OperatorNo, (Handle<RulesMsg>, Arc<RulesSlot>)>>,
+    pub operators: RwLock<HashMap<OperatorNo, OperatorPost>>,
     /// Of jurisdictions.
     pub nations: RwLock<HashMap<JurisdictionNo, (Handle<NationMsg>, NationSlot)>>,
 }

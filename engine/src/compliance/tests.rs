@@ -175,17 +175,7 @@ fn alert(rule: &str, source: SourceId, kind: RevisionKind, start: Ts, told: Ts) 
         operator_seq: 0,
         offset: 0,
         operator_offset: 0,
-        evidence: Evidence {
-            observed: 0,
-            expected: HOUR / SECOND,
-            band_low: 0,
-            band_high: 0,
-            score_milli: 0,
-            threshold_milli: 0,
-            samples: 0,
-            reasons: Vec::new(),
-            records: Vec::new(),
-        },
+        evidence: Evidence { expected: HOUR / SECOND, ..Evidence::default() },
     }
 }
 
@@ -393,6 +383,7 @@ fn revision_subject() -> Subject {
         granularity: Granularity::Minute,
         currency: models::money::Currency::KES,
         source: None,
+        who: None,
     }
 }
 
