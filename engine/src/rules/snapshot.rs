@@ -7,7 +7,7 @@ use crate::rules::standing::Standing;
 use crate::rules::table::Table;
 
 /// Layout of the bytes, and what follows from an input: it grows with every change of either.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes that are no state of this layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
