@@ -31,9 +31,35 @@ pub fn is_beyond_empirical(deviation: f64, squares: f64, largest: f64, nats: f64
     beyond > 0.0 && beyond * beyond > 2.0 * squares * nats
 }
 
+/// Does a sum of amounts that are never negative lie farther below its mean than chance allows? P(E S − S ≥ t) ≤
+/// exp(−t² ∕ 2 Σ E Xᵢ²) (Maurer 2003): the largest of them does not matter, so that one large bet hides nothing.
+/// `squares` is Σ E Xᵢ², or more.
+#[must_use]
+pub fn is_below_nonnegative(shortfall: f64, squares: f64, nats: f64) -> bool {
+    shortfall > 0.0 && shortfall * shortfall > 2.0 * squares * nats
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_won_seldom_falls_short_often_and_the_bound_knows() {
+        // a win of 15 stakes with probability 0.06, a thousand times: how many wins are too few once in 10^4
+        let (n, p, win) = (1_000, 0.06f64, 15.0);
+        let short = |wins: u32| f64::from(n) * p * win - f64::from(wins) * win;
+        let squares = f64::from(n) * p * win * win;
+        let most = (0..60).rev().find(|wins| is_below_nonnegative(short(*wins), squares, nats(4))).unwrap();
+        // the exact tail, added up term by term
+        let mut term = (1.0 - p).powi(n);
+        let mut tail = 0.0;
+        for k in 0..=most {
+            tail += term;
+            term *= f64::from(n as u32 - k) / f64::from(k + 1) * p / (1.0 - p);
+        }
+        assert!(tail < 1e-4, "{most} wins have {tail}");
+        assert!(most >= 24, "and it is no bound that never speaks: {most}");
+    }
 
     #[test]
     fn a_poisson_number_passes_its_bound_as_seldom_as_it_says() {

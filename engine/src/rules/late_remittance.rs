@@ -26,6 +26,8 @@ params! {
     grace_days: i64 = 0, "days", 0..=90, "due is due; a grace is the authority's to give";
     /// What may be missing: fees and rounding.
     missing_max_minor: i64 = 10_000, "minor units", 0..=1_000_000_000, "no law: 100 shillings, what a bank takes of a transfer";
+    /// Of a small invoice no more than this share of it.
+    missing_max_percent: i64 = 5, "per cent", 0..=100, "no law: a third of a small invoice is no fee";
 }
 
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
@@ -48,7 +50,8 @@ fn hold(params: &Params, key: u64, due: &Due, now: Ts, out: &mut Out<'_>) {
     let start = due.period.map_or(due_at, |(from, _)| from);
     let window = Window { start, end: start.plus(DAY) };
     let last = due_at.plus(params.grace_days * DAY);
-    let wanted = due.amount_minor.saturating_sub(params.missing_max_minor).max(1);
+    let share = (i128::from(due.amount_minor.max(0)) * i128::from(params.missing_max_percent) / 100) as i64;
+    let wanted = due.amount_minor.saturating_sub(params.missing_max_minor.min(share)).max(1);
     let paid_at = due.paid_at(wanted);
     let is_due = paid_at.unwrap_or(now) > last;
     if due.is_cancelled || due.amount_minor <= 0 || !is_due {
@@ -107,7 +110,22 @@ mod tests {
                     at_6_000(invoice().until(4_000).pay("T-1", 50_000)),
                     &["invoice T-1: 50000 minor_units"],
                 ),
-                ("all but a fee of 100 shillings", at_6_000(invoice().until(4_000).pay("T-1", 90_000)), &[]),
+                ("all but a fee of 50 shillings", at_6_000(invoice().until(4_000).pay("T-1", 95_000)), &[]),
+                (
+                    "a tenth is missing of a small invoice",
+                    at_6_000(invoice().until(4_000).pay("T-1", 90_000)),
+                    &["invoice T-1: 10000 minor_units"],
+                ),
+                (
+                    "all but a fee of 100 shillings of a large one",
+                    Story::at(2_000)
+                        .invoice("T-1", "gaming_tax", (0, 1_440), 10_000_000, 5_000)
+                        .until(4_000)
+                        .pay("T-1", 9_990_000)
+                        .until(6_000)
+                        .tick(),
+                    &[],
+                ),
                 (
                     "a payment that was reversed",
                     at_6_000(invoice().until(3_000).pay_and_reverse("T-1", 100_000)),

@@ -2,10 +2,12 @@
 //!
 //! Payouts are a sum of draws. How far their sum lies from licence value × stakes is held against the bound of Maurer
 //! and Pontil with the variance that the payouts themselves show (their squares added up, which is never less than it)
-//! and with the largest win that the licence allows on the largest stake. Bets that are not settled yet are stakes
-//! without payouts: materiality is there for them, and a product that settles days later needs a longer span.
+//! and with the largest win that the licence allows on the largest stake. Where players get less, one large stake must not
+//! hide what many small ones show: below its mean a sum of payouts, none of which is negative, is bounded by the largest
+//! second moments that the licence allows, return × largest multiple × stake² each (Maurer 2003). Bets that are not settled
+//! yet are stakes without payouts: materiality is there for them, and a product that settles days later needs a longer span.
 
-use crate::rules::bound::{is_beyond_empirical, nats_two_sided};
+use crate::rules::bound::{is_below_nonnegative, is_beyond_empirical, nats_two_sided};
 use crate::rules::finding::{Measured, Unit, Who};
 use crate::rules::input::Trigger;
 use crate::rules::list::{About, Home};
@@ -69,12 +71,11 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         let observed_ppm = (sums.payouts.saturating_mul(1_000_000) / sums.stakes).clamp(0, i64::MAX.into()) as i64;
         let largest = (licence.multiple_max as f64 * sums.stake_max as f64).max(sums.payout_max as f64);
         let deviation = (payouts - expected).abs();
-        let is_beyond = is_beyond_empirical(
-            deviation,
-            sums.payout_squares as f64,
-            largest,
-            nats_two_sided(params.certainty_digits),
-        );
+        let nats = nats_two_sided(params.certainty_digits);
+        let returned = licence.return_ppm as f64 / 1e6;
+        let squares = returned * licence.multiple_max as f64 * sums.stake_squares as f64;
+        let is_beyond = is_beyond_empirical(deviation, sums.payout_squares as f64, largest, nats)
+            || is_below_nonnegative(expected - payouts, squares, nats);
         let measured = Measured { observed: observed_ppm, limit: licence.return_ppm, unit: Unit::Ppm };
         if !is_beyond || (observed_ppm - licence.return_ppm).abs() < params.deviation_min_ppm {
             out.cleared(who, closed.start, measured, "the product is back within what chance allows");

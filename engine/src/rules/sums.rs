@@ -34,6 +34,8 @@ pub struct Returned {
     pub payouts: i128,
     /// Sum of the squares of payouts.
     pub payout_squares: u128,
+    /// Sum of the squares of stakes.
+    pub stake_squares: u128,
     /// The largest stake.
     pub stake_max: i64,
     /// The largest payout.
@@ -47,6 +49,7 @@ impl Returned {
         self.stakes += other.stakes;
         self.payouts += other.payouts;
         self.payout_squares = self.payout_squares.saturating_add(other.payout_squares);
+        self.stake_squares = self.stake_squares.saturating_add(other.stake_squares);
         self.stake_max = self.stake_max.max(other.stake_max);
         self.payout_max = self.payout_max.max(other.payout_max);
     }
@@ -83,11 +86,13 @@ impl Sums {
     /// Adds a bet or its return on a product's day.
     pub fn played(&mut self, day: Ts, currency: Currency, product: Product, flow: &Flow) {
         let sums = self.products.entry((day, currency, product)).or_default();
-        let payout = flow.payouts_minor.unsigned_abs();
+        let square = |minor: i64| u128::from(minor.unsigned_abs()) * u128::from(minor.unsigned_abs());
         sums.bets += u64::from(flow.stakes_minor > 0);
         sums.stakes += i128::from(flow.stakes_minor);
         sums.payouts += i128::from(flow.payouts_minor);
-        sums.payout_squares = sums.payout_squares.saturating_add(u128::from(payout) * u128::from(payout));
+        sums.payout_squares = sums.payout_squares.saturating_add(square(flow.payouts_minor));
+        // a voided stake takes nothing away: the bound may only become wider
+        sums.stake_squares = sums.stake_squares.saturating_add(square(flow.stakes_minor.max(0)));
         sums.stake_max = sums.stake_max.max(flow.stakes_minor);
         sums.payout_max = sums.payout_max.max(flow.payouts_minor);
         while self.products.len() > PRODUCT_DAYS_MAX {

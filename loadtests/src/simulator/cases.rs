@@ -28,6 +28,8 @@ pub struct Law {
     pub month_young_minor: i64,
     /// What somebody may pay in, net, in a calendar month at all operators together, minor units.
     pub month_everywhere_minor: i64,
+    /// A difference between declared and earned of a day from which on it is material, minor units.
+    pub material_minor: i64,
     /// Minutes to wait between bets at two operators.
     pub wait_minutes: i64,
     /// Minutes in which a sign of harm is to be answered.
@@ -46,6 +48,7 @@ impl Law {
             month_minor,
             month_young_minor: month_minor * 2 / 5,
             month_everywhere_minor: everywhere,
+            material_minor: amount(1, 3),
             wait_minutes: 5,
             answer_minutes: 60,
         }
