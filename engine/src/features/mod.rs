@@ -108,6 +108,3 @@ pub(crate) fn money_key(player: Key, currency: Currency) -> Key {
     let code = currency.as_str().bytes().fold(0u128, |bits, byte| bits << 8 | u128::from(byte));
     player | code << 88
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,10 +1,10 @@
 //! What a vector says of people whose days are told minute by minute.
 
-use super::{documentation, player, schema_digest, transaction};
-use crate::rules::calendar::Calendar;
-use crate::rules::input::{Facts, Input};
-use crate::rules::ruleset::RuleSet;
-use crate::rules::run::OperatorRules;
+use engine::features::{documentation, player, schema_digest, transaction};
+use engine::rules::calendar::Calendar;
+use engine::rules::input::{Facts, Input};
+use engine::rules::ruleset::RuleSet;
+use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
@@ -21,13 +21,13 @@ fn zone() -> TimeZone {
 }
 
 fn key(name: &str) -> MatchKey {
-    MatchKey(u128::from(crate::ingest::id_digest(name)) << 24)
+    MatchKey(u128::from(engine::ingest::id_digest(name)) << 24)
 }
 
 fn record(n: usize, kind: RecordKind, micros: i64, amount_minor: i64) -> Record {
     let id = format!("r{n}");
     Record {
-        id_digest: crate::ingest::id_digest(&id),
+        id_digest: engine::ingest::id_digest(&id),
         record_id: id,
         replaces: None,
         kind,
@@ -63,11 +63,11 @@ fn vectors(records: &[Record], params: transaction::Params) -> Vec<Option<[f32; 
     records.iter().map(step).collect()
 }
 
-fn last(records: &[Record]) -> impl Fn(&str) -> Option<f32> {
+fn last(records: &[Record]) -> impl Fn(&str) -> Option<f32> + use<> {
     last_with(records, transaction::Params::default())
 }
 
-fn last_with(records: &[Record], params: transaction::Params) -> impl Fn(&str) -> Option<f32> {
+fn last_with(records: &[Record], params: transaction::Params) -> impl Fn(&str) -> Option<f32> + use<> {
     let vector = vectors(records, params).pop().flatten().expect("the last record has a vector");
     move |name| {
         let place = transaction::names().iter().position(|known| *known == name).expect("a feature");
@@ -248,7 +248,7 @@ fn what_moves_no_money_has_no_vector_and_failed_deposits_are_counted() {
 }
 
 /// The vector of a player after records, as of a day.
-fn player_of(records: &[Record], day: i64) -> impl Fn(&str) -> Option<f32> {
+fn player_of(records: &[Record], day: i64) -> impl Fn(&str) -> Option<f32> + use<> {
     let mut calendar = Calendar::new(zone());
     let mut extractor = player::Extractor::new(player::Params::default(), player::OPERATOR_PLAYERS);
     for record in records {
