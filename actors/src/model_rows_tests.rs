@@ -17,6 +17,7 @@ fn acted(group: u128, episode: u32, action: ActionKind, resolution: Option<Resol
         granularity: Granularity::Hour,
         currency: Currency::KES,
         source: None,
+        who: None,
     };
     let group = AlertGroup {
         id: GroupId(group),
@@ -83,6 +84,7 @@ fn record(n: usize, kind: RecordKind, minute: i64, amount_minor: i64, player: u1
         occurred_at: Ts(BEGIN + minute * MINUTE),
         status: RecordStatus::Successful,
         player: Some(MatchKey(player)),
+        is_identified: true,
         amount_minor,
         currency: Currency::KES,
         balance_after_minor: None,

@@ -34,6 +34,7 @@ fn record(n: usize, kind: RecordKind, micros: i64, amount_minor: i64) -> Record 
         occurred_at: Ts(BEGIN + micros),
         status: RecordStatus::Successful,
         player: Some(key("wanjiku")),
+        is_identified: true,
         amount_minor,
         currency: Currency::KES,
         balance_after_minor: None,

@@ -45,6 +45,7 @@ fn record(n: usize, dice: &mut Dice) -> Record {
         occurred_at: Ts(BEGIN + n as i64 * SECOND * 2),
         status: RecordStatus::Successful,
         player: Some(MatchKey(player << 40)),
+        is_identified: true,
         amount_minor: dice.between(50, 50_000) * if is_mule { 20 } else { 1 },
         currency: Currency::KES,
         balance_after_minor: Some(dice.between(0, 500_000)),
@@ -53,8 +54,8 @@ fn record(n: usize, dice: &mut Dice) -> Record {
         bet_id: Some(format!("bet-{n}")),
         session_id: None,
         region: None,
-        device: Some(MatchKey(player / 3 << 41)),
-        account: Some(MatchKey(player / 2 << 42)),
+        device: Some(MatchKey((player / 3) << 41)),
+        account: Some(MatchKey((player / 2) << 42)),
         detail: r#"{"game.id":"g-17","bet.parts":2,"bet.odds":1.85,"bet.live":true,"payment.method":"mobile"}"#
             .to_owned(),
         content_digest: 0,

@@ -201,7 +201,7 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
         operator_code: code(no),
         raised,
     });
-    let examples = rows.into_iter().map(|row| example(row, &code)).collect::<Result<_, Problem>>()?;
+    let examples = rows.into_iter().map(|row| example(row, code)).collect::<Result<_, Problem>>()?;
     Ok(HttpResponse::Ok().json(FindingsView {
         rule: life.rule(),
         version,
