@@ -37,9 +37,9 @@ pub use operator_states::OperatorStateRow;
 pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
-    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, ClassPage, ClassQuery, ComplianceSpan, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
-    PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, SourceSpan,
-    StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
+    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, ClassPage, ClassQuery, ComplianceSpan, IdempotencyStored, NextNumbers,
+    OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace,
+    SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{
