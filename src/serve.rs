@@ -98,6 +98,7 @@ async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Runn
         key_prefix: "mk_live_",
         feeds: feeds(&config.feeds),
         notify: notify_setup(config)?,
+        known: None,
         faults: Faults::default(),
     };
     let live = engine_config.clone();

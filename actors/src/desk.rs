@@ -212,8 +212,7 @@ impl DeskActor {
         let before = self.desk.through();
         let mut outcome = Outcome::default();
         for revision in revisions {
-            let operator = directory.operators.get(&revision.operator_no);
-            let jurisdiction = operator.map_or(JurisdictionNo(0), |operator| operator.jurisdiction);
+            let jurisdiction = directory.jurisdiction_of(revision.operator_no).unwrap_or(JurisdictionNo(0));
             self.desk.revision(revision, jurisdiction, now, &mut outcome);
             self.watch.heard(revision);
         }
@@ -351,7 +350,12 @@ fn notice(tell: &Tell, source: Option<&str>) -> Notice {
         alerts: vec![group.last_alert],
         severity: group.severity,
         rule: group.rule.clone(),
-        operator: Some(NoticeOperator { no: group.operator_no, code: subject.operator.clone() }),
+        // what stands on several operators is nobody's own
+        operator: group
+            .operator_no
+            .nation()
+            .is_none()
+            .then(|| NoticeOperator { no: group.operator_no, code: subject.operator.clone() }),
         jurisdiction: group.jurisdiction,
         title,
         lines,
@@ -441,6 +445,7 @@ mod tests {
             granularity: Granularity::Hour,
             currency: Currency::KES,
             source: None,
+            who: None,
         };
         AlertRevision {
             id: AlertId(n.into()),
@@ -465,6 +470,7 @@ mod tests {
                 samples: 0,
                 reasons: Vec::new(),
                 records: Vec::new(),
+                ..Evidence::default()
             },
         }
     }

@@ -4,9 +4,10 @@
 //! changes it, so that a revoked key is dead everywhere as soon as its event is published.
 
 use crate::secrets::KeyRing;
+use engine::rules::ruleset::RuleSet;
 use models::event::Event;
 use models::feed::Source;
-use models::ids::{KeyId, OperatorId, OperatorNo, SourceId, SourceNo};
+use models::ids::{KeyId, OperatorId, OperatorNo, Seq, SourceId, SourceNo};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
 use models::match_key::MatchKey;
 use models::operator::{ApiKey, Licence, Operator};
@@ -72,13 +73,32 @@ pub struct Directory {
     pub sources: HashMap<SourceId, Arc<Source>>,
     token_keys: HashMap<OperatorNo, Arc<[TokenKey]>>,
     recognitions: Vec<Recognition>,
+    /// Rules of each jurisdiction, by its number.
+    rules: Arc<[Arc<RuleSet>]>,
     generations: Arc<HashMap<(OperatorNo, MatchKey), u8>>,
 }
 
 impl Directory {
     /// Starts with the configured jurisdictions.
     pub fn new(jurisdictions: Vec<Jurisdiction>) -> Self {
-        Self { jurisdictions: jurisdictions.into(), ..Self::default() }
+        let rules = jurisdictions.iter().map(|of| Arc::new(RuleSet::standard(&of.code))).collect();
+        Self { jurisdictions: jurisdictions.into(), rules, ..Self::default() }
+    }
+
+    /// The jurisdiction of an operator, or of whoever stands for all of one's operators.
+    pub fn jurisdiction_of(&self, no: OperatorNo) -> Option<JurisdictionNo> {
+        self.operators.get(&no).map(|operator| operator.jurisdiction).or_else(|| no.nation())
+    }
+
+    /// A jurisdiction's rules, and the place in the journal where they changed last; 0 = the standard set.
+    pub fn rules(&self, jurisdiction: JurisdictionNo) -> (Seq, Arc<RuleSet>) {
+        (0, self.rules_as_of(jurisdiction, 0))
+    }
+
+    /// A jurisdiction's rules as of a place in the journal.
+    pub fn rules_as_of(&self, jurisdiction: JurisdictionNo, _: Seq) -> Arc<RuleSet> {
+        let known = self.rules.get(usize::from(jurisdiction.0));
+        known.cloned().unwrap_or_else(|| Arc::new(RuleSet::standard("")))
     }
 
     /// The jurisdiction with this number.

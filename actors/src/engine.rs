@@ -9,6 +9,7 @@ mod opening;
 mod polling;
 mod quarantine;
 mod rotation;
+mod rules;
 mod start;
 mod states;
 mod successes;
@@ -38,6 +39,7 @@ use crate::notifiers::Notifiers;
 use crate::outputs::{Look, OutputMetrics};
 use crate::receipts::{self, Jwk};
 use crate::register::{Register, commit_error, section};
+use crate::rules::{RulesContext, RulesPost};
 use crate::secrets::{KeyMaterial, KeyProvider, KeyRing, Keys};
 use crate::source::{Reply, SourceContext, SourceMsg};
 use crate::spine::Markets;
@@ -179,6 +181,9 @@ struct Inner {
     /// One declaration, or comparison of one, after the other.
     declaring: OnePer<SourceId>,
     states: StateMetrics,
+    /// The actors of rules, and what they share.
+    rules: Arc<RulesPost>,
+    rules_context: RulesContext,
     /// Actors have blocked more threads than a process can spare.
     given_up: watch::Sender<bool>,
     metrics: EngineMetrics,
@@ -560,7 +565,7 @@ impl Engine {
         let left = || end.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));
         self.0.notifiers.stop(left().min(NOTICE_PATIENCE)).await;
         let mut drained = true;
-        for kind in ["source", "operator", "desk"] {
+        for kind in ["source", "operator", "rules", "nation", "desk"] {
             drained &= self.0.system.stop_kind(kind, left()).await;
         }
         // a store that is away must not keep the process

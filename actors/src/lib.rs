@@ -27,6 +27,7 @@ pub mod outputs;
 pub mod people;
 pub mod receipts;
 pub mod register;
+pub mod rules;
 pub mod secrets;
 pub mod source;
 mod spine;

@@ -102,8 +102,8 @@ pub enum LiveMsg {
 pub trait LiveSource: Send + Sync {
     /// The newest state of a metric topic as JSON, with a number that changes when it does; none where there is none yet.
     fn read(&self, jurisdiction: JurisdictionNo, topic: Topic) -> Option<(u64, Arc<str>)>;
-    /// Jurisdiction and public id of an operator.
-    fn operator_of(&self, no: OperatorNo) -> Option<(OperatorId, JurisdictionNo)>;
+    /// Jurisdiction and public id of an operator; of whoever stands for all of a jurisdiction no id.
+    fn operator_of(&self, no: OperatorNo) -> Option<(Option<OperatorId>, JurisdictionNo)>;
     /// The operator's number, where it belongs to the jurisdiction.
     fn operator_no(&self, id: OperatorId, jurisdiction: JurisdictionNo) -> Option<OperatorNo>;
 }
@@ -121,6 +121,14 @@ pub struct AlertsCheckpoint {
 
 /// A topic in a jurisdiction.
 type Key = (JurisdictionNo, Topic);
+
+/// Where an operator's alerts are heard: in its jurisdiction and, where they are its own, by itself.
+fn topics_of(source: &dyn LiveSource, no: OperatorNo) -> impl Iterator<Item = Key> + use<> {
+    source.operator_of(no).into_iter().flat_map(|(id, jurisdiction)| {
+        let own = id.map(|id| (jurisdiction, Topic::OperatorAlerts(id)));
+        std::iter::once((jurisdiction, Topic::Alerts)).chain(own)
+    })
+}
 
 struct Session {
     outlet: Outlet,
@@ -159,16 +167,13 @@ impl LiveHub {
         let mut alerts: HashMap<Key, AlertTopic> = HashMap::new();
         let mut totals: HashMap<Key, u64> = HashMap::new();
         for (no, count) in &checkpoint.counts {
-            if let Some((id, jurisdiction)) = source.operator_of(*no) {
-                *totals.entry((jurisdiction, Topic::Alerts)).or_default() += count;
-                *totals.entry((jurisdiction, Topic::OperatorAlerts(id))).or_default() += count;
+            for key in topics_of(&*source, *no) {
+                *totals.entry(key).or_default() += count;
             }
         }
         let mut recent: HashMap<Key, u64> = HashMap::new();
-        let keyed = |revision: &AlertRevision| {
-            source.operator_of(revision.operator_no).map(|(id, j)| [(j, Topic::Alerts), (j, Topic::OperatorAlerts(id))])
-        };
-        for key in checkpoint.recent.iter().filter_map(keyed).flatten() {
+        let keyed = |revision: &AlertRevision| topics_of(&*source, revision.operator_no);
+        for key in checkpoint.recent.iter().flat_map(keyed) {
             *recent.entry(key).or_default() += 1;
         }
         for (key, total) in &totals {
@@ -176,7 +181,7 @@ impl LiveHub {
             alerts.insert(*key, AlertTopic::behind(start));
         }
         for revision in &checkpoint.recent {
-            for key in keyed(revision).into_iter().flatten() {
+            for key in keyed(revision) {
                 alerts.entry(key).or_default().push(key.1, revision);
             }
         }
@@ -391,10 +396,8 @@ impl LiveHub {
                 continue;
             }
             self.until = revision.offset;
-            let Some((id, jurisdiction)) = self.source.operator_of(revision.operator_no) else { continue };
-            for topic in [Topic::Alerts, Topic::OperatorAlerts(id)] {
-                let key = (jurisdiction, topic);
-                let frame = self.alerts.entry(key).or_default().push(topic, revision);
+            for key in topics_of(&*self.source, revision.operator_no) {
+                let frame = self.alerts.entry(key).or_default().push(key.1, revision);
                 match steps.iter_mut().find(|(k, _)| *k == key) {
                     Some((_, frames)) => frames.push(frame),
                     None => steps.push((key, vec![frame])),

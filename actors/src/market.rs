@@ -10,7 +10,8 @@
 
 mod states;
 
-pub use states::{KeepError, StateMetrics, pack};
+pub use states::{KeepError, Kept, StateMetrics, pack};
+pub(crate) use states::{is_worth_it, newest};
 
 use crate::kernel::{DeadLetter, PanicReport, Progress, Work, guard};
 use crate::source::{Inspect, Reply};
@@ -218,7 +219,7 @@ impl Market {
     ) -> Result<Self, String> {
         let set_aside = context.log.set_aside(operator).await?;
         let kept = context.log.states(operator).await?;
-        let base = states::newest(operator, &blank, &kept, &context.metrics);
+        let base = newest(operator, &blank, &kept, &context.metrics);
         let (applied, state) = base.clone();
         let mut market = Self { operator, base, state, applied, kept: applied, set_aside, context };
         market.catch_up(i64::MAX, progress).await?;
@@ -399,7 +400,7 @@ impl Market {
             }
             MarketMsg::Show => self.show(),
             MarketMsg::Copy { reply } => {
-                let is_worth_it = self.applied - self.kept >= if self.kept == 0 { 1 } else { states::INPUTS_MIN };
+                let is_worth_it = is_worth_it(self.applied, self.kept);
                 if is_worth_it {
                     self.kept = self.applied;
                 }

@@ -10,11 +10,13 @@ use crate::live::{LiveHandle, LiveMsg};
 use crate::market::{Input, MarketMsg};
 use crate::missed::Missed;
 use crate::register::RegisterMsg;
+use crate::rules::{RulesPost, Waiting};
 use crate::secrets::Keys;
 use crate::views::Views;
 use arc_swap::ArcSwap;
 use models::alert::AlertRevision;
 use models::event::{Committed, Event};
+use models::feed::{FeedBatchStored, SourceClock};
 use models::ids::{OperatorNo, Seq};
 use models::operator::ApiKey;
 use models::record::Record;
@@ -64,6 +66,8 @@ pub struct Spine {
     pub deferred: IntCounter,
     /// Where such an operator is told that it is behind.
     pub slots: Arc<Views>,
+    /// The actors of rules.
+    pub rules: Arc<RulesPost>,
 }
 
 impl Sink for Spine {
@@ -92,14 +96,24 @@ impl Spine {
                 Event::FeedBatchStored(batch) => {
                     let clock = self.directory.load().source_by_no(batch.source_no).map(|s| s.clock);
                     if let (Some(records), Some(clock)) = (member.records(), clock) {
-                        self.input(batch.operator_no, batch.operator_seq, batch.clock_at, clock, records);
-                    } else if let Some(slot) = self.slots.slots.read().get(&batch.operator_no) {
+                        self.batch(batch, committed.at, clock, records);
+                    } else {
                         // found by the poll, after an outcome that nobody knew: its records are in the store
-                        slot.fall_behind();
+                        self.rules.fall_behind(batch.operator_no);
+                        if let Some(slot) = self.slots.slots.read().get(&batch.operator_no) {
+                            slot.fall_behind();
+                        }
                     }
                 }
                 Event::OperatorTicked { operator_no, operator_seq, at } => {
-                    self.send(*operator_no, Input::Tick { operator_seq: *operator_seq, at: *at });
+                    let (operator_seq, at) = (*operator_seq, *at);
+                    self.send(*operator_no, Input::Tick { operator_seq, at });
+                    self.rules.waiting(*operator_no, Waiting::Tick { operator_seq, at });
+                }
+                Event::RuleInputStored(stored) => {
+                    let place = stored.input.operator_seq();
+                    let batch = place.and_then(|place| member.rule_batch(stored.operator_no, place));
+                    self.rules.stored(committed.seq, stored, batch);
                 }
                 Event::AlertRevised(revision) => alerts.push(revision.clone()),
                 Event::KeyVersionStarted { .. } | Event::KeyVersionReady { .. } | Event::KeyVersionRetired { .. } => {
@@ -130,15 +144,11 @@ impl Spine {
         }
     }
 
-    fn input(
-        &self,
-        operator: OperatorNo,
-        operator_seq: i64,
-        clock_at: Ts,
-        clock: models::feed::SourceClock,
-        records: Arc<[Record]>,
-    ) {
-        self.send(operator, Input::Batch { operator_seq, clock_at, clock, records });
+    fn batch(&self, batch: &FeedBatchStored, stored_at: Ts, clock: SourceClock, records: Arc<[Record]>) {
+        let FeedBatchStored { operator_no, operator_seq, clock_at, .. } = *batch;
+        let held = Waiting::Batch { operator_seq, clock_at, clock, stored_at, records: Arc::clone(&records) };
+        self.send(operator_no, Input::Batch { operator_seq, clock_at, clock, records });
+        self.rules.waiting(operator_no, held);
     }
 
     fn send(&self, operator: OperatorNo, input: Input) {

@@ -320,8 +320,10 @@ impl LiveSource for Views {
         }
     }
 
-    fn operator_of(&self, no: OperatorNo) -> Option<(OperatorId, JurisdictionNo)> {
-        self.directory.load().operators.get(&no).map(|o| (o.id, o.jurisdiction))
+    fn operator_of(&self, no: OperatorNo) -> Option<(Option<OperatorId>, JurisdictionNo)> {
+        let directory = self.directory.load();
+        let id = directory.operators.get(&no).map(|operator| operator.id);
+        directory.jurisdiction_of(no).map(|jurisdiction| (id, jurisdiction))
     }
 
     fn operator_no(&self, id: OperatorId, jurisdiction: JurisdictionNo) -> Option<OperatorNo> {

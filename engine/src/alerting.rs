@@ -146,8 +146,9 @@ pub struct Desk {
 pub fn group_id(revision: &AlertRevision) -> GroupId {
     let subject = &revision.subject;
     let source = subject.source.map_or(String::new(), |id| id.to_string());
+    let who = subject.who.as_ref().map_or(String::new(), |who| format!("\0{who}"));
     let text = format!(
-        "{}\0{}\0{}\0{}\0{}\0{source}",
+        "{}\0{}\0{}\0{}\0{}\0{source}{who}",
         revision.rule,
         revision.operator_no.0,
         subject.metric.as_str(),

@@ -35,7 +35,7 @@ impl Default for Params {
 /// Least spread of a metric whatever its median: one currency unit, three events, 2 % of hold.
 fn floor(metric: Metric) -> f64 {
     match metric {
-        Metric::Count | Metric::UniquePlayers | Metric::FirstContacts | Metric::Silence | Metric::Integrity => 3.0,
+        Metric::Count | Metric::UniquePlayers | Metric::FirstContacts | Metric::Silence | Metric::Integrity | Metric::Finding => 3.0,
         Metric::Stakes | Metric::Payouts | Metric::GrossGamingRevenue => 100.0,
         Metric::Hold => 20_000.0,
     }
@@ -79,6 +79,7 @@ pub fn judge(params: &Params, metric: Metric, observed: i64, history: &[i64]) ->
             samples: history.len() as u32,
             reasons: vec![reason(metric, observed, median, history.len())],
             records: Vec::new(),
+            ..Evidence::default()
         },
     })
 }

@@ -46,6 +46,7 @@ pub fn alert(found: &Strangers) -> AlertRevision {
         granularity: if found.in_batches { Granularity::Day } else { Granularity::Hour },
         currency: found.currency,
         source: None,
+        who: None,
     };
     let window = found.window;
     let (how, span) = if found.in_batches { ("in batches", "day") } else { ("one by one", "hour") };
@@ -80,6 +81,7 @@ pub fn alert(found: &Strangers) -> AlertRevision {
                 format!("key {} is the first that goes on, and has a tenth of its rate for the {span}", found.key),
             ],
             records: Vec::new(),
+            ..Evidence::default()
         },
     }
 }

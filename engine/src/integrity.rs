@@ -320,6 +320,7 @@ fn revision(rule: &str, source: &Source, operator_code: &str, said: Said, figure
         granularity: Granularity::Day,
         currency: source.currency,
         source: Some(source.id),
+        who: None,
     };
     AlertRevision {
         id: alert_id(rule, VERSION, &subject, said.window),
@@ -344,6 +345,7 @@ fn revision(rule: &str, source: &Source, operator_code: &str, said: Said, figure
             samples: 0,
             reasons: figures.reasons,
             records: Vec::new(),
+            ..Evidence::default()
         },
     }
 }

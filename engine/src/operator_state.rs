@@ -326,7 +326,7 @@ impl OperatorState {
         let falls_count = closed && self.slept_through(window).is_none();
         let finding = detector::judge(&self.params, metric, observed, &history)
             .filter(|f| is_series && (falls_count || f.evidence.score_milli > 0));
-        let subject = Subject { operator: self.code.clone(), metric, granularity, currency, source: None };
+        let subject = Subject { operator: self.code.clone(), metric, granularity, currency, source: None, who: None };
         let id = alert_id(RULE, self.params.version, &subject, window);
         let standing = self.alerts.get(&id);
         let active = standing.filter(|s| s.kind != RevisionKind::Withdrawn);
@@ -401,6 +401,7 @@ fn quiet(observed: i64, history: &[i64], params: &Params) -> Evidence {
         samples: history.len() as u32,
         reasons: vec!["later data brought the window back into its band".to_owned()],
         records: Vec::new(),
+        ..Evidence::default()
     }
 }
 

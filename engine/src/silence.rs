@@ -105,6 +105,7 @@ pub fn judge(source: &Source, operator_code: &str, heard: Hearing, told: Told, n
         granularity: Granularity::Minute,
         currency: source.currency,
         source: Some(source.id),
+        who: None,
     };
     let seconds = |micros: i64| micros / SECOND;
     let reason = match kind {
@@ -147,6 +148,7 @@ pub fn judge(source: &Source, operator_code: &str, heard: Hearing, told: Told, n
             samples: 0,
             reasons: vec![reason],
             records: Vec::new(),
+            ..Evidence::default()
         },
     })
 }

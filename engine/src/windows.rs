@@ -79,7 +79,7 @@ impl Sums {
             Metric::UniquePlayers => self.players.count().try_into().unwrap_or(i64::MAX),
             Metric::Hold => self.hold_ppm(),
             // counted where contacts and clocks are
-            Metric::FirstContacts | Metric::Silence | Metric::Integrity => 0,
+            Metric::FirstContacts | Metric::Silence | Metric::Integrity | Metric::Finding => 0,
         }
     }
 

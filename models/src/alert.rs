@@ -11,7 +11,7 @@ closed_set!(
     Metric {
         Count = "count", Stakes = "stakes", Payouts = "payouts", GrossGamingRevenue = "gross_gaming_revenue",
         UniquePlayers = "unique_players", Hold = "hold", FirstContacts = "first_contacts", Silence = "silence",
-        Integrity = "integrity",
+        Integrity = "integrity", Finding = "finding",
     }
 );
 impl Metric {
@@ -33,7 +33,7 @@ closed_set!(
     RevisionKind { Raised = "raised", Corrected = "corrected", Withdrawn = "withdrawn" }
 );
 
-/// What an alert speaks about. Its digest, with rule, version and window, is the alert's id.
+/// What an alert speaks about. Of the engine's own rules its digest, with rule, version and window, is the alert's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Subject {
     /// The operator's stable code.
@@ -47,6 +47,9 @@ pub struct Subject {
     /// The source, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceId>,
+    /// Whom a rule's finding is about, such as `player:` and a keyed digest in hex: a pseudonym, for staff alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
 }
 
 /// A half-open span of time.
@@ -61,7 +64,7 @@ pub struct Window {
 }
 
 /// Why the rule spoke: everything needed to check it by hand.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The window's value: minor units for money, a count, or parts per million for hold.
     pub observed: i64,
@@ -81,6 +84,12 @@ pub struct Evidence {
     pub reasons: Vec<String>,
     /// Ids of up to ten records that weighed most.
     pub records: Vec<String>,
+    /// What a finding's values count, such as `minor_units`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Codes of the operators that a finding over several of them names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<String>,
 }
 
 /// One journaled revision of an alert; unique by (id, operator sequence).

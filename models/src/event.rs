@@ -15,6 +15,7 @@ use crate::key_version::KeyPurpose;
 use crate::match_key::{KeyKind, MatchKey};
 use crate::operator::{ApiKey, Licence, Operator};
 use crate::quarantine::{QuarantineDismissed, QuarantineRead, QuarantineReplayed};
+use crate::rule_input::{RuleInputSetAside, RuleInputStored};
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
@@ -255,6 +256,10 @@ pub enum Event {
         /// Positions of the records in it, ascending; empty = the whole input.
         records: Vec<u32>,
     },
+    /// Something that rules hear is stored, with what register and evidence knew.
+    RuleInputStored(RuleInputStored),
+    /// Rules go on without an input, or without some of its records, now and in every recovery.
+    RuleInputSetAside(RuleInputSetAside),
     /// A process began to keep evidence of lookups.
     EvidenceOpened {
         /// Number of the node.
@@ -440,6 +445,8 @@ impl Event {
             Self::TotalsCompared(_) => "totals_compared",
             Self::OperatorTicked { .. } => "operator_ticked",
             Self::OperatorInputSetAside { .. } => "operator_input_set_aside",
+            Self::RuleInputStored(_) => "rule_input_stored",
+            Self::RuleInputSetAside(_) => "rule_input_set_aside",
             Self::EvidenceOpened { .. } => "evidence_opened",
             Self::EvidenceRooted { .. } => "evidence_rooted",
             Self::EvidenceClosed { .. } => "evidence_closed",

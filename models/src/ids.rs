@@ -3,6 +3,7 @@
 //! Outside an id is a prefix and the Crockford base32 (lower case) of a UUIDv7; the UUID is made at the
 //! edge (`web`, `actors`) because chance is injected.
 
+use crate::jurisdiction::JurisdictionNo;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +17,23 @@ pub struct PersonNo(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OperatorNo(pub u16);
+
+impl OperatorNo {
+    /// Numbers from here on are no operators: each stands for all operators of a jurisdiction.
+    const NATIONS: u16 = 0xff00;
+
+    /// Whoever stands for all operators of a jurisdiction: findings over several of them are nobody's own.
+    #[must_use]
+    pub fn of_nation(jurisdiction: JurisdictionNo) -> Self {
+        Self(Self::NATIONS | u16::from(jurisdiction.0))
+    }
+
+    /// The jurisdiction, where it stands for all operators of one.
+    #[must_use]
+    pub fn nation(self) -> Option<JurisdictionNo> {
+        (self.0 >= Self::NATIONS).then_some(JurisdictionNo((self.0 & 0xff) as u8))
+    }
+}
 
 /// A source of records inside the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

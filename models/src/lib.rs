@@ -25,5 +25,6 @@ pub mod phone;
 pub mod quarantine;
 pub mod record;
 pub mod region;
+pub mod rule_input;
 pub mod token;
 pub mod ts;

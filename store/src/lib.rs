@@ -33,18 +33,19 @@ pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
 pub use keys::{Rewrapped, SealedId, SealedRow, SealedTable};
 pub use notices::{NoticeMark, NoticeMarks, NoticePlace, NoticeQuery, NoticeRow, NoticesWaiting, StoredNotice};
 pub use open::{OpenError, OpenOptions, PoolUsage, Store};
-pub use operator_states::OperatorStateRow;
+pub use operator_states::{OperatorStateRow, StateOf};
 pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
-    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, ClassPage, ClassQuery, ComplianceSpan, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople,
-    PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, SalesDay, SourceSpan,
-    StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
+    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, ClassPage, ClassQuery, ComplianceSpan, IdempotencyStored, NextNumbers,
+    OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace,
+    RuleFindingQuery, RuleInputBatch, RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice,
+    StoredLicence, StoredPayment,
 };
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{
     Attachment, Commit, CommitError, CommitReceipt, CommittedGroup, IdempotencyRow, ImportProgress, ImportedPerson,
-    Member, QuarantineRow, Sink, VaultRow, WriterHandle,
+    Member, QuarantineRow, RuleBatch, RuleFindingRow, Sink, VaultRow, WriterHandle,
 };
 
 /// A read failed: the database is away, or holds what this version cannot read.

@@ -5,10 +5,12 @@
 
 mod classes;
 mod records;
+mod rule_inputs;
 mod tables;
 
 pub use classes::{classes, product_of};
 pub use records::{records, replaced};
+pub use rule_inputs::rule_inputs;
 pub use tables::RECORD_COLUMNS;
 use tables::*;
 
@@ -282,6 +284,11 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
             format!("{}/{operator_seq}", operator_no.0),
             [Val::Int(operator_no.0.into()), Val::Int(*operator_seq), body(records)],
         ),
+        Event::RuleInputSetAside(aside) => rows.upsert(
+            &RULE_SET_ASIDE,
+            format!("{}/{}", aside.operator_no.0, aside.input_seq),
+            [Val::Int(aside.operator_no.0.into()), Val::Int(aside.input_seq), body(&aside.records)],
+        ),
         Event::AlertRevised(r) => rows.add(
             &ALERTS,
             [
@@ -347,8 +354,10 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 body(scored),
             ],
         ),
+        // written behind the journal, whose places are part of the rows
+        Event::RuleInputStored(_)
         // what it changed is the state that comes with it
-        Event::TamperChainEnded(_)
+        | Event::TamperChainEnded(_)
         // the rows come with it
         | Event::SealsRewrapped { .. }
         // the importer writes the rows itself
@@ -500,7 +509,9 @@ fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
         Attachment::Evidence(rows_of) => evidence(rows, rows_of),
         Attachment::Contacts(rows_of) => contacts(rows, rows_of),
         Attachment::Notices(notices) => notices.iter().for_each(|row| notice(rows, row)),
+        Attachment::RuleFindings(findings) => findings.iter().for_each(|row| rule_inputs::finding(rows, row)),
         Attachment::FeedRecords(_)
+        | Attachment::RuleBatch(_)
         | Attachment::FeedClass(_)
         | Attachment::Rewrapped(..)
         | Attachment::NoticeMarks(_) => {}

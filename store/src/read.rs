@@ -7,6 +7,7 @@ mod feeds;
 mod integrity;
 mod live;
 pub(crate) mod people;
+mod rule_inputs;
 
 pub use alerts::AlertQuery;
 pub use classes::{
@@ -17,6 +18,7 @@ pub use compliance::{ALERTS_OF_RULE_MAX, ComplianceSpan};
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
+pub use rule_inputs::{RuleFindingQuery, RuleInputBatch, RuleInputRow};
 
 use crate::StoreError;
 use crate::db::{Row, Val};

@@ -19,7 +19,7 @@ mod refusal;
 
 pub use commit::{
     Attachment, Commit, CommitError, CommitReceipt, IdempotencyRow, ImportProgress, ImportedPerson, QuarantineRow,
-    VaultRow,
+    RuleBatch, RuleFindingRow, VaultRow,
 };
 use fill::head_for_update;
 use numbers::{Counters, load_counters};
@@ -33,7 +33,7 @@ use crate::journal::Chain;
 use crate::open::Store;
 use models::event::{Committed, Event};
 use models::feed::DataClass;
-use models::ids::Seq;
+use models::ids::{OperatorNo, Seq};
 use models::record::Record;
 use models::ts::Ts;
 use parking_lot::Mutex;
@@ -61,6 +61,7 @@ const ASK_MIN: Duration = Duration::from_secs(1);
 pub struct Member {
     events: Arc<[Committed]>,
     records: Option<Arc<[Record]>>,
+    rule_batches: Vec<RuleBatch>,
     done: Option<oneshot::Sender<Result<CommitReceipt, CommitError>>>,
 }
 
@@ -73,6 +74,11 @@ impl Member {
     /// Its batch's records; none where another process wrote it.
     pub fn records(&self) -> Option<Arc<[Record]>> {
         self.records.clone()
+    }
+
+    /// A batch that its rules hear; none where another process wrote it.
+    pub fn rule_batch(&self, operator_no: OperatorNo, operator_seq: i64) -> Option<&RuleBatch> {
+        self.rule_batches.iter().find(|b| (b.operator_no, b.operator_seq) == (operator_no, operator_seq))
     }
 
     /// Sends the receipt: to be called once the events are applied.
@@ -146,7 +152,10 @@ impl WriterHandle {
             return Err(CommitError::Unavailable);
         }
         // contacts and what became of notices go with the feeds: there, they keep neither a registration nor evidence waiting
-        let feed = commit.events.iter().any(|e| matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. }))
+        let of_feeds = |e: &Event| {
+            matches!(e, Event::FeedBatchStored(_) | Event::OperatorTicked { .. } | Event::RuleInputStored(_))
+        };
+        let feed = commit.events.iter().any(of_feeds)
             || commit.attachments.iter().any(|a| matches!(a, Attachment::Contacts(_) | Attachment::NoticeMarks(_)));
         let evidence =
             commit.events.is_empty() && commit.attachments.iter().any(|a| matches!(a, Attachment::Evidence(_)));
@@ -351,6 +360,7 @@ impl Lane {
         let members = parts.events.into_iter().zip(group).map(|(events, mut pending)| Member {
             events,
             records: pending.records().cloned(),
+            rule_batches: pending.attachments.iter().filter_map(Attachment::rule_batch).cloned().collect(),
             done: pending.done.take(),
         });
         if parts.last_seq < parts.first_seq {

@@ -35,6 +35,8 @@ impl Engine {
                         .values()
                         .filter(|o| o.jurisdiction == jurisdiction)
                         .map(|o| o.operator_no)
+                        // and what is found over all of them
+                        .chain([OperatorNo::of_nation(jurisdiction)])
                         .collect(),
                 )
             }

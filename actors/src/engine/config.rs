@@ -4,8 +4,10 @@ use crate::feeds::FeedsConfig;
 use crate::live::LiveLimits;
 use crate::notifiers::NotifySetup;
 use crate::register::InspectEvent;
+use crate::rules::Known;
 use crate::source::Inspect;
 use models::jurisdiction::Jurisdiction;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the assembly is told.
@@ -40,6 +42,8 @@ pub struct EngineConfig {
     pub feeds: FeedsConfig,
     /// Who is told of alerts outside the screens, and how.
     pub notify: NotifySetup,
+    /// Says what register and evidence knew of a batch's players when it was stored, instead of the node's own.
+    pub known: Option<Arc<dyn Known>>,
     /// Faults for tests and benches; the product injects none.
     pub faults: Faults,
 }
@@ -51,6 +55,8 @@ pub struct Faults {
     pub sources: Option<Inspect>,
     /// Before an operator's state applies it.
     pub operators: Option<Inspect>,
+    /// Before rules hear it.
+    pub rules: Option<Inspect>,
     /// Before the index applies it: may also block.
     pub register: Option<InspectEvent>,
 }
@@ -78,6 +84,7 @@ impl EngineConfig {
             key_prefix: "mk_live_",
             feeds: FeedsConfig::default(),
             notify: NotifySetup::default(),
+            known: None,
             faults: Faults::default(),
         }
     }

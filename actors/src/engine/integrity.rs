@@ -141,7 +141,9 @@ impl Engine {
             let seen = |of: &TotalsCompared| (of.version, of.status, of.differs, of.turns, of.through);
             seen(before) != seen(&compared) || before.lines != compared.lines
         });
-        let mut events: Vec<Event> = declared.into_iter().collect();
+        let heard = declared.iter().flat_map(|_| self.declared_to_rules(source, declaration));
+        let mut events: Vec<Event> = heard.collect();
+        events.extend(declared);
         if is_news {
             events.push(Event::TotalsCompared(compared.clone()));
         }

@@ -17,6 +17,7 @@ use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
+use crate::rules::{NobodyAsked, RuleMetrics, RulesContext, RulesPost};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{
     FetchMetrics, IntegrityMetrics, REFUSED_KNOWN_MAX, SourceActor, SourceContext, SourceGauge, SourceHead,
@@ -37,7 +38,7 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::{Clock, OperatorInputRow, OperatorStateRow, Store, StoreError, StoredHead};
+use store::{Clock, OperatorInputRow, OperatorStateRow, StateOf, Store, StoreError, StoredHead};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// Inputs read back at once while an operator is rebuilt.
@@ -82,6 +83,7 @@ impl Engine {
         let markets = Markets::default();
         let (growth, growing) = mpsc::unbounded_channel();
         let (desk, desk_context) = start_desk(&system)?;
+        let rules = Arc::<RulesPost>::default();
         let spine = Spine {
             register: register_actor,
             register_missed,
@@ -94,6 +96,7 @@ impl Engine {
             growth,
             deferred: gauges.deferred_inputs.clone(),
             slots: Arc::clone(&views),
+            rules: Arc::clone(&rules),
         };
         let writer = WriterHandle::new(
             store.start_writer(Box::new(spine), ring.chain, Arc::clone(&clock), config.write_timeout).await?,
@@ -151,6 +154,16 @@ impl Engine {
             tracing::warn!(%error, "the start is not journaled");
         }
         let evidence = EvidenceLog::new(config.node, boot, evidence);
+        let rules_context = RulesContext {
+            store: store.clone(),
+            chain: ring.chain,
+            writer: writer.clone(),
+            directory: Arc::clone(&directory),
+            known: config.known.clone().unwrap_or_else(|| Arc::new(NobodyAsked)),
+            clock: Arc::clone(&clock),
+            inspect: config.faults.rules.clone(),
+            metrics: RuleMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
+        };
         let engine = Self(Arc::new(Inner {
             config,
             store,
@@ -187,6 +200,8 @@ impl Engine {
             notifiers,
             declaring: OnePer::default(),
             states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
+            rules,
+            rules_context,
             given_up: watch::Sender::new(false),
             metrics: gauges,
         }));
@@ -201,8 +216,9 @@ impl Engine {
 
     fn start_known(&self) -> Result<(), StartError> {
         let directory = self.0.directory.load_full();
+        self.start_nations()?;
         for no in directory.operators.keys() {
-            self.start_market(*no)?;
+            self.start_operator(*no)?;
         }
         for source in directory.sources.values() {
             self.start_source(source)?;
@@ -210,7 +226,13 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn start_market(&self, no: OperatorNo) -> Result<(), StartError> {
+    /// The operator's market, and its rules.
+    pub(super) fn start_operator(&self, no: OperatorNo) -> Result<(), StartError> {
+        self.start_market(no)?;
+        self.start_rules(no)
+    }
+
+    fn start_market(&self, no: OperatorNo) -> Result<(), StartError> {
         let inner = &self.0;
         // held to the end: the spine's growth and a command may both come to start it
         let mut markets = inner.markets.write();
@@ -508,7 +530,7 @@ impl InputLog for StoredInputs {
 
     fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>> {
         let (store, chain) = (self.0.clone(), self.1);
-        Box::pin(async move { store.operator_states(operator, &chain).await.map_err(|e| e.to_string()) })
+        Box::pin(async move { store.operator_states(StateOf::Market, operator, &chain).await.map_err(|e| e.to_string()) })
     }
 
     fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>> {
@@ -518,7 +540,7 @@ impl InputLog for StoredInputs {
             Ok(rows
                 .into_iter()
                 .map(|row| match row {
-                    OperatorInputRow::Batch { operator_seq, clock_at, clock, records } => {
+                    OperatorInputRow::Batch { operator_seq, clock_at, clock, records, .. } => {
                         Input::Batch { operator_seq, clock_at, clock, records: records.into() }
                     }
                     OperatorInputRow::Tick { operator_seq, at } => Input::Tick { operator_seq, at },

@@ -1,15 +1,19 @@
-//! Operators' states are kept now and then, so that the next start need not read everything they ever sent.
+//! States of operators and of rules are kept now and then, so that the next start need not read everything they ever
+//! heard.
 
 use super::Engine;
-use crate::market::{MarketMsg, pack};
+use crate::kernel::Handle;
+use crate::market::{Kept, MarketMsg, StateMetrics, pack};
+use crate::rules::{NationMsg, RulesMsg};
 use crate::source::Reply;
 use models::ids::OperatorNo;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use store::StateOf;
 
 /// How long an operator may take to copy its state: what waits in its queue comes first.
 const COPY_MAX: Duration = Duration::from_secs(60);
-/// Pause between two operators: keeping states must not be felt.
+/// Pause between two states: keeping them must not be felt.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Engine {
@@ -18,38 +22,55 @@ impl Engine {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let markets: Vec<OperatorNo> = self.0.markets.read().keys().copied().collect();
-            for operator in markets {
-                // whoever is overloaded has no time for the next start
-                if self.0.sparing.load(Ordering::Relaxed) {
-                    break;
-                }
-                match self.keep_operator_state(operator).await {
-                    Ok(false) => {}
-                    Ok(true) => self.0.states.kept.inc(),
-                    Err(error) => {
-                        self.0.states.lost.inc();
-                        tracing::warn!(operator_no = operator.0, %error, "an operator's state is not kept");
-                    }
-                }
-                tokio::time::sleep(PAUSE).await;
+            let inner = &self.0;
+            let markets: Vec<_> = inner.markets.read().iter().map(|(no, handle)| (*no, handle.clone())).collect();
+            for (no, market) in markets {
+                self.keep(StateOf::Market, no, &inner.states, &market, |reply| MarketMsg::Copy { reply }).await;
+            }
+            let rules: Vec<_> = inner.rules.operators.read().iter().map(|(no, (to, _))| (*no, to.clone())).collect();
+            let metrics = &inner.rules_context.metrics.states;
+            for (no, rules) in rules {
+                self.keep(StateOf::Rules, no, metrics, &rules, |reply| RulesMsg::Copy { reply }).await;
+            }
+            let nations: Vec<_> = inner.rules.nations.read().iter().map(|(no, (to, _))| (*no, to.clone())).collect();
+            for (no, nation) in nations {
+                let no = OperatorNo::of_nation(no);
+                self.keep(StateOf::Rules, no, metrics, &nation, |reply| NationMsg::Copy { reply }).await;
             }
         }
     }
 
-    /// Keeps an operator's state; false where it is not worth it, or the operator has enough to do.
-    async fn keep_operator_state(&self, operator: OperatorNo) -> Result<bool, String> {
-        let (reply, copied) = Reply::new();
-        let market = self.0.markets.read().get(&operator).cloned();
-        if market.is_none_or(|market| market.try_send(MarketMsg::Copy { reply }).is_err()) {
-            return Ok(false);
+    /// Keeps a state, unless it is not worth it, or its actor has enough to do.
+    async fn keep<M: Send + Sync + 'static, S: Kept>(
+        &self,
+        of: StateOf,
+        no: OperatorNo,
+        metrics: &StateMetrics,
+        actor: &Handle<M>,
+        copy: impl FnOnce(Reply<Option<(i64, S)>>) -> M,
+    ) {
+        // whoever is overloaded has no time for the next start
+        if self.0.sparing.load(Ordering::Relaxed) {
+            return;
         }
-        let Ok(Ok(Some((operator_seq, state)))) = tokio::time::timeout(COPY_MAX, copied).await else {
-            return Ok(false);
-        };
-        let row = pack(operator_seq, state).await.map_err(|error| error.to_string())?;
+        let (reply, copied) = Reply::new();
+        if actor.try_send(copy(reply)).is_ok()
+            && let Ok(Ok(Some((place, state)))) = tokio::time::timeout(COPY_MAX, copied).await
+        {
+            match self.store_state(of, no, place, state).await {
+                Ok(()) => metrics.kept.inc(),
+                Err(error) => {
+                    metrics.lost.inc();
+                    tracing::warn!(operator_no = no.0, ?of, error, "a state is not kept");
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+
+    async fn store_state<S: Kept>(&self, of: StateOf, no: OperatorNo, place: i64, state: S) -> Result<(), String> {
+        let row = pack(place, state).await.map_err(|error| error.to_string())?;
         let (store, chain) = (&self.0.store, self.0.keys.load().chain);
-        store.keep_operator_state(operator, &row, &chain, self.now()).await.map_err(|error| error.to_string())?;
-        Ok(true)
+        store.keep_operator_state(of, no, &row, &chain, self.now()).await.map_err(|error| error.to_string())
     }
 }

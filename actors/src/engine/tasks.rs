@@ -198,7 +198,7 @@ impl Engine {
 
     async fn grow(&self, growth: &Growth) -> Result<(), StartError> {
         match growth {
-            Growth::Operator(no) => self.start_market(*no),
+            Growth::Operator(no) => self.start_operator(*no),
             Growth::Source(id) => {
                 let source = self.0.directory.load().sources.get(id).cloned();
                 let Some(source) = source else { return Ok(()) };
@@ -372,6 +372,7 @@ impl Engine {
         let now = self.now();
         // a full queue has one that does as much
         let _ = self.0.desk.try_send(DeskMsg::Clock);
+        self.0.rules.clock();
         self.measure(now);
         self.count_doubted();
         // one that is still at it finds everything there is

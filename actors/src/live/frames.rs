@@ -1,11 +1,12 @@
 //! What goes over the wire, encoded once for all who watch.
 
 use bytes::Bytes;
-use models::alert::AlertRevision;
+use models::alert::{AlertRevision, Subject};
 use models::ids::AlertId;
 use models::live::Topic;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 /// An alert as it is shown: the revision's fields, times in RFC 3339.
@@ -22,7 +23,7 @@ pub struct AlertView<'a> {
     /// Urgency.
     pub severity: models::alert::Severity,
     /// What it speaks about.
-    pub subject: &'a models::alert::Subject,
+    pub subject: Cow<'a, Subject>,
     /// Start of the window.
     pub window_start: models::ts::Ts,
     /// End of the window.
@@ -34,15 +35,21 @@ pub struct AlertView<'a> {
 }
 
 impl<'a> AlertView<'a> {
-    /// The view of a revision.
-    pub fn of(revision: &'a AlertRevision) -> Self {
+    /// The view of a revision in a topic. Whom a finding is about is for those who watch the whole jurisdiction.
+    pub fn of(revision: &'a AlertRevision, topic: Topic) -> Self {
+        let subject = match topic {
+            Topic::OperatorAlerts(_) if revision.subject.who.is_some() => {
+                Cow::Owned(Subject { who: None, ..revision.subject.clone() })
+            }
+            _ => Cow::Borrowed(&revision.subject),
+        };
         Self {
             id: revision.id,
             rule: &revision.rule,
             rule_version: revision.rule_version,
             kind: revision.kind,
             severity: revision.severity,
-            subject: &revision.subject,
+            subject,
             window_start: revision.window.start,
             window_end: revision.window.end,
             at: revision.at,

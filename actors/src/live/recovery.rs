@@ -87,7 +87,7 @@ impl AlertLog for Arc<StoredAlerts> {
 
 fn encode(wanted: &Wanted, revisions: &[AlertRevision]) -> Vec<Frame> {
     let offsets = wanted.after + 1..;
-    offsets.zip(revisions).map(|(offset, r)| Frame::delta(wanted.topic, offset, AlertView::of(r))).collect()
+    offsets.zip(revisions).map(|(offset, r)| Frame::delta(wanted.topic, offset, AlertView::of(r, wanted.topic))).collect()
 }
 
 impl StoredAlerts {

@@ -35,11 +35,9 @@ impl LiveSource for Market {
         Some((value, json!({"value": value}).to_string().into()))
     }
 
-    fn operator_of(&self, no: OperatorNo) -> Option<(OperatorId, JurisdictionNo)> {
-        [(ACME, HERE), (BETS, HERE), (ABROAD, ELSEWHERE)]
-            .into_iter()
-            .find(|((n, _), _)| *n == no)
-            .map(|((_, id), j)| (id, j))
+    fn operator_of(&self, no: OperatorNo) -> Option<(Option<OperatorId>, JurisdictionNo)> {
+        let known = [(ACME, HERE), (BETS, HERE), (ABROAD, ELSEWHERE)].into_iter().find(|((n, _), _)| *n == no);
+        known.map(|((_, id), j)| (Some(id), j)).or_else(|| no.nation().map(|j| (None, j)))
     }
 
     fn operator_no(&self, id: OperatorId, jurisdiction: JurisdictionNo) -> Option<OperatorNo> {
@@ -81,6 +79,7 @@ fn revision(offset: i64, (operator_no, _): (OperatorNo, OperatorId)) -> AlertRev
             granularity: Granularity::Hour,
             currency: Currency::KES,
             source: None,
+            who: None,
         },
         window: Window { start: Ts(0), end: Ts(1) },
         kind: RevisionKind::Raised,
@@ -99,6 +98,7 @@ fn revision(offset: i64, (operator_no, _): (OperatorNo, OperatorId)) -> AlertRev
             samples: 1,
             reasons: Vec::new(),
             records: Vec::new(),
+            ..Evidence::default()
         },
     }
 }
@@ -376,6 +376,20 @@ fn alerts_stay_in_their_jurisdiction_and_with_their_operator() {
     scene.alert(&[revision(1, ACME), revision(2, ABROAD), revision(3, BETS), revision(3, BETS)]);
     assert_eq!(said(&outbox), ["delta alerts 1", "delta alerts 2"]);
     assert_eq!(said(&own), [format!("delta {topic} 1")]);
+    // what stands on several operators is nobody's own
+    scene.alert(&[revision(4, (OperatorNo::of_nation(HERE), BETS.1)), revision(5, BETS)]);
+    assert_eq!(said(&outbox), ["delta alerts 3", "delta alerts 4"]);
+    assert_eq!(said(&own), [format!("delta {topic} 2")]);
+}
+
+#[test]
+fn whom_a_finding_is_about_is_for_those_who_watch_the_jurisdiction() {
+    let mut finding = revision(1, BETS);
+    finding.subject.who = Some("player:00000000000000000000ab".to_owned());
+    for (topic, wanted) in [(Topic::Alerts, true), (Topic::OperatorAlerts(BETS.1), false)] {
+        let shown = serde_json::to_string(&AlertView::of(&finding, topic)).expect("json");
+        assert_eq!(shown.contains("player:"), wanted, "{topic}");
+    }
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl AlertTopic {
     /// Takes in a revision; gives its frame.
     pub(super) fn push(&mut self, topic: Topic, revision: &AlertRevision) -> Frame {
         self.offset += 1;
-        let frame = Frame::delta(topic, self.offset, AlertView::of(revision));
+        let frame = Frame::delta(topic, self.offset, AlertView::of(revision, topic));
         self.ring.push_back(Step { offset: self.offset, stored: revision.offset, frame: frame.clone() });
         if self.ring.len() > RING_FRAMES_MAX {
             self.ring.pop_front();
@@ -101,7 +101,7 @@ impl AlertTopic {
     /// The newest alerts, encoded once for all who ask before the next one.
     pub(super) fn snapshot(&mut self, topic: Topic) -> Frame {
         let (order, current, offset) = (&self.order, &self.current, self.offset);
-        let items = || order.iter().rev().filter_map(|id| current.get(id)).map(AlertView::of).collect();
+        let items = || order.iter().rev().filter_map(|id| current.get(id)).map(|revision| AlertView::of(revision, topic)).collect();
         let made = || Frame::snapshot(topic, offset, AlertsView { items: items() });
         self.snapshot.get_or_insert_with(made).clone()
     }

@@ -1,4 +1,4 @@
-//! What an operator's inputs had made of it, kept in the store: a start reads that and the inputs behind it.
+//! What an operator's inputs had made of it, or of its rules, kept in the store: a start reads that and the inputs behind it.
 //!
 //! ```text
 //! Copy ─▶ the actor clones its state, between two inputs ─▶ postcard ─▶ zstd ─▶ store      (elsewhere, politely)
@@ -13,21 +13,51 @@ use prometheus::{IntCounter, Registry};
 use std::io::Read;
 use store::{Background, OperatorStateRow};
 
-/// Bytes of a state at most, before it is compressed.
-const STATE_BYTES_MAX: usize = 64 << 20;
 /// Inputs behind the last copy from which on another one is worth it: fewer are read back in no time.
-pub(super) const INPUTS_MIN: i64 = 64;
+const INPUTS_MIN: i64 = 64;
 /// How hard zstd tries: states are written often and read rarely.
 const LEVEL: i32 = 1;
 /// States are compressed as politely as there is.
 static BACKGROUND: Background = Background::new("operators' states", 19);
 
+/// What is kept: a function of numbered inputs.
+pub trait Kept: Clone + Send + 'static {
+    /// Layout of its bytes.
+    const LAYOUT: u32;
+    /// Its bytes at most, before they are compressed.
+    const BYTES_MAX: usize;
+
+    /// Its bytes; an error says why there are none.
+    fn to_bytes(&self) -> Result<Vec<u8>, String>;
+
+    /// A blank one, as it was when the bytes were made; none where they are something else's.
+    fn with_bytes(self, bytes: &[u8]) -> Option<Self>;
+}
+
+impl Kept for OperatorState {
+    const LAYOUT: u32 = VERSION;
+    const BYTES_MAX: usize = 64 << 20;
+
+    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        Self::to_bytes(self).map_err(|error| error.to_string())
+    }
+
+    fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
+        Self::with_bytes(self, bytes).ok()
+    }
+}
+
+/// Is a copy worth it, behind so many inputs and so many at the last copy?
+pub(crate) fn is_worth_it(applied: i64, kept: i64) -> bool {
+    applied - kept >= if kept == 0 { 1 } else { INPUTS_MIN }
+}
+
 /// A state cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
     /// Larger than any that is read back.
-    #[error("larger than {STATE_BYTES_MAX} bytes")]
-    TooLarge,
+    #[error("larger than {0} bytes")]
+    TooLarge(usize),
     /// It cannot be written as bytes.
     #[error("not written: {0}")]
     Unwritten(String),
@@ -50,21 +80,29 @@ impl StateMetrics {
     /// # Errors
     /// Where the registry has metrics of these names.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name, help| {
+        let names = [
+            "mlinzi_operator_states_kept_total",
+            "mlinzi_operator_states_lost_total",
+            "mlinzi_operator_inputs_replayed_total",
+        ];
+        Self::register_as(registry, names, "Operators' states")
+    }
+
+    /// The same for another kind: names of those kept, lost and of inputs replayed.
+    ///
+    /// # Errors
+    /// Where the registry has metrics of these names.
+    pub fn register_as(registry: &Registry, names: [&str; 3], whose: &str) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: String| {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
+        let [kept, lost, replayed] = names;
         Ok(Self {
-            kept: counter("mlinzi_operator_states_kept_total", "Operators' states kept in the store.")?,
-            lost: counter(
-                "mlinzi_operator_states_lost_total",
-                "Operators' states that were not kept or not readable.",
-            )?,
-            replayed: counter(
-                "mlinzi_operator_inputs_replayed_total",
-                "Inputs that operators' actors read back when they were made.",
-            )?,
+            kept: counter(kept, format!("{whose} kept in the store."))?,
+            lost: counter(lost, format!("{whose} that were not kept or not readable."))?,
+            replayed: counter(replayed, format!("{whose}: inputs read back when their actors were made."))?,
         })
     }
 }
@@ -73,7 +111,7 @@ impl StateMetrics {
 ///
 /// # Errors
 /// [`KeepError`]
-pub async fn pack(operator_seq: i64, state: OperatorState) -> Result<OperatorStateRow, KeepError> {
+pub async fn pack<S: Kept>(operator_seq: i64, state: S) -> Result<OperatorStateRow, KeepError> {
     let (done, packed) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name("operator-state".to_owned());
     let spawned = thread.spawn(move || {
@@ -83,24 +121,24 @@ pub async fn pack(operator_seq: i64, state: OperatorState) -> Result<OperatorSta
     });
     spawned.map_err(|error| KeepError::Unwritten(error.to_string()))?;
     let state = packed.await.map_err(|error| KeepError::Unwritten(error.to_string()))??;
-    Ok(OperatorStateRow { operator_seq, layout: VERSION, state })
+    Ok(OperatorStateRow { operator_seq, layout: S::LAYOUT, state })
 }
 
-fn compress(state: &OperatorState) -> Result<Vec<u8>, KeepError> {
-    let bytes = state.to_bytes().map_err(|error| KeepError::Unwritten(error.to_string()))?;
-    if bytes.len() > STATE_BYTES_MAX {
-        return Err(KeepError::TooLarge);
+fn compress<S: Kept>(state: &S) -> Result<Vec<u8>, KeepError> {
+    let bytes = state.to_bytes().map_err(KeepError::Unwritten)?;
+    if bytes.len() > S::BYTES_MAX {
+        return Err(KeepError::TooLarge(S::BYTES_MAX));
     }
     zstd::encode_all(bytes.as_slice(), LEVEL).map_err(|error| KeepError::Unwritten(error.to_string()))
 }
 
 /// The newest state that can be read and the input it stands behind; the blank one before the first input otherwise.
-pub(super) fn newest(
+pub(crate) fn newest<S: Kept>(
     operator: OperatorNo,
-    blank: &OperatorState,
+    blank: &S,
     rows: &[OperatorStateRow],
     metrics: &StateMetrics,
-) -> (i64, OperatorState) {
+) -> (i64, S) {
     for row in rows {
         if let Some(state) = unpack(row, blank) {
             return (row.operator_seq, state);
@@ -112,12 +150,12 @@ pub(super) fn newest(
     (0, blank.clone())
 }
 
-fn unpack(row: &OperatorStateRow, blank: &OperatorState) -> Option<OperatorState> {
-    if row.layout != VERSION {
+fn unpack<S: Kept>(row: &OperatorStateRow, blank: &S) -> Option<S> {
+    if row.layout != S::LAYOUT {
         return None;
     }
     let mut bytes = Vec::new();
-    let limit = STATE_BYTES_MAX as u64 + 1;
+    let limit = S::BYTES_MAX as u64 + 1;
     zstd::Decoder::new(row.state.as_slice()).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
-    blank.clone().with_bytes(&bytes).ok()
+    blank.clone().with_bytes(&bytes)
 }

@@ -32,6 +32,8 @@ struct GroupView<'a> {
     rule: &'a str,
     operator: Option<OperatorId>,
     operator_code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    who: Option<&'a str>,
     metric: &'static str,
     granularity: &'static str,
     currency: Currency,
@@ -70,6 +72,7 @@ impl<'a> GroupView<'a> {
             rule: &group.rule,
             operator,
             operator_code: &subject.operator,
+            who: subject.who.as_deref(),
             metric: Metric::as_str(subject.metric),
             granularity: Granularity::as_str(subject.granularity),
             currency: subject.currency,

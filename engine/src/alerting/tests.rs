@@ -24,7 +24,7 @@ struct Shift {
 
 fn subject(metric: Metric, source: Option<SourceId>) -> Subject {
     let operator = "safi".to_owned();
-    Subject { operator, metric, granularity: Granularity::Hour, currency: Currency::KES, source }
+    Subject { operator, metric, granularity: Granularity::Hour, currency: Currency::KES, source, who: None }
 }
 
 impl Shift {
@@ -41,6 +41,7 @@ impl Shift {
             samples: 0,
             reasons: Vec::new(),
             records: Vec::new(),
+            ..Evidence::default()
         };
         let revision = AlertRevision {
             id: AlertId(alert),
@@ -527,6 +528,7 @@ fn one(metric: Metric, offset: i64) -> AlertRevision {
             samples: 0,
             reasons: Vec::new(),
             records: Vec::new(),
+            ..Evidence::default()
         },
     }
 }

@@ -47,6 +47,24 @@ pub enum Who {
     Declaration(u64),
 }
 
+impl Who {
+    /// What an alert calls whoever it is about: a kind and a digest in hex; none where it is the operator itself.
+    #[must_use]
+    pub fn subject(self) -> Option<String> {
+        Some(match self {
+            Self::Player(key) => format!("player:{key:022x}"),
+            Self::Players(one, other) => format!("players:{one:022x},{other:022x}"),
+            Self::Device(key) => format!("device:{key:022x}"),
+            Self::Account(key) => format!("account:{key:022x}"),
+            Self::Licence(number) => format!("licence:{number:016x}"),
+            Self::Invoice(number) => format!("invoice:{number:016x}"),
+            Self::Product(code) => format!("product:{code}"),
+            Self::Declaration(digest) => format!("declaration:{digest:016x}"),
+            Self::Operator => return None,
+        })
+    }
+}
+
 mod hex_key {
     use super::Key;
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -87,6 +105,23 @@ pub enum Unit {
     Pairs,
     Ppm,
     Exclusions,
+}
+
+impl Unit {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MinorUnits => "minor_units",
+            Self::Records => "records",
+            Self::Minutes => "minutes",
+            Self::Days => "days",
+            Self::Accounts => "accounts",
+            Self::Pairs => "pairs",
+            Self::Ppm => "ppm",
+            Self::Exclusions => "exclusions",
+        }
+    }
 }
 
 /// A value that was seen, and the one from which on it is a finding.

@@ -19,6 +19,7 @@ pub mod bound;
 pub mod calendar;
 pub mod catalogue;
 pub mod crowd;
+pub mod facts;
 pub mod finding;
 pub mod input;
 pub mod list;

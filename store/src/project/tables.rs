@@ -121,6 +121,37 @@ pub(super) const SET_ASIDE: Table = Table {
     columns: &["operator_no", "operator_seq", "records"],
     tail: "ON CONFLICT (operator_no, operator_seq) DO UPDATE SET records = excluded.records",
 };
+pub(super) const RULE_INPUTS: Table = Table {
+    name: "rule_inputs",
+    columns: &["operator_no", "input_seq", "seq", "jurisdiction", "rules_seq", "operator_seq", "body", "facts"],
+    tail: "",
+};
+pub(super) const RULE_SET_ASIDE: Table = Table {
+    name: "rule_set_aside",
+    columns: &["operator_no", "input_seq", "records"],
+    tail: "ON CONFLICT (operator_no, input_seq) DO UPDATE SET records = excluded.records",
+};
+pub(super) const RULE_FINDINGS: Table = Table {
+    name: "rule_findings",
+    columns: &[
+        "finding_id",
+        "rule",
+        "version",
+        "mode",
+        "jurisdiction_no",
+        "operator_no",
+        "input_seq",
+        "window_start",
+        "window_end",
+        "kind",
+        "severity",
+        "at",
+        "seq",
+        "body",
+    ],
+    // whoever was killed offers its findings again
+    tail: "ON CONFLICT (finding_id, mode, input_seq) DO NOTHING",
+};
 pub(super) const ALERTS: Table = Table {
     name: "alert_revisions",
     columns: &[

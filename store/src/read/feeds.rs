@@ -15,7 +15,7 @@ use std::collections::HashMap;
 /// One input of an operator, as stored.
 #[allow(missing_docs)]
 pub enum OperatorInputRow {
-    Batch { operator_seq: i64, clock_at: Ts, clock: SourceClock, records: Vec<Record> },
+    Batch { operator_seq: i64, clock_at: Ts, clock: SourceClock, stored_at: Ts, records: Vec<Record> },
     Tick { operator_seq: i64, at: Ts },
 }
 
@@ -134,7 +134,7 @@ impl Store {
     ) -> Result<Vec<OperatorInputRow>, StoreError> {
         let values = [Val::Int(operator_no.0.into()), Val::Int(after), Val::Int(limit.into())];
         let mut conn = self.db.read().await?;
-        let sql = "SELECT b.operator_seq, b.batch_no, b.clock_at, s.body, b.records FROM feed_batches b JOIN sources s ON s.source_no = b.source_no WHERE b.operator_no = $1 AND b.operator_seq > $2 ORDER BY b.operator_seq LIMIT $3";
+        let sql = "SELECT b.operator_seq, b.batch_no, b.clock_at, s.body, b.records, b.stored_at FROM feed_batches b JOIN sources s ON s.source_no = b.source_no WHERE b.operator_no = $1 AND b.operator_seq > $2 ORDER BY b.operator_seq LIMIT $3";
         let heads = conn.rows(sql, &values).await?;
         let batches =
             heads.iter().map(|row| Ok((row.int(1)?, row.int(4)?))).collect::<Result<Vec<_>, sqlx::Error>>()?;
@@ -150,6 +150,7 @@ impl Store {
                 operator_seq: row.int(0)?,
                 clock_at: Ts(row.int(2)?),
                 clock: source.clock,
+                stored_at: Ts(row.int(5)?),
                 records: records.remove(&row.int(1)?).unwrap_or_default(),
             });
         }
@@ -264,7 +265,7 @@ pub(super) fn record(row: &Row) -> Result<Record, StoreError> {
 }
 
 /// The first of these batches, as many as may be read at once: (number, records).
-fn some_of(batches: Vec<(i64, i64)>) -> Vec<i64> {
+pub(super) fn some_of(batches: Vec<(i64, i64)>) -> Vec<i64> {
     let mut records = 0;
     let fits = |(n, (_, count)): &(usize, (i64, i64))| {
         records += count;

@@ -5,8 +5,10 @@ use crate::evidence::EvidenceRows;
 use crate::keys::{Rewrapped, SealedTable};
 use crate::notices::{NoticeMarks, NoticeRow};
 use models::event::{Committed, Event, Exclusion, PersonKey};
-use models::feed::DataClass;
-use models::ids::{KeyId, PersonNo, QuarantineId, SourceNo};
+use models::alert::{RevisionKind, Severity, Window};
+use models::feed::{DataClass, SourceClock};
+use models::ids::{AlertId, KeyId, OperatorNo, PersonNo, QuarantineId, Seq, SourceNo};
+use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::quarantine::QuarantineForm;
 use models::record::{QuarantineCode, Record};
@@ -78,6 +80,55 @@ pub struct IdempotencyRow {
     pub expires_at: Ts,
 }
 
+/// A batch that rules hear, beside its `RuleInputStored`: what was known of its records' players, and the records for
+/// those who hear of the commit.
+#[derive(Clone, Debug)]
+pub struct RuleBatch {
+    /// Whose.
+    pub operator_no: OperatorNo,
+    /// Position in the operator's inputs.
+    pub operator_seq: i64,
+    /// Time of the clock that judged it.
+    pub clock_at: Ts,
+    /// Which clock.
+    pub clock: SourceClock,
+    /// Its records.
+    pub records: Arc<[Record]>,
+    /// What was known, packed; none where it holds nothing but documents.
+    pub facts: Option<Arc<[u8]>>,
+}
+
+/// A finding of a rule, or what became of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleFindingRow {
+    /// The finding: an alert's id where it is live.
+    pub id: AlertId,
+    /// Rule.
+    pub rule: String,
+    /// Version.
+    pub version: u32,
+    /// Nobody hears of it.
+    pub is_shadow: bool,
+    /// Where.
+    pub jurisdiction: JurisdictionNo,
+    /// Whose input caused it.
+    pub operator_no: OperatorNo,
+    /// Which: the operator's count, and for rules over all operators the place in the journal.
+    pub input_seq: i64,
+    /// When.
+    pub window: Window,
+    /// Raised, corrected or withdrawn.
+    pub kind: RevisionKind,
+    /// How urgent.
+    pub severity: Severity,
+    /// Time of the input.
+    pub at: Ts,
+    /// The input's place in the journal.
+    pub seq: Seq,
+    /// All of it, as JSON.
+    pub body: String,
+}
+
 /// What goes with a commit and is not in the journal.
 #[derive(Clone, Debug)]
 pub enum Attachment {
@@ -94,6 +145,10 @@ pub enum Attachment {
     FeedRecords(Arc<[Record]>),
     /// Their class, where it has tables of its own.
     FeedClass(DataClass),
+    /// A batch of the commit's `RuleInputStored`s.
+    RuleBatch(RuleBatch),
+    /// What rules found; what is stored already stays as it is.
+    RuleFindings(Vec<RuleFindingRow>),
     /// Refused records.
     Quarantine(Vec<QuarantineRow>),
     /// Result of an idempotent write; a second one with the same key is a conflict.
@@ -111,6 +166,13 @@ pub enum Attachment {
     /// Sealed values under another key, whose `SealsRewrapped` is among the events; one that changed meanwhile stays as
     /// it is.
     Rewrapped(SealedTable, Vec<Rewrapped>),
+}
+
+impl Attachment {
+    /// The batch, where it is one that rules hear.
+    pub(crate) fn rule_batch(&self) -> Option<&RuleBatch> {
+        if let Self::RuleBatch(batch) = self { Some(batch) } else { None }
+    }
 }
 
 /// Offered to the writer.

@@ -10,6 +10,9 @@ use models::ts::Ts;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+/// Alerts that are looked up at once.
+const IDS_AT_ONCE: usize = 32;
+
 impl Lane {
     /// Everything between BEGIN and COMMIT; gives the last journal row's place and digest.
     #[allow(clippy::type_complexity)]
@@ -71,6 +74,7 @@ impl Lane {
             return Ok((CommittedParts { first_seq: 0, last_seq: -1, events }, None));
         }
         let rows = self.journal(conn, events, at, &key_epochs).await?;
+        project::rule_inputs(conn, &rows, &attachments).await?;
         let last = rows.last().map(|row| (row.committed.seq, row.digest));
         let first_seq = rows.first().map_or(0, |row| row.committed.seq);
         let last_seq = last.map_or(-1, |(seq, _)| seq);
@@ -175,10 +179,17 @@ async fn known_revisions(conn: &mut Conn, group: &[Pending]) -> Result<HashSet<(
         .flat_map(|p| &p.events)
         .filter_map(|e| if let Event::AlertRevised(r) = e { Some(r.id) } else { None })
         .collect();
-    for id in ids {
-        let sql = "SELECT operator_seq FROM alert_revisions WHERE id = $1";
-        for row in conn.rows(sql, &[Val::Owned(id.to_string())]).await? {
-            known.insert((id, row.int(0)?));
+    let ids: Vec<AlertId> = ids.into_iter().collect();
+    for some in ids.chunks(IDS_AT_ONCE) {
+        // always as many variables, so that the statement stays prepared
+        let list: Vec<String> = (1..=IDS_AT_ONCE).map(|n| format!("${n}")).collect();
+        let values: Vec<Val<'_>> =
+            (0..IDS_AT_ONCE).map(|n| Val::Owned(some.get(n).unwrap_or(&some[0]).to_string())).collect();
+        let sql = format!("SELECT id, operator_seq FROM alert_revisions WHERE id IN ({})", list.join(", "));
+        for row in conn.rows(&sql, &values).await? {
+            if let Ok(id) = row.text(0)?.parse() {
+                known.insert((id, row.int(1)?));
+            }
         }
     }
     Ok(known)

@@ -1,4 +1,4 @@
-//! The numbers that a lane gives out: batches, inputs of operators, offsets of alerts.
+//! The numbers that a lane gives out: batches, inputs of operators and of their rules, offsets of alerts.
 
 use crate::db::Conn;
 use models::event::Event;
@@ -10,6 +10,7 @@ use std::collections::HashMap;
 pub(super) struct Counters {
     batch_no: i64,
     operator_seq: HashMap<OperatorNo, i64>,
+    input_seq: HashMap<OperatorNo, i64>,
     alert_offset: i64,
     operator_offset: HashMap<OperatorNo, i64>,
 }
@@ -24,6 +25,9 @@ impl Counters {
             }
             Event::OperatorTicked { operator_no, operator_seq, .. } => {
                 *operator_seq = next(&mut self.operator_seq, *operator_no);
+            }
+            Event::RuleInputStored(stored) => {
+                stored.input_seq = next(&mut self.input_seq, stored.operator_no);
             }
             Event::AlertRevised(revision) => {
                 self.alert_offset += 1;
@@ -55,6 +59,7 @@ pub(super) async fn load_counters(conn: &mut Conn) -> Result<Counters, sqlx::Err
     };
     for (sql, into) in [
         (highest("operator_inputs", "operator_seq"), &mut counters.operator_seq),
+        (highest("rule_inputs", "input_seq"), &mut counters.input_seq),
         (highest("alert_revisions", "operator_offset"), &mut counters.operator_offset),
     ] {
         for row in conn.rows(&sql, &[]).await? {

@@ -125,7 +125,7 @@ pub(super) async fn publish_foreign(
             let seq = row.int(0)?;
             let event = journal::decode(&row.text(2)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
             let events: Arc<[Committed]> = Arc::from(vec![Committed { seq, at: Ts(row.int(1)?), event }]);
-            let member = Member { events, records: None, done: None };
+            let member = Member { events, records: None, rule_batches: Vec::new(), done: None };
             publisher.lock().publish(CommittedGroup { first_seq: seq, last_seq: seq, members: vec![member] });
             from = seq + 1;
         }

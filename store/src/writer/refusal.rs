@@ -4,11 +4,12 @@ use super::CommitError;
 
 /// Keys whose numbers the writer gives, as the databases name them. Another process that writes may have taken one
 /// since they were read.
-const OWN_NUMBERS: [(&str, &str); 7] = [
+const OWN_NUMBERS: [(&str, &str); 8] = [
     ("feed_batches_pkey", "feed_batches.batch_no"),
     ("feed_batches_operator_no_operator_seq_key", "feed_batches.operator_no, feed_batches.operator_seq"),
     ("operator_ticks_pkey", "operator_ticks.operator_no, operator_ticks.operator_seq"),
     ("operator_inputs_pkey", "operator_inputs.operator_no, operator_inputs.operator_seq"),
+    ("rule_inputs_pkey", "rule_inputs.operator_no, rule_inputs.input_seq"),
     ("alert_revisions_pkey", "alert_revisions.alert_offset"),
     ("alert_revisions_id_operator_seq_key", "alert_revisions.id, alert_revisions.operator_seq"),
     ("alert_revisions_operator_no_operator_offset_key", "alert_revisions.operator_no, alert_revisions.operator_offset"),

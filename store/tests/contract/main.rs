@@ -10,6 +10,7 @@ mod notices;
 mod proof;
 mod quarantine;
 mod reads;
+mod rule_inputs;
 mod schema;
 mod writes;
 
@@ -63,6 +64,9 @@ both!(
     compliance::a_day_is_as_it_was_counted_last,
     compliance::scores_are_kept_with_their_revisions,
     compliance::what_a_score_is_worked_out_of_is_read,
+    rule_inputs::inputs_of_rules_are_numbered_and_read_with_their_batches,
+    rule_inputs::a_batch_is_heard_once,
+    rule_inputs::findings_are_kept_once_and_read_newest_first,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,
     classes::accounts_in_a_state_are_looked_up_by_it,

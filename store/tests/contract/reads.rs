@@ -12,7 +12,7 @@ use models::match_key::{KeyKind, MatchKey};
 use models::operator::{ApiKey, Licence, LicenceState, Scope};
 use models::ts::{DAY, HOUR, Ts};
 use std::fmt::Debug;
-use store::{AlertQuery, Attachment, IdempotencyRow, OperatorInputRow, OperatorStateRow, QuarantineQuery, VaultRow};
+use store::{AlertQuery, Attachment, IdempotencyRow, OperatorInputRow, OperatorStateRow, QuarantineQuery, StateOf, VaultRow};
 
 const NOW: Ts = Ts(1_800_000_000 * 1_000_000);
 
@@ -148,7 +148,7 @@ async fn read(kind: Kind) -> Vec<String> {
     say("digests", &store.record_digests(SourceNo(1), NOW.plus(-DAY), 0).await.expect("rows"));
     for input in store.operator_inputs(OperatorNo(1), 0, 10).await.expect("rows") {
         match input {
-            OperatorInputRow::Batch { operator_seq, clock_at, clock, records } => {
+            OperatorInputRow::Batch { operator_seq, clock_at, clock, records, .. } => {
                 say("batch", &(operator_seq, clock_at, clock, records));
             }
             OperatorInputRow::Tick { operator_seq, at } => say("tick", &(operator_seq, at)),
@@ -210,27 +210,35 @@ pub async fn a_sources_last_success_only_moves_on(kind: Kind) {
 pub async fn of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were(kind: Kind) {
     let database = Database::fresh(kind).await;
     let store = store::Store::open(&database.url, &store::OpenOptions::default()).await.expect("a store");
+    for (of, table, input) in
+        [(StateOf::Market, "operator_states", "operator_seq"), (StateOf::Rules, "rule_states", "input_seq")]
+    {
+        states_are_kept(&store, of, table, input).await;
+    }
+    store.close().await;
+}
+
+async fn states_are_kept(store: &store::Store, of: StateOf, table: &str, input: &str) {
     let row = |operator_seq: i64| OperatorStateRow { operator_seq, layout: 3, state: vec![operator_seq as u8; 100] };
     let (one, other) = (OperatorNo(1), OperatorNo(2));
     for (operator, seq) in [(one, 5), (other, 9), (one, 7), (one, 6), (one, 7)] {
-        store.keep_operator_state(operator, &row(seq), &CHAIN, NOW).await.expect("it is kept");
+        store.keep_operator_state(of, operator, &row(seq), &CHAIN, NOW).await.expect("it is kept");
     }
-    let held = async |operator| store.operator_states(operator, &CHAIN).await.expect("they are read");
+    let held = async |operator| store.operator_states(of, operator, &CHAIN).await.expect("they are read");
     assert_eq!(held(one).await, [row(7), row(6)]);
     assert_eq!(held(other).await, [row(9)]);
-    assert_eq!(store.operator_states(one, &[8; 32]).await.expect("they are read"), [], "another key's");
+    assert_eq!(store.operator_states(of, one, &[8; 32]).await.expect("they are read"), [], "another key's");
     // under another number, as another operator's, of another layout, with other bytes
     let spoilt = [
-        "UPDATE operator_states SET operator_seq = 8 WHERE operator_seq = 7",
-        "UPDATE operator_states SET operator_no = 1 WHERE operator_no = 2",
-        "UPDATE operator_states SET layout = 4 WHERE operator_seq = 6",
+        format!("UPDATE {table} SET {input} = 8 WHERE {input} = 7"),
+        format!("UPDATE {table} SET operator_no = 1 WHERE operator_no = 2"),
+        format!("UPDATE {table} SET layout = 4 WHERE {input} = 6"),
     ];
     for sql in spoilt {
-        assert_eq!(store.execute_for_tests(sql).await.expect("it is spoilt"), 1, "{sql}");
+        assert_eq!(store.execute_for_tests(&sql).await.expect("it is spoilt"), 1, "{sql}");
     }
     assert_eq!(held(one).await, []);
     // what is found spoilt is no reason to keep nothing any more
-    store.keep_operator_state(one, &row(10), &CHAIN, NOW).await.expect("it is kept");
+    store.keep_operator_state(of, one, &row(10), &CHAIN, NOW).await.expect("it is kept");
     assert_eq!(held(one).await, [row(10)]);
-    store.close().await;
 }

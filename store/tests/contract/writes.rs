@@ -80,6 +80,7 @@ pub fn revision(id: u128, operator_seq: i64) -> Event {
             granularity: Granularity::Day,
             currency: Currency::KES,
             source: None,
+            who: None,
         },
         window: Window { start: Ts(0), end: Ts(DAY) },
         kind: RevisionKind::Raised,
@@ -98,6 +99,7 @@ pub fn revision(id: u128, operator_seq: i64) -> Event {
             samples: 8,
             reasons: Vec::new(),
             records: Vec::new(),
+            ..Evidence::default()
         },
     })
 }

@@ -40,8 +40,11 @@ pub struct AlertGroupBody {
     /// `opr_…`
     #[schema(value_type = Option<String>)]
     pub operator: Option<OperatorId>,
-    /// Stable code of the operator.
+    /// Stable code of the operator; of the jurisdiction, where a rule has found something over several operators.
     pub operator_code: String,
+    /// Whom a rule's findings are about, such as `player:` and a keyed digest in hex; for staff alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
     /// As of its alerts; `silence` for a feed that is silent.
     pub metric: &'static str,
     /// `minute`, `hour`, `day`, `week`.
@@ -114,7 +117,7 @@ impl From<Act> for ActView {
 }
 
 impl AlertGroupBody {
-    fn of(group: &AlertGroup, directory: &Directory) -> Self {
+    fn of(group: &AlertGroup, directory: &Directory, caller: &Caller) -> Self {
         Self {
             id: group.id,
             state: group.state.as_str(),
@@ -122,6 +125,7 @@ impl AlertGroupBody {
             rule: group.rule.clone(),
             operator: directory.operators.get(&group.operator_no).map(|o| o.id),
             operator_code: group.subject.operator.clone(),
+            who: group.subject.who.clone().filter(|_| caller.entry.key.operator_no.is_none()),
             metric: group.subject.metric.as_str(),
             granularity: group.subject.granularity.as_str(),
             currency: group.subject.currency.to_string(),
@@ -206,7 +210,7 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
             && operator.is_none_or(|operator| operator == group.operator_no)
     });
     let page = page_by(groups, &query, |group| Place(group.last_at.0, group.id))?;
-    Ok(HttpResponse::Ok().json(page.map(|group| AlertGroupBody::of(&group, &directory))))
+    Ok(HttpResponse::Ok().json(page.map(|group| AlertGroupBody::of(&group, &directory, &caller))))
 }
 
 /// A group.
@@ -220,7 +224,7 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
     let id: GroupId = parse::path_id(&req, "id", "alert group")?;
     let group = state.engine.desk().group(id).filter(|group| visible(group));
     let group = group.ok_or_else(|| Problem::not_found("alert group"))?;
-    Ok(HttpResponse::Ok().json(AlertGroupBody::of(&group, &state.engine.directory())))
+    Ok(HttpResponse::Ok().json(AlertGroupBody::of(&group, &state.engine.directory(), &caller)))
 }
 
 /// The group that a path names by itself or by one of its alerts; only staff works on groups.
@@ -240,7 +244,7 @@ async fn act(caller: &Caller, state: &AppState, req: &HttpRequest, action: Actio
     let group = named(caller, state, req)?;
     let done = state.engine.act_on_alerts(group.id, action, Act { by: caller.entry.key.id, at: state.engine.now() });
     let group = done.await?;
-    Ok(HttpResponse::Ok().json(AlertGroupBody::of(&group, &state.engine.directory())))
+    Ok(HttpResponse::Ok().json(AlertGroupBody::of(&group, &state.engine.directory(), caller)))
 }
 
 /// What somebody who works on groups sent, and where is noted what is wrong with it.

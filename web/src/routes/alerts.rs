@@ -34,9 +34,12 @@ pub struct AlertBody {
     /// `opr_…`
     #[schema(value_type = Option<String>)]
     pub operator: Option<OperatorId>,
-    /// Stable code of the operator.
+    /// Stable code of the operator; of the jurisdiction, where a rule has found something over several operators.
     pub operator_code: String,
-    /// `count`, `stakes`, `payouts`, `gross_gaming_revenue`, `unique_players`, `hold`.
+    /// Whom a rule's finding is about, such as `player:` and a keyed digest in hex; for staff alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// `count`, `stakes`, `payouts`, `gross_gaming_revenue`, `unique_players`, `hold`, …, `finding`.
     pub metric: &'static str,
     /// `minute`, `hour`, `day`, `week`.
     pub granularity: &'static str,
@@ -58,9 +61,9 @@ pub struct AlertBody {
 /// Everything needed to check an alert by hand. Money in minor units, hold in parts per million.
 #[derive(Serialize, ToSchema)]
 pub struct EvidenceView {
-    /// The window's value.
+    /// The window's value; what a rule found.
     pub observed: i64,
-    /// Median of the windows before.
+    /// Median of the windows before; the limit of a rule.
     pub expected: i64,
     /// What would have been quiet.
     pub band: BandView,
@@ -74,6 +77,12 @@ pub struct EvidenceView {
     pub reasons: Vec<String>,
     /// Records that weighed most.
     pub records: Vec<String>,
+    /// What the values of a rule's finding count, such as `minor_units`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Codes of the operators that a finding over several of them names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<String>,
 }
 
 /// A band.
@@ -111,7 +120,7 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     let filter = filter(&caller, &state.engine.directory(), own, &pairs)?;
     let page = state.engine.alerts(filter, query.limit, query.cursor).await?;
     let directory = state.engine.directory();
-    let items = page.items.iter().map(|revision| AlertBody::of(revision, &directory)).collect();
+    let items = page.items.iter().map(|revision| AlertBody::of(revision, &directory, own)).collect();
     Ok(HttpResponse::Ok().json(ListView { items, next_cursor: page.next_cursor }))
 }
 
@@ -128,8 +137,8 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
     let directory = state.engine.directory();
     let newest = history.revisions.first().filter(|r| visible(&caller, &directory, own, r));
     let newest = newest.ok_or_else(|| Problem::not_found("alert"))?;
-    let alert = AlertBody::of(newest, &directory);
-    let revisions = history.revisions.iter().map(|r| AlertBody::of(r, &directory)).collect();
+    let alert = AlertBody::of(newest, &directory, own);
+    let revisions = history.revisions.iter().map(|r| AlertBody::of(r, &directory, own)).collect();
     Ok(HttpResponse::Ok().json(AlertHistoryView { alert, revisions }))
 }
 
@@ -143,8 +152,8 @@ fn require_view(caller: &Caller) -> Result<Option<OperatorNo>, Problem> {
 }
 
 fn visible(caller: &Caller, directory: &Directory, own: Option<OperatorNo>, revision: &AlertRevision) -> bool {
-    let operator = directory.operators.get(&revision.operator_no);
-    own.is_none_or(|no| no == revision.operator_no) && operator.is_some_and(|o| o.jurisdiction == caller.jurisdiction())
+    let jurisdiction = directory.jurisdiction_of(revision.operator_no);
+    own.is_none_or(|no| no == revision.operator_no) && jurisdiction == Some(caller.jurisdiction())
 }
 
 fn filter(
@@ -175,7 +184,8 @@ fn filter(
 }
 
 impl AlertBody {
-    fn of(revision: &AlertRevision, directory: &Directory) -> Self {
+    /// For staff, or for the operator whose own it is.
+    fn of(revision: &AlertRevision, directory: &Directory, own: Option<OperatorNo>) -> Self {
         let open = revision.kind != RevisionKind::Withdrawn;
         Self {
             id: revision.id,
@@ -186,6 +196,7 @@ impl AlertBody {
             rule_version: revision.rule_version,
             operator: directory.operators.get(&revision.operator_no).map(|o| o.id),
             operator_code: revision.subject.operator.clone(),
+            who: revision.subject.who.clone().filter(|_| own.is_none()),
             metric: revision.subject.metric.as_str(),
             granularity: revision.subject.granularity.as_str(),
             currency: revision.subject.currency.to_string(),
@@ -208,6 +219,8 @@ impl EvidenceView {
             samples: evidence.samples,
             reasons: evidence.reasons.clone(),
             records: evidence.records.clone(),
+            unit: evidence.unit.clone(),
+            operators: evidence.operators.clone(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod fuzz;
 mod http;
 mod integrity;
 mod live;
+mod live_rules;
 mod node;
 mod notifications;
 mod quarantine;

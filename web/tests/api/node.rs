@@ -10,6 +10,7 @@ use actors::engine::{Engine, EngineConfig, Faults};
 use actors::feeds::FeedsConfig;
 use actors::live::Rights;
 use actors::notifiers::NotifySetup;
+use actors::rules::Known;
 use actors::secrets::KeyMaterial;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -62,6 +63,7 @@ pub struct Setup {
     pub notify: NotifySetup,
     pub snapshot_every: Duration,
     pub clock: Arc<dyn Clock>,
+    pub known: Option<Arc<dyn Known>>,
 }
 
 impl Default for Setup {
@@ -78,6 +80,7 @@ impl Default for Setup {
             notify: NotifySetup::default(),
             snapshot_every: Duration::from_secs(300),
             clock: Arc::new(SystemClock),
+            known: None,
         }
     }
 }
@@ -155,6 +158,7 @@ impl Node {
             feeds: setup.feeds,
             jurisdictions: ["KE", "KE-2"].map(jurisdiction).into(),
             notify: setup.notify,
+            known: setup.known,
             faults: setup.faults,
             ..EngineConfig::small("KE")
         };

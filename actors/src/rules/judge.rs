@@ -1,0 +1,249 @@
+//! The two states that hear inputs: an operator's rules, and those over all operators of a jurisdiction.
+
+use super::input::Stored;
+use crate::market::Kept;
+use crate::source::Inspect;
+use engine::rules::finding::Finding;
+use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
+use engine::rules::nation::NationRules;
+use engine::rules::ruleset::RuleSet;
+use engine::rules::run::OperatorRules;
+use engine::rules::snapshot::VERSION;
+use models::compliance::ComplianceDayCounted;
+use models::feed::SourceClock;
+use models::ids::OperatorNo;
+use models::record::Record;
+use models::rule_input::{DeclaredBase, RuleInput};
+use models::ts::{HOUR, Ts};
+use store::{RuleInputRow, Store, StoreError};
+
+/// Which records of an input are heard, by position; a fault's hook sees each first.
+pub(super) struct Which<'a> {
+    pub keeps: &'a dyn Fn(u32) -> bool,
+    pub inspect: Option<&'a Inspect>,
+}
+
+impl Which<'_> {
+    fn of<'r>(&self, records: &'r [Record]) -> impl Iterator<Item = (usize, &'r Record)> {
+        let kept = records.iter().enumerate().filter(|(place, _)| (self.keeps)(*place as u32));
+        kept.inspect(|(_, record)| {
+            if let Some(inspect) = self.inspect {
+                inspect(record);
+            }
+        })
+    }
+}
+
+/// A state of rules.
+pub(super) trait Judge: Kept {
+    /// Position of an input in its sequence.
+    fn place(input: &Stored) -> i64;
+    /// Are positions without gaps?
+    const GAPLESS: bool;
+    /// Other versions from now on.
+    fn set_rules(&mut self, set: &RuleSet);
+    /// Takes an input in.
+    fn hear(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>);
+    /// What gave way at a limit, by table.
+    fn forgotten(&self) -> Vec<(&'static str, u64)>;
+    /// Days that were counted since somebody asked last.
+    fn counted_days(&mut self) -> Vec<ComplianceDayCounted> {
+        Vec::new()
+    }
+    /// Inputs behind a position.
+    fn read(
+        store: &Store,
+        whose: OperatorNo,
+        after: i64,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<RuleInputRow>, StoreError>>;
+}
+
+/// An operator's rules, and which clock they go by.
+#[derive(Clone)]
+pub struct OfOperator {
+    rules: OperatorRules,
+    /// A wall clock ticks.
+    is_wall: bool,
+    /// There are documents, which fall due by themselves.
+    has_papers: bool,
+    /// The newest tick.
+    ticked_at: Ts,
+}
+
+impl OfOperator {
+    /// Before any input.
+    #[must_use]
+    pub fn new(rules: OperatorRules) -> Self {
+        Self { rules, is_wall: false, has_papers: false, ticked_at: Ts(0) }
+    }
+
+    /// Should the wall clock be told? Where there are documents and no feed that follows it, once an hour.
+    pub(super) fn needs_tick(&self, now: Ts) -> bool {
+        self.has_papers && !self.is_wall && now.0.saturating_sub(self.ticked_at.0) >= HOUR
+    }
+
+    fn tick(&mut self, at: Ts, findings: &mut Vec<Finding>) {
+        self.ticked_at = self.ticked_at.max(at);
+        self.rules.hear(&Input::Tick { at }, findings);
+    }
+
+    fn batch(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>) {
+        let Some(batch) = &input.batch else { return };
+        let Some(facts) = &batch.facts else {
+            self.has_papers = true;
+            which.of(&batch.records).for_each(|(_, record)| self.rules.hear(&Input::Document { record }, findings));
+            return;
+        };
+        for (place, record) in which.of(&batch.records) {
+            self.rules.hear(&Input::Play { record, facts: &facts[place] }, findings);
+        }
+        match batch.clock {
+            SourceClock::Wall => self.is_wall = true,
+            // an archive beside a live source is late data, and no clock
+            SourceClock::Event if self.is_wall => {}
+            SourceClock::Event => self.rules.hear(&Input::Tick { at: batch.clock_at }, findings),
+        }
+    }
+}
+
+/// The engine's name of what was declared.
+fn base_of(base: DeclaredBase) -> Base {
+    match base {
+        DeclaredBase::GrossGamingRevenue => Base::GrossGamingRevenue,
+        DeclaredBase::Stakes => Base::Stakes,
+        DeclaredBase::Payouts => Base::Payouts,
+        DeclaredBase::Deposits => Base::Deposits,
+        DeclaredBase::Withdrawals => Base::Withdrawals,
+    }
+}
+
+impl Judge for OfOperator {
+    const GAPLESS: bool = true;
+
+    fn place(input: &Stored) -> i64 {
+        input.input_seq
+    }
+
+    fn set_rules(&mut self, set: &RuleSet) {
+        self.rules.set_rules(set);
+    }
+
+    fn hear(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>) {
+        match input.input {
+            RuleInput::Batch { .. } => self.batch(input, which, findings),
+            RuleInput::Tick { operator_seq, at } => {
+                self.is_wall |= operator_seq.is_some();
+                self.tick(at, findings);
+            }
+            RuleInput::Declared { at, period, currency, base, amount_minor } => {
+                let declared = Declared { at, period, currency, base: base_of(base), amount_minor };
+                self.rules.hear(&Input::Declared(declared), findings);
+            }
+            RuleInput::Exclusions { window, count, players } => {
+                self.rules.hear(&Input::Exclusions(Exclusions { window, count, players }), findings);
+            }
+            RuleInput::Signal { player, level, at } => {
+                self.rules.hear(&Input::Signal(Signal { player, level, at }), findings);
+            }
+        }
+    }
+
+    fn forgotten(&self) -> Vec<(&'static str, u64)> {
+        let mut forgotten: Vec<_> = self.rules.book().evicted().into();
+        forgotten.push(("tally_days", self.rules.tally().too_late()));
+        forgotten.push(("cases", self.rules.standing().1));
+        forgotten.push(("signals", self.rules.book().counted().signals_forgotten));
+        forgotten
+    }
+
+    fn counted_days(&mut self) -> Vec<ComplianceDayCounted> {
+        self.rules.closed_days()
+    }
+
+    async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {
+        store.rule_inputs(whose, after, limit).await
+    }
+}
+
+/// Bytes before those of the rules: which clock, documents, and the newest tick.
+const CLOCK_BYTES: usize = 10;
+/// Layout of those, and what follows from an input here: it grows with every change of either.
+const LAYOUT_HERE: u32 = 1;
+
+impl Kept for OfOperator {
+    const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;
+    const BYTES_MAX: usize = 96 << 20;
+
+    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let rules = self.rules.to_bytes().map_err(|error| error.to_string())?;
+        let mut bytes = Vec::with_capacity(CLOCK_BYTES + rules.len());
+        bytes.extend([u8::from(self.is_wall), u8::from(self.has_papers)]);
+        bytes.extend(self.ticked_at.0.to_be_bytes());
+        bytes.extend(rules);
+        Ok(bytes)
+    }
+
+    fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
+        let (clock, rules) = bytes.split_at_checked(CLOCK_BYTES)?;
+        let ticked_at = Ts(i64::from_be_bytes(clock[2..].try_into().ok()?));
+        let rules = self.rules.with_bytes(rules).ok()?;
+        Some(Self { rules, is_wall: clock[0] == 1, has_papers: clock[1] == 1, ticked_at })
+    }
+}
+
+/// The rules over all operators of a jurisdiction.
+#[derive(Clone)]
+pub struct OfNation(NationRules);
+
+impl OfNation {
+    /// Before any input.
+    #[must_use]
+    pub fn new(rules: NationRules) -> Self {
+        Self(rules)
+    }
+}
+
+impl Judge for OfNation {
+    const GAPLESS: bool = false;
+
+    fn place(input: &Stored) -> i64 {
+        input.seq
+    }
+
+    fn set_rules(&mut self, set: &RuleSet) {
+        self.0.set_rules(set);
+    }
+
+    fn hear(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>) {
+        let Some(batch) = &input.batch else { return };
+        let Some(facts) = &batch.facts else { return };
+        for (place, record) in which.of(&batch.records) {
+            self.0.hear(input.operator, &Input::Play { record, facts: &facts[place] }, findings);
+        }
+    }
+
+    fn forgotten(&self) -> Vec<(&'static str, u64)> {
+        vec![("nation_players", self.0.players().1)]
+    }
+
+    async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {
+        match whose.nation() {
+            Some(jurisdiction) => store.nation_rule_inputs(jurisdiction, after, limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Kept for OfNation {
+    const LAYOUT: u32 = VERSION;
+    const BYTES_MAX: usize = 384 << 20;
+
+    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        self.0.to_bytes().map_err(|error| error.to_string())
+    }
+
+    fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
+        self.0.with_bytes(bytes).ok().map(Self)
+    }
+}

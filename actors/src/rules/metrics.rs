@@ -1,0 +1,72 @@
+//! What is counted of rules. Labels come from closed sets.
+
+use crate::market::StateMetrics;
+use engine::rules::finding::{Finding, Mode};
+use engine::rules::list;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+
+/// Seconds from a batch's commit to what rules found in it.
+const LAG: [f64; 10] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// Modes whose findings are counted.
+const MODES: [&str; 2] = ["live", "shadow"];
+/// Tables that forget at a limit.
+const TABLES: [&str; 9] =
+    ["players", "devices", "accounts", "events", "pairs", "papers", "cases", "signals", "nation_players"];
+
+/// Figures of rules.
+#[derive(Clone)]
+pub struct RuleMetrics {
+    /// Inputs applied, also when they are read back.
+    pub judged: IntCounter,
+    /// From a batch's commit to its findings.
+    pub lag: Histogram,
+    findings: IntCounterVec,
+    forgotten: IntCounterVec,
+    /// Their states.
+    pub states: StateMetrics,
+}
+
+impl RuleMetrics {
+    /// Makes and registers them.
+    ///
+    /// # Errors
+    /// Where the registry has metrics of these names.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let names =
+            ["mlinzi_rule_states_kept_total", "mlinzi_rule_states_lost_total", "mlinzi_rule_inputs_replayed_total"];
+        let help = "Time from the commit of a batch to what rules found in it";
+        let findings =
+            Opts::new("mlinzi_rule_findings_total", "Revisions of findings, by rule and mode (live, shadow)");
+        let forgotten =
+            Opts::new("mlinzi_rules_forgotten_total", "Entries of the rules' tables that gave way at a limit");
+        let metrics = Self {
+            judged: IntCounter::new("mlinzi_rule_inputs_judged_total", "Inputs that rules were applied to")?,
+            lag: Histogram::with_opts(HistogramOpts::new("mlinzi_rules_lag_seconds", help).buckets(LAG.to_vec()))?,
+            findings: IntCounterVec::new(findings, &["rule", "mode"])?,
+            forgotten: IntCounterVec::new(forgotten, &["table"])?,
+            states: StateMetrics::register_as(registry, names, "States of rules")?,
+        };
+        // what nothing was found or forgotten of is 0, not missing
+        for about in list::ABOUT.iter().filter(|about| about.is_here()) {
+            MODES.iter().for_each(|mode| metrics.findings.with_label_values(&[about.name, mode]).reset());
+        }
+        TABLES.iter().for_each(|table| metrics.forgotten.with_label_values(&[table]).reset());
+        registry.register(Box::new(metrics.judged.clone()))?;
+        registry.register(Box::new(metrics.lag.clone()))?;
+        registry.register(Box::new(metrics.findings.clone()))?;
+        registry.register(Box::new(metrics.forgotten.clone()))?;
+        Ok(metrics)
+    }
+
+    pub(super) fn found(&self, finding: &Finding) {
+        let mode = MODES[usize::from(finding.mode == Mode::Shadow)];
+        self.findings.with_label_values(&[finding.rule, mode]).inc();
+    }
+
+    pub(super) fn forgot(&self, table: &'static str, entries: u64) {
+        if entries > 0 {
+            self.forgotten.with_label_values(&[table]).inc_by(entries);
+        }
+    }
+}

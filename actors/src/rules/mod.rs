@@ -1,0 +1,37 @@
+//! The regulator's rules, live: what was known of a batch is stored beside it, and what follows from it is found.
+//!
+//! ```text
+//! stored batch ─▶ spine ─▶ operator's actor: held until evidence is in ─▶ RuleInputStored, with the facts
+//!                                             └▶ OperatorRules ─▶ AlertRevised + rule_findings, in one commit
+//! RuleInputStored ─▶ spine ─▶ the jurisdiction's actor ─▶ NationRules ─▶ the same
+//! ```
+//! Both states are functions of stored inputs: an operator's of its `input_seq`, a jurisdiction's of places in the
+//! journal. So a start reads the newest kept state and the inputs behind it, and then the batches that nobody has heard
+//! yet. What is found again has the ids that it had, and the store drops it.
+
+mod input;
+mod judge;
+mod keeper;
+mod known;
+mod metrics;
+mod nation;
+mod operator;
+mod post;
+mod told;
+
+pub use input::Heard;
+pub use judge::{OfNation, OfOperator};
+pub use keeper::RulesContext;
+pub use known::{Known, NobodyAsked};
+pub use metrics::RuleMetrics;
+pub use nation::{Nation, NationMsg, NationSlot};
+pub use operator::{OperatorRulesActor, RulesMsg, RulesSlot, Waiting};
+pub use post::RulesPost;
+pub(crate) use told::Whose;
+
+use std::time::Duration;
+
+/// How long an actor waits before it offers again what was refused.
+const RETRY: Duration = Duration::from_millis(500);
+/// Inputs read back at once.
+const INPUTS_AT_ONCE: u32 = 64;

@@ -1,0 +1,157 @@
+//! What rules hear: an operator's batches and ticks once what register and evidence knew of them is there, and what
+//! others know. Numbered for itself, because it comes later than the batches do (docs/adr/0021).
+
+use crate::alert::{Severity, Window};
+use crate::ids::{OperatorNo, Seq};
+use crate::jurisdiction::JurisdictionNo;
+use crate::match_key::MatchKey;
+use crate::money::Currency;
+use crate::record::closed_set;
+use crate::ts::{Ts, micros};
+use serde::{Deserialize, Serialize};
+
+closed_set!(
+    /// What is declared of a period.
+    DeclaredBase {
+        GrossGamingRevenue = "gross_gaming_revenue", Stakes = "stakes", Payouts = "payouts", Deposits = "deposits",
+        Withdrawals = "withdrawals",
+    }
+);
+
+/// One thing that an operator's rules hear.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "what")]
+pub enum RuleInput {
+    /// A stored batch; what was known of its records' players lies beside it.
+    Batch {
+        /// Position of the batch in the operator's inputs.
+        operator_seq: i64,
+    },
+    /// The wall clock.
+    Tick {
+        /// Position of the tick in the operator's inputs; none where only its rules need one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operator_seq: Option<i64>,
+        /// The time.
+        #[serde(with = "micros")]
+        at: Ts,
+    },
+    /// An amount was declared.
+    Declared {
+        /// When.
+        #[serde(with = "micros")]
+        at: Ts,
+        /// Of which period.
+        period: Window,
+        /// Currency.
+        currency: Currency,
+        /// Of what.
+        base: DeclaredBase,
+        /// How much, minor units.
+        amount_minor: i64,
+    },
+    /// How many exclusions the operator reported.
+    Exclusions {
+        /// In which span.
+        window: Window,
+        /// How many.
+        count: u64,
+        /// Active players, where somebody counts them.
+        #[serde(default)]
+        players: Option<u64>,
+    },
+    /// A sign of harm.
+    Signal {
+        /// Whose.
+        player: MatchKey,
+        /// How strong.
+        level: Severity,
+        /// When it was given to the operator.
+        #[serde(with = "micros")]
+        at: Ts,
+    },
+}
+
+impl RuleInput {
+    /// Position in the operator's inputs, of those that lie there: each is heard once.
+    #[must_use]
+    pub fn operator_seq(&self) -> Option<i64> {
+        match self {
+            Self::Batch { operator_seq } => Some(*operator_seq),
+            Self::Tick { operator_seq, .. } => *operator_seq,
+            Self::Declared { .. } | Self::Exclusions { .. } | Self::Signal { .. } => None,
+        }
+    }
+}
+
+/// An input of rules is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleInputStored {
+    /// Whose.
+    pub operator_no: OperatorNo,
+    /// Of which jurisdiction.
+    pub jurisdiction: JurisdictionNo,
+    /// Position among the operator's: gapless from 1, assigned by the writer.
+    pub input_seq: i64,
+    /// The rules under which it is judged: those as of this place in the journal.
+    pub rules_seq: Seq,
+    /// It.
+    pub input: RuleInput,
+}
+
+/// Rules cannot apply an input, or some of its records: it stays stored, and their state goes on without it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleInputSetAside {
+    /// Whose rules: an operator's, or those over all of a jurisdiction's operators.
+    pub operator_no: OperatorNo,
+    /// Position of the input: of an operator's rules its `input_seq`, of those over all operators its place in the
+    /// journal.
+    pub input_seq: i64,
+    /// Positions of the records in it, ascending; empty = the whole input.
+    pub records: Vec<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_are_read_as_they_were_written() {
+        let window = Window { start: Ts(1), end: Ts(2) };
+        let table = [
+            (RuleInput::Batch { operator_seq: 7 }, Some(7), r#"{"what":"batch","operator_seq":7}"#),
+            (
+                RuleInput::Tick { operator_seq: Some(8), at: Ts(5) },
+                Some(8),
+                r#"{"what":"tick","operator_seq":8,"at":5}"#,
+            ),
+            (RuleInput::Tick { operator_seq: None, at: Ts(5) }, None, r#"{"what":"tick","at":5}"#),
+            (
+                RuleInput::Declared {
+                    at: Ts(3),
+                    period: window,
+                    currency: Currency::KES,
+                    base: DeclaredBase::Deposits,
+                    amount_minor: -4,
+                },
+                None,
+                r#"{"what":"declared","at":3,"period":{"start":1,"end":2},"currency":"KES","base":"deposits","amount_minor":-4}"#,
+            ),
+            (
+                RuleInput::Exclusions { window, count: 3, players: None },
+                None,
+                r#"{"what":"exclusions","window":{"start":1,"end":2},"count":3,"players":null}"#,
+            ),
+            (
+                RuleInput::Signal { player: MatchKey(1), level: Severity::High, at: Ts(9) },
+                None,
+                r#"{"what":"signal","player":"0000000000000000000001","level":"high","at":9}"#,
+            ),
+        ];
+        for (input, operator_seq, json) in table {
+            assert_eq!(serde_json::to_string(&input).expect("json"), json);
+            assert_eq!(serde_json::from_str::<RuleInput>(json).expect("it is read"), input);
+            assert_eq!(input.operator_seq(), operator_seq, "{json}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Reads of rules: what they heard, and what they found.
+
+use super::feeds::{BATCHES_AT_ONCE, RECORD, RECORD_WIDTH, record, rows_of_batches, some_of};
+use super::parse;
+use crate::StoreError;
+use crate::db::{Row, Val};
+use crate::open::Store;
+use crate::writer::RuleFindingRow;
+use models::alert::{RevisionKind, Severity, Window};
+use models::feed::{Source, SourceClock};
+use models::ids::{OperatorNo, Seq};
+use models::jurisdiction::JurisdictionNo;
+use models::record::Record;
+use models::rule_input::RuleInput;
+use models::ts::Ts;
+use std::collections::HashMap;
+
+/// The batch of an input of rules.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct RuleInputBatch {
+    pub clock_at: Ts,
+    pub clock: SourceClock,
+    pub records: Vec<Record>,
+    /// What was known of them, packed; none where it holds nothing but documents.
+    pub facts: Option<Vec<u8>>,
+}
+
+/// An input of rules, as stored.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct RuleInputRow {
+    /// Its place in the journal.
+    pub seq: Seq,
+    pub operator_no: OperatorNo,
+    pub input_seq: i64,
+    pub rules_seq: Seq,
+    pub input: RuleInput,
+    /// Where it is one.
+    pub batch: Option<RuleInputBatch>,
+}
+
+/// Which findings.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct RuleFindingQuery {
+    pub jurisdiction: JurisdictionNo,
+    pub rule: Option<String>,
+    pub version: Option<u32>,
+    pub is_shadow: Option<bool>,
+    /// From this time of the inputs on.
+    pub from: Ts,
+    /// Before this time of the inputs.
+    pub to: Ts,
+    pub limit: u32,
+}
+
+const INPUT: &str = "SELECT i.seq, i.operator_no, i.input_seq, i.rules_seq, i.body, i.facts, b.batch_no, b.records, b.clock_at, s.body FROM rule_inputs i LEFT JOIN feed_batches b ON b.operator_no = i.operator_no AND b.operator_seq = i.operator_seq LEFT JOIN sources s ON s.source_no = b.source_no";
+
+impl Store {
+    /// Inputs of an operator's rules behind `after`, in order, at most `limit`; empty at the end.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn rule_inputs(
+        &self,
+        operator: OperatorNo,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<RuleInputRow>, StoreError> {
+        let sql = format!("{INPUT} WHERE i.operator_no = $1 AND i.input_seq > $2 ORDER BY i.input_seq LIMIT $3");
+        self.inputs_of_rules(&sql, [operator.0.into(), after, limit.into()]).await
+    }
+
+    /// Batches that the rules over all operators of a jurisdiction hear, behind a place in the journal, in order; empty at
+    /// the end.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn nation_rule_inputs(
+        &self,
+        jurisdiction: JurisdictionNo,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<RuleInputRow>, StoreError> {
+        let sql =
+            format!("{INPUT} WHERE i.jurisdiction = $1 AND i.seq > $2 AND i.facts IS NOT NULL ORDER BY i.seq LIMIT $3");
+        self.inputs_of_rules(&sql, [jurisdiction.0.into(), after, limit.into()]).await
+    }
+
+    async fn inputs_of_rules(&self, sql: &str, values: [i64; 3]) -> Result<Vec<RuleInputRow>, StoreError> {
+        let mut conn = self.db.read().await?;
+        let heads = conn.rows(sql, &values.map(Val::Int)).await?;
+        let (mut sizes, mut fits) = (Vec::new(), heads.len());
+        for (place, row) in heads.iter().enumerate() {
+            let Some(batch_no) = row.int_opt(6)? else { continue };
+            sizes.push((place, (batch_no, row.int_opt(7)?.unwrap_or_default())));
+        }
+        let batches = some_of(sizes.iter().map(|(_, size)| *size).collect());
+        if let Some((place, _)) = sizes.get(batches.len()) {
+            fits = *place;
+        }
+        let mut records: HashMap<i64, Vec<Record>> = HashMap::with_capacity(batches.len().min(BATCHES_AT_ONCE));
+        for row in rows_of_batches(&mut conn, RECORD, &batches).await? {
+            records.entry(row.int(RECORD_WIDTH)?).or_default().push(record(&row)?);
+        }
+        heads[..fits].iter().map(|row| rule_input(row, &mut records)).collect()
+    }
+
+    /// Position in an operator's inputs up to which its rules have heard of everything.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn rules_heard(&self, operator: OperatorNo) -> Result<i64, StoreError> {
+        let sql = "SELECT COALESCE(MAX(operator_seq), 0) FROM rule_inputs WHERE operator_no = $1";
+        self.int(sql, &[Val::Int(operator.0.into())]).await
+    }
+
+    /// Inputs that rules could not apply, with the positions of their records; none = all of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn rules_set_aside(&self, operator: OperatorNo) -> Result<Vec<(i64, Vec<u32>)>, StoreError> {
+        let sql = "SELECT input_seq, records FROM rule_set_aside WHERE operator_no = $1 ORDER BY input_seq";
+        let rows = self.rows(sql, &[Val::Int(operator.0.into())]).await?;
+        rows.iter().map(|row| Ok((row.int(0)?, parse("records set aside", &row.text(1)?)?))).collect()
+    }
+
+    /// What rules found, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn findings_of_rules(&self, query: &RuleFindingQuery) -> Result<Vec<RuleFindingRow>, StoreError> {
+        let mut sql = "SELECT finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body FROM rule_findings WHERE jurisdiction_no = $1 AND at >= $2 AND at < $3".to_owned();
+        let mut values = vec![Val::Int(query.jurisdiction.0.into()), Val::Int(query.from.0), Val::Int(query.to.0)];
+        let mut and = |column: &str, value: Val<'static>| {
+            values.push(value);
+            sql.push_str(&format!(" AND {column} = ${}", values.len()));
+        };
+        if let Some(rule) = &query.rule {
+            and("rule", Val::Owned(rule.clone()));
+        }
+        if let Some(version) = query.version {
+            and("version", Val::Int(version.into()));
+        }
+        if let Some(is_shadow) = query.is_shadow {
+            and("mode", Val::Owned(if is_shadow { "shadow" } else { "live" }.to_owned()));
+        }
+        values.push(Val::Int(query.limit.into()));
+        sql.push_str(&format!(" ORDER BY at DESC, seq DESC, finding_id, mode LIMIT ${}", values.len()));
+        self.rows(&sql, &values).await?.iter().map(finding).collect()
+    }
+}
+
+fn rule_input(row: &Row, records: &mut HashMap<i64, Vec<Record>>) -> Result<RuleInputRow, StoreError> {
+    let batch = match row.int_opt(6)? {
+        None => None,
+        // a tick lies at no batch's position
+        Some(batch_no) => {
+            let source: Source = parse("source", &row.text(9)?)?;
+            Some(RuleInputBatch {
+                clock_at: Ts(row.int(8)?),
+                clock: source.clock,
+                records: records.remove(&batch_no).unwrap_or_default(),
+                facts: row.bytes_opt(5)?,
+            })
+        }
+    };
+    Ok(RuleInputRow {
+        seq: row.int(0)?,
+        operator_no: OperatorNo(row.int(1)? as u16),
+        input_seq: row.int(2)?,
+        rules_seq: row.int(3)?,
+        input: parse("input of rules", &row.text(4)?)?,
+        batch,
+    })
+}
+
+fn finding(row: &Row) -> Result<RuleFindingRow, StoreError> {
+    let unreadable = || StoreError::Unreadable("finding");
+    Ok(RuleFindingRow {
+        id: row.text(0)?.parse().map_err(|_| unreadable())?,
+        rule: row.text(1)?,
+        version: row.int(2)? as u32,
+        is_shadow: row.text(3)? == "shadow",
+        jurisdiction: JurisdictionNo(row.int(4)? as u8),
+        operator_no: OperatorNo(row.int(5)? as u16),
+        input_seq: row.int(6)?,
+        window: Window { start: Ts(row.int(7)?), end: Ts(row.int(8)?) },
+        kind: RevisionKind::parse(&row.text(9)?).ok_or_else(unreadable)?,
+        severity: Severity::parse(&row.text(10)?).ok_or_else(unreadable)?,
+        at: Ts(row.int(11)?),
+        seq: row.int(12)?,
+        body: row.text(13)?,
+    })
+}

@@ -1,0 +1,196 @@
+//! What rules hear, and what they found.
+
+use super::bench::{Database, Kind, Node, operator};
+use super::writes::{batch, record, revision};
+use models::alert::{RevisionKind, Severity, Window};
+use models::event::Event;
+use models::feed::{Source, SourceClock};
+use models::ids::{AlertId, OperatorNo, SourceId, SourceNo};
+use models::jurisdiction::JurisdictionNo;
+use models::rule_input::{RuleInput, RuleInputSetAside, RuleInputStored};
+use models::ts::{HOUR, Ts};
+use std::sync::Arc;
+use store::{Attachment, CommitError, RuleBatch, RuleFindingQuery, RuleFindingRow, RuleInputRow};
+
+const NOW: Ts = Ts(1_800_000_000 * 1_000_000);
+
+fn heard(operator: u16, jurisdiction: u8, input: RuleInput) -> Event {
+    Event::RuleInputStored(RuleInputStored {
+        operator_no: OperatorNo(operator),
+        jurisdiction: JurisdictionNo(jurisdiction),
+        input_seq: 0,
+        rules_seq: 3,
+        input,
+    })
+}
+
+fn known(operator: u16, operator_seq: i64, facts: Option<&[u8]>) -> Attachment {
+    Attachment::RuleBatch(RuleBatch {
+        operator_no: OperatorNo(operator),
+        operator_seq,
+        clock_at: NOW,
+        clock: SourceClock::Event,
+        records: Arc::new([]),
+        facts: facts.map(Arc::from),
+    })
+}
+
+/// Two operators of a jurisdiction and one of another, each with two batches and a tick.
+async fn fill(node: &Node) {
+    for no in 1..=3u16 {
+        let source = Source {
+            id: SourceId(no.into()),
+            source_no: SourceNo(no.into()),
+            operator_no: OperatorNo(no),
+            name: format!("s{no}"),
+            clock: SourceClock::Event,
+            ..Source::for_tests()
+        };
+        let events = vec![operator(no, &format!("o{no}")), Event::SourceSet(source.into())];
+        node.commit(events, Vec::new()).await.expect("stored");
+        for n in 1..=2 {
+            let records: Vec<_> = (0..3)
+                .map(|i| record(i + 10 * n as u32 + 100 * u32::from(no), NOW.plus(i64::from(i) * HOUR)))
+                .collect();
+            let (event, attachment) = batch(n, no, &records);
+            node.commit(vec![event], vec![attachment]).await.expect("stored");
+        }
+        let tick = Event::OperatorTicked { operator_no: OperatorNo(no), operator_seq: 0, at: NOW };
+        node.commit(vec![tick], Vec::new()).await.expect("stored");
+    }
+}
+
+fn seqs(rows: &[RuleInputRow]) -> Vec<(u16, i64)> {
+    rows.iter().map(|row| (row.operator_no.0, row.input_seq)).collect()
+}
+
+pub async fn inputs_of_rules_are_numbered_and_read_with_their_batches(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    fill(&node).await;
+    let batch = |operator_seq| RuleInput::Batch { operator_seq };
+    let tick = RuleInput::Tick { operator_seq: Some(3), at: NOW };
+    let signal = RuleInput::Exclusions { window: Window { start: Ts(0), end: Ts(HOUR) }, count: 2, players: None };
+    // several at once, one after the other, of two operators in turns; the second batch of the first is of documents
+    let both = vec![heard(1, 0, batch(1)), heard(1, 0, batch(2))];
+    let receipt = node.commit(both, vec![known(1, 2, None), known(1, 1, Some(&[1, 2]))]).await.expect("stored");
+    let given: Vec<(i64, i64)> = receipt
+        .events
+        .iter()
+        .filter_map(|e| if let Event::RuleInputStored(s) = &e.event { Some((e.seq, s.input_seq)) } else { None })
+        .collect();
+    assert_eq!(given.iter().map(|(_, input_seq)| *input_seq).collect::<Vec<_>>(), [1, 2]);
+    node.commit(vec![heard(2, 0, batch(1))], vec![known(2, 1, Some(&[]))]).await.expect("stored");
+    node.commit(vec![heard(3, 1, batch(1))], vec![known(3, 1, Some(&[9]))]).await.expect("stored");
+    node.commit(vec![heard(1, 0, signal.clone()), heard(1, 0, tick.clone())], Vec::new()).await.expect("stored");
+
+    let store = &node.store;
+    let rows = store.rule_inputs(OperatorNo(1), 0, 10).await.expect("rows");
+    assert_eq!(seqs(&rows), [(1, 1), (1, 2), (1, 3), (1, 4)]);
+    assert_eq!(rows[0].seq, given[0].0, "its place in the journal");
+    assert_eq!(rows.iter().map(|row| row.input.clone()).collect::<Vec<_>>(), [batch(1), batch(2), signal, tick]);
+    let stored = store.operator_inputs(OperatorNo(1), 0, 10).await.expect("rows");
+    for (row, stored) in rows.iter().zip(stored).take(2) {
+        let store::OperatorInputRow::Batch { records, clock_at, clock, .. } = stored else { panic!("a batch") };
+        let batch = row.batch.as_ref().expect("a batch");
+        assert_eq!((&batch.records, batch.clock_at, batch.clock), (&records, clock_at, clock));
+        assert_eq!(batch.records.len(), 3);
+    }
+    let facts: Vec<_> = rows.iter().map(|row| row.batch.as_ref().map(|batch| batch.facts.clone())).collect();
+    assert_eq!(facts, [Some(Some(vec![1, 2])), Some(None), None, None]);
+    assert!(rows.iter().all(|row| row.rules_seq == 3));
+    assert_eq!(seqs(&store.rule_inputs(OperatorNo(1), 2, 1).await.expect("rows")), [(1, 3)], "behind, and no more");
+    // over all operators: batches of play alone, by their places in the journal
+    let all = store.nation_rule_inputs(JurisdictionNo(0), 0, 10).await.expect("rows");
+    assert_eq!(seqs(&all), [(1, 1), (2, 1)]);
+    let behind = store.nation_rule_inputs(JurisdictionNo(0), all[0].seq, 10).await.expect("rows");
+    assert_eq!(seqs(&behind), [(2, 1)]);
+    assert_eq!(behind[0].batch.as_ref().map(|batch| batch.records.len()), Some(3));
+    let heard_of = async |no| store.rules_heard(OperatorNo(no)).await.expect("a number");
+    assert_eq!((heard_of(1).await, heard_of(2).await, heard_of(9).await), (3, 1, 0));
+    node.stop().await;
+}
+
+/// Whoever does not know what became of a commit offers it again: the batch is heard once.
+pub async fn a_batch_is_heard_once(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    fill(&node).await;
+    let batch = |operator_seq| heard(1, 0, RuleInput::Batch { operator_seq });
+    node.commit(vec![batch(1)], Vec::new()).await.expect("stored");
+    let again = node.commit(vec![batch(1), batch(2)], Vec::new()).await;
+    assert!(matches!(again, Err(CommitError::Conflict { .. })), "{again:?}");
+    node.commit(vec![batch(2)], Vec::new()).await.expect("stored");
+    // what has no place in the operator's inputs may come as often as it likes
+    let free = RuleInput::Exclusions { window: Window { start: Ts(0), end: Ts(HOUR) }, count: 2, players: None };
+    node.commit(vec![heard(1, 0, free.clone()), heard(1, 0, free)], Vec::new()).await.expect("stored");
+    let rows = node.store.rule_inputs(OperatorNo(1), 0, 10).await.expect("rows");
+    assert_eq!(seqs(&rows), [(1, 1), (1, 2), (1, 3), (1, 4)], "no number is lost to a refusal");
+    let aside = |records| RuleInputSetAside { operator_no: OperatorNo(1), input_seq: 2, records };
+    for records in [vec![], vec![0, 2]] {
+        node.commit(vec![Event::RuleInputSetAside(aside(records))], Vec::new()).await.expect("stored");
+    }
+    assert_eq!(node.store.rules_set_aside(OperatorNo(1)).await.expect("rows"), [(2, vec![0, 2])]);
+    node.stop().await;
+}
+
+fn finding(id: u128, version: u32, is_shadow: bool, at: i64) -> RuleFindingRow {
+    RuleFindingRow {
+        id: AlertId(id),
+        rule: "structured_deposits".to_owned(),
+        version,
+        is_shadow,
+        jurisdiction: JurisdictionNo(0),
+        operator_no: OperatorNo(1),
+        input_seq: 4,
+        window: Window { start: Ts(1), end: Ts(2) },
+        kind: RevisionKind::Raised,
+        severity: Severity::High,
+        at: Ts(at),
+        seq: 12,
+        body: "{}".to_owned(),
+    }
+}
+
+pub async fn findings_are_kept_once_and_read_newest_first(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let (live, shadow, later) = (finding(1, 1, false, 10), finding(1, 2, true, 10), finding(2, 1, false, 20));
+    let changed = RuleFindingRow { body: "another".to_owned(), ..live.clone() };
+    let rows =
+        |rows: &[&RuleFindingRow]| vec![Attachment::RuleFindings(rows.iter().map(|row| (*row).clone()).collect())];
+    node.commit(vec![revision(1, 4)], rows(&[&live, &shadow])).await.expect("stored");
+    // those of a shadow alone come without any event; those that are there stay as they are
+    node.commit(Vec::new(), rows(&[&changed, &shadow])).await.expect("stored");
+    node.commit(vec![revision(1, 4)], rows(&[&changed, &later])).await.expect("stored");
+    let all = RuleFindingQuery {
+        jurisdiction: JurisdictionNo(0),
+        rule: None,
+        version: None,
+        is_shadow: None,
+        from: Ts(0),
+        to: Ts(100),
+        limit: 10,
+    };
+    let table = [
+        ("all", all.clone(), vec![&later, &live, &shadow]),
+        (
+            "of a rule",
+            RuleFindingQuery { rule: Some("structured_deposits".to_owned()), ..all.clone() },
+            vec![&later, &live, &shadow],
+        ),
+        ("of another rule", RuleFindingQuery { rule: Some("x".to_owned()), ..all.clone() }, vec![]),
+        ("of a version", RuleFindingQuery { version: Some(2), ..all.clone() }, vec![&shadow]),
+        ("live", RuleFindingQuery { is_shadow: Some(false), ..all.clone() }, vec![&later, &live]),
+        ("until", RuleFindingQuery { to: Ts(20), ..all.clone() }, vec![&live, &shadow]),
+        ("from", RuleFindingQuery { from: Ts(11), ..all.clone() }, vec![&later]),
+        ("one", RuleFindingQuery { limit: 1, ..all.clone() }, vec![&later]),
+        ("elsewhere", RuleFindingQuery { jurisdiction: JurisdictionNo(1), ..all }, vec![]),
+    ];
+    for (what, query, wanted) in table {
+        let found = node.store.findings_of_rules(&query).await.expect("rows");
+        assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{what}");
+    }
+    assert_eq!(node.store.alert(AlertId(1)).await.expect("rows").len(), 1, "the alert is stored once, too");
+    node.stop().await;
+}
