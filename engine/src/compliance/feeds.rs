@@ -76,7 +76,7 @@ fn troubles(revisions: &[AlertRevision], source: SourceId, begin: impl Fn(&Alert
 
 /// How much of a span they cover, microseconds.
 fn covered(troubles: &[(Ts, Ts)], span: Window) -> i64 {
-    troubles.iter().map(|(start, end)| (*end.min(&span.end)).0.saturating_sub((*start.max(&span.start)).0).max(0)).sum()
+    troubles.iter().map(|(start, end)| end.min(&span.end).0.saturating_sub(start.max(&span.start).0).max(0)).sum()
 }
 
 impl SourceFacts {
