@@ -295,7 +295,8 @@ pub fn score(facts: &Facts) -> Scored {
 #[must_use]
 pub fn weigh(components: Vec<ComponentScore>) -> Scored {
     let measured = components.iter().filter_map(|one| Some((one.weight, one.points_ppm?)));
-    let (weight, sum) = measured.fold((0, 0), |(weights, sum), (weight, points)| (weights + weight, sum + weight * points));
+    let (weight, sum) =
+        measured.fold((0, 0), |(weights, sum), (weight, points)| (weights + weight, sum + weight * points));
     let score_ppm = (weight > 0).then(|| sum / weight);
     let band = score_ppm.and_then(|ppm| BANDS.iter().find(|(_, from)| ppm / 10_000 >= *from)).map(|(band, _)| *band);
     Scored { components, score_ppm, measured_weight: weight, band }

@@ -113,8 +113,7 @@ struct Faces {
 impl Faces {
     fn shared() -> Result<&'static Self, ReportError> {
         static FACES: OnceLock<Option<Faces>> = OnceLock::new();
-        let make =
-            || Some(Faces { regular: Face::of(notosans::REGULAR_TTF)?, bold: Face::of(notosans::BOLD_TTF)? });
+        let make = || Some(Faces { regular: Face::of(notosans::REGULAR_TTF)?, bold: Face::of(notosans::BOLD_TTF)? });
         FACES.get_or_init(make).as_ref().ok_or(ReportError::Font)
     }
 
@@ -364,7 +363,9 @@ mod tests {
             assert_eq!(texts[..2], ["Day", "Score"]);
             seen.extend(texts[2..].iter().map(|text| (*text).to_owned()));
             let bottom = PAGE.1 - MARGIN - FOOT;
-            assert!(page.iter().all(|mark| matches!(mark, Mark::Text { y, .. } | Mark::Rule { y, .. } if *y <= bottom)));
+            assert!(
+                page.iter().all(|mark| matches!(mark, Mark::Text { y, .. } | Mark::Rule { y, .. } if *y <= bottom))
+            );
         }
         assert_eq!(seen, rows.concat());
     }

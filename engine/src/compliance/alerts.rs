@@ -67,7 +67,8 @@ impl Confirmed {
 
     pub(super) fn measure(&self, is_watched: bool) -> Measure {
         let counts = self.by_severity();
-        let sum = counts.iter().fold(0i64, |sum, (severity, _, n)| sum.saturating_add(n.saturating_mul(points(*severity))));
+        let sum =
+            counts.iter().fold(0i64, |sum, (severity, _, n)| sum.saturating_add(n.saturating_mul(points(*severity))));
         let figures = counts.map(|(_, name, count)| (name, count)).into();
         Measure { value: is_watched.then_some(sum), figures }
     }

@@ -76,7 +76,7 @@ fn troubles(revisions: &[AlertRevision], source: SourceId, begin: impl Fn(&Alert
 
 /// How much of a span they cover, microseconds.
 fn covered(troubles: &[(Ts, Ts)], span: Window) -> i64 {
-    troubles.iter().map(|(start, end)| (*end.min(&span.end)).0.saturating_sub((*start.max(&span.start)).0).max(0)).sum()
+    troubles.iter().map(|(start, end)| end.min(&span.end).0.saturating_sub(start.max(&span.start).0).max(0)).sum()
 }
 
 impl SourceFacts {
@@ -135,8 +135,12 @@ impl Feeds {
         let (declared, stored) =
             (self.sum_of_play(|s| s.counts.declared), self.sum_of_play(|s| s.counts.declared_stored));
         let (came, lost) = (self.sum_of_play(|s| s.counts.numbered), self.sum_of_play(|s| s.counts.numbers_missing));
-        let shares =
-            [share(days - missing, days), share(stored, declared), share(came, came + lost), share(days - broken, days)];
+        let shares = [
+            share(days - missing, days),
+            share(stored, declared),
+            share(came, came + lost),
+            share(days - broken, days),
+        ];
         Measure {
             value: (days > 0).then(|| shares.into_iter().fold(ONE, |whole, part| whole * part / ONE)),
             figures: vec![

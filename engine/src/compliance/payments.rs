@@ -111,7 +111,11 @@ impl Payments {
     pub(super) fn measure(&self) -> Measure {
         Measure {
             value: (self.due > 0).then(|| (self.days_late_milli + self.due - 1) / self.due),
-            figures: vec![("invoices_due", self.due), ("invoices_late", self.late), ("day_of_payment_unknown", self.unknown)],
+            figures: vec![
+                ("invoices_due", self.due),
+                ("invoices_late", self.late),
+                ("day_of_payment_unknown", self.unknown),
+            ],
         }
     }
 }

@@ -99,13 +99,19 @@ fn day(entries: u64, lacking: u64, in_gaps: u64, unidentified: u64) -> DayTally 
 
 fn bets(minutes: &[u32]) -> DayTally {
     let minutes_max = minutes.iter().copied().max().unwrap_or(0);
-    DayTally { bets: 100, bets_excluded: minutes.len() as u64, minutes: minutes.to_vec(), minutes_max, ..DayTally::default() }
+    DayTally {
+        bets: 100,
+        bets_excluded: minutes.len() as u64,
+        minutes: minutes.to_vec(),
+        minutes_max,
+        ..DayTally::default()
+    }
 }
 
 #[test]
 fn checks_are_judged_where_they_can_be() {
     // days: entries, lacking, in gaps, unidentified | share of checked entries, points
-    let table: Vec<(&str, Vec<DayTally>, Option<i64>, Option<i64>)> = vec![
+    let table = [
         ("nobody came in", vec![day(0, 0, 0, 0)], None, None),
         ("everybody was asked about", vec![day(200, 0, 0, 0)], Some(ONE), Some(ONE)),
         ("one in a hundred was not", vec![day(100, 2, 0, 0), day(100, 0, 0, 0)], Some(990_000), Some(500_000)),
@@ -127,7 +133,7 @@ fn checks_are_judged_where_they_can_be() {
 #[test]
 fn minutes_to_the_last_bet_are_the_worst_and_the_median_of_the_span() {
     // minutes by day | worst, median
-    let table: [(&str, Vec<DayTally>, Option<i64>, Option<i64>); 6] = [
+    let table = [
         ("no bet of anybody whom the register could know", vec![DayTally::default()], None, None),
         ("bets, and nobody was excluded", vec![bets(&[])], Some(0), Some(0)),
         ("one, within the validity of an answer", vec![bets(&[5])], Some(5), Some(5)),
@@ -154,10 +160,7 @@ fn at(day: i64, hour: i64) -> Ts {
 }
 
 fn alert(rule: &str, source: SourceId, kind: RevisionKind, start: Ts, told: Ts) -> AlertRevision {
-    let subject = Subject {
-        source: Some(source),
-        ..revision_subject()
-    };
+    let subject = Subject { source: Some(source), ..revision_subject() };
     let window = Window { start, end: start.plus(4 * HOUR) };
     AlertRevision {
         id: alert_id(rule, 1, &subject, window),
@@ -247,7 +250,7 @@ fn feeds_are_whole_fresh_and_readable_in_shares() {
     let counts = |counts: Counts| SourceFacts { counts, ..whole };
     let documents = |of: SourceFacts| SourceFacts { is_documents: true, ..of };
     // sources | completeness, freshness, quarantine
-    let table: Vec<(&str, Vec<SourceFacts>, [Option<i64>; 3])> = vec![
+    let table = [
         ("no feed", vec![], [None, None, None]),
         ("one, and nothing came, which nobody missed", vec![whole], [Some(ONE), Some(ONE), None]),
         (
@@ -262,10 +265,20 @@ fn feeds_are_whole_fresh_and_readable_in_shares() {
         ),
         (
             "a fifth of what was declared is not there, and one batch in ten is missing",
-            vec![counts(Counts { declared: 100, declared_stored: 80, numbered: 9, numbers_missing: 1, ..Counts::default() })],
+            vec![counts(Counts {
+                declared: 100,
+                declared_stored: 80,
+                numbered: 9,
+                numbers_missing: 1,
+                ..Counts::default()
+            })],
             [Some(720_000), Some(ONE), None],
         ),
-        ("a chain stood broken on two days of ten", vec![SourceFacts { broken_days: 2, ..whole }], [Some(800_000), Some(ONE), None]),
+        (
+            "a chain stood broken on two days of ten",
+            vec![SourceFacts { broken_days: 2, ..whole }],
+            [Some(800_000), Some(ONE), None],
+        ),
         (
             "three records in ten thousand were refused",
             vec![counts(Counts { sent: 10_000, quarantined: 3, ..Counts::default() })],
@@ -314,24 +327,54 @@ fn invoices_are_judged_as_they_stood_at_the_end_of_the_span() {
     let one = |due, said| vec![bill("T-1", due, 100_000, said)];
     let pay = |amount, at| paid("T-1", amount, at, Completed);
     // invoices, payments | due, late, days late in all (thousandths), unknown
-    let table: Vec<(&str, Vec<Bill>, Vec<Paid>, [i64; 4])> = vec![
+    let table = [
         ("none", vec![], vec![], [0, 0, 0, 0]),
         ("not due yet", one(at(30, 0), issued), vec![], [0, 0, 0, 0]),
         ("paid in time", one(at(10, 0), issued), vec![pay(100_000, at(9, 0))], [1, 0, 0, 0]),
         ("all but a fee", one(at(10, 0), issued), vec![pay(90_000, at(9, 0))], [1, 0, 0, 0]),
         ("two days late", one(at(10, 0), issued), vec![pay(100_000, at(12, 0))], [1, 1, 2_000, 0]),
-        ("in two parts, the second late", one(at(10, 0), issued), vec![pay(50_000, at(9, 0)), pay(50_000, at(11, 0))], [1, 1, 1_000, 0]),
+        (
+            "in two parts, the second late",
+            one(at(10, 0), issued),
+            vec![pay(50_000, at(9, 0)), pay(50_000, at(11, 0))],
+            [1, 1, 1_000, 0],
+        ),
         ("not paid at all", one(at(10, 0), issued), vec![], [1, 1, 20_000, 0]),
         ("paid behind the span", one(at(10, 0), issued), vec![pay(100_000, at(31, 0))], [1, 1, 20_000, 0]),
-        ("a payment that was reversed", one(at(10, 0), issued), vec![paid("T-1", 100_000, at(9, 0), Reversed)], [1, 1, 20_000, 0]),
-        ("another invoice's payment", one(at(10, 0), issued), vec![paid("T-2", 100_000, at(9, 0), Completed)], [1, 1, 20_000, 0]),
+        (
+            "a payment that was reversed",
+            one(at(10, 0), issued),
+            vec![paid("T-1", 100_000, at(9, 0), Reversed)],
+            [1, 1, 20_000, 0],
+        ),
+        (
+            "another invoice's payment",
+            one(at(10, 0), issued),
+            vec![paid("T-2", 100_000, at(9, 0), Completed)],
+            [1, 1, 20_000, 0],
+        ),
         ("cancelled", one(at(10, 0), (Cancelled, 0, at(11, 0))), vec![], [0, 0, 0, 0]),
-        ("due before the span and paid before it", one(at(-10, 0), issued), vec![pay(100_000, at(-2, 0))], [0, 0, 0, 0]),
+        (
+            "due before the span and paid before it",
+            one(at(-10, 0), issued),
+            vec![pay(100_000, at(-2, 0))],
+            [0, 0, 0, 0],
+        ),
         ("due before the span and still unpaid", one(at(-10, 0), issued), vec![], [1, 1, 40_000, 0]),
         ("years late counts a year", one(at(-800, 0), issued), vec![], [1, 1, 365_000, 0]),
-        ("the authority said in time that it is paid", one(at(10, 0), (Settled, 100_000, at(9, 0))), vec![], [1, 0, 0, 0]),
+        (
+            "the authority said in time that it is paid",
+            one(at(10, 0), (Settled, 100_000, at(9, 0))),
+            vec![],
+            [1, 0, 0, 0],
+        ),
         ("it says so later: nobody knows the day", one(at(10, 0), (Settled, 100_000, at(20, 0))), vec![], [0, 0, 0, 1]),
-        ("it says so later, but the payment is known", one(at(10, 0), (Settled, 100_000, at(20, 0))), vec![pay(100_000, at(11, 0))], [1, 1, 1_000, 0]),
+        (
+            "it says so later, but the payment is known",
+            one(at(10, 0), (Settled, 100_000, at(20, 0))),
+            vec![pay(100_000, at(11, 0))],
+            [1, 1, 1_000, 0],
+        ),
     ];
     for (what, bills, payments, [due, late, days_late_milli, unknown]) in table {
         let judged = Payments::of(&bills, &payments, span);
@@ -353,7 +396,14 @@ fn revision_subject() -> Subject {
     }
 }
 
-fn acted(group: u128, episode: u32, severity: Severity, action: ActionKind, why: Option<Resolution>, at: Ts) -> AlertActed {
+fn acted(
+    group: u128,
+    episode: u32,
+    severity: Severity,
+    action: ActionKind,
+    why: Option<Resolution>,
+    at: Ts,
+) -> AlertActed {
     let act = Act { by: KeyId(1), at };
     let window = Window { start: at, end: at };
     let group = AlertGroup {
@@ -392,9 +442,8 @@ fn what_people_confirmed_counts_and_what_rules_said_does_not() {
     use ActionKind::{Acknowledge, Reopen, Resolve};
     use Severity::{Critical, High, Low};
     let span = Window { start: at(0, 0), end: at(30, 0) };
-    let confirmed = |group, episode, severity, at| {
-        acted(group, episode, severity, Resolve, Some(Resolution::Confirmed), at)
-    };
+    let confirmed =
+        |group, episode, severity, at| acted(group, episode, severity, Resolve, Some(Resolution::Confirmed), at);
     let resolved = |why, at| acted(1, 1, High, Resolve, Some(why), at);
     // what people did | points
     let table: Vec<(&str, Vec<AlertActed>, i64)> = vec![
@@ -408,10 +457,18 @@ fn what_people_confirmed_counts_and_what_rules_said_does_not() {
         ("before the span, and behind it", vec![confirmed(1, 1, High, at(-1, 0)), confirmed(2, 1, High, at(30, 0))], 0),
         ("confirmed twice is once", vec![confirmed(1, 1, High, at(3, 0)), confirmed(1, 1, High, at(4, 0))], 8),
         ("two episodes are two", vec![confirmed(1, 1, High, at(3, 0)), confirmed(1, 2, High, at(4, 0))], 16),
-        ("opened again behind the span", vec![confirmed(1, 1, High, at(3, 0)), acted(1, 1, High, Reopen, None, at(31, 0))], 0),
+        (
+            "opened again behind the span",
+            vec![confirmed(1, 1, High, at(3, 0)), acted(1, 1, High, Reopen, None, at(31, 0))],
+            0,
+        ),
         (
             "and judged otherwise",
-            vec![confirmed(1, 1, High, at(3, 0)), acted(1, 1, High, Reopen, None, at(4, 0)), resolved(Resolution::FalseAlarm, at(5, 0))],
+            vec![
+                confirmed(1, 1, High, at(3, 0)),
+                acted(1, 1, High, Reopen, None, at(4, 0)),
+                resolved(Resolution::FalseAlarm, at(5, 0)),
+            ],
             0,
         ),
     ];
@@ -423,6 +480,9 @@ fn what_people_confirmed_counts_and_what_rules_said_does_not() {
         assert_eq!(Confirmed::of(&acts, OperatorNo(3), span), Confirmed::default(), "{what}: somebody else's");
     }
 }
+
+/// What is otherwise than in the month where everything is in order.
+type Change<'a> = &'a dyn Fn(&mut Facts);
 
 /// A month of an operator, as an inspector would read it: what was measured, and its score.
 #[test]
@@ -441,13 +501,17 @@ fn a_month_of_an_operator_has_the_score_an_inspector_expects() {
         let scored = score(&facts);
         (scored.score_ppm.unwrap() / 10_000, scored.band.unwrap(), scored.measured_weight)
     };
-    let table: [(&str, &dyn Fn(&mut Facts), (i64, Band, i64)); 8] = [
+    let table: [(&str, Change<'_>, (i64, Band, i64)); 8] = [
         ("everything in order", &|_| {}, (100, Band::Good, 100)),
         ("one entry in a hundred unchecked", &|f| f.days[0].lacking = 100, (87, Band::Fair, 100)),
         ("a tenth unchecked", &|f| f.days[0].lacking = 1_000, (75, Band::Fair, 100)),
         ("somebody bet a day after excluding herself", &|f| f.days[1] = bets(&[1_440]), (80, Band::Fair, 100)),
         ("no play at all: the rest weighs more", &|f| f.days.clear(), (100, Band::Good, 55)),
-        ("the tax three weeks late", &|f| f.payments = Payments { due: 1, late: 1, days_late_milli: 21_000, unknown: 0 }, (91, Band::Good, 100)),
+        (
+            "the tax three weeks late",
+            &|f| f.payments = Payments { due: 1, late: 1, days_late_milli: 21_000, unknown: 0 },
+            (91, Band::Good, 100),
+        ),
         ("one critical breach confirmed", &|f| f.alerts.critical = 1, (93, Band::Good, 100)),
         (
             "all of it at once",

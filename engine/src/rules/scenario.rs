@@ -520,16 +520,6 @@ impl Story {
         all
     }
 
-    /// The rules of the operator behind the whole story, with nobody listening.
-    pub fn heard(&self) -> OperatorRules {
-        let set = RuleSet::new("KE", Vec::new()).unwrap();
-        let mut operator = OperatorRules::new(OperatorNo(1), TimeZone::get("Africa/Nairobi").unwrap(), &set);
-        for (_, input) in self.inputs() {
-            operator.hear(&input, &mut Vec::new());
-        }
-        operator
-    }
-
     /// What stands at the end.
     pub fn run(&self, rule: &str, params: &str) -> Vec<Finding> {
         let mut order: Vec<AlertId> = Vec::new();

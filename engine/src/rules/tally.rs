@@ -108,8 +108,11 @@ impl Tally {
 
     /// Days to tell of: first instant, number of the telling, what was counted.
     pub(super) fn take_due(&mut self) -> Vec<(Ts, u32, DayTally)> {
-        let untold = self.days.iter_mut().filter(|(_, day)| std::mem::take(&mut day.is_untold));
-        untold.map(|(start, day)| (*start, day.revision, day.told())).collect()
+        let told = |(start, day): (&Ts, &mut Day)| {
+            let is_untold = std::mem::take(&mut day.is_untold);
+            is_untold.then(|| (*start, day.revision, day.told()))
+        };
+        self.days.iter_mut().filter_map(told).collect()
     }
 }
 
@@ -156,9 +159,28 @@ impl Day {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::ruleset::RuleSet;
     use crate::rules::run::OperatorRules;
     use crate::rules::scenario::{BEGIN, Story, minutes};
+    use jiff::tz::TimeZone;
+    use models::ids::OperatorNo;
     use models::ts::DAY;
+
+    fn hear(rules: &mut OperatorRules, story: &Story) {
+        story.inputs().for_each(|(_, input)| rules.hear(&input, &mut Vec::new()));
+    }
+
+    fn blank() -> OperatorRules {
+        let set = RuleSet::new("KE", Vec::new()).unwrap();
+        OperatorRules::new(OperatorNo(1), TimeZone::get("Africa/Nairobi").unwrap(), &set)
+    }
+
+    /// Behind the whole story.
+    fn heard(story: &Story) -> OperatorRules {
+        let mut rules = blank();
+        hear(&mut rules, story);
+        rules
+    }
 
     /// Entries, lacking, in gaps, unidentified; bets, of excluded people, minutes.
     fn said(rules: &OperatorRules, start: i64) -> ([u64; 6], Vec<u32>) {
@@ -177,25 +199,65 @@ mod tests {
             ("a login, asked a minute before", Story::at(60).asked("anna", 59).login("anna"), [1, 0, 0, 0, 0, 0], &[]),
             ("a login, asked too long before", Story::at(60).asked("anna", 44).login("anna"), [1, 1, 0, 0, 0, 0], &[]),
             ("a login, and nobody asked", Story::at(60).login("anna"), [1, 1, 0, 0, 0, 0], &[]),
-            ("its session a minute later is the same visit", Story::at(60).login("anna").session("anna"), [1, 1, 0, 0, 0, 0], &[]),
-            ("bets behind a login are no entries", Story::at(60).asked("anna", 59).login("anna").stake("anna", 5).stake("anna", 5), [1, 0, 0, 0, 2, 0], &[]),
+            (
+                "its session a minute later is the same visit",
+                Story::at(60).login("anna").session("anna"),
+                [1, 1, 0, 0, 0, 0],
+                &[],
+            ),
+            (
+                "bets behind a login are no entries",
+                Story::at(60).asked("anna", 59).login("anna").stake("anna", 5).stake("anna", 5),
+                [1, 0, 0, 0, 2, 0],
+                &[],
+            ),
             ("a login in a gap of the evidence", Story::at(60).gap(50, 55).login("anna"), [0, 0, 1, 0, 0, 0], &[]),
-            ("a check that is known in a gap", Story::at(60).asked("anna", 58).gap(50, 55).login("anna"), [1, 0, 0, 0, 0, 0], &[]),
-            ("somebody whom the register cannot know", Story::at(60).login("#7").stake("#7", 5), [0, 0, 0, 1, 0, 0], &[]),
+            (
+                "a check that is known in a gap",
+                Story::at(60).asked("anna", 58).gap(50, 55).login("anna"),
+                [1, 0, 0, 0, 0, 0],
+                &[],
+            ),
+            (
+                "somebody whom the register cannot know",
+                Story::at(60).login("#7").stake("#7", 5),
+                [0, 0, 0, 1, 0, 0],
+                &[],
+            ),
             ("a login and a bet that failed", Story::at(60).failed_login("anna").failed_stake("anna", 5), [0; 6], &[]),
             ("a ticket over the counter", Story::at(60).anonymous_ticket(5), [0; 6], &[]),
             ("a deposit is no bet", excluded(Story::at(160).deposit("anna", 5)), [0; 6], &[]),
             ("a bet before the exclusion", excluded(Story::at(90).stake("anna", 5)), [0, 0, 0, 0, 1, 0], &[]),
             ("a bet an hour after it", excluded(Story::at(160).stake("anna", 5)), [0, 0, 0, 0, 1, 1], &[60]),
-            ("within the minutes for which an answer is valid it counts, too", excluded(Story::at(105).stake("anna", 5)), [0, 0, 0, 0, 1, 1], &[5]),
-            ("a person counts once, with the last bet", excluded(Story::at(160).stake("anna", 5).ticket("anna", 5)), [0, 0, 0, 0, 2, 2], &[61]),
-            ("a bet reported late is no later bet", excluded(Story::at(160).stake("anna", 5).before(minutes(30)).stake("anna", 5)), [0, 0, 0, 0, 2, 2], &[60]),
-            ("two people", excluded(Story::at(160).excluded("ben", 30, None).stake("anna", 5).stake("ben", 5)), [0, 0, 0, 0, 2, 2], &[60, 131]),
+            (
+                "within the minutes for which an answer is valid it counts, too",
+                excluded(Story::at(105).stake("anna", 5)),
+                [0, 0, 0, 0, 1, 1],
+                &[5],
+            ),
+            (
+                "a person counts once, with the last bet",
+                excluded(Story::at(160).stake("anna", 5).ticket("anna", 5)),
+                [0, 0, 0, 0, 2, 2],
+                &[61],
+            ),
+            (
+                "a bet reported late is no later bet",
+                excluded(Story::at(160).stake("anna", 5).before(minutes(30)).stake("anna", 5)),
+                [0, 0, 0, 0, 2, 2],
+                &[60],
+            ),
+            (
+                "two people",
+                excluded(Story::at(160).excluded("ben", 30, None).stake("anna", 5).stake("ben", 5)),
+                [0, 0, 0, 0, 2, 2],
+                &[60, 131],
+            ),
         ];
         for (what, story, counts, minutes) in table {
-            assert_eq!(said(&story.heard(), 0), (counts, minutes.to_vec()), "{what}");
+            assert_eq!(said(&heard(&story), 0), (counts, minutes.to_vec()), "{what}");
         }
-        let over = for_a_day(Story::at(1_540).stake("anna", 5)).heard();
+        let over = heard(&for_a_day(Story::at(1_540).stake("anna", 5)));
         assert_eq!(said(&over, DAY), ([0, 0, 0, 0, 1, 0], vec![]), "a day's break is over, on the next day");
     }
 
@@ -207,16 +269,13 @@ mod tests {
         };
         let day = |name: &str, revision, entries| (name.to_owned(), revision, entries);
         let story = Story::at(1_430).login("anna").tick();
-        assert_eq!(told(&mut story.heard()), [], "it is not over");
+        assert_eq!(told(&mut heard(&story)), [], "it is not over");
         let story = story.until(1_440).tick();
-        let mut rules = story.heard();
+        let mut rules = heard(&story);
         assert_eq!(told(&mut rules), [day("2026-03-02", 1, 1)]);
         assert_eq!(told(&mut rules), [], "once");
         // late data at once is told an hour later, together with what came in between
         let late = Story::at(1_441).before(minutes(20)).login("ben").tick().before(minutes(30)).login("carl").tick();
-        let hear = |rules: &mut OperatorRules, story: &Story| {
-            story.inputs().for_each(|(_, input)| rules.hear(&input, &mut Vec::new()));
-        };
         hear(&mut rules, &late);
         assert_eq!(told(&mut rules), []);
         hear(&mut rules, &Story::at(1_500).tick());
@@ -232,10 +291,10 @@ mod tests {
         for n in 0..DAYS_MAX as i64 {
             story = story.until(2_000 + n * 1_440).login("ben");
         }
-        let mut whole = story.heard();
+        let mut whole = heard(&story);
         assert_eq!(whole.tally().day(Ts(BEGIN)), None, "the oldest gave way");
         let late = story.clone().until(40_000).before(minutes(39_930)).login("carl").tick();
-        let mut again = Story::at(0).heard().with_bytes(&whole.to_bytes().unwrap()).unwrap();
+        let mut again = blank().with_bytes(&whole.to_bytes().unwrap()).unwrap();
         let tail: Vec<_> = late.inputs().skip(story.inputs().count()).collect();
         for rules in [&mut whole, &mut again] {
             tail.iter().for_each(|(_, input)| rules.hear(input, &mut Vec::new()));
@@ -252,8 +311,11 @@ mod tests {
             let name = format!("p{n}");
             story = story.excluded(&name, 30, None).stake(&name, 5).stake(&name, 5);
         }
-        let day = story.heard().tally().day(Ts(BEGIN)).unwrap();
-        assert_eq!((day.minutes.len(), day.bets_beyond, day.bets_excluded), (PEOPLE_MAX, 2, 2 * (PEOPLE_MAX as u64 + 1)));
+        let day = heard(&story).tally().day(Ts(BEGIN)).unwrap();
+        assert_eq!(
+            (day.minutes.len(), day.bets_beyond, day.bets_excluded),
+            (PEOPLE_MAX, 2, 2 * (PEOPLE_MAX as u64 + 1))
+        );
         assert!(day.minutes_max >= 30 && day.minutes_sum > 0);
     }
 }

@@ -35,10 +35,7 @@ fn scored(row: &Row) -> Result<ComplianceScored, StoreError> {
 
 impl Store {
     /// Days as they were counted last, with the number of their last counting, oldest first.
-    pub async fn compliance_days(
-        &self,
-        span: ComplianceSpan<'_>,
-    ) -> Result<Vec<(String, u32, DayTally)>, StoreError> {
+    pub async fn compliance_days(&self, span: ComplianceSpan<'_>) -> Result<Vec<(String, u32, DayTally)>, StoreError> {
         let sql = "SELECT local_day, revision, body FROM compliance_days WHERE operator_no = $1 AND local_day >= $2 AND local_day <= $3 ORDER BY local_day";
         let values = [Val::Int(span.operator_no.0.into()), Val::Text(span.from), Val::Text(span.to)];
         let rows = self.rows(sql, &values).await?;
@@ -57,7 +54,10 @@ impl Store {
     }
 
     /// The newest score of an operator.
-    pub async fn newest_compliance_score(&self, operator_no: OperatorNo) -> Result<Option<ComplianceScored>, StoreError> {
+    pub async fn newest_compliance_score(
+        &self,
+        operator_no: OperatorNo,
+    ) -> Result<Option<ComplianceScored>, StoreError> {
         let sql = "SELECT s.body FROM compliance_scores s WHERE s.operator_no = $1 ORDER BY s.local_day DESC, s.revision DESC LIMIT 1";
         let rows = self.rows(sql, &[Val::Int(operator_no.0.into())]).await?;
         rows.first().map(scored).transpose()
@@ -84,14 +84,16 @@ impl Store {
 
     /// Every revision of the newest alerts of a rule of an operator, in their order.
     pub async fn alerts_of_rule(&self, operator_no: OperatorNo, rule: &str) -> Result<Vec<AlertRevision>, StoreError> {
-        let sql = "SELECT body FROM alert_revisions WHERE operator_no = $1 AND rule = $2 ORDER BY alert_offset DESC LIMIT $3";
+        let sql =
+            "SELECT body FROM alert_revisions WHERE operator_no = $1 AND rule = $2 ORDER BY alert_offset DESC LIMIT $3";
         let values = [Val::Int(operator_no.0.into()), Val::Text(rule), Val::Int(ALERTS_OF_RULE_MAX.into())];
         self.rows(sql, &values).await?.iter().rev().map(|row| parse("alert", &row.text(0)?)).collect()
     }
 
     /// What people did with groups of alerts since then, in its order.
     pub async fn alert_acts(&self, since: Ts) -> Result<Vec<AlertActed>, StoreError> {
-        let sql = "SELECT payload FROM journal WHERE kind = 'alert_acted' AND at >= $1 ORDER BY at DESC, seq DESC LIMIT $2";
+        let sql =
+            "SELECT payload FROM journal WHERE kind = 'alert_acted' AND at >= $1 ORDER BY at DESC, seq DESC LIMIT $2";
         let rows = self.rows(sql, &[Val::Int(since.0), Val::Int(ACTS_MAX)]).await?;
         let mut acts = Vec::with_capacity(rows.len());
         for row in rows.iter().rev() {
@@ -105,15 +107,13 @@ impl Store {
 
     /// Batches of a source that came in a span with a number of its operator's.
     pub async fn numbered_batches(&self, source_no: SourceNo, from: Ts, to: Ts) -> Result<i64, StoreError> {
-        let sql = "SELECT COUNT(batch_number) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3";
+        let sql =
+            "SELECT COUNT(batch_number) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3";
         self.int(sql, &[Val::Int(source_no.0.into()), Val::Int(from.0), Val::Int(to.0)]).await
     }
 
     /// Where the chain and the numbers of a source stand.
-    pub async fn source_integrity(
-        &self,
-        source_no: SourceNo,
-    ) -> Result<models::feed::SourceIntegrity, StoreError> {
+    pub async fn source_integrity(&self, source_no: SourceNo) -> Result<models::feed::SourceIntegrity, StoreError> {
         let sql = "SELECT body FROM source_integrity WHERE source_no = $1";
         let rows = self.rows(sql, &[Val::Int(source_no.0.into())]).await?;
         rows.first().map_or(Ok(Default::default()), |row| parse("state of a source's chain", &row.text(0)?))

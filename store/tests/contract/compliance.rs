@@ -60,8 +60,12 @@ pub async fn a_day_is_as_it_was_counted_last(kind: Kind) {
         days.into_iter().map(|(day, revision, tally)| (day, revision, tally.entries)).collect::<Vec<_>>()
     };
     let day = |name: &str, revision: u32, entries: u64| (name.to_owned(), revision, entries);
-    node.commit(vec![counted(1, "2026-11-20", 1, 10), counted(2, "2026-11-20", 1, 99)], Vec::new()).await.expect("stored");
-    node.commit(vec![counted(1, "2026-11-21", 1, 20), counted(1, "2026-11-20", 2, 11)], Vec::new()).await.expect("stored");
+    node.commit(vec![counted(1, "2026-11-20", 1, 10), counted(2, "2026-11-20", 1, 99)], Vec::new())
+        .await
+        .expect("stored");
+    node.commit(vec![counted(1, "2026-11-21", 1, 20), counted(1, "2026-11-20", 2, 11)], Vec::new())
+        .await
+        .expect("stored");
     assert_eq!(read(1, "2026-11-01", "2026-11-30").await, [day("2026-11-20", 2, 11), day("2026-11-21", 1, 20)]);
     node.commit(vec![counted(1, "2026-11-20", 1, 10)], Vec::new()).await.expect("stored");
     assert_eq!(read(1, "2026-11-20", "2026-11-20").await, [day("2026-11-20", 2, 11)], "overtaken");

@@ -16,7 +16,7 @@ use models::operator::{Operator, Scope};
 use models::ts::{DAY, Ts};
 use store::ComplianceSpan;
 
-use self::views::{ComplianceView, FormulaView, RankingView, RankView};
+use self::views::{ComplianceView, FormulaView, RankView, RankingView};
 use super::list::page_by;
 use crate::extractors::Caller;
 use crate::parse::{self, Fields};
@@ -59,7 +59,8 @@ impl Form {
     fn accepted(headers: &HeaderMap) -> Self {
         let texts = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
         let types = texts.flat_map(|text| text.split(',')).map(|one| one.split(';').next().unwrap_or_default().trim());
-        let mut known = types.filter_map(|one| Self::ALL.into_iter().find(|form| form.media_type().eq_ignore_ascii_case(one)));
+        let mut known =
+            types.filter_map(|one| Self::ALL.into_iter().find(|form| form.media_type().eq_ignore_ascii_case(one)));
         known.next().unwrap_or(Self::Json)
     }
 }
@@ -157,7 +158,8 @@ pub async fn rank(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     };
     let directory = state.engine.directory();
     let shown = scores.iter().filter(|scored| band.is_none() || scored.band == band);
-    let shown = shown.filter_map(|scored| directory.operators.get(&scored.operator_no).map(|operator| (operator, scored)));
+    let shown =
+        shown.filter_map(|scored| directory.operators.get(&scored.operator_no).map(|operator| (operator, scored)));
     let page = page_by(shown, &query, |(operator, scored)| Place::of(scored, operator.id))?;
     let page = page.map(|(operator, scored)| RankView::of(operator, scored));
     Ok(HttpResponse::Ok().json(RankingView {

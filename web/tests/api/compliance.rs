@@ -110,9 +110,7 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     assert_eq!((&empty["current"], &empty["history"]), (&Value::Null, &json!([])), "no day is over");
 
     let at = |minutes: i64| clock.now().plus(minutes * MINUTE);
-    let stake = |id: &str, at: Ts| {
-        json!({"record_id": id, "kind": "stake", "occurred_at": at, "money": {"amount_minor": 100, "currency": "KES"}})
-    };
+    let stake = |id: &str, at: Ts| json!({"record_id": id, "kind": "stake", "occurred_at": at, "money": {"amount_minor": 100, "currency": "KES"}});
     // one record of four is refused: nobody knows its kind
     let mut broken = stake("s4", at(-1));
     broken["kind"] = json!("wager");
@@ -140,7 +138,10 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     assert_eq!(component(current, "quarantine")["figures"], json!({"records_sent": 5, "records_quarantined": 1}));
     // whoever nobody could have asked about is in no share
     assert_eq!(said(current, "last_bet_worst"), (Value::Null, Value::Null));
-    assert_eq!((&current["measured_weight"], &current["revision"], &current["formula"]), (&json!(55), &json!(1), &json!(1)));
+    assert_eq!(
+        (&current["measured_weight"], &current["revision"], &current["formula"]),
+        (&json!(55), &json!(1), &json!(1))
+    );
     let history = seen["history"].as_array().expect("a history");
     assert_eq!((history.len(), &history[0]["day"], &history[0]["score"]), (1, &json!(today), &current["score"]));
 
@@ -279,14 +280,17 @@ async fn a_report_is_read_as_csv_and_pdf_by_whom_it_concerns_alone() {
     }
     let path = format!("/api/v1/operators/{}/compliance", acme.id);
     assert_eq!(node.call("GET", &path, None, "").await.status, 401);
-    for wrong in ["?from=2026-13-01", "?to=soon", "?format=xls", "?days=3", "?from=2020-01-01", "?from=2030-01-01&to=2029-01-01"] {
+    for wrong in
+        ["?from=2026-13-01", "?to=soon", "?format=xls", "?days=3", "?from=2020-01-01", "?from=2030-01-01&to=2029-01-01"]
+    {
         assert_eq!(read(&node, &acme, &node.staff, wrong).await.status, 422, "{wrong}");
     }
 
     let json = read(&node, &acme, &own.bearer, &span).await.json();
     assert_eq!(json["history"].as_array().map(Vec::len), Some(40), "{:#}", json["history"]);
     assert_eq!(json["formula"]["components"].as_array().map(Vec::len), Some(8));
-    let csv = node.send(node.request("GET", &format!("{path}{span}"), Some(&own.bearer)).header("accept", "text/csv")).await;
+    let csv =
+        node.send(node.request("GET", &format!("{path}{span}"), Some(&own.bearer)).header("accept", "text/csv")).await;
     assert_eq!((csv.status, csv.header("content-type").as_str()), (200, "text/csv; charset=utf-8"));
     let lines: Vec<Vec<&str>> = csv.text.split_terminator("\r\n").map(|line| line.split(',').collect()).collect();
     assert_eq!(lines.len(), 41, "a head and a row a day");
@@ -329,7 +333,8 @@ async fn operators_of_a_jurisdiction_are_ranked_the_lowest_first() {
         if code == "late" {
             let invoices = source(&node, &key, "invoices").await;
             let due = clock.now().plus(-20 * DAY);
-            let invoice = json!({"number": "T-1", "authority": "KRA", "due_at": due, "state": "overdue", "paid_minor": 0});
+            let invoice =
+                json!({"number": "T-1", "authority": "KRA", "due_at": due, "state": "overdue", "paid_minor": 0});
             let invoice = json!([{"record_id": "i1", "kind": "invoice", "occurred_at": due,
                 "money": {"amount_minor": 100_000, "currency": "KES"}, "invoice": invoice}]);
             push(&node, &key, &invoices, &invoice).await;

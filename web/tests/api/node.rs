@@ -162,8 +162,7 @@ impl Node {
             faults: setup.faults,
             ..EngineConfig::small("KE")
         };
-        let engine =
-            Engine::start(config, store, keys, setup.clock, &registry).await.expect("the engine starts");
+        let engine = Engine::start(config, store, keys, setup.clock, &registry).await.expect("the engine starts");
         let mut options = WebOptions::new("KE");
         options.rates = setup.rates;
         options.address_connections = setup.address_connections;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use models::compliance::{Component, ComplianceScored};
+use models::compliance::{ComplianceScored, Component};
 use ring::digest::{SHA256, digest};
 
 /// The columns before those of the components.

@@ -52,7 +52,11 @@ fn sheets(report: &Report, digest: &str) -> Result<Sheets, ReportError> {
     sheets.text("Compliance report", 18.0, Weight::Bold);
     sheets.text(&operator.name, 13.0, Weight::Bold);
     sheets.skip(4.0);
-    sheets.text(&format!("Operator {} ({}), jurisdiction {jurisdiction}", operator.code, operator.id), TEXT, Weight::Regular);
+    sheets.text(
+        &format!("Operator {} ({}), jurisdiction {jurisdiction}", operator.code, operator.id),
+        TEXT,
+        Weight::Regular,
+    );
     sheets.text(&format!("Days {from} to {to}, by the jurisdiction's midnight"), TEXT, Weight::Regular);
     sheets.skip(10.0);
     match current {
@@ -138,7 +142,11 @@ fn days(sheets: &mut Sheets, history: &[ComplianceScored]) {
         row.push(scored.revision.to_string());
         row
     });
-    sheets.text("Points of each component in percent of full marks; - where nothing was measured.", TEXT, Weight::Regular);
+    sheets.text(
+        "Points of each component in percent of full marks; - where nothing was measured.",
+        TEXT,
+        Weight::Regular,
+    );
     sheets.table(&columns, &rows.collect::<Vec<_>>());
 }
 
@@ -156,8 +164,11 @@ fn formula(sheets: &mut Sheets) {
         column("Source", 2.6, false),
     ];
     let rows = ABOUT.iter().map(|about| {
-        let line: Vec<String> =
-            about.line.iter().map(|(value, ppm)| format!("{} = {} %", about.unit.shown(*value), ppm / 10_000)).collect();
+        let line: Vec<String> = about
+            .line
+            .iter()
+            .map(|(value, ppm)| format!("{} = {} %", about.unit.shown(*value), ppm / 10_000))
+            .collect();
         vec![
             title(about.component).to_owned(),
             about.weight.to_string(),
