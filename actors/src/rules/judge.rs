@@ -9,6 +9,7 @@ use engine::rules::nation::NationRules;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use engine::rules::snapshot::VERSION;
+use models::compliance::ComplianceDayCounted;
 use models::feed::SourceClock;
 use models::ids::OperatorNo;
 use models::record::Record;
@@ -45,6 +46,10 @@ pub(super) trait Judge: Kept {
     fn hear(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>);
     /// What gave way at a limit, by table.
     fn forgotten(&self) -> Vec<(&'static str, u64)>;
+    /// Days that were counted since somebody asked last.
+    fn counted_days(&mut self) -> Vec<ComplianceDayCounted> {
+        Vec::new()
+    }
     /// Inputs behind a position.
     fn read(
         store: &Store,
@@ -146,9 +151,14 @@ impl Judge for OfOperator {
 
     fn forgotten(&self) -> Vec<(&'static str, u64)> {
         let mut forgotten: Vec<_> = self.rules.book().evicted().into();
+        forgotten.push(("tally_days", self.rules.tally().too_late()));
         forgotten.push(("cases", self.rules.standing().1));
         forgotten.push(("signals", self.rules.book().counted().signals_forgotten));
         forgotten
+    }
+
+    fn counted_days(&mut self) -> Vec<ComplianceDayCounted> {
+        self.rules.closed_days()
     }
 
     async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {

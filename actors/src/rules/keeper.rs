@@ -16,13 +16,14 @@ use crate::source::Inspect;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::rules::finding::Finding;
+use models::compliance::ComplianceDayCounted;
 use models::event::Event;
 use models::ids::Seq;
 use models::rule_input::RuleInputSetAside;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use store::{Attachment, Clock, StateOf, Store};
+use store::{Attachment, Clock, ComplianceSpan, StateOf, Store};
 
 /// How often a batch is tried in parts to find the records that break the state.
 const TRIES_MAX: u32 = 400;
@@ -144,12 +145,32 @@ impl<J: Judge> Keeper<J> {
             self.context.metrics.judged.inc();
             findings.iter().for_each(|finding| self.context.metrics.found(finding));
             told.add(&self.whose, &self.context.directory.load(), input, self.applied, findings);
+            let counted = self.state.counted_days();
+            if !counted.is_empty() {
+                told.days(self.untold(counted, progress).await);
+            }
             if told.len() >= FINDINGS_AT_ONCE {
                 self.tell(&mut told, progress).await;
             }
         }
         self.tell(&mut told, progress).await;
         self.count_forgotten();
+    }
+
+    /// Those of the days that are not stored as they are, or newer: after a start some are counted once more.
+    async fn untold(&self, days: Vec<ComplianceDayCounted>, progress: &Progress) -> Vec<ComplianceDayCounted> {
+        let (Some(first), Some(last)) = (days.first(), days.last()) else { return days };
+        let span = ComplianceSpan { operator_no: self.whose.no, from: &first.day, to: &last.day };
+        let stored = loop {
+            match self.context.store.compliance_days(span).await {
+                Ok(stored) => break stored,
+                Err(error) => self.waits(&error.to_string(), progress).await,
+            }
+        };
+        let is_stored = |day: &ComplianceDayCounted| {
+            stored.iter().any(|(name, revision, _)| *name == day.day && *revision >= day.revision)
+        };
+        days.iter().filter(|day| !is_stored(day)).cloned().collect()
     }
 
     async fn tell(&self, told: &mut Told, progress: &Progress) {
@@ -274,6 +295,8 @@ impl<J: Judge> Keeper<J> {
                     return Ok(self.state.clone());
                 }
                 self.attempt(input).map_err(|panic| panic.to_string())?;
+                // told when they were counted first
+                drop(self.state.counted_days());
                 at = J::place(input);
             }
             progress.beat();

@@ -4,6 +4,7 @@ use super::input::Stored;
 use crate::directory::Directory;
 use engine::rules::finding::{Finding, Mode};
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, Subject};
+use models::compliance::ComplianceDayCounted;
 use models::event::Event;
 use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
@@ -45,6 +46,11 @@ impl Told {
         }
     }
 
+    /// Adds days that were counted.
+    pub fn days(&mut self, days: Vec<ComplianceDayCounted>) {
+        self.events.extend(days.into_iter().map(Event::ComplianceDayCounted));
+    }
+
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -52,7 +58,8 @@ impl Told {
     /// What is committed; nothing where nothing was found.
     pub fn take(&mut self) -> Option<(Vec<Event>, Vec<Attachment>)> {
         let Self { events, rows } = std::mem::take(self);
-        (!rows.is_empty()).then(|| (events, vec![Attachment::RuleFindings(rows)]))
+        let attachments = if rows.is_empty() { Vec::new() } else { vec![Attachment::RuleFindings(rows)] };
+        (!events.is_empty() || !attachments.is_empty()).then_some((events, attachments))
     }
 }
 

@@ -111,7 +111,7 @@ fn bets(minutes: &[u32]) -> DayTally {
 #[test]
 fn checks_are_judged_where_they_can_be() {
     // days: entries, lacking, in gaps, unidentified | share of checked entries, points
-    let table: Vec<(&str, Vec<DayTally>, Option<i64>, Option<i64>)> = vec![
+    let table = [
         ("nobody came in", vec![day(0, 0, 0, 0)], None, None),
         ("everybody was asked about", vec![day(200, 0, 0, 0)], Some(ONE), Some(ONE)),
         ("one in a hundred was not", vec![day(100, 2, 0, 0), day(100, 0, 0, 0)], Some(990_000), Some(500_000)),
@@ -133,7 +133,7 @@ fn checks_are_judged_where_they_can_be() {
 #[test]
 fn minutes_to_the_last_bet_are_the_worst_and_the_median_of_the_span() {
     // minutes by day | worst, median
-    let table: [(&str, Vec<DayTally>, Option<i64>, Option<i64>); 6] = [
+    let table = [
         ("no bet of anybody whom the register could know", vec![DayTally::default()], None, None),
         ("bets, and nobody was excluded", vec![bets(&[])], Some(0), Some(0)),
         ("one, within the validity of an answer", vec![bets(&[5])], Some(5), Some(5)),
@@ -240,7 +240,7 @@ fn feeds_are_whole_fresh_and_readable_in_shares() {
     let counts = |counts: Counts| SourceFacts { counts, ..whole };
     let documents = |of: SourceFacts| SourceFacts { is_documents: true, ..of };
     // sources | completeness, freshness, quarantine
-    let table: Vec<(&str, Vec<SourceFacts>, [Option<i64>; 3])> = vec![
+    let table = [
         ("no feed", vec![], [None, None, None]),
         ("one, and nothing came, which nobody missed", vec![whole], [Some(ONE), Some(ONE), None]),
         (
@@ -317,7 +317,7 @@ fn invoices_are_judged_as_they_stood_at_the_end_of_the_span() {
     let one = |due, said| vec![bill("T-1", due, 100_000, said)];
     let pay = |amount, at| paid("T-1", amount, at, Completed);
     // invoices, payments | due, late, days late in all (thousandths), unknown
-    let table: Vec<(&str, Vec<Bill>, Vec<Paid>, [i64; 4])> = vec![
+    let table = [
         ("none", vec![], vec![], [0, 0, 0, 0]),
         ("not due yet", one(at(30, 0), issued), vec![], [0, 0, 0, 0]),
         ("paid in time", one(at(10, 0), issued), vec![pay(100_000, at(9, 0))], [1, 0, 0, 0]),
@@ -472,6 +472,9 @@ fn what_people_confirmed_counts_and_what_rules_said_does_not() {
     }
 }
 
+/// What is otherwise than in the month where everything is in order.
+type Change<'a> = &'a dyn Fn(&mut Facts);
+
 /// A month of an operator, as an inspector would read it: what was measured, and its score.
 #[test]
 fn a_month_of_an_operator_has_the_score_an_inspector_expects() {
@@ -489,7 +492,7 @@ fn a_month_of_an_operator_has_the_score_an_inspector_expects() {
         let scored = score(&facts);
         (scored.score_ppm.unwrap() / 10_000, scored.band.unwrap(), scored.measured_weight)
     };
-    let table: [(&str, &dyn Fn(&mut Facts), (i64, Band, i64)); 8] = [
+    let table: [(&str, Change<'_>, (i64, Band, i64)); 8] = [
         ("everything in order", &|_| {}, (100, Band::Good, 100)),
         ("one entry in a hundred unchecked", &|f| f.days[0].lacking = 100, (87, Band::Fair, 100)),
         ("a tenth unchecked", &|f| f.days[0].lacking = 1_000, (75, Band::Fair, 100)),

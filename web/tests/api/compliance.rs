@@ -1,6 +1,11 @@
 //! How operators keep to their duties: counted by the day, scored, shown, reported.
 
 use crate::node::{Answer, Key, Node, Operator, Setup};
+use actors::rules::Known;
+use engine::rules::input::{Excluded, Facts};
+use futures_util::future::LocalBoxFuture;
+use models::ids::OperatorNo;
+use models::record::Record;
 use models::ts::{DAY, HOUR, MINUTE, Ts};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -166,6 +171,86 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     clock.0.fetch_add(HOUR + MINUTE, Ordering::SeqCst);
     let seen = scored(&node, &operator, &newest, |current| current["revision"] == 2).await;
     assert_eq!(said(&seen["current"], "payments").0, json!(1_000));
+    node.stop().await;
+}
+
+/// The register and its evidence, told by the record: one that begins with `asked` is of somebody who was asked about a
+/// minute before, one with `excluded` of somebody who was excluded ninety minutes before, the others of somebody known.
+struct ById;
+
+impl Known for ById {
+    fn of(
+        &self,
+        _: OperatorNo,
+        _: Ts,
+        records: Arc<[Record]>,
+    ) -> LocalBoxFuture<'static, Result<Option<Vec<Facts>>, String>> {
+        let facts = |record: &Record| {
+            let before = |minutes: i64| record.occurred_at.plus(-minutes * MINUTE);
+            let is = |what: &str| record.record_id.starts_with(what);
+            Facts {
+                is_identified: record.player.is_some(),
+                checked_at: is("asked").then(|| before(1)),
+                excluded: is("excluded").then(|| Excluded { since: before(90), until: None }),
+                ..Facts::default()
+            }
+        };
+        Box::pin(std::future::ready(Ok(Some(records.iter().map(facts).collect()))))
+    }
+}
+
+#[actix_web::test]
+async fn logins_without_a_check_and_bets_behind_an_exclusion_are_counted_and_scored() {
+    let clock = Arc::new(Ahead::default());
+    clock.to_next_day_at(12);
+    let setup = || Setup {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        known: Some(Arc::new(ById)),
+        ..Setup::default()
+    };
+    let node = Node::start_as(setup()).await;
+    let operator = node.operator("acme").await;
+    let key = key(&node, &operator).await;
+    let play = source(&node, &key, "gaming_transactions").await;
+    let today = clock.day();
+    let record = |id: &str, kind: &str, phone: u32, minutes: i64| {
+        json!({"record_id": id, "kind": kind, "occurred_at": clock.now().plus(minutes * MINUTE), "player": {"phone": format!("07120000{phone:02}")},
+            "money": if kind == "stake" { json!({"amount_minor": 100, "currency": "KES"}) } else { Value::Null }})
+    };
+    let mut records: Vec<Value> =
+        (0..18).map(|n| record(&format!("asked-{n}"), "login", n, -30)).collect();
+    records.extend([record("login-1", "login", 18, -29), record("login-2", "login", 19, -28)]);
+    records.extend([record("asked-bet", "stake", 1, -20), record("excluded-bet", "stake", 2, -19)]);
+    let pushed = push(&node, &key, &play, &Value::from(records)).await;
+    assert_eq!(pushed["accepted"], 22, "{pushed}");
+
+    clock.to_next_day_at(12);
+    let is_counted = |current: &Value| component(current, "checks")["value"].is_number();
+    // the day may be counted behind its first score: then it is scored again within the hour
+    let came = tokio::time::timeout(Duration::from_secs(20), async {
+        while node.journaled("compliance_day_counted").await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert!(came.await.is_ok(), "the day is over and counted");
+    clock.0.fetch_add(HOUR + MINUTE, Ordering::SeqCst);
+    let seen = scored(&node, &operator, &today, is_counted).await;
+    let current = &seen["current"];
+    assert_eq!(said(current, "checks"), (json!(900_000), json!(0)), "two of twenty");
+    assert_eq!(
+        component(current, "checks")["figures"],
+        json!({"entries": 20, "lacking": 2, "in_evidence_gaps": 0, "unidentified": 0})
+    );
+    assert_eq!(said(current, "last_bet_worst").0, json!(90));
+    assert_eq!(said(current, "last_bet_median").0, json!(90));
+    assert_eq!(current["measured_weight"], json!(90), "no invoice was due");
+
+    // a start counts nothing twice
+    let node = node.restart_as(setup()).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let days = node.journaled("compliance_day_counted").await;
+    let days: Vec<(&Value, &Value)> = days.iter().map(|day| (&day["day"], &day["revision"])).collect();
+    assert_eq!(days.iter().filter(|(day, _)| **day == today).count(), 1, "{days:?}");
     node.stop().await;
 }
 
