@@ -126,7 +126,7 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     let file = dir.path().join("model.json").display().to_string();
     let learnt = mlinzi(&["train", "--kind", "transaction_risk", "--train", &train, "--output", &file]);
     assert!(learnt.status.success(), "{}", said(&learnt));
-    let does = |args: &[&str]| program::attempt(dir.path(), &store, &[&["model"], args].concat());
+    let does = |args: &[&str]| program::attempt(dir.path(), &store, &[&["model"][..], args].concat());
     // what is tried | does it go | what is said
     let table: [(&[&str], bool, &str); 9] = [
         (&["promote", "transaction_risk", "1", "--by", "Otieno"], false, "no such model"),
@@ -150,7 +150,8 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     let out = dir.path().join("rows.csv");
     let path = out.display().to_string();
     let span = ["--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"];
-    let order = [&["features", "--kind", "transaction", "--by", "Wanjiku", "--out", path.as_str()], &span[..]].concat();
+    let order =
+        [&["features", "--kind", "transaction", "--by", "Wanjiku", "--out", path.as_str()][..], &span[..]].concat();
     let (went, said) = does(&order);
     assert!(went && said.contains("\"rows\":0"), "{said}");
     let text = std::fs::read_to_string(&out).expect("read");
