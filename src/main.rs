@@ -140,7 +140,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Serve { port: Some(port) } = &cli.command {
         overrides.push(("server.port", port.to_string()));
     }
-    let load = || config::load(cli.config.as_deref(), &overrides);
+    let load = || -> anyhow::Result<config::Config> { Ok(config::load(cli.config.as_deref(), &overrides)?) };
     match cli.command {
         Command::Serve { .. } => serve::run(load()?).await,
         Command::Demo(_) if cli.config.is_some() || cli.store.is_some() || cli.keys.is_some() => {
@@ -171,6 +171,6 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
         Command::Replay(args) => replay::run(&load()?, args).await,
-        Command::Model(command) => model::run(command, load).await,
+        Command::Model(command) => Box::pin(model::run(command, load)).await,
     }
 }

@@ -141,7 +141,7 @@ fn written<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> anyhow::R
 /// Runs a command; only one on the store needs a configuration.
 pub async fn run(command: Models, load: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
     match command {
-        Models::InStore(command) => model_store::run(&load()?, command).await,
+        Models::InStore(command) => Box::pin(model_store::run(&load()?, command)).await,
         Models::OnFiles(command) => on_files(command).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -39,7 +39,7 @@ fn vector(n: usize) -> Vec<f32> {
 #[test]
 fn a_model_of_this_programs_features_scores_and_says_why() {
     let artefact = learnt(Kind::TransactionRisk, &table(ModelKind::TransactionRisk, 600));
-    let scorer = Scorer::new(7, artefact.clone()).unwrap();
+    let scorer = Scorer::new(7, artefact).unwrap();
     assert_eq!((scorer.kind(), scorer.version()), (ModelKind::TransactionRisk, 7));
     let mut row = vector(1);
     let mut score = |to_mean: f32, off: f32| {

@@ -288,7 +288,8 @@ mod tests {
         let quiet =
             placed(&[(100, 50), (100, 51), (100, 49), (400, 200), (400, 202), (400, 199), (900, 450), (900, 451)]);
         // told | the hours before, what is usual then | what is counted, and what is said of it
-        let table: [(&str, &[Point], i64, i64, Option<&str>); 8] = [
+        type Row<'a> = (&'a str, &'a [Point], i64, i64, Option<&'a str>);
+        let table: [Row<'_>; 8] = [
             ("the evening is ten times the night", &day, 1_000, 1_100, None),
             ("and the night a tenth of it", &day, 100, 108, None),
             ("an evening like a morning", &day, 1_000, 400, Some("stakes 64 % below")),

@@ -199,7 +199,8 @@ mod tests {
         let days = |stakes: &[i64]| -> Vec<(i64, i64)> {
             stakes.iter().zip(0..).map(|(stakes, day)| (4 * week + day * 24 + 20, *stakes)).collect()
         };
-        let table: [(&str, Vec<(i64, i64)>, Option<(f64, Basis)>); 6] = [
+        type Row = (&'static str, Vec<(i64, i64)>, Option<(f64, Basis)>);
+        let table: [Row; 6] = [
             ("two Saturdays are too few", saturday(&[900, 1_000]), None),
             ("three are enough", saturday(&[900, 1_000, 1_300]), Some((1_000.0, Basis::HourOfWeek(5, 3)))),
             (

@@ -42,10 +42,6 @@ pub use read::{
     FindingsOf, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount,
     PlayerLimit, RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch, RuleInputRow, SalesDay,
     SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
-    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, ClassPage, ClassQuery, ComplianceSpan, IdempotencyStored, NextNumbers,
-    OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace,
-    RuleFindingQuery, RuleInputBatch, RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice,
-    StoredLicence, StoredPayment,
 };
 pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, StoredModel};
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};

@@ -198,7 +198,7 @@ mod tests {
         fn a_long_stream_keeps_its_median(values in proptest::collection::vec(0u32..10_000, 200..2_000)) {
             let mut median = Median::default();
             values.iter().for_each(|value| median.push(f64::from(*value)));
-            let mut sorted = values.clone();
+            let mut sorted = values;
             sorted.sort_unstable();
             // P² is an estimate: within the middle fifth of the ranks
             let rank = sorted.partition_point(|value| f64::from(*value) < median.value());

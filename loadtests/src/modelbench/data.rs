@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn calibration_is_the_distance_of_score_and_label() {
         // told | score and label | error
-        let table: [(&str, &[(f64, f64)], f64); 4] = [
+        type Row<'a> = (&'a str, &'a [(f64, f64)], f64);
+        let table: [Row<'_>; 4] = [
             ("nobody", &[], 0.0),
             ("right every time", &[(1.0, 1.0), (0.0, 0.0)], 0.0),
             ("half of those at one half", &[(0.5, 1.0), (0.5, 0.0)], 0.0),

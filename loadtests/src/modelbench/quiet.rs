@@ -108,7 +108,7 @@ impl Planted {
         let times = |n: i64| Record { amount_minor: record.amount_minor * n, ..record.clone() };
         match self.kind {
             Kind::Outage => {}
-            Kind::Half if record.id_digest % 2 == 0 => {}
+            Kind::Half if record.id_digest.is_multiple_of(2) => {}
             Kind::Volume(n) => out.extend((0..n).map(|copy| Record {
                 record_id: format!("{}-{copy}", record.record_id),
                 player: record.player.map(|key| models::match_key::MatchKey(key.0 ^ copy as u128)),

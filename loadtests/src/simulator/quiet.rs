@@ -72,7 +72,7 @@ pub fn market(operators: usize, seed: u64) -> Scenario {
 
 fn operator(no: usize, dice: &mut Dice) -> Operator {
     let products = MIXES[no % MIXES.len()];
-    let has_shops = no % SHOPS == 0;
+    let has_shops = no.is_multiple_of(SHOPS);
     Operator {
         code: format!("operator-{no}"),
         name: format!("Operator {no}"),

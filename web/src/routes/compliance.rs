@@ -284,9 +284,9 @@ mod tests {
         ];
         for (query, wanted) in table {
             let req = TestRequest::with_uri(&format!("/{query}")).to_http_request();
-            let asked = Asked::of(&req, "Africa/Nairobi", now).map_err(|_| ());
-            let asked = asked.as_ref().map(|asked| (asked.from.as_str(), asked.to.as_str())).map_err(|()| ());
-            assert_eq!(asked, wanted, "{query}");
+            let asked = Asked::of(&req, "Africa/Nairobi", now).ok();
+            let asked = asked.as_ref().map(|asked| (asked.from.as_str(), asked.to.as_str()));
+            assert_eq!(asked, wanted.ok(), "{query}");
         }
         // the clock goes back an hour and forth again: 400 days all the same
         let req = TestRequest::with_uri("/?from=2025-10-01&to=2026-11-04").to_http_request();

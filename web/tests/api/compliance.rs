@@ -203,11 +203,8 @@ impl Known for ById {
 async fn logins_without_a_check_and_bets_behind_an_exclusion_are_counted_and_scored() {
     let clock = Arc::new(Ahead::default());
     clock.to_next_day_at(12);
-    let setup = || Setup {
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        known: Some(Arc::new(ById)),
-        ..Setup::default()
-    };
+    let setup =
+        || Setup { clock: Arc::clone(&clock) as Arc<dyn Clock>, known: Some(Arc::new(ById)), ..Setup::default() };
     let node = Node::start_as(setup()).await;
     let operator = node.operator("acme").await;
     let key = key(&node, &operator).await;
@@ -217,8 +214,7 @@ async fn logins_without_a_check_and_bets_behind_an_exclusion_are_counted_and_sco
         json!({"record_id": id, "kind": kind, "occurred_at": clock.now().plus(minutes * MINUTE), "player": {"phone": format!("07120000{phone:02}")},
             "money": if kind == "stake" { json!({"amount_minor": 100, "currency": "KES"}) } else { Value::Null }})
     };
-    let mut records: Vec<Value> =
-        (0..18).map(|n| record(&format!("asked-{n}"), "login", n, -30)).collect();
+    let mut records: Vec<Value> = (0..18).map(|n| record(&format!("asked-{n}"), "login", n, -30)).collect();
     records.extend([record("login-1", "login", 18, -29), record("login-2", "login", 19, -28)]);
     records.extend([record("asked-bet", "stake", 1, -20), record("excluded-bet", "stake", 2, -19)]);
     let pushed = push(&node, &key, &play, &Value::from(records)).await;

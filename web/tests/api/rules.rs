@@ -196,7 +196,7 @@ async fn a_version_is_proposed_tried_promoted_by_somebody_else_and_taken_back() 
 #[actix_web::test]
 async fn what_is_wrong_is_said() {
     let clock = Arc::<AheadClock>::default();
-    let node = Node::start_as(Setup { clock: Arc::clone(&clock), ..Setup::default() }).await;
+    let node = Node::start_as(Setup { clock: clock.clone(), ..Setup::default() }).await;
     let other = second(&node).await;
     let at = |micros: i64| clock.now().plus(micros).to_string();
     let version = |parameters: Value| json!({"parameters": parameters, "note": "x"});
@@ -422,7 +422,7 @@ async fn store_findings(node: &Node, found: &[Found]) {
 #[actix_web::test]
 async fn what_a_version_found_stands_beside_what_the_live_one_found() {
     let clock = Arc::<AheadClock>::default();
-    let node = Node::start_as(Setup { clock: Arc::clone(&clock), ..Setup::default() }).await;
+    let node = Node::start_as(Setup { clock: clock.clone(), ..Setup::default() }).await;
     node.operator("acme").await;
     propose(&node, 4).await;
     let path = format!("{RULE}/versions/2/findings");
@@ -498,7 +498,7 @@ async fn the_brake_takes_back_a_version_that_raises_far_more_than_it_did_in_the_
     let channel = OpenChannel { name: "desk".to_owned(), kind: "fixed", per_minute: 600, channel: Arc::new(Takes) };
     let router = Router::new(&[], &["desk".to_owned()], &["desk"], &[]).expect("routes");
     let notify = NotifySetup { channels: vec![channel], router: Arc::new(router) };
-    let node = Node::start_as(Setup { clock: Arc::clone(&clock), notify, ..Setup::default() }).await;
+    let node = Node::start_as(Setup { clock: clock.clone(), notify, ..Setup::default() }).await;
     let other = second(&node).await;
     node.operator("acme").await;
     propose(&node, 4).await;
@@ -569,7 +569,7 @@ async fn the_brake_takes_back_a_version_that_raises_far_more_than_it_did_in_the_
 #[actix_web::test]
 async fn without_a_shadow_the_forecast_is_that_of_the_version_before() {
     let clock = Arc::<AheadClock>::default();
-    let node = Node::start_as(Setup { clock: Arc::clone(&clock), ..Setup::default() }).await;
+    let node = Node::start_as(Setup { clock: clock.clone(), ..Setup::default() }).await;
     let other = second(&node).await;
     propose(&node, 4).await;
     // nobody is watched: nothing to learn from, and so no brake
