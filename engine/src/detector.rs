@@ -31,8 +31,8 @@ pub struct Params {
     pub span_windows_max: i64,
     /// One of so many windows of the history may be without anything.
     pub empty_part: usize,
-    /// A fall so many robust standard deviations deep is said whatever was learned, in thousandths: with the least spread
-    /// nothing at all lies ten below.
+    /// A fall of what is never negative is said so many robust standard deviations deep whatever was learned, in
+    /// thousandths: with the least spread nothing at all lies ten below.
     pub fall_max_milli: i64,
 }
 
@@ -166,8 +166,10 @@ impl Params {
 
     /// So far off it must lie, by what was learned.
     #[must_use]
-    pub fn limit(&self, is_fall: bool, learned: f64) -> f64 {
-        let most = if is_fall { self.fall_max_milli as f64 / 1000.0 } else { f64::MAX };
+    pub fn limit(&self, metric: Metric, is_fall: bool, learned: f64) -> f64 {
+        // what was won may be any number of stakes
+        let has_bottom = !matches!(metric, Metric::GrossGamingRevenue | Metric::Hold);
+        let most = if is_fall && has_bottom { self.fall_max_milli as f64 / 1000.0 } else { f64::MAX };
         learned.max(self.least()).min(most)
     }
 }
@@ -175,7 +177,7 @@ impl Params {
 /// What is said of a window so far off, where so many deviations are said by what was learned; none where it is not.
 #[must_use]
 pub fn judge(params: &Params, metric: Metric, observed: i64, score: &Score, learned: f64) -> Option<Finding> {
-    let (least, limit) = (params.least(), params.limit(score.score < 0.0, learned));
+    let (least, limit) = (params.least(), params.limit(metric, score.score < 0.0, learned));
     if score.score.abs() <= limit {
         return None;
     }

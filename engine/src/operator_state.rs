@@ -360,7 +360,7 @@ impl OperatorState {
             let learned = if score.score.abs() > self.params.least() { tails[side].limit(granularity) } else { 0.0 };
             if look == Look::Closing && falls_count {
                 // what is said is learned as if it were just not: an attack teaches slowly that it is usual
-                let most = self.params.limit(side == 0, learned);
+                let most = self.params.limit(metric, side == 0, learned);
                 let off = score.score.clamp(-most, most);
                 tails[0].learn(granularity, -off);
                 tails[1].learn(granularity, off);

@@ -265,20 +265,18 @@ pub fn run(report: &mut Report) -> anyhow::Result<()> {
     let mut world = World::new(&scenario, SEED, BEGIN, BEGIN);
     for hour in 0..(QUIET_DAYS + PLANTED_DAYS) * 24 {
         let from = BEGIN.plus(hour * HOUR);
-        let mut minutes: Vec<Vec<Vec<Sent>>> = vec![vec![Vec::new(); 60]; OPERATORS];
-        for output in world.advance(from.plus(HOUR)) {
-            match output {
-                Output::Ask(ask) => market.known.hear(&ask),
-                Output::Record(sent) => {
-                    let minute = ((sent.at.0 - from.0) / MINUTE).clamp(0, 59) as usize;
-                    minutes[sent.operator][minute].push(*sent);
-                }
-                Output::Truth(_) => {}
-            }
-        }
         for minute in 0..60 {
-            for (no, of) in minutes.iter().enumerate() {
-                market.minute(no, &of[minute as usize], from.plus(minute * MINUTE))?;
+            let start = from.plus(minute * MINUTE);
+            let mut sent: Vec<Vec<Sent>> = vec![Vec::new(); OPERATORS];
+            for output in world.advance(start.plus(MINUTE)) {
+                match output {
+                    Output::Ask(ask) => market.known.hear(&ask),
+                    Output::Record(one) => sent[one.operator].push(*one),
+                    Output::Truth(_) => {}
+                }
+            }
+            for (no, of) in sent.iter().enumerate() {
+                market.minute(no, of, start)?;
             }
         }
     }

@@ -367,11 +367,13 @@ impl World {
         let company = &self.scenario.operators[operator];
         let id = format!("{}-lic-{}-{}", self.tag, letters(operator as u64), letters(self.serial));
         let mut record = Record::new(id, "licence_status", at);
+        let sold = company.sales.iter().map(|sales| &sales.product);
+        let products: Vec<&String> = company.products.iter().chain(sold.filter(|p| !company.products.contains(p))).collect();
         let year: String = at.to_string().chars().take(4).collect();
         record.licence_status = Some(json!({
             "number": company.licence,
             "licence_class": if company.sales.is_some() { "lottery" } else { "bookmaker" },
-            "products": company.products,
+            "products": products,
             "valid_from": format!("{year}-01-01"),
             "valid_to": format!("{year}-12-31"),
             "state": state,
