@@ -51,7 +51,8 @@ async fn check(store: &str) {
     let told = loop {
         let alerts = get(&client, format!("{}/api/v1/alerts?limit=500", server.base), &staff).await;
         let items = alerts["items"].as_array().expect("a list").clone();
-        let of = |code: &str| items.iter().filter(|alert| alert["subject"]["operator"] == code).count();
+        let of =
+            |code: &str| items.iter().filter(|a| a["operator_code"] == code && a["rule"] == "robust_deviation").count();
         if of("acme") > 0 && of("acme") == of("other") {
             break of("acme");
         }

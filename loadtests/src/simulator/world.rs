@@ -368,7 +368,8 @@ impl World {
         let id = format!("{}-lic-{}-{}", self.tag, letters(operator as u64), letters(self.serial));
         let mut record = Record::new(id, "licence_status", at);
         let sold = company.sales.iter().map(|sales| &sales.product);
-        let products: Vec<&String> = company.products.iter().chain(sold.filter(|p| !company.products.contains(p))).collect();
+        let products: Vec<&String> =
+            company.products.iter().chain(sold.filter(|p| !company.products.contains(p))).collect();
         let year: String = at.to_string().chars().take(4).collect();
         record.licence_status = Some(json!({
             "number": company.licence,

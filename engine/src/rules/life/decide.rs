@@ -334,7 +334,7 @@ mod tests {
                 "one for a while over one for a while",
                 &["1 propose 4 to 80", "2 propose 5 to 50", "10 promote 2", "20 promote 3"],
                 "1 0-10, 2 10-20, 3 20-50, 2 50-80, 1 80-",
-                "ended scheduled live",
+                "scheduled scheduled live",
             ),
             (
                 "a while is over and forgotten: back means the one behind it",
