@@ -104,7 +104,7 @@ pub async fn scores_are_kept_with_their_revisions(kind: Kind) {
     let newest = async |no| node.store.newest_compliance_day(JurisdictionNo(no)).await.expect("a day");
     assert_eq!((newest(0).await.as_deref(), newest(1).await.as_deref()), (Some("2026-11-21"), Some("2026-11-22")));
     let twice = node.commit(vec![Event::ComplianceScored(all[2].clone())], Vec::new()).await;
-    assert!(matches!(twice, Err(CommitError::Rejected { .. })), "{twice:?}");
+    assert!(matches!(twice, Err(CommitError::Conflict { .. })), "{twice:?}");
     assert_eq!(database.int("SELECT COUNT(*) FROM compliance_scores").await, 5, "the one before is kept");
     node.stop().await;
 }

@@ -30,9 +30,10 @@ async fn records(node: &Node, operator: OperatorNo) -> Vec<Record> {
 /// The facts, once they are known and no gap of `ours` stands in the way.
 async fn facts(node: &Node, operator: OperatorNo, records: &[Record]) -> Vec<Facts> {
     let since = records[0].occurred_at.plus(-DAY / 2);
+    let stored_at = node.engine.now();
     let known = async {
         loop {
-            let asked = node.engine.facts().of(operator, node.engine.now(), records).await.expect("the store is there");
+            let asked = node.engine.facts().of(operator, stored_at, records).await.expect("the store is there");
             let is_all = |facts: &Vec<Facts>| facts.iter().all(|f| f.evidence_gap.is_none_or(|gap| gap.end < since));
             if let Some(facts) = asked.filter(is_all) {
                 return facts;

@@ -400,6 +400,7 @@ struct Found {
 }
 
 async fn store_findings(node: &Node, found: &[Found]) {
+    static INPUTS: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
     let no = node.engine.directory().operators.keys().next().copied().expect("an operator").0;
     for (n, Found { version, mode, player, kind, at }) in found.iter().enumerate() {
         // a finding is known by version, whom and window
@@ -408,8 +409,9 @@ async fn store_findings(node: &Node, found: &[Found]) {
         let (start, end) = (at.floor_to(HOUR).0, at.floor_to(HOUR).0 + DAY);
         let body = json!({"rule": "structured_deposits", "scope": {"operator": no}, "who": {"kind": "player", "id": player},
             "reasons": ["4 deposits"]});
+        let input_seq = INPUTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let values = format!(
-            "'{id}', 'structured_deposits', {version}, '{mode}', 0, {no}, 1, {start}, {end}, '{kind}', 'medium', {}, {n}, '{body}'",
+            "'{id}', 'structured_deposits', {version}, '{mode}', 0, {no}, {input_seq}, {start}, {end}, '{kind}', 'medium', {}, {n}, '{body}'",
             at.0
         );
         let sql = format!(
