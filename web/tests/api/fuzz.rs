@@ -10,6 +10,7 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Once;
+use std::time::Duration;
 
 use chance::Chance;
 use generate::{FOLLOW_UP, World};
@@ -23,6 +24,8 @@ use crate::node::{Key, Node};
 
 const SEED: u64 = 0x6d6c_696e_7a69;
 const REQUESTS: u64 = 6_000;
+/// How often a request that an overloaded node turned away is sent again.
+const AGAIN: u32 = 20;
 /// Requests between two looks at the node.
 const WITNESS_EVERY: usize = 500;
 /// Of nobody else: excluded before the first request, and never named by one.
@@ -43,7 +46,7 @@ async fn whatever_comes_in_an_answer_of_the_contract_goes_out() {
     let mut told = Told::default();
     for n in 0..from_env("MLINZI_FUZZ_REQUESTS", REQUESTS) as usize {
         let request = generate::request(&mut chance, &world, n);
-        let outcome = wire::send(node.address, &request).await;
+        let outcome = answered(&node, &request).await;
         let heard = outcome.and_then(|heard| judge(&request, &heard).map(|()| heard));
         match heard {
             Ok(heard) => heard.iter().for_each(|answer| told.note(&request, answer.status)),
@@ -139,6 +142,23 @@ impl Witness {
             let answer = node.call("POST", LOOKUP_PATH, Some(&self.0.bearer), &body).await;
             assert_eq!((answer.status, answer.json()["decision"].as_str()), (200, Some(decision)), "{}", answer.text);
         }
+    }
+}
+
+/// The answers; where a slow machine turns away what matters less, as the contract has it, it is asked again.
+async fn answered(node: &Node, request: &Request) -> Result<Vec<Heard>, String> {
+    let mut left = AGAIN;
+    loop {
+        let heard = wire::send(node.address, request).await?;
+        let turned_away = |answer: &Heard| {
+            let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            answer.status == 503 && problem["title"] == "overloaded" && answer.header("retry-after") == "1"
+        };
+        if left == 0 || !heard.iter().any(turned_away) {
+            return Ok(heard);
+        }
+        left -= 1;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
