@@ -240,7 +240,7 @@ mod tests {
         scenario.operators.truncate(2);
         let game = crate::simulator::quiet::market(1, 1).games.remove(offices::GAME).unwrap();
         scenario.games.insert(offices::GAME.to_owned(), game);
-        plant(&scenario, Law::of(seed), seed, (Ts::parse("2026-03-02T00:00:00Z").unwrap(), 14), 1)
+        plant(&scenario, Law::of(seed), seed, (Ts::parse("2026-03-02T00:00:00Z").unwrap(), 15), 1)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Five thousand requests that nobody means: whatever comes in, an answer of the contract goes out, nothing panics, and
+//! Nine thousand requests that nobody means: whatever comes in, an answer of the contract goes out, nothing panics, and
 //! the node is as good as before.
 //!
 //! `MLINZI_FUZZ_SEED` repeats a run, `MLINZI_FUZZ_REQUESTS` lengthens one; a failure names the seed and the request.
@@ -23,7 +23,7 @@ use wire::{Heard, Request};
 use crate::node::{Key, Node};
 
 const SEED: u64 = 0x6d6c_696e_7a69;
-const REQUESTS: u64 = 6_000;
+const REQUESTS: u64 = 9_000;
 /// How often a request that an overloaded node turned away is sent again.
 const AGAIN: u32 = 20;
 /// Requests between two looks at the node.
