@@ -18,9 +18,11 @@ use arc_swap::ArcSwap;
 use engine::checks::Checks;
 use models::event::{ChainRoot, Event};
 use models::evidence::{
-    BLOCK_RECORDS_MAX, Block, ChainId, FURTHER_MAX, Further, LookupRecord, MonthKey, People, Place, Subject, month_of,
+    BLOCK_RECORDS_MAX, Block, ChainId, FURTHER_MAX, Further, LookupRecord, MonthKey, People, Place, Row, Subject,
+    month_of,
 };
 use models::ids::LookupId;
+use models::lookup::Purpose;
 use models::ts::{DAY, Ts};
 use parking_lot::Mutex;
 use sealer::Sealer;
@@ -392,6 +394,13 @@ pub async fn months(store: &Store, ring: &KeyRing) -> Result<Months, String> {
         months.insert(key.month, Arc::new(MonthKey::new(key.month, &secret)));
     }
     Ok(months)
+}
+
+/// Remembers that an operator asked about somebody by one of the keys that were supplied.
+pub(crate) fn note(checks: &mut Checks, row: &Row, subject: &Subject) {
+    if let Some(operator) = row.credential.operator_no {
+        checks.note(operator, subject.key, row.at, row.purpose == Purpose::Marketing);
+    }
 }
 
 /// Whom the lookups of a block were about; none where the key of the month is destroyed.

@@ -502,7 +502,8 @@ struct Series {
 }
 
 /// Is there nothing in a batch but documents? A batch that was set aside whole holds nothing, and is an input still.
-fn is_documents(records: &[Record]) -> bool {
+#[must_use]
+pub fn is_documents(records: &[Record]) -> bool {
     !records.is_empty() && records.iter().all(|record| record.kind.is_document())
 }
 

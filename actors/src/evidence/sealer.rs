@@ -1,10 +1,9 @@
 //! The one thread that seals, chains and signs what the workers leave, and offers it to the writer's lane.
 
-use super::{Inner, Records, SEAL_EVERY, root};
+use super::{Inner, Records, SEAL_EVERY, note, root};
 use crate::writer::WriterHandle;
 use models::event::{ChainRoot, Event};
-use models::evidence::{Block, ChainId, GENESIS, LookupRecord, Subject, month_of, seal};
-use models::lookup::Purpose;
+use models::evidence::{Block, ChainId, GENESIS, month_of, seal};
 use models::ts::Ts;
 use ring::signature::Ed25519KeyPair;
 use std::collections::VecDeque;
@@ -158,13 +157,9 @@ impl Sealer {
     fn note(&self, Records { records, further }: &Records) {
         let Some(checks) = self.log.checks.get() else { return };
         let mut checks = checks.lock();
-        let mut note = |record: &LookupRecord, subject: &Subject| {
-            if let Some(operator) = record.row.credential.operator_no {
-                checks.note(operator, subject.key, record.row.at, record.row.purpose == Purpose::Marketing);
-            }
-        };
-        records.iter().for_each(|record| note(record, &record.subject));
-        further.iter().for_each(|further| note(&records[usize::from(further.slot)], &further.subject));
+        records.iter().for_each(|record| note(&mut checks, &record.row, &record.subject));
+        let row = |slot: u16| &records[usize::from(slot)].row;
+        further.iter().for_each(|further| note(&mut checks, row(further.slot), &further.subject));
     }
 
     fn seal(&mut self, worker: u16, no: u64, Records { records, further }: &Records, now: Ts) {

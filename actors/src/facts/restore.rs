@@ -8,7 +8,6 @@ use engine::checks::GENERATION;
 use models::alert::Window;
 use models::event::Event;
 use models::evidence::{Block, ChainId};
-use models::lookup::Purpose;
 use models::ts::{HOUR, SECOND};
 use std::time::Duration;
 use store::Store;
@@ -88,9 +87,8 @@ fn note(evidence: &EvidenceLog, block: &Block, months: &Months, chain: ChainId) 
     let strongest = people.subjects.iter().enumerate();
     let further = people.further.iter().map(|further| (usize::from(further.slot), &further.subject));
     for (slot, subject) in strongest.chain(further) {
-        let Some(row) = rows.get(slot) else { continue };
-        if let Some(operator) = row.credential.operator_no {
-            checks.note(operator, subject.key, row.at, row.purpose == Purpose::Marketing);
+        if let Some(row) = rows.get(slot) {
+            crate::evidence::note(&mut checks, row, subject);
         }
     }
     Ok(())

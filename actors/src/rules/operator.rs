@@ -11,6 +11,7 @@ use super::keeper::{Keeper, RulesContext};
 use super::told::Whose;
 use crate::kernel::{DeadLetter, Handle, Progress, Work};
 use crate::source::Reply;
+use engine::operator_state::is_documents;
 use engine::rules::facts;
 use engine::rules::input::Facts;
 use futures_util::future::{LocalBoxFuture, join_all};
@@ -192,11 +193,6 @@ impl Held {
         let records = Arc::clone(records);
         Some(Attachment::RuleBatch(RuleBatch { operator_no: whose.no, operator_seq, clock_at, clock, records, facts }))
     }
-}
-
-/// Is there nothing in a batch but documents? One that is empty is heard like play, and says nothing.
-fn is_documents(records: &[Record]) -> bool {
-    !records.is_empty() && records.iter().all(|record| record.kind.is_document())
 }
 
 /// The actor.
