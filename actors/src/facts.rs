@@ -100,8 +100,14 @@ impl FactsSource {
             return None;
         }
         let missing = Window { start: through, end: stored_at.plus(CHECK_SLACK) };
-        let missing = (!is_all).then_some(missing);
-        Some(records.iter().map(|record| known(&checks, operator, record, missing)).collect())
+        let hidden = [(!is_all).then_some(missing), self.before_registered(operator)];
+        Some(records.iter().map(|record| known(&checks, operator, record, hidden)).collect())
+    }
+
+    /// What an operator did before it could ask here, of which it may send the records nevertheless.
+    fn before_registered(&self, operator: OperatorNo) -> Option<Window> {
+        let directory = self.directory.load();
+        directory.operators.get(&operator).map(|operator| Window { start: Ts(0), end: operator.registered_at })
     }
 
     async fn exclusions(
@@ -117,17 +123,17 @@ impl FactsSource {
     }
 }
 
-/// What is known of the checks of a record's player; `missing` is evidence that did not come in time.
-fn known(checks: &Checks, operator: OperatorNo, record: &Record, missing: Option<Window>) -> Facts {
+/// What is known of the checks of a record's player; of what was asked in the `hidden` spans nobody can say.
+fn known(checks: &Checks, operator: OperatorNo, record: &Record, hidden: [Option<Window>; 2]) -> Facts {
     let Some(key) = record.player.filter(|_| record.is_identified) else { return Facts::default() };
     let until = record.occurred_at.plus(CHECK_SLACK);
     let known = checks.known(operator, key, until);
-    let begun = missing.filter(|missing| missing.start <= until);
+    let begun = hidden.into_iter().flatten().filter(|hidden| hidden.start <= until);
     Facts {
         is_identified: true,
         checked_at: known.checked_at,
         marketing_checked_at: known.marketing_checked_at,
-        evidence_gap: [known.unknown, begun].into_iter().flatten().max_by_key(|gap| gap.end),
+        evidence_gap: begun.chain(known.unknown).max_by_key(|gap| gap.end),
         ..Facts::default()
     }
 }

@@ -115,7 +115,8 @@ fn only_who_can_be_asked_about_is_looked_for() {
     checks.note(operator, MatchKey(7 << 24), at.plus(-2 * MINUTE), false);
     let late = Window { start: at.plus(-MINUTE), end: at.plus(MINUTE) };
     let later = Window { start: at.plus(CHECK_SLACK + 1), end: at.plus(DAY) };
-    // what is told | player, identified | evidence that did not come | asked, and what nobody can say
+    let registered = Window { start: Ts(0), end: at.plus(DAY) };
+    // what is told | player, identified | what is hidden | asked, and what nobody can say
     let table = [
         ("nobody", None, false, None, (false, None)),
         ("an account number", Some(7), false, None, (false, None)),
@@ -123,9 +124,10 @@ fn only_who_can_be_asked_about_is_looked_for() {
         ("not asked about", Some(8), true, None, (false, None)),
         ("evidence did not come in time", Some(8), true, Some(late), (false, Some(late))),
         ("what is missing began later", Some(8), true, Some(later), (false, None)),
+        ("before the operator was registered", Some(8), true, Some(registered), (false, Some(registered))),
     ];
-    for (what, player, is_identified, missing, (asked, gap)) in table {
-        let facts = known(&checks, operator, &login(player, is_identified, at), missing);
+    for (what, player, is_identified, hidden, (asked, gap)) in table {
+        let facts = known(&checks, operator, &login(player, is_identified, at), [None, hidden]);
         assert_eq!((facts.is_identified, facts.checked_at.is_some()), (is_identified, asked), "{what}");
         assert_eq!(facts.evidence_gap, gap, "{what}");
     }
