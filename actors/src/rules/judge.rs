@@ -38,6 +38,8 @@ impl Which<'_> {
 pub(super) trait Judge: Kept {
     /// Position of an input in its sequence.
     fn place(input: &Stored) -> i64;
+    /// Whose rules: the label of what is counted.
+    const OF: &'static str;
     /// Are positions without gaps?
     const GAPLESS: bool;
     /// Other versions from now on.
@@ -119,6 +121,7 @@ fn base_of(base: DeclaredBase) -> Base {
 }
 
 impl Judge for OfOperator {
+    const OF: &'static str = "operator";
     const GAPLESS: bool = true;
 
     fn place(input: &Stored) -> i64 {
@@ -205,6 +208,7 @@ impl OfNation {
 }
 
 impl Judge for OfNation {
+    const OF: &'static str = "nation";
     const GAPLESS: bool = false;
 
     fn place(input: &Stored) -> i64 {

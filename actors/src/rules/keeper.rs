@@ -142,7 +142,7 @@ impl<J: Judge> Keeper<J> {
                 Err(panic) => self.without_culprits(input, &panic, progress).await,
             };
             self.applied = J::place(input);
-            self.context.metrics.judged.inc();
+            self.context.metrics.judged(J::OF, input.batch.as_ref().map_or(0, |batch| batch.records.len()));
             findings.iter().for_each(|finding| self.context.metrics.found(finding));
             told.add(&self.whose, &self.context.directory.load(), input, self.applied, findings);
             let counted = self.state.counted_days();

@@ -10,6 +10,8 @@ const LAG: [f64; 10] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
 /// Modes whose findings are counted.
 const MODES: [&str; 2] = ["live", "shadow"];
+/// Whose rules there are.
+const WHOSE: [&str; 2] = ["operator", "nation"];
 /// Tables that forget at a limit.
 const TABLES: [&str; 9] =
     ["players", "devices", "accounts", "events", "pairs", "papers", "cases", "signals", "nation_players"];
@@ -18,7 +20,8 @@ const TABLES: [&str; 9] =
 #[derive(Clone)]
 pub struct RuleMetrics {
     /// Inputs applied, also when they are read back.
-    pub judged: IntCounter,
+    judged: IntCounter,
+    records: IntCounterVec,
     /// From a batch's commit to its findings.
     pub lag: Histogram,
     findings: IntCounterVec,
@@ -40,8 +43,13 @@ impl RuleMetrics {
             Opts::new("mlinzi_rule_findings_total", "Revisions of findings, by rule and mode (live, shadow)");
         let forgotten =
             Opts::new("mlinzi_rules_forgotten_total", "Entries of the rules' tables that gave way at a limit");
+        let records = Opts::new(
+            "mlinzi_rule_records_judged_total",
+            "Records that rules were applied to, also when they are read back, by whose rules (operator, nation)",
+        );
         let metrics = Self {
             judged: IntCounter::new("mlinzi_rule_inputs_judged_total", "Inputs that rules were applied to")?,
+            records: IntCounterVec::new(records, &["of"])?,
             lag: Histogram::with_opts(HistogramOpts::new("mlinzi_rules_lag_seconds", help).buckets(LAG.to_vec()))?,
             findings: IntCounterVec::new(findings, &["rule", "mode"])?,
             forgotten: IntCounterVec::new(forgotten, &["table"])?,
@@ -52,11 +60,18 @@ impl RuleMetrics {
             MODES.iter().for_each(|mode| metrics.findings.with_label_values(&[about.name, mode]).reset());
         }
         TABLES.iter().for_each(|table| metrics.forgotten.with_label_values(&[table]).reset());
+        WHOSE.iter().for_each(|of| metrics.records.with_label_values(&[of]).reset());
         registry.register(Box::new(metrics.judged.clone()))?;
+        registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;
         registry.register(Box::new(metrics.findings.clone()))?;
         registry.register(Box::new(metrics.forgotten.clone()))?;
         Ok(metrics)
+    }
+
+    pub(super) fn judged(&self, of: &'static str, records: usize) {
+        self.judged.inc();
+        self.records.with_label_values(&[of]).inc_by(records as u64);
     }
 
     pub(super) fn found(&self, finding: &Finding) {

@@ -50,6 +50,7 @@ pub static MEASURES: &[Measure] = measures! {
     ["sync_cost"] => evidence::sync_cost;
     ["ingest_embedded_per_s", "ingest_postgres_per_s"] => ingest::throughput;
     ["ingest_postgres_100op_per_s"] => ingest::a_hundred_operators;
+    ["ingest_full_per_s"] => ingest::everything_on;
     ["record_to_socket_p99_ms", "alert_to_socket_p99_ms", "record_to_socket_p99_ms_embedded", "alert_to_socket_p99_ms_embedded"] => live::latency;
     ["soak_rss_growth"] => live::soak;
     ["sources_500"] => sources::five_hundred;
