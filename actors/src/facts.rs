@@ -10,15 +10,17 @@
 //! until the batch was stored is enough. It is a few hundredths of a second behind.
 
 mod restore;
+mod rotation;
 
 pub use restore::restore;
+pub use rotation::Rotations;
 
 use crate::directory::Directory;
 use crate::evidence::EvidenceLog;
 use arc_swap::ArcSwap;
 use engine::checks::Checks;
 use engine::register::index::{IndexReader, IndexState};
-use engine::rules::input::{CHECK_SLACK, Excluded, Facts};
+use engine::rules::input::{AgeBand, CHECK_SLACK, Excluded, Facts};
 use models::alert::Window;
 use models::event::Exclusion;
 use models::exclusion::AtEnd;
@@ -44,6 +46,8 @@ pub struct FactsSource {
     pub directory: Arc<ArcSwap<Directory>>,
     /// Since when they are excluded.
     pub store: Store,
+    /// When digests of people changed.
+    pub rotations: Rotations,
     /// The engine's clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -60,7 +64,8 @@ impl FactsSource {
         stored_at: Ts,
         records: &[Record],
     ) -> Result<Option<Vec<Facts>>, String> {
-        let Some(mut facts) = self.checks(operator, stored_at, records) else { return Ok(None) };
+        let rotated = self.rotations.hidden(self.clock.now()).await?;
+        let Some(mut facts) = self.checks(operator, stored_at, records, rotated) else { return Ok(None) };
         let index = self.index.load();
         if matches!(index.state(), IndexState::Loading) {
             return Ok(None);
@@ -92,7 +97,13 @@ impl FactsSource {
         Ok(Some(facts))
     }
 
-    fn checks(&self, operator: OperatorNo, stored_at: Ts, records: &[Record]) -> Option<Vec<Facts>> {
+    fn checks(
+        &self,
+        operator: OperatorNo,
+        stored_at: Ts,
+        records: &[Record],
+        rotated: Option<Window>,
+    ) -> Option<Vec<Facts>> {
         let checks = self.evidence.checks()?.lock();
         let through = checks.through();
         let is_all = through >= stored_at;
@@ -100,7 +111,7 @@ impl FactsSource {
             return None;
         }
         let missing = Window { start: through, end: stored_at.plus(CHECK_SLACK) };
-        let hidden = [(!is_all).then_some(missing), self.before_registered(operator)];
+        let hidden = [(!is_all).then_some(missing), self.before_registered(operator), rotated];
         Some(records.iter().map(|record| known(&checks, operator, record, hidden)).collect())
     }
 
@@ -124,8 +135,9 @@ impl FactsSource {
 }
 
 /// What is known of the checks of a record's player; of what was asked in the `hidden` spans nobody can say.
-fn known(checks: &Checks, operator: OperatorNo, record: &Record, hidden: [Option<Window>; 2]) -> Facts {
-    let Some(key) = record.player.filter(|_| record.is_identified) else { return Facts::default() };
+fn known(checks: &Checks, operator: OperatorNo, record: &Record, hidden: [Option<Window>; 3]) -> Facts {
+    let age = engine::ingest::age_of(record).map(AgeBand::of);
+    let Some(key) = record.player.filter(|_| record.is_identified) else { return Facts { age, ..Facts::default() } };
     let until = record.occurred_at.plus(CHECK_SLACK);
     let known = checks.known(operator, key, until);
     let begun = hidden.into_iter().flatten().filter(|hidden| hidden.start <= until);
@@ -133,6 +145,7 @@ fn known(checks: &Checks, operator: OperatorNo, record: &Record, hidden: [Option
         is_identified: true,
         checked_at: known.checked_at,
         marketing_checked_at: known.marketing_checked_at,
+        age,
         evidence_gap: begun.chain(known.unknown).max_by_key(|gap| gap.end),
         ..Facts::default()
     }

@@ -7,6 +7,9 @@ mod classes;
 mod documents;
 mod names;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Unit};
 use models::document::{Document, DocumentType, IssuingCountry};
 use models::feed::DataClass;
 use models::ids::OperatorNo;
@@ -29,6 +32,11 @@ use std::ops::Range;
 /// Largest amount of a record, minor units: a hundred billion of a currency with cents. Beyond lie slips of the keyboard,
 /// and sums that no later record could mend.
 pub const AMOUNT_MINOR_MAX: i64 = 10_000_000_000_000;
+
+/// Oldest age that is believed, years.
+const AGE_MAX: i16 = 120;
+/// Member of a record's detail, always its first, that holds the player's age in years.
+const AGE: &str = "player.age";
 
 /// What turns identity into digests for one source.
 pub struct Resolver<'a> {
@@ -183,7 +191,7 @@ fn validate(wire: &WireRecord<'_>, resolver: &Resolver<'_>) -> Result<Record, Re
         region: short("region", wire.region.as_ref(), resolver)?,
         device: wire.device_id.as_ref().map(|d| opaque(OpaqueKind::Device, d)),
         account,
-        detail: detail(wire, document.as_ref(), resolver)?,
+        detail: detail(wire, age(wire, occurred_at)?, document.as_ref(), resolver)?,
         id_digest: 0,
         content_digest: 0,
     };
@@ -259,9 +267,21 @@ fn player(player: &WirePlayer<'_>, resolver: &Resolver<'_>) -> Result<Option<(Ma
     Ok(Some((resolver.digest.opaque(resolver.family, OpaqueKind::Player, &value), false)))
 }
 
+/// A player's age in whole years when a record was made, where it says the date of birth.
+fn age(wire: &WireRecord<'_>, at: Ts) -> Result<Option<i64>, Refusal> {
+    let born = wire.player.as_ref().and_then(|player| player.date_of_birth.as_ref()).filter(|text| !text.is_empty());
+    let Some(born) = born else { return Ok(None) };
+    let wrong = || invalid("player.date_of_birth", "not a date of birth of the form YYYY-MM-DD");
+    let born: Date = born.parse().map_err(|_| wrong())?;
+    let today = Timestamp::from_microsecond(at.0).map_err(|_| wrong())?.to_zoned(TimeZone::UTC).date();
+    let years = born.until((Unit::Year, today)).map_err(|_| wrong())?.get_years();
+    if born <= today && years <= AGE_MAX { Ok(Some(years.into())) } else { Err(wrong()) }
+}
+
 /// JSON of the fields that have no column, in a fixed order; empty where there are none.
 fn detail(
     wire: &WireRecord<'_>,
+    age: Option<i64>,
     document: Option<&documents::Taken<'_>>,
     resolver: &Resolver<'_>,
 ) -> Result<String, Refusal> {
@@ -281,6 +301,7 @@ fn detail(
             let _ = write!(out, "{value}");
         }
     };
+    number(&mut out, AGE, age);
     if let Some(game) = &wire.game {
         text(&mut out, "game.id", game.id.as_ref())?;
         text(&mut out, "game.type", game.kind.as_ref())?;
@@ -324,6 +345,13 @@ fn detail(
         out.push('}');
     }
     Ok(out)
+}
+
+/// The player's age in years when the record was made, where it came with a date of birth.
+#[must_use]
+pub fn age_of(record: &Record) -> Option<i64> {
+    let rest = record.detail.strip_prefix("{\"")?.strip_prefix(AGE)?.strip_prefix("\":")?;
+    rest.split([',', '}']).next()?.parse().ok()
 }
 
 /// First 64 bits of SHA-256 of a record id.

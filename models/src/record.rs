@@ -252,6 +252,8 @@ pub struct WirePlayer<'a> {
     pub phone: Option<Text<'a>>,
     pub id_number: Option<Text<'a>>,
     pub id_type: Option<Text<'a>>,
+    /// YYYY-MM-DD; only the age in years at the record is kept of it.
+    pub date_of_birth: Option<Text<'a>>,
     /// The operator's own name or number of the account: digested, joins only within the operator.
     pub account_ref: Option<Text<'a>>,
 }

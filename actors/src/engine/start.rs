@@ -6,7 +6,7 @@ use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
 use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
-use crate::facts::FactsSource;
+use crate::facts::{FactsSource, Rotations};
 use crate::feeds::{self, Cursor, FetchError};
 use crate::integrity::OnePer;
 use crate::integrity::Touched;
@@ -160,6 +160,7 @@ impl Engine {
             index: Arc::clone(&index),
             directory: Arc::clone(&directory),
             store: store.clone(),
+            rotations: Rotations::new(store.clone()),
             clock: Arc::clone(&clock),
         };
         let rules_context = RulesContext {

@@ -127,7 +127,7 @@ fn only_who_can_be_asked_about_is_looked_for() {
         ("before the operator was registered", Some(8), true, Some(registered), (false, Some(registered))),
     ];
     for (what, player, is_identified, hidden, (asked, gap)) in table {
-        let facts = known(&checks, operator, &login(player, is_identified, at), [None, hidden]);
+        let facts = known(&checks, operator, &login(player, is_identified, at), [None, hidden, None]);
         assert_eq!((facts.is_identified, facts.checked_at.is_some()), (is_identified, asked), "{what}");
         assert_eq!(facts.evidence_gap, gap, "{what}");
     }

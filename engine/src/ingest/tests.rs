@@ -43,6 +43,29 @@ fn an_account_number_alone_is_nobody_in_the_register() {
 }
 
 #[test]
+fn of_a_date_of_birth_the_age_is_kept() {
+    // what is sent | age at 2026-11-21, or refused
+    let table = [
+        (r#""2002-11-21""#, Ok(Some(24))),
+        (r#""2002-11-22""#, Ok(Some(23))),
+        (r#""1950-01-01""#, Ok(Some(76))),
+        ("null", Ok(None)),
+        (r#""""#, Ok(None)),
+        (r#""21/11/2002""#, Err(())),
+        (r#""2002-13-01""#, Err(())),
+        (r#""2027-01-01""#, Err(())),
+        (r#""1850-01-01""#, Err(())),
+    ];
+    for (born, wanted) in table {
+        let player = format!(r#"{{"phone":"0712345678","date_of_birth":{born}}}"#);
+        let sent = FINE.replace("{\"phone\":\"0712345678\"}", &player);
+        let got = with(|r| record(sent.as_bytes(), r));
+        assert_eq!(got.as_ref().map(age_of).map_err(|_| ()), wanted, "{born}");
+        assert!(!format!("{got:?}").contains("2002-"), "it is neither kept nor quoted");
+    }
+}
+
+#[test]
 fn what_is_refused_and_how_it_is_named() {
     use QuarantineCode::{Encoding, InvalidField, MissingField, SignMismatch, TooLarge, Unreadable};
     let long = "x".repeat(TEXT_BYTES_MAX + 1);

@@ -38,6 +38,7 @@ pub(super) const SHAPES: &[(&str, Shape)] = &[
     ("/player/phone", Shape::Text),
     ("/player/id_number", Shape::Text),
     ("/player/id_type", Shape::Text),
+    ("/player/date_of_birth", Shape::Text),
     ("/player/account_ref", Shape::Text),
     ("/money", Shape::Object),
     ("/money/amount_minor", Shape::Minor),

@@ -30,6 +30,17 @@ pub enum AgeBand {
     From24,
 }
 
+/// The age from which on a player is no young adult any more (FACTS, behavioural markers).
+const GROWN: i64 = 24;
+
+impl AgeBand {
+    /// Of an age in years.
+    #[must_use]
+    pub fn of(years: i64) -> Self {
+        if years < GROWN { Self::Under24 } else { Self::From24 }
+    }
+}
+
 /// What register and evidence knew of a record's player when its batch was committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
