@@ -1,6 +1,7 @@
 //! What goes over the wire, encoded once for all who watch.
 
 use bytes::Bytes;
+use engine::rules::disclosure;
 use models::alert::{AlertRevision, Subject};
 use models::ids::AlertId;
 use models::live::Topic;
@@ -15,7 +16,7 @@ pub struct AlertView<'a> {
     /// The alert.
     pub id: AlertId,
     /// Rule.
-    pub rule: &'a str,
+    pub rule: Cow<'a, str>,
     /// Version of the rule.
     pub rule_version: u32,
     /// Raised, corrected, withdrawn.
@@ -31,30 +32,27 @@ pub struct AlertView<'a> {
     /// Time by the source's clock.
     pub at: models::ts::Ts,
     /// Why.
-    pub evidence: &'a models::alert::Evidence,
+    pub evidence: Cow<'a, models::alert::Evidence>,
 }
 
 impl<'a> AlertView<'a> {
-    /// The view of a revision in a topic. Whom a finding is about is for those who watch the whole jurisdiction.
+    /// The view of a revision in a topic; in an operator's own, as the operator may read it.
     pub fn of(revision: &'a AlertRevision, topic: Topic) -> Self {
-        let subject = match topic {
-            Topic::OperatorAlerts(_) if revision.subject.who.is_some() => {
-                Cow::Owned(Subject { who: None, ..revision.subject.clone() })
-            }
-            _ => Cow::Borrowed(&revision.subject),
-        };
-        Self {
-            id: revision.id,
-            rule: &revision.rule,
-            rule_version: revision.rule_version,
-            kind: revision.kind,
-            severity: revision.severity,
-            subject,
-            window_start: revision.window.start,
-            window_end: revision.window.end,
-            at: revision.at,
-            evidence: &revision.evidence,
+        match topic {
+            Topic::OperatorAlerts(_) => Self::new(disclosure::for_operator(revision)),
+            _ => Self::new(Cow::Borrowed(revision)),
         }
+    }
+
+    fn new(revision: Cow<'a, AlertRevision>) -> Self {
+        let (id, rule_version, kind, severity) = (revision.id, revision.rule_version, revision.kind, revision.severity);
+        let (window, at) = (revision.window, revision.at);
+        let (rule, subject, evidence) = match revision {
+            Cow::Borrowed(r) => (Cow::Borrowed(r.rule.as_str()), Cow::Borrowed(&r.subject), Cow::Borrowed(&r.evidence)),
+            Cow::Owned(r) => (Cow::Owned(r.rule), Cow::Owned(r.subject), Cow::Owned(r.evidence)),
+        };
+        let (window_start, window_end) = (window.start, window.end);
+        Self { id, rule, rule_version, kind, severity, subject, window_start, window_end, at, evidence }
     }
 }
 

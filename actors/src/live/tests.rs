@@ -385,6 +385,7 @@ fn alerts_stay_in_their_jurisdiction_and_with_their_operator() {
 #[test]
 fn whom_a_finding_is_about_is_for_those_who_watch_the_jurisdiction() {
     let mut finding = revision(1, BETS);
+    finding.subject.metric = models::alert::Metric::Finding;
     finding.subject.who = Some("player:00000000000000000000ab".to_owned());
     for (topic, wanted) in [(Topic::Alerts, true), (Topic::OperatorAlerts(BETS.1), false)] {
         let shown = serde_json::to_string(&AlertView::of(&finding, topic)).expect("json");

@@ -21,6 +21,7 @@ pub mod calendar;
 pub mod catalogue;
 pub mod compare;
 pub mod crowd;
+pub mod disclosure;
 pub mod facts;
 pub mod finding;
 pub mod input;

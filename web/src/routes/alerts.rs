@@ -3,10 +3,12 @@
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::AlertFilter;
 use actors::directory::Directory;
+use engine::rules::{disclosure, list};
 use models::alert::{AlertRevision, Evidence, RevisionKind, Severity};
 use models::ids::{AlertId, OperatorId, OperatorNo};
 use models::ts::Ts;
 use serde::Serialize;
+use std::borrow::Cow;
 use utoipa::ToSchema;
 
 use super::list::ListView;
@@ -173,12 +175,18 @@ fn filter(
     let state = parse::parameter(pairs, "state").and_then(|text| {
         fields.known_parameter("?state", matches!(text, "open" | "withdrawn").then(|| text.to_owned()))
     });
+    // whoever may not read what a rule finds may not find it by its name either
+    let is_hidden = |rule: &&str| {
+        own.is_some() && list::ABOUT.iter().any(|a| a.name == *rule && a.is_here() && !disclosure::is_duty(rule))
+    };
+    let rule = parse::parameter(pairs, "rule");
+    let rule = if rule.as_ref().is_some_and(is_hidden) { Some(disclosure::CONFIDENTIAL) } else { rule };
     fields.check()?;
     Ok(AlertFilter {
         jurisdiction: Some(caller.jurisdiction()),
         operator: named.or(own),
         severity,
-        rule: parse::parameter(pairs, "rule").map(str::to_owned),
+        rule: rule.map(str::to_owned),
         state,
     })
 }
@@ -186,6 +194,7 @@ fn filter(
 impl AlertBody {
     /// For staff, or for the operator whose own it is.
     fn of(revision: &AlertRevision, directory: &Directory, own: Option<OperatorNo>) -> Self {
+        let revision = &*if own.is_some() { disclosure::for_operator(revision) } else { Cow::Borrowed(revision) };
         let open = revision.kind != RevisionKind::Withdrawn;
         Self {
             id: revision.id,
@@ -196,7 +205,7 @@ impl AlertBody {
             rule_version: revision.rule_version,
             operator: directory.operators.get(&revision.operator_no).map(|o| o.id),
             operator_code: revision.subject.operator.clone(),
-            who: revision.subject.who.clone().filter(|_| own.is_none()),
+            who: revision.subject.who.clone(),
             metric: revision.subject.metric.as_str(),
             granularity: revision.subject.granularity.as_str(),
             currency: revision.subject.currency.to_string(),
