@@ -15,7 +15,7 @@ pub use classes::{
     ClassPage, ClassQuery, PlayerAccount, PlayerLimit, RowPlace, SalesDay, StoredBankLine, StoredInvoice,
     StoredLicence, StoredPayment,
 };
-pub use compliance::{ALERTS_OF_RULE_MAX, ComplianceSpan};
+pub use compliance::{ALERTS_OF_RULE_MAX, BatchSums, ComplianceSpan};
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};

@@ -17,7 +17,7 @@ use models::alert_group::AlertActed;
 use models::compliance::ComplianceScored;
 use models::event::Event;
 use models::feed::Source;
-use models::ids::OperatorNo;
+use models::ids::{OperatorNo, SourceNo};
 use models::operator::{Operator, OperatorState};
 use models::ts::{DAY, HOUR, MINUTE, Ts};
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::{ClassQuery, ComplianceSpan, SourceSpan};
+use store::{BatchSums, ClassQuery, ComplianceSpan};
 
 /// How often it is looked whether a day is over.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -54,7 +54,11 @@ struct Progress {
     scored: Option<String>,
     /// When recent days were looked at last.
     looked_at: Ts,
+    came: Came,
 }
+
+/// What came of sources, by source and start of a day: a day that is over stays as it is, and is counted once.
+type Came = HashMap<(SourceNo, Ts), BatchSums>;
 
 /// A day to be scored, and whose.
 struct Due<'a> {
@@ -113,7 +117,7 @@ impl Engine {
             Some(held) => held,
             None => {
                 let stored = self.0.store.newest_compliance_score(operator.operator_no).await.map_err(unavailable)?;
-                Progress { scored: stored.map(|stored| stored.day), looked_at: Ts(0) }
+                Progress { scored: stored.map(|stored| stored.day), ..Progress::default() }
             }
         };
         let back = |days: i64| day_after(&newest, 1 - days).ok_or_else(is_none);
@@ -125,20 +129,28 @@ impl Engine {
         let recent = if is_again { back(RECENT_DAYS)? } else { missed.clone() };
         let mut day = missed.min(recent).max(first).max(back(CATCH_UP_DAYS)?);
         while day <= newest {
-            self.score_day(&Due { operator, zone: &zone, day: &day }, acts).await?;
+            self.score_day(&Due { operator, zone: &zone, day: &day }, acts, &mut held.came).await?;
             held.scored = held.scored.max(Some(day.clone()));
             day = day_after(&day, 1).ok_or_else(is_none)?;
             tokio::time::sleep(PAUSE).await;
         }
         if is_again {
             held.looked_at = now;
+            // no score stands on what lies before
+            let oldest = now.plus(-(CATCH_UP_DAYS + SPAN_DAYS + 2) * DAY);
+            held.came.retain(|(_, start), _| *start >= oldest);
         }
         *progress = Some(held);
         Ok(())
     }
 
     /// Scores a day, where it has no score yet or would have another one.
-    async fn score_day(&self, due: &Due<'_>, acts: &mut Option<Vec<AlertActed>>) -> Result<(), EngineError> {
+    async fn score_day(
+        &self,
+        due: &Due<'_>,
+        acts: &mut Option<Vec<AlertActed>>,
+        came: &mut Came,
+    ) -> Result<(), EngineError> {
         let Due { operator, day, .. } = *due;
         let acts = match acts {
             Some(acts) => acts,
@@ -149,7 +161,7 @@ impl Engine {
         };
         let span = ComplianceSpan { operator_no: operator.operator_no, from: day, to: day };
         let before = self.0.store.compliance_scores(span).await.map_err(unavailable)?.pop();
-        let (facts, window) = self.compliance_facts(due, acts).await?;
+        let (facts, window) = self.compliance_facts(due, acts, came).await?;
         let found = score(&facts);
         let scored = ComplianceScored {
             operator_no: operator.operator_no,
@@ -173,7 +185,12 @@ impl Engine {
     }
 
     /// Everything that the score of a day follows from, and the span that it stands on.
-    async fn compliance_facts(&self, due: &Due<'_>, acts: &[AlertActed]) -> Result<(Facts, Window), EngineError> {
+    async fn compliance_facts(
+        &self,
+        due: &Due<'_>,
+        acts: &[AlertActed],
+        came: &mut Came,
+    ) -> Result<(Facts, Window), EngineError> {
         let Due { operator, zone, day } = *due;
         let is_none = || EngineError::NotFound("day");
         let mut days = Vec::new();
@@ -191,14 +208,20 @@ impl Engine {
         let counted = store.compliance_days(counted).await.map_err(unavailable)?;
         let facts = Facts {
             days: counted.into_iter().map(|(_, _, tally)| tally).collect(),
-            feeds: self.feeds_of(operator.operator_no, &days, window).await?,
+            feeds: self.feeds_of(operator.operator_no, &days, window, came).await?,
             payments: self.payments_of(operator.operator_no, window).await?,
             alerts: Confirmed::of(acts, operator.operator_no, window),
         };
         Ok((facts, window))
     }
 
-    async fn feeds_of(&self, operator: OperatorNo, days: &[Window], span: Window) -> Result<Feeds, EngineError> {
+    async fn feeds_of(
+        &self,
+        operator: OperatorNo,
+        days: &[Window],
+        span: Window,
+        came: &mut Came,
+    ) -> Result<Feeds, EngineError> {
         let store = &self.0.store;
         let sources: Vec<Arc<Source>> = {
             let directory = self.directory();
@@ -213,26 +236,43 @@ impl Engine {
         let breaks = store.alerts_of_rule(operator, integrity::Trouble::Tampered.rule()).await.map_err(unavailable)?;
         let mut feeds = Feeds::default();
         for source in &sources {
-            let counts = self.counts_of(source, span).await?;
+            let batches = self.batches_of(source.source_no, days, came).await?;
+            let counts = self.counts_of(source, span, batches).await?;
             feeds.sources.extend(SourceFacts::of(source, days, &silences, &breaks, counts));
         }
         Ok(feeds)
     }
 
-    async fn counts_of(&self, source: &Source, span: Window) -> Result<Counts, EngineError> {
+    /// What a source's batches of some days add up to.
+    async fn batches_of(&self, no: SourceNo, days: &[Window], came: &mut Came) -> Result<BatchSums, EngineError> {
+        let mut sums = BatchSums::default();
+        for day in days {
+            let of_day = match came.get(&(no, day.start)) {
+                Some(known) => *known,
+                None => {
+                    let counted = self.0.store.batch_sums(no, day.start, day.end).await.map_err(unavailable)?;
+                    came.insert((no, day.start), counted);
+                    counted
+                }
+            };
+            sums.records += of_day.records;
+            sums.numbered += of_day.numbered;
+        }
+        Ok(sums)
+    }
+
+    async fn counts_of(&self, source: &Source, span: Window, batches: BatchSums) -> Result<Counts, EngineError> {
         let (store, no) = (&self.0.store, source.source_no);
-        let of = SourceSpan { source_no: no, operator_no: source.operator_no, from: span.start, to: span.end };
-        let came = store.arrivals(of).await.map_err(unavailable)?;
-        let numbered = store.numbered_batches(no, span.start, span.end).await.map_err(unavailable)?;
+        let quarantined = store.quarantined_between(no, span.start, span.end).await.map_err(unavailable)?;
         let state = store.source_integrity(no).await.map_err(unavailable)?;
         // a gap that opened later is none of this span
         let is_missing = state.missing_since.is_some_and(|since| since < span.end);
         let compared = store.declared_between(no, span.start, span.end, DECLARED_MAX).await.map_err(unavailable)?;
         let mut counts = Counts {
-            numbered,
+            numbered: batches.numbered,
             numbers_missing: if is_missing { state.missing_numbers() } else { 0 },
-            sent: came.records + came.quarantined,
-            quarantined: came.quarantined,
+            sent: batches.records + quarantined,
+            quarantined,
             ..Counts::default()
         };
         // a day that reaches over the end was not over, and declared later

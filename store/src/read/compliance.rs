@@ -26,6 +26,15 @@ pub struct ComplianceSpan<'a> {
     pub to: &'a str,
 }
 
+/// What batches add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchSums {
+    /// Records that came, without those that were replayed from quarantine.
+    pub records: i64,
+    /// Batches with a number of their operator's.
+    pub numbered: i64,
+}
+
 /// Only the newest revision of each day.
 const NEWEST: &str = "NOT EXISTS (SELECT 1 FROM compliance_scores n WHERE n.operator_no = s.operator_no AND n.local_day = s.local_day AND n.revision > s.revision)";
 
@@ -105,10 +114,17 @@ impl Store {
         Ok(acts)
     }
 
-    /// Batches of a source that came in a span with a number of its operator's.
-    pub async fn numbered_batches(&self, source_no: SourceNo, from: Ts, to: Ts) -> Result<i64, StoreError> {
-        let sql =
-            "SELECT COUNT(batch_number) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3";
+    /// What the batches of a source that came in a span add up to.
+    pub async fn batch_sums(&self, source_no: SourceNo, from: Ts, to: Ts) -> Result<BatchSums, StoreError> {
+        let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN replayed = 0 THEN records + duplicates ELSE 0 END), 0) AS BIGINT), COUNT(batch_number) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3";
+        let rows = self.rows(sql, &[Val::Int(source_no.0.into()), Val::Int(from.0), Val::Int(to.0)]).await?;
+        rows.first()
+            .map_or(Ok(BatchSums::default()), |row| Ok(BatchSums { records: row.int(0)?, numbered: row.int(1)? }))
+    }
+
+    /// Records of a source that were refused within a span, replayed or not since.
+    pub async fn quarantined_between(&self, source_no: SourceNo, from: Ts, to: Ts) -> Result<i64, StoreError> {
+        let sql = "SELECT COUNT(*) FROM quarantine WHERE source_no = $1 AND at >= $2 AND at < $3";
         self.int(sql, &[Val::Int(source_no.0.into()), Val::Int(from.0), Val::Int(to.0)]).await
     }
 

@@ -11,7 +11,7 @@ use models::ids::{GroupId, KeyId, OperatorNo, SourceNo};
 use models::jurisdiction::JurisdictionNo;
 use models::ts::{MINUTE, Ts};
 use std::collections::BTreeMap;
-use store::{Clock, CommitError, ComplianceSpan, SystemClock};
+use store::{BatchSums, Clock, CommitError, ComplianceSpan, SystemClock};
 
 fn span<'a>(operator: u16, from: &'a str, to: &'a str) -> ComplianceSpan<'a> {
     ComplianceSpan { operator_no: OperatorNo(operator), from, to }
@@ -180,8 +180,11 @@ pub async fn what_a_score_is_worked_out_of_is_read(kind: Kind) {
         let stored = FeedBatchStored { batch_number: number, ..stored };
         node.commit(vec![Event::FeedBatchStored(stored)], vec![rows]).await.expect("stored");
     }
-    let numbered = async |from, to| node.store.numbered_batches(SourceNo(1), from, to).await.expect("a count");
-    assert_eq!((numbered(Ts(0), Ts(i64::MAX)).await, numbered(Ts(0), Ts(1)).await), (2, 0));
+    let sums = async |from, to| node.store.batch_sums(SourceNo(1), from, to).await.expect("sums");
+    assert_eq!(sums(Ts(0), Ts(i64::MAX)).await, BatchSums { records: 3, numbered: 2 });
+    assert_eq!(sums(Ts(0), Ts(1)).await, BatchSums::default());
+    let refused = node.store.quarantined_between(SourceNo(1), Ts(0), Ts(i64::MAX)).await.expect("a count");
+    assert_eq!(refused, 0);
     assert_eq!(node.store.source_integrity(SourceNo(1)).await.expect("a state").version, 0);
     node.stop().await;
 }
