@@ -19,6 +19,7 @@ struct CaseKey {
     version: u32,
     is_shadow: bool,
     who: Who2,
+    matter: u64,
     start: Ts,
 }
 
@@ -161,6 +162,7 @@ pub struct Out<'a> {
     speaker: Speaker,
     record: Option<&'a Record>,
     findings: &'a mut Vec<Finding>,
+    matter: u64,
 }
 
 impl<'a> Out<'a> {
@@ -170,12 +172,19 @@ impl<'a> Out<'a> {
         record: Option<&'a Record>,
         findings: &'a mut Vec<Finding>,
     ) -> Self {
-        Self { standing, speaker, record, findings }
+        Self { standing, speaker, record, findings, matter: 0 }
+    }
+
+    /// The same about one matter among several of the same people, such as one of their limits: what is found of it is a
+    /// finding of its own. 0 is the only one of most rules.
+    pub fn matter(&mut self, matter: u64) -> Out<'_> {
+        let Self { standing, speaker, record, findings, .. } = self;
+        Out { standing, speaker: *speaker, record: *record, findings, matter }
     }
 
     fn key(&self, who: Who, start: Ts) -> CaseKey {
         let Speaker { rule_no, version, mode, .. } = self.speaker;
-        CaseKey { rule: rule_no, version, is_shadow: mode == Mode::Shadow, who: who.into(), start }
+        CaseKey { rule: rule_no, version, is_shadow: mode == Mode::Shadow, who: who.into(), matter: self.matter, start }
     }
 
     /// The newest case about somebody that began by then.
@@ -206,6 +215,8 @@ impl<'a> Out<'a> {
         };
         let key = self.key(who, window.start);
         let case = self.standing.cases.entry(key).or_insert(fresh);
+        // whatever ends elsewhere by now is still the case that was told of
+        window.end = case.end;
         let told_from = match cause {
             Cause::Sum { told_from } => {
                 case.observed = case.observed.saturating_add(measured.observed);
@@ -284,7 +295,7 @@ impl<'a> Out<'a> {
     ) {
         let Speaker { rule, version, mode, scope, at, .. } = self.speaker;
         let Details { reasons, records, operators } = details;
-        let id = finding_id(scope, rule, version, who, window);
+        let id = finding_id(scope, (rule, version), who, self.matter, window);
         let finding = Finding {
             id,
             rule,
