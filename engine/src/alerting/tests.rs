@@ -184,6 +184,17 @@ fn one_cause_with_ten_thousand_hits_is_heard_once() {
 }
 
 #[test]
+fn an_alert_that_is_raised_once_more_is_the_same_one() {
+    let mut shift = Shift::default();
+    [1, 2, 1, 1].into_iter().for_each(|alert| shift.hit(alert, Severity::High));
+    let group = shift.desk.group(shift.group()).expect("a group");
+    assert_eq!((group.hits, group.standing.as_slice()), (2, &[AlertId(1), AlertId(2)][..]));
+    shift.withdraw(1);
+    shift.withdraw(2);
+    assert_eq!((shift.heard(), shift.state()), (vec!["jump raised".into(), "jump resolved".into()], GroupState::Resolved));
+}
+
+#[test]
 fn severity_only_rises_by_itself_and_a_rise_is_heard() {
     let mut shift = Shift::default();
     for (alert, severity) in

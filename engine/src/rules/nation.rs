@@ -196,6 +196,12 @@ impl NationRules {
         (self.players.len(), self.players.evicted())
     }
 
+    /// Findings that are remembered.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
     /// Takes an input of an operator in. Only records of play of identified players matter.
     pub fn hear(&mut self, operator: OperatorNo, input: &Input<'_>, findings: &mut Vec<Finding>) {
         let Input::Play { record, facts: Facts { is_identified: true, .. } } = *input else { return };
