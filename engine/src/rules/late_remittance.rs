@@ -137,6 +137,21 @@ mod tests {
                     &[],
                 ),
                 (
+                    "the authority says it is paid, and not how much",
+                    at_6_000(invoice().until(4_000).invoice_settled("T-1", "gaming_tax", (0, 1_440), 100_000, 5_000)),
+                    &[],
+                ),
+                (
+                    "the authority says so late",
+                    invoice().until(6_000).invoice_settled("T-1", "gaming_tax", (0, 1_440), 100_000, 5_000),
+                    &["invoice T-1: 1 days"],
+                ),
+                (
+                    "the authority says what was paid in many parts",
+                    at_6_000((1..=20).fold(invoice(), |story, part| story.invoice_paid_of("T-1", 100_000, 5_000 * part))),
+                    &[],
+                ),
+                (
                     "it is cancelled",
                     at_6_000(invoice().until(4_000).invoice_cancelled("T-1", "gaming_tax", (0, 1_440), 100_000, 5_000)),
                     &[],

@@ -422,6 +422,16 @@ impl Story {
         self.bill((number, tax), period, amount, due, (InvoiceState::Paid, amount))
     }
 
+    /// Paid, without saying how much.
+    pub fn invoice_settled(self, number: &str, tax: &str, period: (i64, i64), amount: i64, due: i64) -> Self {
+        self.bill((number, tax), period, amount, due, (InvoiceState::Paid, 0))
+    }
+
+    /// So much of it is paid by now; of minute 0 to 1,440, due at minute 5,000.
+    pub fn invoice_paid_of(self, number: &str, amount: i64, paid: i64) -> Self {
+        self.bill((number, "gaming_tax"), (0, 1_440), amount, 5_000, (InvoiceState::Issued, paid))
+    }
+
     pub fn invoice_cancelled(self, number: &str, tax: &str, period: (i64, i64), amount: i64, due: i64) -> Self {
         self.bill((number, tax), period, amount, due, (InvoiceState::Cancelled, 0))
     }
