@@ -323,7 +323,9 @@ impl Life {
             }
             RuleAct::ShadowStarted { version } => {
                 let place = named(*version).ok_or(unknown)?;
-                self.versions[place].shadows.push(Span { from: at, to: None });
+                // what is live by itself later on is no shadow of itself then
+                let to = self.live_spans(*version).iter().map(|live| live.from).find(|from| *from > at);
+                self.versions[place].shadows.push(Span { from: at, to });
             }
             RuleAct::ShadowStopped { version } => {
                 let place = named(*version).ok_or(unknown)?;

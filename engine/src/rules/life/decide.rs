@@ -306,6 +306,18 @@ mod tests {
                 "live scheduled",
             ),
             (
+                "tried until it is live by itself",
+                &["10 propose 4 from 90", "20 promote 2", "30 shadow 2"],
+                "1 0-90, 2 90-, 2* 30-90",
+                "live scheduled",
+            ),
+            (
+                "the one before, until it is live again",
+                &["10 propose 4 from 50 to 70", "20 promote 2", "60 shadow 1"],
+                "1 0-50, 2 50-70, 1 70-, 1* 60-70",
+                "scheduled live",
+            ),
+            (
                 "promoted late: the day of the law is over",
                 &["10 propose 4 from 20", "30 promote 2"],
                 "1 0-30, 2 30-",
