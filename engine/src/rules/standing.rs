@@ -142,6 +142,9 @@ pub(super) struct Speaker {
 pub enum Cause {
     /// By the window, which is exactly the same.
     Window,
+    /// By the window, too, where what was measured grows by itself as time goes by: how long it lasts is no news, another
+    /// severity is.
+    Lasting,
     /// By a window that overlaps: the first one keeps its place while evidence comes in.
     Overlap,
     /// By the window, and each is one more; it is told of from this many on.
@@ -270,7 +273,7 @@ impl<'a> Out<'a> {
                 }
                 told_from
             }
-            Cause::Window | Cause::Overlap => {
+            Cause::Window | Cause::Lasting | Cause::Overlap => {
                 case.observed = measured.observed;
                 i64::MIN
             }
@@ -282,6 +285,7 @@ impl<'a> Out<'a> {
             _ if observed < told_from => return observed,
             Said::Nothing | Said::Withdrawn => RevisionKind::Raised,
             Said::Stands if severity != case.told_severity => RevisionKind::Corrected,
+            Said::Stands if cause == Cause::Lasting => return observed,
             Said::Stands if observed != case.told && (is_much_more || is_later) => RevisionKind::Corrected,
             Said::Stands => return observed,
         };
