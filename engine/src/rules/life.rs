@@ -323,9 +323,8 @@ impl Life {
             }
             RuleAct::ShadowStarted { version } => {
                 let place = named(*version).ok_or(unknown)?;
-                // what is live by itself later on is no shadow of itself then
-                let to = self.live_spans(*version).iter().map(|live| live.from).find(|from| *from > at);
-                self.versions[place].shadows.push(Span { from: at, to });
+                self.versions[place].shadows.push(Span { from: at, to: None });
+                self.end_shadows(at);
             }
             RuleAct::ShadowStopped { version } => {
                 let place = named(*version).ok_or(unknown)?;
@@ -374,6 +373,18 @@ impl Life {
             self.steps.sort_by_key(|step| step.from);
         }
         self.steps.dedup_by_key(|step| step.version);
+        self.end_shadows(at);
+    }
+
+    /// From an instant on no version that is live, or becomes so by itself, is a shadow of itself as well.
+    fn end_shadows(&mut self, at: Ts) {
+        for place in 0..self.versions.len() {
+            let live = self.live_spans(self.versions[place].number);
+            let next = live.iter().find(|live| live.to.is_none_or(|to| to > at));
+            if let Some(live) = next {
+                end_shadow(&mut self.versions[place].shadows, live.from.max(at));
+            }
+        }
     }
 }
 

@@ -318,6 +318,12 @@ mod tests {
                 "scheduled live",
             ),
             (
+                "tried, and given back",
+                &["10 propose 4", "20 promote 2", "30 shadow 1", "40 back"],
+                "1 0-20, 2 20-40, 1 40-, 1* 30-40",
+                "live ended",
+            ),
+            (
                 "promoted late: the day of the law is over",
                 &["10 propose 4 from 20", "30 promote 2"],
                 "1 0-30, 2 30-",
