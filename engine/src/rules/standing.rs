@@ -325,6 +325,36 @@ impl<'a> Out<'a> {
         self.say(who, window, RevisionKind::Withdrawn, severity, measured, details);
     }
 
+    /// A record that a [`Cause::Sum`] adds up, made at an instant, counts no more: what is left is told, and where nothing is
+    /// left the finding is withdrawn. One of those that a case does not remember stays in its sum.
+    pub fn taken_back(
+        &mut self,
+        who: Who,
+        (id, at, amount): (&str, Ts, i64),
+        measured: Measured,
+        reason: &str,
+        details: impl FnOnce(i64) -> Details,
+    ) {
+        let Some((key, end)) = self.latest(who, at).filter(|(_, end)| *end > at) else { return };
+        let Some(case) = self.standing.cases.get_mut(&key) else { return };
+        let Some(place) = case.records.iter().position(|known| **known == *id) else { return };
+        case.records.remove(place);
+        case.observed = case.observed.saturating_sub(amount);
+        let observed = case.observed;
+        if observed <= 0 {
+            return self.cleared(who, at, measured, reason);
+        }
+        if case.said != Said::Stands {
+            return;
+        }
+        (case.told, case.told_at, case.heard_at) = (observed, self.speaker.at, self.standing.newest);
+        let severity = case.told_severity;
+        let records = case.records.iter().map(|id| id.to_string()).collect();
+        let window = Window { start: key.start, end };
+        let details = Details { records, ..details(observed) };
+        self.say(who, window, RevisionKind::Corrected, severity, Measured { observed, ..measured }, details);
+    }
+
     /// Does something stand about somebody in a window that holds this instant?
     #[must_use]
     pub fn stands(&self, who: Who, at: Ts) -> bool {
