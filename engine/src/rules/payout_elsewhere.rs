@@ -31,7 +31,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     let (Some((key, player)), Some(record)) = (heard.player_in(params.currency), heard.record) else { return };
     let who = Who::Player(key);
     let measured = |amount| Measured { observed: amount, limit: params.amount_min_minor, unit: Unit::MinorUnits };
-    let details = |_| {
+    let details = |_: i64| {
         let accounts = player.paid_in.len();
         let known = if accounts == 1 { "account" } else { "accounts" };
         Details::of(vec![format!("paid out to an account that is not among the {accounts} {known} paid in from")])
