@@ -111,7 +111,8 @@ impl OfOperator {
 }
 
 fn cases_forgotten(standing: &Standing) -> [(&'static str, u64); 2] {
-    [("cases", Mode::Live), ("cases_shadow", Mode::Shadow)].map(|(table, mode)| (table, standing.counts(mode).forgotten))
+    [("cases", Mode::Live), ("cases_shadow", Mode::Shadow)]
+        .map(|(table, mode)| (table, standing.counts(mode).forgotten))
 }
 
 /// The engine's name of what was declared.

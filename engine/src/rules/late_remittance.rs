@@ -160,7 +160,9 @@ mod tests {
                 ),
                 (
                     "the authority says what was paid in many parts",
-                    at_6_000((1..=20).fold(invoice(), |story, part| story.invoice_paid_of("T-1", 100_000, 5_000 * part))),
+                    at_6_000(
+                        (1..=20).fold(invoice(), |story, part| story.invoice_paid_of("T-1", 100_000, 5_000 * part)),
+                    ),
                     &[],
                 ),
                 (
