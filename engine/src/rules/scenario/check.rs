@@ -1,6 +1,6 @@
 //! What a rule says of a story, held against a table.
 
-use super::Story;
+use super::{Heard, Story};
 use crate::rules::finding::{Finding, Mode, Who};
 use crate::rules::input::Input;
 use crate::rules::list;
