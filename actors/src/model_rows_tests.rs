@@ -3,7 +3,7 @@ use models::alert::{Granularity, Metric, Severity, Subject, Window};
 use models::alert_group::{Act, AlertActed, AlertGroup, GroupState};
 use models::ids::{AlertId, KeyId};
 use models::jurisdiction::JurisdictionNo;
-use models::record::{RecordKind, RecordStatus};
+use models::record::RecordKind;
 use models::ts::{DAY, MINUTE};
 
 const BEGIN: i64 = 1_772_398_800_000_000;
@@ -79,24 +79,12 @@ fn record(n: usize, kind: RecordKind, minute: i64, amount_minor: i64, player: u1
     Record {
         id_digest: engine::ingest::id_digest(&record_id),
         record_id,
-        replaces: None,
         kind,
         occurred_at: Ts(BEGIN + minute * MINUTE),
-        status: RecordStatus::Successful,
         player: Some(MatchKey(player)),
         is_identified: true,
         amount_minor,
-        currency: Currency::KES,
-        balance_after_minor: None,
-        product: None,
-        channel: None,
-        bet_id: None,
-        session_id: None,
-        region: None,
-        device: None,
-        account: None,
-        detail: String::new(),
-        content_digest: 0,
+        ..Record::for_tests()
     }
 }
 

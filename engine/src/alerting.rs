@@ -280,10 +280,13 @@ impl Desk {
                 ..fresh()
             };
         }
-        group.hits += 1;
+        // a rule that forgot what it said says it again: it is still the same alert
+        let is_known = group.standing.contains(&revision.id);
+        group.hits += u64::from(!is_known);
         (group.last_at, group.last_alert, group.last_window) = (now, revision.id, revision.window);
         group.reasons = revision.evidence.reasons.iter().take(REASONS_MAX).cloned().collect();
         match group.standing.len() < STANDING_MAX {
+            _ if is_known => {}
             true => group.standing.push(revision.id),
             false => group.standing_more += 1,
         }
@@ -320,12 +323,11 @@ impl Desk {
         // of one that a person has resolved, too: what it stood for is over, and what comes back is something new
         let Some(group) = self.groups.get_mut(&id) else { return };
         let live = group.is_live();
-        match group.standing.iter().position(|alert| *alert == revision.id) {
-            Some(place) => {
-                group.standing.remove(place);
-            }
+        match group.standing.contains(&revision.id) {
+            // more than once in what an older release stored
+            true => group.standing.retain(|alert| *alert != revision.id),
             // of an earlier episode, or one of those that are only counted
-            None => group.standing_more = group.standing_more.saturating_sub(1),
+            false => group.standing_more = group.standing_more.saturating_sub(1),
         }
         out.changed.insert(id);
         if live && !group.stands() {

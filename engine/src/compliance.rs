@@ -18,7 +18,7 @@ use models::compliance::{Band, Component, ComponentScore, DayTally};
 use std::collections::BTreeMap;
 
 /// Version of the formula: it grows with every change of what follows from the same facts.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Days that a score stands on: the day itself and those before it.
 pub const SPAN_DAYS: i64 = 30;
 /// Full marks, and the whole of a share.
@@ -142,7 +142,7 @@ pub const ABOUT: &[About] = &[
     About {
         component: Component::Payments,
         weight: 10,
-        what: "days late, on average over the invoices that were due in the span and those before it that were still unpaid; 100 units of the currency may be missing; an invoice of which only an authority's later word says that it was paid is counted apart",
+        what: "days late, on average over the invoices that were due in the span and those before it that were still unpaid; 100 units of the currency may be missing, and of a small invoice no more than 5 % of it; an invoice of which only an authority's later word says that it was paid is counted apart",
         unit: Unit::DaysMilli,
         line: &[(0, 1_000_000), (7_000, 500_000), (30_000, 0)],
         source: "due is due; a month late is a period late, as taxes are monthly (FACTS, money and tax)",

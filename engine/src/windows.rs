@@ -347,32 +347,18 @@ impl Book {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use models::money::Currency;
     use proptest::prelude::*;
 
     /// A record for tests.
     pub fn record(kind: RecordKind, at: Ts, amount_minor: i64, player: u128) -> Record {
         Record {
             record_id: format!("{}-{player}-{}", at.0, kind.as_str()),
-            replaces: None,
             kind,
             occurred_at: at,
-            status: RecordStatus::Successful,
             player: (player > 0).then(|| MatchKey(u128::from(crate::ingest::id_digest(&player.to_string())) << 24)),
             is_identified: player > 0,
             amount_minor,
-            currency: Currency::KES,
-            balance_after_minor: None,
-            product: None,
-            channel: None,
-            bet_id: None,
-            session_id: None,
-            region: None,
-            device: None,
-            account: None,
-            detail: String::new(),
-            id_digest: 0,
-            content_digest: 0,
+            ..Record::for_tests()
         }
     }
 

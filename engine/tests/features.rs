@@ -29,24 +29,12 @@ fn record(n: usize, kind: RecordKind, micros: i64, amount_minor: i64) -> Record 
     Record {
         id_digest: engine::ingest::id_digest(&id),
         record_id: id,
-        replaces: None,
         kind,
         occurred_at: Ts(BEGIN + micros),
-        status: RecordStatus::Successful,
         player: Some(key("wanjiku")),
         is_identified: true,
         amount_minor,
-        currency: Currency::KES,
-        balance_after_minor: None,
-        product: None,
-        channel: None,
-        bet_id: None,
-        session_id: None,
-        region: None,
-        device: None,
-        account: None,
-        detail: String::new(),
-        content_digest: 0,
+        ..Record::for_tests()
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::ids::{AlertId, OperatorNo, SourceId};
 use crate::money::Currency;
 use crate::record::closed_set;
-use crate::ts::{Ts, micros};
+use crate::ts::{HOUR, Ts, micros};
 use serde::{Deserialize, Serialize};
 
 closed_set!(
@@ -122,4 +122,35 @@ pub struct AlertRevision {
     pub operator_offset: i64,
     /// Why.
     pub evidence: Evidence,
+}
+
+impl AlertRevision {
+    /// Number 1 of the rule `jump`, version 1: raised of an hour's stakes of operator 1, `safi`, at the beginning of time.
+    /// Tests begin with it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_tests() -> Self {
+        Self {
+            id: AlertId(1),
+            rule: "jump".to_owned(),
+            rule_version: 1,
+            operator_no: OperatorNo(1),
+            subject: Subject {
+                operator: "safi".to_owned(),
+                metric: Metric::Stakes,
+                granularity: Granularity::Hour,
+                currency: Currency::KES,
+                source: None,
+                who: None,
+            },
+            window: Window { start: Ts(0), end: Ts(HOUR) },
+            kind: RevisionKind::Raised,
+            severity: Severity::High,
+            at: Ts(0),
+            operator_seq: 1,
+            offset: 1,
+            operator_offset: 1,
+            evidence: Evidence { observed: 1, ..Evidence::default() },
+        }
+    }
 }

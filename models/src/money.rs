@@ -26,6 +26,16 @@ impl Currency {
         if code.iter().all(u8::is_ascii_uppercase) { Ok(Self(code)) } else { Err(CurrencyError) }
     }
 
+    /// Digits behind the point of its minor unit (ISO 4217, amendment 176).
+    pub fn decimals(&self) -> u32 {
+        match self.as_str() {
+            "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
+            | "XAF" | "XOF" | "XPF" => 0,
+            "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+            _ => 2,
+        }
+    }
+
     /// The code.
     pub fn as_str(&self) -> &str {
         // three capitals by construction; XXX is ISO 4217's own code for "no currency"

@@ -360,6 +360,36 @@ pub struct Record {
     pub content_digest: u32,
 }
 
+impl Record {
+    /// Id `r1`: a stake of nothing by nobody in shillings, at the beginning of time. Tests begin with it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_tests() -> Self {
+        Self {
+            record_id: "r1".to_owned(),
+            replaces: None,
+            kind: RecordKind::Stake,
+            occurred_at: Ts(0),
+            status: RecordStatus::Successful,
+            player: None,
+            is_identified: false,
+            amount_minor: 0,
+            currency: Currency::KES,
+            balance_after_minor: None,
+            product: None,
+            channel: None,
+            bet_id: None,
+            session_id: None,
+            region: None,
+            device: None,
+            account: None,
+            detail: String::new(),
+            id_digest: 0,
+            content_digest: 0,
+        }
+    }
+}
+
 closed_set!(
     /// Why a record was not stored: a metric label.
     QuarantineCode {

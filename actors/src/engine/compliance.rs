@@ -295,6 +295,7 @@ impl Engine {
             bills.extend(page.rows.into_iter().map(|row| Bill {
                 invoice: row.invoice,
                 amount_minor: row.amount_minor,
+                currency: row.currency,
                 said_at: row.occurred_at,
             }));
             let Some(next) = page.next else { break };

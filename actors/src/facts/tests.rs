@@ -5,7 +5,7 @@ use models::jurisdiction::{Jurisdiction, Recognition};
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::phone::Country;
-use models::record::{RecordKind, RecordStatus};
+use models::record::RecordKind;
 use models::ts::{DAY, MINUTE};
 
 const HERE: JurisdictionNo = JurisdictionNo(0);
@@ -85,26 +85,11 @@ fn which_exclusion_counts_for_a_record() {
 
 fn login(player: Option<u128>, is_identified: bool, at: Ts) -> Record {
     Record {
-        record_id: "r".to_owned(),
-        replaces: None,
         kind: RecordKind::Login,
         occurred_at: at,
-        status: RecordStatus::Successful,
         player: player.map(|key| MatchKey(key << 24)),
         is_identified,
-        amount_minor: 0,
-        currency: Currency::KES,
-        balance_after_minor: None,
-        product: None,
-        channel: None,
-        bet_id: None,
-        session_id: None,
-        region: None,
-        device: None,
-        account: None,
-        detail: String::new(),
-        id_digest: 0,
-        content_digest: 0,
+        ..Record::for_tests()
     }
 }
 

@@ -3,12 +3,13 @@
 use super::input::Stored;
 use crate::market::Kept;
 use crate::source::Inspect;
-use engine::rules::finding::Finding;
+use engine::rules::finding::{Finding, Mode};
 use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use engine::rules::snapshot::VERSION;
+use engine::rules::standing::Standing;
 use models::compliance::ComplianceDayCounted;
 use models::feed::SourceClock;
 use models::ids::OperatorNo;
@@ -109,6 +110,11 @@ impl OfOperator {
     }
 }
 
+fn cases_forgotten(standing: &Standing) -> [(&'static str, u64); 2] {
+    [("cases", Mode::Live), ("cases_shadow", Mode::Shadow)]
+        .map(|(table, mode)| (table, standing.counts(mode).forgotten))
+}
+
 /// The engine's name of what was declared.
 fn base_of(base: DeclaredBase) -> Base {
     match base {
@@ -155,7 +161,7 @@ impl Judge for OfOperator {
     fn forgotten(&self) -> Vec<(&'static str, u64)> {
         let mut forgotten: Vec<_> = self.rules.book().evicted().into();
         forgotten.push(("tally_days", self.rules.tally().too_late()));
-        forgotten.push(("cases", self.rules.standing().1));
+        forgotten.extend(cases_forgotten(self.rules.standing()));
         forgotten.push(("signals", self.rules.book().counted().signals_forgotten));
         forgotten
     }
@@ -228,7 +234,9 @@ impl Judge for OfNation {
     }
 
     fn forgotten(&self) -> Vec<(&'static str, u64)> {
-        vec![("nation_players", self.0.players().1)]
+        let mut forgotten = vec![("nation_players", self.0.players().1)];
+        forgotten.extend(cases_forgotten(self.0.standing()));
+        forgotten
     }
 
     async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {

@@ -13,8 +13,19 @@ const MODES: [&str; 2] = ["live", "shadow"];
 /// Whose rules there are.
 const WHOSE: [&str; 2] = ["operator", "nation"];
 /// Tables that forget at a limit.
-const TABLES: [&str; 9] =
-    ["players", "devices", "accounts", "events", "pairs", "papers", "cases", "signals", "nation_players"];
+const TABLES: [&str; 11] = [
+    "players",
+    "devices",
+    "accounts",
+    "events",
+    "pairs",
+    "papers",
+    "tally_days",
+    "cases",
+    "cases_shadow",
+    "signals",
+    "nation_players",
+];
 
 /// Figures of rules.
 #[derive(Clone)]

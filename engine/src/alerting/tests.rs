@@ -1,9 +1,8 @@
 //! Scenarios that somebody on duty can read: what happens, and what is heard of it.
 
 use super::*;
-use models::alert::{Evidence, Granularity, Subject, Window};
+use models::alert::{Subject, Window};
 use models::ids::{AlertId, KeyId, SourceId};
-use models::money::Currency;
 use models::ts::MINUTE;
 
 const HERE: JurisdictionNo = JurisdictionNo(0);
@@ -23,40 +22,23 @@ struct Shift {
 }
 
 fn subject(metric: Metric, source: Option<SourceId>) -> Subject {
-    let operator = "safi".to_owned();
-    Subject { operator, metric, granularity: Granularity::Hour, currency: Currency::KES, source, who: None }
+    Subject { metric, source, ..AlertRevision::for_tests().subject }
 }
 
 impl Shift {
     fn say(&mut self, kind: RevisionKind, rule: &str, alert: u128, severity: Severity, metric: Metric) {
         self.offset += 1;
         let source = [Metric::Silence, Metric::Integrity].contains(&metric).then_some(SourceId(3));
-        let evidence = Evidence {
-            observed: 1,
-            expected: 0,
-            band_low: 0,
-            band_high: 0,
-            score_milli: 0,
-            threshold_milli: 0,
-            samples: 0,
-            reasons: Vec::new(),
-            records: Vec::new(),
-            ..Evidence::default()
-        };
         let revision = AlertRevision {
             id: AlertId(alert),
             rule: rule.to_owned(),
-            rule_version: 1,
-            operator_no: OperatorNo(1),
             subject: subject(metric, source),
             window: Window { start: Ts(self.now), end: Ts(self.now + HOUR) },
             kind,
             severity,
             at: Ts(self.now),
-            operator_seq: self.offset,
             offset: self.offset,
-            operator_offset: self.offset,
-            evidence,
+            ..AlertRevision::for_tests()
         };
         let mut out = Outcome::default();
         self.desk.revision(&revision, HERE, Ts(self.now), &mut out);
@@ -181,6 +163,20 @@ fn one_cause_with_ten_thousand_hits_is_heard_once() {
         shift.withdraw(alert);
     }
     assert_eq!((shift.heard(), shift.state()), (vec!["jump resolved".to_owned()], GroupState::Resolved));
+}
+
+#[test]
+fn an_alert_that_is_raised_once_more_is_the_same_one() {
+    let mut shift = Shift::default();
+    [1, 2, 1, 1].into_iter().for_each(|alert| shift.hit(alert, Severity::High));
+    let group = shift.desk.group(shift.group()).expect("a group");
+    assert_eq!((group.hits, group.standing.as_slice()), (2, &[AlertId(1), AlertId(2)][..]));
+    shift.withdraw(1);
+    shift.withdraw(2);
+    assert_eq!(
+        (shift.heard(), shift.state()),
+        (vec!["jump raised".into(), "jump resolved".into()], GroupState::Resolved)
+    );
 }
 
 #[test]
@@ -508,28 +504,9 @@ fn one(metric: Metric, offset: i64) -> AlertRevision {
     AlertRevision {
         id: AlertId(offset as u128),
         rule: "flood".to_owned(),
-        rule_version: 1,
-        operator_no: OperatorNo(1),
         subject: subject(metric, None),
-        window: Window { start: Ts(0), end: Ts(HOUR) },
-        kind: RevisionKind::Raised,
-        severity: Severity::High,
-        at: Ts(0),
-        operator_seq: offset,
         offset,
-        operator_offset: offset,
-        evidence: Evidence {
-            observed: 0,
-            expected: 0,
-            band_low: 0,
-            band_high: 0,
-            score_milli: 0,
-            threshold_milli: 0,
-            samples: 0,
-            reasons: Vec::new(),
-            records: Vec::new(),
-            ..Evidence::default()
-        },
+        ..AlertRevision::for_tests()
     }
 }
 

@@ -4,6 +4,7 @@ use crate::compliance::Measure;
 use crate::rules::late_remittance;
 use models::alert::Window;
 use models::document_records::{Invoice, InvoiceState, Payment, PaymentState};
+use models::money::Currency;
 use models::ts::{DAY, Ts};
 
 /// Days late that count at most, of one invoice.
@@ -16,6 +17,8 @@ pub struct Bill {
     pub invoice: Invoice,
     /// Minor units.
     pub amount_minor: i64,
+    /// Of which.
+    pub currency: Currency,
     /// When the authority said so.
     pub said_at: Ts,
 }
@@ -59,8 +62,7 @@ fn is_for(paid: &Paid, invoice: &Invoice) -> bool {
 }
 
 fn standing(bill: &Bill, due_at: Ts, payments: &[Paid]) -> Standing {
-    let missing_max = late_remittance::Params::default().missing_max_minor;
-    let wanted = bill.amount_minor.saturating_sub(missing_max).max(1);
+    let wanted = late_remittance::Params::default().wanted(bill.amount_minor, bill.currency);
     let mut paid: Vec<(Ts, i64)> =
         payments.iter().filter(|paid| is_for(paid, &bill.invoice)).map(|paid| (paid.at, paid.amount_minor)).collect();
     paid.sort_unstable();

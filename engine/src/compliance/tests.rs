@@ -11,6 +11,7 @@ use models::document_records::{Invoice, InvoiceState, Payment, PaymentState};
 use models::feed::{DataClass, Source};
 use models::ids::{AlertId, GroupId, KeyId, OperatorNo, SourceId};
 use models::jurisdiction::JurisdictionNo;
+use models::money::Currency;
 use models::ts::{DAY, HOUR, SECOND, Ts};
 
 fn value(scored: &Scored, of: Component) -> (Option<i64>, Option<i64>) {
@@ -299,7 +300,7 @@ fn bill(number: &str, due: Ts, amount_minor: i64, said: (InvoiceState, i64, Ts))
         state: said.0,
         paid_minor: said.1,
     };
-    Bill { invoice, amount_minor, said_at: said.2 }
+    Bill { invoice, amount_minor, currency: Currency::KES, said_at: said.2 }
 }
 
 fn paid(invoice: &str, amount_minor: i64, at: Ts, state: PaymentState) -> Paid {
@@ -321,7 +322,19 @@ fn invoices_are_judged_as_they_stood_at_the_end_of_the_span() {
         ("none", vec![], vec![], [0, 0, 0, 0]),
         ("not due yet", one(at(30, 0), issued), vec![], [0, 0, 0, 0]),
         ("paid in time", one(at(10, 0), issued), vec![pay(100_000, at(9, 0))], [1, 0, 0, 0]),
-        ("all but a fee", one(at(10, 0), issued), vec![pay(90_000, at(9, 0))], [1, 0, 0, 0]),
+        ("all but a fee", one(at(10, 0), issued), vec![pay(95_000, at(9, 0))], [1, 0, 0, 0]),
+        (
+            "a tenth is missing of a small invoice",
+            one(at(10, 0), issued),
+            vec![pay(90_000, at(9, 0))],
+            [1, 1, 20_000, 0],
+        ),
+        (
+            "a currency without cents: 5,000 units are no fee",
+            vec![Bill { currency: Currency::parse("UGX").unwrap(), ..bill("T-1", at(10, 0), 100_000, issued) }],
+            vec![pay(95_000, at(9, 0))],
+            [1, 1, 20_000, 0],
+        ),
         ("two days late", one(at(10, 0), issued), vec![pay(100_000, at(12, 0))], [1, 1, 2_000, 0]),
         (
             "in two parts, the second late",
@@ -381,7 +394,7 @@ fn revision_subject() -> Subject {
         operator: "safi".to_owned(),
         metric: Metric::Silence,
         granularity: Granularity::Minute,
-        currency: models::money::Currency::KES,
+        currency: Currency::KES,
         source: None,
         who: None,
     }

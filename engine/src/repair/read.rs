@@ -165,16 +165,6 @@ pub(super) fn put(record: &mut Value, pointer: &str, to: Value) {
     }
 }
 
-/// Digits behind the point of a currency's minor unit (ISO 4217, amendment 176).
-pub(super) fn scale(currency: Currency) -> u32 {
-    match currency.as_str() {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
-        | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        _ => 2,
-    }
-}
-
 /// An amount as people write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
@@ -204,11 +194,11 @@ pub(super) fn amount(text: &str, currency: Currency) -> Option<Written> {
         _ => return None,
     };
     let behind = text.rfind(decimal).map_or(0, |at| text.len() - at - 1);
-    if thousands.is_none() && behind == 3 && scale(currency) != 3 {
+    if thousands.is_none() && behind == 3 && currency.decimals() != 3 {
         return None;
     }
     let is_fraction = text.contains(decimal);
-    let scale = if is_fraction { scale(currency) } else { 0 };
+    let scale = if is_fraction { currency.decimals() } else { 0 };
     let number = Numbers { decimal, thousands, scale, round: false }.parse(&text).ok().filter(|n| n.exact)?;
     Some(if is_fraction { Written::Fraction(number.minor) } else { Written::Whole(number.minor) })
 }

@@ -1,6 +1,7 @@
 //! Somebody bets at two operators at once, where the law has them wait between.
 //!
-//! A jurisdiction without such a law keeps the rule off, or in the shadow as a sign of harm.
+//! Most laws say nothing of it: the rule is off ([`crate::rules::list::OFF_AT_FIRST`]) until a jurisdiction that has such a
+//! law promotes a version, or lets one run in the shadow as a sign of harm.
 
 use crate::rules::finding::{Measured, Unit, Who};
 use crate::rules::input::Trigger;

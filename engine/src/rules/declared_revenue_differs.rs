@@ -54,7 +54,9 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         let period = Window { start, end };
         let Some(computed) = heard.book.sums.computed(period, currency, base) else { return };
         let who = Who::Declaration(id_digest(&format!("{}\0{currency}", base.words())));
-        hold(params, who, period, (amount, computed), base.words(), None, out);
+        // a day and a month may begin together
+        let mut out = out.matter(end.0.unsigned_abs());
+        hold(params, who, period, (amount, computed), base.words(), None, &mut out);
     };
     match (heard.trigger, heard.input, heard.document) {
         (Trigger::Declared, Input::Declared(new), _) => {
@@ -159,6 +161,14 @@ mod tests {
                     "stakes are declared, too",
                     played().declare((60, 180), Base::Stakes, 7_000_000),
                     &["declaration stakes: 7000000 minor_units"],
+                ),
+                (
+                    "of two periods that begin together each is one",
+                    ggr(played(), 1_500_000).declare((60, 240), Base::GrossGamingRevenue, 1_000_000),
+                    &[
+                        "declaration gross gaming revenue: 1500000 minor_units",
+                        "declaration gross gaming revenue: 1000000 minor_units",
+                    ],
                 ),
                 (
                     "before the period is over nobody can say",

@@ -138,7 +138,7 @@ pub struct Measured {
 /// A finding, or what became of one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// Digest of scope, rule, version, whom it is about, and window.
+    /// Digest of scope, rule, version, whom and which matter it is about, and window.
     pub id: AlertId,
     /// Rule.
     pub rule: &'static str,
@@ -170,9 +170,10 @@ pub struct Finding {
     pub records: Vec<String>,
 }
 
-/// First 128 bits of SHA-256 over scope, rule, version, whom and when.
+/// First 128 bits of SHA-256 over scope, rule, version, whom, which matter of theirs (where it is not the only one) and
+/// when.
 #[must_use]
-pub fn finding_id(scope: Scope, rule: &str, version: u32, who: Who, window: Window) -> AlertId {
+pub fn finding_id(scope: Scope, (rule, version): (&str, u32), who: Who, matter: u64, window: Window) -> AlertId {
     let who = match who {
         Who::Player(key) => format!("player\0{key:x}"),
         Who::Players(one, other) => format!("players\0{one:x}\0{other:x}"),
@@ -188,7 +189,8 @@ pub fn finding_id(scope: Scope, rule: &str, version: u32, who: Who, window: Wind
         Scope::Operator(no) => format!("operator\0{}", no.0),
         Scope::Nation(no) => format!("nation\0{}", no.0),
     };
-    let text = format!("finding\0{scope}\0{rule}\0{version}\0{who}\0{}\0{}", window.start.0, window.end.0);
+    let matter = if matter == 0 { String::new() } else { format!("\0{matter:x}") };
+    let text = format!("finding\0{scope}\0{rule}\0{version}\0{who}{matter}\0{}\0{}", window.start.0, window.end.0);
     let mut first = [0; 16];
     first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
     AlertId(u128::from_be_bytes(first))

@@ -50,7 +50,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
                 let found = Found {
                     who,
                     window: Window { start: *since, end: due },
-                    cause: Cause::Window,
+                    cause: if is_answered.is_some() { Cause::Window } else { Cause::Lasting },
                     measured,
                     // an answer that came late is less than none
                     severity: if is_answered.is_some() { Severity::Medium } else { Severity::High },
@@ -120,6 +120,19 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn who_waits_is_told_of_once() {
+        let waits = Story::at(0).signal("anna", Severity::High).after(minutes(61));
+        let story = (0..48).fold(waits, |story, _| story.tick().after(minutes(60)));
+        let said: Vec<_> = story
+            .intervention("anna")
+            .all("harm_signal_unanswered", "{}")
+            .iter()
+            .map(|f| (f.kind, f.measured.observed))
+            .collect();
+        assert_eq!(said, [(RevisionKind::Raised, 61), (RevisionKind::Corrected, 61 + 48 * 60)]);
     }
 
     #[test]

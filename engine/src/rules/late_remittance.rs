@@ -9,6 +9,7 @@ use crate::rules::params::params;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
+use models::money::Currency;
 use models::ts::{DAY, Ts};
 
 /// What it is.
@@ -24,10 +25,22 @@ pub const ABOUT: About = About {
 params! {
     /// Days behind the due date in which nothing is said.
     grace_days: i64 = 0, "days", 0..=90, "due is due; a grace is the authority's to give";
-    /// What may be missing: fees and rounding.
-    missing_max_minor: i64 = 10_000, "minor units", 0..=1_000_000_000, "no law: 100 shillings, what a bank takes of a transfer";
+    /// What may be missing: fees and rounding. Hundredths of the unit, whatever the currency's minor unit is.
+    missing_max_minor: i64 = 10_000, "hundredths of a unit", 0..=1_000_000_000, "no law: 100 shillings, what a bank takes of a transfer";
     /// Of a small invoice no more than this share of it.
     missing_max_percent: i64 = 5, "per cent", 0..=100, "no law: a third of a small invoice is no fee";
+}
+
+impl Params {
+    /// What has to be there of an invoice so that it counts as paid, minor units of its currency.
+    #[must_use]
+    pub fn wanted(&self, amount_minor: i64, currency: Currency) -> i64 {
+        let amount = i128::from(amount_minor.max(0));
+        let missing_max = i128::from(self.missing_max_minor) * 10i128.pow(currency.decimals()) / 100;
+        let share = amount * i128::from(self.missing_max_percent) / 100;
+        // no more than the amount, which is an i64
+        (amount - missing_max.min(share)).max(1) as i64
+    }
 }
 
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
@@ -50,9 +63,7 @@ fn hold(params: &Params, key: u64, due: &Due, now: Ts, out: &mut Out<'_>) {
     let start = due.period.map_or(due_at, |(from, _)| from);
     let window = Window { start, end: start.plus(DAY) };
     let last = due_at.plus(params.grace_days * DAY);
-    let share = (i128::from(due.amount_minor.max(0)) * i128::from(params.missing_max_percent) / 100) as i64;
-    let wanted = due.amount_minor.saturating_sub(params.missing_max_minor.min(share)).max(1);
-    let paid_at = due.paid_at(wanted);
+    let paid_at = due.paid_at(params.wanted(due.amount_minor, due.currency));
     let is_due = paid_at.unwrap_or(now) > last;
     if due.is_cancelled || due.amount_minor <= 0 || !is_due {
         let measured = Measured { observed: 0, limit: due.amount_minor, unit: Unit::MinorUnits };
@@ -86,6 +97,7 @@ fn hold(params: &Params, key: u64, due: &Due, now: Ts, out: &mut Out<'_>) {
 mod tests {
     use crate::rules::scenario::{Story, check, minutes};
     use models::alert::RevisionKind;
+    use models::money::Currency;
 
     /// An invoice over 1,000 shillings of minute 0 to 1,440, due at minute 5,000, said at minute 2,000.
     fn invoice() -> Story {
@@ -137,6 +149,23 @@ mod tests {
                     &[],
                 ),
                 (
+                    "the authority says it is paid, and not how much",
+                    at_6_000(invoice().until(4_000).invoice_settled("T-1", "gaming_tax", (0, 1_440), 100_000, 5_000)),
+                    &[],
+                ),
+                (
+                    "the authority says so late",
+                    invoice().until(6_000).invoice_settled("T-1", "gaming_tax", (0, 1_440), 100_000, 5_000),
+                    &["invoice T-1: 1 days"],
+                ),
+                (
+                    "the authority says what was paid in many parts",
+                    at_6_000(
+                        (1..=20).fold(invoice(), |story, part| story.invoice_paid_of("T-1", 100_000, 5_000 * part)),
+                    ),
+                    &[],
+                ),
+                (
                     "it is cancelled",
                     at_6_000(invoice().until(4_000).invoice_cancelled("T-1", "gaming_tax", (0, 1_440), 100_000, 5_000)),
                     &[],
@@ -160,6 +189,23 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn what_may_be_missing_is_a_fee_in_every_currency() {
+        // currency | amount and what has to be there, minor units
+        let table = [
+            ("KES", 100_000, 95_000),
+            ("KES", 10_000_000, 9_990_000),
+            ("KES", 0, 1),
+            ("UGX", 1_000_000, 999_900),
+            ("UGX", 1_000, 950),
+            ("KWD", 10_000_000, 9_900_000),
+        ];
+        for (currency, amount, wanted) in table {
+            let said = super::Params::default().wanted(amount, Currency::parse(currency).unwrap());
+            assert_eq!(said, wanted, "{amount} {currency}");
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! ```
 //! What is live is a function of time, kept as steps: a promotion, or that the rule is turned off, is laid over what was
 //! live from its first instant to its last; to undo it is to take that layer away from now on. What is over is never
-//! changed. Version 1 is the standard one: it lies below all others from the beginning of time. What may happen next is
-//! decided in [`decide`].
+//! changed. Version 1 is the standard one: it lies below all others from the beginning of time, unless the rule is off at
+//! first ([`list::OFF_AT_FIRST`]). What may happen next is decided in [`decide`].
 
 mod decide;
 
@@ -187,6 +187,7 @@ impl Life {
     pub fn standard(rule: &str) -> Option<Self> {
         let about = list::ABOUT.iter().find(|about| about.name == rule && about.is_here())?;
         let span = Span { from: Ts(0), to: None };
+        let live = about.is_standard().then_some(STANDARD);
         let standard = Version {
             number: STANDARD,
             params: defaults(rule),
@@ -200,8 +201,8 @@ impl Life {
             change: 0,
             last_at: Ts(0),
             versions: vec![standard],
-            steps: vec![Step { from: Ts(0), version: Some(STANDARD) }],
-            layers: vec![Layer { change: 0, version: Some(STANDARD), span }],
+            steps: vec![Step { from: Ts(0), version: live }],
+            layers: vec![Layer { change: 0, version: live, span }],
         })
     }
 
@@ -253,6 +254,11 @@ impl Life {
         spans.map(|(step, to)| Span { from: step.from, to }).collect()
     }
 
+    /// Was the standard version live before anything was said?
+    fn begins_live(&self) -> bool {
+        self.layers.iter().any(|layer| layer.change == 0 && layer.version.is_some())
+    }
+
     /// Where a version stands.
     #[must_use]
     pub fn state(&self, version: &Version, now: Ts) -> State {
@@ -263,7 +269,7 @@ impl Life {
             State::Scheduled
         } else if version.shadow_at(now).is_some() {
             State::Shadow
-        } else if version.promotion.is_some() || version.number == STANDARD {
+        } else if version.promotion.is_some() || (version.number == STANDARD && self.begins_live()) {
             State::Ended
         } else {
             State::Proposed
@@ -318,6 +324,7 @@ impl Life {
             RuleAct::ShadowStarted { version } => {
                 let place = named(*version).ok_or(unknown)?;
                 self.versions[place].shadows.push(Span { from: at, to: None });
+                self.end_shadows(at);
             }
             RuleAct::ShadowStopped { version } => {
                 let place = named(*version).ok_or(unknown)?;
@@ -366,6 +373,18 @@ impl Life {
             self.steps.sort_by_key(|step| step.from);
         }
         self.steps.dedup_by_key(|step| step.version);
+        self.end_shadows(at);
+    }
+
+    /// From an instant on no version that is live, or becomes so by itself, is a shadow of itself as well.
+    fn end_shadows(&mut self, at: Ts) {
+        for place in 0..self.versions.len() {
+            let live = self.live_spans(self.versions[place].number);
+            let next = live.iter().find(|live| live.to.is_none_or(|to| to > at));
+            if let Some(live) = next {
+                end_shadow(&mut self.versions[place].shadows, live.from.max(at));
+            }
+        }
     }
 }
 

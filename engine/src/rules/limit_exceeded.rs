@@ -11,6 +11,7 @@ use crate::rules::player::{Limits, OwnLimit, Span};
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
+use models::money::Currency;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -31,8 +32,17 @@ fn is_exceeded(params: &Params, limit: &OwnLimit, sum: i64) -> bool {
     i128::from(sum) * 100 > i128::from(limit.amount_minor) * i128::from(100 + params.tolerance_percent)
 }
 
+/// Which limit: each of them is a finding of its own.
+fn matter(limit: &OwnLimit, currency: Currency) -> u64 {
+    let code = currency.as_str().bytes().fold(0, |bits, byte| bits << 8 | u64::from(byte));
+    code << 8 | (limit.limits as u64) << 4 | limit.span as u64
+}
+
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
-    let Some((key, player)) = heard.player else { return };
+    let (Some((key, player)), Some(record)) = (heard.player, heard.record) else { return };
+    if heard.trigger == Trigger::Undone && heard.undone.is_some_and(|undone| !undone.is_deposit) {
+        return;
+    }
     for limit in &player.limits {
         let is_mine = match heard.trigger {
             Trigger::Bet => limit.limits != Limits::Deposits,
@@ -45,6 +55,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         let sum = player.against(limit, &heard.spans);
         let measured = Measured { observed: sum, limit: limit.amount_minor, unit: Unit::MinorUnits };
         let who = Who::Player(key);
+        let mut out = out.matter(matter(limit, record.currency));
         if !is_exceeded(params, limit, sum) {
             if heard.trigger == Trigger::Undone {
                 out.cleared(who, window.start, measured, "a deposit was taken back, and the limit is kept");
@@ -64,9 +75,8 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
                 Span::Month => "month",
             };
             let percent = i128::from(sum) * 100 / i128::from(limit.amount_minor.max(1));
-            let records = heard.record.map(|record| record.record_id.as_str());
             Details::of(vec![format!("{what} of the {span} reached {percent} % of the player's own limit")])
-                .with(records)
+                .with([record.record_id.as_str()])
         });
     }
 }
@@ -135,6 +145,54 @@ mod tests {
                         .payout("anna", 900)
                         .stake("anna", 700),
                     &[],
+                ),
+                (
+                    "a limit of deposits and one of stakes on the same day",
+                    day(1_000).limit("anna", "stake_day", Some(500)).deposit("anna", 1_200).stake("anna", 600),
+                    &["player anna: 1200 minor_units", "player anna: 600 minor_units"],
+                ),
+                (
+                    "a deposit that was taken back is no stake that was",
+                    day(1_000)
+                        .limit("anna", "stake_day", Some(500))
+                        .deposit("anna", 900)
+                        .stake("anna", 600)
+                        .take_back("anna", 3),
+                    &["player anna: 600 minor_units"],
+                ),
+                (
+                    "nor is a withdrawal",
+                    day(1_000)
+                        .deposit("anna", 1_200)
+                        .withdraw("anna", 100)
+                        .limit("anna", "deposit_day", Some(5_000))
+                        .take_back("anna", 3),
+                    &["player anna: 1200 minor_units"],
+                ),
+                (
+                    "one of the day and one of the week, on a Monday",
+                    day(1_000).limit("anna", "deposit_weekly", Some(1_500)).deposit("anna", 1_600),
+                    &["player anna: 1600 minor_units", "player anna: 1600 minor_units"],
+                ),
+                (
+                    "the day's is kept again, the week's is not",
+                    Story::at(60)
+                        .deposit("anna", 700)
+                        .limit("anna", "deposit_weekly", Some(600))
+                        .limit("anna", "deposit_day", Some(1_000))
+                        .deposit("anna", 700)
+                        .deposit("anna", 700)
+                        .take_back("anna", 5),
+                    &["player anna: 1400 minor_units"],
+                ),
+                (
+                    "in two currencies",
+                    day(1_000)
+                        .deposit("anna", 1_200)
+                        .in_currency("EUR")
+                        .limit("anna", "deposit_day", Some(100))
+                        .deposit("anna", 150),
+                    &["player anna: 1200 minor_units", "player anna: 150 minor_units"],
                 ),
                 ("somebody else's limit", day(1_000).deposit("ben", 4_000), &[]),
                 (

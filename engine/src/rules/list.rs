@@ -45,12 +45,22 @@ impl About {
         self.home != Home::Elsewhere
     }
 
+    /// Is it live where nobody has said anything?
+    #[must_use]
+    pub fn is_standard(&self) -> bool {
+        self.is_here() && !OFF_AT_FIRST.contains(&self.name)
+    }
+
     /// Does it run over all operators?
     #[must_use]
     pub fn is_national(&self) -> bool {
         self.home == Home::Nation
     }
 }
+
+/// Rules that only some laws ask for: off, until a jurisdiction lets them run in the shadow, or proposes and promotes a
+/// version.
+pub const OFF_AT_FIRST: &[&str] = &[crate::rules::concurrent_play::ABOUT.name];
 
 macro_rules! rules {
     (operator { $($operator:ident $Operator:ident,)* } nation { $($nation:ident $Nation:ident,)* } elsewhere { $($elsewhere:expr,)* }) => {

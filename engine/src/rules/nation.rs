@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 pub const NATION_PLAYERS: Limit = Limit { entries: 1 << 20, bytes: 256 << 20 };
 /// Operators of a player that are remembered, those with whom they played last.
 pub const PLACES_MAX: usize = 8;
-/// Deposits of a player that are remembered, over all operators.
-pub const DEPOSITS_MAX: usize = 24;
+/// Deposits and withdrawals of a player that are remembered, over all operators.
+pub const MOVES_MAX: usize = 32;
 
 /// A player at an operator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,14 +40,21 @@ pub struct Place {
     pub net_minor: i64,
 }
 
-/// A deposit somewhere.
+/// A deposit or a withdrawal somewhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct PaidIn {
+pub struct Moved {
     pub at: Ts,
     pub operator: OperatorNo,
+    /// Minor units; of a withdrawal below 0.
     pub amount_minor: i64,
     pub id: Box<str>,
+}
+
+impl Moved {
+    fn is_deposit(&self) -> bool {
+        self.amount_minor > 0
+    }
 }
 
 /// A player at all operators.
@@ -55,19 +62,24 @@ pub struct PaidIn {
 pub struct NationPlayer {
     /// Where they were last, in the order in which they came there.
     pub places: Vec<Place>,
-    /// The newest deposits, oldest first.
-    pub deposits: Vec<PaidIn>,
+    /// The newest deposits and withdrawals, oldest first.
+    moves: Vec<Moved>,
 }
 
 impl Weigh for NationPlayer {
     fn weigh(&self) -> usize {
         let places: usize = self.places.iter().map(|place| size_of::<Place>() + place.played_id.len()).sum();
-        let deposits: usize = self.deposits.iter().map(|deposit| size_of::<PaidIn>() + deposit.id.len()).sum();
-        places + deposits
+        let moves: usize = self.moves.iter().map(|moved| size_of::<Moved>() + moved.id.len()).sum();
+        places + moves
     }
 }
 
 impl NationPlayer {
+    /// The deposits that are remembered, oldest first.
+    pub fn deposits(&self) -> impl DoubleEndedIterator<Item = &Moved> {
+        self.moves.iter().filter(|moved| moved.is_deposit())
+    }
+
     fn place(&mut self, operator: OperatorNo) -> &mut Place {
         let known = self.places.iter().position(|place| place.operator == operator);
         let at = known.unwrap_or_else(|| {
@@ -94,11 +106,21 @@ impl NationPlayer {
         }
     }
 
-    fn note(&mut self, operator: OperatorNo, record: &Record, spans: &Spans) -> Option<Ts> {
+    fn moved(&mut self, new: Moved, month: Window) {
+        self.add(new.operator, month, new.amount_minor);
+        let place = self.moves.partition_point(|moved| moved.at <= new.at);
+        self.moves.insert(place, new);
+        if self.moves.len() > MOVES_MAX {
+            self.moves.remove(0);
+        }
+    }
+
+    /// Takes a record in; gives what it takes back.
+    fn note(&mut self, operator: OperatorNo, record: &Record, spans: &Spans) -> Option<Moved> {
         let (at, amount) = (record.occurred_at, record.amount_minor);
         let replaced = record.replaces.as_ref();
-        let of = |d: &PaidIn| replaced.is_some_and(|id| *d.id == **id) && d.operator == operator;
-        let undone = self.deposits.iter().position(of).map(|place| self.deposits.remove(place));
+        let of = |moved: &Moved| replaced.is_some_and(|id| *moved.id == **id) && moved.operator == operator;
+        let undone = self.moves.iter().position(of).map(|place| self.moves.remove(place));
         if let Some(was) = &undone
             && (spans.month.start..spans.month.end).contains(&was.at)
         {
@@ -111,19 +133,14 @@ impl NationPlayer {
                     (place.played_at, place.played_id) = (at, record.record_id.as_str().into());
                 }
             }
-            Some(Trigger::Deposit) => {
-                self.add(operator, spans.month, amount);
-                let place = self.deposits.partition_point(|deposit| deposit.at <= at);
+            Some(trigger @ (Trigger::Deposit | Trigger::Withdrawal)) => {
+                let amount_minor = if trigger == Trigger::Deposit { amount } else { -amount };
                 let id = record.record_id.as_str().into();
-                self.deposits.insert(place, PaidIn { at, operator, amount_minor: amount, id });
-                if self.deposits.len() > DEPOSITS_MAX {
-                    self.deposits.remove(0);
-                }
+                self.moved(Moved { at, operator, amount_minor, id }, spans.month);
             }
-            Some(Trigger::Withdrawal) => self.add(operator, spans.month, -amount),
             _ => {}
         }
-        undone.map(|was| was.at)
+        undone
     }
 }
 
@@ -140,7 +157,7 @@ pub struct NationHeard<'a> {
     pub operator: OperatorNo,
     /// The record.
     pub record: &'a Record,
-    /// When the deposit was made that it takes back.
+    /// When the deposit was made that it takes back; none where it takes a withdrawal back.
     pub undone_at: Option<Ts>,
     /// Its player, after it.
     pub player: Key,
@@ -196,6 +213,12 @@ impl NationRules {
         (self.players.len(), self.players.evicted())
     }
 
+    /// Findings that are remembered.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
     /// Takes an input of an operator in. Only records of play of identified players matter.
     pub fn hear(&mut self, operator: OperatorNo, input: &Input<'_>, findings: &mut Vec<Finding>) {
         let Input::Play { record, facts: Facts { is_identified: true, .. } } = *input else { return };
@@ -208,9 +231,10 @@ impl NationRules {
         let (at, spans) = spans_of(&mut self.calendar, input);
         let Self { scope, active, players, standing, .. } = self;
         let place = players.touch(crate::rules::book::player_key(player.0, record.currency));
-        let undone_at = players.change(place, |known| known.note(operator, record, &spans));
+        let was = players.change(place, |known| known.note(operator, record, &spans));
         let known = players.at(place);
-        let undone = undone_at.map(|_| Trigger::Undone);
+        let undone = was.as_ref().map(|_| Trigger::Undone);
+        let undone_at = was.filter(Moved::is_deposit).map(|was| was.at);
         for trigger in [undone, trigger].into_iter().flatten() {
             let heard = NationHeard { trigger, at, spans, operator, record, undone_at, player: player.0, known };
             for version in active.national(trigger, at) {

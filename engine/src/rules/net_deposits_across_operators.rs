@@ -15,7 +15,7 @@ pub const ABOUT: About = About {
     home: Home::Nation,
     severity: Severity::High,
     what: "somebody has paid in more at several operators together in a calendar month, less what was paid out, than the law allows",
-    takes_back: "a record that replaces a deposit of the month; deposits that failed were never counted",
+    takes_back: "a record that replaces a deposit of the month; deposits that failed were never counted, and a withdrawal that is cancelled counts no more",
     hears: &[Trigger::Deposit, Trigger::Undone],
 };
 
@@ -37,7 +37,7 @@ pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>)
     let who = Who::Player(heard.player);
     let measured = Measured { observed: net, limit: params.month_max_minor, unit: Unit::MinorUnits };
     if net <= params.month_max_minor || places.len() < 2 {
-        if heard.trigger == Trigger::Undone {
+        if heard.trigger == Trigger::Undone && heard.undone_at.is_some() {
             out.cleared(who, month.start, measured, "a deposit was taken back, and the limit is kept");
         }
         return;
@@ -49,7 +49,7 @@ pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>)
         let reason = format!(
             "net deposits of the calendar month at {count} operators are {percent} % of the limit over all operators"
         );
-        let records = heard.known.deposits.iter().rev().filter(|d| d.at >= month.start).map(|d| &*d.id);
+        let records = heard.known.deposits().rev().filter(|d| d.at >= month.start).map(|d| &*d.id);
         let operators = places.iter().map(|place| place.operator).collect();
         Details { operators, ..Details::of(vec![reason]).with(records) }
     });
@@ -92,6 +92,28 @@ mod tests {
                     "a deposit that is taken back",
                     euros().deposit("anna", 60_000).at_operator(2).deposit("anna", 60_000).take_back("anna", 2),
                     &[],
+                ),
+                (
+                    "a withdrawal that is cancelled",
+                    euros()
+                        .deposit("anna", 60_000)
+                        .withdraw("anna", 60_000)
+                        .at_operator(2)
+                        .deposit("anna", 60_000)
+                        .at_operator(1)
+                        .take_back("anna", 2),
+                    &["player anna: 120000 minor_units"],
+                ),
+                (
+                    "a withdrawal that is cancelled takes nothing back",
+                    euros()
+                        .deposit("anna", 60_000)
+                        .at_operator(2)
+                        .deposit("anna", 60_000)
+                        .withdraw("anna", 30_000)
+                        .withdraw("anna", 10_000)
+                        .take_back("anna", 4),
+                    &["player anna: 120000 minor_units"],
                 ),
                 (
                     "two whom the register cannot know are not joined",

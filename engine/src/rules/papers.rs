@@ -115,7 +115,7 @@ pub struct Due {
     /// Of the newest version.
     pub said_at: Ts,
     pub id: Box<str>,
-    /// What versions said was paid by then.
+    /// What versions said was paid by then: each says more than those before it.
     pub said_paid: Vec<(Ts, i64)>,
     pub payments: Vec<Paid>,
 }
@@ -128,6 +128,22 @@ impl Due {
         let is_in = |paid: &&Paid| paid.state == PaymentState::Completed && paid.at <= at;
         let sum = self.payments.iter().filter(is_in).fold(0i64, |sum, paid| sum.saturating_add(paid.amount_minor));
         said.max(sum)
+    }
+
+    /// A version says how much was paid by then; true where the oldest saying is one too many.
+    fn say_paid(&mut self, at: Ts, paid_minor: i64) -> bool {
+        if paid_minor <= 0 || self.said_paid.iter().any(|(when, paid)| *when <= at && *paid >= paid_minor) {
+            return false;
+        }
+        // later ones that say no more say nothing new
+        self.said_paid.retain(|(when, paid)| *when < at || *paid > paid_minor);
+        let place = self.said_paid.partition_point(|(when, _)| *when <= at);
+        self.said_paid.insert(place, (at, paid_minor));
+        let is_full = self.said_paid.len() > PAYMENTS_MAX;
+        if is_full {
+            self.said_paid.remove(0);
+        }
+        is_full
     }
 
     /// When this much was paid.
@@ -239,11 +255,12 @@ impl Papers {
             known.said_at = record.occurred_at;
             known.id = record.record_id.as_str().into();
         }
-        if invoice.paid_minor > 0 && !known.said_paid.contains(&(record.occurred_at, invoice.paid_minor)) {
-            let place = known.said_paid.partition_point(|(at, _)| *at <= record.occurred_at);
-            known.said_paid.insert(place, (record.occurred_at, invoice.paid_minor));
-            known.said_paid.truncate(PAYMENTS_MAX);
-        }
+        // an authority that says it is paid need not say how much
+        let paid_minor = match invoice.state {
+            InvoiceState::Paid => invoice.paid_minor.max(record.amount_minor),
+            _ => invoice.paid_minor,
+        };
+        self.forgotten += u64::from(known.say_paid(record.occurred_at, paid_minor));
         if is_new {
             let fits = |of: &(u64, Option<u64>, Paid)| of.1.map_or(of.0 == number, |of| of == key);
             let (mine, others): (Vec<_>, Vec<_>) = self.orphans.drain(..).partition(fits);

@@ -4,6 +4,7 @@ use crate::rules::finding::{Measured, Unit, Who};
 use crate::rules::input::Trigger;
 use crate::rules::list::{About, Home};
 use crate::rules::params::params;
+use crate::rules::player::Move;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
@@ -30,16 +31,27 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     let (Some((key, player)), Some(record)) = (heard.player_in(params.currency), heard.record) else { return };
     let who = Who::Player(key);
     let measured = |amount| Measured { observed: amount, limit: params.amount_min_minor, unit: Unit::MinorUnits };
-    if let Some(undone) = heard.undone.filter(|undone| !undone.is_deposit) {
-        out.cleared(who, undone.at, measured(0), "the withdrawal was taken back");
-    }
+    let details = |_: i64| {
+        let accounts = player.paid_in.len();
+        let known = if accounts == 1 { "account" } else { "accounts" };
+        Details::of(vec![format!("paid out to an account that is not among the {accounts} {known} paid in from")])
+    };
+    // of the day's payouts to other accounts each stands for itself
+    let mut taken_back = |was: &Move, why: &str| {
+        out.taken_back(who, (&was.id, was.at, was.amount_minor), measured(0), why, details);
+    };
     match heard.trigger {
+        Trigger::Undone => {
+            if let Some(undone) = heard.undone.filter(|undone| !undone.is_deposit) {
+                taken_back(undone, "the withdrawal was taken back");
+            }
+        }
         Trigger::Deposit => {
             // a deposit that comes late from the account that was paid out to
-            let to = |m: &&crate::rules::player::Move| !m.is_deposit && m.at >= heard.at;
-            let account = record.account.map_or(0, |account| account.0);
-            for later in player.moves.iter().filter(to).filter(|m| m.account == account && account != 0) {
-                out.cleared(who, later.at, measured(0), "a deposit from that account was reported later");
+            let Some(account) = record.account else { return };
+            let to = |m: &&Move| !m.is_deposit && m.at >= heard.at && m.account == account.0;
+            for later in player.moves.iter().filter(to) {
+                taken_back(later, "a deposit from that account was reported later");
             }
         }
         Trigger::Withdrawal => {
@@ -55,13 +67,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
                 measured: measured(record.amount_minor),
                 severity: Severity::Medium,
             };
-            out.found(found, |_| {
-                let accounts = player.paid_in.len();
-                let known = if accounts == 1 { "account" } else { "accounts" };
-                Details::of(vec![format!(
-                    "paid out to an account that is not among the {accounts} {known} paid in from"
-                )])
-            });
+            out.found(found, details);
         }
         _ => {}
     }
@@ -120,6 +126,49 @@ mod tests {
                     "a deposit from there afterwards",
                     paid_in().account("new").withdraw("anna", 700_000).after(minutes(30)).deposit("anna", 1_000),
                     &["player anna: 700000 minor_units"],
+                ),
+                (
+                    "one of two is cancelled",
+                    paid_in()
+                        .account("ben's")
+                        .withdraw("anna", 700_000)
+                        .account("carl's")
+                        .withdraw("anna", 600_000)
+                        .take_back("anna", 2),
+                    &["player anna: 600000 minor_units"],
+                ),
+                (
+                    "one to her own account is cancelled",
+                    paid_in()
+                        .account("ben's")
+                        .withdraw("anna", 700_000)
+                        .account("anna's")
+                        .withdraw("anna", 500_000)
+                        .take_back("anna", 3),
+                    &["player anna: 700000 minor_units"],
+                ),
+                (
+                    "both are cancelled",
+                    paid_in()
+                        .account("ben's")
+                        .withdraw("anna", 700_000)
+                        .withdraw("anna", 600_000)
+                        .take_back("anna", 3)
+                        .take_back("anna", 2),
+                    &[],
+                ),
+                (
+                    "a deposit from one of two accounts is reported late",
+                    paid_in()
+                        .account("new")
+                        .after(minutes(60))
+                        .withdraw("anna", 700_000)
+                        .account("ben's")
+                        .withdraw("anna", 600_000)
+                        .account("new")
+                        .before(minutes(50))
+                        .deposit("anna", 1_000),
+                    &["player anna: 600000 minor_units"],
                 ),
                 ("it is cancelled", paid_in().account("ben's").withdraw("anna", 700_000).take_back("anna", 2), &[]),
             ],

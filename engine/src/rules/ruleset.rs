@@ -138,10 +138,10 @@ impl RuleSet {
         Ok(Self { jurisdiction: jurisdiction.to_owned(), versions: checked })
     }
 
-    /// Every rule in its first version with its defaults, live from the beginning of time.
+    /// Every rule that is not off at first, in its first version with its defaults, live from the beginning of time.
     #[must_use]
     pub fn standard(jurisdiction: &str) -> Self {
-        let versions = list::ABOUT.iter().filter(|about| about.is_here()).map(|about| RuleVersion {
+        let versions = list::ABOUT.iter().filter(|about| about.is_standard()).map(|about| RuleVersion {
             rule: about.name.to_owned(),
             version: 1,
             jurisdiction: jurisdiction.to_owned(),

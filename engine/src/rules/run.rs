@@ -103,10 +103,10 @@ impl OperatorRules {
         &self.book
     }
 
-    /// Findings that are remembered, and those that were forgotten at the limit.
+    /// Findings that are remembered.
     #[must_use]
-    pub fn standing(&self) -> (usize, u64) {
-        self.standing.counts()
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Days that a tick found over, or changed since they were told last (then once an hour of the inputs' clock). They are

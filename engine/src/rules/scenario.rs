@@ -1,19 +1,16 @@
 //! Stories: what happens to people and operators, minute by minute, and what a rule says of it. For tests.
 
+mod check;
+
+pub use check::check;
+
 use crate::ingest::id_digest;
-use crate::rules::finding::{Finding, Mode, Unit, Who};
 use crate::rules::input::{AgeBand, Base, Declared, Excluded, Exclusions, Facts, Input, Signal};
-use crate::rules::list;
-use crate::rules::nation::NationRules;
-use crate::rules::ruleset::{RuleSet, RuleVersion};
-use crate::rules::run::OperatorRules;
-use jiff::tz::TimeZone;
-use models::alert::{RevisionKind, Severity, Window};
+use models::alert::{Severity, Window};
 use models::document_records::{
     Compliance, Document, Invoice, InvoiceState, LicenceStanding, LicenceStatus, Payment, PaymentState,
 };
-use models::ids::{AlertId, OperatorNo};
-use models::jurisdiction::JurisdictionNo;
+use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
@@ -217,24 +214,13 @@ impl Story {
         Record {
             id_digest: id_digest(&record_id),
             record_id,
-            replaces: None,
             kind,
             occurred_at: self.now,
-            status: RecordStatus::Successful,
-            player: None,
-            is_identified: false,
             amount_minor,
             currency: self.currency,
-            balance_after_minor: None,
             product: self.product,
             channel: self.channel,
-            bet_id: None,
-            session_id: None,
-            region: None,
-            device: None,
-            account: None,
-            detail: String::new(),
-            content_digest: 0,
+            ..Record::for_tests()
         }
     }
 
@@ -422,6 +408,16 @@ impl Story {
         self.bill((number, tax), period, amount, due, (InvoiceState::Paid, amount))
     }
 
+    /// Paid, without saying how much.
+    pub fn invoice_settled(self, number: &str, tax: &str, period: (i64, i64), amount: i64, due: i64) -> Self {
+        self.bill((number, tax), period, amount, due, (InvoiceState::Paid, 0))
+    }
+
+    /// So much of it is paid by now; of minute 0 to 1,440, due at minute 5,000.
+    pub fn invoice_paid_of(self, number: &str, amount: i64, paid: i64) -> Self {
+        self.bill((number, "gaming_tax"), (0, 1_440), amount, 5_000, (InvoiceState::Issued, paid))
+    }
+
     pub fn invoice_cancelled(self, number: &str, tax: &str, period: (i64, i64), amount: i64, due: i64) -> Self {
         self.bill((number, tax), period, amount, due, (InvoiceState::Cancelled, 0))
     }
@@ -491,90 +487,6 @@ impl Story {
         story.now = at;
         story
     }
-
-    /// Every revision that a rule with these parameters says.
-    pub fn all(&self, rule: &str, params: &str) -> Vec<Finding> {
-        let version = RuleVersion {
-            rule: rule.to_owned(),
-            version: 1,
-            jurisdiction: "KE".to_owned(),
-            effective_from: Ts(0),
-            effective_to: None,
-            mode: Mode::Live,
-            params: serde_json::from_str(params).unwrap(),
-        };
-        let set = RuleSet::new("KE", vec![version]).unwrap();
-        let zone = || TimeZone::get("Africa/Nairobi").unwrap();
-        let mut operator = OperatorRules::new(OperatorNo(1), zone(), &set);
-        let mut nation = NationRules::new(JurisdictionNo(0), zone(), &set);
-        let is_national = list::ABOUT.iter().any(|about| about.name == rule && about.is_national());
-        let mut all = Vec::new();
-        for heard in &self.heard {
-            let mut findings = Vec::new();
-            let (no, input) = heard.input();
-            if is_national {
-                nation.hear(no, &input, &mut findings);
-            } else {
-                operator.hear(&input, &mut findings);
-            }
-            all.extend(findings);
-        }
-        all
-    }
-
-    /// What stands at the end.
-    pub fn run(&self, rule: &str, params: &str) -> Vec<Finding> {
-        let mut order: Vec<AlertId> = Vec::new();
-        let mut standing: BTreeMap<AlertId, Finding> = BTreeMap::new();
-        for finding in self.all(rule, params) {
-            let id = finding.id;
-            assert_eq!(finding.kind == RevisionKind::Raised, !standing.contains_key(&id), "{finding:?}");
-            if finding.kind == RevisionKind::Withdrawn {
-                standing.remove(&id);
-            } else {
-                standing.insert(id, finding);
-            }
-            if !order.contains(&id) {
-                order.push(id);
-            }
-        }
-        order.iter().filter_map(|id| standing.remove(id)).collect()
-    }
-
-    /// Every input, for tests of the whole.
-    pub fn inputs(&self) -> impl Iterator<Item = (OperatorNo, Input<'_>)> {
-        self.heard.iter().map(Heard::input)
-    }
-
-    fn name(&self, key: u128) -> &str {
-        let found = self.names.iter().find(|(_, known)| *known == key);
-        found.map_or("?", |(name, _)| name.as_str())
-    }
-
-    fn said(&self, finding: &Finding) -> String {
-        let who = match finding.who {
-            Who::Player(key) | Who::Device(key) | Who::Account(key) => self.name(key).to_owned(),
-            Who::Players(one, other) => {
-                let mut names = [self.name(one), self.name(other)].map(|name| name.trim_start_matches("player "));
-                names.sort_unstable();
-                format!("players {} {}", names[0], names[1])
-            }
-            Who::Licence(key) | Who::Invoice(key) | Who::Declaration(key) => self.name(key.into()).to_owned(),
-            Who::Product(code) => format!("product {}", Product::from_code(code).unwrap().as_str()),
-            Who::Operator => "operator".to_owned(),
-        };
-        let unit = match finding.measured.unit {
-            Unit::MinorUnits => "minor_units",
-            Unit::Records => "records",
-            Unit::Minutes => "minutes",
-            Unit::Days => "days",
-            Unit::Accounts => "accounts",
-            Unit::Pairs => "pairs",
-            Unit::Ppm => "ppm",
-            Unit::Exclusions => "exclusions",
-        };
-        format!("{who}: {} {unit}", finding.measured.observed)
-    }
 }
 
 impl Heard {
@@ -586,21 +498,6 @@ impl Heard {
             Self::Signal(signal) => (OperatorNo(1), Input::Signal(*signal)),
             Self::Exclusions(exclusions) => (OperatorNo(1), Input::Exclusions(*exclusions)),
             Self::Tick(at) => (OperatorNo(1), Input::Tick { at: *at }),
-        }
-    }
-}
-
-/// Tells each story to a rule and holds what stands at its end against what the table says.
-#[track_caller]
-pub fn check(rule: &str, params: &str, table: &[(&str, Story, &[&str])]) {
-    for (what, story, wanted) in table {
-        let found = story.run(rule, params);
-        let said: Vec<String> = found.iter().map(|finding| story.said(finding)).collect();
-        assert_eq!(said, *wanted, "{rule}: {what}");
-        for finding in &found {
-            assert!(!finding.reasons.is_empty() && finding.reasons.iter().all(|reason| !reason.is_empty()), "{what}");
-            let about = list::ABOUT.iter().find(|about| about.name == rule).unwrap();
-            assert!(finding.severity <= about.severity, "{what}: more urgent than the catalogue says");
         }
     }
 }

@@ -8,8 +8,11 @@ use models::ts::{HOUR, Ts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Cases that are remembered; beyond, a quarter is forgotten, those first whose window ended first.
+/// Cases of an operator that are remembered, and as many of versions in the shadow; beyond, a quarter is forgotten: those
+/// first whose window is over, among them those that were not heard of for longest.
 pub const CASES_MAX: usize = 8_192;
+/// The same of a jurisdiction, for the players of all of its operators.
+pub const NATION_CASES_MAX: usize = 4 * CASES_MAX;
 /// A finding that grows is told again once it is twice as much, or after this long.
 const TOLD_AGAIN: i64 = HOUR;
 
@@ -17,8 +20,8 @@ const TOLD_AGAIN: i64 = HOUR;
 struct CaseKey {
     rule: u16,
     version: u32,
-    is_shadow: bool,
     who: Who2,
+    matter: u64,
     start: Ts,
 }
 
@@ -60,32 +63,66 @@ struct Case {
     told_severity: Severity,
     /// Of cases that add up: the first ones.
     records: Vec<Box<str>>,
+    /// Newest time of the inputs when it was heard of last.
+    heard_at: Ts,
 }
 
-/// The cases.
+/// The cases of one mode.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
+struct Cases {
     cases: BTreeMap<CaseKey, Case>,
     forgotten: u64,
+    /// Newest time of the inputs: one that comes late is no clock.
+    newest: Ts,
 }
 
-impl Standing {
-    /// Remembered and forgotten.
-    #[must_use]
-    pub fn counts(&self) -> (usize, u64) {
-        (self.cases.len(), self.forgotten)
-    }
-
-    fn forget(&mut self) {
-        if self.cases.len() <= CASES_MAX {
+impl Cases {
+    /// Room for one more.
+    fn make_room(&mut self, key: &CaseKey, cases_max: usize) {
+        if self.cases.len() < cases_max || self.cases.contains_key(key) {
             return;
         }
-        let mut ends: Vec<(Ts, CaseKey)> = self.cases.iter().map(|(key, case)| (case.end, *key)).collect();
-        ends.sort_unstable();
-        for (_, key) in &ends[..CASES_MAX / 4] {
+        let newest = self.newest;
+        let rank = |(key, case): (&CaseKey, &Case)| (case.end > newest, case.heard_at, case.end, *key);
+        let mut ranks: Vec<_> = self.cases.iter().map(rank).collect();
+        ranks.sort_unstable();
+        for (.., key) in &ranks[..cases_max / 4] {
             self.cases.remove(key);
             self.forgotten += 1;
         }
+    }
+}
+
+/// What of them is remembered, and what was forgotten at the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Cases that are remembered.
+    pub cases: usize,
+    /// Those that were forgotten.
+    pub forgotten: u64,
+}
+
+/// The cases: those of shadows apart, so that a shadow that says much makes nobody forget what people were told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    live: Cases,
+    shadow: Cases,
+}
+
+impl Standing {
+    /// Of the cases of a mode.
+    #[must_use]
+    pub fn counts(&self, mode: Mode) -> Counts {
+        let cases = self.of(mode);
+        Counts { cases: cases.cases.len(), forgotten: cases.forgotten }
+    }
+
+    fn of(&self, mode: Mode) -> &Cases {
+        if mode == Mode::Live { &self.live } else { &self.shadow }
+    }
+
+    fn of_mut(&mut self, mode: Mode) -> &mut Cases {
+        if mode == Mode::Live { &mut self.live } else { &mut self.shadow }
     }
 }
 
@@ -105,6 +142,9 @@ pub(super) struct Speaker {
 pub enum Cause {
     /// By the window, which is exactly the same.
     Window,
+    /// By the window, too, where what was measured grows by itself as time goes by: how long it lasts is no news, another
+    /// severity is.
+    Lasting,
     /// By a window that overlaps: the first one keeps its place while evidence comes in.
     Overlap,
     /// By the window, and each is one more; it is told of from this many on.
@@ -157,10 +197,11 @@ impl Details {
 
 /// Where a rule says what it found.
 pub struct Out<'a> {
-    standing: &'a mut Standing,
+    standing: &'a mut Cases,
     speaker: Speaker,
     record: Option<&'a Record>,
     findings: &'a mut Vec<Finding>,
+    matter: u64,
 }
 
 impl<'a> Out<'a> {
@@ -170,12 +211,21 @@ impl<'a> Out<'a> {
         record: Option<&'a Record>,
         findings: &'a mut Vec<Finding>,
     ) -> Self {
-        Self { standing, speaker, record, findings }
+        let standing = standing.of_mut(speaker.mode);
+        standing.newest = standing.newest.max(speaker.at);
+        Self { standing, speaker, record, findings, matter: 0 }
+    }
+
+    /// The same about one matter among several of the same people, such as one of their limits: what is found of it is a
+    /// finding of its own. 0 is the only one of most rules.
+    pub fn matter(&mut self, matter: u64) -> Out<'_> {
+        let Self { standing, speaker, record, findings, .. } = self;
+        Out { standing, speaker: *speaker, record: *record, findings, matter }
     }
 
     fn key(&self, who: Who, start: Ts) -> CaseKey {
-        let Speaker { rule_no, version, mode, .. } = self.speaker;
-        CaseKey { rule: rule_no, version, is_shadow: mode == Mode::Shadow, who: who.into(), start }
+        let Speaker { rule_no, version, .. } = self.speaker;
+        CaseKey { rule: rule_no, version, who: who.into(), matter: self.matter, start }
     }
 
     /// The newest case about somebody that began by then.
@@ -203,9 +253,18 @@ impl<'a> Out<'a> {
             told_at: at,
             told_severity: severity,
             records: Vec::new(),
+            heard_at: self.standing.newest,
         };
         let key = self.key(who, window.start);
+        let cases_max = match self.speaker.scope {
+            Scope::Operator(_) => CASES_MAX,
+            Scope::Nation(_) => NATION_CASES_MAX,
+        };
+        self.standing.make_room(&key, cases_max);
         let case = self.standing.cases.entry(key).or_insert(fresh);
+        // whatever ends elsewhere by now is still the case that was told of
+        window.end = case.end;
+        case.heard_at = self.standing.newest;
         let told_from = match cause {
             Cause::Sum { told_from } => {
                 case.observed = case.observed.saturating_add(measured.observed);
@@ -214,7 +273,7 @@ impl<'a> Out<'a> {
                 }
                 told_from
             }
-            Cause::Window | Cause::Overlap => {
+            Cause::Window | Cause::Lasting | Cause::Overlap => {
                 case.observed = measured.observed;
                 i64::MIN
             }
@@ -226,6 +285,7 @@ impl<'a> Out<'a> {
             _ if observed < told_from => return observed,
             Said::Nothing | Said::Withdrawn => RevisionKind::Raised,
             Said::Stands if severity != case.told_severity => RevisionKind::Corrected,
+            Said::Stands if cause == Cause::Lasting => return observed,
             Said::Stands if observed != case.told && (is_much_more || is_later) => RevisionKind::Corrected,
             Said::Stands => return observed,
         };
@@ -236,7 +296,6 @@ impl<'a> Out<'a> {
         }
         let measured = Measured { observed, ..measured };
         self.say(who, window, kind, severity, measured, Details { reasons, records, operators });
-        self.standing.forget();
         observed
     }
 
@@ -258,12 +317,42 @@ impl<'a> Out<'a> {
     pub fn cleared(&mut self, who: Who, at: Ts, measured: Measured, reason: &str) {
         let Some((key, end)) = self.latest(who, at).filter(|(_, end)| *end > at) else { return };
         let Some(case) = self.standing.cases.get_mut(&key).filter(|case| case.said == Said::Stands) else { return };
-        (case.said, case.observed) = (Said::Withdrawn, 0);
+        (case.said, case.observed, case.heard_at) = (Said::Withdrawn, 0, self.standing.newest);
         case.records.clear();
         let severity = case.told_severity;
         let window = Window { start: key.start, end };
         let details = Details::of(vec![reason.to_owned()]);
         self.say(who, window, RevisionKind::Withdrawn, severity, measured, details);
+    }
+
+    /// A record that a [`Cause::Sum`] adds up, made at an instant, counts no more: what is left is told, and where nothing is
+    /// left the finding is withdrawn. One of those that a case does not remember stays in its sum.
+    pub fn taken_back(
+        &mut self,
+        who: Who,
+        (id, at, amount): (&str, Ts, i64),
+        measured: Measured,
+        reason: &str,
+        details: impl FnOnce(i64) -> Details,
+    ) {
+        let Some((key, end)) = self.latest(who, at).filter(|(_, end)| *end > at) else { return };
+        let Some(case) = self.standing.cases.get_mut(&key) else { return };
+        let Some(place) = case.records.iter().position(|known| **known == *id) else { return };
+        case.records.remove(place);
+        case.observed = case.observed.saturating_sub(amount);
+        let observed = case.observed;
+        if observed <= 0 {
+            return self.cleared(who, at, measured, reason);
+        }
+        if case.said != Said::Stands {
+            return;
+        }
+        (case.told, case.told_at, case.heard_at) = (observed, self.speaker.at, self.standing.newest);
+        let severity = case.told_severity;
+        let records = case.records.iter().map(|id| id.to_string()).collect();
+        let window = Window { start: key.start, end };
+        let details = Details { records, ..details(observed) };
+        self.say(who, window, RevisionKind::Corrected, severity, Measured { observed, ..measured }, details);
     }
 
     /// Does something stand about somebody in a window that holds this instant?
@@ -284,7 +373,7 @@ impl<'a> Out<'a> {
     ) {
         let Speaker { rule, version, mode, scope, at, .. } = self.speaker;
         let Details { reasons, records, operators } = details;
-        let id = finding_id(scope, rule, version, who, window);
+        let id = finding_id(scope, (rule, version), who, self.matter, window);
         let finding = Finding {
             id,
             rule,

@@ -3,7 +3,7 @@
 use crate::rules::finding::{Measured, Unit, Who};
 use crate::rules::input::Trigger;
 use crate::rules::list::{About, Home};
-use crate::rules::nation::{NationHeard, PaidIn};
+use crate::rules::nation::{Moved, NationHeard};
 use crate::rules::params::params;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
@@ -36,15 +36,15 @@ params! {
 }
 
 struct Spread<'p> {
-    deposits: Vec<&'p PaidIn>,
+    deposits: Vec<&'p Moved>,
     operators: BTreeMap<OperatorNo, i64>,
     sum: i64,
 }
 
 /// The deposits of the span that ends with one of them, where they are spread.
-fn spread<'p>(params: &Params, deposits: &'p [PaidIn], until: Ts) -> Option<Spread<'p>> {
+fn spread<'p>(params: &Params, deposits: &[&'p Moved], until: Ts) -> Option<Spread<'p>> {
     let from = until.plus(-params.span_hours * HOUR);
-    let deposits: Vec<&PaidIn> = deposits.iter().filter(|d| from <= d.at && d.at <= until).collect();
+    let deposits: Vec<&Moved> = deposits.iter().copied().filter(|d| from <= d.at && d.at <= until).collect();
     let mut operators: BTreeMap<OperatorNo, i64> = BTreeMap::new();
     for deposit in &deposits {
         let sum = operators.entry(deposit.operator).or_default();
@@ -64,12 +64,12 @@ pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>)
     }
     let who = Who::Player(heard.player);
     let span = params.span_hours * HOUR;
-    let deposits = &heard.known.deposits;
+    let deposits: Vec<&Moved> = heard.known.deposits().collect();
     // one that comes late belongs to the spans of those behind it, too
     let undone_at = heard.undone_at.filter(|_| heard.trigger == Trigger::Undone);
     let base = undone_at.unwrap_or(heard.at);
     let mut ends = deposits.iter().rev().filter(|d| (d.at.0 - base.0).abs() <= span).map(|d| d.at);
-    let Some(Spread { deposits, operators, sum }) = ends.find_map(|end| spread(params, deposits, end)) else {
+    let Some(Spread { deposits, operators, sum }) = ends.find_map(|end| spread(params, &deposits, end)) else {
         let measured = Measured { observed: 0, limit: params.threshold_minor, unit: Unit::MinorUnits };
         if undone_at.is_some() {
             out.cleared(who, base, measured, "a deposit was taken back, and the rest stays below");
@@ -118,6 +118,11 @@ mod tests {
                 ("in two parts", Story::at(60).deposit("anna", 60_000).at_operator(2).deposit("anna", 60_000), &[]),
                 ("the last a day later", two().after(minutes(1_441)).at_operator(3).deposit("anna", 40_000), &[]),
                 ("one of three is taken back", two().at_operator(3).deposit("anna", 40_000).take_back("anna", 3), &[]),
+                (
+                    "a withdrawal that is taken back is no deposit that was",
+                    two().at_operator(3).deposit("anna", 40_000).withdraw("anna", 1_000).take_back("anna", 4),
+                    &["player anna: 120000 minor_units"],
+                ),
                 (
                     "three people",
                     Story::at(60)

@@ -15,8 +15,7 @@ use ml::tabular::artefact::Kind;
 use ml::tabular::batch;
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
-use models::money::Currency;
-use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
+use models::record::{PlayChannel, Product, Record, RecordKind};
 use models::ts::{SECOND, Ts};
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -40,25 +39,20 @@ fn record(n: usize, dice: &mut Dice) -> Record {
     Record {
         id_digest: n as u64,
         record_id,
-        replaces: None,
         kind,
         occurred_at: Ts(BEGIN + n as i64 * SECOND * 2),
-        status: RecordStatus::Successful,
         player: Some(MatchKey(player << 40)),
         is_identified: true,
         amount_minor: dice.between(50, 50_000) * if is_mule { 20 } else { 1 },
-        currency: Currency::KES,
         balance_after_minor: Some(dice.between(0, 500_000)),
         product: Some(Product::ALL[dice.between(0, 7) as usize]),
         channel: Some(PlayChannel::Online),
         bet_id: Some(format!("bet-{n}")),
-        session_id: None,
-        region: None,
         device: Some(MatchKey((player / 3) << 41)),
         account: Some(MatchKey((player / 2) << 42)),
         detail: r#"{"game.id":"g-17","bet.parts":2,"bet.odds":1.85,"bet.live":true,"payment.method":"mobile"}"#
             .to_owned(),
-        content_digest: 0,
+        ..Record::for_tests()
     }
 }
 

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::RuleFindingQuery;
 
+/// A rule over all operators.
+const EVERYWHERE: &str = "net_deposits_across_operators";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everybody is known, and was asked about just then; as long as evidence is away nobody can say so.
@@ -80,6 +82,13 @@ impl Pushing {
 fn play(id: &str, kind: &str, minute: u32, amount_minor: i64) -> Value {
     json!({"record_id": id, "kind": kind, "occurred_at": format!("2026-11-01T10:{minute:02}:00Z"), "status": "successful",
         "player": {"phone": "0712345678"}, "money": {"amount_minor": amount_minor, "currency": "KES"}, "product": "sportsbook"})
+}
+
+/// A deposit in euros: the standard limit over all operators is one of euros.
+fn in_euros(id: &str, minute: u32, amount_minor: i64) -> Value {
+    let mut deposit = play(id, "deposit", minute, amount_minor);
+    deposit["money"]["currency"] = json!("EUR");
+    deposit
 }
 
 fn licence(id: &str, state: &str) -> Value {
@@ -199,10 +208,10 @@ async fn what_is_found_over_operators_is_for_staff_alone() {
     let (acme, other) = (Pushing::new(&node, "acme").await, Pushing::new(&node, "bets").await);
     let (one, two) =
         (acme.source(&node, "gaming_transactions").await, other.source(&node, "gaming_transactions").await);
-    acme.push(&node, &one, &json!([play("a1", "stake", 1, 100)])).await;
+    acme.push(&node, &one, &json!([in_euros("a1", 1, 60_000)])).await;
     judged(&node, 2).await;
-    other.push(&node, &two, &json!([play("b1", "stake", 2, 100)])).await;
-    let found = alert(&node, "concurrent_play").await;
+    other.push(&node, &two, &json!([in_euros("b1", 2, 60_000)])).await;
+    let found = alert(&node, EVERYWHERE).await;
     assert_eq!((&found["operator"], &found["operator_code"]), (&Value::Null, &json!("KE")), "{found:#}");
     assert_eq!(found["evidence"]["operators"], json!(["acme", "bets"]));
     assert!(found["who"].as_str().is_some_and(|who| who.starts_with("player:")), "{found:#}");
@@ -210,21 +219,21 @@ async fn what_is_found_over_operators_is_for_staff_alone() {
     assert_eq!(node.call("GET", &path, Some(&node.staff), "").await.status, 200);
     let group = until("a group", async || {
         let listed = node.call("GET", "/api/v1/alerts/groups", Some(&node.staff), "").await.json();
-        listed["items"].as_array().and_then(|groups| groups.iter().find(|g| g["rule"] == "concurrent_play").cloned())
+        listed["items"].as_array().and_then(|groups| groups.iter().find(|g| g["rule"] == EVERYWHERE).cloned())
     });
     assert_eq!(group.await["who"], found["who"]);
     for bearer in [&acme.key.bearer, &other.key.bearer, &node.neighbour] {
-        assert!(alerts(&node, "concurrent_play", bearer).await.is_empty());
+        assert!(alerts(&node, EVERYWHERE, bearer).await.is_empty());
         assert_eq!(node.call("GET", &path, Some(bearer), "").await.status, 404);
         let listed = node.call("GET", "/api/v1/alerts/groups", Some(bearer), "").await.json();
         assert_eq!(listed["items"], json!([]));
     }
-    // a jurisdiction's rules start where they stood: a third bet is one more of the same finding, not another one
-    let before = stored(&node, "concurrent_play").await;
+    // a jurisdiction's rules start where they stood: a third deposit is more of the same finding, not another one
+    let before = stored(&node, EVERYWHERE).await;
     let node = node.restart_as(known()).await;
-    other.push(&node, &two, &json!([play("b2", "stake", 3, 100)])).await;
+    other.push(&node, &two, &json!([in_euros("b2", 3, 120_000)])).await;
     let after = until("a correction", async || {
-        let now = stored(&node, "concurrent_play").await;
+        let now = stored(&node, EVERYWHERE).await;
         (now.len() > before.len()).then_some(now)
     });
     let after = after.await;

@@ -101,6 +101,9 @@ impl Life {
     /// [`Refused`]: it was live before, or its time is over, or another one becomes live by itself meanwhile.
     pub fn promotable(&self, number: u32, now: Ts) -> Result<&Version, Refused> {
         let version = self.version(number).ok_or(Refused::UnknownVersion)?;
+        if number == STANDARD && !self.begins_live() {
+            return contradicts(format!("nobody proposed version {number}: propose its parameters"));
+        }
         if number == STANDARD || version.promotion.is_some() {
             let what = "was promoted before: roll back to it, or propose its parameters anew";
             return contradicts(format!("version {number} {what}"));
@@ -303,6 +306,24 @@ mod tests {
                 "live scheduled",
             ),
             (
+                "tried until it is live by itself",
+                &["10 propose 4 from 90", "20 promote 2", "30 shadow 2"],
+                "1 0-90, 2 90-, 2* 30-90",
+                "live scheduled",
+            ),
+            (
+                "the one before, until it is live again",
+                &["10 propose 4 from 50 to 70", "20 promote 2", "60 shadow 1"],
+                "1 0-50, 2 50-70, 1 70-, 1* 60-70",
+                "scheduled live",
+            ),
+            (
+                "tried, and given back",
+                &["10 propose 4", "20 promote 2", "30 shadow 1", "40 back"],
+                "1 0-20, 2 20-40, 1 40-, 1* 30-40",
+                "live ended",
+            ),
+            (
                 "promoted late: the day of the law is over",
                 &["10 propose 4 from 20", "30 promote 2"],
                 "1 0-30, 2 30-",
@@ -406,6 +427,25 @@ mod tests {
             assert!(refused.contains(why), "{acts:?}: {refused}");
             tell(&acts[..acts.len() - 1]).unwrap_or_else(|refused| panic!("{acts:?}: only the last one: {refused}"));
         }
+    }
+
+    #[test]
+    fn what_only_some_laws_ask_for_is_off_until_two_people_want_it() {
+        let begin = || Story { life: Life::standard("concurrent_play").unwrap(), now: Ts(10) };
+        let wait =
+            |minutes: i64| complete("concurrent_play", &Map::from_iter([("wait_minutes".to_owned(), json!(minutes))]));
+        let story = begin();
+        assert_eq!((story.rows().as_str(), story.states().as_str()), ("", "proposed"));
+        for (what, why) in [("promote 1", "nobody proposed version 1"), ("off", "the rule is off")] {
+            assert!(begin().does(what).err().unwrap().contains(why), "{what}");
+        }
+        let mut story = begin().does("shadow 1").unwrap();
+        assert_eq!((story.rows().as_str(), story.states().as_str()), ("1* 10-", "shadow"));
+        // its own parameters, too
+        story.take(story.life.propose(wait(5).unwrap(), (None, None), Ts(20))).unwrap();
+        let story = story.at(30).does("promote 2").unwrap();
+        assert_eq!(story.rows(), "2 30-, 1* 10-");
+        assert_eq!(story.at(40).does("back").unwrap().rows(), "2 30-40, 1* 10-");
     }
 
     #[test]
