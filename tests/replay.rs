@@ -190,6 +190,32 @@ async fn check_rules(store: &str) {
     let (is_fine, lines, _) = replayed(dir, store);
     assert!(is_fine && figures(&lines) == found, "{lines:?}");
 
+    // other parameters over the same inputs: rule, parameters | both, only they, only what is live
+    let backtest = |rule: &str, params: &str| {
+        let span = ["--from", "2026-11-01T00:00:00Z", "--to", "2026-11-02T00:00:00Z", "--jurisdiction", "KE"];
+        attempt(dir, store, &[&["rules", "backtest", rule, "--params", params][..], &span].concat())
+    };
+    for (rule, params, expected) in [
+        ("structured_deposits", r#"{"deposits_min": 4}"#, [0, 0, 1]),
+        ("structured_deposits", r#"{"span_hours": 48}"#, [1, 0, 0]),
+        ("concurrent_play", r#"{"wait_minutes": 1}"#, [0, 0, 1]),
+        ("concurrent_play", r#"{"wait_minutes": 6}"#, [1, 0, 0]),
+    ] {
+        let (is_fine, said) = backtest(rule, params);
+        let tried: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{rule}: {error}: {said}"));
+        let figures = ["both", "only_candidate", "only_live"].map(|name| tried[name].clone());
+        assert!(is_fine && figures == expected.map(Value::from), "{rule} {params}: {said}");
+    }
+    for (rule, params, what) in [
+        ("nothing", "{}", "no rule nothing"),
+        ("feed_silent", "{}", "no rule feed_silent"),
+        ("structured_deposits", r#"{"deposits_min": 1}"#, "must be from 2 to 20"),
+        ("structured_deposits", "[]", "--params"),
+    ] {
+        let (is_fine, said) = backtest(rule, params);
+        assert!(!is_fine && said.contains(what), "{rule} {params}: {said}");
+    }
+
     // what is changed, how it is undone, and the differences that it makes: rule, of what, how
     let database = store::Store::open(store, &store::OpenOptions::default()).await.expect("the store");
     let (changed, missing, unfounded) = ("is stored otherwise", "follows from the inputs and", "does not follow");

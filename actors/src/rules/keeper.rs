@@ -151,11 +151,10 @@ impl<J: Judge> Keeper<J> {
             };
             self.applied = J::place(input);
             self.context.metrics.judged.inc();
-            let untold = {
+            {
                 let (directory, quiet) = (self.context.directory.load(), &self.context.quiet);
-                told.add(&self.whose, (&**directory, &**quiet), (input, self.applied), findings)
-            };
-            self.context.metrics.quiet.inc_by(untold);
+                told.add(&self.whose, (&**directory, &**quiet), (input, self.applied), findings);
+            }
             let counted = self.state.counted_days();
             if !counted.is_empty() {
                 told.days(self.untold(counted, progress).await);
@@ -185,21 +184,24 @@ impl<J: Judge> Keeper<J> {
     }
 
     async fn tell(&self, told: &mut Told, progress: &Progress) {
-        let mut fresh = told.ids();
+        let mut fresh = told.offered();
         if self.is_replaying && !fresh.is_empty() {
             // counted by whoever stored them
             let stored = self.stored(&fresh, progress).await;
-            fresh.retain(|id| !stored.contains(id));
+            fresh.retain(|(id, _)| !stored.contains(id));
         }
         if let Some((events, attachments)) = told.take() {
             self.commit_surely(events, attachments, progress).await;
-            fresh.iter().for_each(|id| self.context.metrics.found(&id.rule, id.is_shadow));
+            for (id, is_quiet) in fresh {
+                self.context.metrics.found(&id.rule, id.is_shadow);
+                self.context.metrics.quiet.inc_by(u64::from(is_quiet));
+            }
         }
     }
 
     /// Those of some findings that are stored.
-    async fn stored(&self, ids: &[FindingId], progress: &Progress) -> HashSet<FindingId> {
-        let places = || ids.iter().map(|id| id.place);
+    async fn stored(&self, offered: &[(FindingId, bool)], progress: &Progress) -> HashSet<FindingId> {
+        let places = || offered.iter().map(|(id, _)| id.place);
         let span = (places().min().unwrap_or(1) - 1, places().max().unwrap_or(0));
         loop {
             match self.context.store.findings_by_input(self.whose.findings(), span, FOUND_AT_ONCE_MAX).await {

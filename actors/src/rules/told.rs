@@ -11,6 +11,7 @@ use models::event::Event;
 use models::ids::{AlertId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::money::Currency;
+use std::collections::HashSet;
 use std::sync::LazyLock;
 use store::{Attachment, FindingsBy, RuleFindingRow};
 
@@ -59,39 +60,37 @@ impl FindingId {
 pub(super) struct Told {
     events: Vec<Event>,
     rows: Vec<RuleFindingRow>,
+    /// Live ones of which nobody is told.
+    quiet: HashSet<FindingId>,
 }
 
 impl Told {
-    /// Adds what an input led to; `place` is its position in the sequence of those rules. Gives how many live findings are
-    /// stored and told to nobody, because the input is quiet.
+    /// Adds what an input led to; `place` is its position in the sequence of those rules. Of a quiet input nobody is told.
     pub fn add(
         &mut self,
         whose: &Whose,
         (directory, quiet): (&Directory, &Quiet),
         (input, place): (&Stored, i64),
         findings: Vec<Finding>,
-    ) -> u64 {
+    ) {
         let is_quiet = !findings.is_empty() && quiet.holds(input);
-        let mut untold = 0;
         for finding in findings {
-            self.rows.push(row(whose, input, place, &finding));
-            if finding.mode != Mode::Live {
-                continue;
+            let row = row(whose, input, place, &finding);
+            if finding.mode == Mode::Live && is_quiet {
+                self.quiet.insert(FindingId::of(&row));
+            } else if finding.mode == Mode::Live {
+                let code = |no| directory.operators.get(no).map(|operator| operator.code.clone());
+                let operators = finding.operators.iter().filter_map(code).collect();
+                self.events.push(Event::AlertRevised(revision(whose, place, finding, operators)));
             }
-            if is_quiet {
-                untold += 1;
-                continue;
-            }
-            let code = |no| directory.operators.get(no).map(|operator| operator.code.clone());
-            let operators = finding.operators.iter().filter_map(code).collect();
-            self.events.push(Event::AlertRevised(revision(whose, place, finding, operators)));
+            self.rows.push(row);
         }
-        untold
     }
 
-    /// What is to be stored, by name.
-    pub fn ids(&self) -> Vec<FindingId> {
-        self.rows.iter().map(FindingId::of).collect()
+    /// What is to be stored, by name, and whether it is live and told to nobody.
+    pub fn offered(&self) -> Vec<(FindingId, bool)> {
+        let named = self.rows.iter().map(FindingId::of);
+        named.map(|id| (self.quiet.contains(&id), id)).map(|(is_quiet, id)| (id, is_quiet)).collect()
     }
 
     /// Adds days that were counted.
@@ -105,7 +104,7 @@ impl Told {
 
     /// What is committed; nothing where nothing was found.
     pub fn take(&mut self) -> Option<(Vec<Event>, Vec<Attachment>)> {
-        let Self { events, rows } = std::mem::take(self);
+        let Self { events, rows, quiet: _ } = std::mem::take(self);
         let attachments = if rows.is_empty() { Vec::new() } else { vec![Attachment::RuleFindings(rows)] };
         (!events.is_empty() || !attachments.is_empty()).then_some((events, attachments))
     }
@@ -224,8 +223,9 @@ mod tests {
             (&found[..], &Quiet::of(99, [(OperatorNo(1), 4)]), 1, 0),
         ] {
             let mut told = Told::default();
-            let said = told.add(&whose, (&Directory::default(), quiet), (&input, 6), findings.to_vec());
-            assert_eq!(said, untold);
+            told.add(&whose, (&Directory::default(), quiet), (&input, 6), findings.to_vec());
+            assert_eq!(told.offered().iter().filter(|(_, is_quiet)| *is_quiet).count(), untold);
+            assert_eq!(told.offered().len(), findings.len());
             let (alerts, attachments) = told.take().expect("something to store");
             assert_eq!(alerts.len(), events);
             let Some(Attachment::RuleFindings(rows)) = attachments.first() else { panic!("rows: {attachments:?}") };

@@ -1,6 +1,6 @@
 //! The regulator's rules, end to end: from pushed records to what staff and operators see of what was found.
 
-use crate::node::{Key, Node, Operator, Setup};
+use crate::node::{AheadClock, Key, Node, Operator, Setup};
 use actors::engine::Faults;
 use actors::rules::Known;
 use engine::rules::input::Facts;
@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
 use models::record::Record;
-use models::ts::Ts;
+use models::ts::{DAY, Ts};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -458,5 +458,50 @@ async fn many_exclusions_that_one_operator_reports_are_found() {
     assert_eq!(after[0], before[0]);
     assert!(after.iter().skip(1).all(|revision| revision.ends_with("corrected")), "{after:?}");
     assert_eq!(alerts(&node, "unusual_exclusions", &node.staff).await.len(), 1);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn history_from_before_the_rules_alarms_nobody() {
+    let (is_away, clock) = (Arc::new(AtomicBool::new(true)), Arc::<AheadClock>::default());
+    let with = || Setup { clock: clock.clone(), ..setup(&is_away) };
+    let run = |first: &str, phone: &str| {
+        let deposit = |n: u32| {
+            let mut record = play(&format!("{first}{n}"), "deposit", n, 180_000_000);
+            record["player"] = json!({"phone": phone});
+            record
+        };
+        json!([deposit(1), deposit(2), deposit(3)])
+    };
+    let node = Node::start_as(with()).await;
+    let acme = Pushing::new(&node, "acme").await;
+    let bets = acme.source(&node, "gaming_transactions").await;
+    // stored, and as if there were no rules yet
+    acme.push(&node, &bets, &run("a", "0712000001")).await;
+    clock.go(2 * DAY);
+    let forget = "DELETE FROM store_meta WHERE key LIKE 'rules_quiet_%'";
+    assert_eq!(node.engine.store().execute_for_tests(forget).await.expect("it is forgotten"), 1);
+    is_away.store(false, Ordering::Relaxed);
+    let node = node.restart_as(with()).await;
+    judged(&node, 2).await;
+    let old =
+        until("a finding", async || Some(stored(&node, "structured_deposits").await).filter(|all| all.len() == 1));
+    let old = old.await;
+    assert!(figure(&node, "mlinzi_rule_findings_quiet_total").await >= 1);
+    assert!(alerts(&node, "structured_deposits", &node.staff).await.is_empty());
+    // what comes now is told of
+    acme.push(&node, &bets, &run("b", "0712000002")).await;
+    let found = alert(&node, "structured_deposits").await;
+    assert_eq!(found["evidence"]["records"], json!(["b1", "b2", "b3"]));
+    let counted = "mlinzi_rule_findings_total{mode=\"live\",rule=\"structured_deposits\"}";
+    assert_eq!(figure(&node, counted).await, 2);
+    // another start finds both again, tells of neither and counts none
+    node.engine.store().execute_for_tests("DELETE FROM rule_states").await.expect("states are gone");
+    let node = node.restart_as(with()).await;
+    judged(&node, 4).await;
+    assert_eq!(stored(&node, "structured_deposits").await.len(), 2);
+    assert_eq!(stored(&node, "structured_deposits").await[0], old[0]);
+    assert_eq!(alerts(&node, "structured_deposits", &node.staff).await.len(), 1);
+    assert_eq!((figure(&node, counted).await, figure(&node, "mlinzi_rule_findings_quiet_total").await), (0, 0));
     node.stop().await;
 }
