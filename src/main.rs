@@ -17,6 +17,7 @@ mod notify;
 mod register;
 mod replay;
 mod rotate;
+mod rules;
 mod sandbox;
 mod serve;
 mod traces;
@@ -85,6 +86,9 @@ enum Command {
     /// Computes a span once more from the stored inputs; names what was alerted of otherwise and ends with 1 where there is
     /// something.
     Replay(replay::Args),
+    /// Versions of rules.
+    #[command(subcommand)]
+    Rules(rules::Command),
     /// Models: scores, forecasts, training and evaluation on files; registration and promotion in the store.
     #[command(subcommand)]
     Model(model::Models),
@@ -171,6 +175,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
         Command::Replay(args) => replay::run(&load()?, args).await,
+        Command::Rules(rules::Command::Backtest(args)) => rules::backtest(&load()?, args).await,
         Command::Model(command) => Box::pin(model::run(command, load)).await,
     }
 }

@@ -1,13 +1,16 @@
-//! `mlinzi replay`: a span of time computed once more from the stored inputs, and held against what was alerted of.
+//! `mlinzi replay`: a span of time computed once more from the stored inputs, and held against what was alerted of and what
+//! rules found.
 
 use crate::draft::Draft;
 use crate::{complain, config::Config, keys, say, serve};
 use actors::jws;
 use actors::replay::{self, DifferenceKind, Replay, Span};
+use actors::rules::replay::{Rules, RulesDifference, RulesReplay, Stating};
 use actors::secrets::KeyRing;
 use anyhow::Context;
 use engine::operator_state::OperatorState;
 use jiff::tz::TimeZone;
+use models::jurisdiction::JurisdictionNo;
 use models::operator::Operator;
 use models::ts::Ts;
 use std::io::Write;
@@ -47,11 +50,20 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
         made_at: SystemClock.now(),
         program: env!("CARGO_PKG_VERSION").to_owned(),
         operators: Vec::with_capacity(operators.len()),
+        rules: Vec::new(),
     };
-    for Operator { operator_no, id, code, jurisdiction, .. } in operators {
-        let zone = config.jurisdictions.get(usize::from(jurisdiction.0)).map_or("UTC", |j| &j.time_zone);
-        let blank = OperatorState::new(operator_no, code.clone(), TimeZone::get(zone)?);
-        report.operators.push(replay::operator(&store, (operator_no, id), &code, blank, Span { from, to }).await?);
+    let (span, jurisdictions) = (Span { from, to }, &config.jurisdictions);
+    let rules = Rules::read(&store, &ring.chain, jurisdictions, span).await?;
+    for operator in operators {
+        let Operator { operator_no, id, ref code, jurisdiction, .. } = operator;
+        let of = jurisdictions.get(usize::from(jurisdiction.0));
+        let of = of.with_context(|| format!("the jurisdiction of {code} is not configured"))?;
+        let blank = OperatorState::new(operator_no, code.clone(), TimeZone::get(&of.time_zone)?);
+        report.operators.push(replay::operator(&store, (operator_no, id), code, blank, span).await?);
+        report.rules.push(rules.operator(&operator, of).await?);
+    }
+    for (no, of) in jurisdictions.iter().enumerate().filter(|_| args.operator.is_empty()) {
+        report.rules.push(rules.nation(JurisdictionNo(no as u8), of).await?);
     }
     if let Some(draft) = draft {
         draft.file().write_all(jws::sign(replay::TYPE, &report, &ring.checkpoint)?.as_bytes())?;
@@ -71,7 +83,7 @@ fn named(known: Vec<Operator>, names: &[String]) -> anyhow::Result<Vec<Operator>
     Ok(known.into_iter().filter(wanted).collect())
 }
 
-/// A line an operator on standard output, each difference on standard error.
+/// A line an operator, and one for its rules, on standard output, each difference on standard error.
 pub fn tell(report: &Replay) -> anyhow::Result<()> {
     for operator in &report.operators {
         say(&serde_json::to_string(&serde_json::json!({
@@ -82,16 +94,46 @@ pub fn tell(report: &Replay) -> anyhow::Result<()> {
         for difference in &operator.differences {
             let revision = difference.computed.as_ref().or(difference.stored.as_ref());
             let Some(revision) = revision else { continue };
-            let what = match difference.kind {
-                DifferenceKind::Missing => "follows from the inputs and is not stored",
-                DifferenceKind::Unfounded => "is stored and does not follow from the inputs",
-                DifferenceKind::Changed => "is stored otherwise than it follows from the inputs",
-            };
+            let what = said(difference.kind);
             complain(&format!("{}: alert {} at input {} {what}", operator.code, revision.id, revision.operator_seq));
         }
         if operator.further > 0 {
             complain(&format!("{}: {} differences more", operator.code, operator.further));
         }
     }
+    report.rules.iter().try_for_each(tell_rules)
+}
+
+/// The same of rules.
+fn tell_rules(rules: &RulesReplay) -> anyhow::Result<()> {
+    let whose = if rules.operator.is_some() { "rules_of" } else { "rules_of_all" };
+    say(&serde_json::to_string(&serde_json::json!({
+        whose: rules.code, "begins_behind": rules.begins_behind, "inputs": rules.inputs, "records": rules.records,
+        "inputs_sha256": rules.inputs_sha256, "findings": rules.findings, "alerts": rules.alerts,
+        "differences": rules.differences.len() as u64 + rules.further,
+    }))?);
+    for RulesDifference { kind, what, input_seq, rule, id, fields, .. } in &rules.differences {
+        let stating = match what {
+            Stating::Finding => "finding",
+            Stating::Alert => "alert of the finding",
+        };
+        let fields = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
+        complain(&format!(
+            "rules of {}: {rule}: {stating} {id} at input {input_seq} {}{fields}",
+            rules.code,
+            said(*kind)
+        ));
+    }
+    if rules.further > 0 {
+        complain(&format!("rules of {}: {} differences more", rules.code, rules.further));
+    }
     Ok(())
+}
+
+fn said(kind: DifferenceKind) -> &'static str {
+    match kind {
+        DifferenceKind::Missing => "follows from the inputs and is not stored",
+        DifferenceKind::Unfounded => "is stored and does not follow from the inputs",
+        DifferenceKind::Changed => "is stored otherwise than it follows from the inputs",
+    }
 }

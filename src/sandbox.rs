@@ -131,6 +131,7 @@ async fn make(
         channel: Channel::Import,
         effective_at: over,
         person: data,
+        reported_by: None,
     };
     engine.register(new, None).await?;
     Ok(())

@@ -69,15 +69,16 @@ async fn check(store: &str) {
     let report = dir.join("report.jws");
     let said = run(dir, store, &[&span[..], &["--out", text(&report)]].concat());
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(lines.len(), 2);
-    for line in &lines {
+    assert_eq!(lines.len(), 5, "two operators, the rules of each, and those over both: {said}");
+    for line in &lines[..2] {
         assert_eq!((&line["differences"], &line["records"]), (&json!(0), &json!(HOURS * 60)), "{line}");
         assert!(line["same"].as_u64() >= Some(told as u64), "{line}");
     }
     // the same inputs of two operators are not told apart by their digests; another span has fewer of them
     assert_eq!(lines[0]["inputs_sha256"].as_str().map(str::len), Some(64));
     let early = ["replay", "--from", "2026-01-01T00:00:00Z", "--to", "2026-10-01T01:00:00Z", "--operator", "acme"];
-    let said: Value = serde_json::from_str(&run(dir, store, &early)).expect("one line");
+    let said = run(dir, store, &early);
+    let said: Value = serde_json::from_str(said.lines().next().expect("a line")).expect("JSON");
     assert_eq!((&said["same"], &said["differences"]), (&json!(0), &json!(0)), "{said}");
 
     // the report proves itself, and no byte of it can be changed
@@ -113,6 +114,177 @@ async fn check(store: &str) {
         assert!(said.contains("acme: ") && !said.contains("other: "), "{said}");
     }
     database.close().await;
+}
+
+/// `2026-11-01T10:<minute>`, of a player with an amount.
+fn play(id: &str, kind: &str, minute: u32, amount_minor: i64) -> Value {
+    json!({"record_id": id, "kind": kind, "occurred_at": format!("2026-11-01T10:{minute:02}:00Z"), "status": "successful",
+        "player": {"phone": "0712345678"}, "money": {"amount_minor": amount_minor, "currency": "KES"}, "product": "sportsbook"})
+}
+
+/// What a replay of everything says: whether it is fine, its lines of rules by whose they are, and the differences.
+fn replayed(dir: &Path, store: &str) -> (bool, Vec<Value>, Vec<String>) {
+    let (is_fine, said) =
+        attempt(dir, store, &["replay", "--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"]);
+    let lines = said.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).expect("JSON"));
+    let of_rules = |line: &Value| line.get("rules_of").is_some() || line.get("rules_of_all").is_some();
+    let differences = said.lines().filter(|line| line.starts_with("mlinzi: ")).map(str::to_owned).collect();
+    (is_fine, lines.filter(of_rules).collect(), differences)
+}
+
+async fn check_rules(store: &str) {
+    let dir = testkit::temp_dir();
+    let dir = dir.path();
+    let staff = prepare(dir, store);
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir, store).await;
+    for (code, records) in [
+        (
+            "acme",
+            vec![
+                json!([play("d1", "deposit", 1, 180_000_000), play("d2", "deposit", 2, 180_000_000)]),
+                json!([play("d3", "deposit", 3, 180_000_000)]),
+                json!([play("w1", "withdrawal", 30, 500_000_000)]),
+                json!([play("s1", "stake", 40, 100)]),
+            ],
+        ),
+        ("bets", vec![json!([play("s1", "stake", 41, 100)])]),
+    ] {
+        let new = json!({"code": code, "name": code}).to_string();
+        let made = post(&client, format!("{}/api/v1/operators/register", server.base), &staff, new).await;
+        let id = made.expect("an operator")["id"].clone();
+        let source = json!({"operator": id, "name": "play", "class": "gaming_transactions", "clock": "event", "horizon_days": 60});
+        let source = post(&client, format!("{}/api/v1/feeds", server.base), &staff, source.to_string()).await;
+        let source = source.expect("a source")["id"].as_str().expect("an id").to_owned();
+        for records in records {
+            let path = format!("{}/api/v1/feeds/{source}/records", server.base);
+            post(&client, path, &staff, records.to_string()).await.expect("it is stored");
+        }
+    }
+    let rules = ["structured_deposits", "rapid_in_out", "play_without_check", "concurrent_play"];
+    let end = Instant::now() + Duration::from_secs(60);
+    for rule in rules {
+        loop {
+            let alerts = get(&client, format!("{}/api/v1/alerts?rule={rule}", server.base), &staff).await;
+            if alerts["items"].as_array().is_some_and(|items| !items.is_empty()) {
+                break;
+            }
+            assert!(Instant::now() < end, "{rule} found nothing");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let figures = |lines: &[Value]| -> Vec<(String, u64, u64)> {
+        let figure = |line: &Value, name: &str| line[name].as_u64().expect("a number");
+        let code =
+            |line: &Value| line.get("rules_of").unwrap_or(&line["rules_of_all"]).as_str().expect("a code").to_owned();
+        lines.iter().map(|line| (code(line), figure(line, "findings"), figure(line, "alerts"))).collect()
+    };
+    // beside the running engine, and without it
+    let (is_fine, lines, differences) = replayed(dir, store);
+    assert!(is_fine && differences.is_empty(), "{lines:?} {differences:?}");
+    let found = figures(&lines);
+    assert_eq!(found.iter().map(|(code, ..)| code.as_str()).collect::<Vec<_>>(), ["acme", "bets", "KE"]);
+    assert!(found[0].1 >= 3 && found[1].1 >= 1 && found[2].1 == 1, "{found:?}");
+    assert!(found.iter().all(|(_, findings, alerts)| findings == alerts), "{found:?}");
+    server.stop();
+    let (is_fine, lines, _) = replayed(dir, store);
+    assert!(is_fine && figures(&lines) == found, "{lines:?}");
+
+    // other parameters over the same inputs: rule, parameters | both, only they, only what is live
+    let backtest = |rule: &str, params: &str| {
+        let span = ["--from", "2026-11-01T00:00:00Z", "--to", "2026-11-02T00:00:00Z", "--jurisdiction", "KE"];
+        attempt(dir, store, &[&["rules", "backtest", rule, "--params", params][..], &span].concat())
+    };
+    for (rule, params, expected) in [
+        ("structured_deposits", r#"{"deposits_min": 4}"#, [0, 0, 1]),
+        ("structured_deposits", r#"{"span_hours": 48}"#, [1, 0, 0]),
+        ("concurrent_play", r#"{"wait_minutes": 1}"#, [0, 0, 1]),
+        ("concurrent_play", r#"{"wait_minutes": 6}"#, [1, 0, 0]),
+    ] {
+        let (is_fine, said) = backtest(rule, params);
+        let tried: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{rule}: {error}: {said}"));
+        let figures = ["both", "only_candidate", "only_live"].map(|name| tried[name].clone());
+        assert!(is_fine && figures == expected.map(Value::from), "{rule} {params}: {said}");
+    }
+    for (rule, params, what) in [
+        ("nothing", "{}", "no rule nothing"),
+        ("feed_silent", "{}", "no rule feed_silent"),
+        ("structured_deposits", r#"{"deposits_min": 1}"#, "must be from 2 to 20"),
+        ("structured_deposits", "[]", "--params"),
+    ] {
+        let (is_fine, said) = backtest(rule, params);
+        assert!(!is_fine && said.contains(what), "{rule} {params}: {said}");
+    }
+
+    // what is changed, how it is undone, and the differences that it makes: rule, of what, how
+    let database = store::Store::open(store, &store::OpenOptions::default()).await.expect("the store");
+    let (changed, missing, unfounded) = ("is stored otherwise", "follows from the inputs and", "does not follow");
+    let off = json!({"jurisdiction": 0, "rule": "rapid_in_out", "change": 1, "at": 0, "note": "",
+        "act": {"what": "turned_off"}});
+    let table = [
+        (
+            "UPDATE rule_findings SET severity = 'low' WHERE rule = 'structured_deposits'".to_owned(),
+            "UPDATE rule_findings SET severity = 'medium' WHERE rule = 'structured_deposits'",
+            vec![("acme: structured_deposits: finding alr_", changed, ": severity")],
+        ),
+        (
+            "UPDATE rule_findings SET body = REPLACE(body, '\"observed\":540000000', '\"observed\":540000001')".to_owned(),
+            "UPDATE rule_findings SET body = REPLACE(body, '\"observed\":540000001', '\"observed\":540000000')",
+            vec![("acme: structured_deposits: finding alr_", changed, ": finding.measured")],
+        ),
+        (
+            "UPDATE rule_findings SET input_seq = input_seq + 1000 WHERE rule = 'rapid_in_out'".to_owned(),
+            "UPDATE rule_findings SET input_seq = input_seq - 1000 WHERE rule = 'rapid_in_out'",
+            vec![("acme: rapid_in_out: finding alr_", missing, ""), ("acme: rapid_in_out: finding alr_", unfounded, "")],
+        ),
+        (
+            "UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":0', '\"samples\":9') WHERE rule = 'concurrent_play'"
+                .to_owned(),
+            "UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":9', '\"samples\":0') WHERE rule = 'concurrent_play'",
+            vec![("KE: concurrent_play: alert of the finding alr_", changed, ": evidence.samples")],
+        ),
+        (
+            format!("INSERT INTO rule_changes (jurisdiction, rule, change, seq, body) VALUES (0, 'rapid_in_out', 1, 0, '{off}')"),
+            "DELETE FROM rule_changes WHERE seq = 0",
+            vec![("acme: rapid_in_out: finding alr_", unfounded, "")],
+        ),
+        (
+            "DELETE FROM rule_findings WHERE rule = 'concurrent_play'".to_owned(),
+            "SELECT 1",
+            vec![("KE: concurrent_play: finding alr_", missing, "")],
+        ),
+        (
+            "DELETE FROM alert_revisions WHERE rule = 'play_without_check' AND operator_no = 1".to_owned(),
+            "SELECT 1",
+            vec![
+                ("KE: concurrent_play: finding alr_", missing, ""),
+                ("acme: play_without_check: alert of the finding alr_", missing, ""),
+            ],
+        ),
+    ];
+    for (change, undo, expected) in table {
+        database.execute_for_tests(&change).await.expect("it is changed");
+        let (is_fine, _, differences) = replayed(dir, store);
+        assert!(!is_fine && differences.len() == expected.len(), "{change}: {differences:?}");
+        for (what, kind, fields) in expected {
+            let is_it = |said: &&String| said.contains(what) && said.contains(kind) && said.ends_with(fields);
+            assert!(differences.iter().any(|said| is_it(&said)), "{change}: {differences:?}");
+        }
+        database.execute_for_tests(undo).await.expect("it is undone");
+    }
+    database.close().await;
+}
+
+#[tokio::test]
+async fn what_rules_found_follows_from_their_inputs_sqlite() {
+    let dir = testkit::temp_dir();
+    check_rules(&testkit::sqlite_url(&dir)).await;
+}
+
+#[tokio::test]
+async fn what_rules_found_follows_from_their_inputs_postgres() {
+    let database = testkit::Postgres::shared().database().await;
+    check_rules(&database.url).await;
 }
 
 fn text(path: &Path) -> &str {

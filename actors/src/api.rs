@@ -107,6 +107,8 @@ pub struct NewExclusion {
     pub effective_at: Option<Ts>,
     /// For the vault.
     pub person: PersonData,
+    /// The operator that reported it; none where nobody did but the person, or the regulator.
+    pub reported_by: Option<OperatorNo>,
 }
 
 /// What a registration or extension led to.

@@ -2,8 +2,10 @@
 //! does by itself in `tasks.rs`, what is read and checked before anything starts in `opening.rs`.
 
 mod alerts;
+mod backtests;
 mod compliance;
 mod config;
+mod exclusions;
 mod integrity;
 mod opening;
 mod polling;
@@ -16,6 +18,7 @@ mod states;
 mod successes;
 mod tasks;
 
+pub use backtests::Backtests;
 pub use config::{EngineConfig, Faults};
 pub use opening::{Tools, tools};
 pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};
@@ -182,6 +185,9 @@ struct Inner {
     notifiers: Notifiers,
     /// One declaration, or comparison of one, after the other.
     declaring: OnePer<SourceId>,
+    /// Versions that are run over history, and where their reading and writing is done.
+    backtests: Backtests,
+    runtime: tokio::runtime::Handle,
     /// One change of a rule after the other.
     ruling: tokio::sync::Mutex<()>,
     states: StateMetrics,

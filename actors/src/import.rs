@@ -298,6 +298,7 @@ impl Importer {
                 channel: told.channel,
                 effective_at: Some(told.effective_at),
                 person: data,
+                reported_by: None,
             };
             let times = register::Times { effective_at: told.effective_at, keys_from, now: self.now };
             let kept = told.kept.unwrap_or_else(|| {

@@ -7,6 +7,7 @@ pub mod api;
 mod auditor;
 pub mod changes;
 pub mod contacts;
+mod culprits;
 pub mod desk;
 pub mod directory;
 pub mod engine;

@@ -11,8 +11,9 @@
 mod states;
 
 pub use states::{KeepError, Kept, StateMetrics, pack};
-pub(crate) use states::{is_worth_it, newest};
+pub(crate) use states::{is_worth_it, newest, unpack};
 
+use crate::culprits;
 use crate::kernel::{DeadLetter, PanicReport, Progress, Work, guard};
 use crate::source::{Inspect, Reply};
 use crate::writer::WriterHandle;
@@ -33,9 +34,6 @@ use store::OperatorStateRow;
 
 /// How long an actor waits before it offers refused alerts again.
 const RETRY: Duration = Duration::from_millis(500);
-
-/// How often a batch is tried in parts to find the records that break the state.
-const TRIES_MAX: u32 = 400;
 
 /// One input of an operator, in the order of `operator_seq`.
 #[derive(Clone)]
@@ -303,36 +301,16 @@ impl Market {
         effects
     }
 
-    /// Positions of the records on which a copy of the state panics, found by halves: few copies for few culprits. None
-    /// where it panics without records, or on too many: then the input is given up whole.
+    /// Positions of the records on which a copy of the state panics.
     async fn find_culprits(&self, input: &Input, progress: &Progress) -> Vec<u32> {
         let (Input::Batch { records, .. }, inspect) = (input, self.context.inspect.as_ref()) else {
             return Vec::new();
         };
-        if try_apply(&mut self.state.clone(), input, &[], inspect).is_err() {
-            return Vec::new();
-        }
-        let (mut found, mut tries) = (Vec::new(), 0);
-        let mut parts: Vec<Range<usize>> = std::iter::once(0..records.len()).collect();
-        while let Some(part) = parts.pop() {
-            tries += 1;
-            if tries > TRIES_MAX {
-                return Vec::new();
-            }
-            progress.beat();
-            tokio::task::yield_now().await;
-            if try_apply(&mut self.state.clone(), input, &records[part.clone()], inspect).is_ok() {
-                continue;
-            }
-            if part.len() == 1 {
-                found.push(part.start as u32);
-                continue;
-            }
-            let middle = part.start + part.len() / 2;
-            // the left half is looked at first
-            parts.extend([middle..part.end, part.start..middle]);
-        }
-        found
+        let breaks = |part: Range<u32>| {
+            let part = &records[part.start as usize..part.end as usize];
+            try_apply(&mut self.state.clone(), input, part, inspect).is_err()
+        };
+        culprits::find(records.len() as u32, progress, breaks).await
     }
 
     /// The state before an input, from the store; the alerts on the way are stored already.

@@ -533,6 +533,7 @@ pub(crate) fn request(new: &NewExclusion, ring: &KeyRing, family: &str, person_n
         reason_class: new.reason_class,
         channel: new.channel,
         effective_at: times.effective_at,
+        reported_by: new.reported_by,
         kept: None,
         now: times.now,
         person_no,

@@ -4,11 +4,14 @@
 //! stored inputs of an operator, from the first one ─▶ OperatorState ─▶ revisions in the span ─┐
 //! stored revisions in the span ───────────────────────────────────────────────────────────────┴▶ differences
 //! ```
+//! What rules found is computed in [`crate::rules::replay`], and is part of the same report.
+//!
 //! Nobody is told anything and nothing is written. A difference means that the database was changed, or that this program
 //! judges otherwise than the one that ran then; both are worth knowing.
 
 use crate::kernel::guard;
 use crate::market::SetAside;
+use crate::rules::replay::{RulesReplay, is_of_rules};
 use engine::operator_state::{OperatorInput, OperatorState};
 use models::alert::AlertRevision;
 use models::ids::{AlertId, OperatorId, OperatorNo};
@@ -36,7 +39,9 @@ pub struct Span {
 }
 
 impl Span {
-    fn holds(&self, at: Ts) -> bool {
+    /// Does an instant lie in it?
+    #[must_use]
+    pub fn holds(&self, at: Ts) -> bool {
         self.from <= at && at < self.to
     }
 }
@@ -54,13 +59,18 @@ pub struct Replay {
     pub program: String,
     /// Operators, by code.
     pub operators: Vec<OperatorReplay>,
+    /// What rules found: those of the operators, by code, and then those over all operators of a jurisdiction.
+    #[serde(default)]
+    pub rules: Vec<RulesReplay>,
 }
 
 impl Replay {
-    /// Differences over all operators.
+    /// Differences over all of it.
     #[must_use]
     pub fn differences(&self) -> u64 {
-        self.operators.iter().map(|operator| operator.differences.len() as u64 + operator.further).sum()
+        let alerts = self.operators.iter().map(|operator| operator.differences.len() as u64 + operator.further);
+        let rules = self.rules.iter().map(|rules| rules.differences.len() as u64 + rules.further);
+        alerts.chain(rules).sum()
     }
 }
 
@@ -79,8 +89,8 @@ pub struct OperatorReplay {
     pub inputs_sha256: String,
     /// Revisions in the span that are the same.
     pub same: u64,
-    /// Revisions in the span that stand on something else than the operator's inputs: silent feeds, integrity, trying of
-    /// numbers.
+    /// Revisions in the span that stand on something else than the operator's inputs and those of its rules: silent feeds,
+    /// integrity, trying of numbers.
     pub elsewhere: u64,
     /// What differs, in the order of the inputs.
     pub differences: Vec<Difference>,
@@ -119,6 +129,17 @@ pub enum ReplayError {
     /// The database.
     #[error("store: {0}")]
     Store(#[from] store::StoreError),
+    /// What is stored cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// No few inputs lead to so many.
+    #[error("more findings of {code} are stored behind input {after} than a few inputs can lead to")]
+    TooMany {
+        /// Whose.
+        code: String,
+        /// Behind which input.
+        after: i64,
+    },
     /// An input on which the program panics, and which was not set aside when it came.
     #[error("input {operator_seq} of {code} cannot be applied: {panic}")]
     Panic {
@@ -242,7 +263,7 @@ async fn stored(store: &Store, operator_no: OperatorNo, span: Span) -> Result<(R
         for revision in revisions.into_iter().filter(|revision| span.holds(revision.at)) {
             if revision.rule == engine::detector::RULE {
                 found.insert((revision.operator_seq, revision.id), revision);
-            } else {
+            } else if !is_of_rules(&revision.rule) {
                 elsewhere += 1;
             }
         }

@@ -13,6 +13,7 @@ use models::ts::Ts;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::{Store, StoreError};
 
 /// Rows of a set that are kept for going back: nobody tries or promotes a version into them.
 const ROWS_RESERVED: usize = 64;
@@ -74,7 +75,8 @@ struct Kept {
 
 impl Kept {
     fn new(code: &str) -> Self {
-        let lives = list::ABOUT.iter().filter_map(|about| Some((about.name, Arc::new(Life::standard(about.name)?))));
+        let lives =
+            list::ABOUT.iter().filter_map(|about| Some((about.name, Arc::new(Life::standard_in(code, about.name)?))));
         Self {
             code: code.to_owned(),
             lives: lives.collect(),
@@ -123,7 +125,7 @@ impl Kept {
             tracing::error!(%error, "versions that are not allowed any more are left out");
             let rows = self.lives.values().flat_map(|life| {
                 let own = life.rows(&self.code);
-                let standard = || Life::standard(life.rule()).map(|standard| standard.rows(&self.code));
+                let standard = || Life::standard_in(&self.code, life.rule()).map(|standard| standard.rows(&self.code));
                 if RuleSet::new(&self.code, own.clone()).is_ok() { own } else { standard().unwrap_or_default() }
             });
             RuleSet::new(&self.code, rows.collect()).unwrap_or_else(|_| RuleSet::standard(&self.code))
@@ -149,6 +151,16 @@ impl RuleVersions {
     #[must_use]
     pub fn new(jurisdictions: &[Jurisdiction]) -> Self {
         Self(jurisdictions.iter().map(|jurisdiction| Kept::new(&jurisdiction.code)).collect())
+    }
+
+    /// As the store knows them.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn read(store: &Store, jurisdictions: &[Jurisdiction]) -> Result<Self, StoreError> {
+        let mut versions = Self::new(jurisdictions);
+        store.rule_changes().await?.iter().for_each(|(seq, changed)| versions.apply(*seq, changed));
+        Ok(versions)
     }
 
     fn of(&self, no: JurisdictionNo) -> Option<&Kept> {

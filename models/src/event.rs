@@ -64,6 +64,9 @@ pub struct Exclusion {
     /// Set when it lapsed.
     #[serde(with = "micros::option", default)]
     pub ended_at: Option<Ts>,
+    /// The operator that reported it; said in its registration alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_by: Option<OperatorNo>,
 }
 
 /// Match keys of a person.

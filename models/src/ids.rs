@@ -191,6 +191,9 @@ public_id!(
     /// A quarantined or dead-lettered record.
     QuarantineId, "qua");
 public_id!(
+    /// A version of a rule that is run over stored history.
+    BacktestId, "bct");
+public_id!(
     /// A case that a person must decide.
     CaseId, "cas");
 public_id!(

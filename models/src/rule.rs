@@ -50,6 +50,11 @@ pub struct RateDeparture {
     pub upper_micro: u64,
 }
 
+closed_set!(
+    /// How far a version has come that is run over stored history.
+    BacktestState { Running = "running", Done = "done", Failed = "failed", Interrupted = "interrupted" }
+);
+
 /// What happened to a version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]

@@ -59,6 +59,9 @@ pub enum RuleInput {
         /// Active players, where somebody counts them.
         #[serde(default)]
         players: Option<u64>,
+        /// When they were counted; none = at the end of the span.
+        #[serde(with = "micros::option", default, skip_serializing_if = "Option::is_none")]
+        at: Option<Ts>,
     },
     /// A sign of harm.
     Signal {
@@ -80,6 +83,18 @@ impl RuleInput {
             Self::Batch { operator_seq } => Some(*operator_seq),
             Self::Tick { operator_seq, .. } => *operator_seq,
             Self::Declared { .. } | Self::Exclusions { .. } | Self::Signal { .. } => None,
+        }
+    }
+}
+
+impl RuleInput {
+    /// Its time, where it says one: that of a batch is the one of the clock that judged it.
+    #[must_use]
+    pub fn at(&self) -> Option<Ts> {
+        match self {
+            Self::Batch { .. } => None,
+            Self::Tick { at, .. } | Self::Declared { at, .. } | Self::Signal { at, .. } => Some(*at),
+            Self::Exclusions { window, at, .. } => Some(at.unwrap_or(window.end)),
         }
     }
 }
@@ -138,7 +153,7 @@ mod tests {
                 r#"{"what":"declared","at":3,"period":{"start":1,"end":2},"currency":"KES","base":"deposits","amount_minor":-4}"#,
             ),
             (
-                RuleInput::Exclusions { window, count: 3, players: None },
+                RuleInput::Exclusions { window, count: 3, players: None, at: None },
                 None,
                 r#"{"what":"exclusions","window":{"start":1,"end":2},"count":3,"players":null}"#,
             ),

@@ -7,6 +7,7 @@
 //! ```
 
 mod audit;
+mod backtests;
 mod clock;
 mod contacts;
 mod db;
@@ -28,6 +29,7 @@ mod vault;
 mod writer;
 
 pub use audit::{BadRow, VerifyReport};
+pub use backtests::{BACKTESTS_KEPT, BacktestRow};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use contacts::{Contact, ContactBoot, ContactKey, ContactRows, TokenGeneration};
 pub use evidence::{EvidenceBoot, EvidenceKey, EvidenceRows};
@@ -38,10 +40,7 @@ pub use operator_states::{OperatorStateRow, StateOf};
 pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
-    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, BatchSums, ClassPage, ClassQuery, ComplianceSpan, FindingCount,
-    FindingRow, FindingsOf, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier,
-    PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch, RuleInputRow,
-    SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
+    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, BatchSums, ClassPage, ClassQuery, ComplianceSpan, FindingCount, FindingRow, FindingsBy, FindingsOf, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
 pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, StoredModel};
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};

@@ -234,6 +234,13 @@ impl Store {
         Ok(rows.first().ok_or(StoreError::Unreadable("fact"))?.text(0)?)
     }
 
+    /// The value of a fact of the store; none where it was given none.
+    pub async fn fact(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let mut conn = self.db.read().await?;
+        let rows = conn.rows("SELECT value FROM store_meta WHERE key = $1", &[Val::Text(name)]).await?;
+        Ok(rows.first().map(|row| row.text(0)).transpose()?)
+    }
+
     /// Names of the facts that begin like this.
     pub async fn facts(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let rows = self.db.read().await?.rows("SELECT key FROM store_meta", &[]).await?;

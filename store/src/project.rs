@@ -210,8 +210,13 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         Event::MatchKeysDerived { people, .. } => {
             people.iter().for_each(|known| known.keys.iter().for_each(|key| match_key(rows, known.person_no, key)));
         }
-        Event::ExclusionRegistered(e)
-        | Event::ExclusionExtended(e)
+        Event::ExclusionRegistered(e) => {
+            exclusion(rows, e);
+            if let Some(operator) = e.reported_by {
+                rows.add(&EXCLUSION_REPORTS, [Val::Owned(e.id.to_string()), Val::Int(operator.0.into()), Val::Int(at.0)]);
+            }
+        }
+        Event::ExclusionExtended(e)
         | Event::ExclusionRenewed(e)
         | Event::ExclusionLapsed(e) => exclusion(rows, e),
         Event::IdentityCaseOpened { id, person_no, other_person_no, reason } => rows.add(

@@ -19,7 +19,7 @@ pub use compliance::{ALERTS_OF_RULE_MAX, BatchSums, ComplianceSpan};
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
-pub use rule_inputs::{RuleFindingQuery, RuleInputBatch, RuleInputRow};
+pub use rule_inputs::{FindingsBy, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow};
 pub use rules::{FindingCount, FindingRow, FindingsOf};
 
 use crate::StoreError;

@@ -1,7 +1,7 @@
 //! The assembly, top-down: what is started in which order.
 
 use super::opening::{keep, keys_of, load_directory};
-use super::{Engine, EngineConfig, Inner, StartError};
+use super::{Backtests, Engine, EngineConfig, Inner, StartError};
 use crate::auditor::{Auditing, Auditor};
 use crate::contacts::Contacts;
 use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
@@ -18,7 +18,7 @@ use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
-use crate::rules::{RuleMetrics, RulesContext, RulesPost};
+use crate::rules::{Quiet, RuleMetrics, RulesContext, RulesPost};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{
     FetchMetrics, IntegrityMetrics, REFUSED_KNOWN_MAX, SourceActor, SourceContext, SourceGauge, SourceHead,
@@ -163,6 +163,7 @@ impl Engine {
             rotations: Rotations::new(store.clone()),
             clock: Arc::clone(&clock),
         };
+        store.interrupt_backtests(clock.now()).await?;
         let rules_context = RulesContext {
             store: store.clone(),
             chain: ring.chain,
@@ -171,6 +172,7 @@ impl Engine {
             known: config.known.clone().unwrap_or_else(|| Arc::new(facts.clone())),
             clock: Arc::clone(&clock),
             inspect: config.faults.rules.clone(),
+            quiet: Arc::new(Quiet::begin(&store, clock.now()).await?),
             metrics: RuleMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
         };
         let engine = Self(Arc::new(Inner {
@@ -208,6 +210,8 @@ impl Engine {
             sparing: AtomicBool::new(false),
             notifiers,
             declaring: OnePer::default(),
+            backtests: Backtests::default(),
+            runtime: tokio::runtime::Handle::current(),
             ruling: tokio::sync::Mutex::default(),
             states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             rules,

@@ -171,9 +171,13 @@ impl Engine {
             let engine = self.clone();
             tokio::spawn(async move { engine.keep_compliance().await })
         };
+        let exclusions = {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.keep_exclusions().await })
+        };
         let tasks = [
-            promotions, grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys, contacts,
-            polling, integrity, successes, compliance,
+            exclusions, promotions, grow, tick, second, sweep, checkpoint, claim, evidence, snapshots, states, keys,
+            contacts, polling, integrity, successes, compliance,
         ];
         self.0.tasks.lock().extend(tasks);
         self.0.notifiers.start();

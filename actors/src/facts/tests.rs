@@ -48,6 +48,7 @@ fn exclusion(
         effective_at: day(from),
         ends_at: ends.map(day),
         ended_at: ended.map(day),
+        reported_by: None,
     }
 }
 

@@ -150,7 +150,8 @@ pub(crate) fn newest<S: Kept>(
     (0, blank.clone())
 }
 
-fn unpack<S: Kept>(row: &OperatorStateRow, blank: &S) -> Option<S> {
+/// The state of a row; none where it is of another release or unreadable.
+pub(crate) fn unpack<S: Kept>(row: &OperatorStateRow, blank: &S) -> Option<S> {
     if row.layout != S::LAYOUT {
         return None;
     }

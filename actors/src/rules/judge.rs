@@ -149,8 +149,11 @@ impl Judge for OfOperator {
                 let declared = Declared { at, period, currency, base: base_of(base), amount_minor };
                 self.rules.hear(&Input::Declared(declared), findings);
             }
-            RuleInput::Exclusions { window, count, players } => {
-                self.rules.hear(&Input::Exclusions(Exclusions { window, count, players }), findings);
+            RuleInput::Exclusions { window, count, players, at } => {
+                // who is remembered has played, where nobody counts them
+                let known = Some(self.rules.book().players() as u64).filter(|known| *known > 0);
+                let (players, at) = (players.or(known), at.unwrap_or(window.end));
+                self.rules.hear(&Input::Exclusions(Exclusions { window, count, players, at }), findings);
             }
             RuleInput::Signal { player, level, at } => {
                 self.rules.hear(&Input::Signal(Signal { player, level, at }), findings);
@@ -178,7 +181,7 @@ impl Judge for OfOperator {
 /// Bytes before those of the rules: which clock, documents, and the newest tick.
 const CLOCK_BYTES: usize = 10;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
-const LAYOUT_HERE: u32 = 1;
+const LAYOUT_HERE: u32 = 2;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;

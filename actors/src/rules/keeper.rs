@@ -7,8 +7,10 @@ use super::input::Stored;
 use super::judge::{Judge, Which};
 use super::known::Known;
 use super::metrics::RuleMetrics;
-use super::told::{FINDINGS_AT_ONCE, Told, Whose};
+use super::quiet::Quiet;
+use super::told::{FINDINGS_AT_ONCE, FindingId, Told, Whose};
 use super::{INPUTS_AT_ONCE, RETRY};
+use crate::culprits;
 use crate::directory::Directory;
 use crate::kernel::{PanicReport, Progress, guard};
 use crate::market::{SetAside, is_worth_it, newest};
@@ -20,13 +22,10 @@ use models::compliance::ComplianceDayCounted;
 use models::event::Event;
 use models::ids::Seq;
 use models::rule_input::RuleInputSetAside;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use store::{Attachment, Clock, ComplianceSpan, StateOf, Store};
-
-/// How often a batch is tried in parts to find the records that break the state.
-const TRIES_MAX: u32 = 400;
 
 /// What actors of rules share.
 #[derive(Clone)]
@@ -45,9 +44,14 @@ pub struct RulesContext {
     pub clock: Arc<dyn Clock>,
     /// Fault injection, if any: sees each record before rules hear it.
     pub inspect: Option<Inspect>,
+    /// Of whose findings nobody is told.
+    pub quiet: Arc<Quiet>,
     /// What is counted.
     pub metrics: RuleMetrics,
 }
+
+/// Findings that are looked up at once: those of a commit, and of the input that filled it.
+const FOUND_AT_ONCE_MAX: u32 = 65_536;
 
 pub(super) struct Keeper<J: Judge> {
     pub whose: Whose,
@@ -62,6 +66,8 @@ pub(super) struct Keeper<J: Judge> {
     set_aside: SetAside,
     /// What was forgotten when it was looked at last, by table.
     forgotten: HashMap<&'static str, u64>,
+    /// Inputs are read that may have been applied before.
+    is_replaying: bool,
     pub context: RulesContext,
 }
 
@@ -80,9 +86,11 @@ impl<J: Judge> Keeper<J> {
             kept: applied,
             set_aside: set_aside.into_iter().collect(),
             forgotten,
+            is_replaying: true,
             context,
         };
         let replayed = keeper.catch_up(i64::MAX, progress).await?;
+        keeper.is_replaying = false;
         keeper.context.metrics.states.replayed.inc_by(replayed);
         Ok(keeper)
     }
@@ -143,8 +151,10 @@ impl<J: Judge> Keeper<J> {
             };
             self.applied = J::place(input);
             self.context.metrics.judged(J::OF, input.batch.as_ref().map_or(0, |batch| batch.records.len()));
-            findings.iter().for_each(|finding| self.context.metrics.found(finding));
-            told.add(&self.whose, &self.context.directory.load(), input, self.applied, findings);
+            {
+                let (directory, quiet) = (self.context.directory.load(), &self.context.quiet);
+                told.add(&self.whose, (&**directory, &**quiet), (input, self.applied), findings);
+            }
             let counted = self.state.counted_days();
             if !counted.is_empty() {
                 told.days(self.untold(counted, progress).await);
@@ -174,8 +184,30 @@ impl<J: Judge> Keeper<J> {
     }
 
     async fn tell(&self, told: &mut Told, progress: &Progress) {
+        let mut fresh = told.offered();
+        if self.is_replaying && !fresh.is_empty() {
+            // counted by whoever stored them
+            let stored = self.stored(&fresh, progress).await;
+            fresh.retain(|(id, _)| !stored.contains(id));
+        }
         if let Some((events, attachments)) = told.take() {
             self.commit_surely(events, attachments, progress).await;
+            for (id, is_quiet) in fresh {
+                self.context.metrics.found(&id.rule, id.is_shadow);
+                self.context.metrics.quiet.inc_by(u64::from(is_quiet));
+            }
+        }
+    }
+
+    /// Those of some findings that are stored.
+    async fn stored(&self, offered: &[(FindingId, bool)], progress: &Progress) -> HashSet<FindingId> {
+        let places = || offered.iter().map(|(id, _)| id.place);
+        let span = (places().min().unwrap_or(1) - 1, places().max().unwrap_or(0));
+        loop {
+            match self.context.store.findings_by_input(self.whose.findings(), span, FOUND_AT_ONCE_MAX).await {
+                Ok(rows) => return rows.iter().map(FindingId::of).collect(),
+                Err(error) => self.waits(&error.to_string(), progress).await,
+            }
         }
     }
 
@@ -205,13 +237,7 @@ impl<J: Judge> Keeper<J> {
     /// Applies an input, or says that the state panicked and may be half-way.
     fn attempt(&mut self, input: &Stored) -> Result<Vec<Finding>, PanicReport> {
         self.go_by(input.rules_seq);
-        let Self { state, set_aside, context, .. } = self;
-        let inspect = context.inspect.as_ref();
-        match set_aside.get(&J::place(input)) {
-            Some(positions) if positions.is_empty() => Ok(Vec::new()),
-            Some(positions) => try_hear(state, input, &|place| !positions.contains(&place), inspect),
-            None => try_hear(state, input, &|_| true, inspect),
-        }
+        hear_without(&self.set_aside, &mut self.state, input, self.context.inspect.as_ref())
     }
 
     /// Sets aside what makes the state panic, durably, and applies the rest.
@@ -236,37 +262,13 @@ impl<J: Judge> Keeper<J> {
         findings
     }
 
-    /// Positions of the records on which a copy of the state panics, found by halves. None where it panics without
-    /// records, or on too many: then the input is given up whole.
+    /// Positions of the records on which a copy of the state panics.
     async fn find_culprits(&self, input: &Stored, progress: &Progress) -> Vec<u32> {
         let inspect = self.context.inspect.as_ref();
         let breaks = |part: Range<u32>| {
             try_hear(&mut self.state.clone(), input, &|place| part.contains(&place), inspect).is_err()
         };
-        if breaks(0..0) {
-            return Vec::new();
-        }
-        let (mut found, mut tries) = (Vec::new(), 0);
-        let mut parts: Vec<Range<u32>> = std::iter::once(0..input.records() as u32).collect();
-        while let Some(part) = parts.pop() {
-            tries += 1;
-            if tries > TRIES_MAX {
-                return Vec::new();
-            }
-            progress.beat();
-            tokio::task::yield_now().await;
-            if !breaks(part.clone()) {
-                continue;
-            }
-            if part.len() == 1 {
-                found.push(part.start);
-                continue;
-            }
-            let middle = part.start + part.len() as u32 / 2;
-            // the left half is looked at first
-            parts.extend([middle..part.end, part.start..middle]);
-        }
-        found
+        culprits::find(input.records() as u32, progress, breaks).await
     }
 
     /// The state before an input, from the store; the findings on the way are stored, or about to be.
@@ -311,6 +313,20 @@ impl<J: Judge> Keeper<J> {
             self.kept = self.applied;
         }
         is_worth_it.then(|| (self.applied, self.state.clone()))
+    }
+}
+
+/// Applies an input without what was set aside of it.
+pub(super) fn hear_without<J: Judge>(
+    set_aside: &SetAside,
+    state: &mut J,
+    input: &Stored,
+    inspect: Option<&Inspect>,
+) -> Result<Vec<Finding>, PanicReport> {
+    match set_aside.get(&J::place(input)) {
+        Some(positions) if positions.is_empty() => Ok(Vec::new()),
+        Some(positions) => try_hear(state, input, &|place| !positions.contains(&place), inspect),
+        None => try_hear(state, input, &|_| true, inspect),
     }
 }
 

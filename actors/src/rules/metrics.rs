@@ -1,7 +1,6 @@
 //! What is counted of rules. Labels come from closed sets.
 
 use crate::market::StateMetrics;
-use engine::rules::finding::{Finding, Mode};
 use engine::rules::list;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
@@ -36,6 +35,8 @@ pub struct RuleMetrics {
     /// From a batch's commit to its findings.
     pub lag: Histogram,
     findings: IntCounterVec,
+    /// Findings of live versions of which nobody is told.
+    pub quiet: IntCounter,
     forgotten: IntCounterVec,
     /// Their states.
     pub states: StateMetrics,
@@ -50,8 +51,10 @@ impl RuleMetrics {
         let names =
             ["mlinzi_rule_states_kept_total", "mlinzi_rule_states_lost_total", "mlinzi_rule_inputs_replayed_total"];
         let help = "Time from the commit of a batch to what rules found in it";
-        let findings =
-            Opts::new("mlinzi_rule_findings_total", "Revisions of findings, by rule and mode (live, shadow)");
+        let findings = Opts::new(
+            "mlinzi_rule_findings_total",
+            "Revisions of findings that were stored, by rule and mode (live, shadow)",
+        );
         let forgotten =
             Opts::new("mlinzi_rules_forgotten_total", "Entries of the rules' tables that gave way at a limit");
         let records = Opts::new(
@@ -63,6 +66,10 @@ impl RuleMetrics {
             records: IntCounterVec::new(records, &["of"])?,
             lag: Histogram::with_opts(HistogramOpts::new("mlinzi_rules_lag_seconds", help).buckets(LAG.to_vec()))?,
             findings: IntCounterVec::new(findings, &["rule", "mode"])?,
+            quiet: IntCounter::new(
+                "mlinzi_rule_findings_quiet_total",
+                "Revisions of live findings without an alert: of inputs from long before the rules began",
+            )?,
             forgotten: IntCounterVec::new(forgotten, &["table"])?,
             states: StateMetrics::register_as(registry, names, "States of rules")?,
         };
@@ -76,6 +83,7 @@ impl RuleMetrics {
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;
         registry.register(Box::new(metrics.findings.clone()))?;
+        registry.register(Box::new(metrics.quiet.clone()))?;
         registry.register(Box::new(metrics.forgotten.clone()))?;
         Ok(metrics)
     }
@@ -85,9 +93,8 @@ impl RuleMetrics {
         self.records.with_label_values(&[of]).inc_by(records as u64);
     }
 
-    pub(super) fn found(&self, finding: &Finding) {
-        let mode = MODES[usize::from(finding.mode == Mode::Shadow)];
-        self.findings.with_label_values(&[finding.rule, mode]).inc();
+    pub(super) fn found(&self, rule: &str, is_shadow: bool) {
+        self.findings.with_label_values(&[rule, MODES[usize::from(is_shadow)]]).inc();
     }
 
     pub(super) fn forgot(&self, table: &'static str, entries: u64) {

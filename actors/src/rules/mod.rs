@@ -9,6 +9,7 @@
 //! journal. So a start reads the newest kept state and the inputs behind it, and then the batches that nobody has heard
 //! yet. What is found again has the ids that it had, and the store drops it.
 
+pub mod backtest;
 mod input;
 mod judge;
 mod keeper;
@@ -17,6 +18,8 @@ mod metrics;
 mod nation;
 mod operator;
 mod post;
+mod quiet;
+pub mod replay;
 mod told;
 
 pub use input::Heard;
@@ -27,6 +30,7 @@ pub use metrics::RuleMetrics;
 pub use nation::{Nation, NationMsg, NationSlot};
 pub use operator::{OperatorRulesActor, RulesMsg, RulesSlot, Waiting};
 pub use post::RulesPost;
+pub use quiet::{ALERTS_BACK, Quiet};
 pub(crate) use told::Whose;
 
 use std::time::Duration;

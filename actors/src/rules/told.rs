@@ -1,15 +1,19 @@
 //! From what rules found to what is stored and heard of.
 
 use super::input::Stored;
+use super::quiet::Quiet;
 use crate::directory::Directory;
 use engine::rules::finding::{Finding, Mode};
+use engine::rules::list;
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, Subject};
 use models::compliance::ComplianceDayCounted;
 use models::event::Event;
-use models::ids::OperatorNo;
+use models::ids::{AlertId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::money::Currency;
-use store::{Attachment, RuleFindingRow};
+use std::collections::HashSet;
+use std::sync::LazyLock;
+use store::{Attachment, FindingsBy, RuleFindingRow};
 
 /// Findings of one commit at most.
 pub(super) const FINDINGS_AT_ONCE: usize = 512;
@@ -26,24 +30,67 @@ pub(crate) struct Whose {
     pub currency: Currency,
 }
 
+impl Whose {
+    /// Their findings, as the store finds them.
+    pub fn findings(&self) -> FindingsBy<'static> {
+        static NATIONAL: LazyLock<Vec<&str>> =
+            LazyLock::new(|| list::ABOUT.iter().filter(|about| about.is_national()).map(|about| about.name).collect());
+        let operator = self.no.nation().is_none().then_some(self.no);
+        FindingsBy { jurisdiction: self.jurisdiction, operator, national: &NATIONAL }
+    }
+}
+
+/// What names a revision of a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct FindingId {
+    pub place: i64,
+    pub id: AlertId,
+    pub is_shadow: bool,
+    pub rule: String,
+}
+
+impl FindingId {
+    pub fn of(row: &RuleFindingRow) -> Self {
+        Self { place: row.input_seq, id: row.id, is_shadow: row.is_shadow, rule: row.rule.clone() }
+    }
+}
+
 /// What a commit is to hold.
 #[derive(Default)]
 pub(super) struct Told {
     events: Vec<Event>,
     rows: Vec<RuleFindingRow>,
+    /// Live ones of which nobody is told.
+    quiet: HashSet<FindingId>,
 }
 
 impl Told {
-    /// Adds what an input led to; `place` is its position in the sequence of those rules.
-    pub fn add(&mut self, whose: &Whose, directory: &Directory, input: &Stored, place: i64, findings: Vec<Finding>) {
+    /// Adds what an input led to; `place` is its position in the sequence of those rules. Of a quiet input nobody is told.
+    pub fn add(
+        &mut self,
+        whose: &Whose,
+        (directory, quiet): (&Directory, &Quiet),
+        (input, place): (&Stored, i64),
+        findings: Vec<Finding>,
+    ) {
+        let is_quiet = !findings.is_empty() && quiet.holds(input);
         for finding in findings {
-            self.rows.push(row(whose, input, place, &finding));
-            if finding.mode == Mode::Live {
+            let row = row(whose, input, place, &finding);
+            if finding.mode == Mode::Live && is_quiet {
+                self.quiet.insert(FindingId::of(&row));
+            } else if finding.mode == Mode::Live {
                 let code = |no| directory.operators.get(no).map(|operator| operator.code.clone());
                 let operators = finding.operators.iter().filter_map(code).collect();
                 self.events.push(Event::AlertRevised(revision(whose, place, finding, operators)));
             }
+            self.rows.push(row);
         }
+    }
+
+    /// What is to be stored, by name, and whether it is live and told to nobody.
+    pub fn offered(&self) -> Vec<(FindingId, bool)> {
+        let named = self.rows.iter().map(FindingId::of);
+        named.map(|id| (self.quiet.contains(&id), id)).map(|(is_quiet, id)| (id, is_quiet)).collect()
     }
 
     /// Adds days that were counted.
@@ -57,13 +104,13 @@ impl Told {
 
     /// What is committed; nothing where nothing was found.
     pub fn take(&mut self) -> Option<(Vec<Event>, Vec<Attachment>)> {
-        let Self { events, rows } = std::mem::take(self);
+        let Self { events, rows, quiet: _ } = std::mem::take(self);
         let attachments = if rows.is_empty() { Vec::new() } else { vec![Attachment::RuleFindings(rows)] };
         (!events.is_empty() || !attachments.is_empty()).then_some((events, attachments))
     }
 }
 
-fn row(whose: &Whose, input: &Stored, place: i64, finding: &Finding) -> RuleFindingRow {
+pub(super) fn row(whose: &Whose, input: &Stored, place: i64, finding: &Finding) -> RuleFindingRow {
     RuleFindingRow {
         id: finding.id,
         rule: finding.rule.to_owned(),
@@ -82,7 +129,7 @@ fn row(whose: &Whose, input: &Stored, place: i64, finding: &Finding) -> RuleFind
     }
 }
 
-fn revision(whose: &Whose, place: i64, finding: Finding, operators: Vec<String>) -> AlertRevision {
+pub(super) fn revision(whose: &Whose, place: i64, finding: Finding, operators: Vec<String>) -> AlertRevision {
     let who = finding.who.subject();
     let subject = Subject {
         operator: whose.code.clone(),
@@ -167,9 +214,18 @@ mod tests {
             batch: None,
         };
         let found = [finding(1, Mode::Live, Who::Player(0xab)), finding(1, Mode::Shadow, Who::Operator)];
-        for (findings, events) in [(&found[..], 1), (&found[..1], 1), (&found[1..], 0)] {
+        let (loud, quiet) = (Quiet::default(), Quiet::of(0, [(OperatorNo(1), 5)]));
+        for (findings, quiet, events, untold) in [
+            (&found[..], &loud, 1, 0),
+            (&found[..1], &loud, 1, 0),
+            (&found[1..], &loud, 0, 0),
+            (&found[..], &quiet, 0, 1),
+            (&found[..], &Quiet::of(99, [(OperatorNo(1), 4)]), 1, 0),
+        ] {
             let mut told = Told::default();
-            told.add(&whose, &Directory::default(), &input, 6, findings.to_vec());
+            told.add(&whose, (&Directory::default(), quiet), (&input, 6), findings.to_vec());
+            assert_eq!(told.offered().iter().filter(|(_, is_quiet)| *is_quiet).count(), untold);
+            assert_eq!(told.offered().len(), findings.len());
             let (alerts, attachments) = told.take().expect("something to store");
             assert_eq!(alerts.len(), events);
             let Some(Attachment::RuleFindings(rows)) = attachments.first() else { panic!("rows: {attachments:?}") };

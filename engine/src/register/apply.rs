@@ -141,6 +141,7 @@ mod tests {
             effective_at,
             ends_at,
             ended_at: ended.then_some(ends_at).flatten(),
+            reported_by: None,
         }
     }
 

@@ -6,7 +6,7 @@
 use jiff::tz::TimeZone;
 use models::event::{Event, Exclusion, PersonKey};
 use models::exclusion::{AtEnd, Channel, Period, ReasonClass, Status};
-use models::ids::{CaseId, ExclusionId, PersonNo};
+use models::ids::{CaseId, ExclusionId, OperatorNo, PersonNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::{KeyKind, MatchKey};
 use models::ts::Ts;
@@ -79,6 +79,8 @@ pub struct Request {
     pub channel: Channel,
     /// Since when.
     pub effective_at: Ts,
+    /// The operator that reports it.
+    pub reported_by: Option<OperatorNo>,
     /// How it went on elsewhere; none = as the period says.
     pub kept: Option<Kept>,
     /// Now.
@@ -216,6 +218,7 @@ pub fn wanted(request: &Request, person_no: PersonNo, zone: &TimeZone) -> Exclus
         effective_at: request.effective_at,
         ends_at: kept.ends_at,
         ended_at: kept.ended_at,
+        reported_by: request.reported_by,
     }
 }
 
@@ -314,6 +317,7 @@ mod tests {
             reason_class: ReasonClass::Own,
             channel: Channel::Web,
             effective_at: at("2026-11-21T10:00:00Z"),
+            reported_by: None,
             kept: None,
             now: at("2026-11-21T10:00:00Z"),
             person_no: PersonNo(9),

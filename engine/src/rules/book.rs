@@ -201,6 +201,12 @@ impl Default for Book {
 }
 
 impl Book {
+    /// Players of the operator that are remembered.
+    #[must_use]
+    pub fn players(&self) -> usize {
+        self.players.len()
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counted(&self) -> Counted {
@@ -493,7 +499,7 @@ pub(super) fn spans_of(calendar: &mut Calendar, input: &Input<'_>) -> (Ts, Spans
         Input::Play { record, .. } | Input::Document { record } => record.occurred_at,
         Input::Declared(declared) => declared.at,
         Input::Signal(signal) => signal.at,
-        Input::Exclusions(exclusions) => exclusions.window.end,
+        Input::Exclusions(exclusions) => exclusions.at,
         Input::Tick { at } => *at,
     };
     (at, calendar.spans(at))

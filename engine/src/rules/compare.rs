@@ -33,14 +33,20 @@ pub fn compare(first: &[Seen], second: &[Seen]) -> Comparison {
 
 /// How many have a counterpart.
 fn matched(of: &[Seen], among: &[Seen]) -> usize {
+    counterparts(of, among).into_iter().filter(|has| *has).count()
+}
+
+/// Which of some have a counterpart among others, in their order.
+#[must_use]
+pub fn counterparts(of: &[Seen], among: &[Seen]) -> Vec<bool> {
     let mut windows: BTreeMap<&str, Vec<Window>> = BTreeMap::new();
     for seen in among {
         windows.entry(&seen.whom).or_default().push(seen.window);
     }
     let overlap = |a: Window, b: &Window| a.start < b.end && b.start < a.end;
     let has_counterpart =
-        |seen: &&Seen| windows.get(seen.whom.as_str()).is_some_and(|all| all.iter().any(|w| overlap(seen.window, w)));
-    of.iter().filter(has_counterpart).count()
+        |seen: &Seen| windows.get(seen.whom.as_str()).is_some_and(|all| all.iter().any(|w| overlap(seen.window, w)));
+    of.iter().map(has_counterpart).collect()
 }
 
 #[cfg(test)]

@@ -140,6 +140,8 @@ pub struct Exclusions {
     pub count: u64,
     /// Active players of the operator, where somebody counts them.
     pub players: Option<u64>,
+    /// When they were counted: a span may go on.
+    pub at: Ts,
 }
 
 /// One thing heard, in the order in which it was numbered.

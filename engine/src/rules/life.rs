@@ -16,6 +16,7 @@ use crate::rules::finding::Mode;
 use crate::rules::list::{self, Typed};
 use crate::rules::params::ParamsError;
 use crate::rules::ruleset::RuleVersion;
+use crate::rules::standards;
 use models::ids::KeyId;
 use models::rule::{RateDeparture, RateForecast, RuleAct, RuleChanged};
 use models::ts::Ts;
@@ -149,6 +150,8 @@ struct Layer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Life {
     rule: &'static str,
+    /// Code of the jurisdiction.
+    jurisdiction: String,
     change: i64,
     last_at: Ts,
     versions: Vec<Version>,
@@ -182,15 +185,22 @@ pub enum LifeError {
 }
 
 impl Life {
-    /// A rule about which nothing was said; none where there is no such rule, or none that takes versions.
+    /// A rule about which nothing was said, with the defaults; none where there is no such rule, or none that takes
+    /// versions.
     #[must_use]
     pub fn standard(rule: &str) -> Option<Self> {
+        Self::standard_in("", rule)
+    }
+
+    /// The same with the standard of a jurisdiction.
+    #[must_use]
+    pub fn standard_in(jurisdiction: &str, rule: &str) -> Option<Self> {
         let about = list::ABOUT.iter().find(|about| about.name == rule && about.is_here())?;
         let span = Span { from: Ts(0), to: None };
         let live = about.is_standard().then_some(STANDARD);
         let standard = Version {
             number: STANDARD,
-            params: defaults(rule),
+            params: with_defaults(rule, &standards::params(jurisdiction, rule)),
             proposal: None,
             effective: (None, None),
             shadows: Vec::new(),
@@ -198,6 +208,7 @@ impl Life {
         };
         Some(Self {
             rule: about.name,
+            jurisdiction: jurisdiction.to_owned(),
             change: 0,
             last_at: Ts(0),
             versions: vec![standard],
@@ -206,10 +217,22 @@ impl Life {
         })
     }
 
+    /// Where; empty = with the defaults.
+    #[must_use]
+    pub fn jurisdiction(&self) -> &str {
+        &self.jurisdiction
+    }
+
     /// Its name.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         self.rule
+    }
+
+    /// Every parameter of the standard version.
+    #[must_use]
+    pub fn standard_params(&self) -> &Value {
+        self.version(STANDARD).map_or(&Value::Null, |version| &version.params)
     }
 
     /// How often it was changed.
@@ -286,7 +309,11 @@ impl Life {
             effective_from: span.from,
             effective_to: span.to,
             mode,
-            params: if version.number == STANDARD { Value::Null } else { version.params.clone() },
+            params: if version.number == STANDARD {
+                standards::params(jurisdiction, self.rule)
+            } else {
+                version.params.clone()
+            },
         };
         let mut rows = Vec::new();
         for version in &self.versions {
@@ -396,9 +423,12 @@ fn end_shadow(shadows: &mut Vec<Span>, at: Ts) {
     shadows.retain(|span| span.to.is_none_or(|to| to > span.from));
 }
 
-/// Every parameter of a rule, where nothing is said.
-fn defaults(rule: &str) -> Value {
-    let named = list::params_of(rule).into_iter().map(|param| (param.name.to_owned(), param.default));
+/// Every parameter of a rule: what is said, and the defaults of the others.
+fn with_defaults(rule: &str, said: &Value) -> Value {
+    let named = list::params_of(rule).into_iter().map(|param| {
+        let value = said.get(param.name).cloned().unwrap_or(param.default);
+        (param.name.to_owned(), value)
+    });
     Value::Object(named.collect::<Map<_, _>>())
 }
 
@@ -411,11 +441,11 @@ pub struct WrongParam {
     pub what: String,
 }
 
-/// Every parameter of a rule: those that are given, and the defaults of the others.
+/// Every parameter of a rule: those that are given, of the others those of a standard, and then the defaults.
 ///
 /// # Errors
 /// Everything that is wrong.
-pub fn complete(rule: &str, given: &Map<String, Value>) -> Result<Value, Vec<WrongParam>> {
+pub fn complete(rule: &str, standard: &Value, given: &Map<String, Value>) -> Result<Value, Vec<WrongParam>> {
     let about = list::params_of(rule);
     let mut wrong = Vec::new();
     if given.keys().any(|name| about.iter().all(|param| param.name != name)) {
@@ -425,7 +455,8 @@ pub fn complete(rule: &str, given: &Map<String, Value>) -> Result<Value, Vec<Wro
     let mut params = Map::new();
     for param in &about {
         let Some(value) = given.get(param.name) else {
-            params.insert(param.name.to_owned(), param.default.clone());
+            let value = standard.get(param.name).unwrap_or(&param.default);
+            params.insert(param.name.to_owned(), value.clone());
             continue;
         };
         params.insert(param.name.to_owned(), value.clone());

@@ -14,6 +14,7 @@
 //!
 //! What a finding is known by, and what can take it back, says each rule's `ABOUT`.
 
+pub mod backtest;
 pub mod book;
 pub mod bound;
 pub mod brake;
@@ -35,6 +36,7 @@ pub mod player;
 pub mod ruleset;
 pub mod run;
 pub mod snapshot;
+pub mod standards;
 pub mod standing;
 pub mod sums;
 pub mod table;

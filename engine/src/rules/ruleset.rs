@@ -4,6 +4,7 @@ use crate::rules::finding::{Mode, Scope};
 use crate::rules::input::Trigger;
 use crate::rules::list::{self, Typed};
 use crate::rules::params::ParamsError;
+use crate::rules::standards;
 use crate::rules::standing::Speaker;
 use models::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
@@ -138,7 +139,8 @@ impl RuleSet {
         Ok(Self { jurisdiction: jurisdiction.to_owned(), versions: checked })
     }
 
-    /// Every rule that is not off at first, in its first version with its defaults, live from the beginning of time.
+    /// Every rule that is not off at first, in its first version with the jurisdiction's standard, live from the beginning
+    /// of time.
     #[must_use]
     pub fn standard(jurisdiction: &str) -> Self {
         let versions = list::ABOUT.iter().filter(|about| about.is_standard()).map(|about| RuleVersion {
@@ -148,9 +150,9 @@ impl RuleSet {
             effective_from: Ts(0),
             effective_to: None,
             mode: Mode::Live,
-            params: serde_json::Value::Null,
+            params: standards::params(jurisdiction, about.name),
         });
-        // defaults are within their bounds: a test holds each of them against them
+        // standards and defaults are within their bounds: a test holds each of them against them
         Self::new(jurisdiction, versions.collect())
             .unwrap_or_else(|_| Self { jurisdiction: jurisdiction.to_owned(), versions: Vec::new() })
     }

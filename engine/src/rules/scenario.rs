@@ -478,7 +478,7 @@ impl Story {
     fn exclusions_again_for(self, count: u64, players: Option<u64>) -> Self {
         let start = Ts(BEGIN + self.spans * DAY);
         let window = Window { start, end: start.plus(DAY) };
-        self.tell(Heard::Exclusions(Exclusions { window, count, players }))
+        self.tell(Heard::Exclusions(Exclusions { window, count, players, at: window.end }))
     }
 
     pub fn tick(self) -> Self {

@@ -121,6 +121,8 @@ pub(super) const SET_ASIDE: Table = Table {
     columns: &["operator_no", "operator_seq", "records"],
     tail: "ON CONFLICT (operator_no, operator_seq) DO UPDATE SET records = excluded.records",
 };
+pub(super) const EXCLUSION_REPORTS: Table =
+    Table { name: "exclusion_reports", columns: &["exclusion_id", "operator_no", "at"], tail: "" };
 pub(super) const RULE_INPUTS: Table = Table {
     name: "rule_inputs",
     columns: &["operator_no", "input_seq", "seq", "jurisdiction", "rules_seq", "operator_seq", "body", "facts"],

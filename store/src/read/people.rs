@@ -117,6 +117,8 @@ fn exclusion(row: &Row) -> Result<Exclusion, StoreError> {
         effective_at: Ts(row.int(7)?),
         ends_at: row.int_opt(8)?.map(Ts),
         ended_at: row.int_opt(9)?.map(Ts),
+        // who registered it was told when it was
+        reported_by: None,
     })
 }
 

@@ -8,7 +8,7 @@ use crate::open::Store;
 use crate::writer::RuleFindingRow;
 use models::alert::{RevisionKind, Severity, Window};
 use models::feed::{Source, SourceClock};
-use models::ids::{OperatorNo, Seq};
+use models::ids::{AlertId, OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::record::Record;
 use models::rule_input::RuleInput;
@@ -55,6 +55,28 @@ pub struct RuleFindingQuery {
     pub limit: u32,
 }
 
+/// Whose findings, by the input that led to them.
+#[derive(Clone, Copy, Debug)]
+pub struct FindingsBy<'a> {
+    /// Where.
+    pub jurisdiction: JurisdictionNo,
+    /// An operator's own rules; none: those over all operators of the jurisdiction.
+    pub operator: Option<OperatorNo>,
+    /// Names of the rules over all operators.
+    pub national: &'a [&'a str],
+}
+
+/// A place among the inputs of rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleInputHead {
+    /// Position: an operator's `input_seq`, and for rules over all operators the place in the journal.
+    pub place: i64,
+    /// Time of the clock that judged its batch, where it is one.
+    pub clock_at: Option<Ts>,
+    /// It.
+    pub input: RuleInput,
+}
+
 const INPUT: &str = "SELECT i.seq, i.operator_no, i.input_seq, i.rules_seq, i.body, i.facts, b.batch_no, b.records, b.clock_at, s.body FROM rule_inputs i LEFT JOIN feed_batches b ON b.operator_no = i.operator_no AND b.operator_seq = i.operator_seq LEFT JOIN sources s ON s.source_no = b.source_no";
 
 impl Store {
@@ -86,6 +108,102 @@ impl Store {
         let sql =
             format!("{INPUT} WHERE i.jurisdiction = $1 AND i.seq > $2 AND i.facts IS NOT NULL ORDER BY i.seq LIMIT $3");
         self.inputs_of_rules(&sql, [jurisdiction.0.into(), after, limit.into()]).await
+    }
+
+    /// The same inputs without their records: behind `after`, up to `through`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn rule_input_heads(
+        &self,
+        whose: OperatorNo,
+        (after, through): (i64, i64),
+        limit: u32,
+    ) -> Result<Vec<RuleInputHead>, StoreError> {
+        let (place, mine, no) = of_whose(whose);
+        let sql = format!(
+            "SELECT {place}, b.clock_at, i.body FROM rule_inputs i LEFT JOIN feed_batches b ON b.operator_no = i.operator_no AND b.operator_seq = i.operator_seq WHERE {mine} AND {place} > $2 AND {place} <= $3 ORDER BY {place} LIMIT $4"
+        );
+        let values = [no, after, through, limit.into()].map(Val::Int);
+        let head = |row: &Row| {
+            let clock_at = row.int_opt(1)?.map(Ts);
+            Ok(RuleInputHead { place: row.int(0)?, clock_at, input: parse("input of rules", &row.text(2)?)? })
+        };
+        self.rows(&sql, &values).await?.iter().map(head).collect()
+    }
+
+    /// Position of the newest input of an operator's rules, or of those over all operators; 0 = none.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn last_rule_input(&self, whose: OperatorNo) -> Result<i64, StoreError> {
+        let (place, mine, no) = of_whose(whose);
+        self.int(&format!("SELECT COALESCE(MAX({place}), 0) FROM rule_inputs i WHERE {mine}"), &[Val::Int(no)]).await
+    }
+
+    /// What inputs behind a position, up to another one, led to, in their order; at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn findings_by_input(
+        &self,
+        by: FindingsBy<'_>,
+        (after, through): (i64, i64),
+        limit: u32,
+    ) -> Result<Vec<RuleFindingRow>, StoreError> {
+        let national: Vec<String> = (5..5 + by.national.len()).map(|n| format!("${n}")).collect();
+        let (list, no) = (national.join(", "), by.operator.map_or(0, |no| i64::from(no.0)));
+        let mine = match by.operator {
+            Some(_) => format!("operator_no = $4 AND rule NOT IN ({list})"),
+            None => format!("$4 = 0 AND rule IN ({list})"),
+        };
+        let sql = format!(
+            "SELECT {FINDING} FROM rule_findings WHERE jurisdiction_no = $1 AND input_seq > $2 AND input_seq <= $3 AND {mine} ORDER BY input_seq, finding_id, mode LIMIT {limit}"
+        );
+        let numbers = [by.jurisdiction.0.into(), after, through, no].map(Val::Int);
+        let values: Vec<Val<'_>> = numbers.into_iter().chain(by.national.iter().map(|rule| Val::Text(rule))).collect();
+        self.rows(&sql, &values).await?.iter().map(finding).collect()
+    }
+
+    /// How many exclusions each operator has registered in a span, by when they were; those that registered none are left
+    /// out.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn exclusions_reported(&self, span: Window) -> Result<Vec<(OperatorNo, u64)>, StoreError> {
+        let sql = "SELECT operator_no, COUNT(*) FROM exclusion_reports WHERE at >= $1 AND at < $2 GROUP BY operator_no ORDER BY operator_no";
+        let rows = self.rows(sql, &[Val::Int(span.start.0), Val::Int(span.end.0)]).await?;
+        rows.iter().map(|row| Ok((OperatorNo(row.int(0)? as u16), row.int(1)? as u64))).collect()
+    }
+
+    /// The newest place of the journal before an instant, and the newest position of each operator's batches that were
+    /// stored before it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn inputs_before(&self, at: Ts) -> Result<(Seq, Vec<(OperatorNo, i64)>), StoreError> {
+        let mut conn = self.db.read().await?;
+        // from the newest one back: what is looked for lies near the end
+        let sql = "SELECT seq FROM journal WHERE at < $1 ORDER BY seq DESC LIMIT 1";
+        let seq = conn.rows(sql, &[Val::Int(at.0)]).await?.first().map_or(Ok(0), |row| row.int(0))?;
+        let sql = "SELECT operator_seq FROM feed_batches WHERE operator_no = $1 AND stored_at < $2 ORDER BY operator_seq DESC LIMIT 1";
+        let mut operators = Vec::new();
+        for row in conn.rows("SELECT operator_no FROM operators ORDER BY operator_no", &[]).await? {
+            let no = row.int(0)?;
+            if let Some(newest) = conn.rows(sql, &[Val::Int(no), Val::Int(at.0)]).await?.first() {
+                operators.push((OperatorNo(no as u16), newest.int(0)?));
+            }
+        }
+        Ok((seq, operators))
+    }
+
+    /// Is there a live finding of this id that an input led to?
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn has_live_finding(&self, id: AlertId, place: i64) -> Result<bool, StoreError> {
+        let sql = "SELECT COUNT(*) FROM rule_findings WHERE finding_id = $1 AND mode = 'live' AND input_seq = $2";
+        Ok(self.int(sql, &[Val::Owned(id.to_string()), Val::Int(place)]).await? > 0)
     }
 
     async fn inputs_of_rules(&self, sql: &str, values: [i64; 3]) -> Result<Vec<RuleInputRow>, StoreError> {
@@ -131,7 +249,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn findings_of_rules(&self, query: &RuleFindingQuery) -> Result<Vec<RuleFindingRow>, StoreError> {
-        let mut sql = "SELECT finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body FROM rule_findings WHERE jurisdiction_no = $1 AND at >= $2 AND at < $3".to_owned();
+        let mut sql =
+            format!("SELECT {FINDING} FROM rule_findings WHERE jurisdiction_no = $1 AND at >= $2 AND at < $3");
         let mut values = vec![Val::Int(query.jurisdiction.0.into()), Val::Int(query.from.0), Val::Int(query.to.0)];
         let mut and = |column: &str, value: Val<'static>| {
             values.push(value);
@@ -149,6 +268,16 @@ impl Store {
         values.push(Val::Int(query.limit.into()));
         sql.push_str(&format!(" ORDER BY at DESC, seq DESC, finding_id, mode LIMIT ${}", values.len()));
         self.rows(&sql, &values).await?.iter().map(finding).collect()
+    }
+}
+
+const FINDING: &str = "finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body";
+
+/// Column of the position, whose inputs (`$1`), and that number: an operator's, or of all operators of a jurisdiction.
+fn of_whose(whose: OperatorNo) -> (&'static str, &'static str, i64) {
+    match whose.nation() {
+        Some(jurisdiction) => ("i.seq", "i.jurisdiction = $1 AND i.facts IS NOT NULL", jurisdiction.0.into()),
+        None => ("i.input_seq", "i.operator_no = $1", whose.0.into()),
     }
 }
 

@@ -30,6 +30,7 @@ fn exclusion(id: u128, person: u32, period: Period, ends_at: Option<Ts>, ended_a
         effective_at: NOW.plus(-DAY),
         ends_at,
         ended_at,
+        reported_by: None,
     }
 }
 

@@ -3,14 +3,15 @@
 use super::bench::{Database, Kind, Node, operator};
 use super::writes::{batch, record, revision};
 use models::alert::{RevisionKind, Severity, Window};
-use models::event::Event;
+use models::event::{Event, Exclusion};
+use models::exclusion::{Channel, Period, ReasonClass};
 use models::feed::{Source, SourceClock};
-use models::ids::{AlertId, OperatorNo, SourceId, SourceNo};
+use models::ids::{AlertId, ExclusionId, OperatorNo, PersonNo, SourceId, SourceNo};
 use models::jurisdiction::JurisdictionNo;
 use models::rule_input::{RuleInput, RuleInputSetAside, RuleInputStored};
 use models::ts::{HOUR, Ts};
 use std::sync::Arc;
-use store::{Attachment, CommitError, RuleBatch, RuleFindingQuery, RuleFindingRow, RuleInputRow};
+use store::{Attachment, CommitError, FindingsBy, RuleBatch, RuleFindingQuery, RuleFindingRow, RuleInputRow};
 
 const NOW: Ts = Ts(1_800_000_000 * 1_000_000);
 
@@ -70,7 +71,8 @@ pub async fn inputs_of_rules_are_numbered_and_read_with_their_batches(kind: Kind
     fill(&node).await;
     let batch = |operator_seq| RuleInput::Batch { operator_seq };
     let tick = RuleInput::Tick { operator_seq: Some(3), at: NOW };
-    let signal = RuleInput::Exclusions { window: Window { start: Ts(0), end: Ts(HOUR) }, count: 2, players: None };
+    let signal =
+        RuleInput::Exclusions { window: Window { start: Ts(0), end: Ts(HOUR) }, count: 2, players: None, at: None };
     // several at once, one after the other, of two operators in turns; the second batch of the first is of documents
     let both = vec![heard(1, 0, batch(1)), heard(1, 0, batch(2))];
     let receipt = node.commit(both, vec![known(1, 2, None), known(1, 1, Some(&[1, 2]))]).await.expect("stored");
@@ -122,7 +124,8 @@ pub async fn a_batch_is_heard_once(kind: Kind) {
     assert!(matches!(again, Err(CommitError::Conflict { .. })), "{again:?}");
     node.commit(vec![batch(2)], Vec::new()).await.expect("stored");
     // what has no place in the operator's inputs may come as often as it likes
-    let free = RuleInput::Exclusions { window: Window { start: Ts(0), end: Ts(HOUR) }, count: 2, players: None };
+    let free =
+        RuleInput::Exclusions { window: Window { start: Ts(0), end: Ts(HOUR) }, count: 2, players: None, at: None };
     node.commit(vec![heard(1, 0, free.clone()), heard(1, 0, free)], Vec::new()).await.expect("stored");
     let rows = node.store.rule_inputs(OperatorNo(1), 0, 10).await.expect("rows");
     assert_eq!(seqs(&rows), [(1, 1), (1, 2), (1, 3), (1, 4)], "no number is lost to a refusal");
@@ -192,5 +195,91 @@ pub async fn findings_are_kept_once_and_read_newest_first(kind: Kind) {
         assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{what}");
     }
     assert_eq!(node.store.alert(AlertId(1)).await.expect("rows").len(), 1, "the alert is stored once, too");
+    node.stop().await;
+}
+
+/// What a replay reads: findings by the inputs that led to them, inputs without records, and where both end.
+pub async fn what_inputs_led_to_is_read_by_their_places(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    fill(&node).await;
+    let free =
+        RuleInput::Exclusions { window: Window { start: Ts(0), end: Ts(HOUR) }, count: 2, players: None, at: None };
+    let inputs = vec![heard(1, 0, RuleInput::Batch { operator_seq: 1 }), heard(1, 0, free.clone())];
+    let receipt = node.commit(inputs, vec![known(1, 1, Some(&[1]))]).await.expect("stored");
+    let store = &node.store;
+    let heads = store.rule_input_heads(OperatorNo(1), (0, i64::MAX), 10).await.expect("heads");
+    let clock_at = match store.operator_inputs(OperatorNo(1), 0, 1).await.expect("rows").remove(0) {
+        store::OperatorInputRow::Batch { clock_at, .. } => clock_at,
+        store::OperatorInputRow::Tick { .. } => panic!("a batch"),
+    };
+    let shown: Vec<_> = heads.iter().map(|head| (head.place, head.clock_at, head.input.at())).collect();
+    assert_eq!(shown, [(1, Some(clock_at), None), (2, None, Some(Ts(HOUR)))]);
+    assert_eq!(store.rule_input_heads(OperatorNo(1), (1, 1), 10).await.expect("heads"), []);
+    let nation = OperatorNo::of_nation(JurisdictionNo(0));
+    let of_all = store.rule_input_heads(nation, (0, i64::MAX), 10).await.expect("heads");
+    assert_eq!(of_all.iter().map(|head| head.place).collect::<Vec<_>>(), [receipt.events[0].seq], "by the journal");
+    let last = async |whose| store.last_rule_input(whose).await.expect("a number");
+    assert_eq!(
+        (last(OperatorNo(1)).await, last(OperatorNo(2)).await, last(nation).await),
+        (2, 0, receipt.events[0].seq)
+    );
+
+    let at = |place: i64, id| RuleFindingRow { input_seq: place, ..finding(id, 1, false, 10) };
+    let over_all = RuleFindingRow { rule: "concurrent_play".to_owned(), ..at(5, 9) };
+    let shadow = RuleFindingRow { is_shadow: true, ..at(5, 8) };
+    let rows = vec![at(4, 1), at(5, 2), at(6, 3), shadow.clone(), over_all.clone()];
+    node.commit(vec![revision(2, 5)], vec![Attachment::RuleFindings(rows)]).await.expect("stored");
+    let by = |operator| FindingsBy { jurisdiction: JurisdictionNo(0), operator, national: &["concurrent_play"] };
+    let table = [
+        ("an operator's", Some(OperatorNo(1)), (4, 6), 10, vec![at(5, 2), shadow.clone(), at(6, 3)]),
+        ("no more than asked for", Some(OperatorNo(1)), (i64::MIN, i64::MAX), 1, vec![at(4, 1)]),
+        ("another one's", Some(OperatorNo(2)), (0, 10), 10, vec![]),
+        ("over all operators", None, (0, 10), 10, vec![over_all]),
+        ("behind it", None, (5, 10), 10, vec![]),
+    ];
+    for (what, operator, places, limit, expected) in table {
+        assert_eq!(store.findings_by_input(by(operator), places, limit).await.expect("rows"), expected, "{what}");
+    }
+    for (id, place, expected) in [(2, 5, true), (2, 6, false), (8, 5, false), (99, 5, false)] {
+        assert_eq!(store.has_live_finding(AlertId(id), place).await.expect("an answer"), expected, "{id} at {place}");
+    }
+    // everything here is of today
+    let (seq, operators) = store.inputs_before(Ts(i64::MAX)).await.expect("places");
+    assert_eq!((seq > 0, operators), (true, vec![(OperatorNo(1), 2), (OperatorNo(2), 2), (OperatorNo(3), 2)]));
+    assert_eq!(store.inputs_before(Ts(0)).await.expect("places"), (0, vec![]));
+    assert_eq!(store.fact("nothing").await.expect("no fact"), None);
+    assert_eq!(store.first_fact("something", "1").await.expect("a fact"), "1");
+    assert_eq!(store.fact("something").await.expect("a fact").as_deref(), Some("1"));
+    node.stop().await;
+}
+
+pub async fn exclusions_are_counted_by_who_reported_them(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    for (n, operator) in [Some(1), Some(2), Some(1), None].into_iter().enumerate() {
+        let added = Event::PersonAdded { person_no: PersonNo(n as u32), birth_digest: None, keys: Vec::new() };
+        let exclusion = Exclusion {
+            id: ExclusionId(n as u128),
+            person_no: PersonNo(n as u32),
+            jurisdiction: JurisdictionNo(0),
+            period: Period::Year1,
+            at_end: Period::Year1.at_end(),
+            reason_class: ReasonClass::Own,
+            channel: Channel::Operator,
+            effective_at: NOW,
+            ends_at: None,
+            ended_at: None,
+            reported_by: operator.map(OperatorNo),
+        };
+        // what becomes of it later is no report
+        let renewed = Event::ExclusionRenewed(Exclusion { reported_by: None, ..exclusion.clone() });
+        node.commit(vec![added, Event::ExclusionRegistered(exclusion), renewed], Vec::new()).await.expect("stored");
+    }
+    let ever = Window { start: Ts(0), end: Ts(i64::MAX) };
+    let counted = node.store.exclusions_reported(ever).await.expect("counts");
+    assert_eq!(counted, [(OperatorNo(1), 2), (OperatorNo(2), 1)]);
+    let then = Window { start: Ts(0), end: Ts(HOUR) };
+    assert_eq!(node.store.exclusions_reported(then).await.expect("counts"), []);
     node.stop().await;
 }

@@ -3,11 +3,11 @@
 use super::bench::{Database, Kind, commit, started};
 use models::alert::{RevisionKind, Severity, Window};
 use models::event::Event;
-use models::ids::{AlertId, KeyId, OperatorNo};
+use models::ids::{AlertId, BacktestId, KeyId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
-use models::rule::{RuleAct, RuleChanged};
+use models::rule::{BacktestState, RuleAct, RuleChanged};
 use models::ts::{DAY, HOUR, Ts};
-use store::{CommitError, FindingsOf};
+use store::{BACKTESTS_KEPT, BacktestRow, CommitError, FindingsOf};
 
 fn changed(no: u8, rule: &str, change: i64) -> RuleChanged {
     RuleChanged {
@@ -110,6 +110,52 @@ pub async fn what_a_version_found_is_counted_and_shown(kind: Kind) {
     assert_eq!(
         (newest[0].operator_no, newest[0].kind, newest[0].severity),
         (OperatorNo(2), RevisionKind::Raised, Severity::Low)
+    );
+    node.stop().await;
+}
+
+pub async fn backtests_are_kept_with_their_results(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let store = &node.store;
+    let row = |id: u128, version, at: i64| BacktestRow {
+        id: BacktestId(id),
+        jurisdiction: JurisdictionNo(0),
+        rule: "structured_deposits".to_owned(),
+        version,
+        from: Ts(1),
+        to: Ts(2),
+        state: BacktestState::Running,
+        made_by: KeyId(7),
+        made_at: Ts(at),
+        ended_at: None,
+        result: None,
+    };
+    for begun in [row(1, 2, 10), row(2, 2, 20), row(3, 3, 30)] {
+        store.begin_backtest(&begun).await.expect("begun");
+    }
+    store.end_backtest(BacktestId(1), BacktestState::Done, "{\"both\":1}", Ts(15)).await.expect("ended");
+    let done = BacktestRow { state: BacktestState::Done, ended_at: Some(Ts(15)), ..row(1, 2, 10) };
+    let with_result = BacktestRow { result: Some("{\"both\":1}".to_owned()), ..done.clone() };
+    assert_eq!(store.backtest(JurisdictionNo(0), BacktestId(1)).await.expect("a row"), Some(with_result));
+    assert_eq!(store.backtest(JurisdictionNo(1), BacktestId(1)).await.expect("no row"), None, "another jurisdiction's");
+    let listed = async |version, limit| {
+        store.backtests(JurisdictionNo(0), ("structured_deposits", version), limit).await.expect("rows")
+    };
+    assert_eq!(listed(2, 10).await, [row(2, 2, 20), done.clone()]);
+    assert_eq!(listed(2, 1).await, [row(2, 2, 20)]);
+    // whoever ran when the engine ended runs no more
+    store.interrupt_backtests(Ts(40)).await.expect("interrupted");
+    let interrupted = BacktestRow { state: BacktestState::Interrupted, ended_at: Some(Ts(40)), ..row(3, 3, 30) };
+    assert_eq!(listed(3, 10).await, [interrupted]);
+    assert_eq!(listed(2, 10).await[1], done);
+    for n in 0..BACKTESTS_KEPT {
+        store.begin_backtest(&row(100 + n as u128, 4, 100 + n)).await.expect("begun");
+    }
+    assert_eq!(
+        (listed(2, 10).await.len(), listed(4, 1_000).await.len()),
+        (0, BACKTESTS_KEPT as usize),
+        "the oldest go"
     );
     node.stop().await;
 }

@@ -7,7 +7,7 @@ use actors::identity::Identifiers;
 use engine::register::decide::status_at;
 use models::event::Exclusion;
 use models::exclusion::{AtEnd, Channel, Period, ReasonClass};
-use models::ids::ExclusionId;
+use models::ids::{ExclusionId, OperatorId, OperatorNo};
 use models::operator::Scope;
 use models::phone::Phone;
 use models::ts::{DAY, SECOND, Ts};
@@ -74,6 +74,9 @@ pub struct RegisterRequest {
     #[serde(default)]
     #[schema(format = DateTime)]
     effective_at: Option<String>,
+    /// `opr_…`: the operator that reported it, where one did. How many each reports a day is watched.
+    #[serde(default)]
+    reported_by: Option<String>,
 }
 
 /// How the person was verified.
@@ -268,12 +271,24 @@ impl RegisterRequest {
         if effective_at.is_some_and(|at| at < EARLIEST) {
             fields.wrong("/effective_at", "before the year 2000");
         }
+        let reported_by = self.reporter(&mut fields, caller, state);
         let mut person = self.person(&mut fields, caller.now);
         let known_by = Identifiers { document, phone };
         known_by.reveal(&mut person);
         let closed_sets = period.zip(reason_class).zip(channel);
         let ((period, reason_class), channel) = fields.finish(closed_sets)?;
-        Ok(NewExclusion { known_by, jurisdiction, period, reason_class, channel, effective_at, person })
+        Ok(NewExclusion { known_by, jurisdiction, period, reason_class, channel, effective_at, person, reported_by })
+    }
+
+    /// The operator that is named, of the credential's jurisdiction; else the one whose key it is.
+    fn reporter(&self, fields: &mut Fields, caller: &Caller, state: &AppState) -> Option<OperatorNo> {
+        let Some(named) = self.reported_by.as_deref() else { return caller.entry.key.operator_no };
+        let id = fields.take("/reported_by", named.parse::<OperatorId>())?;
+        let operator = state.engine.directory().operator(id, caller.jurisdiction()).map(|known| known.operator_no);
+        if operator.is_none() {
+            fields.wrong("/reported_by", "no operator of the jurisdiction");
+        }
+        operator
     }
 
     /// What only the vault gets.

@@ -1,6 +1,7 @@
 //! Rules: what is looked for, with which parameters, since when, and what became of their versions.
 
 pub mod acts;
+pub mod backtests;
 pub mod findings;
 pub mod views;
 

@@ -1,6 +1,6 @@
 //! The regulator's rules, end to end: from pushed records to what staff and operators see of what was found.
 
-use crate::node::{Key, Node, Operator, Setup};
+use crate::node::{AheadClock, Key, Node, Operator, Setup};
 use actors::engine::Faults;
 use actors::rules::Known;
 use engine::rules::input::Facts;
@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
 use models::record::Record;
-use models::ts::Ts;
+use models::ts::{DAY, Ts};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -320,5 +320,197 @@ async fn records_that_break_the_rules_are_set_aside_for_good() {
     acme.push(&node, &bets, &json!([deposit("d5", 5)])).await;
     until("a batch", async || (figure(&node, "mlinzi_rules_lag_seconds_count").await > 0).then_some(())).await;
     assert_eq!(stored(&node, "structured_deposits").await, once, "a fourth deposit is no news of the same run");
+    node.stop().await;
+}
+
+/// A backtest once it is over.
+async fn tried(node: &Node, path: &str, body: &Value) -> Value {
+    let begun = node.call("POST", path, Some(&node.staff), &body.to_string()).await;
+    assert_eq!(begun.status, 202, "{}", begun.text);
+    assert_eq!(begun.json()["state"], "running");
+    let place = begun.header("location");
+    until("a backtest", async || {
+        let shown = node.call("GET", &place, Some(&node.staff), "").await.json();
+        (shown["state"] != "running").then_some(shown)
+    })
+    .await
+}
+
+#[actix_web::test]
+async fn a_version_is_run_over_history_before_anybody_hears_of_it() {
+    let node = Node::start_as(known()).await;
+    let acme = Pushing::new(&node, "acme").await;
+    let bets = acme.source(&node, "gaming_transactions").await;
+    let deposit = |id: &str, phone: &str, minute: u32| {
+        let mut record = play(id, "deposit", minute, 180_000_000);
+        record["player"] = json!({"phone": phone});
+        record
+    };
+    // three of one player: version 1 finds them. Two of another: only a version that asks for two
+    let three = json!([deposit("a1", "0712000001", 1), deposit("a2", "0712000001", 2), deposit("a3", "0712000001", 3)]);
+    acme.push(&node, &bets, &three).await;
+    acme.push(&node, &bets, &json!([deposit("b1", "0712000002", 4), deposit("b2", "0712000002", 5)])).await;
+    let before = alert(&node, "structured_deposits").await;
+    judged(&node, 4).await;
+    let versions = "/api/v1/rules/structured_deposits/versions";
+    for deposits_min in [2, 4] {
+        let body = json!({"parameters": {"deposits_min": deposits_min}, "note": "another number"}).to_string();
+        assert_eq!(node.call("POST", versions, Some(&node.staff), &body).await.status, 201);
+    }
+    let span = json!({"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"});
+    // version | both, only it, only the live one
+    for (version, both, only_candidate, only_live) in [(2, 1, 1, 0), (3, 0, 0, 1)] {
+        let path = format!("{versions}/{version}/backtests");
+        let shown = tried(&node, &path, &span).await;
+        assert_eq!((&shown["state"], &shown["percent"]), (&json!("done"), &json!(100)), "{shown:#}");
+        let result = &shown["result"];
+        assert_eq!(
+            (&result["both"], &result["only_candidate"], &result["only_live"]),
+            (&json!(both), &json!(only_candidate), &json!(only_live)),
+            "{shown:#}"
+        );
+        assert_eq!(
+            (&result["inputs_in_span"], &result["records"], &result["operator_days"]),
+            (&json!(2), &json!(5), &json!(1))
+        );
+        assert_eq!(result["candidate"]["raised"], json!(both + only_candidate));
+        assert_eq!(result["candidate"]["per_operator_day"], json!(f64::from(both + only_candidate)));
+        assert_eq!(result["operators"], json!({"1": "acme"}));
+        let listed = node.call("GET", &path, Some(&node.staff), "").await.json();
+        assert_eq!((&listed["items"][0]["id"], &listed["items"][0]["result"]), (&shown["id"], &Value::Null));
+        if version == 2 {
+            let example = &result["examples_only_candidate"][0];
+            assert_eq!(example["finding"]["records"], json!(["b1", "b2"]), "{example:#}");
+            assert_eq!(result["days"], json!([{"operator_no": 1, "day": "2026-11-01", "candidate": 2, "live": 1}]));
+        } else {
+            assert_eq!(result["examples_only_live"][0]["finding"]["records"], json!(["a1", "a2", "a3"]));
+        }
+    }
+    // outside of its hours nothing is found, and nobody was told of anything
+    let empty = json!({"from": "2026-10-01T00:00:00Z", "to": "2026-10-02T00:00:00Z"});
+    let shown = tried(&node, &format!("{versions}/2/backtests"), &empty).await;
+    assert_eq!((&shown["result"]["both"], &shown["result"]["inputs"]), (&json!(0), &json!(0)), "{shown:#}");
+    assert_eq!(alerts(&node, "structured_deposits", &node.staff).await, [before]);
+    assert_eq!(stored(&node, "structured_deposits").await.len(), 1, "no row of a finding either");
+
+    // who may, and of what
+    let path = format!("{versions}/2/backtests");
+    let long = json!({"from": "2026-01-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"});
+    let backwards = json!({"from": "2026-11-02T00:00:00Z", "to": "2026-11-01T00:00:00Z"});
+    let shown_id = shown["id"].as_str().unwrap_or_default();
+    let table = [
+        ("POST", path.clone(), &acme.key.bearer, span.to_string(), 403),
+        ("GET", path.clone(), &acme.key.bearer, String::new(), 403),
+        ("POST", path.clone(), &node.staff, long.to_string(), 422),
+        ("POST", path.clone(), &node.staff, backwards.to_string(), 422),
+        ("POST", format!("{versions}/9/backtests"), &node.staff, span.to_string(), 404),
+        ("POST", "/api/v1/rules/feed_silent/versions/1/backtests".to_owned(), &node.staff, span.to_string(), 409),
+        ("GET", format!("{path}/bct_00000000000000000000000000"), &node.staff, String::new(), 404),
+        ("GET", format!("{versions}/3/backtests/{shown_id}"), &node.staff, String::new(), 404),
+    ];
+    for (method, path, bearer, body, status) in table {
+        let answer = node.call(method, &path, Some(bearer), &body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+    }
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn many_exclusions_that_one_operator_reports_are_found() {
+    let node = Node::start_as(known()).await;
+    let (acme, other) = (Pushing::new(&node, "acme").await, Pushing::new(&node, "bets").await);
+    // who has played says how large an operator is
+    for pushing in [&acme, &other] {
+        let bets = pushing.source(&node, "gaming_transactions").await;
+        pushing.push(&node, &bets, &json!([play("s1", "stake", 1, 100)])).await;
+    }
+    judged(&node, 4).await;
+    let register = async |n: usize, operator: Option<&str>| {
+        let mut new =
+            json!({"phone": format!("07130{n:05}"), "period": "1_year", "reason_class": "self", "channel": "operator"});
+        if let Some(operator) = operator {
+            new["reported_by"] = json!(operator);
+        }
+        node.call("POST", "/api/v1/nser/register", Some(&node.staff), &new.to_string()).await
+    };
+    for n in 0..40 {
+        let whose = match n {
+            // those that nobody reported, and a few of another operator's, are nobody's mistake
+            0..20 => None,
+            20..23 => Some(other.operator.id.as_str()),
+            _ => Some(acme.operator.id.as_str()),
+        };
+        assert_eq!(register(n, whose).await.status, 201);
+    }
+    let found = alert(&node, "unusual_exclusions").await;
+    assert_eq!(
+        (&found["operator_code"], &found["evidence"]["unit"]),
+        (&json!("acme"), &json!("exclusions")),
+        "{found:#}"
+    );
+    // while the day goes on it is told of as many as there were then, and of all of them once they are twice as many
+    assert!(found["evidence"]["observed"].as_i64().is_some_and(|seen| (10..=17).contains(&seen)), "{found:#}");
+    let registered = node.journaled("exclusion_registered").await;
+    let by = |event: &&Value| event.to_string().contains("reported_by");
+    assert_eq!(registered.iter().filter(by).count(), 20);
+    for (operator, status) in [("opr_00000000000000000000000000", 422), ("acme", 422)] {
+        assert_eq!(register(99, Some(operator)).await.status, status, "{operator}");
+    }
+    // another start tells the same of the same day: nothing new follows from it
+    let before = stored(&node, "unusual_exclusions").await;
+    let node = node.restart_as(known()).await;
+    let last = async || node.engine.store().last_rule_input(OperatorNo(1)).await.expect("a number");
+    let inputs = last().await;
+    until("the day is told again", async || (last().await > inputs).then_some(())).await;
+    judged(&node, 1).await;
+    let after = stored(&node, "unusual_exclusions").await;
+    assert_eq!(after[0], before[0]);
+    assert!(after.iter().skip(1).all(|revision| revision.ends_with("corrected")), "{after:?}");
+    assert_eq!(alerts(&node, "unusual_exclusions", &node.staff).await.len(), 1);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn history_from_before_the_rules_alarms_nobody() {
+    let (is_away, clock) = (Arc::new(AtomicBool::new(true)), Arc::<AheadClock>::default());
+    let with = || Setup { clock: clock.clone(), ..setup(&is_away) };
+    let run = |first: &str, phone: &str| {
+        let deposit = |n: u32| {
+            let mut record = play(&format!("{first}{n}"), "deposit", n, 180_000_000);
+            record["player"] = json!({"phone": phone});
+            record
+        };
+        json!([deposit(1), deposit(2), deposit(3)])
+    };
+    let node = Node::start_as(with()).await;
+    let acme = Pushing::new(&node, "acme").await;
+    let bets = acme.source(&node, "gaming_transactions").await;
+    // stored, and as if there were no rules yet
+    acme.push(&node, &bets, &run("a", "0712000001")).await;
+    clock.go(2 * DAY);
+    let forget = "DELETE FROM store_meta WHERE key LIKE 'rules_quiet_%'";
+    assert_eq!(node.engine.store().execute_for_tests(forget).await.expect("it is forgotten"), 1);
+    is_away.store(false, Ordering::Relaxed);
+    let node = node.restart_as(with()).await;
+    judged(&node, 2).await;
+    let old =
+        until("a finding", async || Some(stored(&node, "structured_deposits").await).filter(|all| all.len() == 1));
+    let old = old.await;
+    assert!(figure(&node, "mlinzi_rule_findings_quiet_total").await >= 1);
+    assert!(alerts(&node, "structured_deposits", &node.staff).await.is_empty());
+    // what comes now is told of
+    acme.push(&node, &bets, &run("b", "0712000002")).await;
+    let found = alert(&node, "structured_deposits").await;
+    assert_eq!(found["evidence"]["records"], json!(["b1", "b2", "b3"]));
+    let counted = "mlinzi_rule_findings_total{mode=\"live\",rule=\"structured_deposits\"}";
+    assert_eq!(figure(&node, counted).await, 2);
+    // another start finds both again, tells of neither and counts none
+    node.engine.store().execute_for_tests("DELETE FROM rule_states").await.expect("states are gone");
+    let node = node.restart_as(with()).await;
+    judged(&node, 4).await;
+    assert_eq!(stored(&node, "structured_deposits").await.len(), 2);
+    assert_eq!(stored(&node, "structured_deposits").await[0], old[0]);
+    assert_eq!(alerts(&node, "structured_deposits", &node.staff).await.len(), 1);
+    assert_eq!((figure(&node, counted).await, figure(&node, "mlinzi_rule_findings_quiet_total").await), (0, 0));
     node.stop().await;
 }

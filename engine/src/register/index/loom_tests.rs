@@ -275,6 +275,7 @@ fn exclusion(id: u128, jurisdiction: u8, period: Period, ended: bool) -> Exclusi
         effective_at,
         ends_at,
         ended_at: ended.then_some(ends_at).flatten(),
+        reported_by: None,
     }
 }
 

@@ -246,7 +246,7 @@ mod tests {
             let act = match words[0] {
                 "propose" => {
                     let given = Map::from_iter([("deposits_min".to_owned(), json!(number(1).unwrap()))]);
-                    life.propose(complete(RULE, &given).unwrap(), (behind("from"), behind("to")), now)
+                    life.propose(complete(RULE, &Value::Null, &given).unwrap(), (behind("from"), behind("to")), now)
                 }
                 "shadow" => life.start_shadow(version(), now),
                 "stop" => life.stop_shadow(version(), now),
@@ -510,7 +510,7 @@ mod tests {
 
     #[test]
     fn parameters_are_completed_or_every_wrong_one_is_named() {
-        let given = |json: Value| complete(RULE, json.as_object().unwrap());
+        let given = |json: Value| complete(RULE, &Value::Null, json.as_object().unwrap());
         let full = given(json!({"deposits_min": 5})).unwrap();
         assert_eq!((&full["deposits_min"], &full["band_percent"]), (&json!(5), &json!(20)));
         let wrong = given(json!({"deposits_min": 1, "span_hours": "a day", "colour": "red"})).unwrap_err();

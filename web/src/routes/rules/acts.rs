@@ -24,7 +24,7 @@ use crate::state::AppState;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"parameters": {"deposits_min": 4, "span_hours": 48}, "effective_from": "2027-01-01T00:00:00Z", "note": "Circular 7: two days, four deposits"}))]
 pub struct VersionRequest {
-    /// Those that are not the defaults.
+    /// Those that are not the jurisdiction's standard.
     #[serde(default)]
     #[schema(value_type = Object)]
     parameters: Option<Map<String, Value>>,
@@ -137,7 +137,7 @@ pub async fn propose(
     let sent: VersionRequest = parse::json_body(req.headers(), &body)?;
     let life = life(&caller, &state, &req)?;
     let mut fields = Fields::default();
-    let params = complete(life.rule(), &sent.parameters.unwrap_or_default());
+    let params = complete(life.rule(), life.standard_params(), &sent.parameters.unwrap_or_default());
     for wrong in params.as_ref().err().into_iter().flatten() {
         let place = if wrong.name.is_empty() { String::new() } else { format!("/{}", wrong.name) };
         fields.wrong(format!("/parameters{place}"), wrong.what.clone());

@@ -4,6 +4,7 @@ use engine::rules::input::Trigger;
 use engine::rules::life::{Deed, Life, Promotion, Span, Version, diff};
 use engine::rules::list::{self, About, Home};
 use engine::rules::params::ParamAbout;
+use engine::rules::standards;
 use models::alert::Severity;
 use models::ids::{KeyId, Seq};
 use models::rule::{RateDeparture, RateForecast, RuleAct, RuleChanged};
@@ -59,7 +60,7 @@ pub struct ParamView {
     /// As it is live now; null where the rule is off.
     #[schema(value_type = Object)]
     pub value: Value,
-    /// Where nothing is said.
+    /// Where nothing is said: the jurisdiction's standard.
     #[schema(value_type = Object)]
     pub default: Value,
     /// The smallest number allowed; of lists and maps that of each number in them.
@@ -255,7 +256,7 @@ impl RuleView {
     ) -> Self {
         let values = life.and_then(|life| life.live_at(now)).map(|version| &version.params);
         let value = |name: &str| values.and_then(|values| values.get(name)).cloned().unwrap_or_default();
-        let params = list::params_of(about.name).into_iter().map(|param| ParamView::of(value(param.name), param));
+        let params = list::params_of(about.name).into_iter().map(|param| ParamView::of(value(param.name), param, life));
         Self {
             name: about.name,
             home: about.home,
@@ -272,8 +273,12 @@ impl RuleView {
 }
 
 impl ParamView {
-    fn of(value: Value, about: ParamAbout) -> Self {
+    /// As it is in a jurisdiction, where the rule takes versions.
+    fn of(value: Value, about: ParamAbout, life: Option<&Life>) -> Self {
         let ParamAbout { name, what, unit, default, min, max, source } = about;
+        let standard = life.and_then(|life| life.standard_params().get(name).cloned());
+        let own = life.and_then(|life| standards::source(life.jurisdiction(), life.rule(), name));
+        let (default, source) = (standard.unwrap_or(default), own.unwrap_or(source));
         Self { name, what, unit, value, default, min, max, source }
     }
 }

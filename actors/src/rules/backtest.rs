@@ -1,0 +1,257 @@
+//! A version of a rule over stored history, beside the live one: what it would have found, before anybody is told of it.
+//!
+//! ```text
+//! stored inputs, from some time before the span ─▶ rules with what is live and the version ─▶ findings of the span ─▶ outcome
+//! ```
+//! Inputs are read a few at a time, and whoever runs it says how it rests between them. Nothing is written, and nobody is
+//! told.
+
+use super::INPUTS_AT_ONCE;
+use super::input::Stored;
+use super::judge::{Judge, OfNation, OfOperator};
+use super::keeper::hear_without;
+use super::replay::at;
+use crate::market::SetAside;
+use crate::replay::Span;
+use engine::integrity::totals::day_of;
+use engine::rules::backtest::{Backtest, Outcome, set};
+use engine::rules::life::Life;
+use engine::rules::list;
+use engine::rules::nation::NationRules;
+use engine::rules::ruleset::{RuleSet, RuleSetError};
+use engine::rules::run::OperatorRules;
+use jiff::tz::TimeZone;
+use models::ids::OperatorNo;
+use models::jurisdiction::{Jurisdiction, JurisdictionNo};
+use models::ts::{DAY, Ts};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::{Store, StoreError};
+
+/// A span at most.
+pub const SPAN_MAX: i64 = 92 * DAY;
+/// How long before the span inputs are heard, so that rules know who is dormant and what is usual: longer than what any of
+/// them looks back to where nothing else is set.
+pub const WARM_UP: i64 = 100 * DAY;
+/// Heads of inputs read at once.
+const HEADS_AT_ONCE: u32 = 4_096;
+
+/// What is tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The rule with its versions.
+    pub life: Arc<Life>,
+    /// Number of the version; one that is not there yet where nobody has proposed it.
+    pub version: u32,
+    /// Its parameters.
+    pub params: Value,
+    /// By the clock that judged.
+    pub span: Span,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tried {
+    /// Inputs that were heard, with those before the span.
+    pub inputs: u64,
+    /// Of these, in the span.
+    pub inputs_in_span: u64,
+    /// Records in the span.
+    pub records: u64,
+    /// From when on inputs were heard.
+    pub heard_from: Ts,
+    /// Codes of the operators that are numbered in the outcome.
+    pub operators: BTreeMap<u16, String>,
+    /// Both versions beside each other.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// Why nothing came of it.
+#[derive(Debug, thiserror::Error)]
+pub enum BacktestError {
+    /// The database.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+    /// Parameters.
+    #[error("{0}")]
+    Params(#[from] RuleSetError),
+    /// Something stored, or a time zone.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The program panics on an input.
+    #[error("input {place} of {code} cannot be applied: {panic}")]
+    Panic {
+        /// Whose.
+        code: String,
+        /// Its position.
+        place: i64,
+        /// The panic.
+        panic: String,
+    },
+    /// Somebody wants it to end.
+    #[error("it was stopped")]
+    Stopped,
+}
+
+/// How it is watched, and how it rests.
+pub struct Watch<'a> {
+    /// Hears how many per cent are done; false ends it.
+    pub goes_on: &'a dyn Fn(u8) -> bool,
+    /// Rests as long as it worked, so that it takes half a processor at most.
+    pub rests: bool,
+}
+
+/// Whose history.
+pub struct Of<'a> {
+    /// Where the history is.
+    pub store: &'a Store,
+    /// Number of the jurisdiction.
+    pub no: JurisdictionNo,
+    /// It.
+    pub jurisdiction: &'a Jurisdiction,
+}
+
+/// Runs a version over history.
+///
+/// # Errors
+/// [`BacktestError`]
+pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried, BacktestError> {
+    let set = set(&trial.life, &of.jurisdiction.code, trial.version, trial.params.clone())?;
+    let zone = TimeZone::get(&of.jurisdiction.time_zone).map_err(|e| BacktestError::Unreadable(e.to_string()))?;
+    let mut trying = Trying {
+        of,
+        span: trial.span,
+        watch,
+        set: &set,
+        backtest: Backtest::default(),
+        parts: (0, 1),
+        counts: Counts::default(),
+    };
+    let own = of.store.operators().await?.into_iter().filter(|operator| operator.jurisdiction == of.no);
+    let codes: BTreeMap<u16, String> = own.map(|operator| (operator.operator_no.0, operator.code)).collect();
+    if list::ABOUT.iter().any(|about| about.name == trial.life.rule() && about.is_national()) {
+        let blank = OfNation::new(NationRules::new(of.no, zone, &set));
+        trying.hear_all(OperatorNo::of_nation(of.no), &of.jurisdiction.code, blank).await?;
+    } else {
+        trying.parts.1 = codes.len().max(1);
+        for (part, (no, code)) in codes.iter().enumerate() {
+            trying.parts.0 = part;
+            let blank = OfOperator::new(OperatorRules::new(OperatorNo(*no), zone.clone(), &set));
+            trying.hear_all(OperatorNo(*no), code, blank).await?;
+        }
+    }
+    let Trying { backtest, counts, .. } = trying;
+    let Counts { inputs, inputs_in_span, records } = counts;
+    let heard_from = trial.span.from.plus(-WARM_UP);
+    Ok(Tried { inputs, inputs_in_span, records, heard_from, operators: codes, outcome: backtest.outcome() })
+}
+
+#[derive(Default)]
+struct Counts {
+    inputs: u64,
+    inputs_in_span: u64,
+    records: u64,
+}
+
+struct Trying<'a> {
+    of: &'a Of<'a>,
+    span: Span,
+    watch: &'a Watch<'a>,
+    set: &'a RuleSet,
+    backtest: Backtest,
+    /// Which of how many states of rules.
+    parts: (usize, usize),
+    counts: Counts,
+}
+
+impl Trying<'_> {
+    async fn hear_all<J: Judge>(&mut self, whose: OperatorNo, code: &str, mut state: J) -> Result<(), BacktestError> {
+        let store = self.of.store;
+        let set_aside: SetAside = store.rules_set_aside(whose).await?.into_iter().collect();
+        let Some((first, last)) = self.places(whose).await? else { return Ok(()) };
+        state.set_rules(self.set);
+        let mut behind = first - 1;
+        while behind < last {
+            let began = Instant::now();
+            let rows = J::read(store, whose, behind, INPUTS_AT_ONCE).await?;
+            let Some(newest) = rows.last() else { break };
+            behind = if J::GAPLESS { newest.input_seq } else { newest.seq };
+            for row in rows {
+                let input = Stored::read(row).map_err(BacktestError::Unreadable)?;
+                if J::place(&input) <= last {
+                    self.hear(&mut state, code, &set_aside, &input)?;
+                }
+            }
+            self.rest((behind - first, last - first), began.elapsed()).await?;
+        }
+        Ok(())
+    }
+
+    fn hear<J: Judge>(
+        &mut self,
+        state: &mut J,
+        code: &str,
+        set_aside: &SetAside,
+        input: &Stored,
+    ) -> Result<(), BacktestError> {
+        self.counts.inputs += 1;
+        let findings = hear_without(set_aside, state, input, None).map_err(|panic| {
+            let (code, place) = (code.to_owned(), J::place(input));
+            BacktestError::Panic { code, place, panic: panic.to_string() }
+        })?;
+        drop(state.counted_days());
+        let at = at(input);
+        if !self.span.holds(at) {
+            return Ok(());
+        }
+        self.counts.inputs_in_span += 1;
+        self.counts.records += input.records() as u64;
+        let day = day_of(at, &self.of.jurisdiction.time_zone).unwrap_or_default();
+        self.backtest.active(input.operator, &day);
+        findings.into_iter().for_each(|finding| self.backtest.hear(input.operator, &day, finding));
+        Ok(())
+    }
+
+    /// The first place that is heard, and the last one that lies in the span; none where nothing does.
+    async fn places(&self, whose: OperatorNo) -> Result<Option<(i64, i64)>, BacktestError> {
+        let (mut after, mut first, mut last) = (0, None, None);
+        loop {
+            let heads = self.of.store.rule_input_heads(whose, (after, i64::MAX), HEADS_AT_ONCE).await?;
+            let Some(end) = heads.last() else { break };
+            after = end.place;
+            for head in &heads {
+                let at = head.clock_at.or_else(|| head.input.at()).unwrap_or(Ts(0));
+                if first.is_none() && at >= self.span.from.plus(-WARM_UP) {
+                    first = Some(head.place);
+                }
+                if self.span.holds(at) {
+                    last = Some(head.place);
+                }
+            }
+            if !(self.watch.goes_on)(self.percent(0, 1)) {
+                return Err(BacktestError::Stopped);
+            }
+        }
+        Ok(first.zip(last))
+    }
+
+    fn percent(&self, done: i64, all: i64) -> u8 {
+        let (part, parts) = self.parts;
+        let within = if all > 0 { (done as f64 / all as f64).clamp(0.0, 1.0) } else { 1.0 };
+        ((part as f64 + within) * 100.0 / parts as f64).min(99.0) as u8
+    }
+
+    async fn rest(&self, (done, all): (i64, i64), worked: Duration) -> Result<(), BacktestError> {
+        if !(self.watch.goes_on)(self.percent(done, all)) {
+            return Err(BacktestError::Stopped);
+        }
+        if self.watch.rests {
+            tokio::time::sleep(worked).await;
+        }
+        Ok(())
+    }
+}

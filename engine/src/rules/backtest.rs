@@ -1,0 +1,290 @@
+//! What a version of a rule would have found in a span, beside what was to be live then finds in the same inputs.
+//!
+//! Both are computed in one go, from the same start: nothing that was found at the time is asked for, so that two
+//! versions differ by their parameters alone.
+
+use crate::rules::compare::{Seen, counterparts};
+use crate::rules::finding::{Finding, Mode};
+use crate::rules::life::Life;
+use crate::rules::ruleset::{RuleSet, RuleSetError, RuleVersion};
+use models::alert::RevisionKind;
+use models::ids::{AlertId, OperatorNo};
+use models::ts::Ts;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Findings with their evidence that are shown of each kind, at most.
+pub const EXAMPLES_MAX: usize = 20;
+/// Findings of a version that are kept to be compared, at most; of further ones the number.
+pub const FINDINGS_MAX: usize = 20_000;
+/// Operators and days that are counted apart, at most.
+const DAYS_MAX: usize = 50_000;
+
+/// The set that runs in a backtest: what is live of the rule, by time, and the version in the shadow from the beginning.
+///
+/// # Errors
+/// Parameters that are not allowed.
+pub fn set(life: &Life, jurisdiction: &str, version: u32, params: Value) -> Result<RuleSet, RuleSetError> {
+    let mut rows = life.rows(jurisdiction);
+    rows.retain(|row| row.mode == Mode::Live);
+    rows.push(RuleVersion {
+        rule: life.rule().to_owned(),
+        version,
+        jurisdiction: jurisdiction.to_owned(),
+        effective_from: Ts(0),
+        effective_to: None,
+        mode: Mode::Shadow,
+        params,
+    });
+    RuleSet::new(jurisdiction, rows)
+}
+
+/// What one side found.
+#[derive(Clone, Debug, Default)]
+struct Side {
+    raised: u64,
+    /// The newest revision of each finding that stands, with the operator whose input caused it.
+    standing: BTreeMap<AlertId, (OperatorNo, Finding)>,
+    left_out: u64,
+}
+
+impl Side {
+    fn hear(&mut self, operator: OperatorNo, finding: Finding) {
+        self.raised += u64::from(finding.kind == RevisionKind::Raised);
+        if finding.kind == RevisionKind::Withdrawn {
+            self.standing.remove(&finding.id);
+        } else if self.standing.contains_key(&finding.id) || self.standing.len() < FINDINGS_MAX {
+            self.standing.insert(finding.id, (operator, finding));
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        let seen = |(_, finding): &(OperatorNo, Finding)| Seen {
+            whom: format!("{:?} {:?}", finding.scope, finding.who),
+            window: finding.window,
+        };
+        self.standing.values().map(seen).collect()
+    }
+}
+
+/// Findings of a span, as they are computed.
+#[derive(Clone, Debug, Default)]
+pub struct Backtest {
+    candidate: Side,
+    live: Side,
+    days: BTreeMap<(OperatorNo, String), (u64, u64)>,
+    /// Days with an input, by operator.
+    active: BTreeSet<(OperatorNo, String)>,
+}
+
+/// What a version found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Rate {
+    /// Findings that were raised.
+    pub raised: u64,
+    /// Of these, and what was corrected since, those that stood at the end.
+    pub standing: u64,
+    /// Raised ones, by operator and day with inputs.
+    pub per_operator_day: f64,
+}
+
+/// Findings that were raised by an operator's inputs on a day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DayRate {
+    /// Whose inputs.
+    pub operator_no: OperatorNo,
+    /// By the jurisdiction's midnight.
+    pub day: String,
+    /// By the version that is tried.
+    pub candidate: u64,
+    /// By what is live.
+    pub live: u64,
+}
+
+/// A finding with its evidence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Example {
+    /// Whose input caused it.
+    pub operator_no: OperatorNo,
+    /// It.
+    pub finding: Finding,
+}
+
+/// How both sides lie beside each other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The version that is tried.
+    pub candidate: Rate,
+    /// What is live.
+    pub live: Rate,
+    /// Operators and days with inputs.
+    pub operator_days: u64,
+    /// Findings of the candidate of which the live version found the like at the same time.
+    pub both: u64,
+    /// Those of which it did not.
+    pub only_candidate: u64,
+    /// Findings of the live version of which the candidate found nothing.
+    pub only_live: u64,
+    /// By operator and day, where there was something.
+    pub days: Vec<DayRate>,
+    /// The newest of both, as the candidate found them.
+    pub examples_both: Vec<Example>,
+    /// Of the candidate alone.
+    pub examples_only_candidate: Vec<Example>,
+    /// Of the live version alone.
+    pub examples_only_live: Vec<Example>,
+    /// False where there was more than is kept to be compared.
+    pub complete: bool,
+}
+
+impl Backtest {
+    /// An operator was heard of on a day.
+    pub fn active(&mut self, operator: OperatorNo, day: &str) {
+        if self.active.len() < DAYS_MAX && !self.active.contains(&(operator, day.to_owned())) {
+            self.active.insert((operator, day.to_owned()));
+        }
+    }
+
+    /// Takes a revision in; `day` is the one of the input that caused it.
+    pub fn hear(&mut self, operator: OperatorNo, day: &str, finding: Finding) {
+        let is_live = finding.mode == Mode::Live;
+        if finding.kind == RevisionKind::Raised && self.days.len() < DAYS_MAX {
+            let (candidate, live) = self.days.entry((operator, day.to_owned())).or_default();
+            *(if is_live { live } else { candidate }) += 1;
+        }
+        (if is_live { &mut self.live } else { &mut self.candidate }).hear(operator, finding);
+    }
+
+    /// What came of it.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        let Self { candidate, live, days, active } = self;
+        let (of_candidate, of_live) = (candidate.seen(), live.seen());
+        let is_both = counterparts(&of_candidate, &of_live);
+        let is_in_both = counterparts(&of_live, &of_candidate);
+        let count = |has: &[bool], wanted: bool| has.iter().filter(|has| **has == wanted).count() as u64;
+        let rate = |side: &Side| Rate {
+            raised: side.raised,
+            standing: side.standing.len() as u64,
+            per_operator_day: if active.is_empty() { 0.0 } else { side.raised as f64 / active.len() as f64 },
+        };
+        let day = |((operator_no, day), (candidate, live))| DayRate { operator_no, day, candidate, live };
+        Outcome {
+            both: count(&is_both, true),
+            only_candidate: count(&is_both, false),
+            only_live: count(&is_in_both, false),
+            examples_both: examples(&candidate, &is_both, true),
+            examples_only_candidate: examples(&candidate, &is_both, false),
+            examples_only_live: examples(&live, &is_in_both, false),
+            candidate: rate(&candidate),
+            live: rate(&live),
+            operator_days: active.len() as u64,
+            complete: candidate.left_out + live.left_out == 0 && active.len() < DAYS_MAX,
+            days: days.into_iter().map(day).collect(),
+        }
+    }
+}
+
+/// The newest findings that do, or do not, have a counterpart.
+fn examples(side: &Side, has: &[bool], wanted: bool) -> Vec<Example> {
+    let of = side.standing.values().zip(has).filter(|(_, has)| **has == wanted).map(|(of, _)| of);
+    let mut newest: Vec<&(OperatorNo, Finding)> = of.collect();
+    newest.sort_by_key(|(_, finding)| std::cmp::Reverse((finding.at, finding.id)));
+    let example = |(operator_no, finding): &(OperatorNo, Finding)| Example {
+        operator_no: *operator_no,
+        finding: finding.clone(),
+    };
+    newest.into_iter().take(EXAMPLES_MAX).map(example).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::finding::{Measured, Scope, Unit, Who, finding_id};
+    use models::alert::{Severity, Window};
+    use serde_json::json;
+
+    const RULE: &str = "structured_deposits";
+
+    /// `candidate raised 7 10-20`: of player 7, at the end of the window.
+    fn finding(text: &str) -> Finding {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (start, end) = words[3].split_once('-').unwrap();
+        let window = Window { start: Ts(start.parse().unwrap()), end: Ts(end.parse().unwrap()) };
+        let (version, mode) = if words[0] == "live" { (1, Mode::Live) } else { (2, Mode::Shadow) };
+        let (scope, who) = (Scope::Operator(OperatorNo(1)), Who::Player(words[2].parse().unwrap()));
+        Finding {
+            id: finding_id(scope, RULE, version, who, window),
+            rule: RULE,
+            version,
+            mode,
+            scope,
+            operators: Vec::new(),
+            who,
+            window,
+            kind: RevisionKind::parse(words[1]).unwrap(),
+            severity: Severity::Low,
+            at: window.end,
+            measured: Measured { observed: 1, limit: 0, unit: Unit::Records },
+            reasons: vec!["why".to_owned()],
+            records: vec!["r".to_owned()],
+        }
+    }
+
+    #[test]
+    fn two_versions_lie_beside_each_other() {
+        // what is found | (both, only candidate, only live) | raised by the candidate, by the live one
+        let table = [
+            ("", (0, 0, 0), (0, 0)),
+            ("live raised 1 0-10; candidate raised 1 5-15", (1, 0, 0), (1, 1)),
+            ("live raised 1 0-10; candidate raised 2 0-10", (0, 1, 1), (1, 1)),
+            ("live raised 1 0-10; live withdrawn 1 0-10; candidate raised 1 0-10", (0, 1, 0), (1, 1)),
+            ("candidate raised 1 0-10; candidate corrected 1 0-10; candidate raised 1 30-40", (0, 2, 0), (2, 0)),
+        ];
+        for (found, (both, only_candidate, only_live), raised) in table {
+            let mut backtest = Backtest::default();
+            for day in ["2026-11-01", "2026-11-02", "2026-11-02"] {
+                backtest.active(OperatorNo(1), day);
+            }
+            for text in found.split(';').filter(|text| !text.is_empty()) {
+                backtest.hear(OperatorNo(1), "2026-11-02", finding(text));
+            }
+            let outcome = backtest.outcome();
+            assert_eq!(
+                (outcome.both, outcome.only_candidate, outcome.only_live),
+                (both, only_candidate, only_live),
+                "{found}"
+            );
+            assert_eq!((outcome.candidate.raised, outcome.live.raised), raised, "{found}");
+            assert_eq!((outcome.operator_days, outcome.complete), (2, true));
+            assert_eq!(outcome.candidate.per_operator_day, raised.0 as f64 / 2.0);
+            let of_days: u64 = outcome.days.iter().map(|day| day.candidate + day.live).sum();
+            assert_eq!(of_days, raised.0 + raised.1, "{found}");
+            let examples = [&outcome.examples_both, &outcome.examples_only_candidate, &outcome.examples_only_live];
+            assert_eq!(examples.map(|of| of.len() as u64), [both, only_candidate, only_live], "{found}");
+        }
+    }
+
+    #[test]
+    fn examples_are_the_newest_and_their_number_has_an_end() {
+        let mut backtest = Backtest::default();
+        for player in 0..100 {
+            backtest.hear(OperatorNo(1), "2026-11-02", finding(&format!("candidate raised {player} 0-{}", player + 1)));
+        }
+        let outcome = backtest.outcome();
+        assert_eq!((outcome.only_candidate, outcome.examples_only_candidate.len()), (100, EXAMPLES_MAX));
+        assert_eq!(outcome.examples_only_candidate[0].finding.at, Ts(100));
+    }
+
+    #[test]
+    fn a_set_has_what_is_live_and_the_version_that_is_tried() {
+        let life = Life::standard(RULE).unwrap();
+        let tried = set(&life, "KE", 2, json!({"deposits_min": 2})).unwrap();
+        let rows: Vec<_> = tried.versions().map(|row| (row.version, row.mode)).collect();
+        assert_eq!(rows, [(1, Mode::Live), (2, Mode::Shadow)]);
+        assert!(set(&life, "KE", 2, json!({"deposits_min": 0})).is_err());
+    }
+}
