@@ -133,6 +133,7 @@ rules! {
         licence_lapsed LicenceLapsed,
         compliance_status_changed ComplianceStatusChanged,
         unusual_exclusions UnusualExclusions,
+        series_unusual SeriesUnusual,
     }
     nation {
         net_deposits_across_operators NetDepositsAcrossOperators,

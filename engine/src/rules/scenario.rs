@@ -17,6 +17,7 @@ use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
+use models::series::{SeriesScore, SeriesScored};
 use models::ts::{DAY, MINUTE, SECOND, Ts};
 use std::collections::BTreeMap;
 
@@ -35,6 +36,7 @@ enum Heard {
     Declared(Declared),
     Signal(Signal),
     Exclusions(Exclusions),
+    Series(SeriesScored),
     Tick(Ts),
 }
 
@@ -485,6 +487,13 @@ impl Story {
         self.tell(Heard::Exclusions(Exclusions { window, count, players }))
     }
 
+    /// Points are scored.
+    pub fn series(self, scores: Vec<SeriesScore>) -> Self {
+        let at = scores.iter().map(|score| score.window.end).max().unwrap_or(self.now);
+        let operator_seq = self.heard.len() as i64 + 1;
+        self.tell(Heard::Series(SeriesScored { operator_seq, at, params_version: 1, scores }))
+    }
+
     pub fn tick(self) -> Self {
         let at = self.now;
         let mut story = self.tell(Heard::Tick(at));
@@ -562,6 +571,7 @@ impl Story {
             Who::Licence(key) | Who::Invoice(key) | Who::Declaration(key) => self.name(key.into()).to_owned(),
             Who::Product(code) => format!("product {}", Product::from_code(code).unwrap().as_str()),
             Who::Operator => "operator".to_owned(),
+            Who::Series(granularity, currency) => format!("series {} {currency}", granularity.as_str()),
         };
         let unit = match finding.measured.unit {
             Unit::MinorUnits => "minor_units",
@@ -572,6 +582,7 @@ impl Story {
             Unit::Pairs => "pairs",
             Unit::Ppm => "ppm",
             Unit::Exclusions => "exclusions",
+            Unit::Players => "players",
         };
         format!("{who}: {} {unit}", finding.measured.observed)
     }
@@ -585,6 +596,7 @@ impl Heard {
             Self::Declared(declared) => (OperatorNo(1), Input::Declared(*declared)),
             Self::Signal(signal) => (OperatorNo(1), Input::Signal(*signal)),
             Self::Exclusions(exclusions) => (OperatorNo(1), Input::Exclusions(*exclusions)),
+            Self::Series(scored) => (OperatorNo(1), Input::Series(scored)),
             Self::Tick(at) => (OperatorNo(1), Input::Tick { at: *at }),
         }
     }

@@ -66,6 +66,8 @@ both!(
     rule_inputs::inputs_of_rules_are_numbered_and_read_with_their_batches,
     rule_inputs::a_batch_is_heard_once,
     rule_inputs::findings_are_kept_once_and_read_newest_first,
+    rule_inputs::an_input_is_scored_once,
+    rule_inputs::silences_of_feeds_are_read_newest_first,
     rules::changes_of_rules_have_their_place_in_the_journal,
     rules::what_a_version_found_is_counted_and_shown,
     compliance::a_day_is_as_it_was_counted_last,
