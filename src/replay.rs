@@ -2,6 +2,7 @@
 
 use crate::draft::Draft;
 use crate::{complain, config::Config, keys, say, serve};
+use actors::directory::Directory;
 use actors::jws;
 use actors::replay::{self, DifferenceKind, Replay, Span};
 use actors::secrets::KeyRing;
@@ -48,10 +49,15 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         operators: Vec::with_capacity(operators.len()),
     };
+    let mut directory = Directory::new(config.jurisdictions.clone());
+    operators.iter().for_each(|operator| directory.set_operator(operator.clone()));
+    for (seq, changed) in store.rule_changes().await? {
+        directory.change_rules(seq, &changed);
+    }
     for Operator { operator_no, id, code, jurisdiction, .. } in operators {
         let zone = config.jurisdictions.get(usize::from(jurisdiction.0)).map_or("UTC", |j| &j.time_zone);
         let blank = OperatorState::new(operator_no, code.clone(), TimeZone::get(zone)?);
-        report.operators.push(replay::operator(&store, (operator_no, id), &code, blank, Span { from, to }).await?);
+        report.operators.push(replay::operator(&store, &directory, (operator_no, id), &code, blank, Span { from, to }).await?);
     }
     if let Some(draft) = draft {
         draft.file().write_all(jws::sign(replay::TYPE, &report, &ring.checkpoint)?.as_bytes())?;

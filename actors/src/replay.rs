@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! stored inputs of an operator, from the first one ─▶ OperatorState ─▶ revisions in the span ─┐
+//! stored inputs of its rules, scores of series among them ─▶ OperatorRules ─▶ revisions ──────┤
 //! stored revisions in the span ───────────────────────────────────────────────────────────────┴▶ differences
 //! ```
 //! Nobody is told anything and nothing is written. A difference means that the database was changed, or that this program
 //! judges otherwise than the one that ran then; both are worth knowing.
 
+use crate::directory::Directory;
 use crate::kernel::guard;
 use crate::market::SetAside;
+use crate::rules;
 use engine::operator_state::{OperatorInput, OperatorState};
+use engine::rules::list;
 use models::alert::AlertRevision;
 use models::ids::{AlertId, OperatorId, OperatorNo};
 use models::record::Record;
@@ -80,7 +84,7 @@ pub struct OperatorReplay {
     /// Revisions in the span that are the same.
     pub same: u64,
     /// Revisions in the span that stand on something else than the operator's inputs: silent feeds, integrity, trying of
-    /// numbers.
+    /// numbers, rules over all operators.
     pub elsewhere: u64,
     /// What differs, in the order of the inputs.
     pub differences: Vec<Difference>,
@@ -129,17 +133,26 @@ pub enum ReplayError {
         /// The panic.
         panic: String,
     },
+    /// What is stored cannot be read.
+    #[error("inputs of the rules of {code} cannot be read: {error}")]
+    Unreadable {
+        /// Whose.
+        code: String,
+        /// Why.
+        error: String,
+    },
 }
 
 /// Revisions by input and alert, offsets aside.
 type Revisions = BTreeMap<(i64, AlertId), AlertRevision>;
 
-/// Computes an operator's span once more. `blank` is its state before any input.
+/// Computes an operator's span once more. `blank` is its state before any input, the directory knows it and its rules.
 ///
 /// # Errors
 /// [`ReplayError`]
 pub async fn operator(
     store: &Store,
+    directory: &Directory,
     (operator_no, operator): (OperatorNo, OperatorId),
     code: &str,
     blank: OperatorState,
@@ -160,6 +173,11 @@ pub async fn operator(
         }
         if inputs.iter().all(|input| at(input) >= span.to) {
             break;
+        }
+    }
+    for revision in rules::revisions(store, directory, operator_no, span.to).await? {
+        if span.holds(revision.at) {
+            computed.insert((revision.operator_seq, revision.id), revision);
         }
     }
     let (stored, elsewhere) = stored(store, operator_no, span).await?;
@@ -232,6 +250,12 @@ fn without(records: &[Record], aside: Option<&Vec<u32>>) -> Option<Vec<Record>> 
     Some(kept.map(|(record, _)| record.clone()).collect())
 }
 
+/// Does what a rule says follow from an operator's inputs?
+fn follows(rule: &str) -> bool {
+    let of_operator = |about: &list::About| about.name == rule && about.home == list::Home::Operator;
+    rule == engine::detector::RULE || list::ABOUT.iter().any(of_operator)
+}
+
 /// Stored revisions in the span that follow from the operator's inputs, and how many others there are.
 async fn stored(store: &Store, operator_no: OperatorNo, span: Span) -> Result<(Revisions, u64), ReplayError> {
     let (mut found, mut elsewhere, mut after) = (Revisions::new(), 0, 0);
@@ -240,7 +264,7 @@ async fn stored(store: &Store, operator_no: OperatorNo, span: Span) -> Result<(R
         let Some(last) = revisions.last() else { return Ok((found, elsewhere)) };
         after = last.operator_offset.unsigned_abs();
         for revision in revisions.into_iter().filter(|revision| span.holds(revision.at)) {
-            if revision.rule == engine::detector::RULE {
+            if follows(&revision.rule) {
                 found.insert((revision.operator_seq, revision.id), revision);
             } else {
                 elsewhere += 1;

@@ -16,6 +16,7 @@ mod known;
 mod metrics;
 mod nation;
 mod operator;
+mod past;
 mod post;
 mod told;
 
@@ -27,6 +28,7 @@ pub use metrics::RuleMetrics;
 pub use nation::{Nation, NationMsg, NationSlot};
 pub use operator::{OperatorRulesActor, RulesMsg, RulesSlot, Waiting};
 pub use post::RulesPost;
+pub(crate) use past::revisions;
 pub(crate) use told::Whose;
 
 use std::time::Duration;
