@@ -57,7 +57,9 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
     for Operator { operator_no, id, code, jurisdiction, .. } in operators {
         let zone = config.jurisdictions.get(usize::from(jurisdiction.0)).map_or("UTC", |j| &j.time_zone);
         let blank = OperatorState::new(operator_no, code.clone(), TimeZone::get(zone)?);
-        report.operators.push(replay::operator(&store, &directory, (operator_no, id), &code, blank, Span { from, to }).await?);
+        report
+            .operators
+            .push(replay::operator(&store, &directory, (operator_no, id), &code, blank, Span { from, to }).await?);
     }
     if let Some(draft) = draft {
         draft.file().write_all(jws::sign(replay::TYPE, &report, &ring.checkpoint)?.as_bytes())?;

@@ -26,7 +26,8 @@ pub fn alert(judged: &DriftJudged, operator_code: &str, currency: Currency, now:
     }
     let is_wrong = judged.calibration.is_some_and(|(_, _, holds)| !holds);
     let model = format!("model:{}/{}", judged.kind.as_str(), judged.version);
-    let mut reasons = vec![format!("version {} of the model {} is to be learnt anew", judged.version, judged.kind.as_str())];
+    let mut reasons =
+        vec![format!("version {} of the model {} is to be learnt anew", judged.version, judged.kind.as_str())];
     reasons.extend(judged.reasons.iter().cloned());
     let observed = judged.score_psi_ppm.map_or(0, i64::from);
     Some(AlertRevision {
@@ -117,7 +118,10 @@ mod tests {
         let (first, again) = (said(&far, 11), said(&DriftJudged { rows: 950, ..far.clone() }, 12));
         assert_eq!((first.id, first.operator_seq), (again.id, again.operator_seq));
         assert_eq!(first.subject.who.as_deref(), Some("model:transaction_risk/3"));
-        assert_eq!((first.evidence.observed, first.evidence.band_high, first.evidence.samples), (412_000, 250_000, 900));
+        assert_eq!(
+            (first.evidence.observed, first.evidence.band_high, first.evidence.samples),
+            (412_000, 250_000, 900)
+        );
         assert_eq!(
             first.evidence.reasons,
             ["version 3 of the model transaction_risk is to be learnt anew", "the scores have moved far"]

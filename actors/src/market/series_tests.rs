@@ -25,7 +25,14 @@ fn closed(n: i64, level: f64) -> Closed {
     let rhythm = if (8..22).contains(&(n % 24)) { 10_000.0 } else { 4_000.0 };
     let value = (rhythm * level * (1.0 + 0.03 * noise(n))) as i64;
     let values = [value / 20, value, value / 10 * 9, value / 10, value / 50, 100_000 + (5_000.0 * noise(-n)) as i64];
-    Closed { currency: Currency::KES, granularity: Granularity::Hour, window: hour(n), values, records: 500, is_partial: false }
+    Closed {
+        currency: Currency::KES,
+        granularity: Granularity::Hour,
+        window: hour(n),
+        values,
+        records: 500,
+        is_partial: false,
+    }
 }
 
 /// What is scored of hours, one input each.
@@ -171,8 +178,11 @@ fn silences_are_read_from_their_alerts() {
     ];
     let mut silences = FeedSilence::of(&revisions);
     silences.sort_by_key(|silence| silence.since);
-    let wanted = [(10, 14, Some(30)), (50, 60, None)]
-        .map(|(since, said, until)| FeedSilence { since: Ts(since), said_at: Ts(said), until: until.map(Ts) });
+    let wanted = [(10, 14, Some(30)), (50, 60, None)].map(|(since, said, until)| FeedSilence {
+        since: Ts(since),
+        said_at: Ts(said),
+        until: until.map(Ts),
+    });
     assert_eq!(silences, wanted);
 }
 

@@ -6,7 +6,7 @@ use super::{Market, MarketContext, RETRY, StateMetrics};
 use crate::kernel::Progress;
 use engine::operator_state::Closed;
 use models::event::Event;
-use models::ids::OperatorNo;
+use models::ids::{OperatorNo, SourceId};
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::series::{SeriesScore, SeriesScored};
 use models::ts::Ts;
@@ -138,8 +138,7 @@ impl Market {
             *scored = operator_seq;
             metrics.scored.inc_by(scores.len() as u64);
             scores.iter_mut().for_each(|score| self.tell_of_robust(score));
-            let scored =
-                SeriesScored { operator_seq, at, params_version: super::series::PARAMS_VERSION, scores };
+            let scored = SeriesScored { operator_seq, at, params_version: super::series::PARAMS_VERSION, scores };
             self.store_scores(scored, progress).await;
         }
         progress.beat();
@@ -160,7 +159,7 @@ impl Market {
             match self.context.log.silences(self.operator).await {
                 Ok(mut revisions) => {
                     let directory = self.context.directory.load();
-                    let of_figures = |source| {
+                    let of_figures = |source: &SourceId| {
                         directory.sources.get(source).is_none_or(|source| !source.class.data().is_documents())
                     };
                     revisions.retain(|revision| revision.subject.source.as_ref().is_none_or(of_figures));
@@ -178,7 +177,7 @@ impl Market {
     async fn store_scores(&self, scored: SeriesScored, progress: &Progress) {
         let operator_no = self.operator;
         loop {
-            let directory = self.context.directory.load();
+            let directory = self.context.directory.load_full();
             let Some(jurisdiction) = directory.jurisdiction_of(operator_no) else {
                 tracing::error!(operator_no = operator_no.0, "an operator without a jurisdiction has no rules");
                 return;

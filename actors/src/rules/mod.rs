@@ -27,8 +27,8 @@ pub use known::Known;
 pub use metrics::RuleMetrics;
 pub use nation::{Nation, NationMsg, NationSlot};
 pub use operator::{OperatorRulesActor, RulesMsg, RulesSlot, Waiting};
-pub use post::RulesPost;
 pub(crate) use past::revisions;
+pub use post::RulesPost;
 pub(crate) use told::Whose;
 
 use std::time::Duration;

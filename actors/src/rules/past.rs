@@ -51,9 +51,8 @@ pub(crate) async fn revisions(
             let mut told = Told::default();
             let findings = match aside.get(&after) {
                 Some(places) if places.is_empty() => Vec::new(),
-                places => hear(&mut state, input, places.map_or(&[], Vec::as_slice)).map_err(|panic| {
-                    ReplayError::Panic { code: operator.code.clone(), operator_seq: after, panic }
-                })?,
+                places => hear(&mut state, input, places.map(Vec::as_slice).unwrap_or_default())
+                    .map_err(|panic| ReplayError::Panic { code: operator.code.clone(), operator_seq: after, panic })?,
             };
             // told when they were counted first
             drop(state.counted_days());
@@ -68,11 +67,7 @@ pub(crate) async fn revisions(
     Ok(said.into_iter().filter_map(revision).collect())
 }
 
-fn hear(
-    state: &mut OfOperator,
-    input: &Stored,
-    aside: &[u32],
-) -> Result<Vec<engine::rules::finding::Finding>, String> {
+fn hear(state: &mut OfOperator, input: &Stored, aside: &[u32]) -> Result<Vec<engine::rules::finding::Finding>, String> {
     let heard = guard(|| {
         let mut findings = Vec::new();
         state.hear(input, &Which { keeps: &|place| !aside.contains(&place), inspect: None }, &mut findings);

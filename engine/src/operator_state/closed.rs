@@ -9,7 +9,7 @@ use models::series::ToldAlready;
 use models::ts::Ts;
 
 /// Lengths of windows that make a series: minutes have too few records each to be a level, weeks are too few.
-pub const LENGTHS: [Granularity; 2] = [Granularity::Hour, Granularity::Day];
+const LENGTHS: [Granularity; 2] = [Granularity::Hour, Granularity::Day];
 /// How far back an alert of the robust detector speaks for a window: a day of hours, a week of days.
 const TOLD_HOURS: usize = 24;
 const TOLD_DAYS: usize = 7;

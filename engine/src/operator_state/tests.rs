@@ -265,9 +265,11 @@ fn windows_of_series_close_once_and_in_their_order() {
     // hours 0 to 39 in batches of seven, each with two late records of the hour before the batch's first
     for n in 0..6i64 {
         let mut records: Vec<Record> = (7 * n..7 * n + 7).filter(|h| *h < 40).map(|h| hour(h, 100 + h)).collect();
-        records.extend((0..2).map(|i| Record { record_id: format!("late-{n}-{i}"), ..hour((7 * n - 1).max(0), 5_000) }));
+        records
+            .extend((0..2).map(|i| Record { record_id: format!("late-{n}-{i}"), ..hour((7 * n - 1).max(0), 5_000) }));
         let clock_at = records.iter().map(|record| record.occurred_at).max().unwrap();
-        let input = OperatorInput::Batch { operator_seq: n + 1, clock_at, clock: SourceClock::Event, records: &records };
+        let input =
+            OperatorInput::Batch { operator_seq: n + 1, clock_at, clock: SourceClock::Event, records: &records };
         for window in state.apply(input).closed {
             let place = (window.window.start.0 - 4 * DAY) / HOUR;
             assert_eq!((window.currency, window.is_partial), (Currency::KES, false));

@@ -283,20 +283,12 @@ mod tests {
                 (
                     "another currency is another",
                     story(vec![vec![hour(Stakes, 5, 700), euros(5)]]),
-                    &["series hour KES: 705 minor_units", "series hour EUR: 705 minor_units"],
+                    &["series hour EUR: 705 minor_units", "series hour KES: 705 minor_units"],
                 ),
                 ("the robust detector says it of the same hour", story(vec![vec![told(40, 0)]]), &[]),
-                (
-                    "and of a metric of that hour",
-                    story(vec![vec![told(40, 0), hour(UniquePlayers, 40, 900)]]),
-                    &[],
-                ),
+                ("and of a metric of that hour", story(vec![vec![told(40, 0), hour(UniquePlayers, 40, 900)]]), &[]),
                 ("it said so hours before", story(vec![vec![told(40, 9)]]), &[]),
-                (
-                    "it said so two days before",
-                    story(vec![vec![told(60, 48)]]),
-                    &["series hour KES: 760 minor_units"],
-                ),
+                ("it said so two days before", story(vec![vec![told(60, 48)]]), &["series hour KES: 760 minor_units"]),
                 ("a day", story(vec![vec![day(3, 600)]]), &["series day KES: 703 minor_units"]),
                 (
                     "a day is unusual by its hour",
@@ -322,12 +314,16 @@ mod tests {
 
     #[test]
     fn a_finding_can_be_checked_by_hand() {
-        let parts = [(499, None), (500, Some(Severity::Low)), (600, Some(Severity::Medium)), (750, Some(Severity::High))];
+        let parts =
+            [(499, None), (500, Some(Severity::Low)), (600, Some(Severity::Medium)), (750, Some(Severity::High))];
         for (milli, severity) in parts {
             let found = story(vec![vec![hour(Metric::Stakes, 5, milli)]]).run("series_unusual", "{}");
             assert_eq!(found.first().map(|finding| finding.severity), severity, "{milli}");
         }
-        let all = story(vec![vec![hour(Metric::Stakes, 5, 640), hour(Metric::Count, 5, 510)], vec![hour(Metric::Hold, 6, 800)]]);
+        let all = story(vec![
+            vec![hour(Metric::Stakes, 5, 640), hour(Metric::Count, 5, 510)],
+            vec![hour(Metric::Hold, 6, 800)],
+        ]);
         let said = all.all("series_unusual", "{}");
         assert_eq!(said.iter().map(|f| f.kind).collect::<Vec<_>>(), [RevisionKind::Raised, RevisionKind::Corrected]);
         assert_eq!(said[0].window, hour(Metric::Stakes, 5, 0).window);

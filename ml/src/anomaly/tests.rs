@@ -175,7 +175,8 @@ fn the_band_is_what_a_single_value_may_be() {
 #[test]
 fn whoever_learns_says_nothing() {
     let mut detector = Detector::new(Params::default());
-    for (point, value) in series(300, 4, |p, n| 100.0 + 5.0 * n + if p == 150 { 500.0 } else { 0.0 }).iter().enumerate() {
+    for (point, value) in series(300, 4, |p, n| 100.0 + 5.0 * n + if p == 150 { 500.0 } else { 0.0 }).iter().enumerate()
+    {
         assert_eq!(detector.is_learning(), point < 200, "{point}");
         let verdict = detector.observe(time(point, HOUR), *value);
         assert!(verdict.score == 0.0 || point >= 200, "{point}: {verdict:?}");
