@@ -13,7 +13,6 @@ use engine::operator_state::Closed;
 use ml::anomaly::{Detector, Params, ReasonKind, Verdict};
 use models::alert::{AlertRevision, Granularity, Metric, RevisionKind, Window};
 use models::ids::AlertId;
-use models::money::Currency;
 use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore};
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};

@@ -3,6 +3,7 @@ use super::super::{OperatorStateRow, StateMetrics};
 use super::*;
 use models::alert::{Evidence, Severity, Subject};
 use models::ids::OperatorNo;
+use models::money::Currency;
 use models::ts::{HOUR, MINUTE};
 
 /// 5 January 2026, a Monday.
