@@ -10,6 +10,7 @@
 //! The cursor is the offset of the alerts and moves in the commit of what follows from them: after a crash nothing is told
 //! twice and nothing is left out. What a full queue refused is read from the store with the next input.
 
+mod drift;
 mod sources;
 
 use crate::api::EngineError;
@@ -29,6 +30,7 @@ use models::event::Event;
 use models::ids::{AlertId, GroupId, NoticeId, SilenceId};
 use models::jurisdiction::JurisdictionNo;
 use models::notice::{Notice, NoticeKind, NoticeOperator};
+use models::risk_model::DriftJudged;
 use models::ts::Ts;
 use parking_lot::RwLock;
 use sources::Watch;
@@ -64,6 +66,8 @@ pub enum DeskMsg {
         /// Where the answer goes.
         reply: Reply<Result<(), EngineError>>,
     },
+    /// A day of a model was far off.
+    Drifted(Box<DriftJudged>),
     /// A second has passed.
     Clock,
 }
@@ -158,6 +162,8 @@ pub struct DeskActor {
     unsure: bool,
     seconds: u32,
     watch: Watch,
+    /// What is stored of models is to be looked at.
+    drift_unread: bool,
 }
 
 impl DeskActor {
@@ -167,7 +173,7 @@ impl DeskActor {
     /// The store is away.
     pub async fn recover(context: DeskContext, progress: &Progress) -> Result<Self, String> {
         let desk = restore(&context).await?;
-        let mut actor = Self { desk, context, unsure: false, seconds: 0, watch: Watch::default() };
+        let mut actor = Self { desk, context, unsure: false, seconds: 0, watch: Watch::default(), drift_unread: true };
         actor.catch_up(progress).await.map_err(|error| error.to_string())?;
         Ok(actor)
     }
@@ -272,6 +278,7 @@ impl DeskActor {
     async fn second(&mut self, progress: &Progress) -> Result<(), EngineError> {
         // what a full queue refused, and what another process wrote
         self.catch_up(progress).await?;
+        self.read_drift().await?;
         let (now, mut outcome) = (self.context.clock.now(), Outcome::default());
         self.desk.clock(now, &mut outcome);
         if outcome != Outcome::default() {
@@ -395,6 +402,7 @@ impl Work for DeskActor {
             let done = match msg.as_ref() {
                 DeskMsg::Alerts(revisions) => self.alerts(revisions, progress).await,
                 DeskMsg::Clock => self.second(progress).await,
+                DeskMsg::Drifted(judged) => self.drifted(std::slice::from_ref(judged)).await,
                 DeskMsg::Act { group, action, act, reply } => {
                     reply.send(self.act(*group, *action, *act).await);
                     Ok(())
@@ -420,7 +428,8 @@ impl Work for DeskActor {
         match record.as_ref() {
             DeskMsg::Act { reply, .. } => reply.send(Err(EngineError::Unavailable("the alert desk"))),
             DeskMsg::Silence { reply, .. } => reply.send(Err(EngineError::Unavailable("the alert desk"))),
-            // alerts are read from the store with the next second
+            // alerts are read from the store with the next second, and so is what models do
+            DeskMsg::Drifted(_) => self.drift_unread = true,
             DeskMsg::Alerts(_) | DeskMsg::Clock => {}
         }
         Box::pin(std::future::ready(()))

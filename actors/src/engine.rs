@@ -38,7 +38,7 @@ use crate::facts::FactsSource;
 use crate::integrity::OnePer;
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
 use crate::live::LiveHandle;
-use crate::market::StateMetrics;
+use crate::market::{SeriesMetrics, StateMetrics};
 use crate::metrics::EngineMetrics;
 use crate::notifiers::Notifiers;
 use crate::outputs::{Look, OutputMetrics};
@@ -191,6 +191,7 @@ struct Inner {
     /// One change of a rule after the other.
     ruling: tokio::sync::Mutex<()>,
     states: StateMetrics,
+    series: SeriesMetrics,
     /// The actors of rules, and what they share.
     rules: Arc<RulesPost>,
     rules_context: RulesContext,

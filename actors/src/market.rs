@@ -8,17 +8,26 @@
 //! is therefore found out here: on a copy of the state, by halves, down to the records that do it. They are set aside by
 //! a journaled event, and the state is from then on a function of the inputs without them.
 
+mod series;
 mod states;
+mod stored;
+mod watching;
 
+pub use series::{FeedSilence, Newest, SeriesView, SeriesWatch};
 pub use states::{KeepError, Kept, StateMetrics, pack};
 pub(crate) use states::{is_worth_it, newest, unpack};
+pub use stored::StoredInputs;
+pub use watching::{SeriesMetrics, StoredSeries};
 
 use crate::culprits;
+use crate::directory::Directory;
 use crate::kernel::{DeadLetter, PanicReport, Progress, Work, guard};
 use crate::source::{Inspect, Reply};
 use crate::writer::WriterHandle;
+use arc_swap::ArcSwap;
 use engine::operator_state::{Breakdown, Effects, OperatorInput, OperatorState};
 use futures_util::future::LocalBoxFuture;
+use models::alert::AlertRevision;
 use models::event::Event;
 use models::feed::SourceClock;
 use models::ids::OperatorNo;
@@ -31,6 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use store::OperatorStateRow;
+use watching::Watching;
 
 /// How long an actor waits before it offers refused alerts again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -65,6 +75,13 @@ impl Input {
             Self::Batch { operator_seq, .. } | Self::Tick { operator_seq, .. } => *operator_seq,
         }
     }
+
+    /// Its time.
+    pub fn at(&self) -> Ts {
+        match self {
+            Self::Batch { clock_at: at, .. } | Self::Tick { at, .. } => *at,
+        }
+    }
 }
 
 /// What an operator's actor hears.
@@ -76,10 +93,10 @@ pub enum MarketMsg {
     Clock,
     /// Leave the newest view in the slot.
     Show,
-    /// A copy of the state to be kept, where it is worth it.
+    /// A copy of the state and of what its series have taught, to be kept, where it is worth it.
     Copy {
         /// Where it goes, with the input it stands behind.
-        reply: Reply<Option<(i64, OperatorState)>>,
+        reply: Reply<Option<(i64, OperatorState, SeriesWatch)>>,
     },
 }
 
@@ -96,6 +113,7 @@ pub struct ViewSlot {
     json: Mutex<Option<Arc<str>>>,
     totals: Mutex<Vec<CurrencyTotals>>,
     breakdown: Mutex<Arc<Breakdown>>,
+    series: Mutex<Arc<[SeriesView]>>,
 }
 
 /// Sums of an operator in one currency, minor units.
@@ -152,6 +170,15 @@ impl ViewSlot {
         Arc::clone(&self.breakdown.lock())
     }
 
+    /// Its series as their detectors see them.
+    pub fn series(&self) -> Arc<[SeriesView]> {
+        Arc::clone(&self.series.lock())
+    }
+
+    pub(crate) fn write_series(&self, series: Arc<[SeriesView]>) {
+        *self.series.lock() = series;
+    }
+
     /// A number that grows with every view.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
@@ -173,6 +200,12 @@ pub trait InputLog: 'static {
     fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>>;
     /// States that were kept, newest first.
     fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>>;
+    /// What is stored of its series.
+    fn series(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<StoredSeries, String>>;
+    /// Keeps what its series have taught.
+    fn keep_series(&self, operator: OperatorNo, row: OperatorStateRow) -> LocalBoxFuture<'static, Result<(), String>>;
+    /// The newest revisions of alerts that its feeds are silent, newest first.
+    fn silences(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<AlertRevision>, String>>;
 }
 
 /// What an operator's actor cannot apply: positions of records by `operator_seq`; no positions = the whole input.
@@ -189,8 +222,12 @@ pub struct MarketContext {
     pub slot: Arc<ViewSlot>,
     /// Fault injection, if any: sees each record before it is applied.
     pub inspect: Option<Inspect>,
+    /// Whose rules hear of its series.
+    pub directory: Arc<ArcSwap<Directory>>,
     /// What is counted of states.
     pub metrics: StateMetrics,
+    /// What is counted of series.
+    pub series: SeriesMetrics,
 }
 
 /// The operator's actor.
@@ -203,6 +240,7 @@ pub struct Market {
     /// The input behind which the state was copied last.
     kept: i64,
     set_aside: SetAside,
+    watching: Watching,
     context: MarketContext,
 }
 
@@ -219,8 +257,10 @@ impl Market {
         let kept = context.log.states(operator).await?;
         let base = newest(operator, &blank, &kept, &context.metrics);
         let (applied, state) = base.clone();
-        let mut market = Self { operator, base, state, applied, kept: applied, set_aside, context };
+        let watching = Watching::recover(operator, applied, &context).await?;
+        let mut market = Self { operator, base, state, applied, kept: applied, set_aside, watching, context };
         market.catch_up(i64::MAX, progress).await?;
+        market.begin_watching().await;
         market.context.metrics.replayed.inc_by((market.applied - applied).cast_unsigned());
         market.show();
         Ok(market)
@@ -252,6 +292,7 @@ impl Market {
         if !effects.revisions.is_empty() {
             self.commit_surely(effects.revisions.into_iter().map(Event::AlertRevised).collect(), progress).await;
         }
+        self.watch(self.applied, input.at(), &effects.closed, progress).await;
     }
 
     /// An alert must not be lost to a database that is away: wait for it, the queue waits with us.
@@ -328,7 +369,8 @@ impl Market {
     async fn replay(&self, until: i64, progress: &Progress) -> Result<OperatorState, String> {
         let (base, set_aside, context) = (self.base.clone(), self.set_aside.clone(), self.context.clone());
         let (applied, state) = base.clone();
-        let mut past = Self { operator: self.operator, base, state, applied, kept: 0, set_aside, context };
+        let watching = Watching::none();
+        let mut past = Self { operator: self.operator, base, state, applied, kept: 0, set_aside, watching, context };
         while past.applied + 1 < until {
             let inputs = past.context.log.after(past.operator, past.applied).await?;
             if inputs.is_empty() {
@@ -378,11 +420,11 @@ impl Market {
             }
             MarketMsg::Show => self.show(),
             MarketMsg::Copy { reply } => {
-                let is_worth_it = is_worth_it(self.applied, self.kept);
-                if is_worth_it {
+                let watch = self.watching.copy().filter(|_| is_worth_it(self.applied, self.kept));
+                if watch.is_some() {
                     self.kept = self.applied;
                 }
-                reply.send(is_worth_it.then(|| (self.applied, self.state.clone())));
+                reply.send(watch.map(|watch| (self.applied, self.state.clone(), watch)));
             }
         }
     }

@@ -20,6 +20,7 @@ use models::feed::{FeedBatchStored, SourceClock};
 use models::ids::{OperatorNo, Seq};
 use models::operator::ApiKey;
 use models::record::Record;
+use models::risk_model::DriftLevel;
 use models::ts::Ts;
 use parking_lot::RwLock;
 use prometheus::IntCounter;
@@ -116,6 +117,11 @@ impl Spine {
                     self.rules.stored(committed.seq, stored, batch);
                 }
                 Event::AlertRevised(revision) => alerts.push(revision.clone()),
+                Event::ModelDriftJudged(judged) if judged.level == DriftLevel::Significant => {
+                    if self.desk.try_send(DeskMsg::Drifted(judged.clone())).is_err() {
+                        tracing::warn!("the alert desk reads the drift of models with its next start");
+                    }
+                }
                 Event::KeyVersionStarted { .. } | Event::KeyVersionReady { .. } | Event::KeyVersionRetired { .. } => {
                     self.key_steps.notify_one();
                 }

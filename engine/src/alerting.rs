@@ -9,6 +9,7 @@
 //! Pure: the same inputs give the same groups and notices, whose ids follow from the group and a count. So whoever starts
 //! again after a crash gives the same notices the same ids, and the log of notices takes each of them once.
 
+use crate::rules::series_unusual;
 use models::alert::{AlertRevision, Metric, RevisionKind, Severity};
 use models::alert_group::{
     Act, ActionKind, AlertGroup, AlertsGrouped, GroupState, MoreTold, REASONS_MAX, Resolution, RuleCap, STANDING_MAX,
@@ -171,6 +172,11 @@ fn digest(parts: &[&[u8]]) -> u128 {
 
 fn is_feed(group: &AlertGroup) -> bool {
     group.subject.metric == Metric::Silence
+}
+
+/// Is it about figures that the feeds make?
+fn is_of_figures(group: &AlertGroup) -> bool {
+    Metric::OF_RECORDS.contains(&group.subject.metric) || group.rule == series_unusual::ABOUT.name
 }
 
 /// Does whoever raised it say when it is over, however long that takes?
@@ -489,7 +495,7 @@ impl Desk {
         let Some(group) = self.groups.get(&id) else { return false };
         let silenced_by = self.silences.values().find(|silence| silence.covers(group, now)).map(|silence| silence.id);
         let feeds = self.silent.get(&group.operator_no);
-        let muted_by = feeds.filter(|_| !is_feed(group) && Metric::OF_RECORDS.contains(&group.subject.metric));
+        let muted_by = feeds.filter(|_| !is_feed(group) && is_of_figures(group));
         let feeds_figures = |id: &&GroupId| {
             let source = self.groups.get(id).and_then(|feed| feed.subject.source);
             source.is_none_or(|source| !self.documents.contains(&source))

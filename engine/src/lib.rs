@@ -12,6 +12,7 @@ pub mod features;
 pub mod ingest;
 pub mod integrity;
 pub mod mapping;
+pub mod model_drift;
 pub mod operator_state;
 pub mod output;
 pub mod poll;

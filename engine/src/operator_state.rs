@@ -13,10 +13,12 @@
 //! of silence, so it is not made up as an empty one, and no fall is seen in it.
 
 mod breakdown;
+mod closed;
 pub mod snapshot;
 mod view;
 
 pub use breakdown::{Breakdown, Flow, Part, Recent};
+pub use closed::Closed;
 pub use view::OperatorView;
 
 use crate::detector::{self, Params, Point, RULE};
@@ -79,6 +81,8 @@ pub enum OperatorInput<'a> {
 pub struct Effects {
     /// Alerts, offsets not assigned.
     pub revisions: Vec<AlertRevision>,
+    /// Hours and days that are over with it, each series oldest first.
+    pub closed: Vec<Closed>,
 }
 
 impl Effects {
@@ -297,6 +301,7 @@ impl OperatorState {
                     if self.slept_through(window).is_none() {
                         self.learn(currency, granularity, window);
                     }
+                    effects.closed.extend(self.closed(currency, granularity, window));
                 }
             }
         }

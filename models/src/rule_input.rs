@@ -7,6 +7,7 @@ use crate::jurisdiction::JurisdictionNo;
 use crate::match_key::MatchKey;
 use crate::money::Currency;
 use crate::record::closed_set;
+use crate::series::SeriesScored;
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
@@ -73,16 +74,19 @@ pub enum RuleInput {
         #[serde(with = "micros")]
         at: Ts,
     },
+    /// Windows of the operator are over, and some of their series are unusual.
+    Series(SeriesScored),
 }
 
 impl RuleInput {
-    /// Position in the operator's inputs, of those that lie there: each is heard once.
+    /// Position in the operator's inputs, of those that lie there: each is heard once. Scores follow from such an input and
+    /// lie beside it.
     #[must_use]
     pub fn operator_seq(&self) -> Option<i64> {
         match self {
             Self::Batch { operator_seq } => Some(*operator_seq),
             Self::Tick { operator_seq, .. } => *operator_seq,
-            Self::Declared { .. } | Self::Exclusions { .. } | Self::Signal { .. } => None,
+            Self::Declared { .. } | Self::Exclusions { .. } | Self::Signal { .. } | Self::Series(_) => None,
         }
     }
 }
@@ -129,6 +133,9 @@ pub struct RuleInputSetAside {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::{Granularity, Metric};
+    use crate::ids::AlertId;
+    use crate::series::{Oddity, SeriesKey, SeriesReason, SeriesScore, ToldAlready};
 
     #[test]
     fn inputs_are_read_as_they_were_written() {
@@ -156,6 +163,42 @@ mod tests {
                 RuleInput::Exclusions { window, count: 3, players: None, at: None },
                 None,
                 r#"{"what":"exclusions","window":{"start":1,"end":2},"count":3,"players":null}"#,
+            ),
+            (
+                RuleInput::Series(SeriesScored {
+                    operator_seq: 6,
+                    at: Ts(9),
+                    params_version: 1,
+                    scores: vec![SeriesScore {
+                        series: SeriesKey {
+                            granularity: Granularity::Hour,
+                            currency: Currency::KES,
+                            metric: Metric::Stakes,
+                        },
+                        window,
+                        value: 70,
+                        score_ppm: 612_000,
+                        is_alert: true,
+                        expected: 20,
+                        band: Some((10, 30)),
+                        points: 400,
+                        reasons: vec![SeriesReason {
+                            oddity: Oddity::Above,
+                            surprise_milli: 9_000,
+                            observed: 50,
+                            usual: 8,
+                        }],
+                        told: Some(ToldAlready { alert: AlertId(3), window }),
+                    }],
+                }),
+                None,
+                concat!(
+                    r#"{"what":"series","operator_seq":6,"at":9,"params_version":1,"scores":[{"series":"#,
+                    r#"{"granularity":"hour","currency":"KES","metric":"stakes"},"window":{"start":1,"end":2},"value":70,"#,
+                    r#""score_ppm":612000,"is_alert":true,"expected":20,"band":[10,30],"points":400,"reasons":[{"#,
+                    r#""oddity":"above","surprise_milli":9000,"observed":50,"usual":8}],"told":{"alert":"#,
+                    r#""alr_00000000000000000000000003","window":{"start":1,"end":2}}}]}"#
+                ),
             ),
             (
                 RuleInput::Signal { player: MatchKey(1), level: Severity::High, at: Ts(9) },

@@ -18,6 +18,8 @@ pub enum StateOf {
     Market,
     /// Rules, an operator's or those over all of a jurisdiction's operators.
     Rules,
+    /// The detectors of an operator's series.
+    Series,
 }
 
 impl StateOf {
@@ -26,6 +28,7 @@ impl StateOf {
         match self {
             Self::Market => ("operator_states", "operator_seq", b"mlinzi operator state 1\0"),
             Self::Rules => ("rule_states", "input_seq", b"mlinzi rule state 1\0"),
+            Self::Series => ("series_states", "operator_seq", b"mlinzi series state 1\0"),
         }
     }
 }

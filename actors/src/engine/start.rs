@@ -12,7 +12,7 @@ use crate::integrity::OnePer;
 use crate::integrity::Touched;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
 use crate::live::{AlertsCheckpoint, LiveHandle, LiveHub, LiveLimits, RECOVERIES_MAX, StoredAlerts};
-use crate::market::{Input, InputLog, Market, MarketContext, SetAside, StateMetrics, ViewSlot};
+use crate::market::{Market, MarketContext, SeriesMetrics, StateMetrics, StoredInputs, ViewSlot};
 use crate::metrics::{EngineMetrics, EvidenceMetrics};
 use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
@@ -29,7 +29,6 @@ use crate::views::Views;
 use crate::writer::{CommitMetrics, WriterHandle};
 use arc_swap::ArcSwap;
 use engine::register::index::{IndexReader, IndexWriter};
-use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
 use models::event::Event;
 use models::feed::{ReaderSettings, Source};
@@ -39,11 +38,9 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::{Clock, OperatorInputRow, OperatorStateRow, StateOf, Store, StoreError, StoredHead};
+use store::{Clock, Store, StoreError, StoredHead};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
-/// Inputs read back at once while an operator is rebuilt.
-const INPUT_CHUNK: u32 = 64;
 /// How long brokers may take for the records of a batch before an output counts as hanging: as many partitions as there may
 /// be, each asked once or twice.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(1_800);
@@ -214,6 +211,7 @@ impl Engine {
             runtime: tokio::runtime::Handle::current(),
             ruling: tokio::sync::Mutex::default(),
             states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
+            series: SeriesMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             rules,
             rules_context,
             facts,
@@ -260,11 +258,17 @@ impl Engine {
         let slot = Arc::new(ViewSlot::default());
         inner.views.slots.write().insert(no, Arc::clone(&slot));
         let context = MarketContext {
-            log: Arc::new(StoredInputs(inner.store.clone(), inner.keys.load().chain)),
+            log: Arc::new(StoredInputs {
+                store: inner.store.clone(),
+                chain: inner.keys.load().chain,
+                clock: Arc::clone(&inner.clock),
+            }),
             writer: inner.writer.clone(),
             slot,
             inspect: inner.config.faults.operators.clone(),
+            directory: Arc::clone(&inner.directory),
             metrics: inner.states.clone(),
+            series: inner.series.clone(),
         };
         let mut spec = Spec::new(format!("operator:{}", operator.code), "operator", move |generation| {
             let (context, code, zone) = (context.clone(), operator.code.clone(), zone.clone());
@@ -529,40 +533,4 @@ async fn read_source(
     let cursor = stored.cursor.map(|(cursor, _)| Cursor(cursor));
     let StoredHead { source_seq, chain, newest, integrity, .. } = stored;
     Ok((dedupe, SourceHead { source_seq, chain, newest, cursor, integrity, refused }))
-}
-
-/// The store, and the journal's key.
-struct StoredInputs(Store, [u8; 32]);
-
-impl InputLog for StoredInputs {
-    fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>> {
-        let store = self.0.clone();
-        Box::pin(async move {
-            let rows = store.set_aside(operator).await.map_err(|e| e.to_string())?;
-            Ok(rows.into_iter().collect())
-        })
-    }
-
-    fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>> {
-        let (store, chain) = (self.0.clone(), self.1);
-        Box::pin(
-            async move { store.operator_states(StateOf::Market, operator, &chain).await.map_err(|e| e.to_string()) },
-        )
-    }
-
-    fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>> {
-        let store = self.0.clone();
-        Box::pin(async move {
-            let rows = store.operator_inputs(operator, after, INPUT_CHUNK).await.map_err(|e| e.to_string())?;
-            Ok(rows
-                .into_iter()
-                .map(|row| match row {
-                    OperatorInputRow::Batch { operator_seq, clock_at, clock, records, .. } => {
-                        Input::Batch { operator_seq, clock_at, clock, records: records.into() }
-                    }
-                    OperatorInputRow::Tick { operator_seq, at } => Input::Tick { operator_seq, at },
-                })
-                .collect())
-        })
-    }
 }

@@ -124,6 +124,11 @@ pub async fn pack<S: Kept>(operator_seq: i64, state: S) -> Result<OperatorStateR
     Ok(OperatorStateRow { operator_seq, layout: S::LAYOUT, state })
 }
 
+/// The same at once, for whoever cannot wait: of states that are small.
+pub(super) fn pack_now<S: Kept>(operator_seq: i64, state: &S) -> Result<OperatorStateRow, KeepError> {
+    Ok(OperatorStateRow { operator_seq, layout: S::LAYOUT, state: compress(state)? })
+}
+
 fn compress<S: Kept>(state: &S) -> Result<Vec<u8>, KeepError> {
     let bytes = state.to_bytes().map_err(KeepError::Unwritten)?;
     if bytes.len() > S::BYTES_MAX {
@@ -139,15 +144,25 @@ pub(crate) fn newest<S: Kept>(
     rows: &[OperatorStateRow],
     metrics: &StateMetrics,
 ) -> (i64, S) {
+    newest_readable(operator, blank, rows, metrics).unwrap_or_else(|| (0, blank.clone()))
+}
+
+/// The same; none where none can be read.
+pub(super) fn newest_readable<S: Kept>(
+    operator: OperatorNo,
+    blank: &S,
+    rows: &[OperatorStateRow],
+    metrics: &StateMetrics,
+) -> Option<(i64, S)> {
     for row in rows {
         if let Some(state) = unpack(row, blank) {
-            return (row.operator_seq, state);
+            return Some((row.operator_seq, state));
         }
         let (operator_no, operator_seq, layout) = (operator.0, row.operator_seq, row.layout);
         metrics.lost.inc();
         tracing::warn!(operator_no, operator_seq, layout, "an operator's state is of another release or unreadable");
     }
-    (0, blank.clone())
+    None
 }
 
 /// The state of a row; none where it is of another release or unreadable.

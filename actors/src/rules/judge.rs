@@ -158,6 +158,7 @@ impl Judge for OfOperator {
             RuleInput::Signal { player, level, at } => {
                 self.rules.hear(&Input::Signal(Signal { player, level, at }), findings);
             }
+            RuleInput::Series(ref scored) => self.rules.hear(&Input::Series(scored), findings),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::input::Stored;
 use super::quiet::Quiet;
 use crate::directory::Directory;
-use engine::rules::finding::{Finding, Mode};
+use engine::rules::finding::{Band, Finding, Mode, Who};
 use engine::rules::list;
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, Subject};
 use models::compliance::ComplianceDayCounted;
@@ -131,22 +131,24 @@ pub(super) fn row(whose: &Whose, input: &Stored, place: i64, finding: &Finding) 
 
 pub(super) fn revision(whose: &Whose, place: i64, finding: Finding, operators: Vec<String>) -> AlertRevision {
     let who = finding.who.subject();
-    let subject = Subject {
-        operator: whose.code.clone(),
-        metric: Metric::Finding,
-        granularity: Granularity::Day,
-        currency: whose.currency,
-        source: None,
-        who,
+    // windows of one length and currency are one subject, whatever of them is unusual
+    let (granularity, currency) = match finding.who {
+        Who::Series(granularity, currency) => (granularity, currency),
+        _ => (Granularity::Day, whose.currency),
     };
+    let operator = whose.code.clone();
+    let subject = Subject { operator, metric: Metric::Finding, granularity, currency, source: None, who };
+    let limit = finding.measured.limit;
+    let none = Band { low: 0, high: limit, score_milli: 0, threshold_milli: 0, samples: 0 };
+    let Band { low, high, score_milli, threshold_milli, samples } = finding.band.unwrap_or(none);
     let evidence = Evidence {
         observed: finding.measured.observed,
-        expected: finding.measured.limit,
-        band_low: 0,
-        band_high: finding.measured.limit,
-        score_milli: 0,
-        threshold_milli: 0,
-        samples: 0,
+        expected: limit,
+        band_low: low,
+        band_high: high,
+        score_milli,
+        threshold_milli,
+        samples,
         reasons: finding.reasons,
         records: finding.records,
         unit: Some(finding.measured.unit.as_str().to_owned()),
@@ -172,7 +174,7 @@ pub(super) fn revision(whose: &Whose, place: i64, finding: Finding, operators: V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::rules::finding::{Measured, Scope, Unit, Who};
+    use engine::rules::finding::{Measured, Scope, Unit};
     use models::alert::{RevisionKind, Severity, Window};
     use models::ids::AlertId;
     use models::rule_input::RuleInput;
@@ -192,6 +194,7 @@ mod tests {
             severity: Severity::High,
             at: Ts(7),
             measured: Measured { observed: 5, limit: 3, unit: Unit::MinorUnits },
+            band: None,
             reasons: vec!["why".to_owned()],
             records: vec!["r1".to_owned()],
         }
@@ -240,5 +243,13 @@ mod tests {
         assert_eq!(alert.subject.who.as_deref(), Some("player:00000000000000000000ab"));
         assert_eq!((alert.operator_seq, alert.evidence.observed, alert.evidence.expected), (6, 5, 3));
         assert_eq!(revision(&whose, 6, found[1].clone(), Vec::new()).subject.who, None, "the operator itself");
+        assert_eq!((alert.evidence.band_low, alert.evidence.band_high, alert.evidence.score_milli), (0, 3, 0));
+        let band = Band { low: -4, high: 9, score_milli: 612, threshold_milli: 500, samples: 400 };
+        let odd = finding(2, Mode::Live, Who::Series(Granularity::Hour, Currency::EUR));
+        let AlertRevision { subject, evidence, .. } =
+            revision(&whose, 7, Finding { band: Some(band), ..odd }, Vec::new());
+        assert_eq!((subject.granularity, subject.currency, subject.who), (Granularity::Hour, Currency::EUR, None));
+        assert_eq!((evidence.band_low, evidence.band_high, evidence.samples), (-4, 9, 400));
+        assert_eq!((evidence.score_milli, evidence.threshold_milli), (612, 500));
     }
 }

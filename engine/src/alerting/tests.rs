@@ -235,6 +235,8 @@ fn a_silent_feed_mutes_what_its_figures_say() {
     shift.feed(RevisionKind::Raised);
     shift.hit(1, Severity::High);
     shift.hit(2, Severity::Critical);
+    // of whatever metrics, windows of one length are one subject
+    shift.say(RevisionKind::Raised, series_unusual::ABOUT.name, 7, Severity::High, Metric::Finding);
     assert_eq!(shift.heard(), ["feed_silent raised"]);
     shift.wait(2 * DAY);
     assert_eq!(

@@ -256,3 +256,57 @@ proptest! {
         prop_assert_eq!(serde_json::to_string(&one.view()).unwrap(), serde_json::to_string(&state.view()).unwrap());
     }
 }
+
+#[test]
+fn windows_of_series_close_once_and_in_their_order() {
+    let mut state = state();
+    let hour = |n: i64, amount: i64| record(RecordKind::Stake, Ts(4 * DAY + n * HOUR + MINUTE), amount, 1);
+    let mut closed: Vec<(Granularity, i64, i64)> = Vec::new();
+    // hours 0 to 39 in batches of seven, each with two late records of the hour before the batch's first
+    for n in 0..6i64 {
+        let mut records: Vec<Record> = (7 * n..7 * n + 7).filter(|h| *h < 40).map(|h| hour(h, 100 + h)).collect();
+        records
+            .extend((0..2).map(|i| Record { record_id: format!("late-{n}-{i}"), ..hour((7 * n - 1).max(0), 5_000) }));
+        let clock_at = records.iter().map(|record| record.occurred_at).max().unwrap();
+        let input =
+            OperatorInput::Batch { operator_seq: n + 1, clock_at, clock: SourceClock::Event, records: &records };
+        for window in state.apply(input).closed {
+            let place = (window.window.start.0 - 4 * DAY) / HOUR;
+            assert_eq!((window.currency, window.is_partial), (Currency::KES, false));
+            closed.push((window.granularity, place, window.values[Metric::Stakes as usize]));
+        }
+    }
+    let hours: Vec<_> = closed.iter().filter(|(length, ..)| *length == Granularity::Hour).collect();
+    assert_eq!(hours.iter().map(|(_, place, _)| *place).collect::<Vec<_>>(), (0..39).collect::<Vec<_>>());
+    // the newest hour of a batch is still open when the next one's late records come
+    let value = |n: i64| 100 + n + if n % 7 == 6 || n == 0 { 10_000 } else { 0 };
+    assert!(hours.iter().all(|(_, place, stakes)| *stakes == value(*place)), "{hours:?}");
+    let days: Vec<_> = closed.iter().filter(|(length, ..)| *length == Granularity::Day).collect();
+    assert_eq!(days.len(), 1, "{days:?}");
+    // what is remembered of them is the same
+    let again = state.closed_windows();
+    assert_eq!(again.len(), closed.len());
+}
+
+#[test]
+fn an_alert_that_stands_speaks_for_the_hours_behind_it() {
+    let mut state = state();
+    quiet_days(&mut state, 12);
+    push(&mut state, 13, &[day(12, 900_000)]);
+    let told = |state: &OperatorState, n: i64| {
+        let window = Window { start: Ts((n + 4) * DAY), end: Ts((n + 5) * DAY) };
+        let told = state.told_already(Currency::KES, Granularity::Day, window);
+        told.map(|told| (told.window.start.0 / DAY - 4) - n)
+    };
+    let table = [(11, None), (12, Some(0)), (13, Some(-1)), (18, Some(-6)), (19, None)];
+    for (n, wanted) in table {
+        assert_eq!(told(&state, n), wanted, "day {n}");
+    }
+    let window = Window { start: Ts(16 * DAY), end: Ts(17 * DAY) };
+    assert_eq!(state.told_already(Currency::EUR, Granularity::Day, window), None, "of another currency");
+    // withdrawn by data that brings it back
+    let back = Record { kind: RecordKind::Void, record_id: "void".to_owned(), ..day(12, 800_000) };
+    push(&mut state, 14, &[day(13, 100_000)]);
+    push(&mut state, 15, &[back]);
+    assert_eq!(told(&state, 12), None);
+}

@@ -500,6 +500,7 @@ pub(super) fn spans_of(calendar: &mut Calendar, input: &Input<'_>) -> (Ts, Spans
         Input::Declared(declared) => declared.at,
         Input::Signal(signal) => signal.at,
         Input::Exclusions(exclusions) => exclusions.at,
+        Input::Series(scored) => scored.at,
         Input::Tick { at } => *at,
     };
     (at, calendar.spans(at))

@@ -1,9 +1,10 @@
 //! What a rule found: stable by cause, so that the same cause is one finding however often it is heard.
 
 use crate::rules::table::Key;
-use models::alert::{RevisionKind, Severity, Window};
+use models::alert::{Granularity, RevisionKind, Severity, Window};
 use models::ids::{AlertId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
+use models::money::Currency;
 use models::ts::{Ts, micros};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,8 @@ pub enum Who {
     Operator,
     /// What is declared: digest of base and currency.
     Declaration(u64),
+    /// Windows of a length in a currency.
+    Series(Granularity, Currency),
 }
 
 impl Who {
@@ -60,7 +63,8 @@ impl Who {
             Self::Invoice(number) => format!("invoice:{number:016x}"),
             Self::Product(code) => format!("product:{code}"),
             Self::Declaration(digest) => format!("declaration:{digest:016x}"),
-            Self::Operator => return None,
+            // the subject itself says which windows
+            Self::Operator | Self::Series(..) => return None,
         })
     }
 }
@@ -105,6 +109,7 @@ pub enum Unit {
     Pairs,
     Ppm,
     Exclusions,
+    Players,
 }
 
 impl Unit {
@@ -120,6 +125,7 @@ impl Unit {
             Self::Pairs => "pairs",
             Self::Ppm => "ppm",
             Self::Exclusions => "exclusions",
+            Self::Players => "players",
         }
     }
 }
@@ -133,6 +139,21 @@ pub struct Measured {
     pub limit: i64,
     /// What both count.
     pub unit: Unit,
+}
+
+/// Where a single value would have been quiet, and how unusual this one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Band {
+    /// Lower end.
+    pub low: i64,
+    /// Upper end.
+    pub high: i64,
+    /// Its score, thousandths.
+    pub score_milli: i64,
+    /// The score from which on it is said, thousandths.
+    pub threshold_milli: i64,
+    /// Points that the band stands on.
+    pub samples: u32,
 }
 
 /// A finding, or what became of one.
@@ -164,6 +185,9 @@ pub struct Finding {
     pub at: Ts,
     /// The evidence in one number.
     pub measured: Measured,
+    /// What would have been quiet, where that was learnt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub band: Option<Band>,
     /// Sentences for people, strongest first, with nobody in them.
     pub reasons: Vec<String>,
     /// Ids of the records it stands on, the first ones first.
@@ -184,6 +208,7 @@ pub fn finding_id(scope: Scope, (rule, version): (&str, u32), who: Who, matter: 
         Who::Product(code) => format!("product\0{code}"),
         Who::Operator => "operator".to_owned(),
         Who::Declaration(digest) => format!("declaration\0{digest:x}"),
+        Who::Series(granularity, currency) => format!("series\0{}\0{currency}", granularity.as_str()),
     };
     let scope = match scope {
         Scope::Operator(no) => format!("operator\0{}", no.0),

@@ -4,6 +4,7 @@ use models::alert::{Severity, Window};
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{Record, RecordKind, RecordStatus};
+use models::series::SeriesScored;
 use models::ts::{MINUTE, Ts};
 use serde::{Deserialize, Serialize};
 
@@ -165,6 +166,8 @@ pub enum Input<'a> {
     Signal(Signal),
     /// Exclusions reported.
     Exclusions(Exclusions),
+    /// Series of the operator are unusual.
+    Series(&'a SeriesScored),
     /// The clock of the operator's inputs: what is overdue, and what is complete.
     Tick {
         /// The time.
@@ -203,6 +206,8 @@ pub enum Trigger {
     Signal,
     /// Exclusions reported.
     Exclusions,
+    /// Series are unusual.
+    Series,
     /// A record is the first of a new day: the day before is over.
     DayClosed,
     /// The clock.

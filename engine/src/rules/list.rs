@@ -143,6 +143,7 @@ rules! {
         licence_lapsed LicenceLapsed,
         compliance_status_changed ComplianceStatusChanged,
         unusual_exclusions UnusualExclusions,
+        series_unusual SeriesUnusual,
     }
     nation {
         net_deposits_across_operators NetDepositsAcrossOperators,
@@ -155,6 +156,7 @@ rules! {
         elsewhere(crate::integrity::Trouble::Tampered.rule(), "the tamper token of a push does not follow from the last one", "a push that follows"),
         elsewhere(crate::integrity::Trouble::Gap.rule(), "numbered batches are missing", "the batches"),
         elsewhere(crate::integrity::totals::RULE, "declared sums of a day differ from what is stored", "late data, or a corrected declaration"),
+        elsewhere(crate::model_drift::RULE, "the scores of a model have moved far from those of the rows that it learnt from, or its probabilities do not hold", "nothing: it rests when no further day is so"),
         elsewhere(crate::enumeration::RULE, "an operator asks about too many people whom it never asked about", "nothing"),
     }
 }

@@ -59,6 +59,7 @@ pub mod payout_elsewhere;
 pub mod play_without_check;
 pub mod rapid_in_out;
 pub mod return_to_player_off;
+pub mod series_unusual;
 pub mod shared_device;
 pub mod shared_payout_account;
 pub mod structured_across_operators;

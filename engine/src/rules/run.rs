@@ -202,6 +202,8 @@ impl OperatorRules {
                 self.book.excluded(&exclusions);
                 (Some(Trigger::Exclusions), None, None)
             }
+            // nothing of it is remembered but what is said
+            Input::Series(_) => (Some(Trigger::Series), None, None),
             Input::Tick { at } => {
                 self.book.tick(at);
                 (Some(Trigger::Tick), None, None)

@@ -14,6 +14,7 @@ use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
+use models::series::{SeriesScore, SeriesScored};
 use models::ts::{DAY, MINUTE, SECOND, Ts};
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ enum Heard {
     Declared(Declared),
     Signal(Signal),
     Exclusions(Exclusions),
+    Series(SeriesScored),
     Tick(Ts),
 }
 
@@ -481,6 +483,13 @@ impl Story {
         self.tell(Heard::Exclusions(Exclusions { window, count, players, at: window.end }))
     }
 
+    /// Points are scored.
+    pub fn series(self, scores: Vec<SeriesScore>) -> Self {
+        let at = scores.iter().map(|score| score.window.end).max().unwrap_or(self.now);
+        let operator_seq = self.heard.len() as i64 + 1;
+        self.tell(Heard::Series(SeriesScored { operator_seq, at, params_version: 1, scores }))
+    }
+
     pub fn tick(self) -> Self {
         let at = self.now;
         let mut story = self.tell(Heard::Tick(at));
@@ -497,6 +506,7 @@ impl Heard {
             Self::Declared(declared) => (OperatorNo(1), Input::Declared(*declared)),
             Self::Signal(signal) => (OperatorNo(1), Input::Signal(*signal)),
             Self::Exclusions(exclusions) => (OperatorNo(1), Input::Exclusions(*exclusions)),
+            Self::Series(scored) => (OperatorNo(1), Input::Series(scored)),
             Self::Tick(at) => (OperatorNo(1), Input::Tick { at: *at }),
         }
     }

@@ -1,6 +1,7 @@
 //! What of each finding was said: a cause is raised once, corrected when it is much more, withdrawn when it is undone.
 
-use crate::rules::finding::{Finding, Measured, Mode, RECORDS_MAX, Scope, Unit, Who, finding_id, revise};
+use crate::rules::book::player_key;
+use crate::rules::finding::{Band, Finding, Measured, Mode, RECORDS_MAX, Scope, Unit, Who, finding_id, revise};
 use models::alert::{RevisionKind, Severity, Window};
 use models::ids::OperatorNo;
 use models::record::Record;
@@ -41,6 +42,7 @@ impl From<Who> for Who2 {
             Who::Product(code) => Self(6, code.unsigned_abs().into(), 0),
             Who::Operator => Self(7, 0, 0),
             Who::Declaration(digest) => Self(8, digest.into(), 0),
+            Who::Series(granularity, currency) => Self(9, granularity as u128, player_key(0, currency)),
         }
     }
 }
@@ -178,6 +180,8 @@ pub struct Details {
     pub records: Vec<String>,
     /// Operators, where it stands on several.
     pub operators: Vec<OperatorNo>,
+    /// What would have been quiet, where that was learnt.
+    pub band: Option<Band>,
 }
 
 impl Details {
@@ -290,12 +294,12 @@ impl<'a> Out<'a> {
             Said::Stands => return observed,
         };
         (case.said, case.told, case.told_at, case.told_severity) = (Said::Stands, observed, at, severity);
-        let Details { reasons, mut records, operators } = details(observed);
+        let mut details = details(observed);
         if matches!(cause, Cause::Sum { .. }) {
-            records = case.records.iter().map(|id| id.to_string()).collect();
+            details.records = case.records.iter().map(|id| id.to_string()).collect();
         }
         let measured = Measured { observed, ..measured };
-        self.say(who, window, kind, severity, measured, Details { reasons, records, operators });
+        self.say(who, window, kind, severity, measured, details);
         observed
     }
 
@@ -362,6 +366,14 @@ impl<'a> Out<'a> {
         case.is_some_and(|(key, _)| self.standing.cases[&key].said == Said::Stands)
     }
 
+    /// The newest that stands about somebody and began by then: its window, and how urgent it was told.
+    #[must_use]
+    pub fn newest_standing(&self, who: Who, by: Ts) -> Option<(Window, Severity)> {
+        let (key, end) = self.latest(who, by)?;
+        let case = self.standing.cases.get(&key).filter(|case| case.said == Said::Stands)?;
+        Some((Window { start: key.start, end }, case.told_severity))
+    }
+
     fn say(
         &mut self,
         who: Who,
@@ -372,7 +384,7 @@ impl<'a> Out<'a> {
         details: Details,
     ) {
         let Speaker { rule, version, mode, scope, at, .. } = self.speaker;
-        let Details { reasons, records, operators } = details;
+        let Details { reasons, records, operators, band } = details;
         let id = finding_id(scope, (rule, version), who, self.matter, window);
         let finding = Finding {
             id,
@@ -387,6 +399,7 @@ impl<'a> Out<'a> {
             severity,
             at,
             measured,
+            band,
             reasons,
             records,
         };

@@ -14,12 +14,14 @@ use crate::rules::standing::{CASES_MAX, NATION_CASES_MAX};
 use crate::rules::table::Limit;
 use crate::windows::tests::record;
 use jiff::tz::TimeZone;
-use models::alert::{RevisionKind, Severity};
+use models::alert::{Granularity, Metric, RevisionKind, Severity, Window};
 use models::document_records::{Compliance, LicenceStanding};
 use models::ids::{AlertId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
+use models::money::Currency;
 use models::record::{Record, RecordKind};
+use models::series::{SeriesKey, SeriesScore};
 use models::ts::{DAY, HOUR, MINUTE, SECOND, Ts};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -254,6 +256,24 @@ fn eager() -> RuleSet {
 /// One thing that happens: what, to whom, how much, and how much later.
 type Act = (u8, u8, i64, i64);
 
+/// An hour's stakes, more or less unusual.
+fn odd(amount: i64) -> SeriesScore {
+    let series = SeriesKey { granularity: Granularity::Hour, currency: Currency::KES, metric: Metric::Stakes };
+    let start = Ts(BEGIN + amount % 400 * HOUR);
+    SeriesScore {
+        series,
+        window: Window { start, end: start.plus(HOUR) },
+        value: amount,
+        score_ppm: (amount % 10 * 100_000) as u32,
+        is_alert: false,
+        expected: 7,
+        band: None,
+        points: 1,
+        reasons: Vec::new(),
+        told: None,
+    }
+}
+
 fn told(acts: &[Act]) -> Story {
     let names = ["anna", "ben", "carl", "#7"];
     let mut story = Story::at(60).product("slots").account("wallet");
@@ -270,7 +290,7 @@ fn told(acts: &[Act]) -> Story {
             wait if wait > 80 => story.before(minutes(10 * wait)),
             wait => story.after(minutes(wait)),
         };
-        story = match what % 24 {
+        story = match what % 25 {
             0..4 => story.deposit(who, *amount),
             4..6 => story.withdraw(who, *amount),
             6..8 => story.outcome(game, place, 190).stake(who, *amount),
@@ -289,6 +309,7 @@ fn told(acts: &[Act]) -> Story {
             20 => story.pay("T", *amount),
             21 => story.exclusions(amount.unsigned_abs(), None),
             22 => story.declare((120, 240), Base::Stakes, *amount),
+            23 => story.series(vec![odd(*amount)]),
             _ => story.on_device("phone").account(account).login(who).excluded("ben", 60, None),
         };
         story = story.at_operator(1 + (*amount % 3) as u16);
@@ -297,7 +318,7 @@ fn told(acts: &[Act]) -> Story {
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    prop::collection::vec((0u8..24, 0u8..4, 1i64..1_500, 0i64..100), 1..90)
+    prop::collection::vec((0u8..25, 0u8..4, 1i64..1_500, 0i64..100), 1..90)
 }
 
 struct Both {
@@ -394,7 +415,7 @@ fn random_stories_reach_every_rule() {
 #[test]
 fn a_change_of_layout_or_of_what_follows_raises_the_version() {
     let acts: Vec<Act> = (0..240u32)
-        .map(|n| ((n * 7 % 24) as u8, (n % 4) as u8, i64::from(n * 37 % 1_400) + 1, i64::from(n * 13 % 97)))
+        .map(|n| ((n * 7 % 25) as u8, (n % 4) as u8, i64::from(n * 37 % 1_400) + 1, i64::from(n * 13 % 97)))
         .collect();
     let (story, mut rules) = (told(&acts), Both::new());
     let mut spoke = BTreeSet::new();

@@ -192,6 +192,11 @@ impl Detector {
         self.points
     }
 
+    /// Does it still learn what is usual? It says nothing before two blocks of points are over.
+    pub fn is_learning(&self) -> bool {
+        self.tails[0].value_of(0.0).is_none()
+    }
+
     /// Judges the next point of the series and learns it.
     ///
     /// The detector counts points, not seconds: time says only which hour of the day and week it is. So a gap is no

@@ -173,6 +173,17 @@ fn the_band_is_what_a_single_value_may_be() {
 }
 
 #[test]
+fn whoever_learns_says_nothing() {
+    let mut detector = Detector::new(Params::default());
+    for (point, value) in series(300, 4, |p, n| 100.0 + 5.0 * n + if p == 150 { 500.0 } else { 0.0 }).iter().enumerate()
+    {
+        assert_eq!(detector.is_learning(), point < 200, "{point}");
+        let verdict = detector.observe(time(point, HOUR), *value);
+        assert!(verdict.score == 0.0 || point >= 200, "{point}: {verdict:?}");
+    }
+}
+
+#[test]
 fn missing_and_odd_points_follow_the_rule() {
     let values = series(1000, 6, |_, n| 100.0 + 5.0 * n);
     let mut plain = Detector::new(Params::default());

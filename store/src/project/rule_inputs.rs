@@ -1,11 +1,12 @@
 //! What rules hear and what they found.
 
-use super::tables::{RULE_FINDINGS, RULE_INPUTS};
+use super::tables::{RULE_FINDINGS, RULE_INPUTS, SERIES_SCORED};
 use super::{Gathered, Val, body};
 use crate::db::Conn;
 use crate::journal::JournalRow;
 use crate::writer::{Attachment, RuleBatch, RuleFindingRow};
 use models::event::Event;
+use models::rule_input::RuleInput;
 
 /// Inserts the inputs of rules among journal rows, with what was known of their batches.
 pub async fn rule_inputs(
@@ -34,6 +35,10 @@ pub async fn rule_inputs(
                 Val::BytesOpt(facts.map(|facts| facts.to_vec())),
             ],
         );
+        if let RuleInput::Series(scored) = &stored.input {
+            let operator_no = Val::Int(stored.operator_no.0.into());
+            rows.add(&SERIES_SCORED, [operator_no, Val::Int(scored.operator_seq), Val::Int(stored.input_seq)]);
+        }
     }
     rows.insert(conn).await
 }

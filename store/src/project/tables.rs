@@ -128,6 +128,8 @@ pub(super) const RULE_INPUTS: Table = Table {
     columns: &["operator_no", "input_seq", "seq", "jurisdiction", "rules_seq", "operator_seq", "body", "facts"],
     tail: "",
 };
+pub(super) const SERIES_SCORED: Table =
+    Table { name: "series_scored", columns: &["operator_no", "operator_seq", "input_seq"], tail: "" };
 pub(super) const RULE_SET_ASIDE: Table = Table {
     name: "rule_set_aside",
     columns: &["operator_no", "input_seq", "records"],

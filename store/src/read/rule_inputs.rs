@@ -6,12 +6,13 @@ use crate::StoreError;
 use crate::db::{Row, Val};
 use crate::open::Store;
 use crate::writer::RuleFindingRow;
-use models::alert::{RevisionKind, Severity, Window};
+use models::alert::{AlertRevision, RevisionKind, Severity, Window};
 use models::feed::{Source, SourceClock};
 use models::ids::{AlertId, OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::record::Record;
 use models::rule_input::RuleInput;
+use models::series::SeriesScored;
 use models::ts::Ts;
 use std::collections::HashMap;
 
@@ -232,6 +233,44 @@ impl Store {
     pub async fn rules_heard(&self, operator: OperatorNo) -> Result<i64, StoreError> {
         let sql = "SELECT COALESCE(MAX(operator_seq), 0) FROM rule_inputs WHERE operator_no = $1";
         self.int(sql, &[Val::Int(operator.0.into())]).await
+    }
+
+    /// Position in an operator's inputs up to which its series are scored; 0 where none was.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn series_scored(&self, operator: OperatorNo) -> Result<i64, StoreError> {
+        let sql = "SELECT COALESCE(MAX(operator_seq), 0) FROM series_scored WHERE operator_no = $1";
+        self.int(sql, &[Val::Int(operator.0.into())]).await
+    }
+
+    /// What was scored of an operator's series, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn newest_series_scores(
+        &self,
+        operator: OperatorNo,
+        limit: u32,
+    ) -> Result<Vec<SeriesScored>, StoreError> {
+        let sql = "SELECT i.body FROM series_scored s JOIN rule_inputs i ON i.operator_no = s.operator_no AND i.input_seq = s.input_seq WHERE s.operator_no = $1 ORDER BY s.operator_seq DESC LIMIT $2";
+        let rows = self.rows(sql, &[Val::Int(operator.0.into()), Val::Int(limit.into())]).await?;
+        let scored = |row: &Row| match parse("input of rules", &row.text(0)?)? {
+            RuleInput::Series(scored) => Ok(scored),
+            _ => Err(StoreError::Unreadable("scores of series")),
+        };
+        rows.iter().map(scored).collect()
+    }
+
+    /// The newest revisions of the alerts that an operator's feeds are silent, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn feed_silences(&self, operator: OperatorNo, limit: u32) -> Result<Vec<AlertRevision>, StoreError> {
+        // the literal is the index's condition
+        let sql = "SELECT body FROM alert_revisions WHERE operator_no = $1 AND rule = 'feed_silent' ORDER BY alert_offset DESC LIMIT $2";
+        let rows = self.rows(sql, &[Val::Int(operator.0.into()), Val::Int(limit.into())]).await?;
+        rows.iter().map(|row| parse("alert", &row.text(0)?)).collect()
     }
 
     /// Inputs that rules could not apply, with the positions of their records; none = all of it.

@@ -69,6 +69,8 @@ both!(
     rule_inputs::what_inputs_led_to_is_read_by_their_places,
     rule_inputs::exclusions_are_counted_by_who_reported_them,
     rules::backtests_are_kept_with_their_results,
+    rule_inputs::an_input_is_scored_once,
+    rule_inputs::silences_of_feeds_are_read_newest_first,
     rules::changes_of_rules_have_their_place_in_the_journal,
     rules::what_a_version_found_is_counted_and_shown,
     compliance::a_day_is_as_it_was_counted_last,

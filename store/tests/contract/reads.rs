@@ -218,9 +218,11 @@ pub async fn a_sources_last_success_only_moves_on(kind: Kind) {
 pub async fn of_an_operators_states_the_newest_two_are_kept_and_only_as_they_were(kind: Kind) {
     let database = Database::fresh(kind).await;
     let store = store::Store::open(&database.url, &store::OpenOptions::default()).await.expect("a store");
-    for (of, table, input) in
-        [(StateOf::Market, "operator_states", "operator_seq"), (StateOf::Rules, "rule_states", "input_seq")]
-    {
+    for (of, table, input) in [
+        (StateOf::Market, "operator_states", "operator_seq"),
+        (StateOf::Rules, "rule_states", "input_seq"),
+        (StateOf::Series, "series_states", "operator_seq"),
+    ] {
         states_are_kept(&store, of, table, input).await;
     }
     store.close().await;

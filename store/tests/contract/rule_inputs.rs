@@ -2,13 +2,15 @@
 
 use super::bench::{Database, Kind, Node, operator};
 use super::writes::{batch, record, revision};
-use models::alert::{RevisionKind, Severity, Window};
+use models::alert::{AlertRevision, Granularity, Metric, RevisionKind, Severity, Window};
 use models::event::{Event, Exclusion};
 use models::exclusion::{Channel, Period, ReasonClass};
 use models::feed::{Source, SourceClock};
 use models::ids::{AlertId, ExclusionId, OperatorNo, PersonNo, SourceId, SourceNo};
 use models::jurisdiction::JurisdictionNo;
+use models::money::Currency;
 use models::rule_input::{RuleInput, RuleInputSetAside, RuleInputStored};
+use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore, SeriesScored, ToldAlready};
 use models::ts::{HOUR, Ts};
 use std::sync::Arc;
 use store::{Attachment, CommitError, FindingsBy, RuleBatch, RuleFindingQuery, RuleFindingRow, RuleInputRow};
@@ -281,5 +283,81 @@ pub async fn exclusions_are_counted_by_who_reported_them(kind: Kind) {
     assert_eq!(counted, [(OperatorNo(1), 2), (OperatorNo(2), 1)]);
     let then = Window { start: Ts(0), end: Ts(HOUR) };
     assert_eq!(node.store.exclusions_reported(then).await.expect("counts"), []);
+    node.stop().await;
+}
+
+fn scored(operator: u16, operator_seq: i64, metrics: &[Metric]) -> SeriesScored {
+    let score = |metric: &Metric| SeriesScore {
+        series: SeriesKey { granularity: Granularity::Hour, currency: Currency::KES, metric: *metric },
+        window: Window { start: NOW, end: NOW.plus(HOUR) },
+        value: i64::from(operator),
+        score_ppm: 512_000,
+        is_alert: true,
+        expected: -3,
+        band: None,
+        points: 200,
+        reasons: vec![SeriesReason { oddity: Oddity::Flat, surprise_milli: 4_000, observed: 30, usual: 2 }],
+        told: Some(ToldAlready { alert: AlertId(7), window: Window { start: NOW, end: NOW.plus(HOUR) } }),
+    };
+    SeriesScored { operator_seq, at: NOW, params_version: 1, scores: metrics.iter().map(score).collect() }
+}
+
+/// Whoever reads an operator's inputs again after a crash scores them again: what is stored stays as it is.
+pub async fn an_input_is_scored_once(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    fill(&node).await;
+    let series = |scored| heard(1, 0, RuleInput::Series(scored));
+    let first = scored(1, 1, &[Metric::Stakes, Metric::Hold]);
+    node.commit(vec![series(first.clone())], Vec::new()).await.expect("stored");
+    // of the same input, with something else to say, alone and beside another
+    let again = scored(1, 1, &[Metric::Count]);
+    for events in [vec![series(again.clone())], vec![series(scored(1, 2, &[Metric::Count])), series(again)]] {
+        let refused = node.commit(events, Vec::new()).await;
+        assert!(matches!(refused, Err(CommitError::Conflict { .. })), "{refused:?}");
+    }
+    let third = scored(1, 3, &[Metric::Count]);
+    node.commit(vec![series(third.clone())], Vec::new()).await.expect("stored");
+    let other = RuleInput::Series(scored(2, 1, &[Metric::Payouts]));
+    node.commit(vec![heard(2, 0, other)], Vec::new()).await.expect("another operator's");
+    // scores take no place of the batches, and move no clock of theirs
+    node.commit(vec![heard(1, 0, RuleInput::Batch { operator_seq: 1 })], Vec::new()).await.expect("stored");
+
+    let store = &node.store;
+    let through = async |no| store.series_scored(OperatorNo(no)).await.expect("a number");
+    assert_eq!((through(1).await, through(2).await, through(3).await), (3, 1, 0));
+    assert_eq!(store.rules_heard(OperatorNo(1)).await.expect("a number"), 1);
+    let rows = store.rule_inputs(OperatorNo(1), 0, 10).await.expect("rows");
+    assert_eq!(seqs(&rows), [(1, 1), (1, 2), (1, 3)]);
+    assert_eq!((&rows[0].input, rows[0].batch.is_none()), (&RuleInput::Series(first.clone()), true));
+    assert_eq!(store.nation_rule_inputs(JurisdictionNo(0), 0, 10).await.expect("rows").len(), 0, "nobody else's");
+    let newest = async |limit| store.newest_series_scores(OperatorNo(1), limit).await.expect("scores");
+    assert_eq!(newest(10).await, [third.clone(), first]);
+    assert_eq!(newest(1).await, [third]);
+    node.stop().await;
+}
+
+pub async fn silences_of_feeds_are_read_newest_first(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let of = |id: u128, step: i64, rule: &str, operator: u16| {
+        let Event::AlertRevised(revision) = revision(id, step) else { unreachable!("a revision") };
+        Event::AlertRevised(AlertRevision { rule: rule.to_owned(), operator_no: OperatorNo(operator), ..revision })
+    };
+    let events = vec![
+        of(1, 0, "feed_silent", 1),
+        of(2, 0, "robust_deviation", 1),
+        of(3, 0, "feed_silent", 2),
+        of(1, 2, "feed_silent", 1),
+        of(4, 0, "feed_silent", 1),
+    ];
+    node.commit(events, Vec::new()).await.expect("stored");
+    let read = async |no, limit| {
+        let revisions = node.store.feed_silences(OperatorNo(no), limit).await.expect("revisions");
+        revisions.iter().map(|revision| (revision.id.0, revision.operator_seq)).collect::<Vec<_>>()
+    };
+    assert_eq!(read(1, 10).await, [(4, 0), (1, 2), (1, 0)]);
+    assert_eq!(read(1, 2).await, [(4, 0), (1, 2)]);
+    assert_eq!((read(2, 9).await, read(3, 9).await), (vec![(3, 0)], vec![]));
     node.stop().await;
 }

@@ -20,6 +20,7 @@ pub mod operators;
 pub mod page;
 pub mod risk_models;
 pub mod rules;
+pub mod series;
 pub mod stream;
 pub mod system;
 pub mod tokens;
@@ -129,6 +130,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register put    "/api/v1/operators/{id}/licence" => operators::set_licence;
     api Register get    "/api/v1/operators/{id}/data/{class}" => class_data::read;
     api Register get    "/api/v1/operators/{id}/compliance" => compliance::read;
+    api Register get    "/api/v1/operators/{id}/series" => series::read;
     api Register get    "/api/v1/compliance" => compliance::rank;
     api Register get    "/api/v1/operators/{id}/keys" => keys::list;
     api Register post   "/api/v1/operators/{id}/keys" => keys::create;

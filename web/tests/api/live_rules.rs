@@ -46,7 +46,7 @@ fn setup(is_away: &Arc<AtomicBool>) -> Setup {
     Setup { known: Some(Arc::new(Everybody { is_away: Arc::clone(is_away) })), ..Setup::default() }
 }
 
-fn known() -> Setup {
+pub fn known() -> Setup {
     setup(&Arc::default())
 }
 
@@ -103,7 +103,7 @@ async fn alerts(node: &Node, rule: &str, bearer: &str) -> Vec<Value> {
     listed.json()["items"].as_array().cloned().expect("items")
 }
 
-async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let found = async {
         loop {
             if let Some(found) = look().await {

@@ -19,4 +19,5 @@ mod notifications;
 mod quarantine;
 mod risk_models;
 mod rules;
+mod series;
 mod tls;

@@ -86,6 +86,7 @@ impl Story {
             Who::Licence(key) | Who::Invoice(key) | Who::Declaration(key) => self.name(key.into()).to_owned(),
             Who::Product(code) => format!("product {}", Product::from_code(code).unwrap().as_str()),
             Who::Operator => "operator".to_owned(),
+            Who::Series(granularity, currency) => format!("series {} {currency}", granularity.as_str()),
         };
         format!("{who}: {} {}", finding.measured.observed, finding.measured.unit.as_str())
     }

@@ -1,0 +1,269 @@
+//! What is unusual of an operator's series: a detector each of hours and days, of every metric and currency.
+//!
+//! ```text
+//! input ─▶ OperatorState ─▶ windows that it closed ─▶ SeriesWatch ─▶ points worth a word ─▶ RuleInput::Series ─▶ rules
+//! ```
+//! Each closed window is heard once, oldest first, at its value then: what comes late corrects the alerts of the robust
+//! detector and no series. What a detector says depends on the last bit of floating point numbers, so that only rounded
+//! scores leave, as an input of the rules that is stored before they hear it: a replay asks no detector (docs/adr/0024).
+
+use super::states::Kept;
+use crate::kernel::guard;
+use engine::operator_state::Closed;
+use ml::anomaly::{Detector, Params, ReasonKind, Verdict};
+use models::alert::{AlertRevision, Granularity, Metric, RevisionKind, Window};
+use models::ids::AlertId;
+use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore};
+use models::ts::Ts;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+
+/// Version of the detectors' parameters: states of another one are discarded.
+pub const PARAMS_VERSION: u32 = 1;
+/// Layout of the bytes of a state.
+const LAYOUT: u32 = 1;
+/// Series of an operator that are watched: eight currencies of six metrics, by hour and by day.
+pub const SERIES_MAX: usize = 96;
+/// Points of one input that are told, the most unusual ones; a feed that brings a year at once closes thousands.
+pub const SCORES_MAX: usize = 256;
+/// The score from which on a point is worth a word: half of the threshold, about one point in 200.
+const WORTH_IT: f64 = 0.25;
+/// A hold of fewer successful records is missing: some 30 bets and what became of them.
+const HOLD_RECORDS_MIN: u64 = 60;
+/// A window of which a larger part lies in a silence of a feed is missing, parts of a thousand.
+const SILENT_PERMILLE: i64 = 20;
+/// Bytes of a detector as it is kept, at most, and what lies beside it.
+const SERIES_BYTES_MAX: usize = 6_400 + 200;
+
+/// Alerts in 1,000 points where nothing happens, and points of rest behind one: a week of hours, two weeks of days.
+fn params(granularity: Granularity) -> Params {
+    let (rate, rest_points) = if granularity == Granularity::Hour { (0.04, 160) } else { (0.3, 14) };
+    Params { version: PARAMS_VERSION, rest_points, ..Params::with_alert_rate(rate) }
+}
+
+/// When a feed of the operator was silent, as its alert says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedSilence {
+    /// Its last success.
+    since: Ts,
+    /// When that was said.
+    said_at: Ts,
+    /// When it spoke again.
+    until: Option<Ts>,
+}
+
+impl FeedSilence {
+    /// Of the revisions of such alerts, newest first.
+    pub fn of(revisions: &[AlertRevision]) -> Vec<Self> {
+        let mut silences: HashMap<AlertId, Self> = HashMap::new();
+        for revision in revisions.iter().rev() {
+            let fresh = Self { since: revision.window.start, said_at: revision.at, until: None };
+            let silence = silences.entry(revision.id).or_insert(fresh);
+            if revision.kind == RevisionKind::Withdrawn {
+                silence.until = Some(revision.at);
+            }
+        }
+        silences.into_values().collect()
+    }
+
+    /// Is a window missing by what was known at a time?
+    fn hides(&self, window: Window, at: Ts) -> bool {
+        let end = self.until.unwrap_or(window.end).min(window.end);
+        let silent = end.0 - self.since.max(window.start).0;
+        self.said_at <= at && silent * 1_000 > (window.end.0 - window.start.0) * SILENT_PERMILLE
+    }
+}
+
+/// The newest point of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Newest {
+    /// Its window.
+    pub window: Window,
+    /// Its value; none where it was missing.
+    pub value: Option<i64>,
+    /// How unusual, in millionths.
+    pub score_ppm: u32,
+    /// What was expected.
+    pub expected: Option<i64>,
+    /// Lowest and highest single value that would be no alert.
+    pub band: Option<(i64, i64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Watched {
+    detector: Detector,
+    newest: Newest,
+}
+
+/// A series as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct SeriesView {
+    pub series: SeriesKey,
+    /// Nothing is said of it yet.
+    pub is_learning: bool,
+    /// Points that were learnt.
+    pub points: u64,
+    pub newest: Newest,
+}
+
+/// What came of an input.
+#[derive(Debug, Default, PartialEq)]
+pub struct Heard {
+    /// Points worth a word, by series and window.
+    pub scores: Vec<SeriesScore>,
+    /// Points of series beyond the limit.
+    pub unwatched: u64,
+    /// Points on which a detector panicked: it goes on without them.
+    pub failed: u64,
+    /// Points worth a word that were too many.
+    pub left_out: u64,
+}
+
+/// The detectors of an operator.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SeriesWatch {
+    series: BTreeMap<SeriesKey, Watched>,
+}
+
+impl SeriesWatch {
+    /// From windows that closed before anybody watched: they are learnt, and nothing is said of them.
+    pub fn learnt(closed: &[Closed]) -> Self {
+        let mut watch = Self::default();
+        let _ = watch.hear(closed, Ts(i64::MIN), &[]);
+        watch
+    }
+
+    /// Takes in windows that an input closed, each series oldest first; `at` is the input's time.
+    pub fn hear(&mut self, closed: &[Closed], at: Ts, silences: &[FeedSilence]) -> Heard {
+        let mut heard = Heard::default();
+        for window in closed {
+            let is_missing = window.is_partial || silences.iter().any(|silence| silence.hides(window.window, at));
+            for (metric, value) in Metric::OF_RECORDS.iter().zip(window.values) {
+                let is_thin = *metric == Metric::Hold && window.records < HOLD_RECORDS_MIN;
+                let value = Some(value).filter(|_| !is_missing && !is_thin);
+                let Closed { currency, granularity, window, .. } = *window;
+                self.point(SeriesKey { granularity, currency, metric: *metric }, window, value, &mut heard);
+            }
+        }
+        let order = |score: &SeriesScore| (score.series, score.window.start);
+        if heard.scores.len() > SCORES_MAX {
+            heard.left_out = (heard.scores.len() - SCORES_MAX) as u64;
+            heard.scores.sort_by_key(|score| (std::cmp::Reverse(score.score_ppm), order(score)));
+            heard.scores.truncate(SCORES_MAX);
+        }
+        heard.scores.sort_by_key(order);
+        heard
+    }
+
+    fn point(&mut self, series: SeriesKey, window: Window, value: Option<i64>, heard: &mut Heard) {
+        if self.series.len() >= SERIES_MAX && !self.series.contains_key(&series) {
+            heard.unwatched += 1;
+            return;
+        }
+        let fresh = || Watched {
+            detector: Detector::new(params(series.granularity)),
+            newest: Newest { window, value: None, score_ppm: 0, expected: None, band: None },
+        };
+        let watched = self.series.entry(series).or_insert_with(fresh);
+        let given = value.map_or(f64::NAN, |value| value as f64);
+        let points = watched.detector.points();
+        // a panic must not leave a detector half-way, nor its operator's market without a state
+        let mut detector = watched.detector.clone();
+        let Ok(verdict) = guard(|| detector.observe(window.start, given)) else {
+            heard.failed += 1;
+            return;
+        };
+        watched.detector = detector;
+        watched.newest = newest(window, value, &verdict);
+        if let Some(value) = value.filter(|_| verdict.score >= WORTH_IT) {
+            heard.scores.push(score(series, (window, value), points, &verdict));
+        }
+    }
+
+    /// Every series, as it stands.
+    pub fn views(&self) -> impl Iterator<Item = SeriesView> {
+        self.series.iter().map(|(series, watched)| SeriesView {
+            series: *series,
+            is_learning: watched.detector.is_learning(),
+            points: watched.detector.points(),
+            newest: watched.newest,
+        })
+    }
+}
+
+fn whole(value: f64) -> i64 {
+    value.round() as i64
+}
+
+fn band(verdict: &Verdict) -> Option<(i64, i64)> {
+    verdict.band.map(|(low, high)| (whole(low), whole(high)))
+}
+
+fn newest(window: Window, value: Option<i64>, verdict: &Verdict) -> Newest {
+    let expected = verdict.expected.map(whole);
+    Newest { window, value, score_ppm: ppm(verdict.score), expected, band: band(verdict) }
+}
+
+fn ppm(share: f64) -> u32 {
+    (share * 1e6).round() as u32
+}
+
+fn score(series: SeriesKey, (window, value): (Window, i64), points: u64, verdict: &Verdict) -> SeriesScore {
+    let reason = |reason: &ml::anomaly::Reason| {
+        // a distance has no unit, and is small
+        let unit = if reason.kind == ReasonKind::Shape { 1e3 } else { 1.0 };
+        SeriesReason {
+            oddity: oddity(reason.kind),
+            surprise_milli: whole(reason.surprise * 1e3),
+            observed: whole(reason.observed * unit),
+            usual: whole(reason.usual * unit),
+        }
+    };
+    SeriesScore {
+        series,
+        window,
+        value,
+        score_ppm: ppm(verdict.score),
+        is_alert: verdict.alert,
+        expected: verdict.expected.map_or(value, whole),
+        band: band(verdict),
+        points,
+        reasons: verdict.reasons.iter().flatten().map(reason).collect(),
+        told: None,
+    }
+}
+
+fn oddity(kind: ReasonKind) -> Oddity {
+    match kind {
+        ReasonKind::Above => Oddity::Above,
+        ReasonKind::Below => Oddity::Below,
+        ReasonKind::AboveForSome => Oddity::AboveForSome,
+        ReasonKind::BelowForSome => Oddity::BelowForSome,
+        ReasonKind::AboveForLong => Oddity::AboveForLong,
+        ReasonKind::BelowForLong => Oddity::BelowForLong,
+        ReasonKind::Restless => Oddity::Restless,
+        ReasonKind::Flat => Oddity::Flat,
+        ReasonKind::Shape => Oddity::Shape,
+    }
+}
+
+impl Kept for SeriesWatch {
+    const LAYOUT: u32 = PARAMS_VERSION << 8 | LAYOUT;
+    const BYTES_MAX: usize = SERIES_MAX * SERIES_BYTES_MAX;
+
+    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        postcard::to_allocvec(&self.series).map_err(|error| error.to_string())
+    }
+
+    fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
+        let (series, rest): (BTreeMap<SeriesKey, Watched>, &[u8]) = postcard::take_from_bytes(bytes).ok()?;
+        let is_of_version = |watched: &Watched| watched.detector.params().version == PARAMS_VERSION;
+        let is_sound = rest.is_empty() && series.len() <= SERIES_MAX && series.values().all(is_of_version);
+        is_sound.then_some(Self { series })
+    }
+}
+
+#[cfg(test)]
+#[path = "series_tests.rs"]
+mod tests;

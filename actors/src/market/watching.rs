@@ -1,0 +1,206 @@
+//! The market's watch over its series: fed behind each input, its scores durable before the next one.
+
+use super::series::{FeedSilence, SeriesWatch};
+use super::states::{newest_readable, pack_now};
+use super::{Market, MarketContext, RETRY, StateMetrics};
+use crate::kernel::Progress;
+use engine::operator_state::Closed;
+use models::event::Event;
+use models::ids::{OperatorNo, SourceId};
+use models::rule_input::{RuleInput, RuleInputStored};
+use models::series::{SeriesScore, SeriesScored};
+use models::ts::Ts;
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use std::time::{Duration, Instant};
+use store::{CommitError, OperatorStateRow};
+
+/// Silences of feeds are asked for again after so long: an archive closes windows with every batch.
+const SILENCES_HOLD: Duration = Duration::from_secs(5);
+/// Why a point of a series, or what is said of one, is missing.
+const DROPPED: [&str; 3] = ["unwatched", "failed", "left_out"];
+
+/// What is stored of an operator's series.
+pub struct StoredSeries {
+    /// Everything up to this input is scored.
+    pub scored: i64,
+    /// States that were kept, newest first.
+    pub states: Vec<OperatorStateRow>,
+}
+
+/// What is counted of series.
+#[derive(Clone)]
+pub struct SeriesMetrics {
+    scored: IntCounter,
+    dropped: IntCounterVec,
+    /// Their states.
+    pub states: StateMetrics,
+}
+
+impl SeriesMetrics {
+    /// Makes and registers them.
+    ///
+    /// # Errors
+    /// Where the registry has metrics of these names.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let names = [
+            "mlinzi_series_states_kept_total",
+            "mlinzi_series_states_lost_total",
+            "mlinzi_series_inputs_replayed_total",
+        ];
+        let dropped = Opts::new(
+            "mlinzi_series_points_dropped_total",
+            "Points of series beyond the limit of an operator (unwatched), on which a detector panicked (failed), and those worth a word that were too many of one input (left_out)",
+        );
+        let metrics = Self {
+            scored: IntCounter::new("mlinzi_series_scored_total", "Points of series that were worth a word")?,
+            dropped: IntCounterVec::new(dropped, &["why"])?,
+            states: StateMetrics::register_as(registry, names, "States of operators' series")?,
+        };
+        DROPPED.iter().for_each(|why| metrics.dropped.with_label_values(&[why]).reset());
+        registry.register(Box::new(metrics.scored.clone()))?;
+        registry.register(Box::new(metrics.dropped.clone()))?;
+        Ok(metrics)
+    }
+}
+
+/// The detectors of a market and how far they have heard.
+pub(super) struct Watching {
+    /// None until everything that is stored was applied, where nothing was kept.
+    watch: Option<SeriesWatch>,
+    /// The input that they stand behind.
+    heard: i64,
+    /// Up to this input everything worth a word is stored.
+    scored: i64,
+    silences: Option<(Instant, Vec<FeedSilence>)>,
+}
+
+impl Watching {
+    /// As it was kept; `applied` is the input behind which the market's own state stands.
+    pub async fn recover(operator: OperatorNo, applied: i64, context: &MarketContext) -> Result<Self, String> {
+        let StoredSeries { scored, states } = context.log.series(operator).await?;
+        let metrics = &context.series.states;
+        let kept = newest_readable(operator, &SeriesWatch::default(), &states, metrics);
+        // behind one that is older than the market's, windows would be missing
+        let (heard, watch) = kept.filter(|(heard, _)| *heard >= applied).unzip();
+        Ok(Self { watch, heard: heard.unwrap_or(0), scored, silences: None })
+    }
+
+    /// A copy, to be kept.
+    pub fn copy(&self) -> Option<SeriesWatch> {
+        self.watch.clone()
+    }
+
+    /// Nobody watches: of markets that only replay.
+    pub fn none() -> Self {
+        Self { watch: None, heard: 0, scored: 0, silences: None }
+    }
+}
+
+impl Market {
+    /// Where nothing was kept that fits: learns from the windows that the state remembers, and keeps that, so that what
+    /// is said from here on follows from what is stored.
+    pub(super) async fn begin_watching(&mut self) {
+        if self.watching.watch.is_none() {
+            let watch = SeriesWatch::learnt(&self.state.closed_windows());
+            let kept = match pack_now(self.applied, &watch) {
+                Ok(row) => self.context.log.keep_series(self.operator, row).await,
+                Err(error) => Err(error.to_string()),
+            };
+            (self.watching.watch, self.watching.heard) = (Some(watch), self.applied);
+            if let Err(error) = kept {
+                self.context.series.states.lost.inc();
+                tracing::warn!(operator_no = self.operator.0, error, "what series have taught is kept later");
+            }
+        }
+        self.show_series();
+    }
+
+    /// Feeds the detectors with what an input has closed, and stores what is worth a word.
+    pub(super) async fn watch(&mut self, operator_seq: i64, at: Ts, closed: &[Closed], progress: &Progress) {
+        if self.watching.watch.is_none() || operator_seq <= self.watching.heard {
+            return;
+        }
+        self.watching.heard = operator_seq;
+        if closed.is_empty() {
+            return;
+        }
+        self.look_for_silences(progress).await;
+        let Watching { watch: Some(watch), silences: Some((_, silences)), scored, .. } = &mut self.watching else {
+            return;
+        };
+        let heard = watch.hear(closed, at, silences);
+        let metrics = &self.context.series;
+        for (why, count) in DROPPED.iter().zip([heard.unwatched, heard.failed, heard.left_out]) {
+            metrics.dropped.with_label_values(&[why]).inc_by(count);
+        }
+        let mut scores = heard.scores;
+        if !scores.is_empty() && operator_seq > *scored {
+            *scored = operator_seq;
+            metrics.scored.inc_by(scores.len() as u64);
+            scores.iter_mut().for_each(|score| self.tell_of_robust(score));
+            let scored = SeriesScored { operator_seq, at, params_version: super::series::PARAMS_VERSION, scores };
+            self.store_scores(scored, progress).await;
+        }
+        progress.beat();
+        self.show_series();
+    }
+
+    fn tell_of_robust(&self, score: &mut SeriesScore) {
+        let series = score.series;
+        score.told = self.state.told_already(series.currency, series.granularity, score.window);
+    }
+
+    /// Asks which feeds were silent; documents make no figures.
+    async fn look_for_silences(&mut self, progress: &Progress) {
+        if self.watching.silences.as_ref().is_some_and(|(at, _)| at.elapsed() < SILENCES_HOLD) {
+            return;
+        }
+        loop {
+            match self.context.log.silences(self.operator).await {
+                Ok(mut revisions) => {
+                    let directory = self.context.directory.load();
+                    let of_figures = |source: &SourceId| {
+                        directory.sources.get(source).is_none_or(|source| !source.class.data().is_documents())
+                    };
+                    revisions.retain(|revision| revision.subject.source.as_ref().is_none_or(of_figures));
+                    self.watching.silences = Some((Instant::now(), FeedSilence::of(&revisions)));
+                    return;
+                }
+                Err(error) => tracing::warn!(operator_no = self.operator.0, error, "series wait for the store"),
+            }
+            progress.beat();
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// A score must not be lost to a database that is away, and what is stored already stays as it is.
+    async fn store_scores(&self, scored: SeriesScored, progress: &Progress) {
+        let operator_no = self.operator;
+        loop {
+            let directory = self.context.directory.load_full();
+            let Some(jurisdiction) = directory.jurisdiction_of(operator_no) else {
+                tracing::error!(operator_no = operator_no.0, "an operator without a jurisdiction has no rules");
+                return;
+            };
+            let rules_seq = directory.rules(jurisdiction).0;
+            let input = RuleInput::Series(scored.clone());
+            let stored = RuleInputStored { operator_no, jurisdiction, input_seq: 0, rules_seq, input };
+            match self.context.writer.commit(vec![Event::RuleInputStored(stored)], Vec::new()).await {
+                Ok(_) => return,
+                Err(CommitError::Conflict { what }) => {
+                    tracing::debug!(operator_no = operator_no.0, what, "series are scored already");
+                    return;
+                }
+                Err(error) => tracing::warn!(operator_no = operator_no.0, %error, "scores wait for the store"),
+            }
+            progress.beat();
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    fn show_series(&self) {
+        if let Some(watch) = &self.watching.watch {
+            self.context.slot.write_series(watch.views().collect());
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Hours and days that are over, as they stood when they closed: the points of an operator's series.
+
+use super::{OperatorState, Standing, alert_id};
+use crate::detector::RULE;
+use crate::windows::Sums;
+use models::alert::{Granularity, Metric, RevisionKind, Subject, Window};
+use models::money::Currency;
+use models::series::ToldAlready;
+use models::ts::Ts;
+
+/// Lengths of windows that make a series: minutes have too few records each to be a level, weeks are too few.
+const LENGTHS: [Granularity; 2] = [Granularity::Hour, Granularity::Day];
+/// How far back an alert of the robust detector speaks for a window: a day of hours, a week of days.
+const TOLD_HOURS: usize = 24;
+const TOLD_DAYS: usize = 7;
+
+/// A window that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Currency.
+    pub currency: Currency,
+    /// Its length.
+    pub granularity: Granularity,
+    /// It.
+    pub window: Window,
+    /// Its value by metric, in the order of [`Metric::OF_RECORDS`].
+    pub values: [i64; Metric::OF_RECORDS.len()],
+    /// Successful records of every kind.
+    pub records: u64,
+    /// Nobody watched for a part of it: what is missing in it says nothing.
+    pub is_partial: bool,
+}
+
+impl Closed {
+    fn new((currency, granularity, window): (Currency, Granularity, Window), sums: &Sums, is_partial: bool) -> Self {
+        let values = std::array::from_fn(|metric| sums.metric(Metric::OF_RECORDS[metric]));
+        Self { currency, granularity, window, values, records: sums.count, is_partial }
+    }
+}
+
+impl OperatorState {
+    /// A window that is over, where it is one of a series.
+    pub(super) fn closed(&self, currency: Currency, granularity: Granularity, window: Window) -> Option<Closed> {
+        let sums = self.books.get(&currency).filter(|_| LENGTHS.contains(&granularity))?;
+        let sums = sums.get(granularity, window.start)?;
+        Some(Closed::new((currency, granularity, window), sums, self.slept_through(window).is_some()))
+    }
+
+    /// Every window of a series that is over and remembered, each series oldest first: with late data, as they are now.
+    #[must_use]
+    pub fn closed_windows(&self) -> Vec<Closed> {
+        let mut all = Vec::new();
+        for (currency, book) in &self.books {
+            for granularity in LENGTHS {
+                let over = book.ending_within(granularity, Ts(i64::MIN), self.watermark);
+                all.extend(over.into_iter().filter_map(|window| self.closed(*currency, granularity, window)));
+            }
+        }
+        all
+    }
+
+    /// The newest standing alert of the robust detector on a window of this length and currency: of this one or shortly
+    /// before it.
+    #[must_use]
+    pub fn told_already(&self, currency: Currency, granularity: Granularity, newest: Window) -> Option<ToldAlready> {
+        let windows = if granularity == Granularity::Hour { TOLD_HOURS } else { TOLD_DAYS };
+        let (mut cutter, mut window) = (self.cutter.clone(), newest);
+        for _ in 0..windows {
+            for metric in Metric::OF_RECORDS {
+                let operator = self.code.clone();
+                let subject = Subject { operator, metric: *metric, granularity, currency, source: None, who: None };
+                let alert = alert_id(RULE, self.params.version, &subject, window);
+                if self.alerts.get(&alert).is_some_and(Standing::stands) {
+                    return Some(ToldAlready { alert, window });
+                }
+            }
+            window = cutter.window(granularity, window.start.plus(-1));
+        }
+        None
+    }
+}
+
+impl Standing {
+    fn stands(&self) -> bool {
+        self.kind != RevisionKind::Withdrawn
+    }
+}
