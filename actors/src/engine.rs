@@ -5,6 +5,7 @@ mod alerts;
 mod compliance;
 mod config;
 mod integrity;
+mod model_orders;
 mod opening;
 mod polling;
 mod quarantine;
@@ -17,6 +18,7 @@ mod successes;
 mod tasks;
 
 pub use config::{EngineConfig, Faults};
+pub use model_orders::{ModelCommand, ModelOrder};
 pub use opening::{Tools, tools};
 pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};
 pub use rotation::{LeftBehind, left_behind};

@@ -40,6 +40,8 @@ pub enum Growth {
     Source(models::ids::SourceId),
     /// A key made elsewhere needs its signing secret.
     Key(Box<ApiKey>),
+    /// Another version of a model scores, or none.
+    Model(models::risk_model::ModelKind),
 }
 
 /// Passes committed groups on.
@@ -172,6 +174,15 @@ impl Spine {
                     self.live.revoke(key.id);
                 }
                 (!self.directory.load().keys.contains_key(&key.id)).then(|| Growth::Key(Box::new(key.clone())))
+            }
+            // what scores is read with its artefact, by the assembly's task
+            Event::ModelPromoted(promoted) => {
+                let _ = self.growth.send(Growth::Model(promoted.kind));
+                return;
+            }
+            Event::ModelRetired(retired) => {
+                let _ = self.growth.send(Growth::Model(retired.kind));
+                return;
             }
             Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } | Event::RuleChanged(_) => {
                 None

@@ -28,5 +28,6 @@ pub mod region;
 pub mod risk_model;
 pub mod rule;
 pub mod rule_input;
+pub mod score;
 pub mod token;
 pub mod ts;

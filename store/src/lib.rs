@@ -43,7 +43,7 @@ pub use read::{
     PlayerLimit, RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch, RuleInputRow, SalesDay,
     SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
-pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, StoredModel};
+pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, PlayerRisk, PlayerRiskQuery, StoredModel};
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{
     Attachment, Commit, CommitError, CommitReceipt, CommittedGroup, IdempotencyRow, ImportProgress, ImportedPerson,

@@ -18,7 +18,7 @@ use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
-use crate::rules::{RuleMetrics, RulesContext, RulesPost};
+use crate::rules::{Models, RuleMetrics, RulesContext, RulesPost};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{
     FetchMetrics, IntegrityMetrics, REFUSED_KNOWN_MAX, SourceActor, SourceContext, SourceGauge, SourceHead,
@@ -34,6 +34,7 @@ use jiff::tz::TimeZone;
 use models::event::Event;
 use models::feed::{ReaderSettings, Source};
 use models::ids::OperatorNo;
+use models::risk_model::ModelKind;
 use models::ts::Ts;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -167,6 +168,7 @@ impl Engine {
             chain: ring.chain,
             writer: writer.clone(),
             directory: Arc::clone(&directory),
+            models: Models::default(),
             known: config.known.clone().unwrap_or_else(|| Arc::new(facts.clone())),
             clock: Arc::clone(&clock),
             inspect: config.faults.rules.clone(),
@@ -218,6 +220,9 @@ impl Engine {
         if let Err(error) = engine.take_keys().await {
             // those that are in force were read a moment ago; the task takes these over as soon as it can
             tracing::warn!(%error, "what the keys are is not journaled yet");
+        }
+        for kind in [ModelKind::TransactionRisk, ModelKind::PlayerRisk] {
+            engine.take_model(kind).await?;
         }
         engine.start_known()?;
         engine.start_tasks(growing);

@@ -3,6 +3,7 @@
 use crate::market::StateMetrics;
 use engine::rules::finding::{Finding, Mode};
 use engine::rules::list;
+use models::risk_model::ModelKind;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
 /// Seconds from a batch's commit to what rules found in it.
@@ -11,8 +12,23 @@ const LAG: [f64; 10] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 /// Modes whose findings are counted.
 const MODES: [&str; 2] = ["live", "shadow"];
 /// Tables that forget at a limit.
-const TABLES: [&str; 9] =
-    ["players", "devices", "accounts", "events", "pairs", "papers", "cases", "signals", "nation_players"];
+const TABLES: [&str; 13] = [
+    "players",
+    "devices",
+    "accounts",
+    "events",
+    "pairs",
+    "papers",
+    "cases",
+    "signals",
+    "nation_players",
+    "feature_records",
+    "feature_players",
+    "unscored_inputs",
+    "unscored_players",
+];
+/// Kinds of models whose scores are counted.
+const KINDS: [ModelKind; 2] = [ModelKind::TransactionRisk, ModelKind::PlayerRisk];
 
 /// Figures of rules.
 #[derive(Clone)]
@@ -23,6 +39,7 @@ pub struct RuleMetrics {
     pub lag: Histogram,
     findings: IntCounterVec,
     forgotten: IntCounterVec,
+    scored: IntCounterVec,
     /// Their states.
     pub states: StateMetrics,
 }
@@ -40,11 +57,13 @@ impl RuleMetrics {
             Opts::new("mlinzi_rule_findings_total", "Revisions of findings, by rule and mode (live, shadow)");
         let forgotten =
             Opts::new("mlinzi_rules_forgotten_total", "Entries of the rules' tables that gave way at a limit");
+        let scored = Opts::new("mlinzi_model_scored_total", "Records and players that a promoted model scored, stored");
         let metrics = Self {
             judged: IntCounter::new("mlinzi_rule_inputs_judged_total", "Inputs that rules were applied to")?,
             lag: Histogram::with_opts(HistogramOpts::new("mlinzi_rules_lag_seconds", help).buckets(LAG.to_vec()))?,
             findings: IntCounterVec::new(findings, &["rule", "mode"])?,
             forgotten: IntCounterVec::new(forgotten, &["table"])?,
+            scored: IntCounterVec::new(scored, &["kind"])?,
             states: StateMetrics::register_as(registry, names, "States of rules")?,
         };
         // what nothing was found or forgotten of is 0, not missing
@@ -52,16 +71,22 @@ impl RuleMetrics {
             MODES.iter().for_each(|mode| metrics.findings.with_label_values(&[about.name, mode]).reset());
         }
         TABLES.iter().for_each(|table| metrics.forgotten.with_label_values(&[table]).reset());
+        KINDS.iter().for_each(|kind| metrics.scored.with_label_values(&[kind.as_str()]).reset());
         registry.register(Box::new(metrics.judged.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;
         registry.register(Box::new(metrics.findings.clone()))?;
         registry.register(Box::new(metrics.forgotten.clone()))?;
+        registry.register(Box::new(metrics.scored.clone()))?;
         Ok(metrics)
     }
 
     pub(super) fn found(&self, finding: &Finding) {
         let mode = MODES[usize::from(finding.mode == Mode::Shadow)];
         self.findings.with_label_values(&[finding.rule, mode]).inc();
+    }
+
+    pub(super) fn scored(&self, kind: ModelKind, count: u64) {
+        self.scored.with_label_values(&[kind.as_str()]).inc_by(count);
     }
 
     pub(super) fn forgot(&self, table: &'static str, entries: u64) {

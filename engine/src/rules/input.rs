@@ -4,6 +4,7 @@ use models::alert::{Severity, Window};
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{Record, RecordKind, RecordStatus};
+use models::score::{RiskyRecord, ScoredPlayer};
 use models::ts::{MINUTE, Ts};
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +153,22 @@ pub enum Input<'a> {
     Signal(Signal),
     /// Exclusions reported.
     Exclusions(Exclusions),
+    /// A record was scored high enough to be named.
+    RecordScored {
+        /// It.
+        scored: &'a RiskyRecord,
+        /// Version of the model.
+        version: u32,
+    },
+    /// A player was scored.
+    PlayerScored {
+        /// They.
+        scored: &'a ScoredPlayer,
+        /// Version of the model.
+        version: u32,
+        /// First instant behind the day.
+        as_of: Ts,
+    },
     /// The clock of the operator's inputs: what is overdue, and what is complete.
     Tick {
         /// The time.
@@ -190,6 +207,10 @@ pub enum Trigger {
     Signal,
     /// Exclusions reported.
     Exclusions,
+    /// A score of a record.
+    RecordScored,
+    /// A score of a player.
+    PlayerScored,
     /// A record is the first of a new day: the day before is over.
     DayClosed,
     /// The clock.

@@ -133,6 +133,8 @@ rules! {
         licence_lapsed LicenceLapsed,
         compliance_status_changed ComplianceStatusChanged,
         unusual_exclusions UnusualExclusions,
+        risky_transaction RiskyTransaction,
+        player_at_risk PlayerAtRisk,
     }
     nation {
         net_deposits_across_operators NetDepositsAcrossOperators,

@@ -202,6 +202,8 @@ impl OperatorRules {
                 self.book.excluded(&exclusions);
                 (Some(Trigger::Exclusions), None, None)
             }
+            Input::RecordScored { .. } => (Some(Trigger::RecordScored), None, None),
+            Input::PlayerScored { .. } => (Some(Trigger::PlayerScored), None, None),
             Input::Tick { at } => {
                 self.book.tick(at);
                 (Some(Trigger::Tick), None, None)

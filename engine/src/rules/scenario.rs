@@ -17,6 +17,7 @@ use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
+use models::score::{RiskyRecord, ScoredPlayer};
 use models::ts::{DAY, MINUTE, SECOND, Ts};
 use std::collections::BTreeMap;
 
@@ -35,6 +36,8 @@ enum Heard {
     Declared(Declared),
     Signal(Signal),
     Exclusions(Exclusions),
+    RecordScored(RiskyRecord),
+    PlayerScored(ScoredPlayer, Ts),
     Tick(Ts),
 }
 
@@ -485,6 +488,21 @@ impl Story {
         self.tell(Heard::Exclusions(Exclusions { window, count, players }))
     }
 
+    /// A record of somebody is scored, in millionths, by version 3 of a model.
+    pub fn scored(mut self, who: &str, score_ppm: u32) -> Self {
+        let record_id = format!("scored-{}", self.heard.len() + 1);
+        let (player, at, reasons) = (MatchKey(key("player", who)), self.now, vec!["because".to_owned()]);
+        self.names.push((format!("player {who}"), player.0));
+        self.tell(Heard::RecordScored(RiskyRecord { record_id, player, at, score_ppm, reasons }))
+    }
+
+    /// Somebody is scored at the end of a day.
+    pub fn player_scored(mut self, who: &str, score_ppm: u32) -> Self {
+        let (player, as_of, reasons) = (MatchKey(key("player", who)), self.now, vec!["because".to_owned()]);
+        self.names.push((format!("player {who}"), player.0));
+        self.tell(Heard::PlayerScored(ScoredPlayer { player, currency: Currency::KES, score_ppm, reasons }, as_of))
+    }
+
     pub fn tick(self) -> Self {
         let at = self.now;
         let mut story = self.tell(Heard::Tick(at));
@@ -585,6 +603,10 @@ impl Heard {
             Self::Declared(declared) => (OperatorNo(1), Input::Declared(*declared)),
             Self::Signal(signal) => (OperatorNo(1), Input::Signal(*signal)),
             Self::Exclusions(exclusions) => (OperatorNo(1), Input::Exclusions(*exclusions)),
+            Self::RecordScored(scored) => (OperatorNo(1), Input::RecordScored { scored, version: 3 }),
+            Self::PlayerScored(scored, as_of) => {
+                (OperatorNo(1), Input::PlayerScored { scored, version: 3, as_of: *as_of })
+            }
             Self::Tick(at) => (OperatorNo(1), Input::Tick { at: *at }),
         }
     }

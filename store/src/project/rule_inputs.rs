@@ -1,11 +1,13 @@
 //! What rules hear and what they found.
 
-use super::tables::{RULE_FINDINGS, RULE_INPUTS};
+use super::tables::{PLAYER_RISK, RULE_FINDINGS, RULE_INPUTS};
 use super::{Gathered, Val, body};
 use crate::db::Conn;
 use crate::journal::JournalRow;
 use crate::writer::{Attachment, RuleBatch, RuleFindingRow};
 use models::event::Event;
+use models::rule_input::{RuleInput, RuleInputStored};
+use models::score::PlayersScored;
 
 /// Inserts the inputs of rules among journal rows, with what was known of their batches.
 pub async fn rule_inputs(
@@ -34,8 +36,32 @@ pub async fn rule_inputs(
                 Val::BytesOpt(facts.map(|facts| facts.to_vec())),
             ],
         );
+        if let RuleInput::PlayersScored(scored) = &stored.input {
+            players(&mut rows, stored, scored);
+        }
     }
     rows.insert(conn).await
+}
+
+/// The last score of each player.
+fn players<'a>(rows: &mut Gathered<'a>, stored: &RuleInputStored, scored: &'a PlayersScored) {
+    for player in &scored.players {
+        let (no, key) = (stored.operator_no.0, player.player.to_string());
+        rows.upsert(
+            &PLAYER_RISK,
+            format!("{no}/{key}/{}", player.currency),
+            [
+                Val::Int(no.into()),
+                Val::Owned(key),
+                Val::Owned(player.currency.to_string()),
+                Val::Int(stored.jurisdiction.0.into()),
+                Val::Int(scored.version.into()),
+                Val::Int(player.score_ppm.into()),
+                Val::Int(scored.as_of.0),
+                body(&player.reasons),
+            ],
+        );
+    }
 }
 
 /// A finding.

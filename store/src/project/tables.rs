@@ -126,6 +126,11 @@ pub(super) const RULE_INPUTS: Table = Table {
     columns: &["operator_no", "input_seq", "seq", "jurisdiction", "rules_seq", "operator_seq", "body", "facts"],
     tail: "",
 };
+pub(super) const PLAYER_RISK: Table = Table {
+    name: "player_risk",
+    columns: &["operator_no", "player", "currency", "jurisdiction", "version", "score_ppm", "as_of", "reasons"],
+    tail: "ON CONFLICT (operator_no, player, currency) DO UPDATE SET version = excluded.version, score_ppm = excluded.score_ppm, as_of = excluded.as_of, reasons = excluded.reasons",
+};
 pub(super) const RULE_SET_ASIDE: Table = Table {
     name: "rule_set_aside",
     columns: &["operator_no", "input_seq", "records"],
