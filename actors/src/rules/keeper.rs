@@ -219,6 +219,11 @@ impl<J: Judge> Keeper<J> {
             self.state.set_rules(&rules);
             self.rules_seq = Some(rules_seq);
         }
+        self.take_models();
+    }
+
+    /// Models that were promoted since are at work, and those that were retired are not.
+    pub fn take_models(&mut self) {
         self.state.set_models(&self.context.models);
     }
 

@@ -250,6 +250,7 @@ impl OperatorRulesActor {
     /// Stores what models say of records that were heard, and of some players whose day is over. False: the store is away
     /// and scores wait for it, and so does what comes next.
     async fn store_scores(&mut self, progress: &Progress) -> bool {
+        self.keeper.take_models();
         let risk = &mut self.keeper.state.risk;
         let mut inputs = risk.unsaid();
         inputs.extend(risk.due());

@@ -54,12 +54,6 @@ impl Models {
             place.store(promoted.map(Arc::new));
         }
     }
-
-    /// The version of a kind that scores.
-    #[must_use]
-    pub fn version(&self, kind: ModelKind) -> Option<u32> {
-        self.of(kind)?.load().as_ref().map(|promoted| promoted.scorer.version())
-    }
 }
 
 /// A version at work for an operator, with the watch on it.

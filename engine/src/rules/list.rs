@@ -45,6 +45,12 @@ impl About {
         self.home != Home::Elsewhere
     }
 
+    /// Does it hear nothing but what models say? Without a promoted one it is silent.
+    #[must_use]
+    pub fn needs_model(&self) -> bool {
+        !self.hears.is_empty() && self.hears.iter().all(|t| matches!(t, Trigger::RecordScored | Trigger::PlayerScored))
+    }
+
     /// Does it run over all operators?
     #[must_use]
     pub fn is_national(&self) -> bool {

@@ -44,7 +44,7 @@ pub async fn rule_inputs(
 }
 
 /// The last score of each player.
-fn players<'a>(rows: &mut Gathered<'a>, stored: &RuleInputStored, scored: &'a PlayersScored) {
+fn players(rows: &mut Gathered<'_>, stored: &RuleInputStored, scored: &PlayersScored) {
     for player in &scored.players {
         let (no, key) = (stored.operator_no.0, player.player.to_string());
         rows.upsert(
