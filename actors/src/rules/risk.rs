@@ -146,6 +146,7 @@ impl Risk {
         take(&mut self.players, models.players.load_full(), operator);
         if self.players.is_none() {
             self.live.forget_due();
+            self.saying = None;
         }
     }
 
@@ -188,7 +189,8 @@ impl Risk {
 
     fn close(&mut self, day: Window) {
         let at_work = [&mut self.records, &mut self.players].into_iter().flatten();
-        self.judged.extend(at_work.map(|one| one.watch.close(day.start)));
+        // of a day on which nothing was scored there is nothing to say
+        self.judged.extend(at_work.map(|one| one.watch.close(day.start)).filter(|judged| judged.rows > 0));
     }
 
     /// Days of drift that nobody was told of. They are given once.
@@ -265,3 +267,7 @@ fn risky(scorer: &Scorer, record: &Record, one: &Candidate) -> Option<RiskyRecor
         reasons: scorer.reasons(&one.vector),
     })
 }
+
+#[cfg(test)]
+#[path = "risk_tests.rs"]
+mod tests;

@@ -146,7 +146,8 @@ impl LiveFeatures {
     /// Somebody is to be scored: as of when, and the first ones, at most `max`.
     #[must_use]
     pub fn due(&self, max: usize) -> Option<(Ts, Vec<(MatchKey, Currency)>)> {
-        let each = self.due.iter().flat_map(|(key, currencies)| currencies.iter().map(|c| (MatchKey(*key), *c)));
+        let each =
+            self.due.iter().flat_map(|(key, currencies)| currencies.iter().map(move |c| (MatchKey(*key), *c)));
         let first: Vec<_> = each.take(max).collect();
         (!first.is_empty()).then_some((self.due_as_of, first))
     }
