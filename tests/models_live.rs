@@ -247,7 +247,10 @@ async fn check(url: &str) {
     let high = scored.iter().flat_map(|(_, one)| &one.risky).filter(|risky| risky.score_ppm >= 500_000).count();
     assert_eq!((risky.len(), risky.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len()), (high, high), "{risky:?}");
     let reasons = risky[0].1["reasons"].as_array().expect("reasons");
-    assert!(reasons.len() > 1 && reasons.iter().any(|reason| reason.to_string().contains("is_withdrawal")), "{risky:?}");
+    assert!(
+        reasons.len() > 1 && reasons.iter().any(|reason| reason.to_string().contains("is_withdrawal")),
+        "{risky:?}"
+    );
     let at_risk = found(&store, "player_at_risk").await;
     let days = players(&all);
     let is_high = |player: &&ScoredPlayer| player.score_ppm >= 500_000;

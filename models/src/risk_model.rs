@@ -61,7 +61,7 @@ impl RiskLevel {
 
     /// The least probability of a level, millionths.
     #[must_use]
-    pub fn from_ppm(self) -> u32 {
+    pub fn least_ppm(self) -> u32 {
         match self {
             Self::Low => 0,
             Self::Moderate => MODERATE_FROM_PPM,
@@ -258,7 +258,7 @@ mod tests {
         ];
         for (score, level) in table {
             assert_eq!(RiskLevel::of(score), level, "{score}");
-            assert!(level.from_ppm() <= score);
+            assert!(level.least_ppm() <= score);
         }
     }
 

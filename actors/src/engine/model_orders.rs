@@ -60,26 +60,22 @@ impl Engine {
     ///
     /// # Errors
     /// It is not there, may not happen now, or not by this person.
-    pub async fn order_model(
-        &self,
-        order: ModelOrder,
-        idempotency: Option<IdempotencyKey>,
-    ) -> Result<(), EngineError> {
+    pub async fn order_model(&self, order: ModelOrder, idempotency: Option<IdempotencyKey>) -> Result<(), EngineError> {
         let engine = self.clone();
-        section(async move { engine.order_model_now(order, idempotency).await }).await
+        section(async move { engine.order_model_now(&order, idempotency.as_ref()).await }).await
     }
 
     async fn order_model_now(
         &self,
-        order: ModelOrder,
-        idempotency: Option<IdempotencyKey>,
+        order: &ModelOrder,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<(), EngineError> {
         let _one_at_a_time = self.0.ruling.lock().await;
         let clock = self.now();
-        if idempotency::earlier(&self.0.store, idempotency.as_ref(), clock).await?.is_some() {
+        if idempotency::earlier(&self.0.store, idempotency, clock).await?.is_some() {
             return Ok(());
         }
-        let attachment = idempotency::attachment(idempotency.as_ref(), 200, order.version, clock);
+        let attachment = idempotency::attachment(idempotency, 200, order.version, clock);
         let (store, writer) = (&self.0.store, &self.0.writer);
         let which = (order.kind, order.version);
         let event = match &order.command {

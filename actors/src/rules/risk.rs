@@ -151,12 +151,7 @@ impl Risk {
     }
 
     /// Takes in what the rules have heard of a record of an input, and scores it where a model does.
-    pub fn hear(
-        &mut self,
-        (input, place): (&Stored, usize),
-        heard: &Heard<'_>,
-        scores: &mut BatchScores,
-    ) {
+    pub fn hear(&mut self, (input, place): (&Stored, usize), heard: &Heard<'_>, scores: &mut BatchScores) {
         if let Some(day) = heard.closed {
             self.close(day);
         }
@@ -164,7 +159,8 @@ impl Risk {
         let scoring = Scoring { players: scores_it(&self.players) };
         let mut vector = [0.0; transaction::WIDTH];
         let there = self.live.hear(input.operator, heard, scoring, &mut vector);
-        if there && scores_it(&self.records)
+        if there
+            && scores_it(&self.records)
             && let Some(at_work) = &mut self.records
         {
             scores.add(place, at_work.score(&vector), &vector);

@@ -146,8 +146,7 @@ impl LiveFeatures {
     /// Somebody is to be scored: as of when, and the first ones, at most `max`.
     #[must_use]
     pub fn due(&self, max: usize) -> Option<(Ts, Vec<(MatchKey, Currency)>)> {
-        let each =
-            self.due.iter().flat_map(|(key, currencies)| currencies.iter().map(move |c| (MatchKey(*key), *c)));
+        let each = self.due.iter().flat_map(|(key, currencies)| currencies.iter().map(move |c| (MatchKey(*key), *c)));
         let first: Vec<_> = each.take(max).collect();
         (!first.is_empty()).then_some((self.due_as_of, first))
     }
@@ -212,9 +211,11 @@ impl LiveFeatures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::behaviour::Behaviour;
     use crate::rules::input::{Facts, Input};
     use crate::rules::ruleset::RuleSet;
     use crate::rules::run::OperatorRules;
+    use crate::rules::table::Limit;
     use crate::windows::tests::record;
     use jiff::tz::TimeZone;
     use models::record::{Record, RecordKind};
@@ -282,6 +283,16 @@ mod tests {
                 prop_assert!(state.to_bytes().is_ok());
             }
         }
+    }
+
+    #[test]
+    fn full_tables_take_no_more_than_is_said() {
+        // key, mark and place beside each value
+        let megabytes =
+            |limit: Limit, value: usize| (limit.entries as usize * (value + 48) + limit.bytes as usize) >> 20;
+        // what is said stands in docs/adr/0023
+        assert!(megabytes(transaction::PLAYERS, size_of::<transaction::Activity>()) <= 80);
+        assert!(megabytes(OPERATOR_PLAYERS, size_of::<Behaviour>()) <= 180);
     }
 
     #[test]

@@ -75,7 +75,11 @@ mod tests {
                     at_risk().after(31 * DAY).player_scored("anna", 600_000),
                     &["player anna: 600000 ppm", "player anna: 600000 ppm"],
                 ),
-                ("somebody else's score clears nothing", at_risk().player_scored("ben", 1), &["player anna: 600000 ppm"]),
+                (
+                    "somebody else's score clears nothing",
+                    at_risk().player_scored("ben", 1),
+                    &["player anna: 600000 ppm"],
+                ),
             ],
         );
     }

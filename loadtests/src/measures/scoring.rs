@@ -152,7 +152,8 @@ pub fn live(learnt: usize, measured: usize, report: &mut Report) -> anyhow::Resu
         black_box(scorer.reasons(black_box(&out)));
     });
     say(&format!("  reasons in words: {:.1} µs", start.elapsed().as_secs_f64() * 1e3));
-    let reference =
-        format!("≤ 100; p99 of {measured} records on one core: all rules, the histories of records and players, the model's probability, drift");
+    let reference = format!(
+        "≤ 100; p99 of {measured} records on one core: all rules, the histories of records and players, the model's probability, drift"
+    );
     report.add("score_us", micros(&whole, 0.99), "µs", &reference)
 }

@@ -98,7 +98,7 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     });
     let (level, limit) = fields.finish(level.zip(limit))?;
     let Some(version) = promoted(&state).await? else { return Ok(view(&state, None, Vec::new())) };
-    let query = PlayerRiskQuery { operator, version, from_ppm: level.from_ppm(), limit };
+    let query = PlayerRiskQuery { operator, version, from_ppm: level.least_ppm(), limit };
     let found = state.engine.store().players_at_risk(&query).await?;
     Ok(view(&state, Some(version), found))
 }

@@ -135,7 +135,8 @@ async fn nobody_has_a_level_of_risk_before_a_version_is_promoted() {
     }
     store.execute_for_tests(&version(1, "Wanjiku", "promoted", true)).await.expect("a row");
     // what another version said before is not said any more
-    for (query, wanted) in [("", 1), ("?level=high", 1), ("?level=moderate", 2), ("?level=low", 3), ("?level=low&limit=2", 2)]
+    for (query, wanted) in
+        [("", 1), ("?level=high", 1), ("?level=moderate", 2), ("?level=low", 3), ("?level=low&limit=2", 2)]
     {
         let answer = node.call("GET", &format!("{list}{query}"), Some(&node.staff), "").await.json();
         assert_eq!(answer["items"].as_array().map(Vec::len), Some(wanted), "{query}: {answer}");
