@@ -263,6 +263,24 @@ impl Store {
         self.db.read().await?.rows(&sql, &values).await?.iter().map(player_risk).collect()
     }
 
+    /// Every score that a version gave last, the highest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn player_scores(
+        &self,
+        version: u32,
+        limit: u32,
+    ) -> Result<Vec<(OperatorNo, MatchKey, Currency, u32)>, StoreError> {
+        let sql = format!("SELECT {PLAYER_RISK} FROM player_risk WHERE version = $1 ORDER BY score_ppm DESC LIMIT $2");
+        let rows = self.db.read().await?.rows(&sql, &[Val::Int(version.into()), Val::Int(limit.into())]).await?;
+        let score = |row: &Row| {
+            let PlayerRisk { operator_no, scored, .. } = player_risk(row)?;
+            Ok((operator_no, scored.player, scored.currency, scored.score_ppm))
+        };
+        rows.iter().map(score).collect()
+    }
+
     /// What a version said last of a player at each operator of a jurisdiction.
     ///
     /// # Errors

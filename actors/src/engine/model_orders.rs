@@ -4,6 +4,7 @@ use super::{Engine, StartError};
 use crate::api::{EngineError, IdempotencyKey};
 use crate::idempotency;
 use crate::register::{commit_error, section};
+use crate::risk_levels::PLAYERS_MAX;
 use crate::risk_models::{self, NoScorer};
 use crate::rules::Promoted;
 use models::risk_model::ModelKind;
@@ -53,6 +54,16 @@ impl Engine {
         let version = promoted.as_ref().map(|promoted| promoted.scorer.version());
         tracing::info!(kind = kind.as_str(), version, "this version of the model scores");
         self.0.rules_context.models.set(kind, promoted);
+        Ok(())
+    }
+
+    /// What the promoted version of the model of player risk said last, for lookups.
+    pub(super) async fn load_risk_levels(&self) -> Result<(), StartError> {
+        let store = &self.0.store;
+        let Some(stored) = store.promoted_model(ModelKind::PlayerRisk).await? else { return Ok(()) };
+        let version = stored.model.version;
+        let rows = store.player_scores(version, PLAYERS_MAX as u32).await?;
+        self.directory().risk_levels.fill(version, rows);
         Ok(())
     }
 

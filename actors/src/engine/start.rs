@@ -224,6 +224,7 @@ impl Engine {
         for kind in [ModelKind::TransactionRisk, ModelKind::PlayerRisk] {
             engine.take_model(kind).await?;
         }
+        engine.load_risk_levels().await?;
         engine.start_known()?;
         engine.start_tasks(growing);
         Ok(engine)
