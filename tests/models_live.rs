@@ -68,8 +68,9 @@ fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&
     artefact
 }
 
-fn bearer(dir: &Path, store: &str, label: &str) -> String {
-    let args = ["key", "create", "--label", label, "--rate", "1000", "--json", "--scope", "rules:manage"];
+fn bearer(dir: &Path, store: &str, label: &str, scopes: &[&str]) -> String {
+    let mut args = vec!["key", "create", "--label", label, "--rate", "1000", "--json"];
+    scopes.iter().for_each(|scope| args.extend(["--scope", scope]));
     let made: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
     made["bearer"].as_str().expect("a bearer").to_owned()
 }
@@ -99,6 +100,22 @@ impl Market {
         post(&self.client, path, &self.key, day(self.days)).await.expect("a push");
         self.days += 1;
     }
+}
+
+/// What a lookup says of the risk of who plays much.
+async fn level(client: &reqwest::Client, base: &str, key: &str, purpose: &str) -> Value {
+    let body = json!({"phone": phone(10_000_001), "purpose": purpose}).to_string();
+    let answer = post(client, format!("{base}/api/v1/operators/lookup"), key, body).await.expect("an answer");
+    answer["risk_level"].clone()
+}
+
+async fn until_level(client: &reqwest::Client, base: &str, key: &str, wanted: &str) {
+    let look = async {
+        while level(client, base, key, "login").await != wanted {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("{wanted} in time"));
 }
 
 async fn inputs(store: &Store) -> Vec<RuleInputRow> {
@@ -194,10 +211,13 @@ async fn check(url: &str) {
     until("two batches", &store, |rows| rows.len() >= 2).await;
     assert_eq!((records(&inputs(&store).await).len(), players(&inputs(&store).await).len()), (0, 0));
 
+    let asker = bearer(dir, url, "asker", &["lookup", "risk:read"]);
+    assert_eq!(level(&client, &server.base, &asker, "login").await, "unknown");
+
     // a second person promotes
     let artefact = register(dir, url, Kind::TransactionRisk, transaction::FEATURES, ("is_withdrawal", 0.5));
     register(dir, url, Kind::PlayerRisk, player::FEATURES, ("bets_day_1m", 20.0));
-    let (first, second) = (bearer(dir, url, "wanjiku"), bearer(dir, url, "Otieno"));
+    let [first, second] = ["wanjiku", "Otieno"].map(|label| bearer(dir, url, label, &["rules:manage"]));
     let path = |base: &str, kind: &str, act: &str| format!("{base}/api/v1/models/{kind}/1/{act}");
     for (key, wanted) in [(&first, 403), (&second, 200), (&second, 409)] {
         let answer = status(&client, path(&server.base, "transaction_risk", "promote"), key, "{}".to_owned()).await;
@@ -214,12 +234,17 @@ async fn check(url: &str) {
     };
     tokio::time::timeout(PATIENCE, promoted).await.expect("scores in time");
 
+    until_level(&client, &server.base, &asker, "high").await;
+    assert_eq!(level(&client, &server.base, &asker, "marketing").await, Value::Null);
+    assert_eq!(level(&client, &server.base, &market.key, "login").await, Value::Null, "without risk:read");
+
     // killed in the middle, it goes on as if nothing had been
     for _ in 0..2 {
         market.push(&server.base).await;
         server.child.kill().expect("kill -9");
         drop(server);
         server = serve(&client, dir, url).await;
+        assert_eq!(level(&client, &server.base, &asker, "login").await, "high", "as it was");
         market.push(&server.base).await;
     }
     let batches = market.days;
@@ -260,9 +285,11 @@ async fn check(url: &str) {
     assert_eq!(told.len(), high.len(), "each of them once in the month: {at_risk:?}");
 
     // it ends with the model
-    let reason = json!({"reason": "it is time"}).to_string();
-    let done = status(&client, path(&server.base, "transaction_risk", "retire"), &first, reason).await;
-    assert_eq!(done, Some(200));
+    let reason = || json!({"reason": "it is time"}).to_string();
+    for kind in ["transaction_risk", "player_risk"] {
+        assert_eq!(status(&client, path(&server.base, kind, "retire"), &first, reason()).await, Some(200));
+    }
+    until_level(&client, &server.base, &asker, "unknown").await;
     let before = records(&inputs(&store).await).len();
     let quiet = async {
         // the engine hears of it a moment later
