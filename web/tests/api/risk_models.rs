@@ -89,7 +89,7 @@ async fn a_second_person_promotes_what_is_validated_and_anybody_who_may_retires_
         ("player_risk/3/promote", staff, "{}", 409, "not validated"),
         ("player_risk/9/promote", staff, "{}", 404, ""),
         ("anything/1/promote", staff, "{}", 404, ""),
-        ("player_risk/3/promote", staff, r#"{"by": "me"}"#, 422, ""),
+        ("player_risk/3/promote", staff, r#"{"by": "me"}"#, 400, "unknown"),
         ("player_risk/3/retire", None, reason, 401, ""),
         ("player_risk/3/retire", own, reason, 403, "rules:manage"),
         ("player_risk/3/retire", staff, "{}", 422, "/reason"),
