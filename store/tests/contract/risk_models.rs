@@ -193,7 +193,7 @@ pub async fn the_last_score_of_a_player_is_read_and_every_one_is_an_input(kind: 
     };
     let reason = || "day 1".to_owned();
     assert_eq!(of(0).await, [(1, Ts(DAY), reason()), (2, Ts(DAY), reason())]);
-    assert_eq!(of(1).await, []);
+    assert!(of(1).await.is_empty(), "of another jurisdiction");
     let inputs = store.rule_inputs(OperatorNo(1), 0, 10).await.expect("read");
     let stored = days.iter().flatten().filter_map(|event| match event {
         Event::RuleInputStored(stored) if stored.operator_no == OperatorNo(1) => Some(stored.input.clone()),
