@@ -3,6 +3,7 @@
 //! Readers take the current [`Directory`] without a lock; the spine replaces it when a committed event
 //! changes it, so that a revoked key is dead everywhere as soon as its event is published.
 
+use crate::risk_levels::RiskLevels;
 use crate::rule_versions::RuleVersions;
 use crate::secrets::KeyRing;
 use engine::rules::ruleset::RuleSet;
@@ -12,6 +13,7 @@ use models::ids::{KeyId, OperatorId, OperatorNo, Seq, SourceId, SourceNo};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo, JurisdictionSet, Recognition};
 use models::match_key::MatchKey;
 use models::operator::{ApiKey, Licence, Operator};
+use models::risk_model::RiskLevel;
 use models::rule::RuleChanged;
 use models::token::{TokenKey, TokenMaster};
 use models::ts::Ts;
@@ -77,6 +79,8 @@ pub struct Directory {
     recognitions: Vec<Recognition>,
     generations: Arc<HashMap<(OperatorNo, MatchKey), u8>>,
     rules: Arc<RuleVersions>,
+    /// Levels of risk, shared by every copy.
+    pub risk_levels: Arc<RiskLevels>,
 }
 
 impl Directory {
@@ -172,6 +176,15 @@ impl Directory {
     /// The rules in force as they were behind an event.
     pub fn rules_as_of(&self, jurisdiction: JurisdictionNo, seq: Seq) -> Arc<RuleSet> {
         self.rules.set_as_of(jurisdiction, seq)
+    }
+
+    /// The level of risk of somebody with these keys, as the operators of a jurisdiction know them. None: it is unknown.
+    pub fn risk_level(
+        &self,
+        jurisdiction: JurisdictionNo,
+        keys: impl IntoIterator<Item = MatchKey>,
+    ) -> Option<RiskLevel> {
+        self.risk_levels.of(keys, |operator| self.jurisdiction_of(operator) == Some(jurisdiction))
     }
 
     /// The versions of rules, and what became of them.

@@ -7,6 +7,7 @@ mod compliance;
 mod config;
 mod exclusions;
 mod integrity;
+mod model_orders;
 mod opening;
 mod polling;
 mod quarantine;
@@ -20,6 +21,7 @@ mod tasks;
 
 pub use backtests::Backtests;
 pub use config::{EngineConfig, Faults};
+pub use model_orders::{ModelCommand, ModelOrder};
 pub use opening::{Tools, tools};
 pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};
 pub use rotation::{LeftBehind, left_behind};

@@ -32,6 +32,7 @@ pub mod people;
 pub mod receipts;
 pub mod register;
 pub mod replay;
+pub mod risk_levels;
 pub mod risk_models;
 pub mod rule_versions;
 pub mod rules;

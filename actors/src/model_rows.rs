@@ -2,26 +2,28 @@
 //!
 //! ```text
 //! alert groups that people resolved ─▶ labels by record ┐
-//! stored inputs of an operator, from the first ─▶ rules' book and features ─▶ vector where a record has a label ─▶ CSV
+//! stored inputs of an operator's rules, from the first ─▶ book and features ─▶ vector where a record has a label ─▶ CSV
 //! ```
 //! A record is positive where a group was `confirmed` whose alert names it, negative where every such group was a
 //! `false_alarm`; what nobody decided is left out. A player's vector is the one before their first record with a label,
 //! so that it knows nothing of what came of it. Ids are digests under a key that is made for one file and forgotten:
 //! rows can be told apart and led back to nobody.
 //!
-//! What register and evidence knew of a player is not stored with inputs yet, so that what stands on it
-//! (`minutes_since_check`) is missing in every row.
+//! The inputs are those that the operator's actor heard, with what register and evidence knew then and under the rules of
+//! then: a row is, bit for bit, what a promoted model was or would have been told of the record.
 
 use crate::directory::Directory;
 use engine::features::{Feature, player, transaction};
 use engine::rules::calendar::Calendar;
+use engine::rules::facts;
 use engine::rules::input::{Facts, Input};
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use models::alert_group::{ActionKind, Resolution};
 use models::event::Event;
-use models::ids::{GroupId, OperatorNo};
+use models::ids::{GroupId, OperatorNo, Seq};
+use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::Record;
@@ -30,7 +32,7 @@ use models::ts::Ts;
 use ring::hmac;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
-use store::{OperatorInputRow, Store, StoreError};
+use store::{RuleInputBatch, Store, StoreError};
 
 /// Rows of a file.
 pub const ROWS_MAX: usize = 500_000;
@@ -193,7 +195,12 @@ impl<'a> Making<'a> {
         }
     }
 
-    fn hear(&mut self, record: &Record) {
+    /// The rules under which the next inputs were judged.
+    fn go_by(&mut self, set: &RuleSet) {
+        self.records.set_params(transaction::Params::of(set));
+    }
+
+    fn hear(&mut self, record: &Record, facts: &Facts) {
         let at = record.occurred_at;
         let label = self.labels.of(self.operator, record).filter(|_| (self.order.from..self.order.to).contains(&at));
         let is_of_players = self.order.kind == ModelKind::PlayerRisk;
@@ -205,8 +212,8 @@ impl<'a> Making<'a> {
             self.players.hear(self.operator, record, &spans);
             return;
         }
-        let (facts, mut out, mut there) = (Facts::default(), [0.0; transaction::WIDTH], false);
-        let (records, input) = (&mut self.records, Input::Play { record, facts: &facts });
+        let (mut out, mut there) = ([0.0; transaction::WIDTH], false);
+        let (records, input) = (&mut self.records, Input::Play { record, facts });
         self.rules.hear_and(&input, &mut Vec::new(), |heard| there = records.hear(heard, &mut out));
         if let (true, Some(is_positive)) = (there, label) {
             let id = self.pseudonym(b"record", &record.id_digest.to_be_bytes());
@@ -258,7 +265,7 @@ pub async fn write(
         let zone =
             TimeZone::get(&jurisdiction.time_zone).map_err(|_| RowsError::Zone(jurisdiction.time_zone.clone()))?;
         let mut making = Making::new(order, operator, &labels, &key, zone);
-        replay(store, &mut making).await?;
+        replay(store, (directory, known.jurisdiction), &mut making).await?;
         rows.append(&mut making.rows);
         if rows.len() > ROWS_MAX {
             return Err(RowsError::TooMany);
@@ -274,34 +281,45 @@ pub async fn write(
     Ok(RowsSummary { rows: rows.len() as u64, positives, labels_left_out })
 }
 
-async fn replay(store: &Store, making: &mut Making<'_>) -> Result<(), RowsError> {
-    let aside: HashMap<i64, Vec<u32>> = store.set_aside(making.operator).await?.into_iter().collect();
-    let mut after = 0;
+async fn replay(
+    store: &Store,
+    (directory, jurisdiction): (&Directory, JurisdictionNo),
+    making: &mut Making<'_>,
+) -> Result<(), RowsError> {
+    let aside: HashMap<i64, Vec<u32>> = store.rules_set_aside(making.operator).await?.into_iter().collect();
+    let (mut after, mut rules_seq): (i64, Option<Seq>) = (0, None);
     loop {
-        let inputs = store.operator_inputs(making.operator, after, INPUTS_AT_ONCE).await?;
+        let inputs = store.rule_inputs(making.operator, after, INPUTS_AT_ONCE).await?;
         if inputs.is_empty() {
             return Ok(());
         }
         for input in inputs {
-            match input {
-                OperatorInputRow::Tick { operator_seq, .. } => after = operator_seq,
-                OperatorInputRow::Batch { operator_seq, records, .. } => {
-                    after = operator_seq;
-                    // none named: the whole input was set aside
-                    let skipped = aside.get(&operator_seq);
-                    let is_skipped = |n: u32| skipped.is_some_and(|list| list.is_empty() || list.contains(&n));
-                    for (n, record) in (0u32..).zip(&records) {
-                        if !is_skipped(n) {
-                            making.hear(record);
-                        }
-                    }
-                }
+            after = input.input_seq;
+            if rules_seq != Some(input.rules_seq) {
+                rules_seq = Some(input.rules_seq);
+                making.go_by(&directory.rules_as_of(jurisdiction, input.rules_seq));
+            }
+            if let Some(batch) = &input.batch {
+                hear(making, batch, aside.get(&after))?;
             }
             if making.rows.len() > ROWS_MAX {
                 return Err(RowsError::TooMany);
             }
         }
     }
+}
+
+/// A batch, without what was set aside; none named: all of it.
+fn hear(making: &mut Making<'_>, batch: &RuleInputBatch, aside: Option<&Vec<u32>>) -> Result<(), RowsError> {
+    let Some(packed) = &batch.facts else { return Ok(()) };
+    let known = facts::unpack(packed, batch.records.len()).map_err(|_| StoreError::Unreadable("facts of records"))?;
+    let is_skipped = |n: u32| aside.is_some_and(|list| list.is_empty() || list.contains(&n));
+    for ((n, record), facts) in (0u32..).zip(&batch.records).zip(&known) {
+        if !is_skipped(n) {
+            making.hear(record, facts);
+        }
+    }
+    Ok(())
 }
 
 fn write_rows(features: &[Feature], rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {

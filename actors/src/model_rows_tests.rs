@@ -92,7 +92,7 @@ fn rows(kind: ModelKind, labels: &Labels, records: &[Record]) -> Vec<Row> {
     let order = RowsOrder { kind, from: Ts(BEGIN), to: Ts(BEGIN + 10 * DAY) };
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let mut making = Making::new(order, OperatorNo(1), labels, &key, TimeZone::get("Africa/Nairobi").unwrap());
-    records.iter().for_each(|record| making.hear(record));
+    records.iter().for_each(|record| making.hear(record, &Facts::default()));
     making.rows
 }
 

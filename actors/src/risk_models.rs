@@ -127,9 +127,18 @@ async fn known(store: &Store, kind: ModelKind, version: u32) -> Result<StoredMod
 pub async fn promote(
     store: &Store,
     writer: &WriterHandle,
-    (kind, version): (ModelKind, u32),
+    which: (ModelKind, u32),
     by: &str,
 ) -> Result<(), EngineError> {
+    let event = promotion(store, which, by).await?;
+    writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
+}
+
+/// What is journaled of a promotion.
+///
+/// # Errors
+/// As of [`promote`].
+pub async fn promotion(store: &Store, (kind, version): (ModelKind, u32), by: &str) -> Result<Event, EngineError> {
     let by = named("/by", by, NAME_CHARS_MAX)?;
     let stored = known(store, kind, version).await?;
     match stored.state {
@@ -138,16 +147,13 @@ pub async fn promote(
         ModelState::Registered | ModelState::Replaced => {}
     }
     if stored.model.by.to_lowercase() == by.to_lowercase() {
-        return Err(EngineError::Conflict(
-            "whoever registered a model does not promote it: a second person does".into(),
-        ));
+        return Err(EngineError::Forbidden("whoever registered a model does not promote it: a second person does"));
     }
     let refused = |error: &dyn ToString| EngineError::Conflict(format!("it is not validated: {}", error.to_string()));
     stored.model.validated().map_err(|error| refused(&error))?;
     // what this program cannot score with must not take the place of what it can
     scorer_of(store, &stored).await.map_err(|error| refused(&error))?;
-    let event = Event::ModelPromoted(ModelPromoted { kind, version, by });
-    writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
+    Ok(Event::ModelPromoted(ModelPromoted { kind, version, by }))
 }
 
 /// Takes a version out of use for good; where it scored, nothing scores afterwards.
@@ -157,16 +163,29 @@ pub async fn promote(
 pub async fn retire(
     store: &Store,
     writer: &WriterHandle,
-    (kind, version): (ModelKind, u32),
+    which: (ModelKind, u32),
     by: &str,
     reason: &str,
 ) -> Result<(), EngineError> {
+    let event = retirement(store, which, by, reason).await?;
+    writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
+}
+
+/// What is journaled of a retirement.
+///
+/// # Errors
+/// As of [`retire`].
+pub async fn retirement(
+    store: &Store,
+    (kind, version): (ModelKind, u32),
+    by: &str,
+    reason: &str,
+) -> Result<Event, EngineError> {
     let (by, reason) = (named("/by", by, NAME_CHARS_MAX)?, named("/reason", reason, REASON_CHARS_MAX)?);
     if known(store, kind, version).await?.state == ModelState::Retired {
         return Err(EngineError::Conflict("this version is retired".to_owned()));
     }
-    let event = Event::ModelRetired(ModelRetired { kind, version, by, reason });
-    writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
+    Ok(Event::ModelRetired(ModelRetired { kind, version, by, reason }))
 }
 
 /// Why a stored version cannot score.

@@ -20,7 +20,8 @@ use models::feed::{FeedBatchStored, SourceClock};
 use models::ids::{OperatorNo, Seq};
 use models::operator::ApiKey;
 use models::record::Record;
-use models::risk_model::DriftLevel;
+use models::risk_model::{DriftLevel, ModelKind};
+use models::rule_input::RuleInput;
 use models::ts::Ts;
 use parking_lot::RwLock;
 use prometheus::IntCounter;
@@ -41,6 +42,8 @@ pub enum Growth {
     Source(models::ids::SourceId),
     /// A key made elsewhere needs its signing secret.
     Key(Box<ApiKey>),
+    /// Another version of a model scores, or none.
+    Model(ModelKind),
 }
 
 /// Passes committed groups on.
@@ -114,6 +117,9 @@ impl Spine {
                 Event::RuleInputStored(stored) => {
                     let place = stored.input.operator_seq();
                     let batch = place.and_then(|place| member.rule_batch(stored.operator_no, place));
+                    if let RuleInput::PlayersScored(scored) = &stored.input {
+                        self.directory.load().risk_levels.heard(stored.operator_no, scored);
+                    }
                     self.rules.stored(committed.seq, stored, batch);
                 }
                 Event::AlertRevised(revision) => alerts.push(revision.clone()),
@@ -178,6 +184,21 @@ impl Spine {
                     self.live.revoke(key.id);
                 }
                 (!self.directory.load().keys.contains_key(&key.id)).then(|| Growth::Key(Box::new(key.clone())))
+            }
+            // what scores is read with its artefact, by the assembly's task
+            Event::ModelPromoted(promoted) => {
+                if promoted.kind == ModelKind::PlayerRisk {
+                    self.directory.load().risk_levels.go_by(Some(promoted.version));
+                }
+                let _ = self.growth.send(Growth::Model(promoted.kind));
+                return;
+            }
+            Event::ModelRetired(retired) => {
+                if retired.kind == ModelKind::PlayerRisk {
+                    self.directory.load().risk_levels.retire(retired.version);
+                }
+                let _ = self.growth.send(Growth::Model(retired.kind));
+                return;
             }
             Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } | Event::RuleChanged(_) => {
                 None

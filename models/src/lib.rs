@@ -28,6 +28,7 @@ pub mod region;
 pub mod risk_model;
 pub mod rule;
 pub mod rule_input;
+pub mod score;
 pub mod series;
 pub mod token;
 pub mod ts;

@@ -38,6 +38,38 @@ closed_set!(
     DriftLevel { Unknown = "unknown", Stable = "stable", Moderate = "moderate", Significant = "significant" }
 );
 
+/// Probability from which on a player's risk is moderate, millionths.
+pub const MODERATE_FROM_PPM: u32 = 200_000;
+/// Probability from which on it is high, millionths.
+pub const HIGH_FROM_PPM: u32 = 500_000;
+
+closed_set!(
+    /// A player's risk as the promoted model sees it.
+    RiskLevel { Low = "low", Moderate = "moderate", High = "high" }
+);
+
+impl RiskLevel {
+    /// Of a probability, millionths.
+    #[must_use]
+    pub fn of(score_ppm: u32) -> Self {
+        match score_ppm {
+            ..MODERATE_FROM_PPM => Self::Low,
+            ..HIGH_FROM_PPM => Self::Moderate,
+            _ => Self::High,
+        }
+    }
+
+    /// The least probability of a level, millionths.
+    #[must_use]
+    pub fn least_ppm(self) -> u32 {
+        match self {
+            Self::Low => 0,
+            Self::Moderate => MODERATE_FROM_PPM,
+            Self::High => HIGH_FROM_PPM,
+        }
+    }
+}
+
 /// How good probabilities were on rows with labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelMetrics {
@@ -211,6 +243,22 @@ mod tests {
             evaluation,
             by: "Wanjiku".to_owned(),
             card: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_level_begins_at_its_bound() {
+        let table = [
+            (0, RiskLevel::Low),
+            (199_999, RiskLevel::Low),
+            (200_000, RiskLevel::Moderate),
+            (499_999, RiskLevel::Moderate),
+            (500_000, RiskLevel::High),
+            (1_000_000, RiskLevel::High),
+        ];
+        for (score, level) in table {
+            assert_eq!(RiskLevel::of(score), level, "{score}");
+            assert!(level.least_ppm() <= score);
         }
     }
 

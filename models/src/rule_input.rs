@@ -7,6 +7,7 @@ use crate::jurisdiction::JurisdictionNo;
 use crate::match_key::MatchKey;
 use crate::money::Currency;
 use crate::record::closed_set;
+use crate::score::{PlayersScored, RecordsScored};
 use crate::series::SeriesScored;
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,10 @@ pub enum RuleInput {
     },
     /// Windows of the operator are over, and some of their series are unusual.
     Series(SeriesScored),
+    /// What a model said of the records of an input before.
+    RecordsScored(Box<RecordsScored>),
+    /// What a model said of players whose day is over.
+    PlayersScored(Box<PlayersScored>),
 }
 
 impl RuleInput {
@@ -86,7 +91,8 @@ impl RuleInput {
         match self {
             Self::Batch { operator_seq } => Some(*operator_seq),
             Self::Tick { operator_seq, .. } => *operator_seq,
-            Self::Declared { .. } | Self::Exclusions { .. } | Self::Signal { .. } | Self::Series(_) => None,
+            Self::Declared { .. } | Self::Exclusions { .. } | Self::Signal { .. } => None,
+            Self::Series(_) | Self::RecordsScored(_) | Self::PlayersScored(_) => None,
         }
     }
 }
@@ -96,9 +102,11 @@ impl RuleInput {
     #[must_use]
     pub fn at(&self) -> Option<Ts> {
         match self {
-            Self::Batch { .. } => None,
+            Self::Batch { .. } | Self::RecordsScored(_) => None,
             Self::Tick { at, .. } | Self::Declared { at, .. } | Self::Signal { at, .. } => Some(*at),
             Self::Exclusions { window, at, .. } => Some(at.unwrap_or(window.end)),
+            Self::Series(scored) => Some(scored.at),
+            Self::PlayersScored(scored) => Some(scored.as_of),
         }
     }
 }
@@ -135,6 +143,7 @@ mod tests {
     use super::*;
     use crate::alert::{Granularity, Metric};
     use crate::ids::AlertId;
+    use crate::score::{RiskyRecord, ScoredPlayer, Scores};
     use crate::series::{Oddity, SeriesKey, SeriesReason, SeriesScore, ToldAlready};
 
     #[test]
@@ -204,6 +213,36 @@ mod tests {
                 RuleInput::Signal { player: MatchKey(1), level: Severity::High, at: Ts(9) },
                 None,
                 r#"{"what":"signal","player":"0000000000000000000001","level":"high","at":9}"#,
+            ),
+            (
+                RuleInput::RecordsScored(Box::new(RecordsScored {
+                    of: 4,
+                    version: 2,
+                    scores: Scores(vec![None, Some(7)]),
+                    risky: vec![RiskyRecord {
+                        record_id: "r".to_owned(),
+                        player: MatchKey(1),
+                        at: Ts(5),
+                        score_ppm: 7,
+                        reasons: vec!["why".to_owned()],
+                    }],
+                })),
+                None,
+                r#"{"what":"records_scored","of":4,"version":2,"scores":"AAg","risky":[{"record_id":"r","player":"0000000000000000000001","at":5,"score_ppm":7,"reasons":["why"]}]}"#,
+            ),
+            (
+                RuleInput::PlayersScored(Box::new(PlayersScored {
+                    version: 2,
+                    as_of: Ts(5),
+                    players: vec![ScoredPlayer {
+                        player: MatchKey(1),
+                        currency: Currency::KES,
+                        score_ppm: 7,
+                        reasons: Vec::new(),
+                    }],
+                })),
+                None,
+                r#"{"what":"players_scored","version":2,"as_of":5,"players":[{"player":"0000000000000000000001","currency":"KES","score_ppm":7,"reasons":[]}]}"#,
             ),
         ];
         for (input, operator_seq, json) in table {

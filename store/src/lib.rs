@@ -45,7 +45,7 @@ pub use read::{
     PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch, RuleInputHead,
     RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
-pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, StoredModel};
+pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, PlayerRisk, PlayerRiskQuery, StoredModel};
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};
 pub use writer::{
     Attachment, Commit, CommitError, CommitReceipt, CommittedGroup, IdempotencyRow, ImportProgress, ImportedPerson,

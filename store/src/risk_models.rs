@@ -8,7 +8,12 @@ use crate::db::{Conn, Row, Val};
 use crate::open::Store;
 use crate::writer::CommitError;
 use models::event::Event;
+use models::ids::{OperatorNo, Seq};
+use models::jurisdiction::JurisdictionNo;
+use models::match_key::MatchKey;
+use models::money::Currency;
 use models::risk_model::{DriftJudged, Model, ModelKind, ModelPromoted, ModelRetired, ModelState};
+use models::score::ScoredPlayer;
 use models::ts::Ts;
 use serde::de::DeserializeOwned;
 
@@ -116,6 +121,40 @@ async fn drift(conn: &mut Conn, judged: &DriftJudged) -> Result<(), sqlx::Error>
     conn.run(sql, &values).await.map(|_| ())
 }
 
+const PLAYER_RISK: &str = "operator_no, player, currency, score_ppm, as_of, reasons";
+
+/// What the promoted model said last of a player at an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayerRisk {
+    /// Where.
+    pub operator_no: OperatorNo,
+    /// First instant behind the day.
+    pub as_of: Ts,
+    /// Who, the score and why.
+    pub scored: ScoredPlayer,
+}
+
+/// Players of an operator.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct PlayerRiskQuery {
+    pub operator: OperatorNo,
+    pub version: u32,
+    /// Of this probability at least, millionths.
+    pub from_ppm: u32,
+    pub limit: u32,
+}
+
+fn player_risk(row: &Row) -> Result<PlayerRisk, StoreError> {
+    let scored = ScoredPlayer {
+        player: row.text(1)?.parse().map_err(|_| StoreError::Unreadable("player"))?,
+        currency: Currency::parse(&row.text(2)?).map_err(|_| StoreError::Unreadable("currency"))?,
+        score_ppm: row.int(3)? as u32,
+        reasons: parse("reasons", &row.text(5)?)?,
+    };
+    Ok(PlayerRisk { operator_no: OperatorNo(row.int(0)? as u16), as_of: Ts(row.int(4)?), scored })
+}
+
 const COLUMNS: &str = "body, state, registered_at, promoted_by, promoted_at, ended_by, ended_at";
 
 fn stored(row: &Row) -> Result<StoredModel, StoreError> {
@@ -176,6 +215,87 @@ impl Store {
             bytes.extend(row.bytes(1)?);
         }
         Ok(bytes)
+    }
+
+    /// Where in the journal a version was promoted last; none where it never was.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn model_promoted_at(&self, kind: ModelKind, version: u32) -> Result<Option<Seq>, StoreError> {
+        let sql = "SELECT seq, payload FROM journal WHERE kind = 'model_promoted' ORDER BY seq DESC";
+        for row in self.db.read().await?.rows(sql, &[]).await? {
+            let event = crate::journal::decode(&row.text(1)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
+            if let Event::ModelPromoted(promoted) = event
+                && (promoted.kind, promoted.version) == (kind, version)
+            {
+                return Ok(Some(row.int(0)?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Is the drift of a version at an operator judged of this day?
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn is_drift_judged(&self, judged: &DriftJudged) -> Result<bool, StoreError> {
+        let sql = "SELECT COUNT(*) FROM model_drift WHERE kind = $1 AND version = $2 AND operator_no = $3 AND day = $4";
+        let values = [
+            Val::Text(judged.kind.as_str()),
+            Val::Int(judged.version.into()),
+            Val::Int(judged.operator_no.0.into()),
+            Val::Int(judged.day.0),
+        ];
+        Ok(self.int(sql, &values).await? > 0)
+    }
+
+    /// What a version said last of players of an operator, the highest score first: those of `score_ppm` at least, behind
+    /// the place of the page before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn players_at_risk(&self, query: &PlayerRiskQuery) -> Result<Vec<PlayerRisk>, StoreError> {
+        let sql = format!(
+            "SELECT {PLAYER_RISK} FROM player_risk WHERE operator_no = $1 AND version = $2 AND score_ppm >= $3 ORDER BY score_ppm DESC, player, currency LIMIT $4"
+        );
+        let PlayerRiskQuery { operator, version, from_ppm, limit } = *query;
+        let values = [operator.0.into(), version.into(), from_ppm.into(), limit.into()].map(Val::Int);
+        self.db.read().await?.rows(&sql, &values).await?.iter().map(player_risk).collect()
+    }
+
+    /// Every score that a version gave last, the highest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn player_scores(
+        &self,
+        version: u32,
+        limit: u32,
+    ) -> Result<Vec<(OperatorNo, MatchKey, Currency, u32)>, StoreError> {
+        let sql = format!("SELECT {PLAYER_RISK} FROM player_risk WHERE version = $1 ORDER BY score_ppm DESC LIMIT $2");
+        let rows = self.db.read().await?.rows(&sql, &[Val::Int(version.into()), Val::Int(limit.into())]).await?;
+        let score = |row: &Row| {
+            let PlayerRisk { operator_no, scored, .. } = player_risk(row)?;
+            Ok((operator_no, scored.player, scored.currency, scored.score_ppm))
+        };
+        rows.iter().map(score).collect()
+    }
+
+    /// What a version said last of a player at each operator of a jurisdiction.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn risk_of_player(
+        &self,
+        jurisdiction: JurisdictionNo,
+        version: u32,
+        player: MatchKey,
+    ) -> Result<Vec<PlayerRisk>, StoreError> {
+        let sql = format!(
+            "SELECT {PLAYER_RISK} FROM player_risk WHERE player = $1 AND version = $2 AND jurisdiction = $3 ORDER BY operator_no, currency"
+        );
+        let values = [Val::Owned(player.to_string()), Val::Int(version.into()), Val::Int(jurisdiction.0.into())];
+        self.db.read().await?.rows(&sql, &values).await?.iter().map(player_risk).collect()
     }
 
     /// Days of drift of a version, the newest first.

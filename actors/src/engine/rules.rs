@@ -41,7 +41,7 @@ impl Engine {
             Box::pin(async move {
                 let zone = TimeZone::get(&zone).map_err(|e| e.to_string())?;
                 let (_, set) = context.directory.load().rules(whose.jurisdiction);
-                let blank = OfOperator::new(OperatorRules::new(whose.no, zone, &set));
+                let blank = OfOperator::new(whose.no, OperatorRules::new(whose.no, zone, &set));
                 OperatorRulesActor::recover(whose, blank, context, slot, &generation.progress).await
             })
         });

@@ -18,7 +18,7 @@ use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
-use crate::rules::{Quiet, RuleMetrics, RulesContext, RulesPost};
+use crate::rules::{Models, Quiet, RuleMetrics, RulesContext, RulesPost};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{
     FetchMetrics, IntegrityMetrics, REFUSED_KNOWN_MAX, SourceActor, SourceContext, SourceGauge, SourceHead,
@@ -33,6 +33,7 @@ use jiff::tz::TimeZone;
 use models::event::Event;
 use models::feed::{ReaderSettings, Source};
 use models::ids::OperatorNo;
+use models::risk_model::ModelKind;
 use models::ts::Ts;
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -166,6 +167,7 @@ impl Engine {
             chain: ring.chain,
             writer: writer.clone(),
             directory: Arc::clone(&directory),
+            models: Models::default(),
             known: config.known.clone().unwrap_or_else(|| Arc::new(facts.clone())),
             clock: Arc::clone(&clock),
             inspect: config.faults.rules.clone(),
@@ -222,6 +224,10 @@ impl Engine {
             // those that are in force were read a moment ago; the task takes these over as soon as it can
             tracing::warn!(%error, "what the keys are is not journaled yet");
         }
+        for kind in [ModelKind::TransactionRisk, ModelKind::PlayerRisk] {
+            engine.take_model(kind).await?;
+        }
+        engine.load_risk_levels().await?;
         engine.start_known()?;
         engine.start_tasks(growing);
         Ok(engine)

@@ -1,8 +1,11 @@
 //! The two states that hear inputs: an operator's rules, and those over all operators of a jurisdiction.
 
 use super::input::Stored;
+use super::risk::{BatchScores, Models, Risk};
 use crate::market::Kept;
 use crate::source::Inspect;
+use engine::features::live::LiveFeatures;
+use engine::features::transaction;
 use engine::rules::finding::{Finding, Mode};
 use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
 use engine::rules::nation::NationRules;
@@ -14,6 +17,7 @@ use models::compliance::ComplianceDayCounted;
 use models::feed::SourceClock;
 use models::ids::OperatorNo;
 use models::record::Record;
+use models::risk_model::DriftJudged;
 use models::rule_input::{DeclaredBase, RuleInput};
 use models::ts::{HOUR, Ts};
 use store::{RuleInputRow, Store, StoreError};
@@ -45,12 +49,18 @@ pub(super) trait Judge: Kept {
     const GAPLESS: bool;
     /// Other versions from now on.
     fn set_rules(&mut self, set: &RuleSet);
+    /// Other models from now on.
+    fn set_models(&mut self, _: &Models) {}
     /// Takes an input in.
     fn hear(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>);
     /// What gave way at a limit, by table.
     fn forgotten(&self) -> Vec<(&'static str, u64)>;
     /// Days that were counted since somebody asked last.
     fn counted_days(&mut self) -> Vec<ComplianceDayCounted> {
+        Vec::new()
+    }
+    /// Days of models' drift that were judged since somebody asked last.
+    fn judged_days(&mut self) -> Vec<DriftJudged> {
         Vec::new()
     }
     /// Inputs behind a position.
@@ -65,7 +75,10 @@ pub(super) trait Judge: Kept {
 /// An operator's rules, and which clock they go by.
 #[derive(Clone)]
 pub struct OfOperator {
+    operator: OperatorNo,
     rules: OperatorRules,
+    /// What models are told, and what they say.
+    pub(super) risk: Risk,
     /// A wall clock ticks.
     is_wall: bool,
     /// There are documents, which fall due by themselves.
@@ -77,8 +90,9 @@ pub struct OfOperator {
 impl OfOperator {
     /// Before any input.
     #[must_use]
-    pub fn new(rules: OperatorRules) -> Self {
-        Self { rules, is_wall: false, has_papers: false, ticked_at: Ts(0) }
+    pub fn new(operator: OperatorNo, rules: OperatorRules) -> Self {
+        let risk = Risk::default();
+        Self { operator, rules, risk, is_wall: false, has_papers: false, ticked_at: Ts(0) }
     }
 
     /// Should the wall clock be told? Where there are documents and no feed that follows it, once an hour.
@@ -98,9 +112,12 @@ impl OfOperator {
             which.of(&batch.records).for_each(|(_, record)| self.rules.hear(&Input::Document { record }, findings));
             return;
         };
+        let (risk, mut scores) = (&mut self.risk, BatchScores::default());
         for (place, record) in which.of(&batch.records) {
-            self.rules.hear(&Input::Play { record, facts: &facts[place] }, findings);
+            let heard = Input::Play { record, facts: &facts[place] };
+            self.rules.hear_and(&heard, findings, |heard| risk.hear((input, place), heard, &mut scores));
         }
+        risk.heard(input, batch, scores);
         match batch.clock {
             SourceClock::Wall => self.is_wall = true,
             // an archive beside a live source is late data, and no clock
@@ -136,6 +153,11 @@ impl Judge for OfOperator {
 
     fn set_rules(&mut self, set: &RuleSet) {
         self.rules.set_rules(set);
+        self.risk.set_params(transaction::Params::of(set));
+    }
+
+    fn set_models(&mut self, models: &Models) {
+        self.risk.set_models(models, self.operator);
     }
 
     fn hear(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>) {
@@ -159,6 +181,20 @@ impl Judge for OfOperator {
                 self.rules.hear(&Input::Signal(Signal { player, level, at }), findings);
             }
             RuleInput::Series(ref scored) => self.rules.hear(&Input::Series(scored), findings),
+            RuleInput::RecordsScored(ref scored) => {
+                // stored twice where nobody knew whether it was
+                if self.risk.said(scored) {
+                    let version = scored.version;
+                    let each = scored.risky.iter().map(|scored| Input::RecordScored { scored, version });
+                    each.for_each(|input| self.rules.hear(&input, findings));
+                }
+            }
+            RuleInput::PlayersScored(ref scored) => {
+                self.risk.players_said(scored);
+                let (version, as_of) = (scored.version, scored.as_of);
+                let each = scored.players.iter().map(|scored| Input::PlayerScored { scored, version, as_of });
+                each.for_each(|input| self.rules.hear(&input, findings));
+            }
         }
     }
 
@@ -167,6 +203,7 @@ impl Judge for OfOperator {
         forgotten.push(("tally_days", self.rules.tally().too_late()));
         forgotten.extend(cases_forgotten(self.rules.standing()));
         forgotten.push(("signals", self.rules.book().counted().signals_forgotten));
+        forgotten.extend(self.risk.live().forgotten());
         forgotten
     }
 
@@ -174,34 +211,44 @@ impl Judge for OfOperator {
         self.rules.closed_days()
     }
 
+    fn judged_days(&mut self) -> Vec<DriftJudged> {
+        self.risk.judged_days()
+    }
+
     async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {
         store.rule_inputs(whose, after, limit).await
     }
 }
 
-/// Bytes before those of the rules: which clock, documents, and the newest tick.
-const CLOCK_BYTES: usize = 10;
+/// Bytes before those of the rules: which clock, documents, the newest tick, and how many those of the rules are.
+const CLOCK_BYTES: usize = 18;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
 const LAYOUT_HERE: u32 = 2;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;
-    const BYTES_MAX: usize = 96 << 20;
+    const BYTES_MAX: usize = 384 << 20;
 
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let rules = self.rules.to_bytes().map_err(|error| error.to_string())?;
-        let mut bytes = Vec::with_capacity(CLOCK_BYTES + rules.len());
+        let live = self.risk.live().to_bytes().map_err(|error| error.to_string())?;
+        let mut bytes = Vec::with_capacity(CLOCK_BYTES + rules.len() + live.len());
         bytes.extend([u8::from(self.is_wall), u8::from(self.has_papers)]);
         bytes.extend(self.ticked_at.0.to_be_bytes());
+        bytes.extend((rules.len() as u64).to_be_bytes());
         bytes.extend(rules);
+        bytes.extend(live);
         Ok(bytes)
     }
 
     fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
-        let (clock, rules) = bytes.split_at_checked(CLOCK_BYTES)?;
-        let ticked_at = Ts(i64::from_be_bytes(clock[2..].try_into().ok()?));
+        let (clock, rest) = bytes.split_at_checked(CLOCK_BYTES)?;
+        let ticked_at = Ts(i64::from_be_bytes(clock[2..10].try_into().ok()?));
+        let length = usize::try_from(u64::from_be_bytes(clock[10..].try_into().ok()?)).ok()?;
+        let (rules, live) = rest.split_at_checked(length)?;
         let rules = self.rules.with_bytes(rules).ok()?;
-        Some(Self { rules, is_wall: clock[0] == 1, has_papers: clock[1] == 1, ticked_at })
+        let risk = self.risk.with_live(LiveFeatures::from_bytes(live).ok()?);
+        Some(Self { rules, risk, is_wall: clock[0] == 1, has_papers: clock[1] == 1, ticked_at, ..self })
     }
 }
 

@@ -8,6 +8,7 @@ use super::judge::{Judge, Which};
 use super::known::Known;
 use super::metrics::RuleMetrics;
 use super::quiet::Quiet;
+use super::risk::Models;
 use super::told::{FINDINGS_AT_ONCE, FindingId, Told, Whose};
 use super::{INPUTS_AT_ONCE, RETRY};
 use crate::culprits;
@@ -21,6 +22,7 @@ use engine::rules::finding::Finding;
 use models::compliance::ComplianceDayCounted;
 use models::event::Event;
 use models::ids::Seq;
+use models::risk_model::DriftJudged;
 use models::rule_input::RuleInputSetAside;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -40,6 +42,8 @@ pub struct RulesContext {
     pub directory: Arc<ArcSwap<Directory>>,
     /// What register and evidence knew.
     pub known: Arc<dyn Known>,
+    /// Which models score.
+    pub models: Models,
     /// Now.
     pub clock: Arc<dyn Clock>,
     /// Fault injection, if any: sees each record before rules hear it.
@@ -159,6 +163,11 @@ impl<J: Judge> Keeper<J> {
             if !counted.is_empty() {
                 told.days(self.untold(counted, progress).await);
             }
+            for judged in self.state.judged_days() {
+                if !self.is_judged(&judged, progress).await {
+                    told.drift(judged);
+                }
+            }
             if told.len() >= FINDINGS_AT_ONCE {
                 self.tell(&mut told, progress).await;
             }
@@ -181,6 +190,16 @@ impl<J: Judge> Keeper<J> {
             stored.iter().any(|(name, revision, _)| *name == day.day && *revision >= day.revision)
         };
         days.iter().filter(|day| !is_stored(day)).cloned().collect()
+    }
+
+    /// Is this day of drift stored? After a start its records are scored once more, and fewer of them.
+    async fn is_judged(&self, judged: &DriftJudged, progress: &Progress) -> bool {
+        loop {
+            match self.context.store.is_drift_judged(judged).await {
+                Ok(is_stored) => return is_stored,
+                Err(error) => self.waits(&error.to_string(), progress).await,
+            }
+        }
     }
 
     async fn tell(&self, told: &mut Told, progress: &Progress) {
@@ -232,6 +251,12 @@ impl<J: Judge> Keeper<J> {
             self.state.set_rules(&rules);
             self.rules_seq = Some(rules_seq);
         }
+        self.take_models();
+    }
+
+    /// Models that were promoted since are at work, and those that were retired are not.
+    pub fn take_models(&mut self) {
+        self.state.set_models(&self.context.models);
     }
 
     /// Applies an input, or says that the state panicked and may be half-way.
@@ -298,7 +323,7 @@ impl<J: Judge> Keeper<J> {
                 }
                 self.attempt(input).map_err(|panic| panic.to_string())?;
                 // told when they were counted first
-                drop(self.state.counted_days());
+                drop((self.state.counted_days(), self.state.judged_days()));
                 at = J::place(input);
             }
             progress.beat();

@@ -2,6 +2,7 @@
 
 use crate::market::StateMetrics;
 use engine::rules::list;
+use models::risk_model::ModelKind;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
 /// Seconds from a batch's commit to what rules found in it.
@@ -12,7 +13,7 @@ const MODES: [&str; 2] = ["live", "shadow"];
 /// Whose rules there are.
 const WHOSE: [&str; 2] = ["operator", "nation"];
 /// Tables that forget at a limit.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 15] = [
     "players",
     "devices",
     "accounts",
@@ -24,7 +25,13 @@ const TABLES: [&str; 11] = [
     "cases_shadow",
     "signals",
     "nation_players",
+    "feature_records",
+    "feature_players",
+    "unscored_inputs",
+    "unscored_players",
 ];
+/// Kinds of models whose scores are counted.
+const KINDS: [ModelKind; 2] = [ModelKind::TransactionRisk, ModelKind::PlayerRisk];
 
 /// Figures of rules.
 #[derive(Clone)]
@@ -38,6 +45,7 @@ pub struct RuleMetrics {
     /// Findings of live versions of which nobody is told.
     pub quiet: IntCounter,
     forgotten: IntCounterVec,
+    scored: IntCounterVec,
     /// Their states.
     pub states: StateMetrics,
 }
@@ -61,6 +69,7 @@ impl RuleMetrics {
             "mlinzi_rule_records_judged_total",
             "Records that rules were applied to, also when they are read back, by whose rules (operator, nation)",
         );
+        let scored = Opts::new("mlinzi_model_scored_total", "Records and players that a promoted model scored, stored");
         let metrics = Self {
             judged: IntCounter::new("mlinzi_rule_inputs_judged_total", "Inputs that rules were applied to")?,
             records: IntCounterVec::new(records, &["of"])?,
@@ -71,6 +80,7 @@ impl RuleMetrics {
                 "Revisions of live findings without an alert: of inputs from long before the rules began",
             )?,
             forgotten: IntCounterVec::new(forgotten, &["table"])?,
+            scored: IntCounterVec::new(scored, &["kind"])?,
             states: StateMetrics::register_as(registry, names, "States of rules")?,
         };
         // what nothing was found or forgotten of is 0, not missing
@@ -79,12 +89,14 @@ impl RuleMetrics {
         }
         TABLES.iter().for_each(|table| metrics.forgotten.with_label_values(&[table]).reset());
         WHOSE.iter().for_each(|of| metrics.records.with_label_values(&[of]).reset());
+        KINDS.iter().for_each(|kind| metrics.scored.with_label_values(&[kind.as_str()]).reset());
         registry.register(Box::new(metrics.judged.clone()))?;
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;
         registry.register(Box::new(metrics.findings.clone()))?;
         registry.register(Box::new(metrics.quiet.clone()))?;
         registry.register(Box::new(metrics.forgotten.clone()))?;
+        registry.register(Box::new(metrics.scored.clone()))?;
         Ok(metrics)
     }
 
@@ -95,6 +107,10 @@ impl RuleMetrics {
 
     pub(super) fn found(&self, rule: &str, is_shadow: bool) {
         self.findings.with_label_values(&[rule, MODES[usize::from(is_shadow)]]).inc();
+    }
+
+    pub(super) fn scored(&self, kind: ModelKind, count: u64) {
+        self.scored.with_label_values(&[kind.as_str()]).inc_by(count);
     }
 
     pub(super) fn forgot(&self, table: &'static str, entries: u64) {

@@ -3,6 +3,7 @@
 //! ```text
 //! stored batch ─▶ spine ─▶ operator's actor: held until evidence is in ─▶ RuleInputStored, with the facts
 //!                                             └▶ OperatorRules ─▶ AlertRevised + rule_findings, in one commit
+//!                                             └▶ features ─▶ promoted model ─▶ RecordsScored, an input as well
 //! RuleInputStored ─▶ spine ─▶ the jurisdiction's actor ─▶ NationRules ─▶ the same
 //! ```
 //! Both states are functions of stored inputs: an operator's of its `input_seq`, a jurisdiction's of places in the
@@ -20,6 +21,7 @@ mod operator;
 mod post;
 mod quiet;
 pub mod replay;
+mod risk;
 mod told;
 
 pub use input::Heard;
@@ -31,6 +33,7 @@ pub use nation::{Nation, NationMsg, NationSlot};
 pub use operator::{OperatorRulesActor, RulesMsg, RulesSlot, Waiting};
 pub use post::RulesPost;
 pub use quiet::{ALERTS_BACK, Quiet};
+pub use risk::{Models, Promoted};
 pub(crate) use told::Whose;
 
 use std::time::Duration;

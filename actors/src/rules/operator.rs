@@ -18,6 +18,7 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use models::event::{Committed, Event};
 use models::feed::SourceClock;
 use models::record::Record;
+use models::risk_model::ModelKind;
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::ts::{SECOND, Ts};
 use std::collections::VecDeque;
@@ -235,7 +236,30 @@ impl OperatorRulesActor {
                 return;
             }
         }
-        self.advance(progress).await;
+        // scores of what came before are inputs before what comes next
+        if self.store_scores(progress).await {
+            self.advance(progress).await;
+            self.store_scores(progress).await;
+        }
+    }
+
+    /// Stores what models say of records that were heard, and of some players whose day is over. False: the store is away
+    /// and scores wait for it, and so does what comes next.
+    async fn store_scores(&mut self, progress: &Progress) -> bool {
+        self.keeper.take_models();
+        let risk = &mut self.keeper.state.risk;
+        let mut inputs = risk.unsaid();
+        inputs.extend(risk.due());
+        if inputs.is_empty() {
+            return true;
+        }
+        self.commit(inputs, Vec::new(), 0, progress).await;
+        let risk = &mut self.keeper.state.risk;
+        let is_stored = risk.unsaid_len() == 0;
+        if !is_stored || risk.due().is_some() {
+            self.slot.wake_after(if is_stored { Duration::ZERO } else { RETRY });
+        }
+        is_stored
     }
 
     async fn clock(&mut self, progress: &Progress) {
@@ -367,10 +391,11 @@ impl OperatorRulesActor {
             Event::RuleInputStored(stored) => Some((committed.seq, stored)),
             _ => None,
         });
-        let batches = self.held.iter().take(ready).map(Held::batch).chain(std::iter::once(None));
+        let batches = self.held.iter().take(ready).map(Held::batch).chain(std::iter::repeat_with(|| None));
         let inputs: Vec<Stored> =
             stored.zip(batches).map(|((seq, stored), batch)| Stored::new(seq, stored, batch)).collect();
         self.keeper.follow(&inputs, progress).await;
+        inputs.iter().for_each(|input| self.count_scores(&input.input));
         let now = self.keeper.context.clock.now();
         for held in self.held.iter().take(ready) {
             if let Waiting::Batch { stored_at, .. } = held.waiting {
@@ -382,10 +407,24 @@ impl OperatorRulesActor {
         self.let_go(through.unwrap_or(0));
     }
 
+    fn count_scores(&self, input: &RuleInput) {
+        let metrics = &self.keeper.context.metrics;
+        match input {
+            RuleInput::RecordsScored(scored) => {
+                let count = scored.scores.0.iter().flatten().count();
+                metrics.scored(ModelKind::TransactionRisk, count as u64);
+            }
+            RuleInput::PlayersScored(scored) => {
+                metrics.scored(ModelKind::PlayerRisk, scored.players.len() as u64);
+            }
+            _ => {}
+        }
+    }
+
     async fn look_what_is_stored(&mut self, progress: &Progress) {
         let heard = self.keeper.context.store.rules_heard(self.keeper.whose.no).await;
         if let Ok(heard) = heard
-            && heard > self.heard
+            && (heard > self.heard || self.keeper.state.risk.waits())
         {
             self.keeper.catch_up_surely(i64::MAX, progress).await;
             self.let_go(heard);

@@ -44,6 +44,7 @@ impl RulesPost {
         match (&stored.input, batch) {
             // its own actor has made it
             (RuleInput::Tick { operator_seq: Some(_), .. }, _) => {}
+            (RuleInput::RecordsScored(_) | RuleInput::PlayersScored(_), _) => {}
             (RuleInput::Batch { .. }, Some(RuleBatch { facts: None, .. })) => {}
             (RuleInput::Batch { .. }, Some(_)) => self.nation(stored.jurisdiction, Some(heard())),
             (RuleInput::Batch { .. }, None) => self.nation(stored.jurisdiction, None),

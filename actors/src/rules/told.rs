@@ -11,6 +11,7 @@ use models::event::Event;
 use models::ids::{AlertId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::money::Currency;
+use models::risk_model::DriftJudged;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 use store::{Attachment, FindingsBy, RuleFindingRow};
@@ -96,6 +97,11 @@ impl Told {
     /// Adds days that were counted.
     pub fn days(&mut self, days: Vec<ComplianceDayCounted>) {
         self.events.extend(days.into_iter().map(Event::ComplianceDayCounted));
+    }
+
+    /// Adds a day of a model's drift.
+    pub fn drift(&mut self, judged: DriftJudged) {
+        self.events.push(Event::ModelDriftJudged(Box::new(judged)));
     }
 
     pub fn len(&self) -> usize {

@@ -13,6 +13,7 @@
 
 pub mod behaviour;
 pub mod details;
+pub mod live;
 pub mod player;
 pub mod recent;
 pub mod transaction;

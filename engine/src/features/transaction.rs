@@ -8,8 +8,12 @@ use super::details::Details;
 use super::recent::{BUCKETS, Recent, Usual};
 use super::{Feature, Places, flag, money_key, share};
 use crate::ingest::id_digest;
+use crate::rules::finding::Mode;
+use crate::rules::list::Typed;
 use crate::rules::player::{Move, Player, Span};
+use crate::rules::ruleset::RuleSet;
 use crate::rules::run::Heard;
+use crate::rules::structured_deposits;
 use crate::rules::table::{Key, Limit, Table, Weigh};
 use models::alert::Window;
 use models::record::{PlayChannel, Record, RecordKind, RecordStatus};
@@ -185,6 +189,19 @@ pub struct Params {
     /// From which amount on a deposit is reported, minor units of the jurisdiction's currency: that of the rule
     /// `structured_deposits` in force.
     pub threshold_minor: Option<i64>,
+}
+
+impl Params {
+    /// As the rules say whose last live versions these are.
+    #[must_use]
+    pub fn of(set: &RuleSet) -> Self {
+        let name = structured_deposits::ABOUT.name;
+        let live = set.versions().filter(|version| version.rule == name && version.mode == Mode::Live);
+        let params = live.max_by_key(|version| version.effective_from).map(|version| &version.params);
+        let params = params.and_then(|params| Typed::read(name, params).ok().flatten());
+        let Some(Typed::StructuredDeposits(params)) = params else { return Self::default() };
+        Self { threshold_minor: params.thresholds_minor.first().copied() }
+    }
 }
 
 /// Which way the money goes.

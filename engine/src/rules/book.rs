@@ -501,6 +501,9 @@ pub(super) fn spans_of(calendar: &mut Calendar, input: &Input<'_>) -> (Ts, Spans
         Input::Signal(signal) => signal.at,
         Input::Exclusions(exclusions) => exclusions.at,
         Input::Series(scored) => scored.at,
+        Input::RecordScored { scored, .. } => scored.at,
+        // within the day that it is about
+        Input::PlayerScored { as_of, .. } => as_of.plus(-1),
         Input::Tick { at } => *at,
     };
     (at, calendar.spans(at))

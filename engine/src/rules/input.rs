@@ -4,6 +4,7 @@ use models::alert::{Severity, Window};
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{Record, RecordKind, RecordStatus};
+use models::score::{RiskyRecord, ScoredPlayer};
 use models::series::SeriesScored;
 use models::ts::{MINUTE, Ts};
 use serde::{Deserialize, Serialize};
@@ -168,6 +169,22 @@ pub enum Input<'a> {
     Exclusions(Exclusions),
     /// Series of the operator are unusual.
     Series(&'a SeriesScored),
+    /// A record was scored high enough to be named.
+    RecordScored {
+        /// It.
+        scored: &'a RiskyRecord,
+        /// Version of the model.
+        version: u32,
+    },
+    /// A player was scored.
+    PlayerScored {
+        /// They.
+        scored: &'a ScoredPlayer,
+        /// Version of the model.
+        version: u32,
+        /// First instant behind the day.
+        as_of: Ts,
+    },
     /// The clock of the operator's inputs: what is overdue, and what is complete.
     Tick {
         /// The time.
@@ -208,6 +225,10 @@ pub enum Trigger {
     Exclusions,
     /// Series are unusual.
     Series,
+    /// A score of a record.
+    RecordScored,
+    /// A score of a player.
+    PlayerScored,
     /// A record is the first of a new day: the day before is over.
     DayClosed,
     /// The clock.

@@ -51,6 +51,12 @@ impl About {
         self.is_here() && !OFF_AT_FIRST.contains(&self.name)
     }
 
+    /// Does it hear nothing but what models say? Without a promoted one it is silent.
+    #[must_use]
+    pub fn needs_model(&self) -> bool {
+        !self.hears.is_empty() && self.hears.iter().all(|t| matches!(t, Trigger::RecordScored | Trigger::PlayerScored))
+    }
+
     /// Does it run over all operators?
     #[must_use]
     pub fn is_national(&self) -> bool {
@@ -144,6 +150,8 @@ rules! {
         compliance_status_changed ComplianceStatusChanged,
         unusual_exclusions UnusualExclusions,
         series_unusual SeriesUnusual,
+        risky_transaction RiskyTransaction,
+        player_at_risk PlayerAtRisk,
     }
     nation {
         net_deposits_across_operators NetDepositsAcrossOperators,

@@ -204,6 +204,8 @@ impl OperatorRules {
             }
             // nothing of it is remembered but what is said
             Input::Series(_) => (Some(Trigger::Series), None, None),
+            Input::RecordScored { .. } => (Some(Trigger::RecordScored), None, None),
+            Input::PlayerScored { .. } => (Some(Trigger::PlayerScored), None, None),
             Input::Tick { at } => {
                 self.book.tick(at);
                 (Some(Trigger::Tick), None, None)

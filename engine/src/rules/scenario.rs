@@ -14,6 +14,7 @@ use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
+use models::score::{RiskyRecord, ScoredPlayer};
 use models::series::{SeriesScore, SeriesScored};
 use models::ts::{DAY, MINUTE, SECOND, Ts};
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ enum Heard {
     Signal(Signal),
     Exclusions(Exclusions),
     Series(SeriesScored),
+    RecordScored(RiskyRecord),
+    PlayerScored(ScoredPlayer, Ts),
     Tick(Ts),
 }
 
@@ -490,6 +493,21 @@ impl Story {
         self.tell(Heard::Series(SeriesScored { operator_seq, at, params_version: 1, scores }))
     }
 
+    /// A record of somebody is scored, in millionths, by version 3 of a model.
+    pub fn scored(mut self, who: &str, score_ppm: u32) -> Self {
+        let record_id = format!("scored-{}", self.heard.len() + 1);
+        let (player, at, reasons) = (MatchKey(key("player", who)), self.now, vec!["because".to_owned()]);
+        self.names.push((format!("player {who}"), player.0));
+        self.tell(Heard::RecordScored(RiskyRecord { record_id, player, at, score_ppm, reasons }))
+    }
+
+    /// Somebody is scored at the end of a day.
+    pub fn player_scored(mut self, who: &str, score_ppm: u32) -> Self {
+        let (player, as_of, reasons) = (MatchKey(key("player", who)), self.now, vec!["because".to_owned()]);
+        self.names.push((format!("player {who}"), player.0));
+        self.tell(Heard::PlayerScored(ScoredPlayer { player, currency: Currency::KES, score_ppm, reasons }, as_of))
+    }
+
     pub fn tick(self) -> Self {
         let at = self.now;
         let mut story = self.tell(Heard::Tick(at));
@@ -507,6 +525,10 @@ impl Heard {
             Self::Signal(signal) => (OperatorNo(1), Input::Signal(*signal)),
             Self::Exclusions(exclusions) => (OperatorNo(1), Input::Exclusions(*exclusions)),
             Self::Series(scored) => (OperatorNo(1), Input::Series(scored)),
+            Self::RecordScored(scored) => (OperatorNo(1), Input::RecordScored { scored, version: 3 }),
+            Self::PlayerScored(scored, as_of) => {
+                (OperatorNo(1), Input::PlayerScored { scored, version: 3, as_of: *as_of })
+            }
             Self::Tick(at) => (OperatorNo(1), Input::Tick { at: *at }),
         }
     }

@@ -290,7 +290,7 @@ fn told(acts: &[Act]) -> Story {
             wait if wait > 80 => story.before(minutes(10 * wait)),
             wait => story.after(minutes(wait)),
         };
-        story = match what % 25 {
+        story = match what % 27 {
             0..4 => story.deposit(who, *amount),
             4..6 => story.withdraw(who, *amount),
             6..8 => story.outcome(game, place, 190).stake(who, *amount),
@@ -310,6 +310,8 @@ fn told(acts: &[Act]) -> Story {
             21 => story.exclusions(amount.unsigned_abs(), None),
             22 => story.declare((120, 240), Base::Stakes, *amount),
             23 => story.series(vec![odd(*amount)]),
+            24 => story.scored(who, amount.unsigned_abs() as u32 * 600),
+            25 => story.player_scored(who, amount.unsigned_abs() as u32 * 600),
             _ => story.on_device("phone").account(account).login(who).excluded("ben", 60, None),
         };
         story = story.at_operator(1 + (*amount % 3) as u16);
@@ -318,7 +320,7 @@ fn told(acts: &[Act]) -> Story {
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    prop::collection::vec((0u8..25, 0u8..4, 1i64..1_500, 0i64..100), 1..90)
+    prop::collection::vec((0u8..27, 0u8..4, 1i64..1_500, 0i64..100), 1..90)
 }
 
 struct Both {

@@ -10,7 +10,7 @@ pub mod live;
 mod lookups;
 mod notices;
 mod register;
-mod scoring;
+pub(crate) mod scoring;
 mod sockets;
 mod sources;
 mod storm;

@@ -1,11 +1,12 @@
-//! What it costs to score a record: rules' book and rules, features, model, on one core, in this process.
+//! What it costs to score a record as an operator's actor does: rules' book and rules, the histories of records and of
+//! players, the model, the watch on its drift; on one core, in this process.
 
 use crate::Effort;
 use crate::report::{Report, say};
 use crate::simulator::dice::Dice;
 use actors::scoring::Scorer;
-use engine::features::{player, transaction};
-use engine::rules::calendar::Calendar;
+use engine::features::live::{LiveFeatures, Scoring};
+use engine::features::transaction;
 use engine::rules::input::{Facts, Input};
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
@@ -58,27 +59,24 @@ fn record(n: usize, dice: &mut Dice) -> Record {
 
 struct Live {
     rules: OperatorRules,
-    features: transaction::Extractor,
-    players: player::Extractor,
-    calendar: Calendar,
+    features: LiveFeatures,
 }
 
 impl Live {
     fn new(zone: &TimeZone) -> Self {
         Self {
             rules: OperatorRules::new(OperatorNo(1), zone.clone(), &RuleSet::standard("KE")),
-            features: transaction::Extractor::default(),
-            players: player::Extractor::new(player::Params::default(), player::OPERATOR_PLAYERS),
-            calendar: Calendar::new(zone.clone()),
+            features: LiveFeatures::default(),
         }
     }
 
     fn hear(&mut self, record: &Record, facts: &Facts, out: &mut [f32; transaction::WIDTH]) -> bool {
         let (mut there, features) = (false, &mut self.features);
         let input = Input::Play { record, facts };
-        self.rules.hear_and(&input, &mut Vec::new(), |heard| there = features.hear(heard, out));
-        let spans = self.calendar.spans(record.occurred_at);
-        self.players.hear(OperatorNo(1), record, &spans);
+        let scoring = Scoring { players: true };
+        self.rules.hear_and(&input, &mut Vec::new(), |heard| {
+            there = features.hear(OperatorNo(1), heard, scoring, out);
+        });
         there
     }
 }
@@ -86,6 +84,14 @@ impl Live {
 /// Cost of a record from rules to score.
 pub async fn cost(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let (learnt, measured) = (effort.pick(6_000, 20_000, 20_000), effort.pick(50_000, 400_000, 1_000_000));
+    live(learnt, measured, report)
+}
+
+/// The same: a model is learnt from so many records, and so many are scored.
+///
+/// # Errors
+/// Nothing can be learnt, or the report cannot be written.
+pub fn live(learnt: usize, measured: usize, report: &mut Report) -> anyhow::Result<()> {
     let zone = TimeZone::get("Africa/Nairobi")?;
     let facts = Facts { is_identified: true, ..Facts::default() };
     let mut dice = Dice::new(5, "scoring", 0);
@@ -107,6 +113,7 @@ pub async fn cost(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let artefact = batch::train(Kind::TransactionRisk, table.as_bytes(), None, 1)?;
     say(&format!("  the model has {} trees a booster, AUC {:.3} held out", artefact.rounds, artefact.metrics.auc));
     let scorer = Scorer::new(1, artefact)?;
+    let mut watch = scorer.watch(OperatorNo(1));
 
     let mut whole = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
     let (mut hears, mut scores) = (whole.clone(), whole.clone());
@@ -116,7 +123,8 @@ pub async fn cost(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         let there = live.hear(&record, &facts, &mut out);
         let heard = start.elapsed();
         if there {
-            black_box(scorer.score(black_box(&out)));
+            let score = black_box(scorer.score(black_box(&out)));
+            watch.scored(&out, score);
         }
         let done = start.elapsed();
         whole.record(done.as_nanos() as u64)?;
@@ -124,7 +132,7 @@ pub async fn cost(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         scores.record((done - heard).as_nanos() as u64)?;
     }
     let micros = |histogram: &Histogram<u64>, share| histogram.value_at_quantile(share) as f64 / 1_000.0;
-    for (name, histogram) in [("rules and features", &hears), ("model", &scores), ("together", &whole)] {
+    for (name, histogram) in [("rules and features", &hears), ("model and drift", &scores), ("together", &whole)] {
         say(&format!(
             "  {name}: p50 {:.1} µs, p99 {:.1} µs, p99.9 {:.1} µs",
             micros(histogram, 0.5),
@@ -138,7 +146,8 @@ pub async fn cost(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         black_box(scorer.reasons(black_box(&out)));
     });
     say(&format!("  reasons in words: {:.1} µs", start.elapsed().as_secs_f64() * 1e3));
-    let reference =
-        format!("≤ 100; p99 of {measured} records on one core: all rules, both features, the model's probability");
+    let reference = format!(
+        "≤ 100; p99 of {measured} records on one core: all rules, the histories of records and players, the model's probability, drift"
+    );
     report.add("score_us", micros(&whole, 0.99), "µs", &reference)
 }

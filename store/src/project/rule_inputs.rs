@@ -1,12 +1,13 @@
 //! What rules hear and what they found.
 
-use super::tables::{RULE_FINDINGS, RULE_INPUTS, SERIES_SCORED};
+use super::tables::{PLAYER_RISK, RULE_FINDINGS, RULE_INPUTS, SERIES_SCORED};
 use super::{Gathered, Val, body};
 use crate::db::Conn;
 use crate::journal::JournalRow;
 use crate::writer::{Attachment, RuleBatch, RuleFindingRow};
 use models::event::Event;
-use models::rule_input::RuleInput;
+use models::rule_input::{RuleInput, RuleInputStored};
+use models::score::PlayersScored;
 
 /// Inserts the inputs of rules among journal rows, with what was known of their batches.
 pub async fn rule_inputs(
@@ -35,12 +36,37 @@ pub async fn rule_inputs(
                 Val::BytesOpt(facts.map(|facts| facts.to_vec())),
             ],
         );
-        if let RuleInput::Series(scored) = &stored.input {
-            let operator_no = Val::Int(stored.operator_no.0.into());
-            rows.add(&SERIES_SCORED, [operator_no, Val::Int(scored.operator_seq), Val::Int(stored.input_seq)]);
+        match &stored.input {
+            RuleInput::Series(scored) => {
+                let operator_no = Val::Int(stored.operator_no.0.into());
+                rows.add(&SERIES_SCORED, [operator_no, Val::Int(scored.operator_seq), Val::Int(stored.input_seq)]);
+            }
+            RuleInput::PlayersScored(scored) => players(&mut rows, stored, scored),
+            _ => {}
         }
     }
     rows.insert(conn).await
+}
+
+/// The last score of each player.
+fn players(rows: &mut Gathered<'_>, stored: &RuleInputStored, scored: &PlayersScored) {
+    for player in &scored.players {
+        let (no, key) = (stored.operator_no.0, player.player.to_string());
+        rows.upsert(
+            &PLAYER_RISK,
+            format!("{no}/{key}/{}", player.currency),
+            [
+                Val::Int(no.into()),
+                Val::Owned(key),
+                Val::Owned(player.currency.to_string()),
+                Val::Int(stored.jurisdiction.0.into()),
+                Val::Int(scored.version.into()),
+                Val::Int(player.score_ppm.into()),
+                Val::Int(scored.as_of.0),
+                body(&player.reasons),
+            ],
+        );
+    }
 }
 
 /// A finding.

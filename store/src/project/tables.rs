@@ -130,6 +130,11 @@ pub(super) const RULE_INPUTS: Table = Table {
 };
 pub(super) const SERIES_SCORED: Table =
     Table { name: "series_scored", columns: &["operator_no", "operator_seq", "input_seq"], tail: "" };
+pub(super) const PLAYER_RISK: Table = Table {
+    name: "player_risk",
+    columns: &["operator_no", "player", "currency", "jurisdiction", "version", "score_ppm", "as_of", "reasons"],
+    tail: "ON CONFLICT (operator_no, player, currency) DO UPDATE SET version = excluded.version, score_ppm = excluded.score_ppm, as_of = excluded.as_of, reasons = excluded.reasons",
+};
 pub(super) const RULE_SET_ASIDE: Table = Table {
     name: "rule_set_aside",
     columns: &["operator_no", "input_seq", "records"],

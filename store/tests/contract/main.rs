@@ -79,6 +79,7 @@ both!(
     risk_models::a_model_is_kept_whole_and_once,
     risk_models::one_version_is_promoted_by_a_second_person,
     risk_models::drift_is_kept_by_day,
+    risk_models::the_last_score_of_a_player_is_read_and_every_one_is_an_input,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,
     classes::accounts_in_a_state_are_looked_up_by_it,

@@ -3,11 +3,16 @@
 use super::bench::{Database, Kind};
 use models::event::Event;
 use models::ids::OperatorNo;
+use models::jurisdiction::JurisdictionNo;
+use models::match_key::MatchKey;
+use models::money::Currency;
 use models::risk_model::{
     DriftJudged, DriftLevel, Model, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelState,
 };
+use models::rule_input::{RuleInput, RuleInputStored};
+use models::score::{PlayersScored, ScoredPlayer};
 use models::ts::{DAY, Ts};
-use store::{Attachment, CommitError, ModelBytes};
+use store::{Attachment, CommitError, ModelBytes, PlayerRiskQuery};
 
 const KIND: ModelKind = ModelKind::TransactionRisk;
 
@@ -106,9 +111,14 @@ pub async fn one_version_is_promoted_by_a_second_person(kind: Kind) {
         let scores = node.store.promoted_model(KIND).await.expect("read").map(|model| model.model.version);
         let at = wanted.iter().position(|state| *state == Promoted).map(|at| at as u32 + 1);
         assert_eq!(scores, at);
+        if let (true, Event::ModelPromoted(of), Ok(receipt)) = (goes, &event, &done) {
+            let place = node.store.model_promoted_at(KIND, of.version).await.expect("read");
+            assert_eq!(place, receipt.events.first().map(|committed| committed.seq), "the last time");
+        }
     }
     let journal = node.store.journal_events("model_promoted").await.expect("read");
     assert_eq!(journal.len(), 3, "what was refused is not in the journal");
+    assert_eq!(node.store.model_promoted_at(KIND, 3).await.expect("read"), None);
 }
 
 pub async fn drift_is_kept_by_day(kind: Kind) {
@@ -133,4 +143,62 @@ pub async fn drift_is_kept_by_day(kind: Kind) {
     let kept = node.store.model_drift(KIND, 1).await.expect("read");
     assert_eq!(kept, [judged(2, 1, 30), judged(1, 1, 11), judged(1, 2, 20)]);
     assert!(node.store.model_drift(KIND, 2).await.expect("read").is_empty());
+    for (of, wanted) in [(judged(1, 2, 5), true), (judged(2, 2, 5), false), (judged(1, 3, 5), false)] {
+        assert_eq!(node.store.is_drift_judged(&of).await.expect("read"), wanted, "{of:?}");
+    }
+}
+
+fn players(operator: u16, version: u32, day: i64, scores: &[(u128, u32)]) -> Event {
+    let of = |(key, score_ppm): &(u128, u32)| ScoredPlayer {
+        player: MatchKey(*key),
+        currency: Currency::KES,
+        score_ppm: *score_ppm,
+        reasons: vec![format!("day {day}")],
+    };
+    let scored = PlayersScored { version, as_of: Ts(day * DAY), players: scores.iter().map(of).collect() };
+    Event::RuleInputStored(RuleInputStored {
+        operator_no: OperatorNo(operator),
+        jurisdiction: JurisdictionNo(0),
+        input_seq: 0,
+        rules_seq: 0,
+        input: RuleInput::PlayersScored(Box::new(scored)),
+    })
+}
+
+pub async fn the_last_score_of_a_player_is_read_and_every_one_is_an_input(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let days = [
+        vec![players(1, 1, 1, &[(7, 900_000), (8, 100), (9, 500_000)]), players(2, 1, 1, &[(7, 300_000)])],
+        // the same player twice in a commit: the last one stands
+        vec![players(1, 1, 2, &[(8, 700_000)]), players(1, 1, 3, &[(8, 600_000)])],
+        vec![players(1, 2, 4, &[(9, 990_000)])],
+    ];
+    for events in &days {
+        node.commit(events.clone(), Vec::new()).await.expect("stored");
+    }
+    let store = &node.store;
+    let risky = async |version, from_ppm, limit| {
+        let query = PlayerRiskQuery { operator: OperatorNo(1), version, from_ppm, limit };
+        let found = store.players_at_risk(&query).await.expect("read");
+        found.iter().map(|risk| (risk.scored.player.0, risk.scored.score_ppm)).collect::<Vec<_>>()
+    };
+    assert_eq!(risky(1, 500_000, 10).await, [(7, 900_000), (8, 600_000)]);
+    assert_eq!(risky(1, 600_001, 10).await, [(7, 900_000)]);
+    assert_eq!(risky(1, 0, 1).await, [(7, 900_000)]);
+    assert_eq!(risky(2, 0, 10).await, [(9, 990_000)], "of one version");
+    let of = async |jurisdiction| {
+        let found = store.risk_of_player(JurisdictionNo(jurisdiction), 1, MatchKey(7)).await.expect("read");
+        found.iter().map(|risk| (risk.operator_no.0, risk.as_of, risk.scored.reasons.join(""))).collect::<Vec<_>>()
+    };
+    let reason = || "day 1".to_owned();
+    assert_eq!(of(0).await, [(1, Ts(DAY), reason()), (2, Ts(DAY), reason())]);
+    assert!(of(1).await.is_empty(), "of another jurisdiction");
+    let inputs = store.rule_inputs(OperatorNo(1), 0, 10).await.expect("read");
+    let stored = days.iter().flatten().filter_map(|event| match event {
+        Event::RuleInputStored(stored) if stored.operator_no == OperatorNo(1) => Some(stored.input.clone()),
+        _ => None,
+    });
+    assert_eq!(inputs.into_iter().map(|row| row.input).collect::<Vec<_>>(), stored.collect::<Vec<_>>());
+    node.stop().await;
 }

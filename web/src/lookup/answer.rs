@@ -22,7 +22,7 @@ pub struct LookupAnswer<'a> {
     pub excluded: bool,
     /// The caller's token of the person.
     pub bst: &'a str,
-    /// Null without `risk:read`.
+    /// `low`, `moderate` or `high` as the promoted model of player risk says, else `unknown`. Null without `risk:read`.
     pub risk_level: Option<&'static str>,
     /// Whether the person is to be screened.
     pub requires_screening: bool,

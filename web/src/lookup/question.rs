@@ -10,6 +10,7 @@ use models::lookup::{Decision, Purpose, decide};
 use models::match_key::{DigestKeys, KeyKind, MatchKey, OpaqueKind};
 use models::operator::Scope;
 use models::phone::Country;
+use models::risk_model::RiskLevel;
 use models::token::{self, Token, TokenError};
 use models::ts::{MINUTE, Ts};
 
@@ -242,8 +243,7 @@ impl<'a> Question<'a> {
             status: verdict.status.as_str(),
             excluded: conclusion.decision != Decision::Allow,
             bst: conclusion.bst.as_str(),
-            // stays unknown until a model version validated by the regulator is promoted
-            risk_level: risk.then_some("unknown"),
+            risk_level: risk.then(|| self.risk_level(asker)),
             requires_screening: false,
             last_assessment: None,
             exclusion: (verdict.status == Status::Excluded).then(|| exclusion(verdict, risk)),
@@ -256,6 +256,15 @@ impl<'a> Question<'a> {
             client_reference: self.reference.as_deref(),
             lookup_id: id,
         }
+    }
+}
+
+impl Question<'_> {
+    /// It stays unknown until a model version validated by the regulator is promoted and has scored the person.
+    fn risk_level(&self, asker: &Asker<'_>) -> &'static str {
+        let keys = self.keys().map(|key| key.key);
+        let level = asker.directory.risk_level(asker.entry.key.jurisdiction, keys);
+        level.map_or("unknown", RiskLevel::as_str)
     }
 }
 

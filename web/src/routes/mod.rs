@@ -18,6 +18,7 @@ pub mod notifications;
 pub mod nser;
 pub mod operators;
 pub mod page;
+pub mod players_at_risk;
 pub mod risk_models;
 pub mod rules;
 pub mod series;
@@ -167,6 +168,10 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register post   "/api/v1/notifications/channels/{name}/test" => notifications::test;
     api Register get    "/api/v1/models" => risk_models::list;
     api Register get    "/api/v1/models/{kind}/{version}" => risk_models::get;
+    api Register get    "/api/v1/operators/{id}/players-at-risk" => players_at_risk::list;
+    api Register get    "/api/v1/players/{player}/risk" => players_at_risk::get;
+    api Register post   "/api/v1/models/{kind}/{version}/promote" => risk_models::promote;
+    api Register post   "/api/v1/models/{kind}/{version}/retire" => risk_models::retire;
     api Register get    "/api/v1/system/actors" => system::actors;
     api Register post   "/api/v1/system/actors/release" => system::release;
     api Register get    "/api/v1/rules" => rules::list;

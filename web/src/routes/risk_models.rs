@@ -1,15 +1,17 @@
-//! Models: their versions, papers and drift. They are registered and promoted with `mlinzi model`, by two people.
+//! Models: their versions, papers and drift, and what people do with them. They are registered with `mlinzi model`.
 
 use actix_web::{HttpRequest, HttpResponse};
+use actors::engine::{ModelCommand, ModelOrder};
 use models::operator::Scope;
 use models::risk_model::{DriftJudged, ModelKind, ModelMetrics};
 use models::ts::Ts;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::StoredModel;
 use utoipa::ToSchema;
 
-use crate::extractors::Caller;
-use crate::parse;
+use crate::extractors::idempotency::idempotency;
+use crate::extractors::{Body, Caller};
+use crate::parse::{self, Fields};
 use crate::problem::Problem;
 use crate::state::AppState;
 
@@ -145,6 +147,94 @@ impl ModelBody {
     }
 }
 
+/// Longest reason of a retirement, characters.
+const REASON_CHARS_MAX: usize = 500;
+
+/// Why a version is retired.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"reason": "its probabilities do not hold since the new product"}))]
+pub struct RetireRequest {
+    /// Why, up to 500 characters, with nobody in it.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// A promotion takes no fields yet.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({}))]
+pub struct PromoteRequest {}
+
+/// The version that a path names.
+fn which(req: &HttpRequest) -> Result<(ModelKind, u32), Problem> {
+    let kind = req.match_info().get("kind").and_then(ModelKind::parse);
+    Ok((kind.ok_or_else(|| Problem::not_found("model"))?, parse::path_id(req, "version", "model")?))
+}
+
+async fn order(
+    caller: &Caller,
+    state: &AppState,
+    req: &HttpRequest,
+    body: &[u8],
+    command: ModelCommand,
+) -> Result<HttpResponse, Problem> {
+    let (kind, version) = which(req)?;
+    let order = ModelOrder { kind, version, command, by: caller.entry.key.label.clone() };
+    state.engine.order_model(order, idempotency(caller, req, body)?).await?;
+    let stored = state.engine.store().model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
+    Ok(HttpResponse::Ok().json(ModelBody::of(&stored)))
+}
+
+/// Lets a version score from now on, in the place of the one before. Another person than the one who registered it has to
+/// do so, and it has to be validated: judged on a table that it was not learnt from. A person is known by the name of the
+/// key.
+#[utoipa::path(
+    post, path = "/api/v1/models/{kind}/{version}/promote", tag = "models", request_body = PromoteRequest,
+    params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
+    responses((status = 200, description = "The version", body = ModelBody),
+        (status = 403, description = "The key has the name of whoever registered the version"),
+        (status = 404, description = "There is none"),
+        (status = 409, description = "It is not validated, is retired, or scores already")),
+    security(("bearer" = ["rules:manage"]))
+)]
+pub async fn promote(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::RulesManage)?;
+    let PromoteRequest {} = parse::json_body(req.headers(), &body)?;
+    order(&caller, &state, &req, &body, ModelCommand::Promote).await
+}
+
+/// Takes a version out of use for good. Where it scored, nothing of its kind is scored until another one is promoted. One
+/// person is enough.
+#[utoipa::path(
+    post, path = "/api/v1/models/{kind}/{version}/retire", tag = "models", request_body = RetireRequest,
+    params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
+    responses((status = 200, description = "The version", body = ModelBody),
+        (status = 404, description = "There is none"), (status = 409, description = "It is retired"),
+        (status = 422, description = "No reason is given")),
+    security(("bearer" = ["rules:manage"]))
+)]
+pub async fn retire(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::RulesManage)?;
+    let sent: RetireRequest = parse::json_body(req.headers(), &body)?;
+    let mut fields = Fields::default();
+    let reason = fields.required_text("/reason", sent.reason.as_deref(), REASON_CHARS_MAX);
+    let reason = fields.finish(reason)?;
+    order(&caller, &state, &req, &body, ModelCommand::Retire { reason }).await
+}
+
 /// Every version of every model.
 #[utoipa::path(
     get, path = "/api/v1/models", tag = "models",
@@ -167,8 +257,7 @@ pub async fn list(caller: Caller, state: AppState) -> Result<HttpResponse, Probl
 pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
     caller.require(Scope::SystemRead)?;
     let missing = || Problem::not_found("model");
-    let kind = req.match_info().get("kind").and_then(ModelKind::parse).ok_or_else(missing)?;
-    let version: u32 = parse::path_id(&req, "version", "model")?;
+    let (kind, version) = which(&req)?;
     let store = state.engine.store();
     let stored = store.model(kind, version).await?.ok_or_else(missing)?;
     let drift = store.model_drift(kind, version).await?;

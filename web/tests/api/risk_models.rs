@@ -52,3 +52,113 @@ async fn versions_papers_and_drift_are_read_by_staff_alone() {
     }
     node.stop().await;
 }
+
+/// A version as it is stored, with an evaluation of its own or none.
+fn version(number: u32, by: &str, state: &str, is_judged: bool) -> String {
+    let metrics = json!({"rows": 900, "positives": 200, "auc_ppm": 912_000, "average_precision_ppm": 700_000,
+        "brier_ppm": 50_000, "calibration_error_ppm": 20_000});
+    let evaluation = is_judged.then(|| json!({"data_sha256": "dd", "metrics": metrics}));
+    let model = json!({"kind": "player_risk", "version": number, "artefact_sha256": format!("a{number}"),
+        "schema_sha256": "bb", "data_sha256": "cc", "features": 73, "bytes": 10, "held_out": metrics,
+        "evaluation": evaluation, "by": by, "card": "# Model card"});
+    format!(
+        "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, body) VALUES ('player_risk', {number}, 'a{number}', '{state}', '{by}', 0, '{model}')"
+    )
+}
+
+#[actix_web::test]
+async fn a_second_person_promotes_what_is_validated_and_anybody_who_may_retires_it() {
+    let node = Node::start().await;
+    let store = node.engine.store();
+    let versions =
+        [(1, "Staff", true, "registered"), (2, "Wanjiku", false, "registered"), (3, "Wanjiku", true, "registered")];
+    for (number, by, is_judged, state) in versions {
+        store.execute_for_tests(&version(number, by, state, is_judged)).await.expect("a row");
+    }
+    let operator = node.operator("aviator").await;
+    let own = operator.key(&node, json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 100})).await;
+    let (staff, own) = (Some(node.staff.as_str()), Some(own.bearer.as_str()));
+    let reason = r#"{"reason": "its probabilities do not hold"}"#;
+    // path | key | body | status | what is said
+    let table: [(&str, Option<&str>, &str, u16, &str); 14] = [
+        ("player_risk/1/promote", None, "{}", 401, ""),
+        ("player_risk/1/promote", own, "{}", 403, "rules:manage"),
+        ("player_risk/1/promote", staff, "{}", 403, "a second person"),
+        ("player_risk/2/promote", staff, "{}", 409, "never judged on a table of its own"),
+        // its papers are there and its bytes are not: it must not take the place of one that scores
+        ("player_risk/3/promote", staff, "{}", 409, "not validated"),
+        ("player_risk/9/promote", staff, "{}", 404, ""),
+        ("anything/1/promote", staff, "{}", 404, ""),
+        ("player_risk/3/promote", staff, r#"{"by": "me"}"#, 400, "unknown"),
+        ("player_risk/3/retire", None, reason, 401, ""),
+        ("player_risk/3/retire", own, reason, 403, "rules:manage"),
+        ("player_risk/3/retire", staff, "{}", 422, "/reason"),
+        ("player_risk/3/retire", staff, reason, 200, "\"state\":\"retired\""),
+        ("player_risk/3/retire", staff, reason, 409, "this version is retired"),
+        ("player_risk/3/promote", staff, "{}", 409, "this version is retired"),
+    ];
+    for (path, key, body, status, wanted) in table {
+        let answer = node.call("POST", &format!("/api/v1/models/{path}"), key, body).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        assert!(answer.text.contains(wanted), "{path}: {}", answer.text);
+    }
+    for _ in 0..2 {
+        // the same request again is the same act
+        let request = node.request("POST", "/api/v1/models/player_risk/2/retire", staff);
+        let request = request.header("idempotency-key", "once").header("content-type", "application/json");
+        assert_eq!(node.send(request.body(reason.to_owned())).await.status, 200);
+    }
+    assert_eq!(node.journaled("model_retired").await.len(), 2);
+    assert_eq!(node.journaled("model_promoted").await.len(), 0);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn nobody_has_a_level_of_risk_before_a_version_is_promoted() {
+    let node = Node::start().await;
+    let store = node.engine.store();
+    let operator = node.operator("aviator").await;
+    let player = |n: u32| format!("{n:022x}");
+    let rows = [(1, 1, 900_000), (2, 1, 250_000), (3, 1, 10), (4, 7, 990_000)];
+    for (n, version, score) in rows {
+        let row = format!(
+            "INSERT INTO player_risk (operator_no, player, currency, jurisdiction, version, score_ppm, as_of, reasons) VALUES (1, '{}', 'KES', 0, {version}, {score}, 0, '[\"why\"]')",
+            player(n)
+        );
+        store.execute_for_tests(&row).await.expect("a row");
+    }
+    let list = format!("/api/v1/operators/{}/players-at-risk", operator.id);
+    let one = format!("/api/v1/players/{}/risk", player(1));
+    for path in [&list, &one] {
+        let none = node.call("GET", path, Some(&node.staff), "").await;
+        assert_eq!((none.status, none.json()), (200, json!({"model_version": null, "items": []})), "{path}");
+    }
+    store.execute_for_tests(&version(1, "Wanjiku", "promoted", true)).await.expect("a row");
+    // what another version said before is not said any more
+    for (query, wanted) in
+        [("", 1), ("?level=high", 1), ("?level=moderate", 2), ("?level=low", 3), ("?level=low&limit=2", 2)]
+    {
+        let answer = node.call("GET", &format!("{list}{query}"), Some(&node.staff), "").await.json();
+        assert_eq!(answer["items"].as_array().map(Vec::len), Some(wanted), "{query}: {answer}");
+    }
+    let found = node.call("GET", &one, Some(&node.staff), "").await.json();
+    let item = &found["items"][0];
+    let who = format!("player:{}", player(1));
+    assert_eq!(
+        (&item["risk_level"], &item["probability"], &item["who"], &item["reasons"], &item["operator_code"]),
+        (&json!("high"), &json!(0.9), &json!(who), &json!(["why"]), &json!("aviator"))
+    );
+    let nobody = node.call("GET", &one, Some(&node.neighbour), "").await;
+    assert_eq!(nobody.json()["items"], json!([]), "of another jurisdiction");
+    assert_eq!(node.call("GET", &list, Some(&node.neighbour), "").await.status, 404);
+    let own = operator.key(&node, json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 100})).await;
+    for path in [&list, &one] {
+        assert_eq!(node.call("GET", path, Some(&own.bearer), "").await.status, 403, "{path}");
+        assert_eq!(node.call("GET", path, None, "").await.status, 401, "{path}");
+    }
+    for path in [format!("{list}?level=huge"), format!("{list}?limit=0"), format!("{list}?colour=red")] {
+        assert_eq!(node.call("GET", &path, Some(&node.staff), "").await.status, 422, "{path}");
+    }
+    assert_eq!(node.call("GET", "/api/v1/players/nobody/risk", Some(&node.staff), "").await.status, 404);
+    node.stop().await;
+}

@@ -1,0 +1,99 @@
+//! Which models score: read at the start and whenever one is promoted or retired; and what people do with them.
+
+use super::{Engine, StartError};
+use crate::api::{EngineError, IdempotencyKey};
+use crate::idempotency;
+use crate::register::{commit_error, section};
+use crate::risk_levels::PLAYERS_MAX;
+use crate::risk_models::{self, NoScorer};
+use crate::rules::Promoted;
+use models::risk_model::ModelKind;
+
+/// What is done with a version.
+#[derive(Clone, Debug)]
+pub enum ModelCommand {
+    /// It scores from now on.
+    Promote,
+    /// It is out of use for good.
+    Retire {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Somebody wants something done with a version.
+#[derive(Clone, Debug)]
+pub struct ModelOrder {
+    /// What it predicts.
+    pub kind: ModelKind,
+    /// Its number.
+    pub version: u32,
+    /// What is done.
+    pub command: ModelCommand,
+    /// Who wants it.
+    pub by: String,
+}
+
+impl Engine {
+    /// Reads the version of a kind that scores. An artefact that cannot be read scores nothing, and that is told: an
+    /// operator's records must not wait for it.
+    pub(super) async fn take_model(&self, kind: ModelKind) -> Result<(), StartError> {
+        let store = &self.0.store;
+        let promoted = match risk_models::scorer(store, kind).await {
+            Ok(Some(scorer)) => {
+                let since = store.model_promoted_at(kind, scorer.version()).await?;
+                since.map(|since| Promoted { scorer, since })
+            }
+            Ok(None) => None,
+            Err(NoScorer::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(kind = kind.as_str(), %error, "the promoted model does not score");
+                None
+            }
+        };
+        let version = promoted.as_ref().map(|promoted| promoted.scorer.version());
+        tracing::info!(kind = kind.as_str(), version, "this version of the model scores");
+        self.0.rules_context.models.set(kind, promoted);
+        Ok(())
+    }
+
+    /// What the promoted version of the model of player risk said last, for lookups.
+    pub(super) async fn load_risk_levels(&self) -> Result<(), StartError> {
+        let store = &self.0.store;
+        let Some(stored) = store.promoted_model(ModelKind::PlayerRisk).await? else { return Ok(()) };
+        let version = stored.model.version;
+        let rows = store.player_scores(version, PLAYERS_MAX as u32).await?;
+        self.directory().risk_levels.fill(version, rows);
+        Ok(())
+    }
+
+    /// Does with a version of a model what somebody wants; it happens once for a key of idempotency.
+    ///
+    /// # Errors
+    /// It is not there, may not happen now, or not by this person.
+    pub async fn order_model(&self, order: ModelOrder, idempotency: Option<IdempotencyKey>) -> Result<(), EngineError> {
+        let engine = self.clone();
+        section(async move { engine.order_model_now(&order, idempotency.as_ref()).await }).await
+    }
+
+    async fn order_model_now(
+        &self,
+        order: &ModelOrder,
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<(), EngineError> {
+        let _one_at_a_time = self.0.ruling.lock().await;
+        let clock = self.now();
+        if idempotency::earlier(&self.0.store, idempotency, clock).await?.is_some() {
+            return Ok(());
+        }
+        let attachment = idempotency::attachment(idempotency, 200, order.version, clock);
+        let (store, writer) = (&self.0.store, &self.0.writer);
+        let which = (order.kind, order.version);
+        let event = match &order.command {
+            ModelCommand::Promote => risk_models::promotion(store, which, &order.by).await?,
+            ModelCommand::Retire { reason } => risk_models::retirement(store, which, &order.by, reason).await?,
+        };
+        let attachments = attachment.into_iter().collect();
+        writer.commit(vec![event], attachments).await.map(drop).map_err(commit_error)
+    }
+}

@@ -1,0 +1,269 @@
+//! What promoted models say of an operator's records and players: vectors made on the way through the rules, scored where
+//! a model is promoted, told as inputs of the same rules.
+//!
+//! ```text
+//! input ─▶ rules' book ─▶ vector ─▶ score ─▶ RecordsScored, the next input ─▶ rule risky_transaction
+//! day over ─▶ who played ─▶ vector ─▶ score ─▶ PlayersScored, the next input ─▶ rule player_at_risk
+//! ```
+//! A model scores what is stored behind its promotion in the journal. Where none is promoted nothing is scored and nothing
+//! is stored; the histories are kept in any case, so that one that is promoted later knows everybody.
+
+use super::input::{Batch, Stored};
+use crate::scoring::{DriftWatch, Scorer};
+use arc_swap::ArcSwapOption;
+use engine::features::live::{LiveFeatures, Scoring};
+use engine::features::{player, transaction};
+use engine::rules::run::Heard;
+use models::alert::Window;
+use models::ids::{OperatorNo, Seq};
+use models::record::Record;
+use models::risk_model::{DriftJudged, ModelKind};
+use models::rule_input::RuleInput;
+use models::score::{
+    NAMED_FROM_PPM, NAMED_MAX, PLAYERS_MAX, PlayersScored, RecordsScored, RiskyRecord, ScoredPlayer, Scores,
+};
+use std::sync::Arc;
+
+/// A version that scores.
+pub struct Promoted {
+    /// It.
+    pub scorer: Scorer,
+    /// Where in the journal it was promoted: it scores what is stored behind.
+    pub since: Seq,
+}
+
+/// The versions that score, for everybody; exchanged when one is promoted or retired.
+#[derive(Clone, Default)]
+pub struct Models {
+    records: Arc<ArcSwapOption<Promoted>>,
+    players: Arc<ArcSwapOption<Promoted>>,
+}
+
+impl Models {
+    fn of(&self, kind: ModelKind) -> Option<&ArcSwapOption<Promoted>> {
+        match kind {
+            ModelKind::TransactionRisk => Some(&self.records),
+            ModelKind::PlayerRisk => Some(&self.players),
+            ModelKind::Anomaly => None,
+        }
+    }
+
+    /// Another version of a kind scores from now on, or none.
+    pub fn set(&self, kind: ModelKind, promoted: Option<Promoted>) {
+        if let Some(place) = self.of(kind) {
+            place.store(promoted.map(Arc::new));
+        }
+    }
+}
+
+/// A version at work for an operator, with the watch on it.
+#[derive(Clone)]
+struct AtWork {
+    promoted: Arc<Promoted>,
+    watch: DriftWatch,
+}
+
+impl AtWork {
+    fn score(&mut self, vector: &[f32]) -> u32 {
+        let score = self.promoted.scorer.score(vector);
+        self.watch.scored(vector, score);
+        score
+    }
+}
+
+/// Takes over what is promoted; what was counted of another version is let go.
+fn take(at_work: &mut Option<AtWork>, promoted: Option<Arc<Promoted>>, operator: OperatorNo) {
+    let known = at_work.as_ref().map(|at_work| Arc::as_ptr(&at_work.promoted));
+    if known != promoted.as_ref().map(Arc::as_ptr) {
+        *at_work = promoted.map(|promoted| AtWork { watch: promoted.scorer.watch(operator), promoted });
+    }
+}
+
+/// A record that may be named, with its vector: what moved its score is asked for at the end.
+struct Candidate {
+    score_ppm: u32,
+    place: usize,
+    vector: [f32; transaction::WIDTH],
+}
+
+/// The scores of a batch while its records are heard.
+#[derive(Default)]
+pub(super) struct BatchScores {
+    scores: Vec<Option<u32>>,
+    candidates: Vec<Candidate>,
+}
+
+impl BatchScores {
+    fn add(&mut self, place: usize, score_ppm: u32, vector: &[f32; transaction::WIDTH]) {
+        self.scores.resize(self.scores.len().max(place), None);
+        self.scores.push(Some(score_ppm));
+        if score_ppm < NAMED_FROM_PPM {
+            return;
+        }
+        self.candidates.push(Candidate { score_ppm, place, vector: *vector });
+        if self.candidates.len() >= 2 * NAMED_MAX {
+            self.keep_highest();
+        }
+    }
+
+    /// The highest ones, in their order.
+    fn keep_highest(&mut self) {
+        self.candidates.sort_by_key(|one| (std::cmp::Reverse(one.score_ppm), one.place));
+        self.candidates.truncate(NAMED_MAX);
+        self.candidates.sort_by_key(|one| one.place);
+    }
+}
+
+/// What is kept for models of an operator, and which are at work.
+#[derive(Clone, Default)]
+pub(super) struct Risk {
+    live: LiveFeatures,
+    records: Option<AtWork>,
+    players: Option<AtWork>,
+    /// Scores of players that are about to be stored.
+    saying: Option<PlayersScored>,
+    /// Days of drift that were judged since somebody asked last.
+    judged: Vec<DriftJudged>,
+}
+
+impl Risk {
+    /// As the bytes say; what is at work stays.
+    pub fn with_live(self, live: LiveFeatures) -> Self {
+        Self { live, ..self }
+    }
+
+    pub fn live(&self) -> &LiveFeatures {
+        &self.live
+    }
+
+    pub fn set_params(&mut self, params: transaction::Params) {
+        self.live.set_params(params);
+    }
+
+    /// What is promoted now is at work from the next input on.
+    pub fn set_models(&mut self, models: &Models, operator: OperatorNo) {
+        take(&mut self.records, models.records.load_full(), operator);
+        take(&mut self.players, models.players.load_full(), operator);
+        if self.players.is_none() {
+            self.live.forget_due();
+            self.saying = None;
+        }
+    }
+
+    /// Takes in what the rules have heard of a record of an input, and scores it where a model does.
+    pub fn hear(&mut self, (input, place): (&Stored, usize), heard: &Heard<'_>, scores: &mut BatchScores) {
+        if let Some(day) = heard.closed {
+            self.close(day);
+        }
+        let scores_it = |at_work: &Option<AtWork>| at_work.as_ref().is_some_and(|one| input.seq > one.promoted.since);
+        let scoring = Scoring { players: scores_it(&self.players) };
+        let mut vector = [0.0; transaction::WIDTH];
+        let there = self.live.hear(input.operator, heard, scoring, &mut vector);
+        if there
+            && scores_it(&self.records)
+            && let Some(at_work) = &mut self.records
+        {
+            scores.add(place, at_work.score(&vector), &vector);
+        }
+    }
+
+    /// All records of an input are heard.
+    pub fn heard(&mut self, input: &Stored, batch: &Batch, mut scores: BatchScores) {
+        let Some(at_work) = self.records.as_ref().filter(|_| !scores.scores.is_empty()) else { return };
+        scores.keep_highest();
+        scores.scores.resize(batch.records.len(), None);
+        let scorer = &at_work.promoted.scorer;
+        let risky = scores.candidates.iter().filter_map(|one| risky(scorer, batch.records.get(one.place)?, one));
+        let scored = RecordsScored {
+            of: input.input_seq,
+            version: scorer.version(),
+            risky: risky.collect(),
+            scores: Scores(scores.scores),
+        };
+        self.live.scored(scored);
+    }
+
+    fn close(&mut self, day: Window) {
+        let at_work = [&mut self.records, &mut self.players].into_iter().flatten();
+        // of a day on which nothing was scored there is nothing to say
+        self.judged.extend(at_work.map(|one| one.watch.close(day.start)).filter(|judged| judged.rows > 0));
+    }
+
+    /// Days of drift that nobody was told of. They are given once.
+    pub fn judged_days(&mut self) -> Vec<DriftJudged> {
+        std::mem::take(&mut self.judged)
+    }
+
+    /// Scores of records that are not stored yet, as inputs.
+    pub fn unsaid(&self) -> Vec<RuleInput> {
+        self.live.unsaid().iter().map(|scored| RuleInput::RecordsScored(Box::new(scored.clone()))).collect()
+    }
+
+    /// Inputs whose scores are not stored yet.
+    pub fn unsaid_len(&self) -> usize {
+        self.live.unsaid().len()
+    }
+
+    /// Scores the next ones of those whose day is over, as an input. None: nobody is due.
+    pub fn due(&mut self) -> Option<RuleInput> {
+        if self.saying.is_none() {
+            self.saying = self.score_due();
+        }
+        self.saying.clone().map(|scored| RuleInput::PlayersScored(Box::new(scored)))
+    }
+
+    fn score_due(&mut self) -> Option<PlayersScored> {
+        let at_work = self.players.as_mut()?;
+        loop {
+            let (as_of, due) = self.live.due(PLAYERS_MAX)?;
+            let mut players = Vec::with_capacity(due.len());
+            let mut vector = [0.0; player::WIDTH];
+            for (player, currency) in due {
+                if !self.live.player(player, currency, as_of, &mut vector) {
+                    // forgotten at the limit since: there is nothing to score
+                    self.live.no_longer_due(player, currency);
+                    continue;
+                }
+                let score_ppm = at_work.score(&vector);
+                let is_named = score_ppm >= NAMED_FROM_PPM;
+                let reasons = if is_named { at_work.promoted.scorer.reasons(&vector) } else { Vec::new() };
+                players.push(ScoredPlayer { player, currency, score_ppm, reasons });
+            }
+            if !players.is_empty() {
+                let version = at_work.promoted.scorer.version();
+                return Some(PlayersScored { version, as_of, players });
+            }
+        }
+    }
+
+    /// Do scores wait to be stored?
+    pub fn waits(&self) -> bool {
+        self.unsaid_len() > 0 || self.saying.is_some()
+    }
+
+    /// Scores of records are stored. False: they were heard before.
+    pub fn said(&mut self, scored: &RecordsScored) -> bool {
+        self.live.said(scored.of)
+    }
+
+    /// Scores of players are stored.
+    pub fn players_said(&mut self, scored: &PlayersScored) {
+        self.saying = None;
+        self.live.players_said(scored);
+    }
+}
+
+fn risky(scorer: &Scorer, record: &Record, one: &Candidate) -> Option<RiskyRecord> {
+    Some(RiskyRecord {
+        record_id: record.record_id.clone(),
+        // a record of nobody has no vector
+        player: record.player?,
+        at: record.occurred_at,
+        score_ppm: one.score_ppm,
+        reasons: scorer.reasons(&one.vector),
+    })
+}
+
+#[cfg(test)]
+#[path = "risk_tests.rs"]
+mod tests;

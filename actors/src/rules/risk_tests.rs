@@ -1,0 +1,177 @@
+use super::*;
+use crate::market::Kept;
+use crate::rules::judge::{Judge, OfOperator, Which};
+use crate::scoring::tests::{learnt, table};
+use engine::rules::finding::Finding;
+use engine::rules::input::Facts;
+use engine::rules::ruleset::RuleSet;
+use engine::rules::run::OperatorRules;
+use jiff::tz::TimeZone;
+use ml::tabular::artefact::Kind;
+use models::feed::SourceClock;
+use models::match_key::MatchKey;
+use models::money::Currency;
+use models::record::{Record, RecordKind, RecordStatus};
+use models::ts::{DAY, HOUR, MINUTE, Ts};
+
+/// 2 March 2026, 00:00 in Nairobi.
+const BEGIN: i64 = 1_772_398_800_000_000;
+/// Where both models are promoted in the journal.
+const SINCE: Seq = 100;
+
+fn blank(models: &Models) -> OfOperator {
+    let zone = TimeZone::get("Africa/Nairobi").unwrap();
+    let mut rules = OfOperator::new(OperatorNo(1), OperatorRules::new(OperatorNo(1), zone, &RuleSet::standard("KE")));
+    rules.set_models(models);
+    rules
+}
+
+fn promoted() -> Models {
+    let models = Models::default();
+    for (kind, of) in [(ModelKind::TransactionRisk, Kind::TransactionRisk), (ModelKind::PlayerRisk, Kind::PlayerRisk)] {
+        let scorer = Scorer::new(3, learnt(of, &table(kind, 600))).unwrap();
+        models.set(kind, Some(Promoted { scorer, since: SINCE }));
+    }
+    models
+}
+
+fn record(n: i64, player: u128) -> Record {
+    let kind = [RecordKind::Deposit, RecordKind::Stake, RecordKind::Stake, RecordKind::Withdrawal][n as usize % 4];
+    let record_id = format!("r{n}");
+    Record {
+        id_digest: engine::ingest::id_digest(&record_id),
+        record_id,
+        replaces: None,
+        kind,
+        occurred_at: Ts(BEGIN + n * 3 * HOUR + player as i64 * MINUTE),
+        status: RecordStatus::Successful,
+        player: Some(MatchKey(player << 40)),
+        is_identified: true,
+        amount_minor: 100 + n * 7_919 % 50_000,
+        currency: Currency::KES,
+        balance_after_minor: None,
+        product: None,
+        channel: None,
+        bet_id: None,
+        session_id: None,
+        region: None,
+        device: None,
+        account: None,
+        detail: String::new(),
+        content_digest: 0,
+    }
+}
+
+/// The n-th batch: a record of each of three players, and a login.
+fn input(n: i64) -> Stored {
+    let login = Record { kind: RecordKind::Login, record_id: format!("l{n}"), ..record(n, 9) };
+    let records: Vec<Record> = (1..=3).map(|player| record(n, player)).chain([login]).collect();
+    let facts = vec![Facts::default(); records.len()];
+    let batch = Batch {
+        clock_at: Ts(BEGIN + n * 3 * HOUR + HOUR),
+        clock: SourceClock::Event,
+        records: records.into(),
+        facts: Some(facts.into()),
+    };
+    let input = RuleInput::Batch { operator_seq: n };
+    Stored { seq: SINCE - 2 + n, operator: OperatorNo(1), input_seq: n, rules_seq: 0, input, batch: Some(batch) }
+}
+
+fn hear(rules: &mut OfOperator, input: &Stored) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    rules.hear(input, &Which { keeps: &|_| true, inspect: None }, &mut findings);
+    findings
+}
+
+fn said(rules: &mut OfOperator, input: RuleInput) -> Vec<Finding> {
+    let stored = Stored { seq: 9_999, operator: OperatorNo(1), input_seq: 9_999, rules_seq: 0, input, batch: None };
+    hear(rules, &stored)
+}
+
+#[test]
+fn what_is_stored_behind_the_promotion_is_scored_and_the_same_after_a_restart() {
+    let models = promoted();
+    let (mut whole, mut half) = (blank(&models), blank(&models));
+    for n in 0..24 {
+        if n == 11 {
+            half = blank(&models).with_bytes(&whole.to_bytes().unwrap()).expect("its own bytes");
+        }
+        hear(&mut whole, &input(n));
+        if n >= 11 {
+            hear(&mut half, &input(n));
+        }
+    }
+    assert_eq!(whole.to_bytes().unwrap(), half.to_bytes().unwrap());
+    let unsaid = whole.risk.unsaid();
+    assert_eq!(unsaid, half.risk.unsaid());
+    let of = |input: &RuleInput| match input {
+        RuleInput::RecordsScored(scored) => (scored.of, scored.version, scored.scores.0.clone()),
+        other => panic!("{other:?}"),
+    };
+    // the first three lie at or before the promotion
+    let places: Vec<i64> = unsaid.iter().map(|input| of(input).0).collect();
+    assert_eq!(places, (3..24).collect::<Vec<_>>());
+    for (_, version, scores) in unsaid.iter().map(of) {
+        assert_eq!((version, scores.len(), scores[3]), (3, 4, None), "a login has no score");
+        assert!(scores[..3].iter().all(Option::is_some));
+    }
+    // players of the days that are over: once each, until they are said
+    let Some(RuleInput::PlayersScored(due)) = whole.risk.due() else { panic!("players are due") };
+    assert_eq!((due.players.len(), due.as_of.0), (4, BEGIN + 2 * DAY));
+    assert_eq!(whole.risk.due(), Some(RuleInput::PlayersScored(due.clone())), "as long as they are not stored");
+    said(&mut whole, RuleInput::PlayersScored(due));
+    assert_eq!(whole.risk.due(), None);
+    // what is stored is not unsaid any more, and is heard once
+    let last = unsaid.last().cloned().unwrap();
+    said(&mut whole, last.clone());
+    assert!(!whole.risk.waits() && said(&mut whole, last).is_empty());
+}
+
+#[test]
+fn without_a_model_nothing_is_scored_and_histories_are_kept() {
+    let (none, models) = (Models::default(), promoted());
+    let (mut rules, mut scoring) = (blank(&none), blank(&models));
+    for n in 0..12 {
+        hear(&mut rules, &input(n));
+        hear(&mut scoring, &input(n));
+    }
+    assert!(!rules.risk.waits() && rules.risk.due().is_none() && rules.risk.judged_days().is_empty());
+    // promoted later it knows what one knows that was there all the time
+    rules.set_models(&models);
+    hear(&mut rules, &input(12));
+    hear(&mut scoring, &input(12));
+    assert_eq!(rules.risk.unsaid().last(), scoring.risk.unsaid().last());
+    assert_eq!(rules.risk.unsaid().len(), 1);
+    // and a retired one says nothing
+    rules.set_models(&none);
+    hear(&mut rules, &input(13));
+    assert_eq!(rules.risk.unsaid().len(), 1);
+}
+
+#[test]
+fn a_day_that_is_over_is_judged_once() {
+    let models = promoted();
+    let mut rules = blank(&models);
+    for n in 3..13 {
+        hear(&mut rules, &input(n));
+    }
+    let judged = rules.judged_days();
+    let days: Vec<_> = judged.iter().map(|day| (day.kind, day.day.0, day.rows)).collect();
+    // from 09:00 on five batches of three records; no player had been scored yet
+    assert_eq!(days, [(ModelKind::TransactionRisk, BEGIN, 15)]);
+    assert!(rules.judged_days().is_empty());
+}
+
+#[test]
+fn of_many_risky_records_the_highest_are_named() {
+    let mut scores = BatchScores::default();
+    let vector = [0.0; transaction::WIDTH];
+    for place in 0..5 * NAMED_MAX {
+        scores.add(3 * place, NAMED_FROM_PPM - 1 + place as u32, &vector);
+    }
+    scores.keep_highest();
+    assert_eq!(scores.candidates.len(), NAMED_MAX);
+    assert_eq!(scores.candidates[0].place, 3 * 4 * NAMED_MAX, "in their order");
+    assert_eq!(scores.scores.len(), 3 * (5 * NAMED_MAX - 1) + 1);
+    assert_eq!((scores.scores[3], scores.scores[4]), (Some(NAMED_FROM_PPM), None));
+}

@@ -1,0 +1,324 @@
+//! Promoted models at work, on both stores: scores are inputs of rules, the same whoever works them out again and however
+//! often the process is killed, and they end with the model.
+
+mod program;
+
+use engine::features::transaction;
+use engine::features::{Feature, player};
+use engine::rules::facts;
+use engine::rules::input::Input;
+use engine::rules::ruleset::RuleSet;
+use engine::rules::run::OperatorRules;
+use jiff::tz::TimeZone;
+use ml::tabular::artefact::{Artefact, Kind};
+use ml::tabular::batch;
+use models::ids::OperatorNo;
+use models::jurisdiction::JurisdictionNo;
+use models::rule_input::RuleInput;
+use models::score::{PlayersScored, RecordsScored, ScoredPlayer};
+use models::ts::Ts;
+use program::{phone, post, prepare, run, serve, status};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+use store::{OpenOptions, RuleFindingQuery, RuleInputRow, Store};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+const OPERATOR: OperatorNo = OperatorNo(1);
+
+/// Rows in which one feature says nearly everything.
+fn table(features: &[Feature], risky: &str, from: f64, rows: std::ops::Range<usize>) -> String {
+    let mut text = "id".to_owned();
+    features.iter().for_each(|feature| write!(text, ",{}", feature.name).expect("a text"));
+    text.push_str(",label\n");
+    for n in rows {
+        write!(text, "r{n}").expect("a text");
+        let drawn = |place: usize| (n * 7_919 + place * 104_729) % 101;
+        let mut is_risky = false;
+        for (place, feature) in features.iter().enumerate() {
+            if feature.name == risky {
+                let value = f64::from(u8::from(drawn(place) < 40)) * 2.0 * from;
+                is_risky = value >= from;
+                write!(text, ",{value}").expect("a text");
+            } else if drawn(place) % 4 == 0 {
+                text.push(',');
+            } else {
+                write!(text, ",{}", drawn(place)).expect("a text");
+            }
+        }
+        // one of fifty is not as it looks
+        writeln!(text, ",{}", u8::from(is_risky != (n % 50 == 0))).expect("a text");
+    }
+    text
+}
+
+/// Learns, registers as Wanjiku, with a table of its own to be validated on.
+fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&str, f64)) -> Artefact {
+    let (train, test) = (table(features, risky.0, risky.1, 0..600), table(features, risky.0, risky.1, 600..1_200));
+    let artefact = batch::train(kind, train.as_bytes(), None, 1).expect("learnt");
+    let (file, rows) = (dir.join("model.json"), dir.join("test.csv"));
+    let mut document = Vec::new();
+    artefact.write(&mut document).expect("written");
+    std::fs::write(&file, document).expect("a file");
+    std::fs::write(&rows, test).expect("a file");
+    let path = |path: &Path| path.display().to_string();
+    run(dir, store, &["model", "register", &path(&file), "--test", &path(&rows), "--by", "Wanjiku"]);
+    artefact
+}
+
+fn bearer(dir: &Path, store: &str, label: &str, scopes: &[&str]) -> String {
+    let mut args = vec!["key", "create", "--label", label, "--rate", "1000", "--json"];
+    scopes.iter().for_each(|scope| args.extend(["--scope", scope]));
+    let made: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
+    made["bearer"].as_str().expect("a bearer").to_owned()
+}
+
+/// A day of play: one plays much, the other a little, and takes money out.
+fn day(day: usize) -> String {
+    let record = |who: usize, n: usize, kind: &str, amount: i64| {
+        json!({"record_id": format!("{day}-{who}-{n}"), "kind": kind,
+            "occurred_at": format!("2026-01-{:02}T10:{:02}:{:02}Z", 1 + day, n, who),
+            "player": {"phone": phone(10_000_000 + who)}, "money": {"amount_minor": amount, "currency": "KES"}})
+    };
+    let much = (0..40).map(|n| record(1, n, "stake", 5_000));
+    let little = [record(2, 0, "deposit", 90_000), record(2, 1, "stake", 100), record(2, 2, "withdrawal", 80_000)];
+    much.chain(little).map(|record| record.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+struct Market {
+    client: reqwest::Client,
+    key: String,
+    source: String,
+    days: usize,
+}
+
+impl Market {
+    async fn push(&mut self, base: &str) {
+        let path = format!("{base}/api/v1/feeds/{}/records", self.source);
+        post(&self.client, path, &self.key, day(self.days)).await.expect("a push");
+        self.days += 1;
+    }
+}
+
+/// What a lookup says of the risk of who plays much.
+async fn level(client: &reqwest::Client, base: &str, key: &str, purpose: &str) -> Value {
+    let body = json!({"phone": phone(10_000_001), "purpose": purpose}).to_string();
+    let answer = post(client, format!("{base}/api/v1/operators/lookup"), key, body).await.expect("an answer");
+    answer["risk_level"].clone()
+}
+
+async fn until_level(client: &reqwest::Client, base: &str, key: &str, wanted: &str) {
+    let look = async {
+        while level(client, base, key, "login").await != wanted {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("{wanted} in time"));
+}
+
+async fn inputs(store: &Store) -> Vec<RuleInputRow> {
+    let (mut all, mut after) = (Vec::new(), 0);
+    loop {
+        let rows = store.rule_inputs(OPERATOR, after, 50).await.expect("inputs");
+        let Some(last) = rows.last() else { return all };
+        after = last.input_seq;
+        all.extend(rows);
+    }
+}
+
+fn records(inputs: &[RuleInputRow]) -> Vec<(i64, RecordsScored)> {
+    let scored = |row: &RuleInputRow| match &row.input {
+        RuleInput::RecordsScored(scored) => Some((row.input_seq, RecordsScored::clone(scored))),
+        _ => None,
+    };
+    inputs.iter().filter_map(scored).collect()
+}
+
+fn players(inputs: &[RuleInputRow]) -> Vec<PlayersScored> {
+    let scored = |row: &RuleInputRow| match &row.input {
+        RuleInput::PlayersScored(scored) => Some(PlayersScored::clone(scored)),
+        _ => None,
+    };
+    inputs.iter().filter_map(scored).collect()
+}
+
+async fn until(what: &str, store: &Store, is_there: impl Fn(&[RuleInputRow]) -> bool) {
+    let look = async {
+        while !is_there(&inputs(store).await) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("{what} in time"));
+}
+
+/// The scores of every batch, worked out anew from what is stored, with a book and histories of their own.
+fn again(inputs: &[RuleInputRow], artefact: &Artefact) -> BTreeMap<i64, Vec<Option<u32>>> {
+    let zone = TimeZone::get("Africa/Nairobi").expect("a zone");
+    let set = RuleSet::standard("KE");
+    let mut rules = OperatorRules::new(OPERATOR, zone, &set);
+    let mut features = transaction::Extractor::new(transaction::Params::of(&set));
+    let mut all = BTreeMap::new();
+    for row in inputs {
+        let Some(batch) = &row.batch else { continue };
+        let known = facts::unpack(batch.facts.as_deref().expect("facts"), batch.records.len()).expect("facts");
+        let score = |(record, facts)| {
+            let (mut vector, mut there) = ([0.0; transaction::WIDTH], false);
+            rules.hear_and(&Input::Play { record, facts }, &mut Vec::new(), |heard| {
+                there = features.hear(heard, &mut vector);
+            });
+            let wide = vector.map(f64::from);
+            there.then(|| (artefact.model.score(&wide).clamp(0.0, 1.0) * 1e6).round() as u32)
+        };
+        all.insert(row.input_seq, batch.records.iter().zip(&known).map(score).collect());
+    }
+    all
+}
+
+async fn found(store: &Store, rule: &str) -> Vec<(String, Value)> {
+    let query = RuleFindingQuery {
+        jurisdiction: JurisdictionNo(0),
+        rule: Some(rule.to_owned()),
+        version: None,
+        is_shadow: None,
+        from: Ts(0),
+        to: Ts(i64::MAX),
+        limit: 1_000,
+    };
+    let rows = store.findings_of_rules(&query).await.expect("findings");
+    rows.iter().map(|row| (row.id.to_string(), serde_json::from_str(&row.body).expect("JSON"))).collect()
+}
+
+async fn check(url: &str) {
+    let dir = testkit::temp_dir();
+    let dir = dir.path();
+    let key = prepare(dir, url);
+    let client = reqwest::Client::new();
+    let mut server = serve(&client, dir, url).await;
+    let operator = json!({"code": "alpha", "name": "Alpha"}).to_string();
+    let made = post(&client, format!("{}/api/v1/operators/register", server.base), &key, operator).await;
+    let source = json!({"operator": made.expect("an operator")["id"], "name": "play", "class": "gaming_transactions",
+        "kind": "push", "clock": "event", "horizon_days": 60, "currency": "KES"});
+    let made = post(&client, format!("{}/api/v1/feeds", server.base), &key, source.to_string()).await;
+    let source = made.expect("a source")["id"].as_str().expect("an id").to_owned();
+    let mut market = Market { client: client.clone(), key, source, days: 0 };
+    let store = Store::open(url, &OpenOptions::default()).await.expect("the store opens beside the engine");
+
+    // nobody is promoted: nothing is scored
+    market.push(&server.base).await;
+    market.push(&server.base).await;
+    until("two batches", &store, |rows| rows.len() >= 2).await;
+    assert_eq!((records(&inputs(&store).await).len(), players(&inputs(&store).await).len()), (0, 0));
+
+    let asker = bearer(dir, url, "asker", &["lookup", "risk:read"]);
+    assert_eq!(level(&client, &server.base, &asker, "login").await, "unknown");
+
+    // a second person promotes
+    let artefact = register(dir, url, Kind::TransactionRisk, transaction::FEATURES, ("is_withdrawal", 0.5));
+    register(dir, url, Kind::PlayerRisk, player::FEATURES, ("bets_day_1m", 20.0));
+    let [first, second] = ["wanjiku", "Otieno"].map(|label| bearer(dir, url, label, &["rules:manage"]));
+    let path = |base: &str, kind: &str, act: &str| format!("{base}/api/v1/models/{kind}/1/{act}");
+    for (key, wanted) in [(&first, 403), (&second, 200), (&second, 409)] {
+        let answer = status(&client, path(&server.base, "transaction_risk", "promote"), key, "{}".to_owned()).await;
+        assert_eq!(answer, Some(wanted));
+    }
+    let done = status(&client, path(&server.base, "player_risk", "promote"), &second, "{}".to_owned()).await;
+    assert_eq!(done, Some(200));
+    let promoted = async {
+        while records(&inputs(&store).await).is_empty() || players(&inputs(&store).await).is_empty() {
+            assert!(market.days < 25, "nothing is scored");
+            market.push(&server.base).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, promoted).await.expect("scores in time");
+
+    until_level(&client, &server.base, &asker, "high").await;
+    assert_eq!(level(&client, &server.base, &asker, "marketing").await, Value::Null);
+    assert_eq!(level(&client, &server.base, &market.key, "login").await, Value::Null, "without risk:read");
+
+    // killed in the middle, it goes on as if nothing had been
+    for _ in 0..2 {
+        market.push(&server.base).await;
+        server.child.kill().expect("kill -9");
+        drop(server);
+        server = serve(&client, dir, url).await;
+        assert_eq!(level(&client, &server.base, &asker, "login").await, "high", "as it was");
+        market.push(&server.base).await;
+    }
+    let batches = market.days;
+    until("every batch, and its scores", &store, |rows| {
+        let last = rows.iter().filter(|row| row.batch.is_some()).map(|row| row.input_seq).max();
+        rows.iter().filter(|row| row.batch.is_some()).count() == batches
+            && records(rows).iter().map(|(_, scored)| scored.of).max() == last
+    })
+    .await;
+    let all = inputs(&store).await;
+    let (scored, wanted) = (records(&all), again(&all, &artefact));
+    let first_of = scored[0].1.of;
+    for (place, one) in &scored {
+        assert!(*place > one.of, "behind what it is of");
+        assert_eq!((one.version, &one.scores.0), (1, &wanted[&one.of]), "input {}", one.of);
+        let withdrawal = one.risky.iter().find(|risky| risky.record_id.ends_with("-2-2")).expect("the withdrawal");
+        assert!(withdrawal.score_ppm >= 500_000 && !withdrawal.reasons.is_empty(), "{withdrawal:?}");
+    }
+    let of: Vec<i64> = scored.iter().map(|(_, one)| one.of).collect();
+    let batches: Vec<i64> = wanted.keys().copied().filter(|place| *place >= first_of).collect();
+    assert_eq!(of, batches, "each batch behind the promotion once, in order");
+
+    // what is found of them is found once
+    let risky = found(&store, "risky_transaction").await;
+    let high = scored.iter().flat_map(|(_, one)| &one.risky).filter(|risky| risky.score_ppm >= 500_000).count();
+    assert_eq!((risky.len(), risky.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len()), (high, high), "{risky:?}");
+    let reasons = risky[0].1["reasons"].as_array().expect("reasons");
+    assert!(
+        reasons.len() > 1 && reasons.iter().any(|reason| reason.to_string().contains("is_withdrawal")),
+        "{risky:?}"
+    );
+    let at_risk = found(&store, "player_at_risk").await;
+    let days = players(&all);
+    let is_high = |player: &&ScoredPlayer| player.score_ppm >= 500_000;
+    assert!(days.iter().all(|day| day.players.len() == 2 && day.players.iter().any(|one| is_high(&one))), "{days:?}");
+    let high: BTreeSet<_> = days.iter().flat_map(|day| &day.players).filter(is_high).map(|one| one.player).collect();
+    let told: BTreeSet<_> = at_risk.iter().map(|(id, _)| id).collect();
+    assert_eq!(told.len(), high.len(), "each of them once in the month: {at_risk:?}");
+
+    // it ends with the model
+    let reason = || json!({"reason": "it is time"}).to_string();
+    for kind in ["transaction_risk", "player_risk"] {
+        assert_eq!(status(&client, path(&server.base, kind, "retire"), &first, reason()).await, Some(200));
+    }
+    until_level(&client, &server.base, &asker, "unknown").await;
+    let before = records(&inputs(&store).await).len();
+    let quiet = async {
+        // the engine hears of it a moment later
+        let mut known = before;
+        loop {
+            market.push(&server.base).await;
+            let batches = market.days;
+            until("a batch", &store, |rows| rows.iter().filter(|row| row.batch.is_some()).count() == batches).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = records(&inputs(&store).await).len();
+            if now == known {
+                return;
+            }
+            known = now;
+        }
+    };
+    tokio::time::timeout(PATIENCE, quiet).await.expect("it ends");
+    server.stop();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn models_score_on_sqlite() {
+    let dir = testkit::temp_dir();
+    check(&testkit::sqlite_url(&dir)).await;
+}
+
+#[tokio::test]
+async fn models_score_on_postgres() {
+    let database = testkit::Postgres::shared().database().await;
+    check(&database.url).await;
+}
