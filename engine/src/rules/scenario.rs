@@ -52,6 +52,7 @@ pub struct Story {
     account: Option<String>,
     channel: Option<PlayChannel>,
     product: Option<Product>,
+    bet: Option<String>,
     outcome: Option<String>,
     operator: OperatorNo,
     excluded: BTreeMap<String, Excluded>,
@@ -87,6 +88,7 @@ impl Story {
             account: None,
             channel: None,
             product: None,
+            bet: None,
             outcome: None,
             operator: OperatorNo(1),
             excluded: BTreeMap::new(),
@@ -151,6 +153,12 @@ impl Story {
 
     pub fn product(mut self, name: &str) -> Self {
         self.product = Some(Product::parse(name).unwrap());
+        self
+    }
+
+    /// The next records are of a bet with this id.
+    pub fn of_bet(mut self, id: Option<String>) -> Self {
+        self.bet = id;
         self
     }
 
@@ -228,7 +236,7 @@ impl Story {
             balance_after_minor: None,
             product: self.product,
             channel: self.channel,
-            bet_id: None,
+            bet_id: self.bet.clone(),
             session_id: None,
             region: None,
             device: None,

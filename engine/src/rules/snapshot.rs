@@ -8,7 +8,7 @@ use crate::rules::table::Table;
 use crate::rules::tally::Tally;
 
 /// Layout of the bytes, and what follows from an input: it grows with every change of either.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Bytes that are no state of this layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
