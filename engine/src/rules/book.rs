@@ -255,7 +255,8 @@ impl Book {
         if flow != Flow::default() {
             self.sums.add(record.occurred_at, record.currency, &flow);
             if let Some(product) = record.product.filter(|_| flow.stakes_minor != 0 || flow.payouts_minor != 0) {
-                self.sums.played(spans.day.start, record.currency, product, &flow);
+                let bet = record.bet_id.as_deref().map(|bet| id_digest(bet).into());
+                self.sums.played(spans.day.start, record.currency, product, &flow, bet);
             }
         }
         let Some(player) = record.player.map(|key| key.0) else { return noted };

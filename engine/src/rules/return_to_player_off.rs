@@ -1,11 +1,18 @@
 //! A product gives back more or less than its licence says, and farther off than chance goes.
 //!
-//! Payouts are a sum of draws. How far their sum lies from licence value × stakes is held against the bound of Maurer
-//! and Pontil with the variance that the payouts themselves show (their squares added up, which is never less than it)
-//! and with the largest win that the licence allows on the largest stake. Where players get less, one large stake must not
-//! hide what many small ones show: below its mean a sum of payouts, none of which is negative, is bounded by the largest
-//! second moments that the licence allows, return × largest multiple × stake² each (Maurer 2003). Bets that are not settled
-//! yet are stakes without payouts: materiality is there for them, and a product that settles days later needs a longer span.
+//! Payouts are a sum of draws. How far their sum lies from licence value × stakes is held against two bounds: that of
+//! Maurer and Pontil with the variance that the payouts themselves show (their squares added up, which is never less than it)
+//! and the largest win that the licence allows on the largest stake; and, where players get less, that of sums which are
+//! never negative, by the largest second moments that the licence allows, return × largest multiple × stake² each (Maurer
+//! 2003), in which the largest one alone does not matter.
+//!
+//! Money is what the licence speaks of, but a few players whose bets are a thousand times as large as everybody's decide
+//! its sums, and by chance. So the same is asked where every bet counts as one of about the same size ([`Even`]): what it
+//! weighs is known when it is made, so the bounds hold as they do for money. A payout that is not found back to its bet
+//! counts there as the largest win, never against the operator.
+//!
+//! Bets that are not settled yet are stakes without payouts: materiality is there for them, and a product that settles
+//! days later needs a longer span.
 
 use crate::rules::bound::{is_below_nonnegative, is_beyond_empirical, nats_two_sided};
 use crate::rules::finding::{Measured, Unit, Who};
@@ -14,12 +21,14 @@ use crate::rules::list::{About, Home};
 use crate::rules::params::params;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
+use crate::rules::sums::{Even, ONE, Returned};
 use models::alert::{Severity, Window};
 use models::money::Currency;
 use models::record::Product;
 use models::ts::{DAY, HOUR};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::f64::consts::LN_2;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -56,6 +65,63 @@ params! {
     bets_min: i64 = 1_000, "bets", 1..=1_000_000_000, "the bound holds for any number; fewer say nothing about a game";
 }
 
+/// What was staked and paid, in money or with every bet of one size.
+struct Looked {
+    stakes: f64,
+    stake_squares: f64,
+    payouts: f64,
+    payout_squares: f64,
+    /// The largest payout that the licence allows, or the largest that was.
+    largest: f64,
+    /// Payouts that there may have been besides.
+    unknown: f64,
+}
+
+impl Looked {
+    fn money(sums: &Returned, licence: &Return) -> Self {
+        Self {
+            stakes: sums.stakes as f64,
+            stake_squares: sums.stake_squares as f64,
+            payouts: sums.payouts as f64,
+            payout_squares: sums.payout_squares as f64,
+            largest: (licence.multiple_max as f64 * sums.stake_max as f64).max(sums.payout_max as f64),
+            unknown: 0.0,
+        }
+    }
+
+    fn even(sums: &Even, licence: &Return) -> Self {
+        let one = ONE as f64;
+        Self {
+            stakes: sums.stakes as f64 / one,
+            stake_squares: sums.stake_squares as f64 / one / one,
+            payouts: sums.payouts as f64 / one,
+            payout_squares: sums.payout_squares as f64 / one / one,
+            largest: (licence.multiple_max as f64).max(sums.payout_max as f64 / one),
+            unknown: sums.unlinked as f64 * licence.multiple_max as f64,
+        }
+    }
+
+    /// What came back, parts per million; of payouts that may have been, as many as bring it nearest to the licence.
+    fn observed_ppm(&self, licence: &Return) -> i64 {
+        let said = licence.return_ppm as f64;
+        let (least, most) = (self.payouts / self.stakes * 1e6, (self.payouts + self.unknown) / self.stakes * 1e6);
+        // beyond a hundred thousand times the stakes it says nothing more
+        said.clamp(least, most).clamp(0.0, 1e11) as i64
+    }
+
+    fn is_beyond(&self, licence: &Return, nats: f64) -> bool {
+        let returned = licence.return_ppm as f64 / 1e6;
+        let expected = returned * self.stakes;
+        let (shortfall, excess) = (expected - self.payouts - self.unknown, self.payouts - expected);
+        let squares = returned * licence.multiple_max as f64 * self.stake_squares;
+        // without the payouts that are not known their squares say too little of the variance
+        let is_short = self.unknown <= 0.0 && is_beyond_empirical(shortfall, self.payout_squares, self.largest, nats);
+        is_short
+            || is_below_nonnegative(shortfall, squares, nats)
+            || is_beyond_empirical(excess, self.payout_squares, self.largest, nats)
+    }
+}
+
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     let Some(closed) = heard.closed else { return };
     // days on which the clocks change are an hour longer or shorter
@@ -63,21 +129,21 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     for (product, licence) in &params.products {
         let sums = heard.book.sums.returned(days, params.currency, *product);
         let who = Who::Product(product.code());
-        if sums.bets < params.bets_min.unsigned_abs() || sums.stakes <= 0 {
+        if sums.bets < params.bets_min.unsigned_abs() || sums.stakes <= 0 || sums.even.stakes <= 0 {
             continue;
         }
-        let (stakes, payouts) = (sums.stakes as f64, sums.payouts as f64);
-        let expected = stakes * licence.return_ppm as f64 / 1e6;
-        let observed_ppm = (sums.payouts.saturating_mul(1_000_000) / sums.stakes).clamp(0, i64::MAX.into()) as i64;
-        let largest = (licence.multiple_max as f64 * sums.stake_max as f64).max(sums.payout_max as f64);
-        let deviation = (payouts - expected).abs();
-        let nats = nats_two_sided(params.certainty_digits);
-        let returned = licence.return_ppm as f64 / 1e6;
-        let squares = returned * licence.multiple_max as f64 * sums.stake_squares as f64;
-        let is_beyond = is_beyond_empirical(deviation, sums.payout_squares as f64, largest, nats)
-            || is_below_nonnegative(expected - payouts, squares, nats);
+        // two looks, two sides
+        let nats = nats_two_sided(params.certainty_digits) + LN_2;
+        let (money, even) = (Looked::money(&sums, licence), Looked::even(&sums.even, licence));
+        let is_off = |looked: &Looked| {
+            let off = (looked.observed_ppm(licence) - licence.return_ppm).abs();
+            off >= params.deviation_min_ppm && looked.is_beyond(licence, nats)
+        };
+        let by_money = is_off(&money);
+        let is_found = by_money || is_off(&even);
+        let observed_ppm = if is_found && !by_money { &even } else { &money }.observed_ppm(licence);
         let measured = Measured { observed: observed_ppm, limit: licence.return_ppm, unit: Unit::Ppm };
-        if !is_beyond || (observed_ppm - licence.return_ppm).abs() < params.deviation_min_ppm {
+        if !is_found {
             out.cleared(who, closed.start, measured, "the product is back within what chance allows");
             continue;
         }
@@ -92,11 +158,12 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         out.found(found, |_| {
             let percent = |ppm: i64| format!("{}.{:02}", ppm / 10_000, ppm / 100 % 100);
             let reason = format!(
-                "{} gave back {} % of stakes in {} bets of {} days, its licence says {} %; chance alone goes so far once in 10^{}",
+                "{} gave back {} % of stakes in {} bets of {} days{}, its licence says {} %; chance alone goes so far once in 10^{}",
                 product.as_str(),
                 percent(observed_ppm),
                 sums.bets,
                 params.span_days,
+                if by_money { "" } else { ", each counted as a bet of about the same size" },
                 percent(licence.return_ppm),
                 params.certainty_digits
             );
@@ -123,6 +190,19 @@ mod tests {
             }
             story.after(minutes(1_440)).stake("anna", 100)
         };
+        // a bet of 400,000 that wins two and a half times beside 4,000 bets of 100 that lose half of what they should not
+        let hidden = |is_named: bool| {
+            let mut story = Story::at(60).product("slots").quickly();
+            let id = |n: i64| is_named.then(|| format!("bet-{n}"));
+            for n in 0..4_000 {
+                story = story.of_bet(id(n)).stake("anna", 100);
+                if n % 10 == 0 {
+                    story = story.payout("anna", 500);
+                }
+            }
+            story = story.of_bet(id(-1)).stake("berta", 400_000).payout("berta", 1_000_000).of_bet(None);
+            story.after(minutes(1_440)).stake("anna", 100)
+        };
         check(
             "return_to_player_off",
             slots,
@@ -132,6 +212,8 @@ mod tests {
                 ("150 of 94 per cent", day(4_000, 30), &["product slots: 1500000 ppm"]),
                 ("50 of 94 per cent in 300 bets says nothing yet", day(300, 10), &[]),
                 ("75 of 94 per cent in 4,000 bets may be chance where a win of 1,000 is allowed", day(4_000, 15), &[]),
+                ("50 of 94 per cent, but one large bet was won", hidden(true), &["product slots: 500488 ppm"]),
+                ("the same, and nobody says to which bets payouts belong", hidden(false), &[]),
                 ("a day that is not over", Story::at(60).product("slots").stake("anna", 100), &[]),
             ],
         );

@@ -54,6 +54,7 @@ pub struct Story {
     account: Option<String>,
     channel: Option<PlayChannel>,
     product: Option<Product>,
+    bet: Option<String>,
     outcome: Option<String>,
     operator: OperatorNo,
     excluded: BTreeMap<String, Excluded>,
@@ -89,6 +90,7 @@ impl Story {
             account: None,
             channel: None,
             product: None,
+            bet: None,
             outcome: None,
             operator: OperatorNo(1),
             excluded: BTreeMap::new(),
@@ -153,6 +155,12 @@ impl Story {
 
     pub fn product(mut self, name: &str) -> Self {
         self.product = Some(Product::parse(name).unwrap());
+        self
+    }
+
+    /// The next records are of a bet with this id.
+    pub fn of_bet(mut self, id: Option<String>) -> Self {
+        self.bet = id;
         self
     }
 
@@ -225,6 +233,7 @@ impl Story {
             currency: self.currency,
             product: self.product,
             channel: self.channel,
+            bet_id: self.bet.clone(),
             ..Record::for_tests()
         }
     }

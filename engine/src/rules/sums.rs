@@ -1,7 +1,11 @@
 //! Sums of an operator: money by the hour, for what is declared; returns by product and day, for what is licensed.
+//!
+//! Returns are added up twice: in money, and with every bet as one of about the same size ([`Even`]), so that what a few
+//! large bets happened to win cannot hide what many small ones show. For that a payout is found back to its bet.
 
 use crate::rules::input::Base;
 use crate::rules::player::Flow;
+use crate::rules::table::{Key, Limit, Table, Weigh};
 use models::alert::Window;
 use models::money::Currency;
 use models::record::Product;
@@ -13,6 +17,11 @@ use std::collections::BTreeMap;
 pub const HOURS_MAX: usize = 24 * 184;
 /// Days of products that are remembered, over all currencies and products.
 pub const PRODUCT_DAYS_MAX: usize = 1_024;
+/// Bets whose payout may still be found back to them. Nobody says when a bet has had its last payout, so each stays until
+/// others need its place.
+pub const OPEN_BETS: Limit = Limit { entries: 65_536, bytes: 0 };
+/// A stake of exactly its size class, in the sums in which every bet counts the same.
+pub const ONE: i64 = 1 << 20;
 
 /// Money of an hour; wide, so that the order of records cannot matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +49,81 @@ pub struct Returned {
     pub stake_max: i64,
     /// The largest payout.
     pub payout_max: i64,
+    /// The same with every bet of about one size.
+    pub even: Even,
+}
+
+/// What a product took and gave where every amount is divided by the size class of its bet, the next power of two: bets
+/// count from a half to one [`ONE`] each. The class is known when the bet is made, so chance goes no farther here than it does in
+/// money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Even {
+    /// Stakes, less voided ones.
+    pub stakes: i128,
+    /// Sum of the squares of stakes.
+    pub stake_squares: u128,
+    /// Payouts whose bets are known.
+    pub payouts: i128,
+    /// Sum of their squares.
+    pub payout_squares: u128,
+    /// The largest of them.
+    pub payout_max: i128,
+    /// Payouts whose bets are not known, or not any more.
+    pub unlinked: u64,
+}
+
+/// The size class of a bet: the power of two that its stake does not exceed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct SizeClass(u8);
+
+impl Weigh for SizeClass {
+    fn weigh(&self) -> usize {
+        0
+    }
+}
+
+impl SizeClass {
+    fn of(stake_minor: i64) -> Self {
+        Self((64 - stake_minor.unsigned_abs().saturating_sub(1).leading_zeros()) as u8)
+    }
+
+    /// An amount in units of [`ONE`].
+    fn even(self, minor: i64) -> i128 {
+        (i128::from(minor) * i128::from(ONE)) >> self.0
+    }
+}
+
+fn square(value: i128) -> u128 {
+    value.unsigned_abs().saturating_mul(value.unsigned_abs())
+}
+
+impl Even {
+    fn add(&mut self, other: &Self) {
+        self.stakes += other.stakes;
+        self.stake_squares = self.stake_squares.saturating_add(other.stake_squares);
+        self.payouts += other.payouts;
+        self.payout_squares = self.payout_squares.saturating_add(other.payout_squares);
+        self.payout_max = self.payout_max.max(other.payout_max);
+        self.unlinked += other.unlinked;
+    }
+
+    fn stake(&mut self, minor: i64) {
+        let even = SizeClass::of(minor).even(minor);
+        self.stakes += even;
+        // a voided stake takes nothing away: the bound may only become wider
+        self.stake_squares = self.stake_squares.saturating_add(square(even.max(0)));
+    }
+
+    fn payout(&mut self, minor: i64, class: Option<SizeClass>) {
+        let Some(class) = class else {
+            self.unlinked += 1;
+            return;
+        };
+        let even = class.even(minor);
+        self.payouts += even;
+        self.payout_squares = self.payout_squares.saturating_add(square(even));
+        self.payout_max = self.payout_max.max(even);
+    }
 }
 
 impl Returned {
@@ -52,11 +136,12 @@ impl Returned {
         self.stake_squares = self.stake_squares.saturating_add(other.stake_squares);
         self.stake_max = self.stake_max.max(other.stake_max);
         self.payout_max = self.payout_max.max(other.payout_max);
+        self.even.add(&other.even);
     }
 }
 
 /// The sums.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
     hours: BTreeMap<(Ts, Currency), Hour>,
     /// From when on every hour is whole: the first full one, or the first not forgotten.
@@ -64,6 +149,20 @@ pub struct Sums {
     /// The newest record.
     newest: Ts,
     products: BTreeMap<(Ts, Currency, Product), Returned>,
+    /// Size classes of bets by the digests of their ids.
+    bets: Table<SizeClass>,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self {
+            hours: BTreeMap::new(),
+            whole_from: None,
+            newest: Ts(0),
+            products: BTreeMap::new(),
+            bets: Table::new(OPEN_BETS),
+        }
+    }
 }
 
 impl Sums {
@@ -83,18 +182,27 @@ impl Sums {
         }
     }
 
-    /// Adds a bet or its return on a product's day.
-    pub fn played(&mut self, day: Ts, currency: Currency, product: Product, flow: &Flow) {
+    /// Adds a bet or its return on a product's day. `bet` is the digest of the bet's id, where the record names one.
+    pub fn played(&mut self, day: Ts, currency: Currency, product: Product, flow: &Flow, bet: Option<Key>) {
         let sums = self.products.entry((day, currency, product)).or_default();
-        let square = |minor: i64| u128::from(minor.unsigned_abs()) * u128::from(minor.unsigned_abs());
         sums.bets += u64::from(flow.stakes_minor > 0);
         sums.stakes += i128::from(flow.stakes_minor);
         sums.payouts += i128::from(flow.payouts_minor);
-        sums.payout_squares = sums.payout_squares.saturating_add(square(flow.payouts_minor));
+        sums.payout_squares = sums.payout_squares.saturating_add(square(flow.payouts_minor.into()));
         // a voided stake takes nothing away: the bound may only become wider
-        sums.stake_squares = sums.stake_squares.saturating_add(square(flow.stakes_minor.max(0)));
+        sums.stake_squares = sums.stake_squares.saturating_add(square(flow.stakes_minor.max(0).into()));
         sums.stake_max = sums.stake_max.max(flow.stakes_minor);
         sums.payout_max = sums.payout_max.max(flow.payouts_minor);
+        if flow.stakes_minor != 0 {
+            sums.even.stake(flow.stakes_minor);
+        }
+        if flow.payouts_minor != 0 {
+            sums.even.payout(flow.payouts_minor, bet.and_then(|bet| self.bets.get(bet).copied()));
+        }
+        if let Some(bet) = bet.filter(|_| flow.stakes_minor > 0) {
+            let place = self.bets.touch(bet);
+            self.bets.change(place, |class| *class = SizeClass::of(flow.stakes_minor));
+        }
         while self.products.len() > PRODUCT_DAYS_MAX {
             self.products.pop_first();
         }
@@ -135,5 +243,40 @@ impl Sums {
             sum.add(of_day);
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payout_counts_in_the_size_of_its_bet() {
+        let one = i128::from(ONE);
+        // told | stakes and payouts with the bets they name | even stakes, even payouts, payouts that are nobody's
+        type Row<'a> = (&'a str, &'a [(i64, i64, Option<Key>)], (i128, i128, u64));
+        let table: [Row<'_>; 7] = [
+            ("a power of two is one", &[(128, 0, Some(1)), (0, 256, Some(1))], (one, 2 * one, 0)),
+            ("a little more is about a half", &[(129, 0, None)], (129 * one / 256, 0, 0)),
+            ("the smallest", &[(1, 0, None)], (one, 0, 0)),
+            ("a thousand times as large", &[(131_072, 0, Some(2)), (0, 262_144, Some(2))], (one, 2 * one, 0)),
+            ("paid twice", &[(64, 0, Some(3)), (0, 32, Some(3)), (0, 32, Some(3))], (one, one, 0)),
+            ("paid before it was staked, or never named", &[(0, 9, Some(4)), (0, 9, None)], (0, 0, 2)),
+            ("voided", &[(64, 0, Some(5)), (-64, 0, Some(5))], (0, 0, 0)),
+        ];
+        for (what, flows, wanted) in table {
+            let mut sums = Sums::default();
+            for (stakes_minor, payouts_minor, bet) in flows {
+                let flow = Flow { stakes_minor: *stakes_minor, payouts_minor: *payouts_minor, ..Flow::default() };
+                sums.played(Ts(0), Currency::KES, Product::ALL[0], &flow, *bet);
+            }
+            let day = Window { start: Ts(0), end: Ts(1) };
+            let Even { stakes, payouts, unlinked, .. } = sums.returned(day, Currency::KES, Product::ALL[0]).even;
+            assert_eq!((stakes, payouts, unlinked), wanted, "{what}");
+        }
+        for stake in [0, 1, 2, 3, 1_000, i64::MAX, i64::MIN] {
+            let even = SizeClass::of(stake).even(stake).abs();
+            assert!(even <= one && (stake == 0 || 2 * even >= one), "{stake}: {even}");
+        }
     }
 }
