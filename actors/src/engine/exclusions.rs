@@ -24,7 +24,8 @@ const DAYS_BACK: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
     day: Ts,
-    count: u64,
+    /// None: nothing was said of the day yet, which goes on without any.
+    count: Option<u64>,
 }
 
 /// What rules were told, by operator; an operator that reported one before the first look is there without a figure.
@@ -70,7 +71,9 @@ impl Engine {
         if !telling.has_looked {
             let ever = Window { start: Ts(0), end: now };
             let known = self.0.store.exclusions_reported(ever).await.map_err(unavailable)?;
-            known.into_iter().for_each(|(operator, _)| drop(telling.told.entry(operator).or_insert(None)));
+            for (operator, _) in known {
+                telling.told.entry(operator).or_insert(None);
+            }
             telling.has_looked = true;
         }
         let jurisdictions = self.directory().jurisdictions.clone();
@@ -106,10 +109,11 @@ impl Engine {
                 }
                 let count = counts[&day.start].get(&operator_no).copied().unwrap_or(0);
                 let last = told.flatten();
-                let is_told = last == Some(Told { day: day.start, count });
-                // a day that goes on without any says nothing yet
-                let is_nothing = day == today && count == 0 && last.is_none_or(|last| last.day != day.start);
+                let is_told = last == Some(Told { day: day.start, count: Some(count) });
+                let said = last.filter(|last| last.day == day.start).and_then(|last| last.count);
+                let is_nothing = day == today && count == 0 && said.is_none();
                 if day == today {
+                    let count = (!is_nothing).then_some(count);
                     now_told.push((operator_no, Told { day: day.start, count }));
                 }
                 if is_told || is_nothing {
@@ -141,7 +145,7 @@ mod tests {
     #[test]
     fn each_day_is_told_when_it_is_over() {
         let day = |n: i64| Window { start: Ts(n * DAY), end: Ts((n + 1) * DAY) };
-        let told = |n: i64| Some(Some(Told { day: day(n).start, count: 3 }));
+        let told = |n: i64| Some(Some(Told { day: day(n).start, count: Some(3) }));
         // what was told last | the days that are told on day 20
         let table: [(Option<Option<Told>>, Vec<i64>); 5] = [
             (None, vec![20]),
