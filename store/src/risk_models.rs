@@ -246,7 +246,8 @@ impl Store {
             Val::Int(judged.operator_no.0.into()),
             Val::Int(judged.day.0),
         ];
-        Ok(self.int(sql, &values).await? > 0)
+        let rows = self.db.read().await?.rows(sql, &values).await?;
+        Ok(rows.first().map_or(Ok(0), |row| row.int(0))? > 0)
     }
 
     /// What a version said last of players of an operator, the highest score first: those of `score_ppm` at least, behind
