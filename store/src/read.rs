@@ -79,11 +79,11 @@ pub(crate) fn unhex32(text: &str) -> Option<[u8; 32]> {
 }
 
 impl Store {
-    async fn rows(&self, sql: &str, values: &[Val<'_>]) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn rows(&self, sql: &str, values: &[Val<'_>]) -> Result<Vec<Row>, StoreError> {
         Ok(self.db.read().await?.rows(sql, values).await?)
     }
 
-    async fn int(&self, sql: &str, values: &[Val<'_>]) -> Result<i64, StoreError> {
+    pub(crate) async fn int(&self, sql: &str, values: &[Val<'_>]) -> Result<i64, StoreError> {
         let rows = self.rows(sql, values).await?;
         Ok(rows.first().map_or(Ok(0), |row| row.int(0))?)
     }

@@ -140,7 +140,7 @@ pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried,
         trying.parts.1 = codes.len().max(1);
         for (part, (no, code)) in codes.iter().enumerate() {
             trying.parts.0 = part;
-            let blank = OfOperator::new(OperatorRules::new(OperatorNo(*no), zone.clone(), &set));
+            let blank = OfOperator::new(OperatorNo(*no), OperatorRules::new(OperatorNo(*no), zone.clone(), &set));
             trying.hear_all(OperatorNo(*no), code, blank).await?;
         }
     }

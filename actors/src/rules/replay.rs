@@ -137,7 +137,7 @@ impl<'a> Rules<'a> {
         let Operator { operator_no: no, jurisdiction, .. } = *operator;
         let whose = Whose { no, jurisdiction, code: operator.code.clone(), currency: of.currency };
         let zone = zone(of)?;
-        let blank = OfOperator::new(OperatorRules::new(no, zone, &self.versions.set(jurisdiction).1));
+        let blank = OfOperator::new(no, OperatorRules::new(no, zone, &self.versions.set(jurisdiction).1));
         Past::begin(self, whose, blank).await?.replay(Some(operator.id)).await
     }
 
