@@ -224,7 +224,10 @@ impl Market<'_> {
             }
             Said::Exclusions { operator, count } => {
                 let window = Window { start: at.plus(-DAY), end: at };
-                self.hear(*operator, &Input::Exclusions(Exclusions { window, count: *count, players: None, at: window.end }));
+                self.hear(
+                    *operator,
+                    &Input::Exclusions(Exclusions { window, count: *count, players: None, at: window.end }),
+                );
             }
             Said::Declares { operator, share } => {
                 let day = Ts(BEGIN.0 + (at.0 - BEGIN.0).div_euclid(DAY) * DAY - DAY);
