@@ -217,7 +217,7 @@ mod tests {
         let (version, mode) = if words[0] == "live" { (1, Mode::Live) } else { (2, Mode::Shadow) };
         let (scope, who) = (Scope::Operator(OperatorNo(1)), Who::Player(words[2].parse().unwrap()));
         Finding {
-            id: finding_id(scope, RULE, version, who, window),
+            id: finding_id(scope, (RULE, version), who, 0, window),
             rule: RULE,
             version,
             mode,
@@ -231,6 +231,7 @@ mod tests {
             measured: Measured { observed: 1, limit: 0, unit: Unit::Records },
             reasons: vec!["why".to_owned()],
             records: vec!["r".to_owned()],
+            band: None,
         }
     }
 

@@ -432,8 +432,9 @@ mod tests {
     #[test]
     fn what_only_some_laws_ask_for_is_off_until_two_people_want_it() {
         let begin = || Story { life: Life::standard("concurrent_play").unwrap(), now: Ts(10) };
-        let wait =
-            |minutes: i64| complete("concurrent_play", &Map::from_iter([("wait_minutes".to_owned(), json!(minutes))]));
+        let wait = |minutes: i64| {
+            complete("concurrent_play", &Value::Null, &Map::from_iter([("wait_minutes".to_owned(), json!(minutes))]))
+        };
         let story = begin();
         assert_eq!((story.rows().as_str(), story.states().as_str()), ("", "proposed"));
         for (what, why) in [("promote 1", "nobody proposed version 1"), ("off", "the rule is off")] {
