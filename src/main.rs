@@ -174,7 +174,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evidence(evidence::Command::Export(order)) => evidence::export(&load()?, order).await,
         Command::Evidence(evidence::Command::Verify(order)) => evidence::verify(&order),
         Command::Audit(Audit::Verify) => audit::verify(&load()?).await,
-        Command::Replay(args) => replay::run(&load()?, args).await,
+        Command::Replay(args) => Box::pin(replay::run(&load()?, args)).await,
         Command::Rules(rules::Command::Backtest(args)) => rules::backtest(&load()?, args).await,
         Command::Model(command) => Box::pin(model::run(command, load)).await,
     }

@@ -131,7 +131,7 @@ async fn open(config: &Config) -> anyhow::Result<(Store, Tools)> {
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { json } => list(&serve::open_known_store(config).await?, json).await?,
-        Command::Features(order) => features(config, order).await?,
+        Command::Features(order) => Box::pin(features(config, order)).await?,
         Command::Register(order) => {
             let document = std::fs::read(&order.file).with_context(|| order.file.display().to_string())?;
             let evaluation = order.test.as_ref().map(|test| evaluate(&document, test)).transpose()?;

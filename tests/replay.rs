@@ -69,7 +69,7 @@ async fn check(store: &str) {
     let report = dir.join("report.jws");
     let said = run(dir, store, &[&span[..], &["--out", text(&report)]].concat());
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(lines.len(), 5, "two operators, the rules of each, and those over both: {said}");
+    assert_eq!(lines.len(), 6, "two operators, the rules of each, and those of two jurisdictions: {said}");
     for line in &lines[..2] {
         assert_eq!((&line["differences"], &line["records"]), (&json!(0), &json!(HOURS * 60)), "{line}");
         assert!(line["same"].as_u64() >= Some(told as u64), "{line}");
@@ -148,7 +148,7 @@ async fn check_rules(store: &str) {
                 json!([play("s1", "stake", 40, 100)]),
             ],
         ),
-        ("bets", vec![json!([play("s1", "stake", 41, 100)])]),
+        ("bets", vec![json!([play("d1", "deposit", 41, 12_000_000)])]),
     ] {
         let new = json!({"code": code, "name": code}).to_string();
         let made = post(&client, format!("{}/api/v1/operators/register", server.base), &staff, new).await;
@@ -161,7 +161,7 @@ async fn check_rules(store: &str) {
             post(&client, path, &staff, records.to_string()).await.expect("it is stored");
         }
     }
-    let rules = ["structured_deposits", "rapid_in_out", "play_without_check", "concurrent_play"];
+    let rules = ["structured_deposits", "rapid_in_out", "net_deposit_threshold", "net_deposits_across_operators"];
     let end = Instant::now() + Duration::from_secs(60);
     for rule in rules {
         loop {
@@ -183,7 +183,7 @@ async fn check_rules(store: &str) {
     let (is_fine, lines, differences) = replayed(dir, store);
     assert!(is_fine && differences.is_empty(), "{lines:?} {differences:?}");
     let found = figures(&lines);
-    assert_eq!(found.iter().map(|(code, ..)| code.as_str()).collect::<Vec<_>>(), ["acme", "bets", "KE"]);
+    assert_eq!(found.iter().map(|(code, ..)| code.as_str()).collect::<Vec<_>>(), ["acme", "bets", "KE", "NG-FC"]);
     assert!(found[0].1 >= 3 && found[1].1 >= 1 && found[2].1 == 1, "{found:?}");
     assert!(found.iter().all(|(_, findings, alerts)| findings == alerts), "{found:?}");
     server.stop();
@@ -198,8 +198,8 @@ async fn check_rules(store: &str) {
     for (rule, params, expected) in [
         ("structured_deposits", r#"{"deposits_min": 4}"#, [0, 0, 1]),
         ("structured_deposits", r#"{"span_hours": 48}"#, [1, 0, 0]),
-        ("concurrent_play", r#"{"wait_minutes": 1}"#, [0, 0, 1]),
-        ("concurrent_play", r#"{"wait_minutes": 6}"#, [1, 0, 0]),
+        ("net_deposits_across_operators", r#"{"month_max_minor": 900000000}"#, [0, 0, 1]),
+        ("net_deposits_across_operators", r#"{"month_max_minor": 16000000}"#, [1, 0, 0]),
     ] {
         let (is_fine, said) = backtest(rule, params);
         let tried: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{rule}: {error}: {said}"));
@@ -238,10 +238,10 @@ async fn check_rules(store: &str) {
             vec![("acme: rapid_in_out: finding alr_", missing, ""), ("acme: rapid_in_out: finding alr_", unfounded, "")],
         ),
         (
-            "UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":0', '\"samples\":9') WHERE rule = 'concurrent_play'"
+            "UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":0', '\"samples\":9') WHERE rule = 'net_deposits_across_operators'"
                 .to_owned(),
-            "UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":9', '\"samples\":0') WHERE rule = 'concurrent_play'",
-            vec![("KE: concurrent_play: alert of the finding alr_", changed, ": evidence.samples")],
+            "UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":9', '\"samples\":0') WHERE rule = 'net_deposits_across_operators'",
+            vec![("KE: net_deposits_across_operators: alert of the finding alr_", changed, ": evidence.samples")],
         ),
         (
             format!("INSERT INTO rule_changes (jurisdiction, rule, change, seq, body) VALUES (0, 'rapid_in_out', 1, 0, '{off}')"),
@@ -249,16 +249,16 @@ async fn check_rules(store: &str) {
             vec![("acme: rapid_in_out: finding alr_", unfounded, "")],
         ),
         (
-            "DELETE FROM rule_findings WHERE rule = 'concurrent_play'".to_owned(),
+            "DELETE FROM rule_findings WHERE rule = 'net_deposits_across_operators'".to_owned(),
             "SELECT 1",
-            vec![("KE: concurrent_play: finding alr_", missing, "")],
+            vec![("KE: net_deposits_across_operators: finding alr_", missing, "")],
         ),
         (
-            "DELETE FROM alert_revisions WHERE rule = 'play_without_check' AND operator_no = 1".to_owned(),
+            "DELETE FROM alert_revisions WHERE rule = 'rapid_in_out' AND operator_no = 1".to_owned(),
             "SELECT 1",
             vec![
-                ("KE: concurrent_play: finding alr_", missing, ""),
-                ("acme: play_without_check: alert of the finding alr_", missing, ""),
+                ("KE: net_deposits_across_operators: finding alr_", missing, ""),
+                ("acme: rapid_in_out: alert of the finding alr_", missing, ""),
             ],
         ),
     ];

@@ -54,7 +54,7 @@ impl RiskLevel {
     pub fn of(score_ppm: u32) -> Self {
         match score_ppm {
             ..MODERATE_FROM_PPM => Self::Low,
-            ..HIGH_FROM_PPM => Self::Moderate,
+            MODERATE_FROM_PPM..HIGH_FROM_PPM => Self::Moderate,
             _ => Self::High,
         }
     }

@@ -18,7 +18,10 @@ use tokio::runtime::Handle;
 
 /// Those that run, by jurisdiction, with how many per cent are done.
 #[derive(Clone, Default)]
-pub struct Backtests(Arc<Mutex<HashMap<JurisdictionNo, (BacktestId, Arc<AtomicU8>)>>>);
+pub struct Backtests(Arc<Mutex<HashMap<JurisdictionNo, Underway>>>);
+
+/// A backtest under way, and how far it has come, percent.
+type Underway = (BacktestId, Arc<AtomicU8>);
 
 impl Backtests {
     /// The one that runs in a jurisdiction, with how many per cent are done.

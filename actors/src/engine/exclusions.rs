@@ -13,6 +13,7 @@ use models::jurisdiction::JurisdictionNo;
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::ts::Ts;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 /// How often it is looked how many there are.
@@ -104,8 +105,8 @@ impl Engine {
             let told = telling.told.get(&operator_no).copied();
             let due = days(told, today, &mut before);
             for day in due {
-                if !counts.contains_key(&day.start) {
-                    counts.insert(day.start, self.exclusions_on(day).await?);
+                if let Entry::Vacant(vacant) = counts.entry(day.start) {
+                    vacant.insert(self.exclusions_on(day).await?);
                 }
                 let count = counts[&day.start].get(&operator_no).copied().unwrap_or(0);
                 let last = told.flatten();

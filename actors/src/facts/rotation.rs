@@ -12,11 +12,14 @@ const SEEN_FOR: i64 = MINUTE;
 /// How long after a rotation nobody is accused: sessions and campaigns begin with a check that lies a day back at most.
 const SETTLE: i64 = DAY;
 
+/// When the keys were looked at, and what they hid.
+type Seen = (Ts, Option<Window>);
+
 /// Looks at the versions of the digest key, seldom; cheap to clone.
 #[derive(Clone)]
 pub struct Rotations {
     store: Store,
-    seen: Arc<Mutex<Option<(Ts, Option<Window>)>>>,
+    seen: Arc<Mutex<Option<Seen>>>,
 }
 
 impl Rotations {

@@ -38,7 +38,7 @@ fn closed(n: i64, level: f64) -> Closed {
 
 /// What is scored of hours, one input each.
 fn scores(watch: &mut SeriesWatch, hours: impl Iterator<Item = Closed>) -> Vec<SeriesScore> {
-    hours.flat_map(|closed| watch.hear(&[closed.clone()], closed.window.end, &[]).scores).collect()
+    hours.flat_map(|closed| watch.hear(std::slice::from_ref(&closed), closed.window.end, &[]).scores).collect()
 }
 
 fn alerts(scores: &[SeriesScore]) -> Vec<(Metric, i64)> {
@@ -122,8 +122,8 @@ fn what_is_missing_is_not_learnt() {
         until: until.map(|until| Ts(BEGIN + until * MINUTE)),
     };
     let whole = closed(1, 1.0);
-    let partial = Closed { is_partial: true, ..whole.clone() };
-    let thin = Closed { records: HOLD_RECORDS_MIN - 1, ..whole.clone() };
+    let partial = Closed { is_partial: true, ..whole };
+    let thin = Closed { records: HOLD_RECORDS_MIN - 1, ..whole };
     // what | the hour from minute 60 to 120, heard at 120 | silences | stakes and hold learnt
     let table = [
         ("an hour", &whole, vec![], (1, 1)),
