@@ -35,7 +35,12 @@ fn table(features: &[Feature], risky: &str, from: f64, rows: std::ops::Range<usi
     text.push_str(",label\n");
     for n in rows {
         write!(text, "r{n}").expect("a text");
-        let drawn = |place: usize| (n * 7_919 + place * 104_729) % 101;
+        // each feature by itself: one that followed another would be learnt in its place
+        let drawn = |place: usize| {
+            let mixed = ((n << 32 | place) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (mixed >> 33) % 101
+        };
         let mut is_risky = false;
         for (place, feature) in features.iter().enumerate() {
             if feature.name == risky {
@@ -226,6 +231,16 @@ async fn check(url: &str) {
     register(dir, url, Kind::PlayerRisk, player::FEATURES, ("bets_day_1m", 20.0));
     let [first, second] = ["wanjiku", "Otieno"].map(|label| bearer(dir, url, label, &["rules:manage"]));
     let path = |base: &str, kind: &str, act: &str| format!("{base}/api/v1/models/{kind}/1/{act}");
+    // the running engine hears of new keys within a second
+    for key in [&first, &second] {
+        let known = async {
+            let unknown = || path(&server.base, "transaction_risk", "promote").replace("/1/", "/9/");
+            while status(&client, unknown(), key, "{}".to_owned()).await == Some(401) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, known).await.expect("the key is known in time");
+    }
     for (key, wanted) in [(&first, 403), (&second, 200), (&second, 409)] {
         let answer = status(&client, path(&server.base, "transaction_risk", "promote"), key, "{}".to_owned()).await;
         assert_eq!(answer, Some(wanted));

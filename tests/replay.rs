@@ -69,7 +69,7 @@ async fn check(store: &str) {
     let report = dir.join("report.jws");
     let said = run(dir, store, &[&span[..], &["--out", text(&report)]].concat());
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(lines.len(), 6, "two operators, the rules of each, and those of two jurisdictions: {said}");
+    assert_eq!(lines.len(), 7, "two operators, the rules of each, and those of three jurisdictions: {said}");
     for line in &lines[..2] {
         assert_eq!((&line["differences"], &line["records"]), (&json!(0), &json!(HOURS * 60)), "{line}");
         assert!(line["same"].as_u64() >= Some(told as u64), "{line}");
@@ -183,7 +183,10 @@ async fn check_rules(store: &str) {
     let (is_fine, lines, differences) = replayed(dir, store);
     assert!(is_fine && differences.is_empty(), "{lines:?} {differences:?}");
     let found = figures(&lines);
-    assert_eq!(found.iter().map(|(code, ..)| code.as_str()).collect::<Vec<_>>(), ["acme", "bets", "KE", "NG-FC"]);
+    assert_eq!(
+        found.iter().map(|(code, ..)| code.as_str()).collect::<Vec<_>>(),
+        ["acme", "bets", "KE", "NG-FC", "NG-LA"]
+    );
     assert!(found[0].1 >= 3 && found[1].1 >= 1 && found[2].1 == 1, "{found:?}");
     assert!(found.iter().all(|(_, findings, alerts)| findings == alerts), "{found:?}");
     server.stop();

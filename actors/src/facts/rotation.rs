@@ -47,9 +47,11 @@ impl Rotations {
 }
 
 fn hidden(versions: &[KeyVersion], now: Ts) -> Option<Window> {
-    let digests = versions.iter().filter(|key| key.purpose == KeyPurpose::Digest && key.state != KeyState::Retired);
+    let digests = || versions.iter().filter(|key| key.purpose == KeyPurpose::Digest);
     // what a store was begun with replaced nothing
-    let rotated = digests.filter(|key| key.started_at > Ts(0));
+    let first = digests().map(|key| (key.started_at, key.version)).min();
+    let is_later = |key: &&KeyVersion| Some((key.started_at, key.version)) != first;
+    let rotated = digests().filter(|key| key.state != KeyState::Retired).filter(is_later);
     rotated
         .map(|key| Window { start: Ts(0), end: key.ready_at.unwrap_or(now).plus(SETTLE) })
         .max_by_key(|span| span.end)
@@ -61,6 +63,12 @@ mod tests {
 
     #[test]
     fn a_rotation_hides_until_a_day_after_it() {
+        let yesterday = Some(Ts(99 * DAY));
+        let fresh = KeyVersion {
+            started_at: Ts(99 * DAY),
+            ready_at: yesterday,
+            ..KeyVersion::ready_at_first(KeyPurpose::Digest, 1, String::new())
+        };
         let key = |purpose, state, started, ready: Option<i64>| KeyVersion {
             started_at: Ts(started),
             ready_at: ready.map(Ts),
@@ -73,6 +81,7 @@ mod tests {
         // the versions | days until which nobody can say
         let table = [
             ("none was changed", vec![first.clone()], None),
+            ("begun with it yesterday", vec![fresh], None),
             ("under way", vec![first.clone(), key(digest, KeyState::Started, 99 * DAY, None)], Some(101)),
             ("done", vec![first.clone(), key(digest, ready, 10 * DAY, Some(11 * DAY))], Some(12)),
             ("of another purpose", vec![first, key(KeyPurpose::Token, ready, 10 * DAY, Some(11 * DAY))], None),

@@ -10,6 +10,7 @@
 use super::states::Kept;
 use crate::kernel::guard;
 use engine::operator_state::Closed;
+use engine::rules::snapshot;
 use ml::anomaly::{Detector, Params, ReasonKind, Verdict};
 use models::alert::{AlertRevision, Granularity, Metric, RevisionKind, Window};
 use models::ids::AlertId;
@@ -253,13 +254,13 @@ impl Kept for SeriesWatch {
     const BYTES_MAX: usize = SERIES_MAX * SERIES_BYTES_MAX;
 
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        postcard::to_allocvec(&self.series).map_err(|error| error.to_string())
+        snapshot::write(&self.series).map_err(|error| error.to_string())
     }
 
     fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
-        let (series, rest): (BTreeMap<SeriesKey, Watched>, &[u8]) = postcard::take_from_bytes(bytes).ok()?;
+        let series: BTreeMap<SeriesKey, Watched> = snapshot::read(bytes).ok()?;
         let is_of_version = |watched: &Watched| watched.detector.params().version == PARAMS_VERSION;
-        let is_sound = rest.is_empty() && series.len() <= SERIES_MAX && series.values().all(is_of_version);
+        let is_sound = series.len() <= SERIES_MAX && series.values().all(is_of_version);
         is_sound.then_some(Self { series })
     }
 }

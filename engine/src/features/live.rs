@@ -11,7 +11,7 @@
 use super::player::{self, OPERATOR_PLAYERS};
 use super::transaction;
 use crate::rules::run::Heard;
-use crate::rules::snapshot::SnapshotError;
+use crate::rules::snapshot::{self, SnapshotError};
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
@@ -195,7 +195,7 @@ impl LiveFeatures {
     /// # Errors
     /// [`SnapshotError`]
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
-        postcard::to_allocvec(self).map_err(|_| SnapshotError)
+        snapshot::write(self)
     }
 
     /// The state that bytes are of.
@@ -203,8 +203,7 @@ impl LiveFeatures {
     /// # Errors
     /// [`SnapshotError`]: not all of the bytes are a state's.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let (state, rest) = postcard::take_from_bytes(bytes).map_err(|_| SnapshotError)?;
-        if rest.is_empty() { Ok(state) } else { Err(SnapshotError) }
+        snapshot::read(bytes)
     }
 }
 

@@ -15,7 +15,19 @@ pub const VERSION: u32 = 3;
 #[error("not the state of rules")]
 pub struct SnapshotError;
 
-fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, SnapshotError> {
+/// The bytes of a state (postcard), not compressed. The same state gives the same bytes.
+///
+/// # Errors
+/// [`SnapshotError`]
+pub fn write<T: serde::Serialize>(state: &T) -> Result<Vec<u8>, SnapshotError> {
+    postcard::to_allocvec(state).map_err(|_| SnapshotError)
+}
+
+/// The state that bytes are of.
+///
+/// # Errors
+/// [`SnapshotError`]: not all of the bytes are a state's.
+pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, SnapshotError> {
     let (state, rest) = postcard::take_from_bytes(bytes).map_err(|_| SnapshotError)?;
     if rest.is_empty() { Ok(state) } else { Err(SnapshotError) }
 }
@@ -28,7 +40,7 @@ impl OperatorRules {
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
         // every field is named: a new one must be thought of here. Versions are data of their own
         let Self { scope: _, calendar: _, active: _, book, standing, tally } = self;
-        postcard::to_allocvec(&(book, standing, tally)).map_err(|_| SnapshotError)
+        write(&(book, standing, tally))
     }
 
     /// Rules before any input, as they stood when the bytes were made.
@@ -47,7 +59,7 @@ impl NationRules {
     /// # Errors
     /// [`SnapshotError`]
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
-        postcard::to_allocvec(&(&self.players, &self.standing)).map_err(|_| SnapshotError)
+        write(&(&self.players, &self.standing))
     }
 
     /// Rules before any input, as they stood when the bytes were made.

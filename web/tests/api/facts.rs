@@ -3,6 +3,7 @@
 use crate::node::{Key, Node};
 use actors::engine::Faults;
 use engine::rules::input::Facts;
+use models::alert::Window;
 use models::ids::OperatorNo;
 use models::record::Record;
 use models::ts::{DAY, MINUTE, Ts};
@@ -30,11 +31,14 @@ async fn records(node: &Node, operator: OperatorNo) -> Vec<Record> {
 /// The facts, once they are known and no gap of `ours` stands in the way.
 async fn facts(node: &Node, operator: OperatorNo, records: &[Record]) -> Vec<Facts> {
     let since = records[0].occurred_at.plus(-DAY / 2);
+    // before that nobody could ask as this operator
+    let registered = node.engine.directory().operators[&operator].registered_at;
+    let is_ours = |gap: Window| gap.end >= since && gap.end != registered;
     let stored_at = node.engine.now();
     let known = async {
         loop {
             let asked = node.engine.facts().of(operator, stored_at, records).await.expect("the store is there");
-            let is_all = |facts: &Vec<Facts>| facts.iter().all(|f| f.evidence_gap.is_none_or(|gap| gap.end < since));
+            let is_all = |facts: &Vec<Facts>| !facts.iter().any(|f| f.evidence_gap.is_some_and(is_ours));
             if let Some(facts) = asked.filter(is_all) {
                 return facts;
             }

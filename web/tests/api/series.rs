@@ -13,12 +13,12 @@ use store::{RuleFindingQuery, RuleFindingRow};
 
 /// 5 January 2026, a Monday, 00:00 in Nairobi.
 const BEGIN: Ts = Ts(1_767_560_400_000_000);
-/// Days of the story, and the hour from which on everything is a third higher.
+/// Days of the story, and the hour from which on everything is half as high again.
 const DAYS: i64 = 15;
 const SHIFT: i64 = 12 * 24 + 9;
 /// Where somebody starts again.
 const MIDDLE: i64 = SHIFT + 15;
-/// Bets of an hour by day; by night there is a third of them.
+/// Bets of an hour by day; by night there are two fewer.
 const BETS: i64 = 9;
 
 /// Noise between −1 and 1 that is the same every time.
@@ -30,7 +30,7 @@ fn noise(n: i64) -> f64 {
 
 /// The bets of an hour and what was won on them: amounts alone shift, and what is kept of them stays the same.
 fn hour(n: i64) -> Vec<Value> {
-    let (level, bets) = (if n < SHIFT { 1.0 } else { 1.35 }, if (8..23).contains(&(n % 24)) { BETS } else { BETS / 3 });
+    let (level, bets) = (if n < SHIFT { 1.0 } else { 1.5 }, if (8..23).contains(&(n % 24)) { BETS } else { BETS - 2 });
     let record = |kind: &str, bet: i64, amount: f64| {
         let at = BEGIN.plus(n * HOUR + bet * 5 * MINUTE);
         json!({"record_id": format!("{kind}-{n}-{bet}"), "kind": kind, "occurred_at": at.to_string(), "status": "successful",
