@@ -19,7 +19,7 @@ use anyhow::Context;
 use engine::ingest::id_digest;
 use engine::rules::finding::{Finding, Mode, Who};
 use engine::rules::input::{AgeBand, Base, Declared, Excluded, Exclusions, Input, Signal};
-use engine::rules::list::{ABOUT, About};
+use engine::rules::list::{self, ABOUT};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::{RuleSet, RuleVersion};
 use engine::rules::run::OperatorRules;
@@ -542,7 +542,7 @@ pub fn run(report: &mut Report) -> anyhow::Result<()> {
         "rule", "planted", "found", "recall", "findings", "precision"
     ));
     // nobody has promoted a model here, and no series is watched
-    let is_planted = |about: &&About| about.is_here() && !about.needs_model() && about.name != SERIES;
+    let is_planted = |about: &&list::About| about.is_here() && !about.needs_model() && about.name != SERIES;
     for about in ABOUT.iter().filter(is_planted) {
         let tally = tallies.entry(about.name).or_default();
         let (recall, precision) = (tally.recall(), tally.precision());
