@@ -1,7 +1,10 @@
 //! Files that count only when they are whole and journaled: written beside their place, put there at the end.
 
+use actors::secrets::hex;
+use models::evidence::Sha256;
 use std::fs::File;
 use std::future::Future;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,6 +63,36 @@ impl Drop for Draft {
                 }
             }
         }
+    }
+}
+
+/// Writes, and digests what it writes.
+pub struct Digested<W> {
+    out: W,
+    digest: Sha256,
+}
+
+impl<W: Write> Digested<W> {
+    /// Nothing is written yet.
+    pub fn new(out: W) -> Self {
+        Self { out, digest: Sha256::new() }
+    }
+
+    /// Of everything that was written, hexadecimal.
+    pub fn sha256(self) -> String {
+        hex(&self.digest.finish())
+    }
+}
+
+impl<W: Write> Write for Digested<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -1,7 +1,7 @@
 //! `mlinzi model register|promote|retire|list|features`: models and the store. They work beside a running engine.
 
 use crate::config::Config;
-use crate::draft::{Draft, unless_interrupted};
+use crate::draft::{Digested, Draft, unless_interrupted};
 use crate::{complain, keys, say, serve};
 use actors::engine::Tools;
 use actors::model_rows::{self, RowsOrder, RowsSummary};
@@ -11,10 +11,9 @@ use clap::{Args, Subcommand};
 use ml::tabular::artefact::Artefact;
 use ml::tabular::batch;
 use models::event::Event;
-use models::evidence::Sha256;
 use models::risk_model::{Model, ModelKind, ModelMetrics, NAME_CHARS_MAX};
 use models::ts::Ts;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -216,24 +215,6 @@ fn as_json(stored: &StoredModel) -> serde_json::Value {
     })
 }
 
-/// Writes and digests.
-struct Digested<W> {
-    out: W,
-    digest: Sha256,
-}
-
-impl<W: Write> Write for Digested<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
-}
-
 async fn features(config: &Config, order: Features) -> anyhow::Result<()> {
     let (from, to) = (Ts::parse(&order.from).context("--from")?, Ts::parse(&order.to).context("--to")?);
     anyhow::ensure!(from < to, "--to: is not after --from");
@@ -245,9 +226,9 @@ async fn features(config: &Config, order: Features) -> anyhow::Result<()> {
     let draft = Draft::begin(&order.out)?;
     let wanted = RowsOrder { kind: order.kind, from, to };
     let done = unless_interrupted(async {
-        let mut out = Digested { out: BufWriter::new(draft.file()), digest: Sha256::new() };
+        let mut out = Digested::new(BufWriter::new(draft.file()));
         let summary = model_rows::write(&store, &directory, wanted, &mut out).await?;
-        let file_sha256 = actors::secrets::hex(&out.digest.finish());
+        let file_sha256 = out.sha256();
         draft.file().sync_all()?;
         let model = order.kind.as_str().to_owned();
         let event =
@@ -261,7 +242,6 @@ async fn features(config: &Config, order: Features) -> anyhow::Result<()> {
     let RowsSummary { rows, positives, labels_left_out } = summary;
     say(&serde_json::to_string(&serde_json::json!({
         "rows": rows, "positives": positives, "labels_left_out": labels_left_out, "sha256": sha256,
-        "without": "what register and evidence knew is not stored with records: minutes_since_check is missing",
     }))?);
     Ok(())
 }

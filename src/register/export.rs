@@ -2,14 +2,13 @@
 
 use super::rows::rows_of;
 use super::{COLUMNS, SAY_EVERY};
-use crate::draft::{Draft, unless_interrupted};
+use crate::draft::{Digested, Draft, unless_interrupted};
 use crate::{complain, config::Config, keys, say, serve};
 use actors::people::People;
-use actors::secrets::{KeyRing, hex};
+use actors::secrets::KeyRing;
 use anyhow::Context as _;
 use clap::Args;
 use models::event::Event;
-use models::evidence::Sha256;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
@@ -29,24 +28,6 @@ pub struct Export {
     /// Who takes it out; goes into the journal.
     #[arg(long)]
     by: String,
-}
-
-/// Writes and digests.
-struct Digested<W> {
-    out: W,
-    digest: Sha256,
-}
-
-impl<W: Write> Write for Digested<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
 }
 
 #[derive(Default)]
@@ -105,7 +86,7 @@ pub async fn export(config: &Config, order: Export) -> anyhow::Result<ExitCode> 
 }
 
 async fn write(config: &Config, store: &Store, ring: Arc<KeyRing>, file: &File) -> anyhow::Result<Written> {
-    let out = Digested { out: BufWriter::with_capacity(1 << 20, file), digest: Sha256::new() };
+    let out = Digested::new(BufWriter::with_capacity(1 << 20, file));
     let mut out = csv::Writer::from_writer(out);
     out.write_record(COLUMNS)?;
     let mut people = People::new(store.clone(), ring);
@@ -134,6 +115,6 @@ async fn write(config: &Config, store: &Store, ring: Arc<KeyRing>, file: &File) 
     }
     out.flush()?;
     let out = out.into_inner().map_err(|error| error.into_error())?;
-    written.sha256 = hex(&out.digest.finish());
+    written.sha256 = out.sha256();
     Ok(written)
 }
