@@ -124,6 +124,19 @@ impl RuleAct {
             Self::TurnedOff => "turned_off",
         }
     }
+
+    /// The version that it is about; of a rollback the one that is live then.
+    #[must_use]
+    pub fn version(&self) -> Option<u32> {
+        match self {
+            Self::Proposed { version, .. }
+            | Self::ShadowStarted { version }
+            | Self::ShadowStopped { version }
+            | Self::Promoted { version, .. } => Some(*version),
+            Self::RolledBack { to, .. } => *to,
+            Self::TurnedOff => None,
+        }
+    }
 }
 
 /// One change of a rule in a jurisdiction.

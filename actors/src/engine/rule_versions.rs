@@ -53,7 +53,7 @@ impl Engine {
         if let Some(life) = self.directory().rule_versions().life(jurisdiction, rule) {
             return Ok(Arc::clone(life));
         }
-        if list::ABOUT.iter().any(|about| about.name == rule) {
+        if list::about(rule).is_some() {
             let what = format!("the rule {rule} takes no versions: it is part of the engine");
             return Err(EngineError::Conflict(what));
         }
@@ -80,7 +80,8 @@ impl Engine {
             return Err(EngineError::Conflict("somebody changed the rule at the same time: look again".to_owned()));
         }
         let now = life.now(clock);
-        let (act, version) = self.act(&order, &life, now).await?;
+        let act = self.act(&order, &life, now).await?;
+        let version = act.version();
         let changed = RuleChanged {
             jurisdiction: order.jurisdiction,
             rule: order.rule,
@@ -98,8 +99,8 @@ impl Engine {
         Ok(RuleOrdered { life: self.rule(jurisdiction, &rule)?, version })
     }
 
-    /// What is to be journaled, and the version that it is about.
-    async fn act(&self, order: &RuleOrder, life: &Life, now: Ts) -> Result<(RuleAct, Option<u32>), EngineError> {
+    /// What is to be journaled.
+    async fn act(&self, order: &RuleOrder, life: &Life, now: Ts) -> Result<RuleAct, EngineError> {
         let act = match &order.command {
             RuleCommand::Propose { params, effective } => life.propose(params.clone(), *effective, now),
             RuleCommand::StartShadow(version) => life.start_shadow(*version, now),
@@ -116,16 +117,7 @@ impl Engine {
             RuleCommand::RollBack => life.roll_back(now),
             RuleCommand::TurnOff => life.turn_off(now),
         };
-        let act = act.map_err(refused)?;
-        let version = match &act {
-            RuleAct::Proposed { version, .. }
-            | RuleAct::ShadowStarted { version }
-            | RuleAct::ShadowStopped { version }
-            | RuleAct::Promoted { version, .. } => Some(*version),
-            RuleAct::RolledBack { to, .. } => *to,
-            RuleAct::TurnedOff => None,
-        };
-        Ok((act, version))
+        act.map_err(refused)
     }
 
     async fn change_rule(&self, changed: RuleChanged, attachments: Vec<Attachment>) -> Result<(), EngineError> {

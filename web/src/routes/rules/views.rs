@@ -7,7 +7,7 @@ use engine::rules::params::ParamAbout;
 use engine::rules::standards;
 use models::alert::Severity;
 use models::ids::{KeyId, Seq};
-use models::rule::{RateDeparture, RateForecast, RuleAct, RuleChanged};
+use models::rule::{RateDeparture, RateForecast, RuleChanged};
 use models::ts::Ts;
 use serde::Serialize;
 use serde_json::Value;
@@ -297,16 +297,9 @@ impl InForceView {
 impl ChangeView {
     /// A change at its place in the journal.
     pub fn of(seq: Seq, changed: &RuleChanged) -> Self {
-        let version = match &changed.act {
-            RuleAct::Proposed { version, .. }
-            | RuleAct::ShadowStarted { version }
-            | RuleAct::ShadowStopped { version }
-            | RuleAct::Promoted { version, .. } => Some(*version),
-            RuleAct::RolledBack { to, .. } => *to,
-            RuleAct::TurnedOff => None,
-        };
-        let RuleChanged { change, by, at, note, .. } = changed;
-        Self { change: *change, seq, what: changed.act.as_str(), version, by: *by, at: *at, note: note.clone() }
+        let RuleChanged { change, act, by, at, note, .. } = changed;
+        let (what, version) = (act.as_str(), act.version());
+        Self { change: *change, seq, what, version, by: *by, at: *at, note: note.clone() }
     }
 }
 
