@@ -22,5 +22,6 @@ pub mod routing;
 pub mod rules;
 pub mod season;
 pub mod silence;
+pub mod snapshot;
 pub mod tail;
 pub mod windows;

@@ -10,7 +10,7 @@
 use super::states::Kept;
 use crate::kernel::guard;
 use engine::operator_state::Closed;
-use engine::rules::snapshot;
+use engine::snapshot;
 use ml::anomaly::{Detector, Params, ReasonKind, Verdict};
 use models::alert::{AlertRevision, Granularity, Metric, RevisionKind, Window};
 use models::ids::AlertId;

@@ -11,7 +11,7 @@
 use super::player::{self, OPERATOR_PLAYERS};
 use super::transaction;
 use crate::rules::run::Heard;
-use crate::rules::snapshot::{self, SnapshotError};
+use crate::snapshot::{self, SnapshotError};
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::money::Currency;

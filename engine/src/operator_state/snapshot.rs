@@ -2,6 +2,7 @@
 
 use super::{Learned, OperatorState, Standing};
 use crate::operator_state::Breakdown;
+use crate::snapshot::{SnapshotError, read, write};
 use crate::windows::Book;
 use models::alert::Window;
 use models::ids::AlertId;
@@ -12,12 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Layout of the bytes, and what follows from an input: it grows with every change of either, because a state that other
 /// code made is not what this code makes of the same inputs.
-pub const VERSION: u32 = 3;
-
-/// The bytes are no state of this layout.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not the state of an operator")]
-pub struct SnapshotError;
+pub const VERSION: u32 = 4;
 
 /// Everything that inputs have made. What the operator is called and how its days are cut stands elsewhere.
 #[derive(Deserialize)]
@@ -80,7 +76,7 @@ impl OperatorState {
             last_event_at: *last_event_at,
             breakdown,
         };
-        postcard::to_allocvec(&kept).map_err(|_| SnapshotError)
+        write(&kept)
     }
 
     /// A state before any input, as it stood when the bytes were made.
@@ -88,8 +84,8 @@ impl OperatorState {
     /// # Errors
     /// [`SnapshotError`]: not all of the bytes are a state's.
     pub fn with_bytes(self, bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let (kept, rest): (Kept, &[u8]) = postcard::take_from_bytes(bytes).map_err(|_| SnapshotError)?;
-        if !rest.is_empty() || !kept.learned.values().all(Learned::is_sound) {
+        let kept: Kept = read(bytes)?;
+        if !kept.learned.values().all(Learned::is_sound) {
             return Err(SnapshotError);
         }
         let Kept { books, learned, alerts, watermark, wall, awake_at, asleep, last_event_at, breakdown } = kept;

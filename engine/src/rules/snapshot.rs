@@ -6,31 +6,10 @@ use crate::rules::run::OperatorRules;
 use crate::rules::standing::Standing;
 use crate::rules::table::Table;
 use crate::rules::tally::Tally;
+use crate::snapshot::{SnapshotError, read, write};
 
 /// Layout of the bytes, and what follows from an input: it grows with every change of either.
 pub const VERSION: u32 = 3;
-
-/// Bytes that are no state of this layout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the state of rules")]
-pub struct SnapshotError;
-
-/// The bytes of a state (postcard), not compressed. The same state gives the same bytes.
-///
-/// # Errors
-/// [`SnapshotError`]
-pub fn write<T: serde::Serialize>(state: &T) -> Result<Vec<u8>, SnapshotError> {
-    postcard::to_allocvec(state).map_err(|_| SnapshotError)
-}
-
-/// The state that bytes are of.
-///
-/// # Errors
-/// [`SnapshotError`]: not all of the bytes are a state's.
-pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, SnapshotError> {
-    let (state, rest) = postcard::take_from_bytes(bytes).map_err(|_| SnapshotError)?;
-    if rest.is_empty() { Ok(state) } else { Err(SnapshotError) }
-}
 
 impl OperatorRules {
     /// Its bytes (postcard), not compressed. The same state gives the same bytes.
