@@ -10,15 +10,13 @@ use models::alert::Window;
 use models::event::Event;
 use models::risk_model::{
     CARD_BYTES_MAX, Model, ModelEvaluation, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelState,
-    NAME_CHARS_MAX,
+    NAME_CHARS_MAX, REASON_CHARS_MAX,
 };
 use std::io::Read;
 use store::{Attachment, MODEL_BYTES_MAX, ModelBytes, Store, StoreError, StoredModel};
 
 /// How hard zstd tries: an artefact is packed once.
 const LEVEL: i32 = 9;
-/// Longest reason of a retirement, characters.
-const REASON_CHARS_MAX: usize = 500;
 
 fn invalid(pointer: &'static str, detail: &dyn ToString) -> EngineError {
     EngineError::Invalid { pointer, detail: detail.to_string() }

@@ -76,7 +76,7 @@ struct Kept {
 impl Kept {
     fn new(code: &str) -> Self {
         let lives =
-            list::ABOUT.iter().filter_map(|about| Some((about.name, Arc::new(Life::standard_in(code, about.name)?))));
+            list::ABOUT.iter().filter_map(|about| Some((about.name, Arc::new(Life::standard(code, about.name)?))));
         Self {
             code: code.to_owned(),
             lives: lives.collect(),
@@ -96,7 +96,7 @@ impl Kept {
     /// Every rule's rows, one of them as `life` has it.
     fn rows_with(&self, life: &Life) -> Vec<::engine::rules::ruleset::RuleVersion> {
         let others = self.lives.values().filter(|other| other.rule() != life.rule());
-        others.flat_map(|other| other.rows(&self.code)).chain(life.rows(&self.code)).collect()
+        others.flat_map(|other| other.rows()).chain(life.rows()).collect()
     }
 
     fn apply(&mut self, seq: Seq, changed: &RuleChanged) {
@@ -113,7 +113,7 @@ impl Kept {
         };
         let before = self.lives.insert(life.rule(), Arc::clone(&life));
         self.changes.push((seq, Arc::new(changed.clone())));
-        if before.is_none_or(|before| before.rows(&self.code) != life.rows(&self.code)) {
+        if before.is_none_or(|before| before.rows() != life.rows()) {
             self.sets.push((seq, Arc::new(self.set(&life))));
         }
     }
@@ -124,8 +124,8 @@ impl Kept {
         RuleSet::new(&self.code, self.rows_with(life)).unwrap_or_else(|error| {
             tracing::error!(%error, "versions that are not allowed any more are left out");
             let rows = self.lives.values().flat_map(|life| {
-                let own = life.rows(&self.code);
-                let standard = || Life::standard_in(&self.code, life.rule()).map(|standard| standard.rows(&self.code));
+                let own = life.rows();
+                let standard = || Life::standard(&self.code, life.rule()).map(|standard| standard.rows());
                 if RuleSet::new(&self.code, own.clone()).is_ok() { own } else { standard().unwrap_or_default() }
             });
             RuleSet::new(&self.code, rows.collect()).unwrap_or_else(|_| RuleSet::standard(&self.code))

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest name of a person, characters.
 pub const NAME_CHARS_MAX: usize = 100;
+/// Longest reason of a retirement, characters.
+pub const REASON_CHARS_MAX: usize = 500;
 /// Longest model card, bytes.
 pub const CARD_BYTES_MAX: usize = 256 << 10;
 /// Rows of the rarer class that an evaluation must stand on.

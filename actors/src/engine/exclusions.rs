@@ -110,14 +110,13 @@ impl Engine {
                 }
                 let count = counts[&day.start].get(&operator_no).copied().unwrap_or(0);
                 let last = told.flatten();
-                let is_told = last == Some(Told { day: day.start, count: Some(count) });
                 let said = last.filter(|last| last.day == day.start).and_then(|last| last.count);
                 let is_nothing = day == today && count == 0 && said.is_none();
                 if day == today {
                     let count = (!is_nothing).then_some(count);
                     now_told.push((operator_no, Told { day: day.start, count }));
                 }
-                if is_told || is_nothing {
+                if said == Some(count) || is_nothing {
                     continue;
                 }
                 let at = Some(now.min(day.end));

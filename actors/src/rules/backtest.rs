@@ -10,13 +10,14 @@ use super::INPUTS_AT_ONCE;
 use super::input::Stored;
 use super::judge::{Judge, OfNation, OfOperator};
 use super::keeper::hear_without;
+use super::{HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use super::replay::at;
 use crate::market::SetAside;
 use crate::replay::Span;
 use engine::integrity::totals::day_of;
 use engine::rules::backtest::{Backtest, Outcome, set};
 use engine::rules::life::Life;
-use engine::rules::list;
+use engine::rules::list::{self, About};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::{RuleSet, RuleSetError};
 use engine::rules::run::OperatorRules;
@@ -36,8 +37,6 @@ pub const SPAN_MAX: i64 = 92 * DAY;
 /// How long before the span inputs are heard, so that rules know who is dormant and what is usual: longer than what any of
 /// them looks back to where nothing else is set.
 pub const WARM_UP: i64 = 100 * DAY;
-/// Heads of inputs read at once.
-const HEADS_AT_ONCE: u32 = 4_096;
 
 /// What is tried.
 #[derive(Clone, Debug)]
@@ -120,7 +119,7 @@ pub struct Of<'a> {
 /// # Errors
 /// [`BacktestError`]
 pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried, BacktestError> {
-    let set = set(&trial.life, &of.jurisdiction.code, trial.version, trial.params.clone())?;
+    let set = set(&trial.life, trial.version, trial.params.clone())?;
     let zone = TimeZone::get(&of.jurisdiction.time_zone).map_err(|e| BacktestError::Unreadable(e.to_string()))?;
     let mut trying = Trying {
         of,
@@ -133,7 +132,7 @@ pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried,
     };
     let own = of.store.operators().await?.into_iter().filter(|operator| operator.jurisdiction == of.no);
     let codes: BTreeMap<u16, String> = own.map(|operator| (operator.operator_no.0, operator.code)).collect();
-    if list::ABOUT.iter().any(|about| about.name == trial.life.rule() && about.is_national()) {
+    if list::about(trial.life.rule()).is_some_and(About::is_national) {
         let blank = OfNation::new(NationRules::new(of.no, zone, &set));
         trying.hear_all(OperatorNo::of_nation(of.no), &of.jurisdiction.code, blank).await?;
     } else {

@@ -10,7 +10,7 @@ use super::metrics::RuleMetrics;
 use super::quiet::Quiet;
 use super::risk::Models;
 use super::told::{FINDINGS_AT_ONCE, FindingId, Told, Whose};
-use super::{INPUTS_AT_ONCE, RETRY};
+use super::{FOUND_AT_ONCE_MAX, INPUTS_AT_ONCE, RETRY, truth};
 use crate::culprits;
 use crate::directory::Directory;
 use crate::kernel::{PanicReport, Progress, guard};
@@ -53,9 +53,6 @@ pub struct RulesContext {
     /// What is counted.
     pub metrics: RuleMetrics,
 }
-
-/// Findings that are looked up at once: those of a commit, and of the input that filled it.
-const FOUND_AT_ONCE_MAX: u32 = 65_536;
 
 pub(super) struct Keeper<J: Judge> {
     pub whose: Whose,
@@ -154,7 +151,7 @@ impl<J: Judge> Keeper<J> {
                 Err(panic) => self.without_culprits(input, &panic, progress).await,
             };
             self.applied = J::place(input);
-            self.context.metrics.judged(J::OF, input.batch.as_ref().map_or(0, |batch| batch.records.len()));
+            self.context.metrics.judged(J::OF, input.records());
             {
                 let (directory, quiet) = (self.context.directory.load(), &self.context.quiet);
                 told.add(&self.whose, (&**directory, &**quiet), (input, self.applied), findings);

@@ -42,3 +42,7 @@ use std::time::Duration;
 const RETRY: Duration = Duration::from_millis(500);
 /// Inputs read back at once.
 const INPUTS_AT_ONCE: u32 = 64;
+/// Heads of inputs read at once.
+const HEADS_AT_ONCE: u32 = 4_096;
+/// Findings that are looked up at once: those of some inputs, or of a commit and of the input that filled it.
+const FOUND_AT_ONCE_MAX: u32 = 65_536;

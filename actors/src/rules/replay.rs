@@ -13,12 +13,13 @@ use super::input::Stored;
 use super::judge::{Judge, OfNation, OfOperator};
 use super::keeper::hear_without;
 use super::quiet::Quiet;
+use super::{FOUND_AT_ONCE_MAX, HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use super::told::{FindingId, Whose, revision, row};
 use crate::market::{SetAside, unpack};
-use crate::replay::{DifferenceKind, ReplayError, Span};
+use crate::replay::{DIFFERENCES_MAX, DifferenceKind, ReplayError, Span};
 use crate::rule_versions::RuleVersions;
 use engine::rules::finding::{Finding, Mode};
-use engine::rules::list;
+use engine::rules::list::{self, About};
 use engine::rules::nation::NationRules;
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
@@ -33,14 +34,10 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use store::{RuleFindingRow, StateOf, Store};
 
-/// Heads of inputs read at once.
-const HEADS_AT_ONCE: u32 = 4_096;
 /// Alerts read at once.
 const ALERTS_AT_ONCE: u32 = 256;
-/// Findings of the inputs that are read at once, at most.
-const FINDINGS_AT_ONCE: u32 = 65_536;
-/// Differences that are told one by one; of further ones their number.
-pub const DIFFERENCES_MAX: usize = 1_000;
+/// Findings that are not stored, remembered at most: beyond, their alerts count as another difference.
+const MISSING_MAX: usize = 1 << 20;
 
 /// What a replay says of an operator's rules, or of those over all operators of a jurisdiction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,7 +156,7 @@ fn zone(of: &Jurisdiction) -> Result<TimeZone, ReplayError> {
 
 /// Does a rule speak of what inputs of rules led to?
 pub(crate) fn is_of_rules(rule: &str) -> bool {
-    list::ABOUT.iter().any(|about| about.name == rule && about.is_here())
+    list::about(rule).is_some_and(About::is_here)
 }
 
 /// Time of an input: of the clock that judged its batch, or its own.
@@ -296,8 +293,8 @@ impl<'a, J: Judge> Past<'a, J> {
         in_span: &HashMap<i64, bool>,
         mut computed: BTreeMap<FindingId, Computed>,
     ) -> Result<(), ReplayError> {
-        let stored = self.of.store.findings_by_input(self.whose.findings(), places, FINDINGS_AT_ONCE).await?;
-        if stored.len() >= FINDINGS_AT_ONCE as usize {
+        let stored = self.of.store.findings_by_input(self.whose.findings(), places, FOUND_AT_ONCE_MAX).await?;
+        if stored.len() >= FOUND_AT_ONCE_MAX as usize {
             return Err(ReplayError::TooMany { code: self.whose.code.clone(), after: places.0 });
         }
         for row in stored {

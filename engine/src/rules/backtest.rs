@@ -25,19 +25,19 @@ const DAYS_MAX: usize = 50_000;
 ///
 /// # Errors
 /// Parameters that are not allowed.
-pub fn set(life: &Life, jurisdiction: &str, version: u32, params: Value) -> Result<RuleSet, RuleSetError> {
-    let mut rows = life.rows(jurisdiction);
+pub fn set(life: &Life, version: u32, params: Value) -> Result<RuleSet, RuleSetError> {
+    let mut rows = life.rows();
     rows.retain(|row| row.mode == Mode::Live);
     rows.push(RuleVersion {
         rule: life.rule().to_owned(),
         version,
-        jurisdiction: jurisdiction.to_owned(),
+        jurisdiction: life.jurisdiction().to_owned(),
         effective_from: Ts(0),
         effective_to: None,
         mode: Mode::Shadow,
         params,
     });
-    RuleSet::new(jurisdiction, rows)
+    RuleSet::new(life.jurisdiction(), rows)
 }
 
 /// What one side found.
@@ -143,7 +143,7 @@ pub struct Outcome {
 impl Backtest {
     /// An operator was heard of on a day.
     pub fn active(&mut self, operator: OperatorNo, day: &str) {
-        if self.active.len() < DAYS_MAX && !self.active.contains(&(operator, day.to_owned())) {
+        if self.active.len() < DAYS_MAX {
             self.active.insert((operator, day.to_owned()));
         }
     }
@@ -282,10 +282,10 @@ mod tests {
 
     #[test]
     fn a_set_has_what_is_live_and_the_version_that_is_tried() {
-        let life = Life::standard(RULE).unwrap();
-        let tried = set(&life, "KE", 2, json!({"deposits_min": 2})).unwrap();
+        let life = Life::standard("KE", RULE).unwrap();
+        let tried = set(&life, 2, json!({"deposits_min": 2})).unwrap();
         let rows: Vec<_> = tried.versions().map(|row| (row.version, row.mode)).collect();
         assert_eq!(rows, [(1, Mode::Live), (2, Mode::Shadow)]);
-        assert!(set(&life, "KE", 2, json!({"deposits_min": 0})).is_err());
+        assert!(set(&life, 2, json!({"deposits_min": 0})).is_err());
     }
 }

@@ -185,17 +185,11 @@ pub enum LifeError {
 }
 
 impl Life {
-    /// A rule about which nothing was said, with the defaults; none where there is no such rule, or none that takes
-    /// versions.
+    /// A rule about which nothing was said, with the standard of a jurisdiction; none where there is no such rule, or none
+    /// that takes versions.
     #[must_use]
-    pub fn standard(rule: &str) -> Option<Self> {
-        Self::standard_in("", rule)
-    }
-
-    /// The same with the standard of a jurisdiction.
-    #[must_use]
-    pub fn standard_in(jurisdiction: &str, rule: &str) -> Option<Self> {
-        let about = list::ABOUT.iter().find(|about| about.name == rule && about.is_here())?;
+    pub fn standard(jurisdiction: &str, rule: &str) -> Option<Self> {
+        let about = list::about(rule).filter(|about| about.is_here())?;
         let span = Span { from: Ts(0), to: None };
         let live = about.is_standard().then_some(STANDARD);
         let standard = Version {
@@ -217,7 +211,7 @@ impl Life {
         })
     }
 
-    /// Where; empty = with the defaults.
+    /// Code of the jurisdiction.
     #[must_use]
     pub fn jurisdiction(&self) -> &str {
         &self.jurisdiction
@@ -301,16 +295,16 @@ impl Life {
 
     /// The versions in force by time and mode, as a set of rules takes them.
     #[must_use]
-    pub fn rows(&self, jurisdiction: &str) -> Vec<RuleVersion> {
+    pub fn rows(&self) -> Vec<RuleVersion> {
         let row = |version: &Version, span: Span, mode| RuleVersion {
             rule: self.rule.to_owned(),
             version: version.number,
-            jurisdiction: jurisdiction.to_owned(),
+            jurisdiction: self.jurisdiction.clone(),
             effective_from: span.from,
             effective_to: span.to,
             mode,
             params: if version.number == STANDARD {
-                standards::params(jurisdiction, self.rule)
+                standards::params(&self.jurisdiction, self.rule)
             } else {
                 version.params.clone()
             },

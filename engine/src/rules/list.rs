@@ -68,6 +68,12 @@ impl About {
 /// version.
 pub const OFF_AT_FIRST: &[&str] = &[crate::rules::concurrent_play::ABOUT.name];
 
+/// The rule of a name.
+#[must_use]
+pub fn about(name: &str) -> Option<&'static About> {
+    ABOUT.iter().find(|about| about.name == name)
+}
+
 macro_rules! rules {
     (operator { $($operator:ident $Operator:ident,)* } nation { $($nation:ident $Nation:ident,)* } elsewhere { $($elsewhere:expr,)* }) => {
         /// Every rule, in the order of its number in kept states.

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse};
 use actors::engine::{ModelCommand, ModelOrder};
 use models::operator::Scope;
-use models::risk_model::{DriftJudged, ModelKind, ModelMetrics};
+use models::risk_model::{DriftJudged, ModelKind, ModelMetrics, REASON_CHARS_MAX};
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 use store::StoredModel;
@@ -146,9 +146,6 @@ impl ModelBody {
         }
     }
 }
-
-/// Longest reason of a retirement, characters.
-const REASON_CHARS_MAX: usize = 500;
 
 /// Why a version is retired.
 #[derive(Deserialize, ToSchema)]

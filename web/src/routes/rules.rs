@@ -41,7 +41,7 @@ fn may_read(caller: &Caller) -> Result<(), Problem> {
 /// The rule that a path names.
 fn about(req: &HttpRequest) -> Result<&'static About, Problem> {
     let name = req.match_info().get("rule").unwrap_or_default();
-    list::ABOUT.iter().find(|about| about.name == name).ok_or_else(|| Problem::not_found("rule"))
+    list::about(name).ok_or_else(|| Problem::not_found("rule"))
 }
 
 fn life_of(state: &AppState, no: JurisdictionNo, rule: &str) -> Option<Arc<Life>> {

@@ -210,7 +210,7 @@ mod tests {
 
     impl Story {
         fn begin() -> Self {
-            Self { life: Life::standard(RULE).unwrap(), now: Ts(1_000) }
+            Self { life: Life::standard("KE", RULE).unwrap(), now: Ts(1_000) }
         }
 
         fn at(mut self, at: i64) -> Self {
@@ -231,7 +231,7 @@ mod tests {
             };
             self.life.apply(&change).unwrap();
             // whatever was allowed is a set of rules
-            RuleSet::new("KE", self.life.rows("KE")).unwrap();
+            RuleSet::new("KE", self.life.rows()).unwrap();
             Ok(())
         }
 
@@ -261,7 +261,7 @@ mod tests {
 
         /// The versions in force, as `1 0-50, 2 50-`; those in the shadow with a star.
         fn rows(&self) -> String {
-            let mut rows = self.life.rows("KE");
+            let mut rows = self.life.rows();
             rows.sort_by_key(|row| (row.mode, row.effective_from));
             let row = |row: &crate::rules::ruleset::RuleVersion| {
                 let to = row.effective_to.map_or(String::new(), |to| to.0.to_string());
@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn what_only_some_laws_ask_for_is_off_until_two_people_want_it() {
-        let begin = || Story { life: Life::standard("concurrent_play").unwrap(), now: Ts(10) };
+        let begin = || Story { life: Life::standard("KE", "concurrent_play").unwrap(), now: Ts(10) };
         let wait = |minutes: i64| {
             complete("concurrent_play", &Value::Null, &Map::from_iter([("wait_minutes".to_owned(), json!(minutes))]))
         };
@@ -527,9 +527,9 @@ mod tests {
                 ("span_hours", "not of the form of its default, 24"),
             ]
         );
-        let standard = Life::standard(RULE).unwrap();
+        let standard = Life::standard("KE", RULE).unwrap();
         let live = &standard.version(STANDARD).unwrap().params;
         assert_eq!(crate::rules::life::diff(live, &full), [("deposits_min", &json!(3), &json!(5))]);
-        assert_eq!(Life::standard("feed_silent"), None, "it takes no versions");
+        assert_eq!(Life::standard("KE", "feed_silent"), None, "it takes no versions");
     }
 }

@@ -31,7 +31,7 @@ impl Story {
         let zone = || TimeZone::get("Africa/Nairobi").unwrap();
         let mut operator = OperatorRules::new(OperatorNo(1), zone(), &set);
         let mut nation = NationRules::new(JurisdictionNo(0), zone(), &set);
-        let is_national = list::ABOUT.iter().any(|about| about.name == rule && about.is_national());
+        let is_national = list::about(rule).is_some_and(|about| about.is_national());
         let mut all = Vec::new();
         for heard in &self.heard {
             let mut findings = Vec::new();
@@ -101,7 +101,7 @@ pub fn check(rule: &str, params: &str, table: &[(&str, Story, &[&str])]) {
         assert_eq!(said, *wanted, "{rule}: {what}");
         for finding in &found {
             assert!(!finding.reasons.is_empty() && finding.reasons.iter().all(|reason| !reason.is_empty()), "{what}");
-            let about = list::ABOUT.iter().find(|about| about.name == rule).unwrap();
+            let about = list::about(rule).unwrap();
             assert!(finding.severity <= about.severity, "{what}: more urgent than the catalogue says");
         }
     }
