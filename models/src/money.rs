@@ -26,6 +26,12 @@ impl Currency {
         if code.iter().all(u8::is_ascii_uppercase) { Ok(Self(code)) } else { Err(CurrencyError) }
     }
 
+    /// Its letters as a number of 24 bits.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        self.0.iter().fold(0, |bits, letter| bits << 8 | u32::from(*letter))
+    }
+
     /// Digits behind the point of its minor unit (ISO 4217, amendment 176).
     pub fn decimals(&self) -> u32 {
         match self.as_str() {

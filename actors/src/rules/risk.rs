@@ -156,11 +156,11 @@ impl Risk {
             self.close(day);
         }
         let scores_it = |at_work: &Option<AtWork>| at_work.as_ref().is_some_and(|one| input.seq > one.promoted.since);
-        let scoring = Scoring { players: scores_it(&self.players) };
+        let scoring = Scoring { records: scores_it(&self.records), players: scores_it(&self.players) };
         let mut vector = [0.0; transaction::WIDTH];
         let there = self.live.hear(input.operator, heard, scoring, &mut vector);
         if there
-            && scores_it(&self.records)
+            && scoring.records
             && let Some(at_work) = &mut self.records
         {
             scores.add(place, at_work.score(&vector), &vector);

@@ -195,7 +195,13 @@ fn settles_at_once(product: Option<Product>) -> bool {
 
 impl Behaviour {
     /// A record of theirs. `low_balance_minor`: below it a balance is as good as gone.
-    pub fn hear(&mut self, operator: OperatorNo, record: &Record, spans: &Spans, low_balance_minor: i64) {
+    pub fn hear(
+        &mut self,
+        operator: OperatorNo,
+        (record, details): (&Record, &Details<'_>),
+        spans: &Spans,
+        low_balance_minor: i64,
+    ) {
         let at = record.occurred_at;
         if self.first_at.0 == 0 || at < self.first_at {
             self.first_at = at;
@@ -203,9 +209,8 @@ impl Behaviour {
         self.last_at = self.last_at.max(at);
         join(&mut self.operators, operator);
         self.turn(spans);
-        let details = Details::of(record);
         let mut sums = Sums::default();
-        self.count(record, &details, low_balance_minor, &mut sums);
+        self.count(record, details, low_balance_minor, &mut sums);
         if spans.day.start == self.today.day.start {
             self.today.day.sums.add(&sums);
         } else {

@@ -8,6 +8,7 @@
 //! The state is a function of the stored inputs and of the place in the journal from which on a model scores, so that a
 //! restart in the middle gives the same vectors, bit for bit.
 
+use super::details::Details;
 use super::player::{self, OPERATOR_PLAYERS};
 use super::transaction;
 use crate::rules::run::Heard;
@@ -28,6 +29,8 @@ pub const PLAYED_MAX: usize = OPERATOR_PLAYERS.entries as usize;
 /// Which models score what is heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scoring {
+    /// A model of transaction risk is promoted: vectors of records are wanted.
+    pub records: bool,
     /// A model of player risk is promoted: who plays is scored when the day is over.
     pub players: bool,
 }
@@ -84,7 +87,7 @@ impl LiveFeatures {
         self.records.set_params(params);
     }
 
-    /// Takes in what the rules have heard. True: `out` is the vector of the record.
+    /// Takes in what the rules have heard. True: the record has a vector, and where one is wanted `out` is it.
     pub fn hear(
         &mut self,
         operator: OperatorNo,
@@ -95,9 +98,11 @@ impl LiveFeatures {
         if let Some(day) = heard.closed {
             self.close_day(day.end);
         }
-        let there = self.records.hear(heard, out);
+        // read once for both; what is nobody's is of no use to either
+        let details = heard.record.filter(|record| record.player.is_some()).map(Details::of).unwrap_or_default();
+        let there = self.records.hear_with(heard, &details, scoring.records.then_some(out));
         if let Some(record) = heard.record {
-            self.players.hear(operator, record, &heard.spans);
+            self.players.hear_with(operator, (record, &details), &heard.spans);
             if let (true, Some(player), true) = (scoring.players, record.player, record.kind.is_play())
                 && !note(&mut self.played, player.0, record.currency)
             {
@@ -222,7 +227,7 @@ mod tests {
     use models::ts::{DAY, MINUTE};
     use proptest::prelude::*;
 
-    const ON: Scoring = Scoring { players: true };
+    const ON: Scoring = Scoring { records: true, players: true };
 
     fn rules() -> OperatorRules {
         let zone = TimeZone::get("Africa/Nairobi").unwrap();
@@ -322,7 +327,7 @@ mod tests {
 
     #[test]
     fn scores_are_unsaid_until_they_are_heard_and_said_once() {
-        let scored = |of| RecordsScored { of, version: 1, scores: Scores::default(), risky: Vec::new() };
+        let scored = |of| RecordsScored { of, at: Ts(of), version: 1, scores: Scores::default(), risky: Vec::new() };
         let mut live = LiveFeatures::default();
         (1..=3).for_each(|of| live.scored(scored(of)));
         assert!(live.said(2));

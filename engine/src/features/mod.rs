@@ -18,8 +18,6 @@ pub mod player;
 pub mod recent;
 pub mod transaction;
 
-use crate::rules::table::Key;
-use models::money::Currency;
 use ring::digest::{SHA256, digest};
 use std::fmt::Write as _;
 
@@ -102,10 +100,4 @@ pub(crate) fn share(part: f64, whole: f64) -> f64 {
 /// 1, 0, or missing.
 pub(crate) fn flag(value: Option<bool>) -> f64 {
     value.map_or(f64::NAN, |value| f64::from(u8::from(value)))
-}
-
-/// A player's key in one currency, as the book's: amounts of two currencies are not added.
-pub(crate) fn money_key(player: Key, currency: Currency) -> Key {
-    let code = currency.as_str().bytes().fold(0u128, |bits, byte| bits << 8 | u128::from(byte));
-    player | code << 88
 }

@@ -5,7 +5,9 @@
 //! Who plays at several operators has a vector at each, and one across them from an extractor that hears all of them.
 
 use super::behaviour::{Behaviour, Sums};
-use super::{Feature, Places, money_key, share};
+use super::details::Details;
+use super::{Feature, Places, share};
+use crate::rules::book::player_key;
 use crate::rules::calendar::Spans;
 use crate::rules::table::{Key, Limit, Table};
 use models::ids::OperatorNo;
@@ -136,15 +138,21 @@ impl Extractor {
 
     /// A record of play, with the spans it lies in. One of nobody, or of no play, says nothing.
     pub fn hear(&mut self, operator: OperatorNo, record: &Record, spans: &Spans) {
+        self.hear_with(operator, (record, &Details::of(record)), spans);
+    }
+
+    /// The same of a record whose details are read already.
+    pub(super) fn hear_with(&mut self, operator: OperatorNo, of: (&Record, &Details<'_>), spans: &Spans) {
+        let (record, _) = of;
         let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return };
-        let place = self.players.touch(money_key(player.0, record.currency));
+        let place = self.players.touch(player_key(player.0, record.currency));
         let low = self.params.low_balance_minor;
-        self.players.change(place, |known| known.hear(operator, record, spans, low));
+        self.players.change(place, |known| known.hear(operator, of, spans, low));
     }
 
     /// The vector of a player as of an instant. False: nobody knows them, and `out` stays as it is.
     pub fn write(&self, player: Key, currency: Currency, as_of: Ts, out: &mut [f32; WIDTH]) -> bool {
-        let Some(known) = self.players.get(money_key(player, currency)) else { return false };
+        let Some(known) = self.players.get(player_key(player, currency)) else { return false };
         let mut places = Places::new(FEATURES, out);
         for (suffix, days) in HORIZONS {
             write_horizon(known, as_of, days, suffix, &mut places);

@@ -6,8 +6,9 @@
 
 use super::details::Details;
 use super::recent::{BUCKETS, Recent, Usual};
-use super::{Feature, Places, flag, money_key, share};
+use super::{Feature, Places, flag, share};
 use crate::ingest::id_digest;
+use crate::rules::book::player_key;
 use crate::rules::finding::Mode;
 use crate::rules::list::Typed;
 use crate::rules::player::{Move, Player, Span};
@@ -308,12 +309,21 @@ impl Extractor {
     /// Takes in what the rules have heard. True: `out` is the vector of the record; a record that moves no money, or
     /// of nobody, has none.
     pub fn hear(&mut self, heard: &Heard<'_>, out: &mut [f32; WIDTH]) -> bool {
+        self.hear_with(heard, &heard.record.map(Details::of).unwrap_or_default(), Some(out))
+    }
+
+    /// The same of a record whose details are read already; where nobody wants the vector, it is not made.
+    pub(super) fn hear_with(
+        &mut self,
+        heard: &Heard<'_>,
+        details: &Details<'_>,
+        out: Option<&mut [f32; WIDTH]>,
+    ) -> bool {
         let (Some(record), Some((key, player))) = (heard.record, heard.player) else { return false };
-        let details = Details::of(record);
-        let shop = self.shop(record, &details);
-        let place = self.players.touch(money_key(key, record.currency));
+        let shop = self.shop(record, details);
+        let place = self.players.touch(player_key(key, record.currency));
         let way = way(record);
-        if let Some(way) = way {
+        if let (Some(way), Some(out)) = (way, out) {
             let seen = Seen { heard, record, player, way, known: self.players.at(place), shop };
             seen.write(&self.params, out);
         }

@@ -156,9 +156,8 @@ struct OfferExtra {
 }
 
 /// A player's key in one currency: digests have 88 bits, the currency's three letters lie above them.
-pub(super) fn player_key(player: Key, currency: Currency) -> Key {
-    let code = currency.as_str().bytes().fold(0u128, |bits, byte| bits << 8 | u128::from(byte));
-    player | code << 88
+pub(crate) fn player_key(player: Key, currency: Currency) -> Key {
+    player | Key::from(currency.bits()) << 88
 }
 
 fn pair_key(one: Key, other: Key) -> Key {

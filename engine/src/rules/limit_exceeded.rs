@@ -34,8 +34,7 @@ fn is_exceeded(params: &Params, limit: &OwnLimit, sum: i64) -> bool {
 
 /// Which limit: each of them is a finding of its own.
 fn matter(limit: &OwnLimit, currency: Currency) -> u64 {
-    let code = currency.as_str().bytes().fold(0, |bits, byte| bits << 8 | u64::from(byte));
-    code << 8 | (limit.limits as u64) << 4 | limit.span as u64
+    u64::from(currency.bits()) << 8 | (limit.limits as u64) << 4 | limit.span as u64
 }
 
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
