@@ -95,8 +95,7 @@ impl Store {
         id: BacktestId,
     ) -> Result<Option<BacktestRow>, StoreError> {
         let sql = format!("SELECT {COLUMNS}, result FROM rule_backtests WHERE jurisdiction = $1 AND id = $2");
-        let rows =
-            self.db.read().await?.rows(&sql, &[Val::Int(jurisdiction.0.into()), Val::Owned(id.to_string())]).await?;
+        let rows = self.rows(&sql, &[Val::Int(jurisdiction.0.into()), Val::Owned(id.to_string())]).await?;
         rows.first().map(|row| read(row, row.text_opt(10)?)).transpose()
     }
 
@@ -115,7 +114,7 @@ impl Store {
         );
         let values =
             [Val::Int(jurisdiction.0.into()), Val::Text(rule), Val::Int(version.into()), Val::Int(limit.into())];
-        self.db.read().await?.rows(&sql, &values).await?.iter().map(|row| read(row, None)).collect()
+        self.rows(&sql, &values).await?.iter().map(|row| read(row, None)).collect()
     }
 }
 

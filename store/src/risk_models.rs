@@ -6,6 +6,7 @@
 use crate::StoreError;
 use crate::db::{Conn, Row, Val};
 use crate::open::Store;
+use crate::read::parse;
 use crate::writer::CommitError;
 use models::event::Event;
 use models::ids::{OperatorNo, Seq};
@@ -15,7 +16,6 @@ use models::money::Currency;
 use models::risk_model::{DriftJudged, Model, ModelKind, ModelPromoted, ModelRetired, ModelState};
 use models::score::ScoredPlayer;
 use models::ts::Ts;
-use serde::de::DeserializeOwned;
 
 /// Bytes of a piece.
 const CHUNK: usize = 256 << 10;
@@ -43,10 +43,6 @@ pub struct StoredModel {
     pub promoted: Option<(String, Ts)>,
     /// Replaced or retired.
     pub ended: Option<(Option<String>, Ts)>,
-}
-
-fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Unreadable(what))
 }
 
 fn refused(what: &str) -> sqlx::Error {
@@ -145,14 +141,16 @@ pub struct PlayerRiskQuery {
     pub limit: u32,
 }
 
+fn score(row: &Row) -> Result<(OperatorNo, MatchKey, Currency, u32), StoreError> {
+    let player = row.text(1)?.parse().map_err(|_| StoreError::Unreadable("player"))?;
+    let currency = Currency::parse(&row.text(2)?).map_err(|_| StoreError::Unreadable("currency"))?;
+    Ok((OperatorNo(row.int(0)? as u16), player, currency, row.int(3)? as u32))
+}
+
 fn player_risk(row: &Row) -> Result<PlayerRisk, StoreError> {
-    let scored = ScoredPlayer {
-        player: row.text(1)?.parse().map_err(|_| StoreError::Unreadable("player"))?,
-        currency: Currency::parse(&row.text(2)?).map_err(|_| StoreError::Unreadable("currency"))?,
-        score_ppm: row.int(3)? as u32,
-        reasons: parse("reasons", &row.text(5)?)?,
-    };
-    Ok(PlayerRisk { operator_no: OperatorNo(row.int(0)? as u16), as_of: Ts(row.int(4)?), scored })
+    let (operator_no, player, currency, score_ppm) = score(row)?;
+    let scored = ScoredPlayer { player, currency, score_ppm, reasons: parse("reasons", &row.text(5)?)? };
+    Ok(PlayerRisk { operator_no, as_of: Ts(row.int(4)?), scored })
 }
 
 const COLUMNS: &str = "body, state, registered_at, promoted_by, promoted_at, ended_by, ended_at";
@@ -178,7 +176,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn models(&self) -> Result<Vec<StoredModel>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM models ORDER BY kind, version");
-        self.db.read().await?.rows(&sql, &[]).await?.iter().map(stored).collect()
+        self.rows(&sql, &[]).await?.iter().map(stored).collect()
     }
 
     /// One version.
@@ -188,7 +186,7 @@ impl Store {
     pub async fn model(&self, kind: ModelKind, version: u32) -> Result<Option<StoredModel>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM models WHERE kind = $1 AND version = $2");
         let place = [Val::Text(kind.as_str()), Val::Int(version.into())];
-        self.db.read().await?.rows(&sql, &place).await?.first().map(stored).transpose()
+        self.rows(&sql, &place).await?.first().map(stored).transpose()
     }
 
     /// The version of a kind that scores.
@@ -197,7 +195,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn promoted_model(&self, kind: ModelKind) -> Result<Option<StoredModel>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM models WHERE kind = $1 AND state = 'promoted'");
-        self.db.read().await?.rows(&sql, &[Val::Text(kind.as_str())]).await?.first().map(stored).transpose()
+        self.rows(&sql, &[Val::Text(kind.as_str())]).await?.first().map(stored).transpose()
     }
 
     /// The packed artefact of a version; empty where there is none.
@@ -208,7 +206,7 @@ impl Store {
         let sql = "SELECT idx, bytes FROM model_chunks WHERE kind = $1 AND version = $2 ORDER BY idx";
         let place = [Val::Text(kind.as_str()), Val::Int(version.into())];
         let mut bytes = Vec::new();
-        for (idx, row) in (0i64..).zip(self.db.read().await?.rows(sql, &place).await?) {
+        for (idx, row) in (0i64..).zip(self.rows(sql, &place).await?) {
             if row.int(0)? != idx {
                 return Err(StoreError::Unreadable("pieces of a model"));
             }
@@ -223,7 +221,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn model_promoted_at(&self, kind: ModelKind, version: u32) -> Result<Option<Seq>, StoreError> {
         let sql = "SELECT seq, payload FROM journal WHERE kind = 'model_promoted' ORDER BY seq DESC";
-        for row in self.db.read().await?.rows(sql, &[]).await? {
+        for row in self.rows(sql, &[]).await? {
             let event = crate::journal::decode(&row.text(1)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
             if let Event::ModelPromoted(promoted) = event
                 && (promoted.kind, promoted.version) == (kind, version)
@@ -246,12 +244,10 @@ impl Store {
             Val::Int(judged.operator_no.0.into()),
             Val::Int(judged.day.0),
         ];
-        let rows = self.db.read().await?.rows(sql, &values).await?;
-        Ok(rows.first().map_or(Ok(0), |row| row.int(0))? > 0)
+        Ok(self.int(sql, &values).await? > 0)
     }
 
-    /// What a version said last of players of an operator, the highest score first: those of `score_ppm` at least, behind
-    /// the place of the page before.
+    /// What a version said last of players of an operator, the highest score first: those of `from_ppm` at least.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -261,7 +257,7 @@ impl Store {
         );
         let PlayerRiskQuery { operator, version, from_ppm, limit } = *query;
         let values = [operator.0.into(), version.into(), from_ppm.into(), limit.into()].map(Val::Int);
-        self.db.read().await?.rows(&sql, &values).await?.iter().map(player_risk).collect()
+        self.rows(&sql, &values).await?.iter().map(player_risk).collect()
     }
 
     /// Every score that a version gave last, the highest first.
@@ -273,12 +269,9 @@ impl Store {
         version: u32,
         limit: u32,
     ) -> Result<Vec<(OperatorNo, MatchKey, Currency, u32)>, StoreError> {
-        let sql = format!("SELECT {PLAYER_RISK} FROM player_risk WHERE version = $1 ORDER BY score_ppm DESC LIMIT $2");
-        let rows = self.db.read().await?.rows(&sql, &[Val::Int(version.into()), Val::Int(limit.into())]).await?;
-        let score = |row: &Row| {
-            let PlayerRisk { operator_no, scored, .. } = player_risk(row)?;
-            Ok((operator_no, scored.player, scored.currency, scored.score_ppm))
-        };
+        // without the reasons: of half a million rows they are most of what there is to read
+        let sql = "SELECT operator_no, player, currency, score_ppm FROM player_risk WHERE version = $1 ORDER BY score_ppm DESC LIMIT $2";
+        let rows = self.rows(sql, &[Val::Int(version.into()), Val::Int(limit.into())]).await?;
         rows.iter().map(score).collect()
     }
 
@@ -296,18 +289,26 @@ impl Store {
             "SELECT {PLAYER_RISK} FROM player_risk WHERE player = $1 AND version = $2 AND jurisdiction = $3 ORDER BY operator_no, currency"
         );
         let values = [Val::Owned(player.to_string()), Val::Int(version.into()), Val::Int(jurisdiction.0.into())];
-        self.db.read().await?.rows(&sql, &values).await?.iter().map(player_risk).collect()
+        self.rows(&sql, &values).await?.iter().map(player_risk).collect()
     }
 
     /// Days of drift of a version, the newest first.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn model_drift(&self, kind: ModelKind, version: u32) -> Result<Vec<DriftJudged>, StoreError> {
-        let sql =
-            "SELECT body FROM model_drift WHERE kind = $1 AND version = $2 ORDER BY day DESC, operator_no LIMIT $3";
-        let values = [Val::Text(kind.as_str()), Val::Int(version.into()), Val::Int(DAYS_AT_ONCE)];
-        let rows = self.db.read().await?.rows(sql, &values).await?;
+    pub async fn model_drift(
+        &self,
+        jurisdiction: JurisdictionNo,
+        (kind, version): (ModelKind, u32),
+    ) -> Result<Vec<DriftJudged>, StoreError> {
+        let sql = "SELECT body FROM model_drift WHERE kind = $1 AND version = $2 AND operator_no IN (SELECT operator_no FROM operators WHERE jurisdiction = $3) ORDER BY day DESC, operator_no LIMIT $4";
+        let values = [
+            Val::Text(kind.as_str()),
+            Val::Int(version.into()),
+            Val::Int(jurisdiction.0.into()),
+            Val::Int(DAYS_AT_ONCE),
+        ];
+        let rows = self.rows(sql, &values).await?;
         rows.iter().map(|row| parse("drift", &row.text(0)?)).collect()
     }
 }

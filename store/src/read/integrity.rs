@@ -143,8 +143,7 @@ impl Store {
     pub async fn arrivals(&self, span: SourceSpan) -> Result<Arrivals, StoreError> {
         let source = Val::Int(span.source_no.0.into());
         let values = [source, Val::Int(span.from.0), Val::Int(span.to.0)];
-        let sql = "SELECT CAST(COALESCE(SUM(records + duplicates), 0) AS BIGINT) FROM feed_batches WHERE source_no = $1 AND stored_at >= $2 AND stored_at < $3 AND replayed = 0";
-        let records = self.int(sql, &values).await?;
+        let records = self.batch_sums(span.source_no, span.from, span.to).await?.records;
         let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN state = 'open' THEN 1 ELSE 0 END), 0) AS BIGINT) FROM quarantine WHERE source_no = $1 AND at >= $2 AND at < $3";
         let rows = self.rows(sql, &values).await?;
         let refused = rows.first().map(|row| Ok::<_, StoreError>((row.int(0)?, row.int(1)?))).transpose()?;
