@@ -330,6 +330,21 @@ async fn check(url: &str) {
     };
     tokio::time::timeout(PATIENCE, quiet).await.expect("it ends");
     server.stop();
+
+    // whoever computes it once more, or tries another version, hears the scores as they were
+    let risky = found(&store, "risky_transaction").await.len() as u64;
+    let span = ["--from", "2026-01-01T00:00:00Z", "--to", "2026-03-01T00:00:00Z"];
+    let said = run(dir, url, &[&["replay"][..], &span].concat());
+    let mut lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = lines.find(|line| line["rules_of"] == "alpha").expect("its rules");
+    assert!(line["findings"].as_u64() > Some(risky) && line["differences"] == 0, "{line}");
+    let trial = ["rules", "backtest", "risky_transaction", "--jurisdiction", "KE", "--params"];
+    for (params, candidate) in [(r#"{"score_min_ppm": 499999}"#, risky), (r#"{"score_min_ppm": 999999}"#, 0)] {
+        let tried: Value =
+            serde_json::from_str(&run(dir, url, &[&trial[..], &[params], &span].concat())).expect("JSON");
+        let raised = |side: &str| tried[side]["raised"].as_u64();
+        assert_eq!((raised("live"), raised("candidate")), (Some(risky), Some(candidate)), "{params}: {tried}");
+    }
     store.close().await;
 }
 

@@ -95,17 +95,16 @@ impl RuleInput {
             Self::Series(_) | Self::RecordsScored(_) | Self::PlayersScored(_) => None,
         }
     }
-}
 
-impl RuleInput {
-    /// Its time, where it says one: that of a batch is the one of the clock that judged it.
+    /// Its time; that of a batch is the one of the clock that judged it, and stands with the batch.
     #[must_use]
     pub fn at(&self) -> Option<Ts> {
         match self {
-            Self::Batch { .. } | Self::RecordsScored(_) => None,
+            Self::Batch { .. } => None,
             Self::Tick { at, .. } | Self::Declared { at, .. } | Self::Signal { at, .. } => Some(*at),
             Self::Exclusions { window, at, .. } => Some(at.unwrap_or(window.end)),
             Self::Series(scored) => Some(scored.at),
+            Self::RecordsScored(scored) => Some(scored.at),
             Self::PlayersScored(scored) => Some(scored.as_of),
         }
     }
@@ -217,6 +216,7 @@ mod tests {
             (
                 RuleInput::RecordsScored(Box::new(RecordsScored {
                     of: 4,
+                    at: Ts(6),
                     version: 2,
                     scores: Scores(vec![None, Some(7)]),
                     risky: vec![RiskyRecord {
@@ -228,7 +228,7 @@ mod tests {
                     }],
                 })),
                 None,
-                r#"{"what":"records_scored","of":4,"version":2,"scores":"AAg","risky":[{"record_id":"r","player":"0000000000000000000001","at":5,"score_ppm":7,"reasons":["why"]}]}"#,
+                r#"{"what":"records_scored","of":4,"at":6,"version":2,"scores":"AAg","risky":[{"record_id":"r","player":"0000000000000000000001","at":5,"score_ppm":7,"reasons":["why"]}]}"#,
             ),
             (
                 RuleInput::PlayersScored(Box::new(PlayersScored {

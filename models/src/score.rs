@@ -9,7 +9,8 @@ use crate::ts::{Ts, micros};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// From this probability on a record, or a player, is named with reasons, millionths: no parameter of a rule lies below it.
+/// From this probability on a record, or a player, is named with reasons, millionths: no parameter from which on a rule
+/// speaks lies below it.
 pub const NAMED_FROM_PPM: u32 = 100_000;
 /// Records of an input that are named at most, those with the highest scores.
 pub const NAMED_MAX: usize = 200;
@@ -97,6 +98,9 @@ pub struct RiskyRecord {
 pub struct RecordsScored {
     /// Position of that input among those of the operator's rules.
     pub of: i64,
+    /// Time of the clock that judged that input; 0 in what was stored before it was said.
+    #[serde(with = "micros", default)]
+    pub at: Ts,
     /// Version of the model.
     pub version: u32,
     /// Of every record.

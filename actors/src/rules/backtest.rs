@@ -6,12 +6,11 @@
 //! Inputs are read a few at a time, and whoever runs it says how it rests between them. Nothing is written, and nobody is
 //! told.
 
-use super::INPUTS_AT_ONCE;
 use super::input::Stored;
 use super::judge::{Judge, OfNation, OfOperator};
 use super::keeper::hear_without;
-use super::{HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use super::replay::at;
+use super::{HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use crate::market::SetAside;
 use crate::replay::Span;
 use engine::integrity::totals::day_of;
@@ -177,13 +176,12 @@ impl Trying<'_> {
         while behind < last {
             let began = Instant::now();
             let rows = J::read(store, whose, behind, INPUTS_AT_ONCE).await?;
-            let Some(newest) = rows.last() else { break };
-            behind = if J::GAPLESS { newest.input_seq } else { newest.seq };
-            for row in rows {
-                let input = Stored::read(row).map_err(BacktestError::Unreadable)?;
-                if J::place(&input) <= last {
-                    self.hear(&mut state, code, &set_aside, &input)?;
-                }
+            let inputs = rows.into_iter().map(Stored::read).collect::<Result<Vec<_>, _>>();
+            let inputs = inputs.map_err(BacktestError::Unreadable)?;
+            let Some(newest) = inputs.last() else { break };
+            behind = J::place(newest);
+            for input in inputs.iter().take_while(|input| J::place(input) <= last) {
+                self.hear(&mut state, code, &set_aside, input)?;
             }
             self.rest((behind - first, last - first), began.elapsed()).await?;
         }
@@ -223,7 +221,7 @@ impl Trying<'_> {
             let Some(end) = heads.last() else { break };
             after = end.place;
             for head in &heads {
-                let at = head.clock_at.or_else(|| head.input.at()).unwrap_or(Ts(0));
+                let Some(at) = head.at() else { continue };
                 if first.is_none() && at >= self.span.from.plus(-WARM_UP) {
                     first = Some(head.place);
                 }

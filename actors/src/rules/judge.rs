@@ -223,7 +223,7 @@ impl Judge for OfOperator {
 /// Bytes before those of the rules: which clock, documents, the newest tick, and how many those of the rules are.
 const CLOCK_BYTES: usize = 18;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
-const LAYOUT_HERE: u32 = 2;
+const LAYOUT_HERE: u32 = 3;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;

@@ -410,8 +410,7 @@ async fn first_in_span(of: &Rules<'_>, whose: OperatorNo, through: i64) -> Resul
         let heads = of.store.rule_input_heads(whose, (after, through), HEADS_AT_ONCE).await?;
         let Some(last) = heads.last() else { return Ok(i64::MAX) };
         after = last.place;
-        let time = |head: &store::RuleInputHead| head.clock_at.or_else(|| head.input.at()).unwrap_or(Ts(0));
-        if let Some(first) = heads.iter().find(|head| of.span.holds(time(head))) {
+        if let Some(first) = heads.iter().find(|head| head.at().is_some_and(|at| of.span.holds(at))) {
             return Ok(first.place);
         }
     }

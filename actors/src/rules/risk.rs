@@ -176,6 +176,7 @@ impl Risk {
         let risky = scores.candidates.iter().filter_map(|one| risky(scorer, batch.records.get(one.place)?, one));
         let scored = RecordsScored {
             of: input.input_seq,
+            at: batch.clock_at,
             version: scorer.version(),
             risky: risky.collect(),
             scores: Scores(scores.scores),

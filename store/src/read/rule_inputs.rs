@@ -78,6 +78,14 @@ pub struct RuleInputHead {
     pub input: RuleInput,
 }
 
+impl RuleInputHead {
+    /// Its time, by the clock that judged it; none of a batch whose head is gone.
+    #[must_use]
+    pub fn at(&self) -> Option<Ts> {
+        self.clock_at.or_else(|| self.input.at())
+    }
+}
+
 const INPUT: &str = "SELECT i.seq, i.operator_no, i.input_seq, i.rules_seq, i.body, i.facts, b.batch_no, b.records, b.clock_at, s.body FROM rule_inputs i LEFT JOIN feed_batches b ON b.operator_no = i.operator_no AND b.operator_seq = i.operator_seq LEFT JOIN sources s ON s.source_no = b.source_no";
 
 impl Store {
