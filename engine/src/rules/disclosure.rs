@@ -1,14 +1,16 @@
 //! What an operator hears of the findings about itself.
 //!
-//! Of its duties it hears everything, limit and records included: it has to mend them. Of what players are suspected of it
+//! Of its duties and its own figures it hears everything, limit and records included. Of what players are suspected of it
 //! hears that there is something, how severe and when: whoever knows a threshold stays below it, and a player must not be
 //! warned (tipping off). A rule that is not named here is of the second kind.
 
+use crate::model_drift;
+use crate::rules::list::{self, About};
 use models::alert::{AlertRevision, Evidence, Metric};
 use std::borrow::Cow;
 
-/// Rules about an operator's own duties.
-pub const DUTIES: &[&str] = &[
+/// Rules about an operator's own duties and figures.
+const OPEN: &[&str] = &[
     "compliance_status_changed",
     "declared_revenue_differs",
     "excluded_play",
@@ -19,14 +21,22 @@ pub const DUTIES: &[&str] = &[
     "marketing_without_check",
     "net_deposit_threshold",
     "play_without_check",
+    "series_unusual",
 ];
 /// What the rule of any other finding is called to an operator.
 pub const CONFIDENTIAL: &str = "confidential";
 
-/// May an operator read what this rule finds about it?
+/// What the rule of an alert is called to the operator that it is about.
 #[must_use]
-pub fn is_duty(rule: &str) -> bool {
-    DUTIES.contains(&rule)
+pub fn rule_for_operator(metric: Metric, rule: &str) -> &str {
+    if metric == Metric::Finding && !OPEN.contains(&rule) { CONFIDENTIAL } else { rule }
+}
+
+/// May no operator read what the rule of this name finds, nor find it by the name?
+#[must_use]
+pub fn is_confidential(rule: &str) -> bool {
+    let finds = list::about(rule).is_some_and(About::is_here) || rule == model_drift::RULE;
+    finds && rule_for_operator(Metric::Finding, rule) != rule
 }
 
 /// An alert as the operator may read it that it is about.
@@ -37,7 +47,7 @@ pub fn for_operator(revision: &AlertRevision) -> Cow<'_, AlertRevision> {
     }
     let mut told = revision.clone();
     told.subject.who = None;
-    if !is_duty(&told.rule) {
+    if rule_for_operator(told.subject.metric, &told.rule) != told.rule {
         CONFIDENTIAL.clone_into(&mut told.rule);
         told.rule_version = 0;
         told.evidence = Evidence::default();
@@ -48,45 +58,45 @@ pub fn for_operator(revision: &AlertRevision) -> Cow<'_, AlertRevision> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::list::ABOUT;
-    use models::alert::Subject;
-    use models::alert::{Granularity, RevisionKind, Severity, Window};
-    use models::ids::{AlertId, OperatorNo};
-    use models::money::Currency;
+    use models::alert::{Subject, Window};
+    use models::ids::AlertId;
     use models::ts::Ts;
 
     #[test]
-    fn duties_are_rules() {
-        for name in DUTIES {
-            assert!(ABOUT.iter().any(|about| about.name == *name && about.is_here()), "{name}");
+    fn what_is_open_is_a_rule() {
+        for name in OPEN {
+            assert!(list::about(name).is_some_and(About::is_here), "{name}");
+        }
+    }
+
+    #[test]
+    fn suspicions_are_not_found_by_their_names() {
+        for (rule, wanted) in [
+            ("structured_deposits", true),
+            ("concurrent_play", true),
+            ("model_drift", true),
+            ("licence_lapsed", false),
+            ("series_unusual", false),
+            ("robust_deviation", false),
+            ("feed_silent", false),
+        ] {
+            assert_eq!(is_confidential(rule), wanted, "{rule}");
         }
     }
 
     #[test]
     fn a_suspicion_is_told_without_its_content() {
         let evidence = Evidence { observed: 9, expected: 5, reasons: vec!["why".to_owned()], ..Evidence::default() };
-        let subject = Subject {
-            operator: "acme".to_owned(),
-            metric: Metric::Finding,
-            granularity: Granularity::Day,
-            currency: Currency::KES,
-            source: None,
-            who: Some("player:1".to_owned()),
-        };
+        let subject =
+            Subject { metric: Metric::Finding, who: Some("player:1".to_owned()), ..AlertRevision::for_tests().subject };
         let finding = |rule: &str| AlertRevision {
             id: AlertId(7),
             rule: rule.to_owned(),
             rule_version: 3,
-            operator_no: OperatorNo(1),
             subject: subject.clone(),
             window: Window { start: Ts(1), end: Ts(2) },
-            kind: RevisionKind::Raised,
-            severity: Severity::High,
-            at: Ts(2),
-            operator_seq: 1,
-            offset: 1,
-            operator_offset: 1,
             evidence: evidence.clone(),
+            ..AlertRevision::for_tests()
         };
         // rule | what the operator reads as its rule, and whether evidence comes along
         for (rule, name, is_whole) in [

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::directory::Directory;
 use engine::alerting::Action;
+use engine::rules::disclosure;
 use models::alert::Severity;
 use models::alert_group::{Act, AlertGroup, GroupState, Resolution, Silence};
 use models::ids::{AlertId, GroupId, KeyId, OperatorId, SilenceId, SourceId};
@@ -116,13 +117,19 @@ impl From<Act> for ActView {
     }
 }
 
+/// What the rule of a group is called to a caller.
+fn rule<'a>(group: &'a AlertGroup, caller: &Caller) -> &'a str {
+    let is_staff = caller.entry.key.operator_no.is_none();
+    if is_staff { &group.rule } else { disclosure::rule_for_operator(group.subject.metric, &group.rule) }
+}
+
 impl AlertGroupBody {
     fn of(group: &AlertGroup, directory: &Directory, caller: &Caller) -> Self {
         Self {
             id: group.id,
             state: group.state.as_str(),
             severity: group.severity.as_str(),
-            rule: group.rule.clone(),
+            rule: rule(group, caller).to_owned(),
             operator: directory.operators.get(&group.operator_no).map(|o| o.id),
             operator_code: group.subject.operator.clone(),
             who: group.subject.who.clone().filter(|_| caller.entry.key.operator_no.is_none()),
@@ -200,13 +207,13 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
         let id = text.parse().ok().and_then(|id| directory.operator(id, caller.jurisdiction()));
         fields.known_parameter("?operator", id.map(|operator| operator.operator_no))
     });
-    let rule = named("rule").map(str::to_owned);
+    let wanted_rule = named("rule").map(str::to_owned);
     fields.check()?;
     let groups = state.engine.desk().groups(caller.jurisdiction()).into_iter().filter(|group| {
         visible(group)
             && wanted.map_or(group.is_live(), |state| group.state == state)
             && least.is_none_or(|least| group.severity >= least)
-            && rule.as_ref().is_none_or(|rule| *rule == group.rule)
+            && wanted_rule.as_ref().is_none_or(|wanted| wanted == rule(group, &caller))
             && operator.is_none_or(|operator| operator == group.operator_no)
     });
     let page = page_by(groups, &query, |group| Place(group.last_at.0, group.id))?;

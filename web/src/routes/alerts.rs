@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::AlertFilter;
 use actors::directory::Directory;
-use engine::rules::{disclosure, list};
+use engine::rules::disclosure;
 use models::alert::{AlertRevision, Evidence, RevisionKind, Severity};
 use models::ids::{AlertId, OperatorId, OperatorNo};
 use models::ts::Ts;
@@ -176,11 +176,9 @@ fn filter(
         fields.known_parameter("?state", matches!(text, "open" | "withdrawn").then(|| text.to_owned()))
     });
     // whoever may not read what a rule finds may not find it by its name either
-    let is_hidden = |rule: &&str| {
-        own.is_some() && list::ABOUT.iter().any(|a| a.name == *rule && a.is_here() && !disclosure::is_duty(rule))
-    };
+    let is_hidden = |rule: &str| own.is_some() && disclosure::is_confidential(rule);
     let rule = parse::parameter(pairs, "rule");
-    let rule = if rule.as_ref().is_some_and(is_hidden) { Some(disclosure::CONFIDENTIAL) } else { rule };
+    let rule = rule.map(|rule| if is_hidden(rule) { disclosure::CONFIDENTIAL } else { rule });
     fields.check()?;
     Ok(AlertFilter {
         jurisdiction: Some(caller.jurisdiction()),

@@ -201,6 +201,12 @@ async fn what_an_operator_does_is_found_and_shown() {
         assert_eq!((&own["rule"], &own["who"]), (&json!(if is_duty { rule } else { "confidential" }), &Value::Null));
         assert_eq!(own["evidence"]["records"], if is_duty { json!(records) } else { json!([]) }, "{rule}");
         assert_eq!(own["operator"], json!(acme.operator.id));
+        let path = format!("/api/v1/alerts/groups/{}", group["id"].as_str().unwrap_or_default());
+        let own_group = node.call("GET", &path, Some(&acme.key.bearer), "").await.json();
+        assert_eq!((&own_group["rule"], &own_group["who"]), (&own["rule"], &Value::Null), "{rule}");
+        let named = format!("/api/v1/alerts/groups?rule={rule}");
+        let named = node.call("GET", &named, Some(&acme.key.bearer), "").await.json();
+        assert_eq!(named["items"].as_array().map(Vec::len), Some(usize::from(is_duty)), "{rule}");
         assert!(alerts(&node, rule, &node.neighbour).await.is_empty(), "another jurisdiction sees nothing");
         assert_eq!(stored(&node, rule).await, [format!("{} raised", found["id"].as_str().unwrap_or_default())]);
     }
