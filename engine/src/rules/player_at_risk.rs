@@ -35,6 +35,8 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     let Input::PlayerScored { scored, version, .. } = heard.input else { return };
     let (score, who) = (i64::from(scored.score_ppm), Who::Player(scored.player.0));
     let measured = Measured { observed: score, limit: params.score_min_ppm, unit: Unit::Ppm };
+    // who plays in two currencies has a score of each
+    let mut out = out.matter(scored.currency.bits().into());
     if score < params.cleared_below_ppm {
         return out.cleared(who, heard.at, measured, "the probability has fallen below the lower bound");
     }
@@ -74,6 +76,11 @@ mod tests {
                     "it says it anew in another month",
                     at_risk().after(31 * DAY).player_scored("anna", 600_000),
                     &["player anna: 600000 ppm", "player anna: 600000 ppm"],
+                ),
+                (
+                    "nor does what they do in another currency",
+                    at_risk().in_currency("EUR").player_scored("anna", 1).player_scored("anna", 700_000),
+                    &["player anna: 600000 ppm", "player anna: 700000 ppm"],
                 ),
                 (
                     "somebody else's score clears nothing",

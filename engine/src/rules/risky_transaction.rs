@@ -3,6 +3,7 @@
 //! The score is an input as everything else: it was stored with the version of the model that gave it, and with what moved
 //! it. So the rule says the same when the inputs are played again and no model is there.
 
+use crate::ingest::id_digest;
 use crate::rules::finding::{Measured, Unit, Who};
 use crate::rules::input::{Input, Trigger};
 use crate::rules::list::{About, Home};
@@ -42,13 +43,13 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     }
     let found = Found {
         who: Who::Player(scored.player.0),
-        // each record is one of its own
         window: Window { start: scored.at, end: scored.at.plus(1) },
         cause: Cause::Window,
         measured: Measured { observed: score, limit: params.score_min_ppm, unit: Unit::Ppm },
         severity: if score >= params.high_ppm { Severity::High } else { Severity::Medium },
     };
-    out.found(found, |_| {
+    // each record is one of its own, also where two have the same time
+    out.matter(id_digest(&scored.record_id)).found(found, |_| {
         let said = format!("version {version} of the model gives it a probability of {:.1} %", score as f64 / 1e4);
         let reasons = std::iter::once(said).chain(scored.reasons.iter().cloned());
         Details::of(reasons.collect()).with([scored.record_id.as_str()])
@@ -72,6 +73,11 @@ mod tests {
                 (
                     "two records are two",
                     Story::at(10).scored("anna", 600_000).after(minutes(5)).scored("anna", 800_000),
+                    &["player anna: 600000 ppm", "player anna: 800000 ppm"],
+                ),
+                (
+                    "two at the same time as well",
+                    Story::at(10).scored("anna", 600_000).before(minutes(1)).scored("anna", 800_000),
                     &["player anna: 600000 ppm", "player anna: 800000 ppm"],
                 ),
                 (

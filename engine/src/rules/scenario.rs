@@ -514,7 +514,8 @@ impl Story {
     pub fn player_scored(mut self, who: &str, score_ppm: u32) -> Self {
         let (player, as_of, reasons) = (MatchKey(key("player", who)), self.now, vec!["because".to_owned()]);
         self.names.push((format!("player {who}"), player.0));
-        self.tell(Heard::PlayerScored(ScoredPlayer { player, currency: Currency::KES, score_ppm, reasons }, as_of))
+        let currency = self.currency;
+        self.tell(Heard::PlayerScored(ScoredPlayer { player, currency, score_ppm, reasons }, as_of))
     }
 
     pub fn tick(self) -> Self {
