@@ -301,11 +301,11 @@ impl OperatorState {
                     if self.slept_through(window).is_none() {
                         self.learn(currency, granularity, window);
                     }
-                    effects.closed.extend(self.closed(currency, granularity, window));
                 }
             }
         }
         self.watermark = until;
+        effects.closed.extend(self.points(from, until));
         self.forget();
     }
 
@@ -379,7 +379,7 @@ impl OperatorState {
         let subject = Subject { operator: self.code.clone(), metric, granularity, currency, source: None, who: None };
         let id = alert_id(RULE, self.params.version, &subject, window);
         let standing = self.alerts.get(&id);
-        let active = standing.filter(|s| s.kind != RevisionKind::Withdrawn);
+        let active = standing.filter(|standing| standing.stands());
         let (kind, severity, evidence) = match (finding, active) {
             (None, Some(was)) if closed => {
                 (RevisionKind::Withdrawn, was.severity, quiet(observed, history.len(), &self.params))

@@ -3,7 +3,7 @@
 //! ```text
 //! input ─▶ OperatorState ─▶ windows that it closed ─▶ SeriesWatch ─▶ points worth a word ─▶ RuleInput::Series ─▶ rules
 //! ```
-//! Each closed window is heard once, oldest first, at its value then: what comes late corrects the alerts of the robust
+//! Each window is heard once, twenty minutes after its end, oldest first, at its value then: what comes late corrects the alerts of the robust
 //! detector and no series. What a detector says depends on the last bit of floating point numbers, so that only rounded
 //! scores leave, as an input of the rules that is stored before they hear it: a replay asks no detector (docs/adr/0024).
 
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 /// Version of the detectors' parameters: states of another one are discarded.
 pub const PARAMS_VERSION: u32 = 1;
 /// Layout of the bytes of a state.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// Series of an operator that are watched: eight currencies of six metrics, by hour and by day.
 pub const SERIES_MAX: usize = 96;
 /// Points of one input that are told, the most unusual ones; a feed that brings a year at once closes thousands.

@@ -6,10 +6,13 @@ use crate::windows::Sums;
 use models::alert::{Granularity, Metric, RevisionKind, Subject, Window};
 use models::money::Currency;
 use models::series::ToldAlready;
-use models::ts::Ts;
+use models::ts::{MINUTE, Ts};
 
 /// Lengths of windows that make a series: minutes have too few records each to be a level, weeks are too few.
 const LENGTHS: [Granularity; 2] = [Granularity::Hour, Granularity::Day];
+/// How long after its end a window is heard as a point: a feed that is asked every quarter of an hour has told of all of
+/// it by then, whenever within the hour it is asked.
+const HEARD_AFTER: i64 = 20 * MINUTE;
 /// How far back an alert of the robust detector speaks for a window: a day of hours, a week of days.
 const TOLD_HOURS: usize = 24;
 const TOLD_DAYS: usize = 7;
@@ -39,36 +42,45 @@ impl Closed {
 }
 
 impl OperatorState {
-    /// A window that is over, where it is one of a series.
-    pub(super) fn closed(&self, currency: Currency, granularity: Granularity, window: Window) -> Option<Closed> {
-        let sums = self.books.get(&currency).filter(|_| LENGTHS.contains(&granularity))?;
-        let sums = sums.get(granularity, window.start)?;
+    /// A window that is over.
+    fn closed(&self, currency: Currency, granularity: Granularity, window: Window) -> Option<Closed> {
+        let sums = self.books.get(&currency)?.get(granularity, window.start)?;
         Some(Closed::new((currency, granularity, window), sums, self.slept_through(window).is_some()))
     }
 
-    /// Every window of a series that is over and remembered, each series oldest first: with late data, as they are now.
-    #[must_use]
-    pub fn closed_windows(&self) -> Vec<Closed> {
+    /// Windows of series that became points as the watermark moved from one time to the next, each series oldest first.
+    pub(super) fn points(&self, from: Ts, until: Ts) -> Vec<Closed> {
+        let late = |at: Ts| Ts(at.0.saturating_sub(HEARD_AFTER));
         let mut all = Vec::new();
         for (currency, book) in &self.books {
             for granularity in LENGTHS {
-                let over = book.ending_within(granularity, Ts(i64::MIN), self.watermark);
+                let over = book.ending_within(granularity, late(from), late(until));
                 all.extend(over.into_iter().filter_map(|window| self.closed(*currency, granularity, window)));
             }
         }
         all
     }
 
+    /// Every window of a series that is a point and remembered, each series oldest first: with late data, as they are now.
+    #[must_use]
+    pub fn closed_windows(&self) -> Vec<Closed> {
+        self.points(Ts(i64::MIN), self.watermark)
+    }
+
     /// The newest standing alert of the robust detector on a window of this length and currency: of this one or shortly
     /// before it.
     #[must_use]
     pub fn told_already(&self, currency: Currency, granularity: Granularity, newest: Window) -> Option<ToldAlready> {
+        if self.alerts.is_empty() {
+            return None;
+        }
         let windows = if granularity == Granularity::Hour { TOLD_HOURS } else { TOLD_DAYS };
         let (mut cutter, mut window) = (self.cutter.clone(), newest);
+        let (operator, metric) = (self.code.clone(), Metric::Count);
+        let mut subject = Subject { operator, metric, granularity, currency, source: None, who: None };
         for _ in 0..windows {
             for metric in Metric::OF_RECORDS {
-                let operator = self.code.clone();
-                let subject = Subject { operator, metric: *metric, granularity, currency, source: None, who: None };
+                subject.metric = *metric;
                 let alert = alert_id(RULE, self.params.version, &subject, window);
                 if self.alerts.get(&alert).is_some_and(Standing::stands) {
                     return Some(ToldAlready { alert, window });
@@ -81,7 +93,7 @@ impl OperatorState {
 }
 
 impl Standing {
-    fn stands(&self) -> bool {
+    pub(super) fn stands(&self) -> bool {
         self.kind != RevisionKind::Withdrawn
     }
 }
