@@ -18,7 +18,7 @@ use models::compliance::{Band, Component, ComponentScore, DayTally};
 use std::collections::BTreeMap;
 
 /// Version of the formula: it grows with every change of what follows from the same facts.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Days that a score stands on: the day itself and those before it.
 pub const SPAN_DAYS: i64 = 30;
 /// Full marks, and the whole of a share.
@@ -151,7 +151,7 @@ pub const ABOUT: &[About] = &[
     About {
         component: Component::Alerts,
         weight: 10,
-        what: "points of the groups of alerts that somebody confirmed in the span: low 1, medium 3, high 8, critical 20; false alarms, expected ones and errors in data do not count",
+        what: "points of the groups of alerts about the operator's duties and figures that somebody confirmed in the span: low 1, medium 3, high 8, critical 20; suspicions about its players, false alarms, expected ones and errors in data do not count",
         unit: Unit::AlertPoints,
         line: &[(0, 1_000_000), (8, 600_000), (40, 0)],
         source: "no law: two critical breaches in a month leave nothing",

@@ -1,7 +1,8 @@
 //! The alert on a model whose scores have moved far from what it learnt, or whose probabilities do not hold.
 
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
-use models::ids::AlertId;
+use models::ids::{AlertId, OperatorNo};
+use models::jurisdiction::JurisdictionNo;
 use models::money::Currency;
 use models::risk_model::{DriftJudged, DriftLevel};
 use models::ts::{DAY, Ts};
@@ -10,22 +11,34 @@ use ring::digest::{SHA256, digest};
 /// Name of the rule.
 pub const RULE: &str = "model_drift";
 /// Version of the rule.
-pub const VERSION: u32 = 1;
+const VERSION: u32 = 1;
 /// Population stability index that is called far, millionths (`ml::tabular::drift::PSI_SIGNIFICANT`).
 const FAR_PPM: i64 = 250_000;
 /// A day that has been over for so long is no news, microseconds.
-pub const NEWS: i64 = 7 * DAY;
+const NEWS: i64 = 7 * DAY;
+
+/// The jurisdiction whom it concerns: a model is the regulator's, and no operator answers for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Nation<'a> {
+    /// Its number.
+    pub no: JurisdictionNo,
+    /// Its code.
+    pub code: &'a str,
+    /// Its currency.
+    pub currency: Currency,
+}
 
 /// What has to be said of a day, if anything: nothing takes it back, and a day judged again is the same alert. Probabilities
 /// that do not hold are more urgent than scores that have moved.
 #[must_use]
-pub fn alert(judged: &DriftJudged, operator_code: &str, currency: Currency, now: Ts) -> Option<AlertRevision> {
+pub fn alert(judged: &DriftJudged, operator_code: &str, of: &Nation<'_>, now: Ts) -> Option<AlertRevision> {
     let is_news = judged.level == DriftLevel::Significant && now.0.saturating_sub(judged.day.0) <= NEWS;
     if !is_news {
         return None;
     }
     let is_wrong = judged.calibration.is_some_and(|(_, _, holds)| !holds);
-    let model = format!("model:{}/{}", judged.kind.as_str(), judged.version);
+    // one matter for each operator: at one of them the data may be another one's
+    let model = format!("model:{}/{}/{operator_code}", judged.kind.as_str(), judged.version);
     let mut reasons =
         vec![format!("version {} of the model {} is to be learnt anew", judged.version, judged.kind.as_str())];
     reasons.extend(judged.reasons.iter().cloned());
@@ -34,12 +47,12 @@ pub fn alert(judged: &DriftJudged, operator_code: &str, currency: Currency, now:
         id: id(&model, judged),
         rule: RULE.to_owned(),
         rule_version: VERSION,
-        operator_no: judged.operator_no,
+        operator_no: OperatorNo::of_nation(of.no),
         subject: Subject {
-            operator: operator_code.to_owned(),
+            operator: of.code.to_owned(),
             metric: Metric::Finding,
             granularity: Granularity::Day,
-            currency,
+            currency: of.currency,
             source: None,
             who: Some(model),
         },
@@ -58,6 +71,7 @@ pub fn alert(judged: &DriftJudged, operator_code: &str, currency: Currency, now:
             samples: judged.rows.try_into().unwrap_or(u32::MAX),
             reasons,
             unit: Some("ppm".to_owned()),
+            operators: vec![operator_code.to_owned()],
             ..Evidence::default()
         },
     })
@@ -74,8 +88,9 @@ fn id(model: &str, judged: &DriftJudged) -> AlertId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::ids::OperatorNo;
     use models::risk_model::ModelKind;
+
+    const KENYA: Nation<'_> = Nation { no: JurisdictionNo(0), code: "KE", currency: Currency::KES };
 
     fn judged(level: DriftLevel, calibration: Option<(u32, u32, bool)>) -> DriftJudged {
         DriftJudged {
@@ -106,7 +121,7 @@ mod tests {
             (Significant, None, 18, None),
         ];
         for (level, calibration, day, severity) in table {
-            let said = alert(&judged(level, calibration), "safi", Currency::KES, Ts(day * DAY));
+            let said = alert(&judged(level, calibration), "safi", &KENYA, Ts(day * DAY));
             assert_eq!(said.map(|revision| revision.severity), severity, "{level:?} {calibration:?} on day {day}");
         }
     }
@@ -114,10 +129,12 @@ mod tests {
     #[test]
     fn a_day_of_a_version_is_one_alert_and_a_version_one_subject() {
         let far = judged(DriftLevel::Significant, None);
-        let said = |judged: &DriftJudged, day: i64| alert(judged, "safi", Currency::KES, Ts(day * DAY)).unwrap();
+        let said = |judged: &DriftJudged, day: i64| alert(judged, "safi", &KENYA, Ts(day * DAY)).unwrap();
         let (first, again) = (said(&far, 11), said(&DriftJudged { rows: 950, ..far.clone() }, 12));
         assert_eq!((first.id, first.operator_seq), (again.id, again.operator_seq));
-        assert_eq!(first.subject.who.as_deref(), Some("model:transaction_risk/3"));
+        assert_eq!(first.subject.who.as_deref(), Some("model:transaction_risk/3/safi"));
+        assert_eq!((first.operator_no, first.subject.operator.as_str()), (OperatorNo::of_nation(KENYA.no), "KE"));
+        assert_eq!(first.evidence.operators, ["safi"]);
         assert_eq!(
             (first.evidence.observed, first.evidence.band_high, first.evidence.samples),
             (412_000, 250_000, 900)

@@ -292,7 +292,7 @@ impl Store {
         self.rows(&sql, &values).await?.iter().map(player_risk).collect()
     }
 
-    /// Days of drift of a version, the newest first.
+    /// Days of drift of a version at operators of a jurisdiction, the newest first: the newest 1,000.
     ///
     /// # Errors
     /// [`StoreError`]

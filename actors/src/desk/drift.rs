@@ -2,8 +2,9 @@
 
 use super::{DeskActor, EngineError};
 use crate::register::commit_error;
-use engine::model_drift;
+use engine::model_drift::{self, Nation};
 use models::event::Event;
+use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::risk_model::{DriftJudged, DriftLevel, ModelKind};
 
 impl DeskActor {
@@ -12,17 +13,19 @@ impl DeskActor {
         let (directory, now) = (self.context.directory.load_full(), self.context.clock.now());
         let alert = |judged: &DriftJudged| {
             let operator = directory.operators.get(&judged.operator_no)?;
-            let currency = directory.jurisdiction(operator.jurisdiction)?.currency;
-            model_drift::alert(judged, &operator.code, currency, now)
+            let Jurisdiction { code, currency, .. } = directory.jurisdiction(operator.jurisdiction)?;
+            let of = Nation { no: operator.jurisdiction, code, currency: *currency };
+            model_drift::alert(judged, &operator.code, &of, now)
         };
         let events: Vec<Event> = judged.iter().filter_map(alert).map(Event::AlertRevised).collect();
         if events.is_empty() {
             return Ok(());
         }
-        // what is not stored now is read again
-        self.drift_unread = true;
-        self.context.writer.commit(events, Vec::new()).await.map_err(commit_error)?;
-        self.drift_unread = false;
+        if let Err(error) = self.context.writer.commit(events, Vec::new()).await {
+            // what is not stored now is read again
+            self.drift_unread = true;
+            return Err(commit_error(error));
+        }
         Ok(())
     }
 
@@ -33,9 +36,13 @@ impl DeskActor {
         }
         let away = |_| EngineError::Unavailable("the database");
         let mut far = Vec::new();
+        let (store, directory) = (&self.context.store, self.context.directory.load_full());
         for kind in ModelKind::ALL {
-            let Some(stored) = self.context.store.promoted_model(*kind).await.map_err(away)? else { continue };
-            far.extend(self.context.store.model_drift(*kind, stored.model.version).await.map_err(away)?);
+            let Some(stored) = store.promoted_model(*kind).await.map_err(away)? else { continue };
+            for (no, _) in (0..).zip(directory.jurisdictions.iter()) {
+                let of = (*kind, stored.model.version);
+                far.extend(store.model_drift(JurisdictionNo(no), of).await.map_err(away)?);
+            }
         }
         far.retain(|judged| judged.level == DriftLevel::Significant);
         self.drifted(&far).await?;

@@ -1,8 +1,9 @@
 //! Alert history: what people judged, not what rules said.
 
 use crate::compliance::{Measure, counted};
+use crate::rules::disclosure::rule_for_operator;
 use models::alert::{Severity, Window};
-use models::alert_group::{ActionKind, AlertActed, Resolution};
+use models::alert_group::{ActionKind, AlertActed, AlertGroup, Resolution};
 use models::ids::{GroupId, OperatorNo};
 use models::ts::Ts;
 use std::collections::BTreeMap;
@@ -29,12 +30,14 @@ pub fn points(severity: Severity) -> i64 {
 }
 
 impl Confirmed {
-    /// Groups of an operator that were resolved as confirmed in a span, and not opened again since. `acts` are in their
+    /// Groups about an operator's duties and figures that were resolved as confirmed in a span, and not opened again since:
+    /// that a player is suspected of something, and rightly so, is nothing that their operator did. `acts` are in their
     /// order, from the beginning of the span to now; an episode counts once.
     #[must_use]
     pub fn of(acts: &[AlertActed], operator_no: OperatorNo, span: Window) -> Self {
         let mut last: BTreeMap<(GroupId, u32), (Ts, Option<Severity>)> = BTreeMap::new();
-        for act in acts.iter().filter(|act| act.group.operator_no == operator_no) {
+        let is_own = |group: &AlertGroup| rule_for_operator(group.subject.metric, &group.rule) == group.rule;
+        for act in acts.iter().filter(|act| act.group.operator_no == operator_no && is_own(&act.group)) {
             let is_confirmed = act.group.resolution == Some(Resolution::Confirmed);
             let judged = match act.action {
                 ActionKind::Resolve => is_confirmed.then_some(act.group.severity),

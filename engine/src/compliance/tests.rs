@@ -449,10 +449,17 @@ fn what_people_confirmed_counts_and_what_rules_said_does_not() {
     let confirmed =
         |group, episode, severity, at| acted(group, episode, severity, Resolve, Some(Resolution::Confirmed), at);
     let resolved = |why, at| acted(1, 1, High, Resolve, Some(why), at);
+    let found = |rule: &str| {
+        let mut act = confirmed(1, 1, High, at(3, 0));
+        (act.group.rule, act.group.subject.metric) = (rule.to_owned(), Metric::Finding);
+        act
+    };
     // what people did | points
     let table: Vec<(&str, Vec<AlertActed>, i64)> = vec![
         ("nothing", vec![], 0),
         ("they confirmed one", vec![confirmed(1, 1, High, at(3, 0))], 8),
+        ("a duty", vec![found("licence_lapsed")], 8),
+        ("a player is suspected, and rightly", vec![found("structured_deposits")], 0),
         ("of each kind", vec![confirmed(1, 1, Low, at(3, 0)), confirmed(2, 1, Critical, at(4, 0))], 21),
         ("a false alarm", vec![resolved(Resolution::FalseAlarm, at(3, 0))], 0),
         ("it was expected", vec![resolved(Resolution::Expected, at(3, 0))], 0),

@@ -1,11 +1,12 @@
 //! Models: registered with their bytes, promoted by a second person, one at a time.
 
-use super::bench::{Database, Kind};
+use super::bench::{Database, Kind, operator};
 use models::event::Event;
 use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
+use models::operator::Operator;
 use models::risk_model::{
     DriftJudged, DriftLevel, Model, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelState,
 };
@@ -136,13 +137,25 @@ pub async fn drift_is_kept_by_day(kind: Kind) {
         calibration: None,
         reasons: vec!["amounts".to_owned()],
     };
-    for (day, operator, rows) in [(1, 1, 10), (1, 2, 20), (2, 1, 30), (1, 1, 11)] {
+    let abroad = match operator(3, "abroad") {
+        Event::OperatorSet(abroad) => Event::OperatorSet(Operator { jurisdiction: JurisdictionNo(1), ..abroad }),
+        other => other,
+    };
+    node.commit(vec![operator(1, "acme"), operator(2, "bold"), abroad], Vec::new()).await.expect("they are kept");
+    for (day, operator, rows) in [(1, 1, 10), (1, 2, 20), (2, 1, 30), (1, 1, 11), (2, 3, 40)] {
         let event = Event::ModelDriftJudged(Box::new(judged(day, operator, rows)));
         node.commit(vec![event], Vec::new()).await.expect("it is kept");
     }
-    let kept = node.store.model_drift(KIND, 1).await.expect("read");
-    assert_eq!(kept, [judged(2, 1, 30), judged(1, 1, 11), judged(1, 2, 20)]);
-    assert!(node.store.model_drift(KIND, 2).await.expect("read").is_empty());
+    // jurisdiction | version | what is kept of it
+    for (jurisdiction, version, wanted) in [
+        (0, 1, &[judged(2, 1, 30), judged(1, 1, 11), judged(1, 2, 20)][..]),
+        (1, 1, &[judged(2, 3, 40)]),
+        (2, 1, &[]),
+        (0, 2, &[]),
+    ] {
+        let kept = node.store.model_drift(JurisdictionNo(jurisdiction), (KIND, version)).await.expect("read");
+        assert_eq!(kept, wanted, "{jurisdiction} {version}");
+    }
     for (of, wanted) in [(judged(1, 2, 5), true), (judged(2, 2, 5), false), (judged(1, 3, 5), false)] {
         assert_eq!(node.store.is_drift_judged(&of).await.expect("read"), wanted, "{of:?}");
     }

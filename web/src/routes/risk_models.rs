@@ -257,21 +257,17 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
     let (kind, version) = which(&req)?;
     let store = state.engine.store();
     let stored = store.model(kind, version).await?.ok_or_else(missing)?;
-    let drift = store.model_drift(kind, version).await?;
+    // a jurisdiction sees its own operators; the model is everybody's
+    let drift = store.model_drift(caller.jurisdiction(), (kind, version)).await?;
     let directory = state.engine.directory();
-    let body = |judged: DriftJudged| {
-        let operator = directory.operators.get(&judged.operator_no);
-        // a jurisdiction sees its own operators; the model is everybody's
-        let is_seen = operator.is_some_and(|operator| operator.jurisdiction == caller.jurisdiction());
-        is_seen.then(|| DriftBody {
-            operator_code: operator.map(|operator| operator.code.clone()),
-            day: judged.day,
-            rows: judged.rows,
-            level: judged.level.as_str(),
-            score_index: judged.score_psi_ppm.map(share),
-            reasons: judged.reasons,
-        })
+    let body = |judged: DriftJudged| DriftBody {
+        operator_code: directory.operators.get(&judged.operator_no).map(|operator| operator.code.clone()),
+        day: judged.day,
+        rows: judged.rows,
+        level: judged.level.as_str(),
+        score_index: judged.score_psi_ppm.map(share),
+        reasons: judged.reasons,
     };
-    let drift = drift.into_iter().filter_map(body).collect();
+    let drift = drift.into_iter().map(body).collect();
     Ok(HttpResponse::Ok().json(ModelView { model: ModelBody::of(&stored), card: stored.model.card, drift }))
 }
