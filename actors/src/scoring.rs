@@ -160,8 +160,8 @@ fn ppm(share: f64) -> u32 {
     (share.clamp(0.0, 4_000.0) * 1e6).round() as u32
 }
 
-/// Counts what is scored, a day at a time. Its size is fixed by the features; labelled scores are kept up to
-/// [`drift::FEEDBACK_MAX`]. What it has counted does not outlive the process: the day is then judged by what is left of it.
+/// Counts what is scored, a day at a time. Its size is fixed by the features. What it has counted does not outlive the
+/// process: the day is then judged by what is left of it.
 #[derive(Clone, Debug)]
 pub struct DriftWatch {
     kind: ModelKind,
@@ -180,11 +180,6 @@ impl DriftWatch {
         self.watch.scored(&wide(vector), f64::from(score_ppm) / 1e6);
     }
 
-    /// Somebody has found out what a scored row was.
-    pub fn labelled(&mut self, score_ppm: u32, is_positive: bool) {
-        self.watch.labelled(f64::from(score_ppm) / 1e6, is_positive);
-    }
-
     /// The day is over. Where it had too few rows to be judged, its rows count for the next one, too.
     pub fn close(&mut self, day: Ts) -> DriftJudged {
         let report = self.watch.report();
@@ -200,7 +195,6 @@ impl DriftWatch {
         moved.retain(|(_, stability)| stability.shift != Shift::Stable);
         moved.sort_by(|a, b| b.1.psi.total_cmp(&a.1.psi));
         let mut reasons: Vec<String> = report.score.iter().filter_map(score_sentence).collect();
-        reasons.extend(report.calibration.iter().filter_map(calibration_sentence));
         moved.truncate(DRIFT_FEATURES_MAX);
         reasons.extend(moved.iter().map(|(feature, stability)| {
             format!("{} ({}) has moved: index {:.2}", feature.name, feature.meaning, stability.psi)
@@ -214,18 +208,28 @@ impl DriftWatch {
             level: level(report),
             score_psi_ppm: report.score.as_ref().map(|score| ppm(score.psi)),
             features: moved.iter().map(|(feature, known)| (feature.name.to_owned(), ppm(known.psi))).collect(),
-            calibration: report.calibration.as_ref().map(|c| (ppm(c.expected), ppm(c.observed), c.holds)),
+            calibration: None,
             reasons,
         }
     }
 }
 
-/// Probabilities that do not hold, or scores that have moved far, are reason to learn anew; features that have moved
-/// while the scores have not are worth a look.
-fn level(report: &DriftReport) -> DriftLevel {
-    if report.calibration.as_ref().is_some_and(|calibration| !calibration.holds) {
-        return DriftLevel::Significant;
+/// The same day beside what people found out of scores that were named: probabilities that do not hold are reason to learn
+/// anew, whatever the scores do.
+#[must_use]
+pub fn with_truth(mut judged: DriftJudged, truth: &[(u32, bool)]) -> DriftJudged {
+    let truth: Vec<(f64, bool)> = truth.iter().map(|(score, is_so)| (f64::from(*score) / 1e6, *is_so)).collect();
+    let Some(calibration) = Calibration::of(&truth) else { return judged };
+    judged.calibration = Some((ppm(calibration.expected), ppm(calibration.observed), calibration.holds));
+    if let Some(sentence) = calibration_sentence(&calibration) {
+        judged.level = DriftLevel::Significant;
+        judged.reasons.insert(0, sentence);
     }
+    judged
+}
+
+/// Scores that have moved far are reason to learn anew; features that have moved while the scores have not are worth a look.
+fn level(report: &DriftReport) -> DriftLevel {
     let Some(score) = &report.score else { return DriftLevel::Unknown };
     match score.shift {
         Shift::Significant => DriftLevel::Significant,

@@ -15,6 +15,7 @@ use crate::culprits;
 use crate::directory::Directory;
 use crate::kernel::{PanicReport, Progress, guard};
 use crate::market::{SetAside, is_worth_it, newest};
+use crate::scoring::with_truth;
 use crate::source::Inspect;
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
@@ -27,7 +28,7 @@ use models::rule_input::RuleInputSetAside;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
-use store::{Attachment, Clock, ComplianceSpan, StateOf, Store};
+use store::{Attachment, Clock, ComplianceSpan, StateOf, Store, StoreError};
 
 /// What actors of rules share.
 #[derive(Clone)]
@@ -162,7 +163,8 @@ impl<J: Judge> Keeper<J> {
             }
             for judged in self.state.judged_days() {
                 if !self.is_judged(&judged, progress).await {
-                    told.drift(judged);
+                    let truth = self.found_out(&judged, progress).await;
+                    told.drift(with_truth(judged, &truth));
                 }
             }
             if told.len() >= FINDINGS_AT_ONCE {
@@ -194,6 +196,20 @@ impl<J: Judge> Keeper<J> {
         loop {
             match self.context.store.is_drift_judged(judged).await {
                 Ok(is_stored) => return is_stored,
+                Err(error) => self.waits(&error.to_string(), progress).await,
+            }
+        }
+    }
+
+    /// What people found out of what the version has named.
+    async fn found_out(&self, judged: &DriftJudged, progress: &Progress) -> Vec<(u32, bool)> {
+        loop {
+            match truth::found_out(&self.context.store, judged).await {
+                Ok(truth) => return truth,
+                Err(error @ StoreError::Unreadable(_)) => {
+                    tracing::error!(of = self.whose.code, %error, "a model's day is judged without what people found out");
+                    return Vec::new();
+                }
                 Err(error) => self.waits(&error.to_string(), progress).await,
             }
         }

@@ -23,6 +23,7 @@ mod quiet;
 pub mod replay;
 mod risk;
 mod told;
+mod truth;
 
 pub use input::Heard;
 pub use judge::{OfNation, OfOperator};

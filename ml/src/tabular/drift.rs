@@ -22,8 +22,6 @@ pub const ROWS_MIN: u64 = 500;
 pub const Z_MAX: f64 = 3.0;
 /// Labelled rows before calibration is told.
 pub const FEEDBACK_MIN: usize = 100;
-/// Labelled rows kept: the newest.
-pub const FEEDBACK_MAX: usize = 10_000;
 /// Share of an empty bin, so that the logarithm has something to hold on to.
 const SHARE_MIN: f64 = 1e-4;
 
@@ -102,8 +100,6 @@ pub struct DriftReport {
     pub features: Vec<Stability>,
     /// Of the score; None before [`ROWS_MIN`] rows.
     pub score: Option<Stability>,
-    /// None before [`FEEDBACK_MIN`] labelled rows.
-    pub calibration: Option<Calibration>,
 }
 
 impl Histogram {
@@ -146,15 +142,13 @@ impl Baseline {
     }
 }
 
-/// Counts of what is scored, and the newest labelled scores.
+/// Counts of what is scored.
 #[derive(Clone, Debug)]
 pub struct Watch {
     baseline: Baseline,
     rows: u64,
     features: Vec<Vec<u64>>,
     scores: Vec<u64>,
-    feedback: Vec<(f64, bool)>,
-    next: usize,
 }
 
 impl Watch {
@@ -162,7 +156,7 @@ impl Watch {
     pub fn new(baseline: Baseline) -> Self {
         let features = baseline.features.iter().map(|h| vec![0; h.shares.len()]).collect();
         let scores = vec![0; baseline.score.shares.len()];
-        Self { baseline, rows: 0, features, scores, feedback: Vec::new(), next: 0 }
+        Self { baseline, rows: 0, features, scores }
     }
 
     /// A row was scored. `row`: one value a feature, NaN where it is missing.
@@ -178,17 +172,7 @@ impl Watch {
         self.scores[bins::bin(&self.baseline.score.edges, score)] += 1;
     }
 
-    /// Somebody has found out what a scored row was.
-    pub fn labelled(&mut self, score: f64, label: bool) {
-        if self.feedback.len() < FEEDBACK_MAX {
-            self.feedback.push((score, label));
-            return;
-        }
-        self.feedback[self.next] = (score, label);
-        self.next = (self.next + 1) % FEEDBACK_MAX;
-    }
-
-    /// Begins to count anew; what labels have said stays.
+    /// Begins to count anew.
     pub fn begin(&mut self) {
         self.rows = 0;
         self.features.iter_mut().for_each(|counts| counts.fill(0));
@@ -207,8 +191,15 @@ impl Watch {
             rows: self.rows,
             features: features.map(|(histogram, counts)| judge(histogram, counts)).collect(),
             score: enough.then(|| judge(&self.baseline.score, &self.scores)),
-            calibration: (self.feedback.len() >= FEEDBACK_MIN).then(|| calibration(&self.feedback)),
         }
+    }
+}
+
+impl Calibration {
+    /// Of probabilities and of what turned out to be true; none of fewer than [`FEEDBACK_MIN`].
+    #[must_use]
+    pub fn of(feedback: &[(f64, bool)]) -> Option<Self> {
+        (feedback.len() >= FEEDBACK_MIN).then(|| calibration(feedback))
     }
 }
 
@@ -265,22 +256,20 @@ mod tests {
         let shifts: Vec<Shift> = report.features.iter().map(|s| s.shift).collect();
         assert_eq!(shifts, [Shift::Stable, Shift::Significant], "{report:?}");
         assert_eq!(report.score.map(|s| s.shift), Some(Shift::Stable));
-        watch.labelled(0.5, true);
         watch.begin();
-        assert_eq!((watch.report().rows, watch.report().score, watch.feedback.len()), (0, None, 1));
+        assert_eq!((watch.report().rows, watch.report().score), (0, None));
     }
 
     #[test]
     fn probabilities_hold_until_the_world_changes() {
-        let values = Array2::from_shape_vec((10, 1), uniform(10, 1)).unwrap();
+        const ROWS: usize = 10_000;
         let table = [("as said", 1.0, true), ("half as often", 0.5, false)];
         for (what, factor, holds) in table {
-            let mut watch = Watch::new(Baseline::of(&values, &uniform(10, 2)));
-            for (p, draw) in uniform(FEEDBACK_MAX + 500, 5).iter().zip(uniform(FEEDBACK_MAX + 500, 6)) {
-                watch.labelled(*p, draw < p * factor);
-            }
-            let calibration = watch.report().calibration.unwrap();
-            assert_eq!((calibration.holds, calibration.rows), (holds, FEEDBACK_MAX), "{what}: {calibration:?}");
+            let draws = uniform(ROWS, 5).into_iter().zip(uniform(ROWS, 6));
+            let feedback: Vec<(f64, bool)> = draws.map(|(p, draw)| (p, draw < p * factor)).collect();
+            let calibration = Calibration::of(&feedback).unwrap();
+            assert_eq!((calibration.holds, calibration.rows), (holds, ROWS), "{what}: {calibration:?}");
+            assert_eq!(Calibration::of(&feedback[..FEEDBACK_MIN - 1]), None);
         }
     }
 }

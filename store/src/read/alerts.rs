@@ -5,7 +5,7 @@ use crate::StoreError;
 use crate::db::Val;
 use crate::open::Store;
 use models::alert::{AlertRevision, Severity};
-use models::alert_group::{AlertsGrouped, Silence};
+use models::alert_group::{AlertGroup, AlertsGrouped, GroupState, Silence};
 use models::ids::{AlertId, OperatorNo};
 
 /// Which alerts.
@@ -65,6 +65,19 @@ impl Store {
         let silences = self.rows("SELECT body FROM alert_silences", &[]).await?;
         let silences = silences.iter().map(|row| parse("silence", &row.text(0)?));
         Ok((stored, silences.collect::<Result<_, StoreError>>()?))
+    }
+
+    /// The newest groups of a rule of an operator that people have resolved.
+    pub async fn resolved_groups(
+        &self,
+        operator: OperatorNo,
+        rule: &str,
+        limit: u32,
+    ) -> Result<Vec<AlertGroup>, StoreError> {
+        let sql = "SELECT body FROM alert_groups WHERE operator_no = $1 AND rule = $2 AND state = $3 ORDER BY last_at DESC, id LIMIT $4";
+        let state = GroupState::Resolved.code();
+        let values = [Val::Int(operator.0.into()), Val::Text(rule), Val::Int(state.into()), Val::Int(limit.into())];
+        self.rows(sql, &values).await?.iter().map(|row| parse("alert group", &row.text(0)?)).collect()
     }
 
     /// The newest revision of each alert that fits, newest first.
