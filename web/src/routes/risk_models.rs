@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::state::AppState;
 
 /// Every version.
@@ -177,6 +177,11 @@ async fn order(
     command: ModelCommand,
 ) -> Result<HttpResponse, Problem> {
     let (kind, version) = which(req)?;
+    let directory = state.engine.directory();
+    if directory.operators.values().any(|operator| operator.jurisdiction != caller.jurisdiction()) {
+        let why = "a model scores the operators of every jurisdiction, and there are others: whoever runs this node does it with `mlinzi model`";
+        return Err(Problem::new(Code::Forbidden, why));
+    }
     let order = ModelOrder { kind, version, command, by: caller.entry.key.label.clone() };
     state.engine.order_model(order, idempotency(caller, req, body)?).await?;
     let stored = state.engine.store().model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
@@ -185,13 +190,14 @@ async fn order(
 
 /// Lets a version score from now on, in the place of the one before. Another person than the one who registered it has to
 /// do so, and it has to be validated: judged on a table that it was not learnt from. A person is known by the name of the
-/// key.
+/// key. A model scores the operators of every jurisdiction: where there are several with operators, no key of one of them
+/// may do this, but whoever runs the node.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/promote", tag = "models", request_body = PromoteRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version", body = ModelBody),
-        (status = 403, description = "The key has the name of whoever registered the version"),
+        (status = 403, description = "The key has the name of whoever registered the version, or there are operators of other jurisdictions"),
         (status = 404, description = "There is none"),
         (status = 409, description = "It is not validated, is retired, or scores already")),
     security(("bearer" = ["rules:manage"]))
@@ -208,12 +214,13 @@ pub async fn promote(
 }
 
 /// Takes a version out of use for good. Where it scored, nothing of its kind is scored until another one is promoted. One
-/// person is enough.
+/// person is enough; where there are operators of several jurisdictions, it is whoever runs the node.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/retire", tag = "models", request_body = RetireRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version", body = ModelBody),
+        (status = 403, description = "There are operators of other jurisdictions"),
         (status = 404, description = "There is none"), (status = 409, description = "It is retired"),
         (status = 422, description = "No reason is given")),
     security(("bearer" = ["rules:manage"]))

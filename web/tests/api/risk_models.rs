@@ -78,9 +78,10 @@ async fn a_second_person_promotes_what_is_validated_and_anybody_who_may_retires_
     let operator = node.operator("aviator").await;
     let own = operator.key(&node, json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 100})).await;
     let (staff, own) = (Some(node.staff.as_str()), Some(own.bearer.as_str()));
+    let neighbour = Some(node.neighbour.as_str());
     let reason = r#"{"reason": "its probabilities do not hold"}"#;
     // path | key | body | status | what is said
-    let table: [(&str, Option<&str>, &str, u16, &str); 14] = [
+    let table: [(&str, Option<&str>, &str, u16, &str); 16] = [
         ("player_risk/1/promote", None, "{}", 401, ""),
         ("player_risk/1/promote", own, "{}", 403, "rules:manage"),
         ("player_risk/1/promote", staff, "{}", 403, "a second person"),
@@ -91,6 +92,9 @@ async fn a_second_person_promotes_what_is_validated_and_anybody_who_may_retires_
         ("anything/1/promote", staff, "{}", 404, ""),
         ("player_risk/3/promote", staff, r#"{"by": "me"}"#, 400, "unknown"),
         ("player_risk/3/retire", None, reason, 401, ""),
+        // there is an operator of ours: what scores it is not theirs to change
+        ("player_risk/3/promote", neighbour, "{}", 403, "of every jurisdiction"),
+        ("player_risk/3/retire", neighbour, reason, 403, "of every jurisdiction"),
         ("player_risk/3/retire", own, reason, 403, "rules:manage"),
         ("player_risk/3/retire", staff, "{}", 422, "/reason"),
         ("player_risk/3/retire", staff, reason, 200, "\"state\":\"retired\""),
