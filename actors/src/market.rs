@@ -420,7 +420,7 @@ impl Market {
             }
             MarketMsg::Show => self.show(),
             MarketMsg::Copy { reply } => {
-                let watch = self.watching.copy().filter(|_| is_worth_it(self.applied, self.kept));
+                let watch = if is_worth_it(self.applied, self.kept) { self.watching.copy() } else { None };
                 if watch.is_some() {
                     self.kept = self.applied;
                 }

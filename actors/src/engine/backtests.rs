@@ -13,12 +13,15 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use store::BacktestRow;
+use store::{Background, BacktestRow};
 use tokio::runtime::Handle;
 
 /// Those that run, by jurisdiction, with how many per cent are done.
 #[derive(Clone, Default)]
 pub struct Backtests(Arc<Mutex<HashMap<JurisdictionNo, Underway>>>);
+
+/// Nobody waits for one: everything live comes first.
+static BACKGROUND: Background = Background::new("backtests", 19);
 
 /// A backtest under way, and how far it has come, percent.
 type Underway = (BacktestId, Arc<AtomicU8>);
@@ -110,6 +113,7 @@ impl Engine {
 
     /// On its thread: input and output are the engine's runtime's, the work is here.
     fn run_backtest(&self, runtime: &Handle, id: BacktestId, running: &Running, trial: &Trial) {
+        BACKGROUND.enter();
         let stopping = self.0.stopping.subscribe();
         let goes_on = |percent: u8| {
             running.done.store(percent, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use futures_util::future::LocalBoxFuture;
 use models::alert::AlertRevision;
 use models::ids::OperatorNo;
 use std::sync::Arc;
-use store::{Clock, OperatorInputRow, OperatorStateRow, StateOf, Store};
+use store::{Clock, OperatorInputRow, OperatorStateRow, StateOf, Store, StoreError};
 
 /// Inputs read back at once while an operator is rebuilt.
 const INPUT_CHUNK: u32 = 64;
@@ -65,7 +65,16 @@ impl InputLog for StoredInputs {
 
     fn silences(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<AlertRevision>, String>> {
         let store = self.store.clone();
-        Box::pin(async move { store.feed_silences(operator, SILENCES_MAX).await.map_err(|e| e.to_string()) })
+        Box::pin(async move {
+            match store.feed_silences(operator, SILENCES_MAX).await {
+                Err(error @ StoreError::Unreadable(_)) => {
+                    // it stays so, and a market must not wait for it
+                    tracing::error!(operator_no = operator.0, %error, "silences of feeds are not known");
+                    Ok(Vec::new())
+                }
+                silences => silences.map_err(|e| e.to_string()),
+            }
+        })
     }
 }
 

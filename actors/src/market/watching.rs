@@ -17,7 +17,7 @@ use store::{CommitError, OperatorStateRow};
 /// Silences of feeds are asked for again after so long: an archive closes windows with every batch.
 const SILENCES_HOLD: Duration = Duration::from_secs(5);
 /// Why a point of a series, or what is said of one, is missing.
-const DROPPED: [&str; 3] = ["unwatched", "failed", "left_out"];
+const DROPPED: [&str; 4] = ["unwatched", "failed", "left_out", "refused"];
 
 /// What is stored of an operator's series.
 pub struct StoredSeries {
@@ -49,7 +49,7 @@ impl SeriesMetrics {
         ];
         let dropped = Opts::new(
             "mlinzi_series_points_dropped_total",
-            "Points of series beyond the limit of an operator (unwatched), on which a detector panicked (failed), and those worth a word that were too many of one input (left_out)",
+            "Points of series beyond the limit of an operator (unwatched), on which a detector panicked (failed), and those worth a word that were too many of one input (left_out) or that the store refused (refused)",
         );
         let metrics = Self {
             scored: IntCounter::new("mlinzi_series_scored_total", "Points of series that were worth a word")?,
@@ -190,6 +190,12 @@ impl Market {
                 Err(CommitError::Conflict { what }) => {
                     tracing::debug!(operator_no = operator_no.0, what, "series are scored already");
                     return;
+                }
+                Err(error @ CommitError::Rejected { .. }) => {
+                    // it would be refused again, and everything behind it would wait for ever
+                    tracing::error!(operator_no = operator_no.0, %error, "scores of series are lost");
+                    let dropped = self.context.series.dropped.with_label_values(&["refused"]);
+                    return dropped.inc_by(scored.scores.len() as u64);
                 }
                 Err(error) => tracing::warn!(operator_no = operator_no.0, %error, "scores wait for the store"),
             }

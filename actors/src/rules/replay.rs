@@ -8,16 +8,16 @@
 //! Inputs are read a few at a time, and what is stored of them beside: memory does not grow with the span. Nothing is
 //! written.
 
-use super::INPUTS_AT_ONCE;
 use super::input::Stored;
 use super::judge::{Judge, OfNation, OfOperator};
 use super::keeper::hear_without;
 use super::quiet::Quiet;
-use super::{FOUND_AT_ONCE_MAX, HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use super::told::{FindingId, Whose, revision, row};
+use super::{FOUND_AT_ONCE_MAX, HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use crate::market::{SetAside, unpack};
 use crate::replay::{DIFFERENCES_MAX, DifferenceKind, ReplayError, Span};
 use crate::rule_versions::RuleVersions;
+use engine::rules::facts;
 use engine::rules::finding::{Finding, Mode};
 use engine::rules::list::{self, About};
 use engine::rules::nation::NationRules;
@@ -31,7 +31,7 @@ use models::ts::Ts;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use store::{RuleFindingRow, StateOf, Store};
 
 /// Alerts read at once.
@@ -53,7 +53,8 @@ pub struct RulesReplay {
     pub inputs: u64,
     /// Records in them.
     pub records: u64,
-    /// SHA-256 over every input's position, clock, set of versions and record digests, in hex.
+    /// SHA-256 over every input's position, clock, set of versions, body, facts and record digests, in hex: two replays with
+    /// the same one heard the same.
     pub inputs_sha256: String,
     /// Findings in the span that are the same.
     pub findings: u64,
@@ -186,6 +187,8 @@ struct Past<'a, J> {
     alerts: u64,
     differences: Vec<RulesDifference>,
     further: u64,
+    /// Findings that are not stored, by id and input.
+    missing: HashSet<(AlertId, i64)>,
 }
 
 impl<'a, J: Judge> Past<'a, J> {
@@ -206,6 +209,7 @@ impl<'a, J: Judge> Past<'a, J> {
             alerts: 0,
             differences: Vec::new(),
             further: 0,
+            missing: HashSet::new(),
         })
     }
 
@@ -257,6 +261,11 @@ impl<'a, J: Judge> Past<'a, J> {
         self.inputs += 1;
         for number in [place, at(input).0, input.rules_seq] {
             self.digest.update(&number.to_be_bytes());
+        }
+        let body = serde_json::to_vec(&input.input).map_err(|error| ReplayError::Unreadable(error.to_string()))?;
+        self.digest.update(&body);
+        if let Some(facts) = input.batch.as_ref().and_then(|batch| batch.facts.as_deref()) {
+            self.digest.update(&facts::pack(facts));
         }
         for record in input.batch.iter().flat_map(|batch| batch.records.iter()) {
             self.records += 1;
@@ -348,10 +357,7 @@ impl<'a, J: Judge> Past<'a, J> {
             after = last.operator_offset.unsigned_abs();
             for alert in alerts.into_iter().filter(|alert| is_of_rules(&alert.rule) && self.of.span.holds(alert.at)) {
                 // one that is missing was told of already
-                let is_missing = |d: &RulesDifference| {
-                    d.kind == DifferenceKind::Missing && (d.id, d.input_seq) == (alert.id, alert.operator_seq)
-                };
-                if self.differences.iter().any(is_missing) {
+                if self.missing.contains(&(alert.id, alert.operator_seq)) {
                     continue;
                 }
                 if !self.of.store.has_live_finding(alert.id, alert.operator_seq).await? {
@@ -373,6 +379,9 @@ impl<'a, J: Judge> Past<'a, J> {
         (input_seq, rule, id): (i64, String, AlertId),
         (stored, computed): (Option<Value>, Option<Value>),
     ) {
+        if stored.is_none() && self.missing.len() < MISSING_MAX {
+            self.missing.insert((id, input_seq));
+        }
         if self.differences.len() >= DIFFERENCES_MAX {
             self.further += 1;
             return;
