@@ -58,7 +58,7 @@ bench-long: bench-build ## kill rounds and soaks
 	cd $(ROOT) && scripts/with-postgres.sh target/dist/mlinzi-bench --long $(or $(NAME),all)
 
 bench-models: ## rules and models into target/bench-models.json; MLINZI_SHARED_DATA names the public data; NAME=… for one
-	cd $(ROOT) && cargo build --profile dist --bin mlinzi --bin mlinzi-bench-models
+	cd $(ROOT) && cargo build --profile dist --workspace --bin mlinzi --bin mlinzi-bench-models
 	cd $(ROOT) && $${CARGO_TARGET_DIR:-target}/dist/mlinzi-bench-models $(or $(NAME),all)
 
 release: ## the binary as it is shipped: target/dist/mlinzi, which knows its commit

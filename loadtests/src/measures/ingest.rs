@@ -4,6 +4,7 @@ use crate::Effort;
 use crate::crowd::metric;
 use crate::driver::together;
 use crate::measures::live::{HISTORY_RECORDS, history};
+use crate::measures::scoring;
 use crate::node::{Feed, Node, StoreKind};
 use crate::report::{Report, median, say};
 use crate::socket::Screen;
@@ -39,6 +40,8 @@ struct Market {
 /// Records that rules have heard, of operators and of the nation.
 const HEARD: [&str; 2] =
     [r#"mlinzi_rule_records_judged_total{of="operator"}"#, r#"mlinzi_rule_records_judged_total{of="nation"}"#];
+/// Records that the promoted model has scored.
+const SCORED: &str = r#"mlinzi_model_scored_total{kind="transaction_risk"}"#;
 /// Between two looks at them.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -103,6 +106,9 @@ async fn measured(effort: Effort, market: &Market, report: &mut Report) -> anyho
         feeds.push(Rc::new((feed, RefCell::new(stream))));
     }
     anyhow::ensure!(record_bytes >= 450.0, "records of {record_bytes} bytes are shorter than promised");
+    if rules {
+        scoring::promote(&node)?;
+    }
     let mut counted = counted(Screen::open(&node, &["national".to_owned()]).await?);
     let started = now();
     let rate = push_all(&node, &feeds, &mut counted, market, preload).await?;
@@ -124,8 +130,13 @@ async fn measured(effort: Effort, market: &Market, report: &mut Report) -> anyho
     let reference = format!(
         "≥ {goal}; {}, batches of {batch} from {operators} operators, {record_bytes:.0} bytes a record, {PLAYERS} players half by phone, {preload} rows stored before, median of {rounds} rounds of {measured}, each round until {} its last record, every row selected by operator and time afterwards",
         kind.name(),
-        if rules { "windows hold and all rules have heard" } else { "the windows hold" }
+        if rules { "windows hold, and all rules have heard and both models scored" } else { "the windows hold" }
     );
+    if rules {
+        let scored = metric(&node, SCORED).await?;
+        anyhow::ensure!(scored > 0.0, "no record was scored");
+        say(&format!("  {}: {scored:.0} records scored", kind.name()));
+    }
     report.add(name, median(&rates), "1/s", &reference)
 }
 

@@ -2,11 +2,12 @@
 //! players, the model, the watch on its drift; on one core, in this process.
 
 use crate::Effort;
+use crate::node::{Node, scratch};
 use crate::report::{Report, say};
 use crate::simulator::dice::Dice;
 use actors::scoring::Scorer;
 use engine::features::live::{LiveFeatures, Scoring};
-use engine::features::transaction;
+use engine::features::{player, transaction};
 use engine::rules::input::{Facts, Input};
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
@@ -20,6 +21,7 @@ use models::record::{PlayChannel, Product, Record, RecordKind};
 use models::ts::{SECOND, Ts};
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::ops::Range;
 use std::time::Instant;
 
 /// 2 March 2026, 00:00 in Nairobi.
@@ -73,12 +75,77 @@ impl Live {
     fn hear(&mut self, record: &Record, facts: &Facts, out: &mut [f32; transaction::WIDTH]) -> bool {
         let (mut there, features) = (false, &mut self.features);
         let input = Input::Play { record, facts };
-        let scoring = Scoring { players: true };
+        let scoring = Scoring { records: true, players: true };
         self.rules.hear_and(&input, &mut Vec::new(), |heard| {
             there = features.hear(OperatorNo(1), heard, scoring, out);
         });
         there
     }
+}
+
+fn known() -> Facts {
+    Facts { is_identified: true, ..Facts::default() }
+}
+
+impl Live {
+    /// The vectors of records, with labels, as CSV.
+    fn table(&mut self, records: Range<usize>, dice: &mut Dice) -> anyhow::Result<String> {
+        let (facts, mut out) = (known(), [0.0; transaction::WIDTH]);
+        let mut table = format!("id,{},label\n", transaction::names().join(","));
+        for n in records {
+            let record = record(n, dice);
+            if self.hear(&record, &facts, &mut out) {
+                write!(table, "{n}")?;
+                for value in &out {
+                    let cell = if value.is_nan() { String::new() } else { f64::from(*value).to_string() };
+                    write!(table, ",{cell}")?;
+                }
+                let is_mule = record.player.is_some_and(|player| (player.0 >> 40).is_multiple_of(50));
+                writeln!(table, ",{}", u8::from(is_mule && dice.percent(90.0)))?;
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// Vectors of players whose risk one feature says nearly alone, with labels, as CSV.
+fn players(rows: Range<usize>, dice: &mut Dice) -> anyhow::Result<String> {
+    let names: Vec<&str> = player::FEATURES.iter().map(|feature| feature.name).collect();
+    let mut table = format!("id,{},label\n", names.join(","));
+    for n in rows {
+        write!(table, "{n}")?;
+        let mut values = (0..names.len()).map(|_| dice.between(0, 100));
+        let first = values.next().unwrap_or(0);
+        write!(table, ",{first}")?;
+        values.try_for_each(|value| write!(table, ",{value}"))?;
+        writeln!(table, ",{}", u8::from((first > 70) != dice.percent(2.0)))?;
+    }
+    Ok(table)
+}
+
+/// Promotes a model of each kind in the store of a node, so that everything is scored from its next start on, or a moment
+/// later.
+///
+/// # Errors
+/// Nothing can be learnt, or the node's commands fail.
+pub fn promote(node: &Node) -> anyhow::Result<()> {
+    let mut dice = Dice::new(6, "promoted", 0);
+    let mut live = Live::new(&TimeZone::get("Africa/Nairobi")?);
+    let records = [live.table(0..20_000, &mut dice)?, live.table(20_000..26_000, &mut dice)?];
+    let players = [players(0..3_000, &mut dice)?, players(3_000..5_000, &mut dice)?];
+    let dir = tempfile::tempdir_in(scratch()?)?;
+    for (kind, name, [train, test]) in
+        [(Kind::TransactionRisk, "transaction_risk", records), (Kind::PlayerRisk, "player_risk", players)]
+    {
+        let artefact = batch::train(kind, train.as_bytes(), None, 1)?;
+        let (document, rows) = (dir.path().join("model.json"), dir.path().join("test.csv"));
+        artefact.write(&mut std::fs::File::create(&document)?)?;
+        std::fs::write(&rows, test)?;
+        let (document, rows) = (document.display().to_string(), rows.display().to_string());
+        node.run(&["model", "register", &document, "--test", &rows, "--by", "Wanjiku"])?;
+        node.run(&["model", "promote", name, "1", "--by", "Otieno"])?;
+    }
+    Ok(())
 }
 
 /// Cost of a record from rules to score.
@@ -92,24 +159,10 @@ pub async fn cost(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
 /// # Errors
 /// Nothing can be learnt, or the report cannot be written.
 pub fn live(learnt: usize, measured: usize, report: &mut Report) -> anyhow::Result<()> {
-    let zone = TimeZone::get("Africa/Nairobi")?;
-    let facts = Facts { is_identified: true, ..Facts::default() };
     let mut dice = Dice::new(5, "scoring", 0);
-    let mut live = Live::new(&zone);
-    let mut out = [0.0; transaction::WIDTH];
-    let mut table = format!("id,{},label\n", transaction::names().join(","));
-    for n in 0..learnt {
-        let record = record(n, &mut dice);
-        if live.hear(&record, &facts, &mut out) {
-            write!(table, "{n}")?;
-            for value in &out {
-                let cell = if value.is_nan() { String::new() } else { f64::from(*value).to_string() };
-                write!(table, ",{cell}")?;
-            }
-            let is_mule = record.player.is_some_and(|player| (player.0 >> 40).is_multiple_of(50));
-            writeln!(table, ",{}", u8::from(is_mule && dice.percent(90.0)))?;
-        }
-    }
+    let mut live = Live::new(&TimeZone::get("Africa/Nairobi")?);
+    let table = live.table(0..learnt, &mut dice)?;
+    let (facts, mut out) = (known(), [0.0; transaction::WIDTH]);
     let artefact = batch::train(Kind::TransactionRisk, table.as_bytes(), None, 1)?;
     say(&format!("  the model has {} trees a booster, AUC {:.3} held out", artefact.rounds, artefact.metrics.auc));
     let scorer = Scorer::new(1, artefact)?;
