@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 /// Bins of equal count that a feature is watched in, missing values not counted.
 pub const BINS: usize = 10;
+/// Where bins of a probability end. Bins of equal count would tell apart what does not matter: a model that is sure gives
+/// nearly everything the same score, and the models of the folds, by which training is known, another one in the fourth
+/// digit.
+const SCORE_EDGES: [f64; 11] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95];
 /// From here on a shift is worth a look (Siddiqi 2006).
 pub const PSI_MODERATE: f64 = 0.1;
 /// From here on the model should be learnt anew (Siddiqi 2006).
@@ -104,7 +108,10 @@ pub struct DriftReport {
 
 impl Histogram {
     fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
-        let edges = bins::edges(values.clone().map(|value| (value, 1.0)), BINS);
+        Self::within(bins::edges(values.clone().map(|value| (value, 1.0)), BINS), values)
+    }
+
+    fn within(edges: Vec<f64>, values: impl Iterator<Item = f64>) -> Self {
         let mut counts = vec![0u64; edges.len() + 2];
         values.for_each(|value| counts[bins::bin(&edges, value)] += 1);
         let shares = shares(&counts);
@@ -134,7 +141,7 @@ impl Baseline {
     /// that it has learnt from.
     pub(super) fn of(values: &Array2<f64>, scores: &[f64]) -> Self {
         let features = values.columns().into_iter().map(|column| Histogram::of(column.iter().copied())).collect();
-        Self { features, score: Histogram::of(scores.iter().copied()) }
+        Self { features, score: Histogram::within(SCORE_EDGES.to_vec(), scores.iter().copied()) }
     }
 
     pub(super) fn is_sound(&self, features: usize) -> bool {
