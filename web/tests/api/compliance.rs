@@ -140,7 +140,7 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     assert_eq!(said(current, "last_bet_worst"), (Value::Null, Value::Null));
     assert_eq!(
         (&current["measured_weight"], &current["revision"], &current["formula"]),
-        (&json!(55), &json!(1), &json!(2))
+        (&json!(55), &json!(1), &json!(3))
     );
     let history = seen["history"].as_array().expect("a history");
     assert_eq!((history.len(), &history[0]["day"], &history[0]["score"]), (1, &json!(today), &current["score"]));
