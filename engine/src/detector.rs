@@ -39,7 +39,7 @@ pub struct Params {
 impl Default for Params {
     fn default() -> Self {
         Self {
-            version: 2,
+            version: 3,
             history: 28,
             samples_min: 8,
             threshold_milli: 6_000,

@@ -14,6 +14,7 @@
 
 mod breakdown;
 mod closed;
+mod judge;
 pub mod snapshot;
 mod view;
 
@@ -21,12 +22,13 @@ pub use breakdown::{Breakdown, Flow, Part, Recent};
 pub use closed::Closed;
 pub use view::OperatorView;
 
-use crate::detector::{self, Params, Point, RULE};
+use crate::detector::Params;
 use crate::season::Season;
 use crate::tail::Tail;
-use crate::windows::{Book, Cutter, Sums};
+use crate::windows::{Book, Cutter};
 use jiff::tz::TimeZone;
-use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
+use judge::{Look, Place, metrics_of};
+use models::alert::{AlertRevision, Granularity, Metric, RevisionKind, Severity, Subject, Window};
 use models::feed::SourceClock;
 use models::ids::{AlertId, OperatorNo};
 use models::money::Currency;
@@ -48,8 +50,6 @@ const AWAKE_MAX: i64 = 90 * SECOND;
 const ASLEEP_MAX: usize = 32;
 /// A window is judged like any other where less of it lies in a gap, parts of a thousand.
 const ASLEEP_PERMILLE: i64 = 20;
-/// Zones change their offset at whole quarters of an hour, and so do hours of a week.
-const QUARTER: i64 = 15 * MINUTE;
 /// Metrics that only rise while a window is open.
 const CUMULATIVE: [Metric; 4] = [Metric::Count, Metric::Stakes, Metric::Payouts, Metric::UniquePlayers];
 
@@ -150,7 +150,15 @@ struct Standing {
     kind: RevisionKind,
     severity: Severity,
     observed: i64,
-    window_end: Ts,
+    currency: Currency,
+    granularity: Granularity,
+    window: Window,
+    metric: Metric,
+    is_fall: bool,
+    /// From the first to the last window that it tells of.
+    reach: Window,
+    /// Windows that are told of by it: the same cause.
+    followers: VecDeque<(Granularity, Window)>,
 }
 
 /// The operator.
@@ -207,11 +215,10 @@ impl OperatorState {
                 let step = Step { operator_seq, at: clock_at };
                 for (currency, granularity, window) in touched {
                     let late = window.end <= self.watermark;
-                    let metrics = if late { Metric::OF_RECORDS } else { &CUMULATIVE };
+                    let place = Place { currency, granularity, window };
+                    let metrics = if late { metrics_of(granularity) } else { &CUMULATIVE };
                     let look = if late { Look::Again } else { Look::Open };
-                    for metric in metrics {
-                        self.judge(&step, currency, granularity, window, *metric, look, &mut effects);
-                    }
+                    self.judge(&step, place, metrics, look, &mut effects);
                     if late {
                         self.learn(currency, granularity, window);
                     }
@@ -295,9 +302,8 @@ impl OperatorState {
                 let closing =
                     self.books.get(&currency).map_or_else(Vec::new, |b| b.ending_within(granularity, from, until));
                 for window in closing {
-                    for metric in Metric::OF_RECORDS {
-                        self.judge(step, currency, granularity, window, *metric, Look::Closing, effects);
-                    }
+                    let place = Place { currency, granularity, window };
+                    self.judge(step, place, metrics_of(granularity), Look::Closing, effects);
                     if self.slept_through(window).is_none() {
                         self.learn(currency, granularity, window);
                     }
@@ -313,7 +319,7 @@ impl OperatorState {
     fn forget(&mut self) {
         self.books.values_mut().for_each(Book::forget);
         while self.alerts.len() > ALERTS_MAX {
-            let oldest = self.alerts.iter().min_by_key(|(id, s)| (s.window_end, **id)).map(|(id, _)| *id);
+            let oldest = self.alerts.iter().min_by_key(|(id, s)| (s.window.end, **id)).map(|(id, _)| *id);
             oldest.map(|id| self.alerts.remove(&id));
         }
     }
@@ -339,120 +345,6 @@ impl OperatorState {
             }
             next = window.end;
         }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn judge(
-        &mut self,
-        step: &Step,
-        currency: Currency,
-        granularity: Granularity,
-        window: Window,
-        metric: Metric,
-        look: Look,
-        effects: &mut Effects,
-    ) {
-        let closed = look != Look::Open;
-        let falls_count = closed && self.slept_through(window).is_none();
-        let Some(Series { now, history, is_series }) = self.series(currency, granularity, window, metric) else {
-            return;
-        };
-        let observed = now.value;
-        let score = detector::score(&self.params, metric, now, &history).filter(|_| is_series);
-        let tails = self.learned.entry(currency).or_default().tails(granularity, metric);
-        let finding = score.and_then(|score| {
-            let side = usize::from(score.score > 0.0);
-            let learned = if score.score.abs() > self.params.least() { tails[side].limit(granularity) } else { 0.0 };
-            if look == Look::Closing && falls_count {
-                // what is said is learned as if it were just not: an attack teaches slowly that it is usual
-                let most = self.params.limit(metric, side == 0, learned);
-                let off = score.score.clamp(-most, most);
-                tails[0].learn(granularity, -off);
-                tails[1].learn(granularity, off);
-            }
-            let finding = detector::judge(&self.params, metric, observed, &score, learned);
-            finding.filter(|_| falls_count || score.score > 0.0)
-        });
-        if finding.is_none() && !closed {
-            return;
-        }
-        let subject = Subject { operator: self.code.clone(), metric, granularity, currency, source: None, who: None };
-        let id = alert_id(RULE, self.params.version, &subject, window);
-        let standing = self.alerts.get(&id);
-        let active = standing.filter(|standing| standing.stands());
-        let (kind, severity, evidence) = match (finding, active) {
-            (None, Some(was)) if closed => {
-                (RevisionKind::Withdrawn, was.severity, quiet(observed, history.len(), &self.params))
-            }
-            (None, _) => return,
-            (Some(f), None) => (RevisionKind::Raised, f.severity, f.evidence),
-            (Some(f), Some(was)) if was.observed != observed && (closed || f.severity > was.severity) => {
-                (RevisionKind::Corrected, f.severity, f.evidence)
-            }
-            (Some(_), Some(_)) => return,
-        };
-        let heaviest = self.books.get(&currency).and_then(|book| book.get(granularity, window.start));
-        let heaviest = heaviest.iter().flat_map(|sums| &sums.heaviest);
-        let evidence = Evidence { records: heaviest.map(|(_, id)| id.clone()).collect(), ..evidence };
-        self.alerts.insert(id, Standing { kind, severity, observed, window_end: window.end });
-        let revision = AlertRevision {
-            id,
-            rule: RULE.to_owned(),
-            rule_version: self.params.version,
-            operator_no: self.operator_no,
-            subject,
-            window,
-            kind,
-            severity,
-            at: step.at,
-            operator_seq: step.operator_seq,
-            offset: 0,
-            operator_offset: 0,
-            evidence,
-        };
-        effects.revise(revision);
-    }
-
-    /// A window's metric and those before it, each with what is usual at its place of the week.
-    fn series(
-        &mut self,
-        currency: Currency,
-        granularity: Granularity,
-        window: Window,
-        metric: Metric,
-    ) -> Option<Series> {
-        let Self { books, learned, cutter, params, .. } = self;
-        let book = books.get(&currency)?;
-        let sums = book.get(granularity, window.start)?;
-        let season = &learned.entry(currency).or_default().season;
-        // a minute is like its hour, and an hour is a place once
-        let (mut hour, mut found) = (None, None);
-        let mut usual = |start: Ts| {
-            let begin = if granularity == Granularity::Minute { start.floor_to(QUARTER) } else { start };
-            if hour != Some(begin) {
-                let of_hour = cutter.window(Granularity::Hour, begin).start;
-                let before = if granularity == Granularity::Minute { of_hour } else { start };
-                hour = Some(begin);
-                found = season.usual(granularity, cutter.hour_of_week(begin), before, metric);
-            }
-            found
-        };
-        let mut point =
-            |start: Ts, sums: &Sums| Point { value: sums.metric(metric), stakes: sums.stakes(), usual: usual(start) };
-        let now = point(window.start, sums);
-        let mut oldest = window.start;
-        let before = book.before(granularity, window.start).take(params.history);
-        let history: Vec<Point> = before
-            .map(|(start, sums)| {
-                oldest = start;
-                point(start, sums)
-            })
-            .collect();
-        // weekly data is no series of hours: its week says the same once
-        let length = window.end.0 - window.start.0;
-        let windows_spanned = (window.start.0 - oldest.0) / length;
-        let is_series = windows_spanned <= params.span_windows_max * history.len() as i64;
-        Some(Series { now, history, is_series })
     }
 
     /// Learns what was usual from an hour or a day that is over.
@@ -488,43 +380,10 @@ struct Step {
     at: Ts,
 }
 
-/// Why a window is judged.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
-    /// Something came for it, and it is open.
-    Open,
-    /// It is over.
-    Closing,
-    /// Something came for it after it was over.
-    Again,
-}
-
-/// A window's metric with what it is held against.
-struct Series {
-    now: Point,
-    history: Vec<Point>,
-    is_series: bool,
-}
-
 /// Is there nothing in a batch but documents? A batch that was set aside whole holds nothing, and is an input still.
 #[must_use]
 pub fn is_documents(records: &[Record]) -> bool {
     !records.is_empty() && records.iter().all(|record| record.kind.is_document())
-}
-
-fn quiet(observed: i64, samples: usize, params: &Params) -> Evidence {
-    Evidence {
-        observed,
-        expected: observed,
-        band_low: observed,
-        band_high: observed,
-        score_milli: 0,
-        threshold_milli: params.threshold_milli,
-        samples: samples as u32,
-        reasons: vec!["later data brought the window back into its band".to_owned()],
-        records: Vec::new(),
-        ..Evidence::default()
-    }
 }
 
 /// First 128 bits of SHA-256 over rule, version, subject and window.
@@ -544,5 +403,7 @@ pub(crate) fn alert_id(rule: &str, version: u32, subject: &Subject, window: Wind
     AlertId(u128::from_be_bytes(first))
 }
 
+#[cfg(test)]
+mod causes_tests;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! Hours and days that are over, as they stood when they closed: the points of an operator's series.
 
-use super::{OperatorState, Standing, alert_id};
-use crate::detector::RULE;
+use super::{OperatorState, Standing};
 use crate::windows::Sums;
-use models::alert::{Granularity, Metric, RevisionKind, Subject, Window};
+use models::alert::{Granularity, Metric, RevisionKind, Window};
+use models::ids::AlertId;
 use models::money::Currency;
 use models::series::ToldAlready;
 use models::ts::{MINUTE, Ts};
@@ -71,24 +71,19 @@ impl OperatorState {
     /// before it.
     #[must_use]
     pub fn told_already(&self, currency: Currency, granularity: Granularity, newest: Window) -> Option<ToldAlready> {
-        if self.alerts.is_empty() {
-            return None;
-        }
         let windows = if granularity == Granularity::Hour { TOLD_HOURS } else { TOLD_DAYS };
-        let (mut cutter, mut window) = (self.cutter.clone(), newest);
-        let (operator, metric) = (self.code.clone(), Metric::Count);
-        let mut subject = Subject { operator, metric, granularity, currency, source: None, who: None };
-        for _ in 0..windows {
-            for metric in Metric::OF_RECORDS {
-                subject.metric = *metric;
-                let alert = alert_id(RULE, self.params.version, &subject, window);
-                if self.alerts.get(&alert).is_some_and(Standing::stands) {
-                    return Some(ToldAlready { alert, window });
-                }
-            }
-            window = cutter.window(granularity, window.start.plus(-1));
+        let (mut cutter, mut first) = (self.cutter.clone(), newest);
+        for _ in 1..windows {
+            first = cutter.window(granularity, first.start.plus(-1));
         }
-        None
+        let speaks = |(_, standing): &(&AlertId, &Standing)| {
+            let Window { start, end } = standing.reach;
+            let is_near = end > first.start && start <= newest.start;
+            standing.stands() && (standing.currency, standing.granularity) == (currency, granularity) && is_near
+        };
+        // of several the one that tells of the newest window
+        let told = self.alerts.iter().filter(speaks).max_by_key(|(id, standing)| (standing.reach.end, **id));
+        told.map(|(alert, standing)| ToldAlready { alert: *alert, window: standing.window })
     }
 }
 
