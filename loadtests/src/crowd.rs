@@ -263,7 +263,9 @@ pub async fn metric(node: &Node, name: &str) -> anyhow::Result<f64> {
     let answer = connection.send(&crate::wire::Head::new("GET", "/metrics", &node.staff, "text/plain"), b"").await?;
     let text = String::from_utf8_lossy(answer.body).into_owned();
     let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).with_context(|| format!("no figure {name}"))
+    let status = answer.status;
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .with_context(|| format!("no figure {name} in an answer {status} of {} bytes", text.len()))
 }
 
 #[cfg(test)]

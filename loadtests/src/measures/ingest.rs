@@ -43,7 +43,7 @@ const HEARD: [&str; 2] =
 /// Records that the promoted model has scored.
 const SCORED: &str = r#"mlinzi_model_scored_total{kind="transaction_risk"}"#;
 /// Between two looks at them.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Both stores, a few operators with large pushes.
 pub async fn throughput(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
