@@ -212,7 +212,7 @@ impl OperatorState {
                 }
                 let touched = self.add(records);
                 let mut effects = Effects::default();
-                let step = Step { operator_seq, at: clock_at };
+                let step = Step { operator_seq, at: clock_at, until: Ts(0) };
                 for (currency, granularity, window) in touched {
                     let late = window.end <= self.watermark;
                     let place = Place { currency, granularity, window };
@@ -225,16 +225,16 @@ impl OperatorState {
                 }
                 // where a source follows the wall clock, an archive beside it is late data and moves nothing
                 match clock {
-                    SourceClock::Wall => self.close(&step, clock_at.plus(-GRACE), &mut effects),
+                    SourceClock::Wall => self.close(step, clock_at.plus(-GRACE), &mut effects),
                     SourceClock::Event if self.wall => self.forget(),
-                    SourceClock::Event => self.close(&step, clock_at, &mut effects),
+                    SourceClock::Event => self.close(step, clock_at, &mut effects),
                 }
                 effects
             }
             OperatorInput::Tick { operator_seq, at } => {
                 let mut effects = Effects::default();
                 self.hear(at);
-                self.close(&Step { operator_seq, at }, at.plus(-GRACE), &mut effects);
+                self.close(Step { operator_seq, at, until: Ts(0) }, at.plus(-GRACE), &mut effects);
                 effects
             }
         }
@@ -285,11 +285,12 @@ impl OperatorState {
     }
 
     /// Moves the watermark and judges every window it passes.
-    fn close(&mut self, step: &Step, until: Ts, effects: &mut Effects) {
+    fn close(&mut self, step: Step, until: Ts, effects: &mut Effects) {
         if until <= self.watermark {
             self.forget();
             return;
         }
+        let step = &Step { until, ..step };
         let from = self.watermark;
         for currency in self.books.keys().copied().collect::<Vec<_>>() {
             for granularity in Granularity::ALL.iter().copied() {
@@ -375,9 +376,12 @@ impl OperatorState {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Step {
     operator_seq: i64,
     at: Ts,
+    /// What ends by then closes with it.
+    until: Ts,
 }
 
 /// Is there nothing in a batch but documents? A batch that was set aside whole holds nothing, and is an input still.

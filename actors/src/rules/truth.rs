@@ -4,13 +4,17 @@
 //! confirmed or as a false alarm, and so say what was true. Of scores below the bounds of those rules nobody finds out
 //! anything: what is judged is whether the model is right where it is heard.
 
+use engine::rules::finding::Unit;
 use engine::rules::{player_at_risk, risky_transaction};
+use models::alert::{AlertRevision, RevisionKind};
 use models::alert_group::Resolution;
 use models::risk_model::{DriftJudged, ModelKind};
+use models::ts::Ts;
 use store::{Store, StoreError};
 
-/// The newest groups that are asked for.
-const GROUPS_MAX: u32 = 200;
+/// Groups that are asked for at once, and how often: most of those that are over ended by themselves.
+const GROUPS_AT_ONCE: u32 = 200;
+const PAGES_MAX: u32 = 20;
 /// Alerts of them.
 const ALERTS_MAX: usize = 500;
 
@@ -27,34 +31,47 @@ pub(super) async fn found_out(store: &Store, judged: &DriftJudged) -> Result<Vec
     let stored = store.model(judged.kind, judged.version).await?;
     let Some((_, promoted_at)) = stored.and_then(|stored| stored.promoted) else { return Ok(Vec::new()) };
     let mut truth = Vec::new();
-    for group in store.resolved_groups(judged.operator_no, rule, GROUPS_MAX).await? {
-        let is_positive = match group.resolution {
-            Some(Resolution::Confirmed) => true,
-            Some(Resolution::FalseAlarm) => false,
-            _ => continue,
-        };
-        let newest = Some(group.last_alert).filter(|newest| !group.standing.contains(newest));
-        for alert in group.standing.iter().copied().chain(newest) {
-            let revisions = store.alert(alert).await?;
-            // what an older version said is not this one's
-            let scored = revisions.first().filter(|revision| revision.at >= promoted_at);
-            let score = scored.and_then(|revision| u32::try_from(revision.evidence.observed).ok());
-            truth.extend(score.map(|score| (score, is_positive)));
-            if truth.len() >= ALERTS_MAX {
-                return Ok(truth);
+    for page in 0..PAGES_MAX {
+        let groups = store.resolved_groups(judged.operator_no, rule, (page * GROUPS_AT_ONCE, GROUPS_AT_ONCE)).await?;
+        let is_last = groups.len() < GROUPS_AT_ONCE as usize;
+        for group in groups {
+            let is_positive = match group.resolution {
+                Some(Resolution::Confirmed) => true,
+                Some(Resolution::FalseAlarm) => false,
+                _ => continue,
+            };
+            let newest = Some(group.last_alert).filter(|newest| !group.standing.contains(newest));
+            for alert in group.standing.iter().copied().chain(newest) {
+                truth.extend(score(&store.alert(alert).await?, promoted_at).map(|score| (score, is_positive)));
+                if truth.len() >= ALERTS_MAX {
+                    return Ok(truth);
+                }
             }
+        }
+        if is_last {
+            break;
         }
     }
     Ok(truth)
 }
 
+/// The score that made an alert speak, of its revisions, newest first; none where it is of a version before, or counts
+/// something else: of many records at once the operator is named with their number.
+fn score(revisions: &[AlertRevision], promoted_at: Ts) -> Option<u32> {
+    let spoke = |revision: &&AlertRevision| {
+        let is_score = revision.evidence.unit.as_deref() == Some(Unit::Ppm.as_str());
+        // a later score that takes it back is what came of the help
+        revision.kind != RevisionKind::Withdrawn && is_score && revision.at >= promoted_at
+    };
+    let revision = revisions.iter().find(spoke)?;
+    u32::try_from(revision.evidence.observed).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::alert::AlertRevision;
     use models::ids::{AlertId, OperatorNo};
     use models::risk_model::DriftLevel;
-    use models::ts::Ts;
     use serde_json::json;
     use store::OpenOptions;
 
@@ -65,6 +82,7 @@ mod tests {
         let mut alert =
             AlertRevision { id: AlertId(no as u128), rule: rule.to_owned(), at: Ts(at), ..AlertRevision::for_tests() };
         alert.evidence.observed = score;
+        alert.evidence.unit = Some(if score < 1_000 { "records" } else { "ppm" }.to_owned());
         let state = if resolution.is_some() { "resolved" } else { "open" };
         let group = json!({"id": format!("grp_{no:026}"), "rule": rule, "operator_no": 1, "jurisdiction": 0,
             "subject": alert.subject, "state": state, "episode": 1, "severity": "high", "hits": 1, "standing": [alert.id],
@@ -121,6 +139,8 @@ mod tests {
             (risky, 700_000, after + 1, Some(Resolution::FalseAlarm)),
             (risky, 510_000, after, Some(Resolution::Expected)),
             (risky, 520_000, after, None),
+            // so many in an hour that the operator is named
+            (risky, 21, after, Some(Resolution::Confirmed)),
             (risky, 530_000, before, Some(Resolution::Confirmed)),
             (at_risk, 800_000, after, Some(Resolution::Confirmed)),
             ("rapid_in_out", 900_000, after, Some(Resolution::Confirmed)),

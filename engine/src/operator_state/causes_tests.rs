@@ -88,3 +88,19 @@ fn what_follows_is_told_where_its_leader_is_withdrawn() {
         assert_eq!(played.state.alerts.values().filter(stands).count(), wanted, "{what}");
     }
 }
+
+#[test]
+fn what_is_open_is_no_fall_where_a_rise_is_taken_back() {
+    let mut played = Played::new(7);
+    let (quiet, at) = (10 * 24, Ts(MONDAY + (10 * 24 + 10) * HOUR + 5 * MINUTE));
+    played.hours(0..quiet + 10, 1, 5);
+    let typo = |kind, id: &str| Record { record_id: id.to_owned(), ..record(kind, at, 900_000_000, 1) };
+    played.hear(at.plus(SECOND), &[typo(RecordKind::Stake, "typo")]);
+    let rises = played.raised().len();
+    assert!(rises > 0, "a stake as large as a month");
+    played.hours(quiet + 10..quiet + 11, 1, 5);
+    played.hear(Ts(MONDAY + (quiet + 11) * HOUR + 30 * SECOND), &[typo(RecordKind::Void, "taken back")]);
+    let falls: Vec<_> = played.raised().into_iter().filter(|revision| revision.evidence.score_milli < 0).collect();
+    assert!(falls.is_empty(), "the day has ten of its hours: {falls:?}");
+    assert!(played.said.iter().any(|revision| revision.kind == RevisionKind::Withdrawn));
+}

@@ -77,9 +77,12 @@ impl OperatorState {
             first = cutter.window(granularity, first.start.plus(-1));
         }
         let speaks = |(_, standing): &(&AlertId, &Standing)| {
-            let Window { start, end } = standing.reach;
-            let is_near = end > first.start && start <= newest.start;
-            standing.stands() && (standing.currency, standing.granularity) == (currency, granularity) && is_near
+            let is_near = |window: &Window| window.end > first.start && window.start <= newest.start;
+            let mut followers = standing.followers.iter().filter(|(length, _)| *length == granularity);
+            let tells = standing.granularity == granularity && is_near(&standing.reach);
+            standing.stands()
+                && standing.currency == currency
+                && (tells || followers.any(|(_, window)| is_near(window)))
         };
         // of several the one that tells of the newest window
         let told = self.alerts.iter().filter(speaks).max_by_key(|(id, standing)| (standing.reach.end, **id));

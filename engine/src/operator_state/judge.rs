@@ -2,8 +2,8 @@
 //!
 //! An hour in which nobody plays has no bets, no stakes and no players, and the day it belongs to has fewer of them. Whoever
 //! is told of that is told once: what lies off in a window that touches one already told of, to the same side, follows
-//! that alert ([`follows`]) instead of raising its own. A follower that is more urgent corrects its leader; where late data
-//! withdraws the leader, its followers are judged again.
+//! that alert ([`follows`]) instead of raising its own. What is more urgent than an alert that was told of before does not follow
+//! it; where late data withdraws a leader, its followers are judged again.
 
 use super::{CUMULATIVE, Effects, OperatorState, Standing, Step, alert_id};
 use crate::detector::{self, Finding, Params, Point, RULE};
@@ -13,6 +13,7 @@ use models::ids::AlertId;
 use models::money::Currency;
 use models::ts::{DAY, MINUTE, Ts};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// Zones change their offset at whole quarters of an hour, and so do hours of a week.
 const QUARTER: i64 = 15 * MINUTE;
@@ -20,6 +21,8 @@ const QUARTER: i64 = 15 * MINUTE;
 const SAME_CAUSE: i64 = DAY;
 /// Windows that follow an alert and are remembered.
 const FOLLOWERS_MAX: usize = 32;
+/// Sentences of an alert, with those of what follows it in the same step.
+const REASONS_MAX: usize = 12;
 
 /// Why a window is judged.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,7 +90,8 @@ fn follows(place: Place, looked: &Looked, leader: &Standing) -> bool {
     let goes_on = leader.granularity <= place.granularity
         && place.granularity <= Granularity::Hour
         && touches
-        && start < leader.window.end.plus(SAME_CAUSE);
+        && start < leader.window.end.plus(SAME_CAUSE)
+        && end > leader.window.start.plus(-SAME_CAUSE);
     leader.stands() && leader.currency == place.currency && is_alike && is_led && (is_same || is_longer || goes_on)
 }
 
@@ -96,7 +100,7 @@ impl OperatorState {
     pub(super) fn judge(&mut self, step: &Step, place: Place, metrics: &[Metric], look: Look, effects: &mut Effects) {
         let looked: Vec<Looked> = metrics.iter().filter_map(|metric| self.look(place, *metric, look)).collect();
         let mut fresh = Vec::new();
-        let mut again = Vec::new();
+        let mut again = BTreeSet::new();
         for looked in looked {
             let active = self.alerts.get(&looked.id).filter(|standing| standing.stands());
             match (&looked.finding, active) {
@@ -116,27 +120,36 @@ impl OperatorState {
         }
         fresh.sort_by_key(Looked::rank);
         for looked in fresh {
-            match self.leader(place, &looked) {
-                Some(leader) => self.follow(step, place, &looked, leader, effects),
+            match self.leader(place, &looked, effects) {
+                Some(leader) => self.follow(place, &looked, leader, effects),
                 None => self.revise(step, place, looked, RevisionKind::Raised, effects),
             }
         }
         for (granularity, window) in again {
             let place = Place { granularity, window, ..place };
-            self.judge(step, place, metrics_of(place.granularity), Look::Again, effects);
+            if window.end > self.watermark.max(step.until) {
+                self.judge(step, place, &CUMULATIVE, Look::Open, effects);
+            } else {
+                self.judge(step, place, metrics_of(granularity), Look::Again, effects);
+            }
         }
     }
 
-    /// The alert that tells of the same cause.
-    fn leader(&self, place: Place, looked: &Looked) -> Option<AlertId> {
-        let leads = |(_, standing): &(&AlertId, &Standing)| follows(place, looked, standing);
+    /// The alert that tells of the same cause, as urgently, or is told of in this step: whoever was told before that it is
+    /// not urgent must be told anew.
+    fn leader(&self, place: Place, looked: &Looked, effects: &Effects) -> Option<AlertId> {
+        let severity = looked.finding.as_ref()?.severity;
+        let is_told_now = |id: &AlertId| effects.revisions.iter().any(|revision| revision.id == *id);
+        let leads = |(id, standing): &(&AlertId, &Standing)| {
+            follows(place, looked, standing) && (severity <= standing.severity || is_told_now(id))
+        };
         // of several the one that was told of last
         self.alerts.iter().filter(leads).max_by_key(|(id, standing)| (standing.window.end, **id)).map(|(id, _)| *id)
     }
 
     /// Notes that a window is part of what was told of.
-    fn follow(&mut self, step: &Step, place: Place, looked: &Looked, leader: AlertId, effects: &mut Effects) {
-        let Some(standing) = self.alerts.get_mut(&leader) else { return };
+    fn follow(&mut self, place: Place, looked: &Looked, leader: AlertId, effects: &mut Effects) {
+        let (Some(standing), Some(finding)) = (self.alerts.get_mut(&leader), &looked.finding) else { return };
         let follower = (place.granularity, place.window);
         if place.granularity <= Granularity::Hour || place.granularity == standing.granularity {
             standing.reach.start = standing.reach.start.min(place.window.start);
@@ -144,29 +157,22 @@ impl OperatorState {
         }
         if !standing.followers.contains(&follower) {
             if standing.followers.len() == FOLLOWERS_MAX {
-                standing.followers.pop_front();
+                // of the shortest windows the oldest: a longer one says more
+                let first = standing.followers.iter().enumerate().min_by_key(|(place, (length, _))| (*length, *place));
+                first.map(|(place, _)| place).and_then(|place| standing.followers.remove(place));
             }
             standing.followers.push_back(follower);
         }
-        let is_told_now = effects.revisions.iter_mut().find(|revision| revision.id == leader);
-        let Some(finding) = &looked.finding else { return };
-        match is_told_now {
-            Some(revision) => {
-                revision.evidence.reasons.extend(finding.evidence.reasons.iter().cloned());
-                revision.severity = revision.severity.max(finding.severity);
-                standing.severity = standing.severity.max(finding.severity);
-            }
-            None if finding.severity > standing.severity => {
-                let Standing { granularity, window, metric, .. } = *standing;
-                let led = Place { granularity, window, ..place };
-                let Some(mut led_by) = self.look(led, metric, Look::Again) else { return };
-                let Some(of_leader) = &mut led_by.finding else { return };
-                of_leader.severity = finding.severity;
-                of_leader.evidence.reasons.extend(finding.evidence.reasons.iter().cloned());
-                self.revise(step, led, led_by, RevisionKind::Corrected, effects);
-            }
-            None => {}
-        }
+        let Some(revision) = effects.revisions.iter_mut().find(|revision| revision.id == leader) else { return };
+        let is_elsewhere = follower != (standing.granularity, standing.window);
+        let of = |reason: &String| {
+            let (length, start) = (place.granularity.as_str(), place.window.start);
+            if is_elsewhere { format!("{length} from {start}: {reason}") } else { reason.clone() }
+        };
+        let room = REASONS_MAX.saturating_sub(revision.evidence.reasons.len());
+        revision.evidence.reasons.extend(finding.evidence.reasons.iter().take(room).map(of));
+        revision.severity = revision.severity.max(finding.severity);
+        standing.severity = standing.severity.max(finding.severity);
     }
 
     /// Looks at a metric of a window, and learns from it how far quiet windows lie off. None: it is not there, or
@@ -213,6 +219,9 @@ impl OperatorState {
             Some(finding) => (finding.severity, finding.evidence),
             None => (was, quiet(observed, samples, &self.params)),
         };
+        // it tells of its followers, too: what they made urgent stays so
+        let leads = before.as_ref().is_some_and(|was| kind == RevisionKind::Corrected && !was.followers.is_empty());
+        let severity = if leads { severity.max(was) } else { severity };
         let (reach, followers) = match before {
             Some(was) if kind == RevisionKind::Corrected => (was.reach, was.followers),
             _ => (window, Default::default()),

@@ -113,6 +113,8 @@ async fn measured(effort: Effort, market: &Market, report: &mut Report) -> anyho
     let started = now();
     let rate = push_all(&node, &feeds, &mut counted, market, preload).await?;
     say(&format!("  {}: {preload} rows stored at {rate:.0}/s, {record_bytes:.0} bytes a record", kind.name()));
+    let scored = async || if rules { metric(&node, SCORED).await } else { Ok(0.0) };
+    let scored_before = scored().await?;
     let mut rates = Vec::new();
     for _ in 0..rounds {
         let cpu = node.cpu()?;
@@ -130,13 +132,10 @@ async fn measured(effort: Effort, market: &Market, report: &mut Report) -> anyho
     let reference = format!(
         "≥ {goal}; {}, batches of {batch} from {operators} operators, {record_bytes:.0} bytes a record, {PLAYERS} players half by phone, {preload} rows stored before, median of {rounds} rounds of {measured}, each round until {} its last record, every row selected by operator and time afterwards",
         kind.name(),
-        if rules { "windows hold, and all rules have heard and both models scored" } else { "the windows hold" }
+        if rules { "windows hold and all rules, with both models promoted, have heard" } else { "the windows hold" }
     );
-    if rules {
-        let scored = metric(&node, SCORED).await?;
-        anyhow::ensure!(scored > 0.0, "no record was scored");
-        say(&format!("  {}: {scored:.0} records scored", kind.name()));
-    }
+    let share = (scored().await? - scored_before) * 100.0 / (rounds as u64 * measured) as f64;
+    let reference = if rules { format!("{reference}; {share:.0} % of them scored and stored so") } else { reference };
     report.add(name, median(&rates), "1/s", &reference)
 }
 

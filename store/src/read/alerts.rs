@@ -67,16 +67,23 @@ impl Store {
         Ok((stored, silences.collect::<Result<_, StoreError>>()?))
     }
 
-    /// The newest groups of a rule of an operator that people have resolved.
+    /// Groups of a rule of an operator that are over, by people's hand or by themselves, the newest first: so many behind the
+    /// first ones.
     pub async fn resolved_groups(
         &self,
         operator: OperatorNo,
         rule: &str,
-        limit: u32,
+        (behind, limit): (u32, u32),
     ) -> Result<Vec<AlertGroup>, StoreError> {
-        let sql = "SELECT body FROM alert_groups WHERE operator_no = $1 AND rule = $2 AND state = $3 ORDER BY last_at DESC, id LIMIT $4";
+        let sql = "SELECT body FROM alert_groups WHERE operator_no = $1 AND rule = $2 AND state = $3 ORDER BY last_at DESC, id LIMIT $4 OFFSET $5";
         let state = GroupState::Resolved.code();
-        let values = [Val::Int(operator.0.into()), Val::Text(rule), Val::Int(state.into()), Val::Int(limit.into())];
+        let values = [
+            Val::Int(operator.0.into()),
+            Val::Text(rule),
+            Val::Int(state.into()),
+            Val::Int(limit.into()),
+            Val::Int(behind.into()),
+        ];
         self.rows(sql, &values).await?.iter().map(|row| parse("alert group", &row.text(0)?)).collect()
     }
 
