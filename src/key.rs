@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::{keys, say, serve};
 use actors::api::NewKey;
 use models::ids::KeyId;
-use models::jurisdiction::JurisdictionNo;
+use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::lookup::Purpose;
 use models::operator::Scope;
 use models::ts::{DAY, Ts};
@@ -134,11 +134,9 @@ impl Create {
             directory.operator_by_code.get(code).copied().ok_or_else(|| anyhow::anyhow!("no operator {code}"))
         });
         let operator = operator.transpose()?;
-        let by_code = |code: &String| config.jurisdictions.iter().position(|j| j.code == *code);
         let jurisdiction = match (&self.jurisdiction, operator) {
-            (Some(code), _) => {
-                JurisdictionNo(by_code(code).ok_or_else(|| anyhow::anyhow!("no jurisdiction {code}"))? as u8)
-            }
+            (Some(code), _) => Jurisdiction::by_code(&config.jurisdictions, code)
+                .ok_or_else(|| anyhow::anyhow!("no jurisdiction {code}"))?,
             (None, Some(no)) => directory.operators.get(&no).map_or(JurisdictionNo(0), |o| o.jurisdiction),
             (None, None) => JurisdictionNo(0),
         };

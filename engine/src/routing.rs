@@ -129,8 +129,8 @@ impl Router {
             }
             let mut numbers = Vec::new();
             for code in &spec.jurisdictions {
-                match jurisdictions.iter().position(|j| j.code == *code) {
-                    Some(no) => numbers.push(JurisdictionNo(no as u8)),
+                match Jurisdiction::by_code(jurisdictions, code) {
+                    Some(no) => numbers.push(no),
                     None => wrong.push(format!("{place}.jurisdictions: no jurisdiction {code}")),
                 }
             }

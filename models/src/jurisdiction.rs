@@ -95,3 +95,16 @@ pub struct Jurisdiction {
     /// IANA time zone in which days and weeks are cut, e.g. `Africa/Nairobi`.
     pub time_zone: String,
 }
+
+impl Jurisdiction {
+    /// Each with its number: its place in the deployment's list.
+    pub fn numbered(all: &[Self]) -> impl Iterator<Item = (JurisdictionNo, &Self)> {
+        (0..).map(JurisdictionNo).zip(all)
+    }
+
+    /// The number of the one with this code.
+    #[must_use]
+    pub fn by_code(all: &[Self], code: &str) -> Option<JurisdictionNo> {
+        Self::numbered(all).find(|(_, known)| known.code == code).map(|(no, _)| no)
+    }
+}

@@ -10,7 +10,7 @@ use clap::Args;
 use csv::StringRecord;
 use jiff::tz::TimeZone;
 use models::evidence::Sha256;
-use models::jurisdiction::JurisdictionNo;
+use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -197,9 +197,8 @@ pub async fn import(config: &Config, order: Import) -> anyhow::Result<ExitCode> 
         anyhow::ensure!(!text.trim().is_empty() && text.len() <= 200, "{name}: from 1 to 200 bytes");
     }
     let code = order.jurisdiction.as_ref().unwrap_or(&config.jurisdictions[0].code);
-    let known = config.jurisdictions.iter().position(|j| j.code == *code);
-    let no = known.with_context(|| format!("no jurisdiction {code}"))?;
-    let jurisdiction = JurisdictionNo(no as u8);
+    let known = Jurisdiction::by_code(&config.jurisdictions, code);
+    let jurisdiction = known.with_context(|| format!("no jurisdiction {code}"))?;
     let material = keys::provider(&config.keys).load()?;
     let (id, length) = import_id(&order, jurisdiction)?;
 

@@ -76,10 +76,7 @@ impl Reader<'_> {
         let is_one_of_several = get("person").is_some();
         let no = match get("jurisdiction") {
             None => self.jurisdiction,
-            Some(code) => {
-                let no = self.jurisdictions.iter().position(|j| j.code == code).ok_or("jurisdiction: unknown")?;
-                JurisdictionNo(no as u8)
-            }
+            Some(code) => Jurisdiction::by_code(self.jurisdictions, code).ok_or("jurisdiction: unknown")?,
         };
         let country = self.jurisdictions.get(usize::from(no.0)).ok_or("jurisdiction: unknown")?.country;
         let phone = get("phone").map(|text| Phone::parse(text, country)).transpose();

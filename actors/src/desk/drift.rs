@@ -4,7 +4,7 @@ use super::{DeskActor, EngineError};
 use crate::register::commit_error;
 use engine::model_drift::{self, Nation};
 use models::event::Event;
-use models::jurisdiction::{Jurisdiction, JurisdictionNo};
+use models::jurisdiction::Jurisdiction;
 use models::risk_model::{DriftJudged, DriftLevel, ModelKind};
 
 impl DeskActor {
@@ -39,9 +39,9 @@ impl DeskActor {
         let (store, directory) = (&self.context.store, self.context.directory.load_full());
         for kind in ModelKind::ALL {
             let Some(stored) = store.promoted_model(*kind).await.map_err(away)? else { continue };
-            for (no, _) in (0..).zip(directory.jurisdictions.iter()) {
+            for (no, _) in Jurisdiction::numbered(&directory.jurisdictions) {
                 let of = (*kind, stored.model.version);
-                far.extend(store.model_drift(JurisdictionNo(no), of).await.map_err(away)?);
+                far.extend(store.model_drift(no, of).await.map_err(away)?);
             }
         }
         far.retain(|judged| judged.level == DriftLevel::Significant);

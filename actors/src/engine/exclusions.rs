@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use models::alert::Window;
 use models::event::Event;
 use models::ids::OperatorNo;
-use models::jurisdiction::JurisdictionNo;
+use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::ts::Ts;
 use std::collections::BTreeMap;
@@ -78,9 +78,9 @@ impl Engine {
             telling.has_looked = true;
         }
         let jurisdictions = self.directory().jurisdictions.clone();
-        for (no, of) in jurisdictions.iter().enumerate() {
+        for (no, of) in Jurisdiction::numbered(&jurisdictions) {
             let Ok(zone) = TimeZone::get(&of.time_zone) else { continue };
-            self.tell_exclusions_of(JurisdictionNo(no as u8), Calendar::new(zone), now, telling).await?;
+            self.tell_exclusions_of(no, Calendar::new(zone), now, telling).await?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use models::event::Event;
 use models::feed::integrity::{Declaration, DeclaredStatus, DeclaredTotal};
 use models::feed::{DataClass, Source};
 use models::ids::OperatorNo;
-use models::jurisdiction::JurisdictionNo;
+use models::jurisdiction::Jurisdiction;
 use models::record::RecordKind;
 use models::rule_input::{DeclaredBase, RuleInput, RuleInputStored};
 use std::sync::Arc;
@@ -56,8 +56,7 @@ impl Engine {
     /// Starts the rules over all operators of each jurisdiction.
     pub(super) fn start_nations(&self) -> Result<(), StartError> {
         let inner = &self.0;
-        for (no, of) in inner.directory.load().jurisdictions.iter().enumerate() {
-            let jurisdiction = JurisdictionNo(no as u8);
+        for (jurisdiction, of) in Jurisdiction::numbered(&inner.directory.load().jurisdictions) {
             let (code, zone) = (of.code.clone(), of.time_zone.clone());
             let no = OperatorNo::of_nation(jurisdiction);
             let whose = Whose { no, jurisdiction, code: code.clone(), currency: of.currency };

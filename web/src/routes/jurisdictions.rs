@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use actors::directory::Directory;
-use models::jurisdiction::{JurisdictionNo, Recognition};
+use models::jurisdiction::{Jurisdiction, JurisdictionNo, Recognition};
 use models::operator::Scope;
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
@@ -88,8 +88,8 @@ fn view(directory: &Directory, no: JurisdictionNo, now: Ts) -> Option<Jurisdicti
 )]
 pub async fn list(caller: Caller, state: AppState) -> HttpResponse {
     let directory = state.engine.directory();
-    let numbers = 0..u8::try_from(directory.jurisdictions.len()).unwrap_or(u8::MAX);
-    let items = numbers.filter_map(|no| view(&directory, JurisdictionNo(no), caller.now)).collect();
+    let all = Jurisdiction::numbered(&directory.jurisdictions);
+    let items = all.filter_map(|(no, _)| view(&directory, no, caller.now)).collect();
     HttpResponse::Ok().json(ListView { items, next_cursor: None })
 }
 
@@ -118,8 +118,7 @@ pub async fn recognise(
         if !own {
             return Err(Problem::not_found("jurisdiction"));
         }
-        let by_code = |code: &str| directory.jurisdictions.iter().position(|j| j.code == code);
-        let no = |text: &str| by_code(text).and_then(|n| u8::try_from(n).ok()).map(JurisdictionNo);
+        let no = |text: &str| Jurisdiction::by_code(&directory.jurisdictions, text);
         let mut fields = Fields::default();
         let recognises = fields.known("/recognises", sent.recognises.as_deref(), no);
         let valid_from = fields.known("/valid_from", sent.valid_from.as_deref(), |t| Ts::parse(t).ok());
