@@ -1,7 +1,7 @@
 //! Alert history: what people judged, not what rules said.
 
 use crate::compliance::{Measure, counted};
-use crate::rules::disclosure::rule_for_operator;
+use crate::rules::disclosure::is_open;
 use models::alert::{Severity, Window};
 use models::alert_group::{ActionKind, AlertActed, AlertGroup, Resolution};
 use models::ids::{GroupId, OperatorNo};
@@ -36,7 +36,7 @@ impl Confirmed {
     #[must_use]
     pub fn of(acts: &[AlertActed], operator_no: OperatorNo, span: Window) -> Self {
         let mut last: BTreeMap<(GroupId, u32), (Ts, Option<Severity>)> = BTreeMap::new();
-        let is_own = |group: &AlertGroup| rule_for_operator(group.subject.metric, &group.rule) == group.rule;
+        let is_own = |group: &AlertGroup| is_open(group.subject.metric, &group.rule);
         for act in acts.iter().filter(|act| act.group.operator_no == operator_no && is_own(&act.group)) {
             let is_confirmed = act.group.resolution == Some(Resolution::Confirmed);
             let judged = match act.action {

@@ -26,17 +26,23 @@ const OPEN: &[&str] = &[
 /// What the rule of any other finding is called to an operator.
 pub const CONFIDENTIAL: &str = "confidential";
 
+/// Does an operator hear all that a rule says of it?
+#[must_use]
+pub fn is_open(metric: Metric, rule: &str) -> bool {
+    metric != Metric::Finding || OPEN.contains(&rule)
+}
+
 /// What the rule of an alert is called to the operator that it is about.
 #[must_use]
 pub fn rule_for_operator(metric: Metric, rule: &str) -> &str {
-    if metric == Metric::Finding && !OPEN.contains(&rule) { CONFIDENTIAL } else { rule }
+    if is_open(metric, rule) { rule } else { CONFIDENTIAL }
 }
 
 /// May no operator read what the rule of this name finds, nor find it by the name?
 #[must_use]
 pub fn is_confidential(rule: &str) -> bool {
     let finds = list::about(rule).is_some_and(About::is_here) || rule == model_drift::RULE;
-    finds && rule_for_operator(Metric::Finding, rule) != rule
+    finds && !is_open(Metric::Finding, rule)
 }
 
 /// An alert as the operator may read it that it is about.
@@ -47,7 +53,7 @@ pub fn for_operator(revision: &AlertRevision) -> Cow<'_, AlertRevision> {
     }
     let mut told = revision.clone();
     told.subject.who = None;
-    if rule_for_operator(told.subject.metric, &told.rule) != told.rule {
+    if !is_open(told.subject.metric, &told.rule) {
         CONFIDENTIAL.clone_into(&mut told.rule);
         told.rule_version = 0;
         told.evidence = Evidence::default();
