@@ -11,7 +11,7 @@ mod rules;
 mod tables;
 
 pub use classes::{classes, product_of};
-pub use records::{records, replaced};
+pub use records::{StoredBatch, records};
 pub use rule_inputs::rule_inputs;
 pub use tables::RECORD_COLUMNS;
 use tables::*;

@@ -5,7 +5,7 @@
 //! of two of the same time the one that came last stands.
 
 use super::tables::Table;
-use super::{Gathered, Val, body};
+use super::{Gathered, StoredBatch, Val, body};
 use crate::db::Conn;
 use models::document_records::{Detail, Direction};
 use models::feed::DataClass;
@@ -187,29 +187,16 @@ const BANK_LINES: Table = Table {
     ),
 };
 
-/// The batch that is written.
-#[derive(Clone, Copy)]
-struct Batch {
-    batch_no: i64,
-    operator_no: u16,
-}
-
 /// Writes what a batch of a class says into the tables of the class. Play has none beside its records.
-pub async fn classes(
-    conn: &mut Conn,
-    class: DataClass,
-    (batch_no, operator_no): (i64, u16),
-    records: &[Record],
-) -> Result<(), sqlx::Error> {
-    let batch = Batch { batch_no, operator_no };
+pub async fn classes(conn: &mut Conn, class: DataClass, batch: StoredBatch<'_>) -> Result<(), sqlx::Error> {
     let rows = match class {
         DataClass::GamingTransactions => return Ok(()),
-        DataClass::SalesRedemptions => sales(batch, records)?,
-        DataClass::PlayerAccounts => players(batch, records)?,
-        DataClass::Licences => licences(batch, records)?,
-        DataClass::Invoices => invoices(batch, records)?,
-        DataClass::Payments => payments(batch, records)?,
-        DataClass::BankStatements => bank_lines(batch, records)?,
+        DataClass::SalesRedemptions => sales(batch)?,
+        DataClass::PlayerAccounts => players(batch)?,
+        DataClass::Licences => licences(batch)?,
+        DataClass::Invoices => invoices(batch)?,
+        DataClass::Payments => payments(batch)?,
+        DataClass::BankStatements => bank_lines(batch)?,
     };
     rows.insert(conn).await
 }
@@ -240,9 +227,9 @@ struct Sold {
     idx: usize,
 }
 
-fn sales(batch: Batch, records: &[Record]) -> Result<Gathered<'static>, sqlx::Error> {
+fn sales(batch: StoredBatch<'_>) -> Result<Gathered<'static>, sqlx::Error> {
     let mut days: BTreeMap<(i64, String, i64, &str), Sold> = BTreeMap::new();
-    for (idx, record) in records.iter().enumerate() {
+    for (idx, record) in batch.records.iter().enumerate() {
         let outlet = detail(record)?.outlet_id.unwrap_or_default();
         let product = record.product.map_or(NO_PRODUCT, |product| product.code().into());
         let key = (record.occurred_at.floor_to(DAY).0, outlet, product, record.currency.as_str());
@@ -266,7 +253,7 @@ fn sales(batch: Batch, records: &[Record]) -> Result<Gathered<'static>, sqlx::Er
         rows.add(
             &SALES_DAYS,
             [
-                Val::Int(batch.operator_no.into()),
+                Val::Int(batch.operator_no.0.into()),
                 Val::Int(day),
                 Val::Owned(outlet),
                 Val::Int(product),
@@ -303,11 +290,11 @@ struct Account {
     newest: (Ts, usize),
 }
 
-fn players(batch: Batch, records: &[Record]) -> Result<Gathered<'static>, sqlx::Error> {
+fn players(batch: StoredBatch<'_>) -> Result<Gathered<'static>, sqlx::Error> {
     let mut accounts: BTreeMap<MatchKey, Account> = BTreeMap::new();
     let mut limits: BTreeMap<(MatchKey, String), (Ts, Option<i64>)> = BTreeMap::new();
     // what failed has changed nothing
-    let successful = records.iter().enumerate().filter(|(_, record)| record.status == RecordStatus::Successful);
+    let successful = batch.records.iter().enumerate().filter(|(_, record)| record.status == RecordStatus::Successful);
     for (idx, record) in successful {
         let Some(player) = record.player else { continue };
         let at = record.occurred_at;
@@ -330,7 +317,7 @@ fn players(batch: Batch, records: &[Record]) -> Result<Gathered<'static>, sqlx::
         rows.add(
             &PLAYER_ACCOUNTS,
             [
-                Val::Int(batch.operator_no.into()),
+                Val::Int(batch.operator_no.0.into()),
                 Val::Bytes(player.to_bytes().to_vec()),
                 Val::IntOpt(account.opened.map(|at| at.0)),
                 Val::IntOpt(account.closed.map(|at| at.0)),
@@ -345,7 +332,7 @@ fn players(batch: Batch, records: &[Record]) -> Result<Gathered<'static>, sqlx::
         rows.add(
             &PLAYER_LIMITS,
             [
-                Val::Int(batch.operator_no.into()),
+                Val::Int(batch.operator_no.0.into()),
                 Val::Bytes(player.to_bytes().to_vec()),
                 Val::Owned(kind),
                 Val::IntOpt(minor),
@@ -356,16 +343,16 @@ fn players(batch: Batch, records: &[Record]) -> Result<Gathered<'static>, sqlx::
     Ok(rows)
 }
 
-fn licences(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Error> {
+fn licences(batch: StoredBatch<'_>) -> Result<Gathered<'_>, sqlx::Error> {
     let mut rows = Gathered::default();
-    for (idx, record) in records.iter().enumerate() {
+    for (idx, record) in batch.records.iter().enumerate() {
         let status = document(detail(record)?.licence_status)?;
         rows.add(
             &LICENCE_STATUSES,
             [
                 Val::Int(batch.batch_no),
                 Val::Int(idx as i64),
-                Val::Int(batch.operator_no.into()),
+                Val::Int(batch.operator_no.0.into()),
                 Val::Owned(status.number.clone()),
                 Val::Text(status.state.as_str()),
                 Val::Int(record.occurred_at.0),
@@ -377,9 +364,9 @@ fn licences(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Erro
     Ok(rows)
 }
 
-fn invoices(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Error> {
+fn invoices(batch: StoredBatch<'_>) -> Result<Gathered<'_>, sqlx::Error> {
     let mut newest = BTreeMap::new();
-    for (idx, record) in records.iter().enumerate() {
+    for (idx, record) in batch.records.iter().enumerate() {
         let invoice = document(detail(record)?.invoice)?;
         let key = (invoice.authority.clone(), invoice.number.clone());
         keep_newest(&mut newest, key, record.occurred_at, (idx, record, invoice));
@@ -389,7 +376,7 @@ fn invoices(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Erro
         rows.add(
             &INVOICES,
             [
-                Val::Int(batch.operator_no.into()),
+                Val::Int(batch.operator_no.0.into()),
                 Val::Owned(authority),
                 Val::Owned(number),
                 Val::Text(invoice.state.as_str()),
@@ -406,9 +393,9 @@ fn invoices(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Erro
     Ok(rows)
 }
 
-fn payments(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Error> {
+fn payments(batch: StoredBatch<'_>) -> Result<Gathered<'_>, sqlx::Error> {
     let mut newest = BTreeMap::new();
-    for (idx, record) in records.iter().enumerate() {
+    for (idx, record) in batch.records.iter().enumerate() {
         let detail = detail(record)?;
         let payment = document(detail.payment)?;
         let value = (idx, record, detail.payment_method, payment.clone());
@@ -419,7 +406,7 @@ fn payments(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Erro
         rows.add(
             &PAYMENTS,
             [
-                Val::Int(batch.operator_no.into()),
+                Val::Int(batch.operator_no.0.into()),
                 Val::Owned(reference),
                 Val::Text(payment.state.as_str()),
                 Val::Int(at.0),
@@ -437,9 +424,9 @@ fn payments(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Erro
     Ok(rows)
 }
 
-fn bank_lines(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Error> {
+fn bank_lines(batch: StoredBatch<'_>) -> Result<Gathered<'_>, sqlx::Error> {
     let mut newest = BTreeMap::new();
-    for (idx, record) in records.iter().enumerate() {
+    for (idx, record) in batch.records.iter().enumerate() {
         let line = document(detail(record)?.bank)?;
         let (account, balance) = (document(record.account)?, document(record.balance_after_minor)?);
         let key = (account, line.statement.clone(), line.line);
@@ -454,7 +441,7 @@ fn bank_lines(batch: Batch, records: &[Record]) -> Result<Gathered<'_>, sqlx::Er
         rows.add(
             &BANK_LINES,
             [
-                Val::Int(batch.operator_no.into()),
+                Val::Int(batch.operator_no.0.into()),
                 Val::Bytes(account.to_bytes().to_vec()),
                 Val::Owned(statement),
                 Val::Int(number.into()),

@@ -3,8 +3,9 @@
 use super::{Attachment, CommitError, CommittedParts, Lane, Pending};
 use crate::db::{Conn, Row, Val};
 use crate::journal::{self, JournalRow};
-use crate::project;
+use crate::project::{self, StoredBatch};
 use models::event::Event;
+use models::feed::FeedBatchStored;
 use models::ids::{AlertId, Seq};
 use models::ts::Ts;
 use std::collections::HashSet;
@@ -50,20 +51,24 @@ impl Lane {
                 _ => {}
             }
         }
-        let mut start = 0;
+        let mut batches = Vec::new();
+        let mut rest = &events[..];
         for (pending, length) in group.iter().zip(&lengths) {
-            let batch = events[start..start + length].iter().find_map(|(event, _)| match event {
-                Event::FeedBatchStored(batch) => Some((batch.batch_no, batch.operator_no, batch.source_no)),
-                _ => None,
-            });
-            if let (Some((batch_no, operator_no, source_no)), Some(records)) = (batch, pending.records()) {
-                project::records(conn, batch_no, operator_no.0, records).await?;
-                if let Some(class) = pending.class() {
-                    project::classes(conn, class, (batch_no, operator_no.0), records).await?;
-                }
-                project::replaced(conn, source_no, records).await?;
+            let (own, behind) = rest.split_at(*length);
+            rest = behind;
+            let batch =
+                own.iter().find_map(|(event, _)| if let Event::FeedBatchStored(b) = event { Some(b) } else { None });
+            if let (Some(batch), Some(records)) = (batch, pending.records()) {
+                let FeedBatchStored { batch_no, operator_no, source_no, .. } = *batch;
+                batches.push((StoredBatch { batch_no, operator_no, source_no, records }, pending.class()));
             }
-            start += length;
+        }
+        let stored: Vec<StoredBatch<'_>> = batches.iter().map(|(batch, _)| *batch).collect();
+        project::records(conn, &stored).await?;
+        for (batch, class) in batches {
+            if let Some(class) = class {
+                project::classes(conn, class, batch).await?;
+            }
         }
         let key_epochs: Vec<i64> = group.iter().filter_map(|p| p.key_epoch).collect();
         if events.is_empty() {
