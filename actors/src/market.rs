@@ -13,7 +13,7 @@ mod states;
 mod stored;
 mod watching;
 
-pub use series::{FeedSilence, Newest, SeriesView, SeriesWatch};
+pub use series::{FeedSilence, Newest, PARAMS_VERSION, SeriesView, SeriesWatch};
 pub use states::{KeepError, Kept, StateMetrics, pack};
 pub(crate) use states::{is_worth_it, newest, unpack};
 pub use stored::StoredInputs;

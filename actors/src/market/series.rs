@@ -3,9 +3,10 @@
 //! ```text
 //! input ─▶ OperatorState ─▶ windows that it closed ─▶ SeriesWatch ─▶ points worth a word ─▶ RuleInput::Series ─▶ rules
 //! ```
-//! Each window is heard once, twenty minutes after its end, oldest first, at its value then: what comes late corrects the alerts of the robust
-//! detector and no series. What a detector says depends on the last bit of floating point numbers, so that only rounded
-//! scores leave, as an input of the rules that is stored before they hear it: a replay asks no detector (docs/adr/0024).
+//! Each window is heard once, twenty minutes after its end, oldest first, at its value then: what comes late corrects
+//! the alerts of the robust detector and no series. What a detector says depends on the last bit of floating point
+//! numbers, so that only rounded scores leave, as an input of the rules that is stored before they hear it: a replay
+//! asks no detector (docs/adr/0024).
 
 use super::states::Kept;
 use crate::kernel::guard;

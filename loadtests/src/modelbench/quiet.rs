@@ -1,8 +1,9 @@
 //! `false_alerts_per_operator_day`: a month in which nothing is wrong, and a week in which something is planted a day.
 //!
 //! A hundred operators push what was played every minute, from the first minute on: a new operator is to be as quiet as
-//! an old one. Everything that would raise an alert is counted: the detector of the operator's state as it is live, and
-//! every rule. Then, that quiet is not bought with deafness, each operator has one outage, drop or rise a day for a week.
+//! an old one. Everything that would raise an alert is counted: the detector of the operator's state as it is live, what
+//! is unusual of its series, and every rule. Then, that quiet is not bought with deafness, each operator has one outage,
+//! drop or rise a day for a week.
 
 use super::intake::{Intake, Known, number};
 use crate::report::{Report, say};
@@ -10,7 +11,8 @@ use crate::simulator::dice::Dice;
 use crate::simulator::quiet;
 use crate::simulator::record::Sent;
 use crate::simulator::world::{Output, World};
-use engine::operator_state::{OperatorInput, OperatorState};
+use actors::market::{PARAMS_VERSION, SeriesWatch};
+use engine::operator_state::{Closed, OperatorInput, OperatorState};
 use engine::rules::finding::Finding;
 use engine::rules::input::Input;
 use engine::rules::nation::NationRules;
@@ -21,6 +23,7 @@ use models::alert::{AlertRevision, Metric, RevisionKind, Window};
 use models::feed::SourceClock;
 use models::jurisdiction::JurisdictionNo;
 use models::record::{Record, RecordKind};
+use models::series::SeriesScored;
 use models::ts::{DAY, HOUR, MINUTE, SECOND, Ts};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -126,9 +129,26 @@ impl Planted {
 /// An operator as the engine knows it.
 struct Desk {
     state: OperatorState,
+    watch: SeriesWatch,
     rules: OperatorRules,
     seq: i64,
     planted: Vec<Planted>,
+}
+
+impl Desk {
+    /// Hours and days are over: what is unusual of their series, as the rules hear it.
+    fn watch(&mut self, closed: &[Closed], at: Ts, findings: &mut Vec<Finding>) {
+        let mut scores = self.watch.hear(closed, at, &[]).scores;
+        if scores.is_empty() {
+            return;
+        }
+        for score in &mut scores {
+            let series = score.series;
+            score.told = self.state.told_already(series.currency, series.granularity, score.window);
+        }
+        let scored = SeriesScored { operator_seq: self.seq, at, params_version: PARAMS_VERSION, scores };
+        self.rules.hear(&Input::Series(&scored), findings);
+    }
 }
 
 /// Alerts by what raised them.
@@ -199,9 +219,10 @@ impl Market<'_> {
             true => OperatorInput::Tick { operator_seq, at: clock_at },
             false => OperatorInput::Batch { operator_seq, clock_at, clock: SourceClock::Wall, records: &records },
         };
-        let revisions = desk.state.apply(input).revisions;
+        let effects = desk.state.apply(input);
+        desk.watch(&effects.closed, clock_at, &mut findings);
         let day = (start.0 - BEGIN.0) / DAY;
-        for revision in revisions.iter().filter(|r| r.kind == RevisionKind::Raised) {
+        for revision in effects.revisions.iter().filter(|r| r.kind == RevisionKind::Raised) {
             if day < QUIET_DAYS {
                 self.quiet.of_detector(revision);
                 self.by_day[day as usize] += 1;
@@ -247,6 +268,7 @@ pub fn run(report: &mut Report) -> anyhow::Result<()> {
     let set = RuleSet::standard("KE");
     let desk = |(no, operator): (usize, &crate::simulator::scenario::Operator)| Desk {
         state: OperatorState::new(number(no), operator.code.clone(), zone.clone()),
+        watch: SeriesWatch::default(),
         rules: OperatorRules::new(number(no), zone.clone(), &set),
         seq: 0,
         planted: plans(no),
