@@ -109,7 +109,11 @@ impl Market {
 
 /// What a lookup says of the risk of who plays much.
 async fn level(client: &reqwest::Client, base: &str, key: &str, purpose: &str) -> Value {
-    let body = json!({"phone": phone(10_000_001), "purpose": purpose}).to_string();
+    level_of(client, base, key, (1, purpose)).await
+}
+
+async fn level_of(client: &reqwest::Client, base: &str, key: &str, (who, purpose): (usize, &str)) -> Value {
+    let body = json!({"phone": phone(10_000_000 + who), "purpose": purpose}).to_string();
     let answer = post(client, format!("{base}/api/v1/operators/lookup"), key, body).await.expect("an answer");
     answer["risk_level"].clone()
 }
@@ -195,19 +199,47 @@ async fn found(store: &Store, rule: &str) -> Vec<(String, Value)> {
     rows.iter().map(|row| (row.id.to_string(), serde_json::from_str(&row.body).expect("JSON"))).collect()
 }
 
+/// Registers an operator with a source; gives the ids of both.
+async fn operator(client: &reqwest::Client, base: &str, key: &str, code: &str) -> (String, String) {
+    let operator = json!({"code": code, "name": code}).to_string();
+    let made = post(client, format!("{base}/api/v1/operators/register"), key, operator).await;
+    let id = made.expect("an operator")["id"].as_str().expect("an id").to_owned();
+    let source = json!({"operator": id, "name": "play", "class": "gaming_transactions",
+        "kind": "push", "clock": "event", "horizon_days": 60, "currency": "KES"});
+    let made = post(client, format!("{base}/api/v1/feeds"), key, source.to_string()).await;
+    (id, made.expect("a source")["id"].as_str().expect("an id").to_owned())
+}
+
+/// A key of an operator.
+async fn asks(client: &reqwest::Client, base: &str, key: &str, id: &str, scopes: &[&str]) -> String {
+    let new = json!({"label": "asker", "scopes": scopes, "rate_per_second": 1_000}).to_string();
+    let made = post(client, format!("{base}/api/v1/operators/{id}/keys"), key, new).await;
+    made.expect("a key")["bearer"].as_str().expect("a bearer").to_owned()
+}
+
+/// What is done to the first version of a model.
+fn act(base: &str, kind: &str, act: &str) -> String {
+    format!("{base}/api/v1/models/{kind}/1/{act}")
+}
+
+/// The running engine hears of new keys within a second.
+async fn until_known(client: &reqwest::Client, base: &str, key: &str) {
+    let known = async {
+        let unknown = || act(base, "transaction_risk", "promote").replace("/1/", "/9/");
+        while status(client, unknown(), key, "{}".to_owned()).await == Some(401) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, known).await.expect("the key is known in time");
+}
+
 async fn check(url: &str) {
     let dir = testkit::temp_dir();
     let dir = dir.path();
     let key = prepare(dir, url);
     let client = reqwest::Client::new();
     let mut server = serve(&client, dir, url).await;
-    let operator = json!({"code": "alpha", "name": "Alpha"}).to_string();
-    let made = post(&client, format!("{}/api/v1/operators/register", server.base), &key, operator).await;
-    let id = made.expect("an operator")["id"].as_str().expect("an id").to_owned();
-    let source = json!({"operator": id, "name": "play", "class": "gaming_transactions",
-        "kind": "push", "clock": "event", "horizon_days": 60, "currency": "KES"});
-    let made = post(&client, format!("{}/api/v1/feeds", server.base), &key, source.to_string()).await;
-    let source = made.expect("a source")["id"].as_str().expect("an id").to_owned();
+    let (id, source) = operator(&client, &server.base, &key, "alpha").await;
     let mut market = Market { client: client.clone(), key, source, days: 0 };
     let store = Store::open(url, &OpenOptions::default()).await.expect("the store opens beside the engine");
 
@@ -217,35 +249,22 @@ async fn check(url: &str) {
     until("two batches", &store, |rows| rows.len() >= 2).await;
     assert_eq!((records(&inputs(&store).await).len(), players(&inputs(&store).await).len()), (0, 0));
 
-    let mut keys = Vec::new();
-    for scopes in [&["lookup", "risk:read"][..], &["lookup"]] {
-        let new = json!({"label": "asker", "scopes": scopes, "rate_per_second": 1_000}).to_string();
-        let made = post(&client, format!("{}/api/v1/operators/{id}/keys", server.base), &market.key, new).await;
-        keys.push(made.expect("a key")["bearer"].as_str().expect("a bearer").to_owned());
-    }
-    let [asker, plain] = keys.try_into().expect("two keys");
+    let asker = asks(&client, &server.base, &market.key, &id, &["lookup", "risk:read"]).await;
+    let plain = asks(&client, &server.base, &market.key, &id, &["lookup"]).await;
     assert_eq!(level(&client, &server.base, &asker, "login").await, "unknown");
 
     // a second person promotes
     let artefact = register(dir, url, Kind::TransactionRisk, transaction::FEATURES, ("is_withdrawal", 0.5));
     register(dir, url, Kind::PlayerRisk, player::FEATURES, ("bets_day_1m", 20.0));
     let [first, second] = ["wanjiku", "Otieno"].map(|label| bearer(dir, url, label, &["rules:manage"]));
-    let path = |base: &str, kind: &str, act: &str| format!("{base}/api/v1/models/{kind}/1/{act}");
-    // the running engine hears of new keys within a second
     for key in [&first, &second] {
-        let known = async {
-            let unknown = || path(&server.base, "transaction_risk", "promote").replace("/1/", "/9/");
-            while status(&client, unknown(), key, "{}".to_owned()).await == Some(401) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, known).await.expect("the key is known in time");
+        until_known(&client, &server.base, key).await;
     }
     for (key, wanted) in [(&first, 403), (&second, 200), (&second, 409)] {
-        let answer = status(&client, path(&server.base, "transaction_risk", "promote"), key, "{}".to_owned()).await;
+        let answer = status(&client, act(&server.base, "transaction_risk", "promote"), key, "{}".to_owned()).await;
         assert_eq!(answer, Some(wanted));
     }
-    let done = status(&client, path(&server.base, "player_risk", "promote"), &second, "{}".to_owned()).await;
+    let done = status(&client, act(&server.base, "player_risk", "promote"), &second, "{}".to_owned()).await;
     assert_eq!(done, Some(200));
     let promoted = async {
         while records(&inputs(&store).await).is_empty() || players(&inputs(&store).await).is_empty() {
@@ -309,7 +328,7 @@ async fn check(url: &str) {
     // it ends with the model
     let reason = || json!({"reason": "it is time"}).to_string();
     for kind in ["transaction_risk", "player_risk"] {
-        assert_eq!(status(&client, path(&server.base, kind, "retire"), &first, reason()).await, Some(200));
+        assert_eq!(status(&client, act(&server.base, kind, "retire"), &first, reason()).await, Some(200));
     }
     until_level(&client, &server.base, &asker, "unknown").await;
     let before = records(&inputs(&store).await).len();
@@ -358,4 +377,87 @@ async fn models_score_on_sqlite() {
 async fn models_score_on_postgres() {
     let database = testkit::Postgres::shared().database().await;
     check(&database.url).await;
+}
+
+/// A day of somebody who plays a dozen times at an operator, and somebody who plays once.
+fn dozen(day: usize, who: usize) -> String {
+    let record = |who: usize, n: usize| {
+        json!({"record_id": format!("{day}-{who}-{n}"), "kind": "stake",
+            "occurred_at": format!("2026-01-{:02}T10:{n:02}:00Z", 1 + day),
+            "player": {"phone": phone(10_000_000 + who)}, "money": {"amount_minor": 5_000, "currency": "KES"}})
+    };
+    let all = (0..12).map(|n| record(3, n)).chain([record(who, 0)]);
+    all.map(|record| record.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// Who plays little at each of two operators plays much.
+async fn check_across(url: &str) {
+    let dir = testkit::temp_dir();
+    let dir = dir.path();
+    let key = prepare(dir, url);
+    let client = reqwest::Client::new();
+    let mut server = serve(&client, dir, url).await;
+    let (alpha, first) = operator(&client, &server.base, &key, "alpha").await;
+    let (_, second) = operator(&client, &server.base, &key, "beta").await;
+    let asker = asks(&client, &server.base, &key, &alpha, &["lookup", "risk:read"]).await;
+    register(dir, url, Kind::PlayerRisk, player::FEATURES, ("bets_day_1m", 20.0));
+    let otieno = bearer(dir, url, "Otieno", &["rules:manage"]);
+    until_known(&client, &server.base, &otieno).await;
+    let done = status(&client, act(&server.base, "player_risk", "promote"), &otieno, "{}".to_owned()).await;
+    assert_eq!(done, Some(200));
+
+    let store = Store::open(url, &OpenOptions::default()).await.expect("the store opens beside the engine");
+    let rule = "player_at_risk_across_operators";
+    let mut days = 0;
+    let at_risk = async {
+        while found(&store, rule).await.is_empty() {
+            assert!(days < 25, "nobody is found");
+            for (source, who) in [(&first, 4), (&second, 5)] {
+                let path = format!("{}/api/v1/feeds/{source}/records", server.base);
+                post(&client, path, &key, dozen(days, who)).await.expect("a push");
+            }
+            days += 1;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, at_risk).await.expect("who plays at both is found in time");
+    let stored = store.nation_rule_inputs(JurisdictionNo(0), 0, 1_000).await.expect("inputs");
+    for day in players(&stored) {
+        assert_eq!(day.players.len(), 1, "who plays at one operator has no vector across them: {day:?}");
+    }
+    // lookups know it, before and behind a kill
+    for _ in 0..2 {
+        let look = async {
+            while level_of(&client, &server.base, &asker, (3, "login")).await != "high" {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, look).await.expect("high in time");
+        assert_ne!(level_of(&client, &server.base, &asker, (4, "login")).await, "high", "who plays once");
+        server.child.kill().expect("kill -9");
+        drop(server);
+        server = serve(&client, dir, url).await;
+    }
+    let told = found(&store, rule).await;
+    assert_eq!((told.len(), &told[0].1["operators"]), (1, &json!([1, 2])), "{told:?}");
+    assert!(found(&store, "player_at_risk").await.is_empty(), "neither operator alone sees it");
+    server.stop();
+    let span = ["--from", "2026-01-01T00:00:00Z", "--to", "2026-03-01T00:00:00Z"];
+    let said = run(dir, url, &[&["replay"][..], &span].concat());
+    let mut lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = lines.find(|line| line["rules_of"] == "KE").expect("the rules over all operators");
+    assert!(line["findings"] == 1 && line["differences"] == 0, "{line}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn who_plays_at_several_operators_is_scored_on_sqlite() {
+    let dir = testkit::temp_dir();
+    check_across(&testkit::sqlite_url(&dir)).await;
+}
+
+#[tokio::test]
+async fn who_plays_at_several_operators_is_scored_on_postgres() {
+    let database = testkit::Postgres::shared().database().await;
+    check_across(&database.url).await;
 }

@@ -20,7 +20,7 @@ pub struct OperatorNo(pub u16);
 
 impl OperatorNo {
     /// Numbers from here on are no operators: each stands for all operators of a jurisdiction.
-    const NATIONS: u16 = 0xff00;
+    pub const NATIONS: u16 = 0xff00;
 
     /// Whoever stands for all operators of a jurisdiction: findings over several of them are nobody's own.
     #[must_use]

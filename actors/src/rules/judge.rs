@@ -1,10 +1,11 @@
 //! The two states that hear inputs: an operator's rules, and those over all operators of a jurisdiction.
 
-use super::input::Stored;
-use super::risk::{BatchScores, Models, Risk};
+use super::input::{Batch, Stored};
+use super::risk::{BatchScores, Models, Risk, RiskAcross};
 use crate::market::Kept;
 use crate::source::Inspect;
 use engine::features::live::LiveFeatures;
+use engine::features::live_players::DAY_SETTLED_AFTER;
 use engine::features::transaction;
 use engine::rules::finding::{Finding, Mode};
 use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
@@ -13,12 +14,14 @@ use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use engine::rules::snapshot::VERSION;
 use engine::rules::standing::Standing;
+use engine::snapshot;
 use models::compliance::ComplianceDayCounted;
 use models::feed::SourceClock;
 use models::ids::OperatorNo;
 use models::record::Record;
 use models::risk_model::DriftJudged;
 use models::rule_input::{DeclaredBase, RuleInput};
+use models::score::PlayersScored;
 use models::ts::{HOUR, Ts};
 use store::{RuleInputRow, Store, StoreError};
 
@@ -132,6 +135,12 @@ fn cases_forgotten(standing: &Standing) -> [(&'static str, u64); 2] {
         .map(|(table, mode)| (table, standing.counts(mode).forgotten))
 }
 
+/// Each score of an input, as rules hear it.
+fn players_scored(scored: &PlayersScored, mut hear: impl FnMut(&Input<'_>)) {
+    let (version, as_of) = (scored.version, scored.as_of);
+    scored.players.iter().for_each(|scored| hear(&Input::PlayerScored { scored, version, as_of }));
+}
+
 /// The engine's name of what was declared.
 fn base_of(base: DeclaredBase) -> Base {
     match base {
@@ -191,9 +200,7 @@ impl Judge for OfOperator {
             }
             RuleInput::PlayersScored(ref scored) => {
                 self.risk.players_said(scored);
-                let (version, as_of) = (scored.version, scored.as_of);
-                let each = scored.players.iter().map(|scored| Input::PlayerScored { scored, version, as_of });
-                each.for_each(|input| self.rules.hear(&input, findings));
+                players_scored(scored, |scored| self.rules.hear(scored, findings));
             }
         }
     }
@@ -220,10 +227,10 @@ impl Judge for OfOperator {
     }
 }
 
-/// Bytes before those of the rules: which clock, documents, the newest tick, and how many those of the rules are.
-const CLOCK_BYTES: usize = 18;
+/// Bytes before those of the rules and their number: which clock, documents, the newest tick.
+const CLOCK_BYTES: usize = 10;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
-const LAYOUT_HERE: u32 = 3;
+const LAYOUT_HERE: u32 = 4;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;
@@ -232,7 +239,7 @@ impl Kept for OfOperator {
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let rules = self.rules.to_bytes().map_err(|error| error.to_string())?;
         let live = self.risk.live().to_bytes().map_err(|error| error.to_string())?;
-        let mut bytes = Vec::with_capacity(CLOCK_BYTES + rules.len() + live.len());
+        let mut bytes = Vec::with_capacity(CLOCK_BYTES + size_of::<u64>() + rules.len() + live.len());
         bytes.extend([u8::from(self.is_wall), u8::from(self.has_papers)]);
         bytes.extend(self.ticked_at.0.to_be_bytes());
         bytes.extend((rules.len() as u64).to_be_bytes());
@@ -243,9 +250,8 @@ impl Kept for OfOperator {
 
     fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
         let (clock, rest) = bytes.split_at_checked(CLOCK_BYTES)?;
-        let ticked_at = Ts(i64::from_be_bytes(clock[2..10].try_into().ok()?));
-        let length = usize::try_from(u64::from_be_bytes(clock[10..].try_into().ok()?)).ok()?;
-        let (rules, live) = rest.split_at_checked(length)?;
+        let ticked_at = Ts(i64::from_be_bytes(clock[2..].try_into().ok()?));
+        let (rules, live) = parted(rest)?;
         let rules = self.rules.with_bytes(rules).ok()?;
         let risk = self.risk.with_live(LiveFeatures::from_bytes(live).ok()?);
         Some(Self { rules, risk, is_wall: clock[0] == 1, has_papers: clock[1] == 1, ticked_at, ..self })
@@ -254,13 +260,31 @@ impl Kept for OfOperator {
 
 /// The rules over all operators of a jurisdiction.
 #[derive(Clone)]
-pub struct OfNation(NationRules);
+pub struct OfNation {
+    rules: NationRules,
+    /// Whoever plays at several of them.
+    pub(super) risk: RiskAcross,
+}
 
 impl OfNation {
     /// Before any input.
     #[must_use]
     pub fn new(rules: NationRules) -> Self {
-        Self(rules)
+        Self { rules, risk: RiskAcross::default() }
+    }
+
+    fn batch(&mut self, input: &Stored, batch: &Batch, which: &Which<'_>, findings: &mut Vec<Finding>) {
+        let Some(facts) = &batch.facts else { return };
+        let settled = self.rules.spans(batch.clock_at.plus(-DAY_SETTLED_AFTER)).day;
+        self.risk.settled(settled);
+        for (place, record) in which.of(&batch.records) {
+            let facts = &facts[place];
+            if facts.is_identified && record.kind.is_play() {
+                let spans = self.rules.spans(record.occurred_at);
+                self.risk.hear(input, record, &spans);
+            }
+            self.rules.hear(input.operator, &Input::Play { record, facts }, findings);
+        }
     }
 }
 
@@ -273,20 +297,32 @@ impl Judge for OfNation {
     }
 
     fn set_rules(&mut self, set: &RuleSet) {
-        self.0.set_rules(set);
+        self.rules.set_rules(set);
+    }
+
+    fn set_models(&mut self, models: &Models) {
+        self.risk.set_models(models);
     }
 
     fn hear(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>) {
-        let Some(batch) = &input.batch else { return };
-        let Some(facts) = &batch.facts else { return };
-        for (place, record) in which.of(&batch.records) {
-            self.0.hear(input.operator, &Input::Play { record, facts: &facts[place] }, findings);
+        match (&input.batch, &input.input) {
+            (Some(batch), _) => self.batch(input, batch, which, findings),
+            (None, RuleInput::PlayersScored(scored)) if input.operator.nation().is_some() => {
+                self.risk.scored(scored);
+                players_scored(scored, |scored| self.rules.hear(input.operator, scored, findings));
+            }
+            _ => {}
         }
     }
 
     fn forgotten(&self) -> Vec<(&'static str, u64)> {
-        let mut forgotten = vec![("nation_players", self.0.players().1)];
-        forgotten.extend(cases_forgotten(self.0.standing()));
+        let (histories, unscored) = self.risk.live().forgotten();
+        let mut forgotten = vec![
+            ("nation_players", self.rules.players().1),
+            ("nation_feature_players", histories),
+            ("nation_unscored_players", unscored),
+        ];
+        forgotten.extend(cases_forgotten(self.rules.standing()));
         forgotten
     }
 
@@ -299,14 +335,24 @@ impl Judge for OfNation {
 }
 
 impl Kept for OfNation {
-    const LAYOUT: u32 = VERSION;
-    const BYTES_MAX: usize = 384 << 20;
+    const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;
+    const BYTES_MAX: usize = 512 << 20;
 
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        self.0.to_bytes().map_err(|error| error.to_string())
+        let rules = self.rules.to_bytes().map_err(|error| error.to_string())?;
+        let live = snapshot::write(self.risk.live()).map_err(|error| error.to_string())?;
+        Ok([&(rules.len() as u64).to_be_bytes()[..], &rules, &live].concat())
     }
 
     fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
-        self.0.with_bytes(bytes).ok().map(Self)
+        let (rules, live) = parted(bytes)?;
+        let rules = self.rules.with_bytes(rules).ok()?;
+        Some(Self { rules, risk: self.risk.with_live(snapshot::read(live).ok()?) })
     }
+}
+
+/// Bytes behind their length, and the rest.
+fn parted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_at_checked(size_of::<u64>())?;
+    rest.split_at_checked(usize::try_from(u64::from_be_bytes(length.try_into().ok()?)).ok()?)
 }

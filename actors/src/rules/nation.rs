@@ -1,5 +1,6 @@
 //! One actor per jurisdiction: its rules over all operators. It hears the stored inputs of each in the order of the
-//! journal; what its queue refuses it reads from the store.
+//! journal; what its queue refuses it reads from the store. Scores of those who play at several operators it stores as
+//! inputs of its own, and hears them where they lie in that order.
 
 use super::input::{Heard, Stored};
 use super::judge::OfNation;
@@ -8,6 +9,9 @@ use super::told::Whose;
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::source::Reply;
 use futures_util::future::LocalBoxFuture;
+use models::event::Event;
+use models::risk_model::ModelKind;
+use models::rule_input::{RuleInput, RuleInputStored};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,8 +67,28 @@ impl Nation {
                 Ok(input) => self.keeper.follow(&[input], progress).await,
                 Err(error) => tracing::error!(seq = heard.seq, error, "an input of rules cannot be read"),
             },
-            NationMsg::Clock => {}
+            NationMsg::Clock => self.keeper.take_models(),
             NationMsg::Copy { reply } => reply.send(self.keeper.copy()),
+        }
+        self.say().await;
+    }
+
+    /// Stores the next scores. They are heard where they lie among the inputs of operators, and the next ones follow.
+    async fn say(&mut self) {
+        let Some(scored) = self.keeper.state.risk.due() else { return };
+        let (whose, context) = (&self.keeper.whose, &self.keeper.context);
+        let (operator_no, jurisdiction) = (whose.no, whose.jurisdiction);
+        let rules_seq = context.directory.load().rules(jurisdiction).0;
+        let count = scored.players.len() as u64;
+        let input = RuleInput::PlayersScored(Box::new(scored));
+        let stored = RuleInputStored { operator_no, jurisdiction, input_seq: 0, rules_seq, input };
+        match context.writer.commit(vec![Event::RuleInputStored(stored)], Vec::new()).await {
+            Ok(_) => {
+                context.metrics.scored(ModelKind::PlayerRisk, count);
+                self.keeper.state.risk.said();
+            }
+            // tried again with the next look; what is stored for all that is heard, and heard twice says nothing new
+            Err(error) => tracing::warn!(of = whose.code, %error, "scores across operators are stored later"),
         }
     }
 }

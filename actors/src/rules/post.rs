@@ -42,6 +42,9 @@ impl RulesPost {
     pub fn stored(&self, seq: Seq, stored: &RuleInputStored, batch: Option<&RuleBatch>) {
         let heard = || Heard { seq, stored: stored.clone(), batch: batch.cloned() };
         match (&stored.input, batch) {
+            (RuleInput::PlayersScored(_), _) if stored.operator_no.nation().is_some() => {
+                self.nation(stored.jurisdiction, Some(heard()));
+            }
             // its own actor has made it
             (RuleInput::Tick { operator_seq: Some(_), .. }, _) => {}
             (RuleInput::RecordsScored(_) | RuleInput::PlayersScored(_), _) => {}

@@ -4,6 +4,7 @@
 //! ```text
 //! input ─▶ rules' book ─▶ vector ─▶ score ─▶ RecordsScored, the next input ─▶ rule risky_transaction
 //! day over ─▶ who played ─▶ vector ─▶ score ─▶ PlayersScored, the next input ─▶ rule player_at_risk
+//! the same over all operators ─▶ PlayersScored of the jurisdiction ─▶ rule player_at_risk_across_operators
 //! ```
 //! A model scores what is stored behind its promotion in the journal. Where none is promoted nothing is scored and nothing
 //! is stored; the histories are kept in any case, so that one that is promoted later knows everybody.
@@ -12,7 +13,9 @@ use super::input::{Batch, Stored};
 use crate::scoring::{DriftWatch, Scorer};
 use arc_swap::ArcSwapOption;
 use engine::features::live::{LiveFeatures, Scoring};
+use engine::features::live_players::LivePlayers;
 use engine::features::{player, transaction};
+use engine::rules::calendar::Spans;
 use engine::rules::run::Heard;
 use models::alert::Window;
 use models::ids::{OperatorNo, Seq};
@@ -145,7 +148,7 @@ impl Risk {
         take(&mut self.records, models.records.load_full(), operator);
         take(&mut self.players, models.players.load_full(), operator);
         if self.players.is_none() {
-            self.live.forget_due();
+            self.live.players.forget_due();
             self.saying = None;
         }
     }
@@ -215,26 +218,8 @@ impl Risk {
 
     fn score_due(&mut self) -> Option<PlayersScored> {
         let at_work = self.players.as_mut()?;
-        loop {
-            let (as_of, due) = self.live.due(PLAYERS_MAX)?;
-            let mut players = Vec::with_capacity(due.len());
-            let mut vector = [0.0; player::WIDTH];
-            for (player, currency) in due {
-                if !self.live.player(player, currency, as_of, &mut vector) {
-                    // forgotten at the limit since: there is nothing to score
-                    self.live.no_longer_due(player, currency);
-                    continue;
-                }
-                let score_ppm = at_work.score(&vector);
-                let is_named = score_ppm >= NAMED_FROM_PPM;
-                let reasons = if is_named { at_work.promoted.scorer.reasons(&vector) } else { Vec::new() };
-                players.push(ScoredPlayer { player, currency, score_ppm, reasons });
-            }
-            if !players.is_empty() {
-                let version = at_work.promoted.scorer.version();
-                return Some(PlayersScored { version, as_of, players });
-            }
-        }
+        let promoted = Arc::clone(&at_work.promoted);
+        score_due(&mut self.live.players, &promoted.scorer, |vector| at_work.score(vector))
     }
 
     /// Do scores wait to be stored?
@@ -250,7 +235,96 @@ impl Risk {
     /// Scores of players are stored.
     pub fn players_said(&mut self, scored: &PlayersScored) {
         self.saying = None;
-        self.live.players_said(scored);
+        self.live.players.said(scored);
+    }
+}
+
+/// Scores the next ones of those who are due. None: nobody is.
+fn score_due(live: &mut LivePlayers, scorer: &Scorer, mut score: impl FnMut(&[f32]) -> u32) -> Option<PlayersScored> {
+    loop {
+        let (as_of, due) = live.due(PLAYERS_MAX)?;
+        let mut players = Vec::with_capacity(due.len());
+        let mut vector = [0.0; player::WIDTH];
+        for (player, currency) in due {
+            if !live.write(player, currency, as_of, &mut vector) {
+                // forgotten at the limit since: there is nothing to score
+                live.no_longer_due(player, currency);
+                continue;
+            }
+            let score_ppm = score(&vector);
+            let reasons = if score_ppm >= NAMED_FROM_PPM { scorer.reasons(&vector) } else { Vec::new() };
+            players.push(ScoredPlayer { player, currency, score_ppm, reasons });
+        }
+        if !players.is_empty() {
+            return Some(PlayersScored { version: scorer.version(), as_of, players });
+        }
+    }
+}
+
+/// What is kept of those who play at several operators of a jurisdiction, and which version scores them. Nobody watches
+/// its drift: the rows that a model learns from are of one operator each.
+#[derive(Clone)]
+pub(super) struct RiskAcross {
+    live: LivePlayers,
+    promoted: Option<Arc<Promoted>>,
+    /// Scores that are about to be stored, or are and will be heard.
+    saying: Option<PlayersScored>,
+    is_said: bool,
+}
+
+impl Default for RiskAcross {
+    fn default() -> Self {
+        Self { live: LivePlayers::across_operators(), promoted: None, saying: None, is_said: false }
+    }
+}
+
+impl RiskAcross {
+    /// As the bytes say; what is promoted stays.
+    pub fn with_live(self, live: LivePlayers) -> Self {
+        Self { live, ..self }
+    }
+
+    pub fn live(&self) -> &LivePlayers {
+        &self.live
+    }
+
+    /// What is promoted now scores from the next input on.
+    pub fn set_models(&mut self, models: &Models) {
+        self.promoted = models.players.load_full();
+        if self.promoted.is_none() {
+            self.live.forget_due();
+            (self.saying, self.is_said) = (None, false);
+        }
+    }
+
+    /// Takes in a record of an input.
+    pub fn hear(&mut self, input: &Stored, record: &Record, spans: &Spans) {
+        let is_scored = self.promoted.as_ref().is_some_and(|promoted| input.seq > promoted.since);
+        self.live.hear(input.operator, record, spans, is_scored);
+    }
+
+    /// The operators have told of everything before a day.
+    pub fn settled(&mut self, day: Window) {
+        self.live.settled(day);
+    }
+
+    /// Scores the next ones of those whose day is over. None: nobody is due, or those before are not heard yet.
+    pub fn due(&mut self) -> Option<PlayersScored> {
+        if let (None, Some(promoted)) = (&self.saying, &self.promoted) {
+            self.saying = score_due(&mut self.live, &promoted.scorer, |vector| promoted.scorer.score(vector));
+        }
+        self.saying.clone().filter(|_| !self.is_said)
+    }
+
+    /// They are stored, and will be heard.
+    pub fn said(&mut self) {
+        self.is_said = true;
+    }
+
+    /// Scores that are stored.
+    pub fn scored(&mut self, scored: &PlayersScored) {
+        (self.saying, self.is_said) = (None, false);
+        self.live.said(scored);
     }
 }
 

@@ -1,14 +1,16 @@
 use super::*;
 use crate::market::Kept;
-use crate::rules::judge::{Judge, OfOperator, Which};
+use crate::rules::judge::{Judge, OfNation, OfOperator, Which};
 use crate::scoring::tests::{learnt, table};
 use engine::rules::finding::Finding;
 use engine::rules::input::Facts;
+use engine::rules::nation::NationRules;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use ml::tabular::artefact::Kind;
 use models::feed::SourceClock;
+use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{Record, RecordKind, RecordStatus};
@@ -174,4 +176,77 @@ fn of_many_risky_records_the_highest_are_named() {
     assert_eq!(scores.candidates[0].place, 3 * 4 * NAMED_MAX, "in their order");
     assert_eq!(scores.scores.len(), 3 * (5 * NAMED_MAX - 1) + 1);
     assert_eq!((scores.scores[3], scores.scores[4]), (Some(NAMED_FROM_PPM), None));
+}
+
+fn nation(models: &Models) -> OfNation {
+    let zone = TimeZone::get("Africa/Nairobi").unwrap();
+    let mut rules = OfNation::new(NationRules::new(JurisdictionNo(0), zone, &RuleSet::standard("KE")));
+    rules.set_models(models);
+    rules
+}
+
+/// The n-th batch of an operator: a record of each of some players.
+fn input_of(n: i64, operator: u16, players: &[u128], facts: &Facts) -> Stored {
+    let records: Vec<Record> = players.iter().map(|player| record(n, *player)).collect();
+    let facts = vec![facts.clone(); records.len()];
+    let batch = Batch { records: records.into(), facts: Some(facts.into()), ..input(n).batch.unwrap() };
+    let seq = SINCE + 2 * n + i64::from(operator);
+    Stored { seq, operator: OperatorNo(operator), batch: Some(batch), ..input(n) }
+}
+
+fn hear_nation(rules: &mut OfNation, input: &Stored) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    rules.hear(input, &Which { keeps: &|_| true, inspect: None }, &mut findings);
+    findings
+}
+
+#[test]
+fn who_plays_at_several_operators_is_scored_across_them_and_the_same_after_a_restart() {
+    let models = promoted();
+    let known = Facts { is_identified: true, ..Facts::default() };
+    let (mut whole, mut half) = (nation(&models), nation(&models));
+    for n in 0..24 {
+        if n == 11 {
+            half = nation(&models).with_bytes(&whole.to_bytes().unwrap()).expect("its own bytes");
+        }
+        // the third is at both, but nobody knows who they are
+        let nobody = Facts::default();
+        for (operator, players, facts) in
+            [(1, &[1, 2][..], &known), (2, &[2, 4], &known), (1, &[3], &nobody), (2, &[3], &nobody)]
+        {
+            let input = input_of(n, operator, players, facts);
+            hear_nation(&mut whole, &input);
+            if n >= 11 {
+                hear_nation(&mut half, &input);
+            }
+        }
+    }
+    assert_eq!(whole.to_bytes().unwrap(), half.to_bytes().unwrap());
+    let due = whole.risk.due().expect("players are due");
+    assert_eq!(half.risk.due().as_ref(), Some(&due));
+    let players: Vec<_> = due.players.iter().map(|scored| scored.player).collect();
+    assert_eq!((players, due.as_of.0), (vec![MatchKey(2 << 40)], BEGIN + 2 * DAY), "once, as of the newest day");
+    // offered until it is stored, and no more until it is heard
+    assert_eq!(whole.risk.due().as_ref(), Some(&due));
+    whole.risk.said();
+    assert_eq!(whole.risk.due(), None);
+    // what an operator's own model says is not heard, what is the jurisdiction's is
+    let mut scored = due;
+    scored.players[0].score_ppm = 700_000;
+    let said = |operator| Stored {
+        seq: 9_999,
+        operator,
+        input: RuleInput::PlayersScored(Box::new(scored.clone())),
+        batch: None,
+        ..input(1)
+    };
+    assert!(hear_nation(&mut whole, &said(OperatorNo(1))).is_empty());
+    let found = hear_nation(&mut whole, &said(OperatorNo::of_nation(JurisdictionNo(0))));
+    let told: Vec<_> = found.iter().map(|finding| (finding.rule, finding.operators.clone())).collect();
+    assert_eq!(told, [("player_at_risk_across_operators", vec![OperatorNo(1), OperatorNo(2)])]);
+    assert_eq!(whole.risk.due(), None, "nobody else is due");
+    // a retired model says nothing
+    whole.set_models(&Models::default());
+    hear_nation(&mut whole, &input_of(40, 1, &[2], &known));
+    assert_eq!(whole.risk.due(), None);
 }

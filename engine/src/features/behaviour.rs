@@ -154,6 +154,8 @@ pub struct Behaviour {
     pub methods: Vec<u64>,
     pub accounts: Vec<u128>,
     pub operators: Vec<OperatorNo>,
+    /// Who sent the newest record: balances and open stakes are compared within an operator.
+    newest_operator: Option<OperatorNo>,
     pub breaks: u32,
     /// Days in a row, now and at most.
     streak: u32,
@@ -208,6 +210,9 @@ impl Behaviour {
         }
         self.last_at = self.last_at.max(at);
         join(&mut self.operators, operator);
+        if self.newest_operator.replace(operator) != Some(operator) {
+            (self.balance, self.open_stake) = (None, None);
+        }
         self.turn(spans);
         let mut sums = Sums::default();
         self.count(record, details, low_balance_minor, &mut sums);

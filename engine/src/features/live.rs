@@ -9,22 +9,17 @@
 //! restart in the middle gives the same vectors, bit for bit.
 
 use super::details::Details;
-use super::player::{self, OPERATOR_PLAYERS};
+use super::live_players::LivePlayers;
 use super::transaction;
 use crate::rules::run::Heard;
 use crate::snapshot::{self, SnapshotError};
 use models::ids::OperatorNo;
-use models::match_key::MatchKey;
-use models::money::Currency;
-use models::score::{PlayersScored, RecordsScored};
-use models::ts::Ts;
+use models::score::RecordsScored;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Inputs whose scores wait to be stored; beyond, the oldest go without.
 pub const UNSAID_MAX: usize = 256;
-/// Players of a day that are scored at its end; beyond, they wait for another day of theirs.
-pub const PLAYED_MAX: usize = OPERATOR_PLAYERS.entries as usize;
 
 /// Which models score what is heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,50 +30,29 @@ pub struct Scoring {
     pub players: bool,
 }
 
-/// Players by key and currency.
-type Players = BTreeMap<u128, Vec<Currency>>;
-
 /// The state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LiveFeatures {
     records: transaction::Extractor,
-    players: player::Extractor,
-    /// Who has played on the day that is not over.
-    played: Players,
-    /// Who is to be scored, as of an instant.
-    due: Players,
-    due_as_of: Ts,
+    /// Its players.
+    pub players: LivePlayers,
     unsaid: VecDeque<RecordsScored>,
     /// The newest input whose scores are stored.
     said: i64,
-    /// Inputs that went without scores, and players.
-    unscored: (u64, u64),
+    /// Inputs that went without scores.
+    unscored: u64,
 }
 
 impl Default for LiveFeatures {
     fn default() -> Self {
         Self {
             records: transaction::Extractor::default(),
-            players: player::Extractor::new(player::Params::default(), OPERATOR_PLAYERS),
-            played: Players::new(),
-            due: Players::new(),
-            due_as_of: Ts(0),
+            players: LivePlayers::of_operator(),
             unsaid: VecDeque::new(),
             said: 0,
-            unscored: (0, 0),
+            unscored: 0,
         }
     }
-}
-
-fn note(players: &mut Players, player: u128, currency: Currency) -> bool {
-    if players.len() >= PLAYED_MAX && !players.contains_key(&player) {
-        return false;
-    }
-    let currencies = players.entry(player).or_default();
-    if !currencies.contains(&currency) {
-        currencies.push(currency);
-    }
-    true
 }
 
 impl LiveFeatures {
@@ -96,31 +70,15 @@ impl LiveFeatures {
         out: &mut [f32; transaction::WIDTH],
     ) -> bool {
         if let Some(day) = heard.closed {
-            self.close_day(day.end);
+            self.players.close_day(day.end);
         }
         // read once for both; what is nobody's is of no use to either
         let details = heard.record.filter(|record| record.player.is_some()).map(Details::of).unwrap_or_default();
         let there = self.records.hear_with(heard, &details, scoring.records.then_some(out));
         if let Some(record) = heard.record {
-            self.players.hear_with(operator, (record, &details), &heard.spans);
-            if let (true, Some(player), true) = (scoring.players, record.player, record.kind.is_play())
-                && !note(&mut self.played, player.0, record.currency)
-            {
-                self.unscored.1 += 1;
-            }
+            self.players.hear_with(operator, (record, &details), &heard.spans, scoring.players);
         }
         there
-    }
-
-    fn close_day(&mut self, end: Ts) {
-        for (player, currencies) in std::mem::take(&mut self.played) {
-            for currency in currencies {
-                if !note(&mut self.due, player, currency) {
-                    self.unscored.1 += 1;
-                }
-            }
-        }
-        self.due_as_of = self.due_as_of.max(end);
     }
 
     /// An input's records were scored; they are unsaid until they are stored.
@@ -128,7 +86,7 @@ impl LiveFeatures {
         self.unsaid.push_back(scored);
         if self.unsaid.len() > UNSAID_MAX {
             self.unsaid.pop_front();
-            self.unscored.0 += 1;
+            self.unscored += 1;
         }
     }
 
@@ -148,50 +106,14 @@ impl LiveFeatures {
         is_new
     }
 
-    /// Somebody is to be scored: as of when, and the first ones, at most `max`.
-    #[must_use]
-    pub fn due(&self, max: usize) -> Option<(Ts, Vec<(MatchKey, Currency)>)> {
-        let each = self.due.iter().flat_map(|(key, currencies)| currencies.iter().map(move |c| (MatchKey(*key), *c)));
-        let first: Vec<_> = each.take(max).collect();
-        (!first.is_empty()).then_some((self.due_as_of, first))
-    }
-
-    /// The vector of a player. False: they are forgotten, and `out` stays as it is.
-    pub fn player(&self, player: MatchKey, currency: Currency, as_of: Ts, out: &mut [f32; player::WIDTH]) -> bool {
-        self.players.write(player.0, currency, as_of, out)
-    }
-
-    /// Scores of players are stored.
-    pub fn players_said(&mut self, scored: &PlayersScored) {
-        for player in &scored.players {
-            self.no_longer_due(player.player, player.currency);
-        }
-    }
-
-    /// Somebody is not to be scored any more.
-    pub fn no_longer_due(&mut self, player: MatchKey, currency: Currency) {
-        if let Some(currencies) = self.due.get_mut(&player.0) {
-            currencies.retain(|known| *known != currency);
-            if currencies.is_empty() {
-                self.due.remove(&player.0);
-            }
-        }
-    }
-
-    /// No model of player risk is promoted any more: nobody is due.
-    pub fn forget_due(&mut self) {
-        self.due.clear();
-        self.played.clear();
-    }
-
     /// What gave way at a limit, by table.
     #[must_use]
     pub fn forgotten(&self) -> [(&'static str, u64); 4] {
         [
             ("feature_records", self.records.players().1),
-            ("feature_players", self.players.players().1),
-            ("unscored_inputs", self.unscored.0),
-            ("unscored_players", self.unscored.1),
+            ("feature_players", self.players.forgotten().0),
+            ("unscored_inputs", self.unscored),
+            ("unscored_players", self.players.forgotten().1),
         ]
     }
 
@@ -216,15 +138,17 @@ impl LiveFeatures {
 mod tests {
     use super::*;
     use crate::features::behaviour::Behaviour;
+    use crate::features::player;
     use crate::rules::input::{Facts, Input};
     use crate::rules::ruleset::RuleSet;
     use crate::rules::run::OperatorRules;
     use crate::rules::table::Limit;
     use crate::windows::tests::record;
     use jiff::tz::TimeZone;
+    use models::money::Currency;
     use models::record::{Record, RecordKind};
-    use models::score::{ScoredPlayer, Scores};
-    use models::ts::{DAY, MINUTE};
+    use models::score::{PlayersScored, ScoredPlayer, Scores};
+    use models::ts::{DAY, MINUTE, Ts};
     use proptest::prelude::*;
 
     const ON: Scoring = Scoring { records: true, players: true };
@@ -276,7 +200,7 @@ mod tests {
             }
             if cut < records.len() {
                 prop_assert_eq!(live.to_bytes().unwrap(), other.to_bytes().unwrap());
-                prop_assert_eq!(live.due(9), other.due(9));
+                prop_assert_eq!(live.players.due(9), other.players.due(9));
             }
             prop_assert!(wanted.iter().any(Option::is_some) || records.iter().all(|r| r.kind == RecordKind::Login));
         }
@@ -296,7 +220,8 @@ mod tests {
             |limit: Limit, value: usize| (limit.entries as usize * (value + 48) + limit.bytes as usize) >> 20;
         // what is said stands in docs/adr/0023
         assert!(megabytes(transaction::PLAYERS, size_of::<transaction::Activity>()) <= 80);
-        assert!(megabytes(OPERATOR_PLAYERS, size_of::<Behaviour>()) <= 180);
+        assert!(megabytes(player::OPERATOR_PLAYERS, size_of::<Behaviour>()) <= 180);
+        assert!(megabytes(player::NATION_PLAYERS, size_of::<Behaviour>()) <= 360);
     }
 
     #[test]
@@ -306,7 +231,7 @@ mod tests {
         for (n, player) in [3, 1, 3].into_iter().enumerate() {
             hear(&mut rules, &mut live, &play(n, player, 100, noon.plus(n as i64)));
         }
-        assert_eq!(live.due(9), None, "the day is not over");
+        assert_eq!(live.players.due(9), None, "the day is not over");
         hear(&mut rules, &mut live, &play(4, 2, 100, noon.plus(DAY)));
         let key = |player: u8| play(0, player, 1, noon).player.unwrap();
         let currency = Currency::KES;
@@ -314,15 +239,17 @@ mod tests {
         both.sort_unstable();
         let [first, second] = both;
         let end = Ts(1_772_398_800_000_000 + DAY);
-        assert_eq!(live.due(9), Some((end, vec![(first, currency), (second, currency)])));
-        assert_eq!(live.due(1).unwrap().1.len(), 1, "a few at a time");
+        assert_eq!(live.players.due(9), Some((end, vec![(first, currency), (second, currency)])));
+        assert_eq!(live.players.due(1).unwrap().1.len(), 1, "a few at a time");
         let mut out = [0.0; player::WIDTH];
-        assert!(live.player(first, currency, end, &mut out) && !live.player(key(9), currency, end, &mut out));
+        assert!(
+            live.players.write(first, currency, end, &mut out) && !live.players.write(key(9), currency, end, &mut out)
+        );
         let scored = ScoredPlayer { player: first, currency, score_ppm: 5, reasons: Vec::new() };
-        live.players_said(&PlayersScored { version: 1, as_of: end, players: vec![scored] });
-        assert_eq!(live.due(9).unwrap().1, [(second, currency)]);
-        live.forget_due();
-        assert_eq!(live.due(9), None);
+        live.players.said(&PlayersScored { version: 1, as_of: end, players: vec![scored] });
+        assert_eq!(live.players.due(9).unwrap().1, [(second, currency)]);
+        live.players.forget_due();
+        assert_eq!(live.players.due(9), None);
     }
 
     #[test]

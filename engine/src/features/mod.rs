@@ -14,6 +14,7 @@
 pub mod behaviour;
 pub mod details;
 pub mod live;
+pub mod live_players;
 pub mod player;
 pub mod recent;
 pub mod transaction;

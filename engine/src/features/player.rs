@@ -2,9 +2,10 @@
 //!
 //! The markers are those of Spain's common detection model as far as records show them; "a day" is an active day, one
 //! with a bet. Horizons are the calendar months that began within 31, 186 and 372 days, and of these only closed days.
-//! Who plays at several operators has a vector at each, and one across them from an extractor that hears all of them.
+//! Who plays at several operators has a vector at each, and one across them from an extractor that hears all of them; there,
+//! a balance is compared with the one before at the same operator only.
 
-use super::behaviour::{Behaviour, Sums};
+use super::behaviour::{Behaviour, NAMED_MAX, Sums};
 use super::details::Details;
 use super::{Feature, Places, share};
 use crate::rules::book::player_key;
@@ -23,7 +24,7 @@ pub const WIDTH: usize = FEATURES.len();
 /// Players of an operator that are remembered.
 pub const OPERATOR_PLAYERS: Limit = Limit { entries: 131_072, bytes: 48 << 20 };
 /// Players of a jurisdiction that are remembered.
-pub const NATION_PLAYERS: Limit = Limit { entries: 1 << 20, bytes: 384 << 20 };
+pub const NATION_PLAYERS: Limit = Limit { entries: 1 << 18, bytes: 96 << 20 };
 /// Days within which the months of the horizons began.
 const HORIZONS: [(&str, i64); 3] = [("1m", 31), ("6m", 186), ("12m", 372)];
 
@@ -141,13 +142,17 @@ impl Extractor {
         self.hear_with(operator, (record, &Details::of(record)), spans);
     }
 
-    /// The same of a record whose details are read already.
-    pub(super) fn hear_with(&mut self, operator: OperatorNo, of: (&Record, &Details<'_>), spans: &Spans) {
+    /// The same of a record whose details are read already. Gives at how many operators its player was seen, at most
+    /// [`NAMED_MAX`]; 0 where it says nothing.
+    pub(super) fn hear_with(&mut self, operator: OperatorNo, of: (&Record, &Details<'_>), spans: &Spans) -> usize {
         let (record, _) = of;
-        let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return };
+        let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return 0 };
         let place = self.players.touch(player_key(player.0, record.currency));
         let low = self.params.low_balance_minor;
-        self.players.change(place, |known| known.hear(operator, of, spans, low));
+        self.players.change(place, |known| {
+            known.hear(operator, of, spans, low);
+            known.operators.len()
+        })
     }
 
     /// The vector of a player as of an instant. False: nobody knows them, and `out` stays as it is.

@@ -163,6 +163,7 @@ rules! {
         net_deposits_across_operators NetDepositsAcrossOperators,
         concurrent_play ConcurrentPlay,
         structured_across_operators StructuredAcrossOperators,
+        player_at_risk_across_operators PlayerAtRiskAcrossOperators,
     }
     elsewhere {
         elsewhere(crate::detector::RULE, "a window's count, stakes, payouts, revenue, players or hold lies far from the median of the windows before it: a sudden drop or spike", "late data that brings the window back"),

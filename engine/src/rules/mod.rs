@@ -58,6 +58,7 @@ pub mod opposite_bets;
 pub mod payout_elsewhere;
 pub mod play_without_check;
 pub mod player_at_risk;
+pub mod player_at_risk_across_operators;
 pub mod rapid_in_out;
 pub mod return_to_player_off;
 pub mod risky_transaction;

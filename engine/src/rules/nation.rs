@@ -2,7 +2,7 @@
 //!
 //! Only players whom the register can know are joined: an operator's own account number names nobody elsewhere.
 
-use crate::rules::book::spans_of;
+use crate::rules::book::{player_key, spans_of};
 use crate::rules::calendar::{Calendar, Spans};
 use crate::rules::finding::{Finding, Scope};
 use crate::rules::input::{Facts, Input, Trigger};
@@ -15,6 +15,7 @@ use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
 use models::money::Currency;
 use models::record::Record;
+use models::score::ScoredPlayer;
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 
@@ -147,16 +148,16 @@ impl NationPlayer {
 /// What a rule over all operators sees.
 #[derive(Clone, Copy)]
 pub struct NationHeard<'a> {
+    /// The input.
+    pub input: &'a Input<'a>,
     /// As what it is heard.
     pub trigger: Trigger,
     /// Its time.
     pub at: Ts,
     /// The spans it lies in.
     pub spans: Spans,
-    /// Which operator sent it.
+    /// Whose input it is: an operator's, or a score across operators.
     pub operator: OperatorNo,
-    /// The record.
-    pub record: &'a Record,
     /// When the deposit was made that it takes back; none where it takes a withdrawal back.
     pub undone_at: Option<Ts>,
     /// Its player, after it.
@@ -166,10 +167,16 @@ pub struct NationHeard<'a> {
 }
 
 impl NationHeard<'_> {
+    /// The record, where it is one.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        if let Input::Play { record, .. } = self.input { Some(record) } else { None }
+    }
+
     /// Is the record's money in a rule's currency?
     #[must_use]
     pub fn is_in(&self, currency: Currency) -> bool {
-        self.record.currency == currency
+        self.record().is_some_and(|record| record.currency == currency)
     }
 }
 
@@ -219,9 +226,24 @@ impl NationRules {
         &self.standing
     }
 
-    /// Takes an input of an operator in. Only records of play of identified players matter.
+    /// The spans of an instant, in the jurisdiction's time.
+    pub fn spans(&mut self, at: Ts) -> Spans {
+        self.calendar.spans(at)
+    }
+
+    /// Takes an input in: of operators, records of play of identified players matter, and of the jurisdiction's own
+    /// inputs scores of players across operators.
     pub fn hear(&mut self, operator: OperatorNo, input: &Input<'_>, findings: &mut Vec<Finding>) {
-        let Input::Play { record, facts: Facts { is_identified: true, .. } } = *input else { return };
+        match *input {
+            Input::Play { record, facts: Facts { is_identified: true, .. } } => {
+                self.play(operator, (input, record), findings);
+            }
+            Input::PlayerScored { scored, .. } => self.scored(operator, (input, scored), findings),
+            _ => {}
+        }
+    }
+
+    fn play(&mut self, operator: OperatorNo, (input, record): (&Input<'_>, &Record), findings: &mut Vec<Finding>) {
         let Some(player) = record.player else { return };
         let trigger = match Trigger::of(record) {
             trigger @ Some(Trigger::Bet | Trigger::Deposit | Trigger::Withdrawal) => trigger,
@@ -230,17 +252,41 @@ impl NationRules {
         };
         let (at, spans) = spans_of(&mut self.calendar, input);
         let Self { scope, active, players, standing, .. } = self;
-        let place = players.touch(crate::rules::book::player_key(player.0, record.currency));
+        let place = players.touch(player_key(player.0, record.currency));
         let was = players.change(place, |known| known.note(operator, record, &spans));
         let known = players.at(place);
         let undone = was.as_ref().map(|_| Trigger::Undone);
         let undone_at = was.filter(Moved::is_deposit).map(|was| was.at);
         for trigger in [undone, trigger].into_iter().flatten() {
-            let heard = NationHeard { trigger, at, spans, operator, record, undone_at, player: player.0, known };
-            for version in active.national(trigger, at) {
-                let mut out = Out::new(standing, version.about(*scope, at), Some(record), findings);
-                version.params.judge_nation(&heard, &mut out);
-            }
+            let heard = NationHeard { input, trigger, at, spans, operator, undone_at, player: player.0, known };
+            judge((*scope, active, standing), &heard, findings);
         }
+    }
+
+    fn scored(
+        &mut self,
+        operator: OperatorNo,
+        (input, scored): (&Input<'_>, &ScoredPlayer),
+        findings: &mut Vec<Finding>,
+    ) {
+        let (at, spans) = spans_of(&mut self.calendar, input);
+        let Self { scope, active, players, standing, .. } = self;
+        let (trigger, none) = (Trigger::PlayerScored, NationPlayer::default());
+        let known = players.get(player_key(scored.player.0, scored.currency)).unwrap_or(&none);
+        let player = scored.player.0;
+        let heard = NationHeard { input, trigger, at, spans, operator, undone_at: None, player, known };
+        judge((*scope, active, standing), &heard, findings);
+    }
+}
+
+/// Asks every version in force that listens.
+fn judge(
+    (scope, active, standing): (Scope, &Active, &mut Standing),
+    heard: &NationHeard<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    for version in active.national(heard.trigger, heard.at) {
+        let mut out = Out::new(standing, version.about(scope, heard.at), heard.record(), findings);
+        version.params.judge_nation(heard, &mut out);
     }
 }

@@ -6,7 +6,10 @@ use crate::rules::list::{About, Home};
 use crate::rules::params::params;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
-use models::alert::Severity;
+use models::alert::{Severity, Window};
+use models::ids::OperatorNo;
+use models::score::ScoredPlayer;
+use models::ts::Ts;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -32,22 +35,34 @@ params! {
 }
 
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
-    let Input::PlayerScored { scored, version, .. } = heard.input else { return };
+    if let Input::PlayerScored { scored, version, .. } = heard.input {
+        judge_score(params, (scored, *version), (heard.at, heard.spans.month), Vec::new(), out);
+    }
+}
+
+/// The same for a score at one operator, which names none, and for one across several.
+pub(super) fn judge_score(
+    params: &Params,
+    (scored, version): (&ScoredPlayer, u32),
+    (at, month): (Ts, Window),
+    operators: Vec<OperatorNo>,
+    out: &mut Out<'_>,
+) {
     let (score, who) = (i64::from(scored.score_ppm), Who::Player(scored.player.0));
     let measured = Measured { observed: score, limit: params.score_min_ppm, unit: Unit::Ppm };
     // who plays in two currencies has a score of each
     let mut out = out.matter(scored.currency.bits().into());
     if score < params.cleared_below_ppm {
-        return out.cleared(who, heard.at, measured, "the probability has fallen below the lower bound");
+        return out.cleared(who, at, measured, "the probability has fallen below the lower bound");
     }
     if score < params.score_min_ppm {
         return;
     }
     // one finding a month, however long it lasts
-    let found = Found { who, window: heard.spans.month, cause: Cause::Window, measured, severity: Severity::High };
+    let found = Found { who, window: month, cause: Cause::Window, measured, severity: Severity::High };
     out.found(found, |_| {
         let said = format!("version {version} of the model gives a probability of {:.1} %", score as f64 / 1e4);
-        Details::of(std::iter::once(said).chain(scored.reasons.iter().cloned()).collect())
+        Details { operators, ..Details::of(std::iter::once(said).chain(scored.reasons.iter().cloned()).collect()) }
     });
 }
 

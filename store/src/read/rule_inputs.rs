@@ -103,8 +103,8 @@ impl Store {
         self.inputs_of_rules(&sql, [operator.0.into(), after, limit.into()]).await
     }
 
-    /// Batches that the rules over all operators of a jurisdiction hear, behind a place in the journal, in order; empty at
-    /// the end.
+    /// What the rules over all operators of a jurisdiction hear, behind a place in the journal, in order: batches of play,
+    /// and what is stored for all of them; empty at the end.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -114,8 +114,7 @@ impl Store {
         after: Seq,
         limit: u32,
     ) -> Result<Vec<RuleInputRow>, StoreError> {
-        let sql =
-            format!("{INPUT} WHERE i.jurisdiction = $1 AND i.seq > $2 AND i.facts IS NOT NULL ORDER BY i.seq LIMIT $3");
+        let sql = format!("{INPUT} WHERE {OF_NATION} AND i.seq > $2 ORDER BY i.seq LIMIT $3");
         self.inputs_of_rules(&sql, [jurisdiction.0.into(), after, limit.into()]).await
     }
 
@@ -321,9 +320,13 @@ impl Store {
 const FINDING: &str = "finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body";
 
 /// Column of the position, whose inputs (`$1`), and that number: an operator's, or of all operators of a jurisdiction.
+/// What the rules over all operators of a jurisdiction hear: play of each operator, and what is stored for all of them
+/// (numbers from [`OperatorNo::NATIONS`] on).
+const OF_NATION: &str = "i.jurisdiction = $1 AND (i.facts IS NOT NULL OR i.operator_no >= 65280)";
+
 fn of_whose(whose: OperatorNo) -> (&'static str, &'static str, i64) {
     match whose.nation() {
-        Some(jurisdiction) => ("i.seq", "i.jurisdiction = $1 AND i.facts IS NOT NULL", jurisdiction.0.into()),
+        Some(jurisdiction) => ("i.seq", OF_NATION, jurisdiction.0.into()),
         None => ("i.input_seq", "i.operator_no = $1", whose.0.into()),
     }
 }

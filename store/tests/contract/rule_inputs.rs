@@ -10,6 +10,7 @@ use models::ids::{AlertId, ExclusionId, OperatorNo, PersonNo, SourceId, SourceNo
 use models::jurisdiction::JurisdictionNo;
 use models::money::Currency;
 use models::rule_input::{RuleInput, RuleInputSetAside, RuleInputStored};
+use models::score::PlayersScored;
 use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore, SeriesScored, ToldAlready};
 use models::ts::{HOUR, Ts};
 use std::sync::Arc;
@@ -110,6 +111,14 @@ pub async fn inputs_of_rules_are_numbered_and_read_with_their_batches(kind: Kind
     let behind = store.nation_rule_inputs(JurisdictionNo(0), all[0].seq, 10).await.expect("rows");
     assert_eq!(seqs(&behind), [(2, 1)]);
     assert_eq!(behind[0].batch.as_ref().map(|batch| batch.records.len()), Some(3));
+    // and what is stored for all of them, which is no operator's
+    let nation = |no| OperatorNo::of_nation(JurisdictionNo(no)).0;
+    let scored = || RuleInput::PlayersScored(Box::new(PlayersScored { version: 1, as_of: NOW, players: Vec::new() }));
+    node.commit(vec![heard(nation(0), 0, scored()), heard(nation(1), 1, scored())], Vec::new()).await.expect("stored");
+    let all = store.nation_rule_inputs(JurisdictionNo(0), 0, 10).await.expect("rows");
+    assert_eq!(seqs(&all), [(1, 1), (2, 1), (nation(0), 1)]);
+    let own = OperatorNo::of_nation(JurisdictionNo(0));
+    assert_eq!(store.last_rule_input(own).await.expect("a place"), all[2].seq);
     let heard_of = async |no| store.rules_heard(OperatorNo(no)).await.expect("a number");
     assert_eq!((heard_of(1).await, heard_of(2).await, heard_of(9).await), (3, 1, 0));
     node.stop().await;

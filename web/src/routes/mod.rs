@@ -169,6 +169,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/models" => risk_models::list;
     api Register get    "/api/v1/models/{kind}/{version}" => risk_models::get;
     api Register get    "/api/v1/operators/{id}/players-at-risk" => players_at_risk::list;
+    api Register get    "/api/v1/players-at-risk" => players_at_risk::across;
     api Register get    "/api/v1/players/{player}/risk" => players_at_risk::get;
     api Register post   "/api/v1/models/{kind}/{version}/promote" => risk_models::promote;
     api Register post   "/api/v1/models/{kind}/{version}/retire" => risk_models::retire;

@@ -1,7 +1,7 @@
 //! What the promoted model of player risk says of players. Where none is promoted, nobody is said to have a level of risk.
 
 use actix_web::{HttpRequest, HttpResponse};
-use models::ids::OperatorId;
+use models::ids::{OperatorId, OperatorNo};
 use models::match_key::MatchKey;
 use models::operator::Scope;
 use models::risk_model::{ModelKind, RiskLevel};
@@ -29,10 +29,10 @@ pub struct PlayersAtRiskView {
     pub items: Vec<PlayerRiskView>,
 }
 
-/// What the promoted version said last of a player at an operator.
+/// What the promoted version said last of a player at an operator, or across operators.
 #[derive(Serialize, ToSchema)]
 pub struct PlayerRiskView {
-    /// Stable code of the operator.
+    /// Stable code of the operator; null: of all that they do at several operators.
     pub operator_code: Option<String>,
     /// Keyed digest, as in the `who` of alerts: `player:…`.
     pub who: String,
@@ -88,7 +88,25 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     caller.require(Scope::MarketRead)?;
     let id: OperatorId = parse::path_id(&req, "id", "operator")?;
     let operator = caller.operator_in_reach(&state.engine.directory(), id, Scope::MarketRead)?.operator_no;
-    let pairs = parse::query(&req, &["level", "limit"])?;
+    at(operator, &state, &req).await
+}
+
+/// Players of several operators of the jurisdiction whose level of risk, by all that they do there, is at least the one
+/// that is asked for. For staff.
+#[utoipa::path(
+    get, path = "/api/v1/players-at-risk", tag = "models",
+    params(("level" = Option<String>, Query, description = "`low`, `moderate` or `high` (where nothing is said): this level and above"),
+        ("limit" = Option<u32>, Query, description = "1 to 500; 100 where nothing is said")),
+    responses((status = 200, description = "Players", body = PlayersAtRiskView)),
+    security(("bearer" = ["market:read"]))
+)]
+pub async fn across(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::MarketRead)?;
+    at(OperatorNo::of_nation(caller.jurisdiction()), &state, &req).await
+}
+
+async fn at(operator: OperatorNo, state: &AppState, req: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let pairs = parse::query(req, &["level", "limit"])?;
     let mut fields = Fields::default();
     let level = parse::parameter(&pairs, "level")
         .map_or(Some(RiskLevel::High), |text| fields.known_parameter("?level", RiskLevel::parse(text)));
@@ -97,13 +115,13 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
         fields.known_parameter("?limit", limit)
     });
     let (level, limit) = fields.finish(level.zip(limit))?;
-    let Some(version) = promoted(&state).await? else { return Ok(view(&state, None, Vec::new())) };
+    let Some(version) = promoted(state).await? else { return Ok(view(state, None, Vec::new())) };
     let query = PlayerRiskQuery { operator, version, from_ppm: level.least_ppm(), limit };
     let found = state.engine.store().players_at_risk(&query).await?;
-    Ok(view(&state, Some(version), found))
+    Ok(view(state, Some(version), found))
 }
 
-/// What is said of a player at each operator of the jurisdiction, by the keyed digest that alerts name. For staff.
+/// What is said of a player at each operator of the jurisdiction, and across them, by the keyed digest that alerts name. For staff.
 #[utoipa::path(
     get, path = "/api/v1/players/{player}/risk", tag = "models",
     params(("player" = String, Path, description = "The 22 hexadecimal digits behind `player:` in the `who` of an alert")),

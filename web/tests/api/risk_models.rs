@@ -1,7 +1,9 @@
 //! Models as staff read them.
 
 use crate::node::Node;
-use serde_json::json;
+use models::ids::OperatorNo;
+use models::jurisdiction::JurisdictionNo;
+use serde_json::{Value, json};
 
 #[actix_web::test]
 async fn versions_papers_and_drift_are_read_by_staff_alone() {
@@ -123,17 +125,19 @@ async fn nobody_has_a_level_of_risk_before_a_version_is_promoted() {
     let store = node.engine.store();
     let operator = node.operator("aviator").await;
     let player = |n: u32| format!("{n:022x}");
-    let rows = [(1, 1, 900_000), (2, 1, 250_000), (3, 1, 10), (4, 7, 990_000)];
-    for (n, version, score) in rows {
+    let nation = OperatorNo::of_nation(JurisdictionNo(0)).0;
+    let rows = [(1, 1, 1, 900_000), (1, 2, 1, 250_000), (1, 3, 1, 10), (1, 4, 7, 990_000), (nation, 1, 1, 600_000)];
+    for (no, n, version, score) in rows {
         let row = format!(
-            "INSERT INTO player_risk (operator_no, player, currency, jurisdiction, version, score_ppm, as_of, reasons) VALUES (1, '{}', 'KES', 0, {version}, {score}, 0, '[\"why\"]')",
+            "INSERT INTO player_risk (operator_no, player, currency, jurisdiction, version, score_ppm, as_of, reasons) VALUES ({no}, '{}', 'KES', 0, {version}, {score}, 0, '[\"why\"]')",
             player(n)
         );
         store.execute_for_tests(&row).await.expect("a row");
     }
     let list = format!("/api/v1/operators/{}/players-at-risk", operator.id);
     let one = format!("/api/v1/players/{}/risk", player(1));
-    for path in [&list, &one] {
+    let across = "/api/v1/players-at-risk".to_owned();
+    for path in [&list, &one, &across] {
         let none = node.call("GET", path, Some(&node.staff), "").await;
         assert_eq!((none.status, none.json()), (200, json!({"model_version": null, "items": []})), "{path}");
     }
@@ -152,11 +156,16 @@ async fn nobody_has_a_level_of_risk_before_a_version_is_promoted() {
         (&item["risk_level"], &item["probability"], &item["who"], &item["reasons"], &item["operator_code"]),
         (&json!("high"), &json!(0.9), &json!(who), &json!(["why"]), &json!("aviator"))
     );
-    let nobody = node.call("GET", &one, Some(&node.neighbour), "").await;
-    assert_eq!(nobody.json()["items"], json!([]), "of another jurisdiction");
+    let found = node.call("GET", &across, Some(&node.staff), "").await.json();
+    let items = found["items"].as_array().expect("a list");
+    assert_eq!((items.len(), &items[0]["operator_code"], &items[0]["who"]), (1, &Value::Null, &json!(who)), "{found}");
+    for path in [&one, &across] {
+        let nobody = node.call("GET", path, Some(&node.neighbour), "").await;
+        assert_eq!(nobody.json()["items"], json!([]), "of another jurisdiction");
+    }
     assert_eq!(node.call("GET", &list, Some(&node.neighbour), "").await.status, 404);
     let own = operator.key(&node, json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 100})).await;
-    for path in [&list, &one] {
+    for path in [&list, &one, &across] {
         assert_eq!(node.call("GET", path, Some(&own.bearer), "").await.status, 403, "{path}");
         assert_eq!(node.call("GET", path, None, "").await.status, 401, "{path}");
     }

@@ -1,0 +1,68 @@
+//! A player of several operators whose score across all of them is high at the end of a day on which they played: each
+//! operator alone may have seen little of it.
+
+pub use crate::rules::player_at_risk::Params;
+
+use crate::rules::input::{Input, Trigger};
+use crate::rules::list::{About, Home};
+use crate::rules::nation::NationHeard;
+use crate::rules::player_at_risk::judge_score;
+use crate::rules::standing::Out;
+use models::alert::Severity;
+
+/// What it is.
+pub const ABOUT: About = About {
+    name: "player_at_risk_across_operators",
+    home: Home::Nation,
+    severity: Severity::High,
+    what: "the promoted model of player risk gives somebody who plays at several operators a high probability of harm, by all that they do there",
+    takes_back: "a later day of the same month at whose end the probability is below the lower bound",
+    hears: &[Trigger::PlayerScored],
+};
+
+pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>) {
+    if let Input::PlayerScored { scored, version, .. } = heard.input {
+        let operators = heard.known.places.iter().map(|place| place.operator).collect();
+        judge_score(params, (scored, *version), (heard.at, heard.spans.month), operators, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::scenario::{Story, check, minutes};
+    use models::ids::OperatorNo;
+    use models::ts::DAY;
+
+    const RULE: &str = "player_at_risk_across_operators";
+
+    fn at_two() -> Story {
+        Story::at(60).stake("anna", 100).at_operator(2).stake("anna", 100).after(minutes(1_380))
+    }
+
+    #[test]
+    fn who_is_at_risk_across_operators_is_told_of_once_a_month() {
+        let day = minutes(1_440);
+        let at_risk = || at_two().player_scored("anna", 600_000);
+        check(
+            RULE,
+            "{}",
+            &[
+                ("a high score", at_risk(), &["player anna: 600000 ppm"]),
+                ("a moderate one", at_two().player_scored("anna", 499_999), &[]),
+                ("the next day it is less", at_risk().after(day).player_scored("anna", 399_999), &[]),
+                (
+                    "it says it anew in another month",
+                    at_risk().after(31 * DAY).player_scored("anna", 600_000),
+                    &["player anna: 600000 ppm", "player anna: 600000 ppm"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn it_names_the_operators() {
+        let found = at_two().player_scored("anna", 600_000).all(RULE, "{}");
+        assert_eq!(found[0].operators, [OperatorNo(1), OperatorNo(2)]);
+        assert_eq!(found[0].reasons, ["version 3 of the model gives a probability of 60.0 %", "because"]);
+    }
+}
