@@ -445,7 +445,7 @@ async fn check_across(url: &str) {
     let span = ["--from", "2026-01-01T00:00:00Z", "--to", "2026-03-01T00:00:00Z"];
     let said = run(dir, url, &[&["replay"][..], &span].concat());
     let mut lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let line = lines.find(|line| line["rules_of"] == "KE").expect("the rules over all operators");
+    let line = lines.find(|line| line["rules_of_all"] == "KE").expect("the rules over all operators");
     assert!(line["findings"] == 1 && line["differences"] == 0, "{line}");
     store.close().await;
 }

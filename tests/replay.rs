@@ -275,6 +275,12 @@ async fn check_rules(store: &str) {
         }
         database.execute_for_tests(undo).await.expect("it is undone");
     }
+    // what was known of records is held against the journal
+    let forgotten = "UPDATE rule_inputs SET facts = NULL WHERE operator_no = 2";
+    assert!(database.execute_for_tests(forgotten).await.expect("it is changed") > 0);
+    let (is_fine, said) =
+        attempt(dir, store, &["replay", "--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"]);
+    assert!(!is_fine && said.contains("what was known of the records of input 1 of bets"), "{said}");
     database.close().await;
 }
 

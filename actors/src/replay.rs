@@ -140,6 +140,14 @@ pub enum ReplayError {
         /// Behind which input.
         after: i64,
     },
+    /// What was known of an input's records is not what was stored then.
+    #[error("what was known of the records of input {place} of {code} is not what the journal says of it")]
+    Altered {
+        /// Whose.
+        code: String,
+        /// Its position.
+        place: i64,
+    },
     /// An input on which the program panics, and which was not set aside when it came.
     #[error("input {operator_seq} of {code} cannot be applied: {panic}")]
     Panic {

@@ -2,6 +2,7 @@
 //! others know. Numbered for itself, because it comes later than the batches do (docs/adr/0021).
 
 use crate::alert::{Severity, Window};
+use crate::evidence::sha256;
 use crate::ids::{OperatorNo, Seq};
 use crate::jurisdiction::JurisdictionNo;
 use crate::match_key::MatchKey;
@@ -10,6 +11,7 @@ use crate::record::closed_set;
 use crate::score::{PlayersScored, RecordsScored};
 use crate::series::SeriesScored;
 use crate::ts::{Ts, micros};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 closed_set!(
@@ -123,6 +125,23 @@ pub struct RuleInputStored {
     pub rules_seq: Seq,
     /// It.
     pub input: RuleInput,
+    /// SHA-256 of what was known of a batch's records, as it is stored beside, in hex. None where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts_sha256: Option<String>,
+}
+
+impl RuleInputStored {
+    /// As it is offered: its position is assigned when it is stored.
+    #[must_use]
+    pub fn new((operator_no, jurisdiction): (OperatorNo, JurisdictionNo), rules_seq: Seq, input: RuleInput) -> Self {
+        Self { operator_no, jurisdiction, input_seq: 0, rules_seq, input, facts_sha256: None }
+    }
+
+    /// The digest of what is stored beside a batch.
+    #[must_use]
+    pub fn facts_digest(packed: &[u8]) -> String {
+        HEXLOWER.encode(&sha256(packed))
+    }
 }
 
 /// Rules cannot apply an input, or some of its records: it stays stored, and their state goes on without it.

@@ -121,7 +121,7 @@ impl Engine {
                 }
                 let at = Some(now.min(day.end));
                 let input = RuleInput::Exclusions { window: day, count, players: None, at };
-                let stored = RuleInputStored { operator_no, jurisdiction, input_seq: 0, rules_seq, input };
+                let stored = RuleInputStored::new((operator_no, jurisdiction), rules_seq, input);
                 events.push(Event::RuleInputStored(stored));
             }
         }

@@ -98,7 +98,7 @@ impl Engine {
             let input =
                 RuleInput::Declared { at: declaration.at, period, currency: source.currency, base, amount_minor };
             let operator_no = source.operator_no;
-            Event::RuleInputStored(RuleInputStored { operator_no, jurisdiction, input_seq: 0, rules_seq, input })
+            Event::RuleInputStored(RuleInputStored::new((operator_no, jurisdiction), rules_seq, input))
         });
         inputs.collect()
     }

@@ -184,7 +184,7 @@ impl Market {
             };
             let rules_seq = directory.rules(jurisdiction).0;
             let input = RuleInput::Series(scored.clone());
-            let stored = RuleInputStored { operator_no, jurisdiction, input_seq: 0, rules_seq, input };
+            let stored = RuleInputStored::new((operator_no, jurisdiction), rules_seq, input);
             match self.context.writer.commit(vec![Event::RuleInputStored(stored)], Vec::new()).await {
                 Ok(_) => return,
                 Err(CommitError::Conflict { what }) => {

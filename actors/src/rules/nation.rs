@@ -77,11 +77,10 @@ impl Nation {
     async fn say(&mut self) {
         let Some(scored) = self.keeper.state.risk.due() else { return };
         let (whose, context) = (&self.keeper.whose, &self.keeper.context);
-        let (operator_no, jurisdiction) = (whose.no, whose.jurisdiction);
-        let rules_seq = context.directory.load().rules(jurisdiction).0;
+        let rules_seq = context.directory.load().rules(whose.jurisdiction).0;
         let count = scored.players.len() as u64;
         let input = RuleInput::PlayersScored(Box::new(scored));
-        let stored = RuleInputStored { operator_no, jurisdiction, input_seq: 0, rules_seq, input };
+        let stored = RuleInputStored::new((whose.no, whose.jurisdiction), rules_seq, input);
         match context.writer.commit(vec![Event::RuleInputStored(stored)], Vec::new()).await {
             Ok(_) => {
                 context.metrics.scored(ModelKind::PlayerRisk, count);

@@ -373,8 +373,15 @@ impl OperatorRulesActor {
         let jurisdiction = self.keeper.whose.jurisdiction;
         let rules_seq = self.keeper.context.directory.load().rules(jurisdiction).0;
         let operator_no = self.keeper.whose.no;
-        let event = |input| RuleInputStored { operator_no, jurisdiction, input_seq: 0, rules_seq, input };
-        let events = inputs.into_iter().map(|input| Event::RuleInputStored(event(input))).collect();
+        let event = |input: RuleInput| {
+            let batches = attachments.iter().filter_map(Attachment::rule_batch);
+            let batch = input.operator_seq().and_then(|seq| batches.clone().find(|batch| batch.operator_seq == seq));
+            let facts = batch.and_then(|batch| batch.facts.as_deref());
+            let facts_sha256 = facts.map(RuleInputStored::facts_digest);
+            let stored = RuleInputStored::new((operator_no, jurisdiction), rules_seq, input);
+            Event::RuleInputStored(RuleInputStored { facts_sha256, ..stored })
+        };
+        let events = inputs.into_iter().map(event).collect();
         match self.keeper.context.writer.commit(events, attachments).await {
             Ok(receipt) => self.stored(&receipt.events, ready, progress).await,
             Err(error) => {

@@ -222,6 +222,10 @@ impl<'a, J: Judge> Past<'a, J> {
             let inputs = rows.into_iter().map(Stored::read).collect::<Result<Vec<_>, _>>();
             let inputs = inputs.map_err(ReplayError::Unreadable)?;
             let Some(last) = inputs.last() else { break };
+            let altered = self.of.store.altered_facts(self.whose.no, (behind, J::place(last))).await?;
+            if let Some(place) = altered.first().copied() {
+                return Err(ReplayError::Altered { code: self.whose.code, place });
+            }
             behind = J::place(last);
             let (mut computed, mut in_span) = (BTreeMap::new(), HashMap::new());
             for input in &inputs {

@@ -4,14 +4,16 @@ use super::feeds::{BATCHES_AT_ONCE, RECORD, RECORD_WIDTH, record, rows_of_batche
 use super::parse;
 use crate::StoreError;
 use crate::db::{Row, Val};
+use crate::journal;
 use crate::open::Store;
 use crate::writer::RuleFindingRow;
 use models::alert::{AlertRevision, RevisionKind, Severity, Window};
+use models::event::Event;
 use models::feed::{Source, SourceClock};
 use models::ids::{AlertId, OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::record::Record;
-use models::rule_input::RuleInput;
+use models::rule_input::{RuleInput, RuleInputStored};
 use models::series::SeriesScored;
 use models::ts::Ts;
 use std::collections::HashMap;
@@ -138,6 +140,29 @@ impl Store {
             Ok(RuleInputHead { place: row.int(0)?, clock_at, input: parse("input of rules", &row.text(2)?)? })
         };
         self.rows(&sql, &values).await?.iter().map(head).collect()
+    }
+
+    /// Inputs behind `after`, up to `through`, beside which something else is stored of their records than the journal
+    /// says.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn altered_facts(&self, whose: OperatorNo, (after, through): (i64, i64)) -> Result<Vec<i64>, StoreError> {
+        let (place, mine, no) = of_whose(whose);
+        let sql = format!(
+            "SELECT {place}, j.payload, i.facts FROM rule_inputs i JOIN journal j ON j.seq = i.seq WHERE {mine} AND {place} > $2 AND {place} <= $3 ORDER BY {place}"
+        );
+        let mut altered = Vec::new();
+        for row in self.rows(&sql, &[no, after, through].map(Val::Int)).await? {
+            let event = journal::decode(&row.text(1)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
+            let Event::RuleInputStored(stored) = event else { return Err(StoreError::Unreadable("input of rules")) };
+            let digest = row.bytes_opt(2)?.map(|facts| RuleInputStored::facts_digest(&facts));
+            // the journal says nothing of what was stored before it did
+            if stored.facts_sha256.is_some() && stored.facts_sha256 != digest {
+                altered.push(row.int(0)?);
+            }
+        }
+        Ok(altered)
     }
 
     /// Position of the newest input of an operator's rules, or of those over all operators; 0 = none.

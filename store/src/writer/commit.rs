@@ -173,7 +173,7 @@ pub enum Attachment {
 
 impl Attachment {
     /// The batch, where it is one that rules hear.
-    pub(crate) fn rule_batch(&self) -> Option<&RuleBatch> {
+    pub fn rule_batch(&self) -> Option<&RuleBatch> {
         if let Self::RuleBatch(batch) = self { Some(batch) } else { None }
     }
 }
