@@ -10,17 +10,19 @@ use super::input::Stored;
 use super::judge::{Judge, OfNation, OfOperator};
 use super::keeper::hear_without;
 use super::replay::at;
+use super::truth::judged_alerts;
 use super::{HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use crate::market::SetAside;
 use crate::replay::Span;
 use engine::integrity::totals::day_of;
-use engine::rules::backtest::{Backtest, Outcome, set};
+use engine::rules::backtest::{Backtest, Judged, Outcome, set};
 use engine::rules::life::Life;
 use engine::rules::list::{self, About};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::{RuleSet, RuleSetError};
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
+use models::alert::RevisionKind;
 use models::ids::OperatorNo;
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::ts::{DAY, Ts};
@@ -130,16 +132,20 @@ pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried,
         counts: Counts::default(),
     };
     let own = of.store.operators().await?.into_iter().filter(|operator| operator.jurisdiction == of.no);
-    let codes: BTreeMap<u16, String> = own.map(|operator| (operator.operator_no.0, operator.code)).collect();
+    let mut codes: BTreeMap<u16, String> = own.map(|operator| (operator.operator_no.0, operator.code)).collect();
     if list::about(trial.life.rule()).is_some_and(About::is_national) {
+        let (nation, code) = (OperatorNo::of_nation(of.no), &of.jurisdiction.code);
         let blank = OfNation::new(NationRules::new(of.no, zone, &set));
-        trying.hear_all(OperatorNo::of_nation(of.no), &of.jurisdiction.code, blank).await?;
+        trying.hear_all(nation, code, blank).await?;
+        trying.hear_of_people(nation, trial.life.rule()).await?;
+        codes.insert(nation.0, code.clone());
     } else {
         trying.parts.1 = codes.len().max(1);
         for (part, (no, code)) in codes.iter().enumerate() {
             trying.parts.0 = part;
             let blank = OfOperator::new(OperatorNo(*no), OperatorRules::new(OperatorNo(*no), zone.clone(), &set));
             trying.hear_all(OperatorNo(*no), code, blank).await?;
+            trying.hear_of_people(OperatorNo(*no), trial.life.rule()).await?;
         }
     }
     let Trying { backtest, counts, .. } = trying;
@@ -210,6 +216,16 @@ impl Trying<'_> {
         let day = day_of(at, &self.of.jurisdiction.time_zone).unwrap_or_default();
         self.backtest.active(input.operator, &day);
         findings.into_iter().for_each(|finding| self.backtest.hear(input.operator, &day, finding));
+        Ok(())
+    }
+
+    /// What people found out of the rule's alerts in the span: the revision that spoke last says when and of whom.
+    async fn hear_of_people(&mut self, whose: OperatorNo, rule: &str) -> Result<(), BacktestError> {
+        for (revisions, is_confirmed) in judged_alerts(self.of.store, whose, rule).await? {
+            let spoke = revisions.iter().find(|revision| revision.kind != RevisionKind::Withdrawn);
+            let spoke = spoke.filter(|revision| self.span.holds(revision.at));
+            self.backtest.judged(spoke.map(|revision| Judged::of(revision, is_confirmed)));
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use engine::rules::finding::Unit;
 use engine::rules::{player_at_risk, risky_transaction};
 use models::alert::{AlertRevision, RevisionKind};
 use models::alert_group::Resolution;
+use models::ids::OperatorNo;
 use models::risk_model::{DriftJudged, ModelKind};
 use models::ts::Ts;
 use store::{Store, StoreError};
@@ -30,21 +31,38 @@ pub(super) async fn found_out(store: &Store, judged: &DriftJudged) -> Result<Vec
     };
     let stored = store.model(judged.kind, judged.version).await?;
     let Some((_, promoted_at)) = stored.and_then(|stored| stored.promoted) else { return Ok(Vec::new()) };
-    let mut truth = Vec::new();
+    let alerts = judged_alerts(store, judged.operator_no, rule).await?;
+    let scored = |(revisions, is_positive): &(Vec<AlertRevision>, bool)| {
+        score(revisions, promoted_at).map(|score| (score, *is_positive))
+    };
+    Ok(alerts.iter().filter_map(scored).collect())
+}
+
+/// Alerts of a rule of an operator, or of all of a jurisdiction, that people have confirmed (true) or called a false alarm: the
+/// revisions of each, newest first, those of the newest groups first, as far as groups remember their alerts.
+///
+/// # Errors
+/// [`StoreError`]
+pub(super) async fn judged_alerts(
+    store: &Store,
+    operator: OperatorNo,
+    rule: &str,
+) -> Result<Vec<(Vec<AlertRevision>, bool)>, StoreError> {
+    let mut alerts = Vec::new();
     for page in 0..PAGES_MAX {
-        let groups = store.resolved_groups(judged.operator_no, rule, (page * GROUPS_AT_ONCE, GROUPS_AT_ONCE)).await?;
+        let groups = store.resolved_groups(operator, rule, (page * GROUPS_AT_ONCE, GROUPS_AT_ONCE)).await?;
         let is_last = groups.len() < GROUPS_AT_ONCE as usize;
         for group in groups {
-            let is_positive = match group.resolution {
+            let is_confirmed = match group.resolution {
                 Some(Resolution::Confirmed) => true,
                 Some(Resolution::FalseAlarm) => false,
                 _ => continue,
             };
             let newest = Some(group.last_alert).filter(|newest| !group.standing.contains(newest));
             for alert in group.standing.iter().copied().chain(newest) {
-                truth.extend(score(&store.alert(alert).await?, promoted_at).map(|score| (score, is_positive)));
-                if truth.len() >= ALERTS_MAX {
-                    return Ok(truth);
+                alerts.push((store.alert(alert).await?, is_confirmed));
+                if alerts.len() >= ALERTS_MAX {
+                    return Ok(alerts);
                 }
             }
         }
@@ -52,7 +70,7 @@ pub(super) async fn found_out(store: &Store, judged: &DriftJudged) -> Result<Vec
             break;
         }
     }
-    Ok(truth)
+    Ok(alerts)
 }
 
 /// The score that made an alert speak, of its revisions, newest first; none where it is of a version before, or counts
@@ -70,7 +88,7 @@ fn score(revisions: &[AlertRevision], promoted_at: Ts) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::ids::{AlertId, OperatorNo};
+    use models::ids::AlertId;
     use models::risk_model::DriftLevel;
     use serde_json::json;
     use store::OpenOptions;

@@ -4,11 +4,13 @@
 //! versions differ by their parameters alone.
 
 use crate::rules::compare::{Seen, counterparts};
-use crate::rules::finding::{Finding, Mode};
+use crate::rules::finding::{Finding, Mode, Who};
 use crate::rules::life::Life;
 use crate::rules::ruleset::{RuleSet, RuleSetError, RuleVersion};
-use models::alert::RevisionKind;
+use crate::rules::series_unusual;
+use models::alert::{AlertRevision, Granularity, RevisionKind, Subject};
 use models::ids::{AlertId, OperatorNo};
+use models::money::Currency;
 use models::ts::Ts;
 use serde::Serialize;
 use serde_json::Value;
@@ -62,12 +64,47 @@ impl Side {
     }
 
     fn seen(&self) -> Vec<Seen> {
-        let seen = |(_, finding): &(OperatorNo, Finding)| Seen {
-            whom: format!("{:?} {:?}", finding.scope, finding.who),
-            window: finding.window,
+        let seen = |(_, finding): &(OperatorNo, Finding)| {
+            let series =
+                if let Who::Series(granularity, currency) = finding.who { Some((granularity, currency)) } else { None };
+            Seen { whom: whom(finding.scope.number(), finding.who.subject(), series), window: finding.window }
         };
         self.standing.values().map(seen).collect()
     }
+}
+
+fn whom(no: OperatorNo, who: Option<String>, series: Option<(Granularity, Currency)>) -> String {
+    let series = series.map(|(granularity, currency)| format!("{} {currency}", granularity.as_str()));
+    format!("{} {}", no.0, who.or(series).unwrap_or_default())
+}
+
+/// An alert of the rule of which people have found out whether it was right.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    seen: Seen,
+    is_confirmed: bool,
+}
+
+impl Judged {
+    /// As its revision says that made it speak.
+    #[must_use]
+    pub fn of(alert: &AlertRevision, is_confirmed: bool) -> Self {
+        let Subject { granularity, currency, who, .. } = &alert.subject;
+        let is_series = alert.rule == series_unusual::ABOUT.name;
+        let whom = whom(alert.operator_no, who.clone(), is_series.then_some((*granularity, *currency)));
+        Self { seen: Seen { whom, window: alert.window }, is_confirmed }
+    }
+}
+
+/// Of alerts that people found to be the same, how many each side has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Hits {
+    /// Alerts of the span.
+    pub judged: u64,
+    /// Of these, those of which the candidate found something at the same time.
+    pub candidate: u64,
+    /// And the live version.
+    pub live: u64,
 }
 
 /// Findings of a span, as they are computed.
@@ -78,6 +115,7 @@ pub struct Backtest {
     days: BTreeMap<(OperatorNo, String), (u64, u64)>,
     /// Days with an input, by operator.
     active: BTreeSet<(OperatorNo, String)>,
+    judged: Vec<Judged>,
 }
 
 /// What a version found.
@@ -128,6 +166,10 @@ pub struct Outcome {
     pub only_candidate: u64,
     /// Findings of the live version of which the candidate found nothing.
     pub only_live: u64,
+    /// Of alerts of the rule that people have confirmed.
+    pub confirmed: Hits,
+    /// Of those that they have called false alarms.
+    pub false_alarms: Hits,
     /// By operator and day, where there was something.
     pub days: Vec<DayRate>,
     /// The newest of both, as the candidate found them.
@@ -141,9 +183,14 @@ pub struct Outcome {
 }
 
 impl Backtest {
+    /// What people found out of the rule's alerts in the span.
+    pub fn judged(&mut self, judged: impl IntoIterator<Item = Judged>) {
+        self.judged.extend(judged);
+    }
+
     /// An operator was heard of on a day.
     pub fn active(&mut self, operator: OperatorNo, day: &str) {
-        if self.active.len() < DAYS_MAX {
+        if operator.nation().is_none() && self.active.len() < DAYS_MAX {
             self.active.insert((operator, day.to_owned()));
         }
     }
@@ -161,11 +208,17 @@ impl Backtest {
     /// What came of it.
     #[must_use]
     pub fn outcome(self) -> Outcome {
-        let Self { candidate, live, days, active } = self;
+        let Self { candidate, live, days, active, judged } = self;
         let (of_candidate, of_live) = (candidate.seen(), live.seen());
         let is_both = counterparts(&of_candidate, &of_live);
         let is_in_both = counterparts(&of_live, &of_candidate);
         let count = |has: &[bool], wanted: bool| has.iter().filter(|has| **has == wanted).count() as u64;
+        let hits = |is_confirmed: bool| {
+            let alike = judged.iter().filter(|one| one.is_confirmed == is_confirmed);
+            let alike: Vec<Seen> = alike.map(|one| one.seen.clone()).collect();
+            let found_by = |side: &[Seen]| count(&counterparts(&alike, side), true);
+            Hits { judged: alike.len() as u64, candidate: found_by(&of_candidate), live: found_by(&of_live) }
+        };
         let rate = |side: &Side| Rate {
             raised: side.raised,
             standing: side.standing.len() as u64,
@@ -176,6 +229,8 @@ impl Backtest {
             both: count(&is_both, true),
             only_candidate: count(&is_both, false),
             only_live: count(&is_in_both, false),
+            confirmed: hits(true),
+            false_alarms: hits(false),
             examples_both: examples(&candidate, &is_both, true),
             examples_only_candidate: examples(&candidate, &is_both, false),
             examples_only_live: examples(&live, &is_in_both, false),
@@ -203,8 +258,8 @@ fn examples(side: &Side, has: &[bool], wanted: bool) -> Vec<Example> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::finding::{Measured, Scope, Unit, Who, finding_id};
-    use models::alert::{Severity, Window};
+    use crate::rules::finding::{Measured, Scope, Unit, finding_id};
+    use models::alert::{Metric, Severity, Window};
     use serde_json::json;
 
     const RULE: &str = "structured_deposits";
@@ -267,6 +322,29 @@ mod tests {
             let examples = [&outcome.examples_both, &outcome.examples_only_candidate, &outcome.examples_only_live];
             assert_eq!(examples.map(|of| of.len() as u64), [both, only_candidate, only_live], "{found}");
         }
+    }
+
+    #[test]
+    fn what_people_found_out_is_held_against_both() {
+        let mut backtest = Backtest::default();
+        for text in ["live raised 1 0-10", "live raised 2 0-10", "candidate raised 1 5-15", "candidate raised 3 0-10"] {
+            backtest.hear(OperatorNo(1), "2026-11-02", finding(text));
+        }
+        // player, whose alert, window, whether it was right
+        let judged = [(1, 1, 0, true), (2, 1, 0, true), (1, 9, 0, true), (2, 1, 0, false), (3, 1, 20, false)];
+        backtest.judged(judged.map(|(player, no, start, is_confirmed)| {
+            let subject = Subject {
+                metric: Metric::Finding,
+                who: Who::Player(player).subject(),
+                ..AlertRevision::for_tests().subject
+            };
+            let window = Window { start: Ts(start), end: Ts(start + 10) };
+            let operator_no = OperatorNo(no);
+            Judged::of(&AlertRevision { operator_no, subject, window, ..AlertRevision::for_tests() }, is_confirmed)
+        }));
+        let outcome = backtest.outcome();
+        assert_eq!(outcome.confirmed, Hits { judged: 3, candidate: 1, live: 2 });
+        assert_eq!(outcome.false_alarms, Hits { judged: 2, candidate: 0, live: 1 });
     }
 
     #[test]

@@ -96,6 +96,17 @@ pub enum Scope {
     Nation(JurisdictionNo),
 }
 
+impl Scope {
+    /// The operator, or whoever stands for all of a jurisdiction: whose alert it is.
+    #[must_use]
+    pub fn number(self) -> OperatorNo {
+        match self {
+            Self::Operator(no) => no,
+            Self::Nation(jurisdiction) => OperatorNo::of_nation(jurisdiction),
+        }
+    }
+}
+
 /// What a value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

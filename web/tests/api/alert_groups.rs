@@ -15,7 +15,7 @@ async fn groups(node: &Node, query: &str) -> Vec<Value> {
 }
 
 /// The first group that a query gives, as soon as it satisfies a condition.
-async fn wait_for(node: &Node, query: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+pub async fn wait_for(node: &Node, query: &str, is_it: impl Fn(&Value) -> bool) -> Value {
     let found = async {
         loop {
             if let Some(group) = groups(node, query).await.into_iter().find(&is_it) {
@@ -36,7 +36,7 @@ fn at(seconds: i64) -> String {
     models::ts::Ts(now as i64 + seconds * models::ts::SECOND).to_string()
 }
 
-async fn act(node: &Node, id: &str, action: &str, body: &Value) -> (u16, Value) {
+pub async fn act(node: &Node, id: &str, action: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let done = node.call("POST", &format!("/api/v1/alerts/{id}/{action}"), Some(&node.staff), &body).await;
     (done.status, done.json())

@@ -1,5 +1,6 @@
 //! The regulator's rules, end to end: from pushed records to what staff and operators see of what was found.
 
+use crate::alert_groups::{act, wait_for};
 use crate::node::{AheadClock, Key, Node, Operator, Setup};
 use actors::engine::Faults;
 use actors::rules::Known;
@@ -363,6 +364,9 @@ async fn a_version_is_run_over_history_before_anybody_hears_of_it() {
     acme.push(&node, &bets, &json!([deposit("b1", "0712000002", 4), deposit("b2", "0712000002", 5)])).await;
     let before = alert(&node, "structured_deposits").await;
     judged(&node, 4).await;
+    let group = wait_for(&node, "?rule=structured_deposits", |_| true).await;
+    let id = group["id"].as_str().expect("an id");
+    assert_eq!(act(&node, id, "resolve", &json!({"reason": "confirmed"})).await.0, 200);
     let versions = "/api/v1/rules/structured_deposits/versions";
     for deposits_min in [2, 4] {
         let body = json!({"parameters": {"deposits_min": deposits_min}, "note": "another number"}).to_string();
@@ -387,6 +391,9 @@ async fn a_version_is_run_over_history_before_anybody_hears_of_it() {
         assert_eq!(result["candidate"]["raised"], json!(both + only_candidate));
         assert_eq!(result["candidate"]["per_operator_day"], json!(f64::from(both + only_candidate)));
         assert_eq!(result["operators"], json!({"1": "acme"}));
+        let (confirmed, none) =
+            (json!({"judged": 1, "candidate": both, "live": 1}), json!({"judged": 0, "candidate": 0, "live": 0}));
+        assert_eq!((&result["confirmed"], &result["false_alarms"]), (&confirmed, &none), "{shown:#}");
         let listed = node.call("GET", &path, Some(&node.staff), "").await.json();
         assert_eq!((&listed["items"][0]["id"], &listed["items"][0]["result"]), (&shown["id"], &Value::Null));
         if version == 2 {

@@ -72,7 +72,8 @@ pub struct BacktestView {
     /// Where it failed: why.
     pub error: Option<String>,
     /// Where it is done: `candidate` and `live` (findings `raised`, `standing`, raised `per_operator_day`), `both`,
-    /// `only_candidate`, `only_live`, `operator_days`, `days` (by operator and day), `examples_both`,
+    /// `only_candidate`, `only_live`, `confirmed` and `false_alarms` (alerts of the rule that people have `judged` so, and of
+    /// how many of them `candidate` and `live` found something), `operator_days`, `days` (by operator and day), `examples_both`,
     /// `examples_only_candidate` and `examples_only_live` (the newest 20 of each, as the findings of a version), `operators`
     /// (codes by number), `inputs`, `inputs_in_span`, `records`, `heard_from`, `complete`. Lists have it only in the one.
     #[schema(value_type = Option<Object>)]
