@@ -13,7 +13,7 @@ const MODES: [&str; 2] = ["live", "shadow"];
 /// Whose rules there are.
 const WHOSE: [&str; 2] = ["operator", "nation"];
 /// Tables that forget at a limit.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 17] = [
     "players",
     "devices",
     "accounts",
@@ -25,6 +25,8 @@ const TABLES: [&str; 15] = [
     "cases_shadow",
     "signals",
     "nation_players",
+    "nation_feature_players",
+    "nation_unscored_players",
     "feature_records",
     "feature_players",
     "unscored_inputs",
