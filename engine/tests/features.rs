@@ -76,7 +76,7 @@ fn the_documentation_is_the_table() {
     assert_eq!(std::fs::read_to_string(path).unwrap(), format!("{HEAD}{text}"), "MLINZI_WRITE_DOCS=1 writes it anew");
 }
 
-const HEAD: &str = "# Features\n\nWhat models are told, made from the tables in `engine/src/features` (a test holds this file against them). What is\nnot known is missing (NaN, an empty cell), never 0. \"Before\" means without the record itself; a day is local.\n\n";
+const HEAD: &str = "# Features\n\nWhat models are told, made from the tables in `engine/src/features` (a test holds this file against them). What is\nnot known is missing (NaN, an empty cell), never 0. \"Before\" means without the record itself; a day is local. A record of\nnobody at a named terminal, else shop, has a vector of transaction risk whose player is that terminal or shop.\n\n";
 
 #[test]
 fn names_are_names_and_a_changed_table_is_another_schema() {
@@ -215,6 +215,33 @@ fn devices_shops_habits_and_balances() {
     let of = last(&records);
     assert_eq!((of("is_new_device"), of("hour_unusual")), (Some(0.0), Some(0.0)));
     assert_eq!((of("device_players_30d"), of("balance_unexplained")), (Some(1.0), None));
+}
+
+#[test]
+fn what_nobody_buys_has_the_history_of_its_terminal() {
+    let ticket = |n: usize, terminal: &str, amount: i64| Record {
+        player: None,
+        channel: Some(PlayChannel::Retail),
+        detail: format!(r#"{{"outlet_id":"out-7","terminal_id":"{terminal}"}}"#),
+        ..record(n, RecordKind::TicketSale, n as i64 * MINUTE, amount)
+    };
+    let records = [ticket(0, "t1", 100), ticket(1, "t2", 900), ticket(2, "t1", 300), ticket(3, "t1", 2_000)];
+    let of = last(&records);
+    let table = [
+        ("amount_to_mean", Some(10.0)),
+        ("records_1h", Some(3.0)),
+        ("shop_records_1h", Some(3.0)),
+        ("minutes_since_record", Some(1.0)),
+        ("is_retail", Some(1.0)),
+        ("minutes_since_check", None),
+        ("net_month_minor", Some(0.0)),
+    ];
+    for (name, wanted) in table {
+        assert_eq!(of(name), wanted, "{name}");
+    }
+    let nowhere = Record { detail: String::new(), ..ticket(4, "t1", 100) };
+    let there: Vec<bool> = vectors(&[nowhere], transaction::Params::default()).iter().map(Option::is_some).collect();
+    assert_eq!(there, [false]);
 }
 
 #[test]

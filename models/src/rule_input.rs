@@ -240,7 +240,7 @@ mod tests {
                     scores: Scores(vec![None, Some(7)]),
                     risky: vec![RiskyRecord {
                         record_id: "r".to_owned(),
-                        player: MatchKey(1),
+                        player: Some(MatchKey(1)),
                         at: Ts(5),
                         score_ppm: 7,
                         reasons: vec!["why".to_owned()],

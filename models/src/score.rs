@@ -82,8 +82,9 @@ impl<'de> Deserialize<'de> for Scores {
 pub struct RiskyRecord {
     /// The operator's id of it.
     pub record_id: String,
-    /// Whose.
-    pub player: MatchKey,
+    /// Whose; none of a record of nobody at a terminal or in a shop.
+    #[serde(default)]
+    pub player: Option<MatchKey>,
     /// When it happened.
     #[serde(with = "micros")]
     pub at: Ts,

@@ -331,8 +331,7 @@ impl RiskAcross {
 fn risky(scorer: &Scorer, record: &Record, one: &Candidate) -> Option<RiskyRecord> {
     Some(RiskyRecord {
         record_id: record.record_id.clone(),
-        // a record of nobody has no vector
-        player: record.player?,
+        player: record.player,
         at: record.occurred_at,
         score_ppm: one.score_ppm,
         reasons: scorer.reasons(&one.vector),

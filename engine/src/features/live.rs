@@ -72,8 +72,8 @@ impl LiveFeatures {
         if let Some(day) = heard.closed {
             self.players.close_day(day.end);
         }
-        // read once for both; what is nobody's is of no use to either
-        let details = heard.record.filter(|record| record.player.is_some()).map(Details::of).unwrap_or_default();
+        // read once for both
+        let details = heard.record.map(Details::of).unwrap_or_default();
         let there = self.records.hear_with(heard, &details, scoring.records.then_some(out));
         if let Some(record) = heard.record {
             self.players.hear_with(operator, (record, &details), &heard.spans, scoring.players);

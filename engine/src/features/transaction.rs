@@ -22,7 +22,7 @@ use models::ts::{DAY, HOUR, MINUTE, Ts};
 use serde::{Deserialize, Serialize};
 
 /// Version of the table, for people: what binds is the digest of its names.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Places of the vector.
 pub const WIDTH: usize = FEATURES.len();
 /// Players that are remembered.
@@ -307,7 +307,7 @@ impl Extractor {
     }
 
     /// Takes in what the rules have heard. True: `out` is the vector of the record; a record that moves no money, or
-    /// of nobody, has none.
+    /// of nobody at no named terminal or shop, has none.
     pub fn hear(&mut self, heard: &Heard<'_>, out: &mut [f32; WIDTH]) -> bool {
         self.hear_with(heard, &heard.record.map(Details::of).unwrap_or_default(), Some(out))
     }
@@ -319,8 +319,16 @@ impl Extractor {
         details: &Details<'_>,
         out: Option<&mut [f32; WIDTH]>,
     ) -> bool {
-        let (Some(record), Some((key, player))) = (heard.record, heard.player) else { return false };
-        let shop = self.shop(record, details);
+        let Some(record) = heard.record else { return false };
+        let shop_key = shop_key(details);
+        let shop = shop_key.map_or(f64::NAN, |key| self.shop(key, record));
+        let nobody = Player::default();
+        // a ticket is bought by nobody that anybody knows: where it was bought is what has a history
+        let (key, player) = match (heard.player, shop_key) {
+            (Some((key, player)), _) => (key, player),
+            (None, Some(key)) if record.player.is_none() => (key, &nobody),
+            _ => return false,
+        };
         let place = self.players.touch(player_key(key, record.currency));
         let way = way(record);
         if let (Some(way), Some(out)) = (way, out) {
@@ -332,18 +340,23 @@ impl Extractor {
     }
 
     /// Records of the terminal, else the shop, in an hour, this one too.
-    fn shop(&mut self, record: &Record, details: &Details<'_>) -> f64 {
-        let named = match (&details.terminal, &details.outlet) {
-            (Some(terminal), _) => id_digest(&format!("terminal {terminal}")),
-            (None, Some(outlet)) => id_digest(&format!("outlet {outlet}")),
-            (None, None) => return f64::NAN,
-        };
-        let place = self.shops.touch(named.into());
+    fn shop(&mut self, key: Key, record: &Record) -> f64 {
+        let place = self.shops.touch(key);
         self.shops.change(place, |shop| {
             shop.recent.add(record.occurred_at, SHORT);
             f64::from(shop.recent.count(record.occurred_at, SHORT, BUCKETS))
         })
     }
+}
+
+/// The terminal, else the shop.
+fn shop_key(details: &Details<'_>) -> Option<Key> {
+    let named = match (&details.terminal, &details.outlet) {
+        (Some(terminal), _) => format!("terminal {terminal}"),
+        (None, Some(outlet)) => format!("outlet {outlet}"),
+        (None, None) => return None,
+    };
+    Some(id_digest(&named).into())
 }
 
 fn remember(list: &mut Vec<(Key, Ts)>, key: Key, at: Ts) {

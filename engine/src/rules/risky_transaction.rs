@@ -42,7 +42,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         return;
     }
     let found = Found {
-        who: Who::Player(scored.player.0),
+        who: scored.player.map_or(Who::Operator, |player| Who::Player(player.0)),
         window: Window { start: scored.at, end: scored.at.plus(1) },
         cause: Cause::Window,
         measured: Measured { observed: score, limit: params.score_min_ppm, unit: Unit::Ppm },
@@ -84,6 +84,11 @@ mod tests {
                     "of three in an hour the operator is named",
                     many(3),
                     &["player anna: 700000 ppm", "player anna: 700000 ppm", "operator: 3 records"],
+                ),
+                (
+                    "of nobody at a terminal",
+                    Story::at(10).anonymous_scored(600_000).anonymous_scored(700_000),
+                    &["operator: 600000 ppm", "operator: 700000 ppm"],
                 ),
                 ("a payout says nothing by itself", Story::at(10).payout("anna", 900_000), &[]),
             ],

@@ -504,9 +504,19 @@ impl Story {
 
     /// A record of somebody is scored, in millionths, by version 3 of a model.
     pub fn scored(mut self, who: &str, score_ppm: u32) -> Self {
+        let player = key("player", who);
+        self.names.push((format!("player {who}"), player));
+        self.scored_of(Some(MatchKey(player)), score_ppm)
+    }
+
+    /// A record of nobody at a terminal is scored.
+    pub fn anonymous_scored(self, score_ppm: u32) -> Self {
+        self.scored_of(None, score_ppm)
+    }
+
+    fn scored_of(self, player: Option<MatchKey>, score_ppm: u32) -> Self {
         let record_id = format!("scored-{}", self.heard.len() + 1);
-        let (player, at, reasons) = (MatchKey(key("player", who)), self.now, vec!["because".to_owned()]);
-        self.names.push((format!("player {who}"), player.0));
+        let (at, reasons) = (self.now, vec!["because".to_owned()]);
         self.tell(Heard::RecordScored(RiskyRecord { record_id, player, at, score_ppm, reasons }))
     }
 
