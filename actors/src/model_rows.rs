@@ -276,6 +276,7 @@ impl<'a> Making<'a> {
     /// The rules under which the next inputs were judged.
     fn go_by(&mut self, set: &RuleSet) {
         self.records.set_params(transaction::Params::of(set));
+        self.players.set_params(player::Params::of(set));
     }
 
     fn hear(&mut self, record: &Record, facts: &Facts) {

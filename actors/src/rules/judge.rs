@@ -5,7 +5,6 @@ use super::risk::{BatchScores, Models, Risk};
 use crate::market::Kept;
 use crate::source::Inspect;
 use engine::features::live::LiveFeatures;
-use engine::features::transaction;
 use engine::rules::finding::{Finding, Mode};
 use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
 use engine::rules::nation::NationRules;
@@ -153,7 +152,7 @@ impl Judge for OfOperator {
 
     fn set_rules(&mut self, set: &RuleSet) {
         self.rules.set_rules(set);
-        self.risk.set_params(transaction::Params::of(set));
+        self.risk.set_rules(set);
     }
 
     fn set_models(&mut self, models: &Models) {
@@ -223,7 +222,7 @@ impl Judge for OfOperator {
 /// Bytes before those of the rules: which clock, documents, the newest tick, and how many those of the rules are.
 const CLOCK_BYTES: usize = 18;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
-const LAYOUT_HERE: u32 = 3;
+const LAYOUT_HERE: u32 = 4;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;

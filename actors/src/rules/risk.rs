@@ -13,6 +13,7 @@ use crate::scoring::{DriftWatch, Scorer};
 use arc_swap::ArcSwapOption;
 use engine::features::live::{LiveFeatures, Scoring};
 use engine::features::{player, transaction};
+use engine::rules::ruleset::RuleSet;
 use engine::rules::run::Heard;
 use models::alert::Window;
 use models::ids::{OperatorNo, Seq};
@@ -136,8 +137,9 @@ impl Risk {
         &self.live
     }
 
-    pub fn set_params(&mut self, params: transaction::Params) {
-        self.live.set_params(params);
+    /// What the rules say of vectors holds from the next input on.
+    pub fn set_rules(&mut self, set: &RuleSet) {
+        self.live.set_rules(set);
     }
 
     /// What is promoted now is at work from the next input on.

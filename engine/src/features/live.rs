@@ -11,6 +11,7 @@
 use super::details::Details;
 use super::player::{self, OPERATOR_PLAYERS};
 use super::transaction;
+use crate::rules::ruleset::RuleSet;
 use crate::rules::run::Heard;
 use crate::snapshot::{self, SnapshotError};
 use models::ids::OperatorNo;
@@ -82,9 +83,10 @@ fn note(players: &mut Players, player: u128, currency: Currency) -> bool {
 }
 
 impl LiveFeatures {
-    /// Other parameters of records' vectors from now on.
-    pub fn set_params(&mut self, params: transaction::Params) {
-        self.records.set_params(params);
+    /// What the rules say of vectors from now on.
+    pub fn set_rules(&mut self, set: &RuleSet) {
+        self.records.set_params(transaction::Params::of(set));
+        self.players.set_params(player::Params::of(set));
     }
 
     /// Takes in what the rules have heard. True: the record has a vector, and where one is wanted `out` is it.
@@ -217,7 +219,6 @@ mod tests {
     use super::*;
     use crate::features::behaviour::Behaviour;
     use crate::rules::input::{Facts, Input};
-    use crate::rules::ruleset::RuleSet;
     use crate::rules::run::OperatorRules;
     use crate::rules::table::Limit;
     use crate::windows::tests::record;

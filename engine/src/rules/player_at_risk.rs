@@ -7,6 +7,7 @@ use crate::rules::params::params;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
+use models::money::Currency;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -23,6 +24,10 @@ params! {
     score_min_ppm: i64 = 500_000, "ppm", 100_000..=1_000_000, "the bound of the level `high` (models::risk_model::RiskLevel)";
     /// Probability below which it is taken back, millionths; between the two what was said stands.
     cleared_below_ppm: i64 = 400_000, "ppm", 0..=1_000_000, "own: a score that swings around one bound would be told again and again";
+    /// Currency of `low_balance_minor`: of players in any other one it is not known which balance is low.
+    currency: Currency = Currency::EUR, "", 0..=0, "the published model's; a jurisdiction sets its own";
+    /// Balance below which money is as good as gone: what the model hears of falls below it, and of deposits made there.
+    low_balance_minor: i64 = 200, "minor units", 0..=1_000_000_000_000, "DGOJ common detection model (2025): two units of the currency, the euro (FACTS, markers of harm)";
     coherent(self) {
         if self.cleared_below_ppm > self.score_min_ppm {
             return Err("cleared_below_ppm is above score_min_ppm");
