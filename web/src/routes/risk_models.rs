@@ -37,6 +37,8 @@ pub struct ModelBody {
     pub schema_sha256: String,
     /// SHA-256 of the table it was learnt from.
     pub data_sha256: String,
+    /// When the rows of that table happened, as whoever learnt from it said; null where it was not given.
+    pub trained_on: Option<TrainedOnBody>,
     /// Features.
     pub features: u32,
     /// On rows held out while it was learnt.
@@ -58,6 +60,17 @@ pub struct ModelBody {
     /// When it was replaced or retired.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Ts>,
+}
+
+/// A span of time, half-open.
+#[derive(Serialize, ToSchema)]
+pub struct TrainedOnBody {
+    /// First instant.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Ts,
+    /// First instant after it.
+    #[schema(value_type = String, format = DateTime)]
+    pub to: Ts,
 }
 
 /// How good probabilities were on rows with labels.
@@ -134,6 +147,7 @@ impl ModelBody {
             artefact_sha256: model.artefact_sha256.clone(),
             schema_sha256: model.schema_sha256.clone(),
             data_sha256: model.data_sha256.clone(),
+            trained_on: model.trained_on.map(|of| TrainedOnBody { from: of.start, to: of.end }),
             features: model.features,
             held_out: MetricsBody::of(&model.held_out),
             evaluation: model.evaluation.as_ref().map(|evaluation| MetricsBody::of(&evaluation.metrics)),
