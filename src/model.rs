@@ -4,7 +4,7 @@
 //! was there before.
 
 use crate::config::Config;
-use crate::{model_store, say};
+use crate::{complain, model_store, say};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use ml::tabular::artefact::{Artefact, Kind, Window};
@@ -184,8 +184,12 @@ fn on_files(command: Command) -> anyhow::Result<()> {
         }
         Command::Evaluate(Evaluation { model, test }) => {
             let (artefact, _) = artefact(&model)?;
-            let metrics = tabular::batch::evaluate(&artefact, open(&test)?)?;
-            say(&serde_json::to_string_pretty(&metrics)?);
+            let judged = tabular::batch::judge(&artefact, open(&test)?)?;
+            say(&serde_json::to_string_pretty(&judged.metrics)?);
+            let tabular::seen::Compared { rows, seen } = judged.compared;
+            if seen > 0 {
+                complain(&format!("{seen} of {rows} rows that were compared are rows that it was learnt from"));
+            }
         }
         Command::Card { model } => {
             let (artefact, digest) = artefact(&model)?;

@@ -166,10 +166,10 @@ async fn close(store: &Store) {
     store.close().await;
 }
 
-fn evaluate(document: &[u8], test: &Path) -> anyhow::Result<(ml::tabular::metrics::Metrics, String)> {
+fn evaluate(document: &[u8], test: &Path) -> anyhow::Result<batch::Judgement> {
     let (artefact, _) = Artefact::read(document)?;
     let table = std::fs::File::open(test).with_context(|| test.display().to_string())?;
-    batch::evaluate_named(&artefact, std::io::BufReader::new(table)).with_context(|| test.display().to_string())
+    batch::judge(&artefact, std::io::BufReader::new(table)).with_context(|| test.display().to_string())
 }
 
 fn share(ppm: u32) -> f64 {

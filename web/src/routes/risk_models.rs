@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse};
 use actors::engine::{ModelCommand, ModelOrder};
 use models::operator::Scope;
-use models::risk_model::{DriftJudged, ModelKind, ModelMetrics, REASON_CHARS_MAX};
+use models::risk_model::{DriftJudged, ModelEvaluation, ModelKind, ModelMetrics, REASON_CHARS_MAX};
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 use store::StoredModel;
@@ -45,6 +45,8 @@ pub struct ModelBody {
     pub held_out: MetricsBody,
     /// On a table of its own; null where it was never judged on one.
     pub evaluation: Option<MetricsBody>,
+    /// Share of the rows of that table that it was learnt from, of those that could be compared; null where it is not known.
+    pub evaluation_seen_share: Option<f64>,
     /// Why it cannot be promoted; null where it can.
     pub not_validated: Option<String>,
     /// Who registered it.
@@ -136,6 +138,11 @@ impl MetricsBody {
     }
 }
 
+fn seen_share(evaluation: &ModelEvaluation) -> Option<f64> {
+    let compared = evaluation.compared.filter(|compared| compared.rows > 0)?;
+    Some(compared.seen as f64 / compared.rows as f64)
+}
+
 impl ModelBody {
     fn of(stored: &StoredModel) -> Self {
         let model = &stored.model;
@@ -151,6 +158,7 @@ impl ModelBody {
             features: model.features,
             held_out: MetricsBody::of(&model.held_out),
             evaluation: model.evaluation.as_ref().map(|evaluation| MetricsBody::of(&evaluation.metrics)),
+            evaluation_seen_share: model.evaluation.as_ref().and_then(seen_share),
             not_validated: model.validated().err().map(|reason| reason.to_string()),
             registered_by: model.by.clone(),
             registered_at: stored.registered_at,
