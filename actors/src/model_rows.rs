@@ -6,11 +6,11 @@
 //! ```
 //! A record is positive where a group was `confirmed` whose alert names it, negative where every such group was a
 //! `false_alarm`; what nobody decided is left out, and so is what a rule says that labels other models or none
-//! ([`engine::rules::labels`]). A player's vector is the one before their first record with a label, so that it knows nothing
-//! of what came of it; where an alert names a player and no record (`player_at_risk` does), the one as of the alert, in each
-//! currency they play in. An alert over all operators names those that it is about: its records count at each of them where
-//! they are that player's (numbers of records are an operator's own), and the player themself has a label at each.
-//! Ids are digests under a key that is made for one file and forgotten: rows can be told apart and led back to nobody.
+//! ([`engine::rules::labels`]). A player's vector is the one before their first record with a label, so that it knows
+//! nothing of what came of it; where an alert names a player and no record (`player_at_risk` does), the one as of the alert,
+//! in each currency they play in. An alert over all operators names those that it is about: its records count at each of
+//! them where they are that player's (numbers of records are an operator's own), and the player themself has a label at
+//! each. Ids are digests under a key that is made for one file and forgotten: rows can be told apart and led back to nobody.
 //!
 //! The inputs are those that the operator's actor heard, with what register and evidence knew then and under the rules of
 //! then: a row is, bit for bit, what a promoted model was or would have been told of the record.
@@ -99,7 +99,8 @@ impl Labels {
     pub fn add_alert(&mut self, directory: &Directory, revisions: &[AlertRevision], is_positive: bool) {
         let (Some(newest), Some(first)) = (revisions.first(), revisions.last()) else { return };
         let records = &newest.evidence.records;
-        let player = newest.subject.who.as_deref().and_then(|who| who.strip_prefix("player:")?.parse().ok());
+        let player: Option<MatchKey> =
+            newest.subject.who.as_deref().and_then(|who| who.strip_prefix("player:")?.parse().ok());
         let Some(jurisdiction) = newest.operator_no.nation() else {
             self.add(newest.operator_no, records, is_positive);
             if let (Some(player), true) = (player, records.is_empty()) {

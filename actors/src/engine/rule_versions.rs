@@ -205,6 +205,7 @@ impl Engine {
         for ((jurisdiction, rule), (version, Shortfall { hours, findings, .. })) in below {
             let known = before.get(&(jurisdiction, rule.clone()));
             if known.is_none_or(|(known, _)| *known != version) {
+                let rule = rule.as_str();
                 tracing::warn!(rule, version, findings, hours, "a version raises far fewer alerts than was forecast");
             }
         }

@@ -1,8 +1,9 @@
 //! From which rules models learn: whose alerts, once people decided about them, say what was true of a record or a player.
 //!
-//! A model learns what its name says. That an operator did not ask the register about somebody makes that person no risk, and
-//! a report of laundering is no sign of harm; so each kind of model has a closed list. A rule that is not named here (the
-//! operators' duties, figures, feeds and licences; the waiting time that some laws ask for between operators) labels nothing.
+//! A model learns what its name says. That an operator did not ask the register about somebody makes that person no risk,
+//! and a report of laundering is no sign of harm; so each kind of model has a closed list. A rule that is not named here
+//! (the operators' duties, figures, feeds and licences; the waiting time that some laws ask for between operators) labels
+//! nothing.
 
 use models::risk_model::ModelKind;
 

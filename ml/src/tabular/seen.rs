@@ -95,7 +95,7 @@ mod hex {
 
     const DIGITS: usize = 16;
 
-    pub fn serialize<S: Serializer>(digests: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(digests: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = String::with_capacity(digests.len() * DIGITS);
         for digest in digests {
             write!(text, "{digest:016x}").map_err(serde::ser::Error::custom)?;
@@ -103,7 +103,7 @@ mod hex {
         serializer.serialize_str(&text)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
         let text = String::deserialize(deserializer)?;
         let digests = text.as_bytes().chunks(DIGITS).map(|digits| {
             // from_str_radix would take a sign

@@ -86,8 +86,8 @@ pub struct InForceView {
     pub to: Option<Ts>,
     /// Findings that it raised.
     pub hits: HitsView,
-    /// Of a live version, within seven days of its promotion: it raises far fewer alerts than was forecast. It is for people to
-    /// judge, and stops nothing; null where it does not, and where nothing was forecast.
+    /// Of a live version, within seven days of its promotion: it raises far fewer alerts than was forecast. It is for people
+    /// to judge, and stops nothing; null where it does not, and where nothing was forecast.
     pub below_forecast: Option<BelowForecastView>,
 }
 
