@@ -4,11 +4,12 @@
 //! was there before.
 
 use crate::config::Config;
-use crate::{model_store, say};
+use crate::{complain, model_store, say};
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use ml::tabular::artefact::{Artefact, Kind};
+use ml::tabular::artefact::{Artefact, Kind, Window};
 use ml::{anomaly, forecast, tabular};
+use models::ts::Ts;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -99,6 +100,12 @@ pub struct Training {
     kind: Kind,
     #[arg(long)]
     train: PathBuf,
+    /// When the rows begin, RFC 3339, as `model features` was asked; part of the model's papers.
+    #[arg(long, requires = "to")]
+    from: Option<String>,
+    /// When they end (not part of them), RFC 3339.
+    #[arg(long, requires = "from")]
+    to: Option<String>,
     /// Artefact to write.
     #[arg(long)]
     output: PathBuf,
@@ -121,6 +128,13 @@ fn kind(text: &str) -> Result<Kind, String> {
     let known = [Kind::TransactionRisk, Kind::PlayerRisk];
     let names = known.map(Kind::as_str).join(" or ");
     known.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| format!("not {names}"))
+}
+
+/// A span of two times as they are given: `--from` and `--to`.
+pub fn span(from: &str, to: &str) -> anyhow::Result<(Ts, Ts)> {
+    let (from, to) = (Ts::parse(from).context("--from")?, Ts::parse(to).context("--to")?);
+    anyhow::ensure!(from < to, "--to: is not after --from");
+    Ok((from, to))
 }
 
 fn open(path: &Path) -> anyhow::Result<BufReader<File>> {
@@ -161,15 +175,21 @@ fn on_files(command: Command) -> anyhow::Result<()> {
             let done = written(&output, |out| Ok(forecast::batch::run(open(&train)?, out, request, &params)?))?;
             say(&format!("{} series of {} rows", done.series, done.rows));
         }
-        Command::Train(Training { kind, train, output, seed }) => {
-            let artefact = tabular::batch::train(kind, open(&train)?, None, seed)?;
+        Command::Train(Training { kind, train, from, to, output, seed }) => {
+            let window = from.zip(to).map(|(from, to)| span(&from, &to)).transpose()?;
+            let window = window.map(|(from, to)| Window { from, to });
+            let artefact = tabular::batch::train(kind, open(&train)?, window, seed)?;
             let digest = written(&output, |out| Ok(artefact.write(out)?))?;
             say(&artefact.card(&digest));
         }
         Command::Evaluate(Evaluation { model, test }) => {
             let (artefact, _) = artefact(&model)?;
-            let metrics = tabular::batch::evaluate(&artefact, open(&test)?)?;
-            say(&serde_json::to_string_pretty(&metrics)?);
+            let judged = tabular::batch::judge(&artefact, open(&test)?)?;
+            say(&serde_json::to_string_pretty(&judged.metrics)?);
+            let tabular::seen::Compared { rows, seen } = judged.compared;
+            if seen > 0 {
+                complain(&format!("{seen} of {rows} rows that were compared are rows that it was learnt from"));
+            }
         }
         Command::Card { model } => {
             let (artefact, digest) = artefact(&model)?;

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::draft::{Digested, Draft, unless_interrupted};
+use crate::model::span;
 use crate::{complain, keys, say, serve};
 use actors::engine::Tools;
 use actors::model_rows::{self, RowsOrder, RowsSummary};
@@ -12,7 +13,6 @@ use ml::tabular::artefact::Artefact;
 use ml::tabular::batch;
 use models::event::Event;
 use models::risk_model::{Model, ModelKind, ModelMetrics, NAME_CHARS_MAX};
-use models::ts::Ts;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -166,10 +166,10 @@ async fn close(store: &Store) {
     store.close().await;
 }
 
-fn evaluate(document: &[u8], test: &Path) -> anyhow::Result<(ml::tabular::metrics::Metrics, String)> {
+fn evaluate(document: &[u8], test: &Path) -> anyhow::Result<batch::Judgement> {
     let (artefact, _) = Artefact::read(document)?;
     let table = std::fs::File::open(test).with_context(|| test.display().to_string())?;
-    batch::evaluate_named(&artefact, std::io::BufReader::new(table)).with_context(|| test.display().to_string())
+    batch::judge(&artefact, std::io::BufReader::new(table)).with_context(|| test.display().to_string())
 }
 
 fn share(ppm: u32) -> f64 {
@@ -183,14 +183,19 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
         say(&serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
-    say(&format!("{:<17} {:>7} {:<10} {:>7} {:>7} {:>7}  by", "kind", "version", "state", "AUC", "AP", "rows"));
+    say(&format!(
+        "{:<17} {:>7} {:<10} {:>7} {:>7} {:>7}  {:<50}by",
+        "kind", "version", "state", "AUC", "AP", "rows", "trained on"
+    ));
     for StoredModel { model, state, promoted, .. } in &models {
         let ModelMetrics { rows, auc_ppm, average_precision_ppm, .. } =
             model.evaluation.as_ref().map_or(model.held_out, |evaluation| evaluation.metrics);
         let by =
             promoted.as_ref().map_or_else(|| model.by.clone(), |(by, _)| format!("{}, promoted by {by}", model.by));
+        let trained_on =
+            model.trained_on.map_or_else(|| "not given".to_owned(), |of| format!("{} to {}", of.start, of.end));
         say(&format!(
-            "{:<17} {:>7} {:<10} {:>7.4} {:>7.4} {rows:>7}  {by}",
+            "{:<17} {:>7} {:<10} {:>7.4} {:>7.4} {rows:>7}  {trained_on:<50}{by}",
             model.kind.as_str(),
             model.version,
             state.as_str(),
@@ -204,9 +209,12 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
 fn as_json(stored: &StoredModel) -> serde_json::Value {
     let StoredModel { model, state, registered_at, promoted, ended } = stored;
     let Model { kind, version, artefact_sha256, schema_sha256, data_sha256, held_out, evaluation, by, .. } = model;
+    let trained_on =
+        model.trained_on.map(|of| serde_json::json!({"from": of.start.to_string(), "to": of.end.to_string()}));
     serde_json::json!({
         "kind": kind, "version": version, "state": state, "artefact_sha256": artefact_sha256,
-        "schema_sha256": schema_sha256, "data_sha256": data_sha256, "held_out": held_out, "evaluation": evaluation,
+        "schema_sha256": schema_sha256, "data_sha256": data_sha256, "trained_on": trained_on, "held_out": held_out,
+        "evaluation": evaluation,
         "registered_by": by, "registered_at": registered_at.to_string(),
         "promoted_by": promoted.as_ref().map(|(by, _)| by),
         "promoted_at": promoted.as_ref().map(|(_, at)| at.to_string()),
@@ -216,8 +224,7 @@ fn as_json(stored: &StoredModel) -> serde_json::Value {
 }
 
 async fn features(config: &Config, order: Features) -> anyhow::Result<()> {
-    let (from, to) = (Ts::parse(&order.from).context("--from")?, Ts::parse(&order.to).context("--to")?);
-    anyhow::ensure!(from < to, "--to: is not after --from");
+    let (from, to) = span(&order.from, &order.to)?;
     let by = order.by.trim().to_owned();
     let is_named = !by.is_empty() && by.chars().count() <= NAME_CHARS_MAX && !by.chars().any(char::is_control);
     anyhow::ensure!(is_named, "--by: from 1 to {NAME_CHARS_MAX} characters");
@@ -242,6 +249,8 @@ async fn features(config: &Config, order: Features) -> anyhow::Result<()> {
     let RowsSummary { rows, positives, labels_left_out } = summary;
     say(&serde_json::to_string(&serde_json::json!({
         "rows": rows, "positives": positives, "labels_left_out": labels_left_out, "sha256": sha256,
+        // for `model train`, so that the papers say when the rows happened
+        "train_flags": format!("--kind {} --from {from} --to {to}", order.kind.as_str()),
     }))?);
     Ok(())
 }

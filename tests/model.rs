@@ -85,12 +85,31 @@ fn a_model_is_learnt_kept_judged_and_described() {
         writeln!(rows, "{n},{night},{stake},{noise},{}", usize::from(night == 1 && stake > 80)).expect("a text");
     }
     let (table, model) = (write(dir.path(), "table.csv", &rows), dir.path().join("model.json").display().to_string());
-    let learnt = mlinzi(&["train", "--kind", "player_risk", "--train", &table, "--output", &model]);
+    let train = |more: &[&str]| {
+        mlinzi(&[&["train", "--kind", "player_risk", "--train", &table, "--output", &model][..], more].concat())
+    };
+    // a span is two times in their order, or nothing
+    let table_of_spans: [(&[&str], &str); 4] = [
+        (&["--from", "2026-01-01T00:00:00Z"], "--to"),
+        (&["--from", "2026-01-01T00:00:00Z", "--to", "2026-01-01T00:00:00Z"], "--to: is not after --from"),
+        (&["--from", "January", "--to", "2026-01-01T00:00:00Z"], "--from: not an RFC 3339 time"),
+        (&["--from", "2026-01-01T00:00:00Z", "--to", "2026-02-30T00:00:00Z"], "--to: not an RFC 3339 time"),
+    ];
+    for (span, wanted) in table_of_spans {
+        let refused = train(span);
+        assert!(!refused.status.success() && said(&refused).contains(wanted), "{span:?}: {}", said(&refused));
+        assert!(!Path::new(&model).exists(), "{span:?}");
+    }
+    let learnt = train(&["--from", "2026-01-01T00:00:00Z", "--to", "2026-07-01T03:00:00+03:00"]);
     assert!(learnt.status.success(), "{}", said(&learnt));
+    let window = "| training window | 2026-01-01T00:00:00.000Z to 2026-07-01T00:00:00.000Z |";
+    assert!(said(&learnt).contains(window), "{}", said(&learnt));
     let judged = mlinzi(&["evaluate", "--model", &model, "--test", &table]);
     let metrics: serde_json::Value =
         serde_json::from_slice(&judged.stdout).unwrap_or_else(|_| panic!("{}", said(&judged)));
     assert!(metrics["auc"].as_f64() > Some(0.95), "{metrics}");
+    // it says so where it is asked about what it has learnt from
+    assert!(said(&judged).contains("600 of 600 rows that were compared"), "{}", said(&judged));
     let card = mlinzi(&["card", "--model", &model]);
     assert!(said(&card).contains("player_risk"), "{}", said(&card));
     // a damaged artefact is none
@@ -101,10 +120,10 @@ fn a_model_is_learnt_kept_judged_and_described() {
 }
 
 /// A table of what this program makes for transactions; large amounts against the mean are the risk.
-fn transactions(rows: usize) -> String {
+fn transactions(rows: std::ops::Range<usize>) -> String {
     let names = engine::features::transaction::names();
     let mut text = format!("id,{},label\n", names.join(","));
-    for n in 0..rows {
+    for n in rows {
         let amount = n * 7_919 % 100;
         write!(text, "r{n}").expect("a text");
         for (place, name) in names.iter().enumerate() {
@@ -121,20 +140,26 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = format!("sqlite:{}", dir.path().join("store.db").display());
     program::prepare(dir.path(), &store);
-    let (train, test) =
-        (write(dir.path(), "train.csv", &transactions(600)), write(dir.path(), "test.csv", &transactions(900)));
+    let (train, test) = (
+        write(dir.path(), "train.csv", &transactions(0..600)),
+        write(dir.path(), "test.csv", &transactions(600..1_500)),
+    );
     let file = dir.path().join("model.json").display().to_string();
-    let learnt = mlinzi(&["train", "--kind", "transaction_risk", "--train", &train, "--output", &file]);
+    let span = ["--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"];
+    let learnt = mlinzi(
+        &[&["train", "--kind", "transaction_risk", "--train", &train, "--output", &file][..], &span[..]].concat(),
+    );
     assert!(learnt.status.success(), "{}", said(&learnt));
     let does = |args: &[&str]| program::attempt(dir.path(), &store, &[&["model"][..], args].concat());
     // what is tried | does it go | what is said
-    let table: [(&[&str], bool, &str); 9] = [
+    let table: [(&[&str], bool, &str); 10] = [
         (&["promote", "transaction_risk", "1", "--by", "Otieno"], false, "no such model"),
         (&["register", &file, "--by", "Wanjiku", "--test", &test], true, "version 1 is registered"),
         (&["register", &file, "--by", "Wanjiku"], false, "this artefact is registered"),
         (&["promote", "transaction_risk", "1", "--by", "Wanjiku"], false, "a second person"),
         (&["promote", "transaction_risk", "1", "--by", "Otieno"], true, "version 1 is promoted"),
         (&["list"], true, "promoted by Otieno"),
+        (&["list"], true, "2026-01-01T00:00:00.000Z to 2027-01-01T00:00:00.000Z"),
         (&["promote", "anomaly", "1", "--by", "Otieno"], false, "not transaction_risk or player_risk"),
         (&["retire", "transaction_risk", "1", "--by", "Otieno", "--reason", "of old data"], true, "is retired"),
         (&["promote", "transaction_risk", "1", "--by", "Otieno"], false, "retired"),
@@ -146,14 +171,17 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     let (_, listed) = does(&["list", "--json"]);
     let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
     assert_eq!((&listed[0]["state"], &listed[0]["registered_by"]), (&"retired".into(), &"Wanjiku".into()));
+    let window = serde_json::json!({"from": "2026-01-01T00:00:00.000Z", "to": "2027-01-01T00:00:00.000Z"});
+    assert_eq!(listed[0]["trained_on"], window);
     // nobody has decided anything yet: a table of its header alone, for its owner only, and in the journal
     let out = dir.path().join("rows.csv");
     let path = out.display().to_string();
-    let span = ["--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"];
     let order =
         [&["features", "--kind", "transaction", "--by", "Wanjiku", "--out", path.as_str()][..], &span[..]].concat();
     let (went, said) = does(&order);
     assert!(went && said.contains("\"rows\":0"), "{said}");
+    let flags = "--kind transaction_risk --from 2026-01-01T00:00:00.000Z --to 2027-01-01T00:00:00.000Z";
+    assert!(said.contains(flags), "{said}");
     let text = std::fs::read_to_string(&out).expect("read");
     assert!(text.starts_with("id,is_stake,") && text.ends_with(",label\n"), "{text}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&out).expect("a file").permissions());

@@ -67,6 +67,7 @@ use models::operator::{Licence, Operator};
 use models::token::Opened;
 use models::ts::{MINUTE, SECOND, Ts};
 use parking_lot::{Mutex, RwLock};
+use rule_versions::BelowForecast;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -192,6 +193,8 @@ struct Inner {
     runtime: tokio::runtime::Handle,
     /// One change of a rule after the other.
     ruling: tokio::sync::Mutex<()>,
+    /// Promoted versions that raise far fewer alerts than was forecast, as they were looked at last.
+    below_forecast: RwLock<BelowForecast>,
     states: StateMetrics,
     series: SeriesMetrics,
     /// The actors of rules, and what they share.

@@ -5,9 +5,12 @@
 //! stored inputs of an operator's rules, from the first ─▶ book and features ─▶ vector where a record has a label ─▶ CSV
 //! ```
 //! A record is positive where a group was `confirmed` whose alert names it, negative where every such group was a
-//! `false_alarm`; what nobody decided is left out. A player's vector is the one before their first record with a label,
-//! so that it knows nothing of what came of it. Ids are digests under a key that is made for one file and forgotten:
-//! rows can be told apart and led back to nobody.
+//! `false_alarm`; what nobody decided is left out, and so is what a rule says that labels other models or none
+//! ([`engine::rules::labels`]). A player's vector is the one before their first record with a label, so that it knows
+//! nothing of what came of it; where an alert names a player and no record (`player_at_risk` does), the one as of the alert,
+//! in each currency they play in. An alert over all operators names those that it is about: its records count at each of
+//! them where they are that player's (numbers of records are an operator's own), and the player themself has a label at
+//! each. Ids are digests under a key that is made for one file and forgotten: rows can be told apart and led back to nobody.
 //!
 //! The inputs are those that the operator's actor heard, with what register and evidence knew then and under the rules of
 //! then: a row is, bit for bit, what a promoted model was or would have been told of the record.
@@ -17,12 +20,14 @@ use engine::features::{Feature, player, transaction};
 use engine::rules::calendar::Calendar;
 use engine::rules::facts;
 use engine::rules::input::{Facts, Input};
+use engine::rules::labels::label;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
+use models::alert::AlertRevision;
 use models::alert_group::{ActionKind, Resolution};
 use models::event::Event;
-use models::ids::{GroupId, OperatorNo, Seq};
+use models::ids::{AlertId, GroupId, OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
@@ -59,47 +64,117 @@ pub enum RowsError {
     Zone(String),
 }
 
-/// What people have decided of records, by operator and digest of the record's id.
+/// A record of one player that an alert over several operators names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels(HashMap<(OperatorNo, u64), bool>);
+struct Shared {
+    operators: Vec<OperatorNo>,
+    is_positive: bool,
+}
+
+/// What is said of a player.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OfPlayer {
+    /// When the first alert was raised that says so.
+    at: Ts,
+    is_positive: bool,
+}
+
+/// What people have decided. Records are known by the digest of their id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    records: HashMap<(OperatorNo, u64), bool>,
+    shared: HashMap<(u64, MatchKey), Shared>,
+    players: HashMap<(OperatorNo, MatchKey), OfPlayer>,
+}
 
 impl Labels {
-    /// Records that a decision names: where several do, one confirmation is enough.
+    /// An operator's records that a decision names: where several do, one confirmation is enough.
     pub fn add(&mut self, operator: OperatorNo, records: &[String], is_positive: bool) {
         for record in records {
-            *self.0.entry((operator, engine::ingest::id_digest(record))).or_default() |= is_positive;
+            *self.records.entry((operator, engine::ingest::id_digest(record))).or_default() |= is_positive;
         }
     }
 
-    /// Records with a label.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    /// What a decision says of an alert. `revisions`: the newest first; the newest says which records weigh most.
+    pub fn add_alert(&mut self, directory: &Directory, revisions: &[AlertRevision], is_positive: bool) {
+        let (Some(newest), Some(first)) = (revisions.first(), revisions.last()) else { return };
+        let records = &newest.evidence.records;
+        let player: Option<MatchKey> =
+            newest.subject.who.as_deref().and_then(|who| who.strip_prefix("player:")?.parse().ok());
+        let Some(jurisdiction) = newest.operator_no.nation() else {
+            self.add(newest.operator_no, records, is_positive);
+            if let (Some(player), true) = (player, records.is_empty()) {
+                self.add_player(newest.operator_no, player, first.at, is_positive);
+            }
+            return;
+        };
+        let Some(player) = player else { return };
+        let is_named = |code: &String| newest.evidence.operators.contains(code);
+        let own = directory.operators.values().filter(|known| known.jurisdiction == jurisdiction);
+        let named = own.filter(|known| is_named(&known.code)).map(|known| known.operator_no);
+        for operator in named {
+            for record in records {
+                let shared = self.shared.entry((engine::ingest::id_digest(record), player)).or_default();
+                if !shared.operators.contains(&operator) {
+                    shared.operators.push(operator);
+                }
+                shared.is_positive |= is_positive;
+            }
+            self.add_player(operator, player, first.at, is_positive);
+        }
     }
 
-    /// None?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn add_player(&mut self, operator: OperatorNo, player: MatchKey, at: Ts, is_positive: bool) {
+        let known = self.players.entry((operator, player)).or_insert(OfPlayer { at, is_positive });
+        known.at = known.at.min(at);
+        known.is_positive |= is_positive;
     }
 
-    fn of(&self, operator: OperatorNo, record: &Record) -> Option<bool> {
-        self.0.get(&(operator, record.id_digest)).copied()
+    /// Names of records with a label.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.records.len() + self.shared.len()
+    }
+
+    /// What a record's names say, and how many names it has.
+    fn of(&self, operator: OperatorNo, record: &Record) -> Option<(bool, usize)> {
+        let own = self.records.get(&(operator, record.id_digest)).copied();
+        let shared = record.player.and_then(|player| self.shared.get(&(record.id_digest, player)));
+        let shared = shared.filter(|shared| shared.operators.contains(&operator)).map(|shared| shared.is_positive);
+        let names = usize::from(own.is_some()) + usize::from(shared.is_some());
+        (names > 0).then(|| (own == Some(true) || shared == Some(true), names))
+    }
+
+    fn of_player(&self, operator: OperatorNo, player: MatchKey) -> Option<OfPlayer> {
+        self.players.get(&(operator, player)).copied()
     }
 
     fn operators(&self) -> HashSet<OperatorNo> {
-        self.0.keys().map(|(operator, _)| *operator).collect()
+        let own = self.records.keys().map(|(operator, _)| *operator);
+        let players = self.players.keys().map(|(operator, _)| *operator);
+        own.chain(players).chain(self.shared.values().flat_map(|shared| shared.operators.iter().copied())).collect()
     }
 }
 
-/// How each episode of a group ended that a person ended and nobody opened again: what it was, and its alerts.
+/// How an episode of a group ended that a person ended and nobody opened again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Rule of its alerts.
+    pub rule: String,
+    /// Its alerts, as far as the group remembers them.
+    pub alerts: Vec<AlertId>,
+    /// Confirmed, or a false alarm.
+    pub is_confirmed: bool,
+}
+
+/// Every decision that stands.
 #[must_use]
-pub fn decisions(acts: &[Event]) -> Vec<(OperatorNo, Vec<models::ids::AlertId>, bool)> {
-    let mut last: BTreeMap<(GroupId, u32), _> = BTreeMap::new();
+pub fn decisions(acts: &[Event]) -> Vec<Decision> {
+    let mut last: BTreeMap<(GroupId, u32), Option<Decision>> = BTreeMap::new();
     for event in acts {
         let Event::AlertActed(acted) = event else { continue };
         let group = &acted.group;
-        let decided = match (acted.action, group.resolution) {
+        let is_confirmed = match (acted.action, group.resolution) {
             (ActionKind::Resolve, Some(Resolution::Confirmed)) => Some(true),
             (ActionKind::Resolve, Some(Resolution::FalseAlarm)) => Some(false),
             (ActionKind::Resolve, _) | (ActionKind::Reopen, _) => None,
@@ -110,24 +185,22 @@ pub fn decisions(acts: &[Event]) -> Vec<(OperatorNo, Vec<models::ids::AlertId>, 
         if !alerts.contains(&group.last_alert) {
             alerts.push(group.last_alert);
         }
-        last.insert((group.id, group.episode), (group.operator_no, alerts, decided));
+        let decision = is_confirmed.map(|is_confirmed| Decision { rule: group.rule.clone(), alerts, is_confirmed });
+        last.insert((group.id, group.episode), decision);
     }
-    let decided = |(operator, alerts, decided): (OperatorNo, Vec<_>, Option<bool>)| Some((operator, alerts, decided?));
-    last.into_values().filter_map(decided).collect()
+    last.into_values().flatten().collect()
 }
 
-/// Reads what people have decided.
+/// Reads what people have decided that says something to a kind of model.
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn labels(store: &Store) -> Result<Labels, StoreError> {
+pub async fn labels(store: &Store, directory: &Directory, kind: ModelKind) -> Result<Labels, StoreError> {
     let mut labels = Labels::default();
-    for (operator, alerts, is_positive) in decisions(&store.journal_events("alert_acted").await?) {
-        for alert in alerts {
-            // the newest revision says which records weigh most
-            if let Some(revision) = store.alert(alert).await?.first() {
-                labels.add(operator, &revision.evidence.records, is_positive);
-            }
+    for decision in decisions(&store.journal_events("alert_acted").await?) {
+        let Some(is_positive) = label(kind, &decision.rule, decision.is_confirmed) else { continue };
+        for alert in decision.alerts {
+            labels.add_alert(directory, &store.alert(alert).await?, is_positive);
         }
     }
     Ok(labels)
@@ -158,7 +231,7 @@ pub struct RowsSummary {
     pub rows: u64,
     /// Of these, confirmed ones.
     pub positives: u64,
-    /// Records with a label that were found neither in the span nor as records that have a vector.
+    /// Names of records with a label that were found neither in the span nor as records that have a vector; of players 0.
     pub labels_left_out: u64,
 }
 
@@ -173,7 +246,11 @@ struct Making<'a> {
     records: transaction::Extractor,
     players: player::Extractor,
     done: HashMap<(MatchKey, Currency), usize>,
+    /// Players with a label of their own, in the currencies they play in, and whether its instant is over.
+    named: HashMap<(MatchKey, Currency), bool>,
     rows: Vec<Row>,
+    /// Names of the records that are rows.
+    names_found: usize,
 }
 
 impl<'a> Making<'a> {
@@ -191,37 +268,73 @@ impl<'a> Making<'a> {
             records: transaction::Extractor::default(),
             players: player::Extractor::new(player::Params::default(), player::OPERATOR_PLAYERS),
             done: HashMap::new(),
+            named: HashMap::new(),
             rows: Vec::new(),
+            names_found: 0,
         }
     }
 
     /// The rules under which the next inputs were judged.
     fn go_by(&mut self, set: &RuleSet) {
         self.records.set_params(transaction::Params::of(set));
+        self.players.set_params(player::Params::of(set));
     }
 
     fn hear(&mut self, record: &Record, facts: &Facts) {
         let at = record.occurred_at;
-        let label = self.labels.of(self.operator, record).filter(|_| (self.order.from..self.order.to).contains(&at));
-        let is_of_players = self.order.kind == ModelKind::PlayerRisk;
-        if let (true, Some(is_positive), Some(player)) = (is_of_players, label, record.player) {
-            self.player(player, record.currency, at, is_positive);
-        }
-        if is_of_players {
-            let spans = self.calendar.spans(at);
-            self.players.hear(self.operator, record, &spans);
+        let label = self.labels.of(self.operator, record).filter(|_| self.is_wanted(at));
+        if self.order.kind == ModelKind::PlayerRisk {
+            self.hear_of_player(record, label.map(|(is_positive, _)| is_positive));
             return;
         }
         let (mut out, mut there) = ([0.0; transaction::WIDTH], false);
         let (records, input) = (&mut self.records, Input::Play { record, facts });
         self.rules.hear_and(&input, &mut Vec::new(), |heard| there = records.hear(heard, &mut out));
-        if let (true, Some(is_positive)) = (there, label) {
+        if let (true, Some((is_positive, names))) = (there, label) {
             let id = self.pseudonym(b"record", &record.id_digest.to_be_bytes());
             self.rows.push(Row { at, id, values: out.to_vec(), is_positive });
+            self.names_found += names;
         }
     }
 
-    /// The player as they were before their first record with a label; one that is confirmed later is confirmed.
+    fn is_wanted(&self, at: Ts) -> bool {
+        (self.order.from..self.order.to).contains(&at)
+    }
+
+    fn hear_of_player(&mut self, record: &Record, label: Option<bool>) {
+        let (at, currency) = (record.occurred_at, record.currency);
+        if let Some(player) = record.player {
+            if let Some(is_positive) = label {
+                self.player(player, currency, at, is_positive);
+            }
+            if let Some(said) = self.labels.of_player(self.operator, player) {
+                let is_over = self.named.entry((player, currency)).or_default();
+                if at >= said.at && !std::mem::replace(is_over, true) {
+                    self.player_as_said(player, currency, said);
+                }
+            }
+        }
+        let spans = self.calendar.spans(at);
+        self.players.hear(self.operator, record, &spans);
+    }
+
+    /// Nothing more is heard: whoever played no more since they were named is as they were then.
+    fn end(&mut self) {
+        let open = std::mem::take(&mut self.named).into_iter().filter(|(_, is_over)| !is_over);
+        for ((player, currency), _) in open {
+            if let Some(said) = self.labels.of_player(self.operator, player) {
+                self.player_as_said(player, currency, said);
+            }
+        }
+    }
+
+    fn player_as_said(&mut self, player: MatchKey, currency: Currency, said: OfPlayer) {
+        if self.is_wanted(said.at) {
+            self.player(player, currency, said.at, said.is_positive);
+        }
+    }
+
+    /// The player as they are now, before their first record with a label; one that is confirmed later is confirmed.
     fn player(&mut self, player: MatchKey, currency: Currency, at: Ts, is_positive: bool) {
         if let Some(place) = self.done.get(&(player, currency)) {
             self.rows[*place].is_positive |= is_positive;
@@ -255,10 +368,10 @@ pub async fn write(
     mut out: impl Write,
 ) -> Result<RowsSummary, RowsError> {
     let features: &[Feature] = crate::scoring::features_of(order.kind).ok_or(RowsError::Kind)?;
-    let labels = labels(store).await?;
+    let labels = labels(store, directory, order.kind).await?;
     let secret = crate::secrets::random::<32>().map_err(|error| std::io::Error::other(error.to_string()))?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-    let mut rows = Vec::new();
+    let (mut rows, mut names_found) = (Vec::new(), 0);
     for operator in labels.operators() {
         let Some(known) = directory.operators.get(&operator) else { continue };
         let Some(jurisdiction) = directory.jurisdictions.get(usize::from(known.jurisdiction.0)) else { continue };
@@ -266,6 +379,8 @@ pub async fn write(
             TimeZone::get(&jurisdiction.time_zone).map_err(|_| RowsError::Zone(jurisdiction.time_zone.clone()))?;
         let mut making = Making::new(order, operator, &labels, &key, zone);
         replay(store, (directory, known.jurisdiction), &mut making).await?;
+        making.end();
+        names_found += making.names_found;
         rows.append(&mut making.rows);
         if rows.len() > ROWS_MAX {
             return Err(RowsError::TooMany);
@@ -275,7 +390,7 @@ pub async fn write(
     write_rows(features, &rows, &mut out)?;
     let positives = rows.iter().filter(|row| row.is_positive).count() as u64;
     let labels_left_out = match order.kind {
-        ModelKind::TransactionRisk => labels.len().saturating_sub(rows.len()) as u64,
+        ModelKind::TransactionRisk => labels.records().saturating_sub(names_found) as u64,
         _ => 0,
     };
     Ok(RowsSummary { rows: rows.len() as u64, positives, labels_left_out })

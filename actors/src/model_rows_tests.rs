@@ -1,10 +1,11 @@
 use super::*;
 use models::alert::{Granularity, Metric, Severity, Subject, Window};
 use models::alert_group::{Act, AlertActed, AlertGroup, GroupState};
-use models::ids::{AlertId, KeyId};
-use models::jurisdiction::JurisdictionNo;
+use models::ids::{KeyId, OperatorId};
+use models::operator::{Operator, OperatorState};
 use models::record::RecordKind;
 use models::ts::{DAY, MINUTE};
+use std::sync::Arc;
 
 const BEGIN: i64 = 1_772_398_800_000_000;
 
@@ -66,10 +67,11 @@ fn only_what_a_person_decided_and_left_so_is_a_label() {
         acted(5, 1, Acknowledge, Some(Confirmed)),
         acted(1, 2, Resolve, Some(FalseAlarm)),
     ];
-    let got: Vec<(Vec<u128>, bool)> = decisions(&acts)
-        .into_iter()
-        .map(|(_, alerts, label)| (alerts.into_iter().map(|alert| alert.0).collect(), label))
-        .collect();
+    let of = |decision: Decision| {
+        assert_eq!(decision.rule, "rapid_in_out");
+        (decision.alerts.into_iter().map(|alert| alert.0).collect(), decision.is_confirmed)
+    };
+    let got: Vec<(Vec<u128>, bool)> = decisions(&acts).into_iter().map(of).collect();
     let wanted = [(vec![10, 11], true), (vec![10, 11], false), (vec![20, 21], false), (vec![50, 51], true)];
     assert_eq!(got, wanted);
 }
@@ -93,7 +95,36 @@ fn rows(kind: ModelKind, labels: &Labels, records: &[Record]) -> Vec<Row> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let mut making = Making::new(order, OperatorNo(1), labels, &key, TimeZone::get("Africa/Nairobi").unwrap());
     records.iter().for_each(|record| making.hear(record, &Facts::default()));
+    making.end();
     making.rows
+}
+
+/// An alert about a player: of an operator, or over several of them.
+fn alert(operator_no: OperatorNo, player: u128, at_minute: i64, records: &[&str], operators: &[&str]) -> AlertRevision {
+    let mut alert = AlertRevision { operator_no, at: Ts(BEGIN + at_minute * MINUTE), ..AlertRevision::for_tests() };
+    alert.subject.who = Some(format!("player:{player:022x}"));
+    alert.evidence.records = records.iter().map(|id| (*id).to_owned()).collect();
+    alert.evidence.operators = operators.iter().map(|code| (*code).to_owned()).collect();
+    alert
+}
+
+/// Operators 1 to 3: `op-1` and `op-2` of the first jurisdiction, `op-3` of another one.
+fn directory() -> Directory {
+    let mut directory = Directory::default();
+    for (no, jurisdiction) in [(1, 0), (2, 0), (3, 1)] {
+        let operator = Operator {
+            operator_no: OperatorNo(no),
+            id: OperatorId(no.into()),
+            code: format!("op-{no}"),
+            name: format!("Operator {no}"),
+            jurisdiction: JurisdictionNo(jurisdiction),
+            state: OperatorState::Active,
+            registered_at: Ts(0),
+            version: 1,
+        };
+        directory.operators.insert(operator.operator_no, Arc::new(operator));
+    }
+    directory
 }
 
 #[test]
@@ -145,4 +176,61 @@ fn a_player_is_who_they_were_before_the_first_decision() {
     let place = player::names().iter().position(|name| *name == "stake_mean_1m").unwrap();
     // the second day is not closed before the third one's record, which is the one decided about
     assert_eq!(made[0].values[place], 100.0);
+}
+
+#[test]
+fn an_alert_over_all_operators_labels_the_player_at_those_that_it_names() {
+    use RecordKind::Deposit;
+    let nation = OperatorNo::of_nation(JurisdictionNo(0));
+    let mut labels = Labels::default();
+    let told = alert(nation, 5, 40, &["r1", "r2", "r3"], &["op-1", "op-2", "op-3"]);
+    labels.add_alert(&directory(), &[told], true);
+    assert_eq!(labels.operators(), HashSet::from([OperatorNo(1), OperatorNo(2)]), "those of the jurisdiction");
+    assert_eq!(labels.records(), 3);
+    let records = [
+        record(1, Deposit, 0, 1_000, 5),
+        // somebody else's record of the same number
+        record(2, Deposit, 10, 900, 6),
+        // not named
+        record(4, Deposit, 20, 900, 5),
+    ];
+    let made = rows(ModelKind::TransactionRisk, &labels, &records);
+    assert_eq!(made.iter().map(|row| (row.at, row.is_positive)).collect::<Vec<_>>(), [(records[0].occurred_at, true)]);
+    // who plays where no record is named has a label, too: as they were when it was told
+    let made = rows(ModelKind::PlayerRisk, &labels, &records[2..]);
+    assert_eq!(made.iter().map(|row| (row.at, row.is_positive)).collect::<Vec<_>>(), [(Ts(BEGIN + 40 * MINUTE), true)]);
+}
+
+#[test]
+fn a_player_whom_no_record_names_is_who_they_were_when_it_was_told() {
+    use RecordKind::Stake;
+    let day = 24 * 60;
+    let stakes = [
+        record(0, Stake, 60, 100, 5),
+        record(1, Stake, day + 60, 300, 5),
+        record(2, Stake, 2 * day + 60, 10_000, 5),
+        record(3, Stake, 2 * day + 90, 10_000, 6),
+    ];
+    let place = player::names().iter().position(|name| *name == "stake_mean_1m").unwrap();
+    // told at which minute | whether one that was told later is confirmed | rows, and what a day's mean stake was
+    for (at, later, wanted) in [
+        (2 * day, None, Some((100.0, false))),
+        (2 * day, Some(true), Some((100.0, true))),
+        // behind their last record
+        (3 * day, None, Some((200.0, false))),
+        // before their first one
+        (30, None, None),
+        // behind the span
+        (11 * day, None, None),
+    ] {
+        let mut labels = Labels::default();
+        labels.add_alert(&directory(), &[alert(OperatorNo(1), 5, at, &[], &[])], false);
+        if let Some(is_positive) = later {
+            labels.add_alert(&directory(), &[alert(OperatorNo(1), 5, at + day, &[], &[])], is_positive);
+        }
+        let made = rows(ModelKind::PlayerRisk, &labels, &stakes);
+        let got: Vec<_> = made.iter().map(|row| (row.values[place], row.is_positive)).collect();
+        assert_eq!(got, wanted.into_iter().collect::<Vec<_>>(), "told at {at}");
+        assert!(rows(ModelKind::TransactionRisk, &labels, &stakes).is_empty());
+    }
 }

@@ -5,12 +5,13 @@ use crate::register::commit_error;
 use crate::scoring::{Scorer, check_schema, kind_of};
 use crate::writer::WriterHandle;
 use ml::tabular::artefact::{Artefact, BYTES_MAX};
+use ml::tabular::batch::Judgement;
 use ml::tabular::metrics::Metrics;
 use models::alert::Window;
 use models::event::Event;
 use models::risk_model::{
     CARD_BYTES_MAX, Model, ModelEvaluation, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelState,
-    NAME_CHARS_MAX, REASON_CHARS_MAX,
+    NAME_CHARS_MAX, REASON_CHARS_MAX, RowsCompared,
 };
 use std::io::Read;
 use store::{Attachment, MODEL_BYTES_MAX, ModelBytes, Store, StoreError, StoredModel};
@@ -69,7 +70,13 @@ fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(document)
 }
 
-/// Registers an artefact's document. `evaluation`: how good it is on a table of its own, with that table's digest.
+fn evaluation_of(judged: Judgement) -> ModelEvaluation {
+    let Judgement { metrics, data_sha256, compared } = judged;
+    let compared = Some(RowsCompared { rows: compared.rows, seen: compared.seen });
+    ModelEvaluation { data_sha256, metrics: metrics_of(&metrics), compared }
+}
+
+/// Registers an artefact's document. `evaluation`: what a table of its own says of it.
 ///
 /// # Errors
 /// The document is no artefact, was learnt from other features than this program makes, or is registered already.
@@ -77,7 +84,7 @@ pub async fn register(
     store: &Store,
     writer: &WriterHandle,
     document: &[u8],
-    evaluation: Option<(Metrics, String)>,
+    evaluation: Option<Judgement>,
     by: &str,
 ) -> Result<Model, EngineError> {
     let by = named("/by", by, NAME_CHARS_MAX)?;
@@ -103,8 +110,7 @@ pub async fn register(
         bytes: document.len() as u64,
         trained_on: artefact.window.map(|window| Window { start: window.from, end: window.to }),
         held_out: metrics_of(&artefact.metrics),
-        evaluation: evaluation
-            .map(|(metrics, data_sha256)| ModelEvaluation { data_sha256, metrics: metrics_of(&metrics) }),
+        evaluation: evaluation.map(evaluation_of),
         by,
         card,
     };

@@ -24,12 +24,19 @@ async fn open(url: &str) -> (Store, WriterHandle) {
     (store, WriterHandle::new(writer, CommitMetrics::unregistered().expect("metrics")))
 }
 
+/// A table from a row on.
+fn from(table: &str, row: usize) -> String {
+    let mut lines = table.lines();
+    let head = lines.next().expect("a head");
+    std::iter::once(head).chain(lines.skip(row)).map(|line| format!("{line}\n")).collect()
+}
+
 #[actix_rt::test]
 async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
     let dir = testkit::temp_dir();
     let (store, writer) = open(&testkit::sqlite_url(&dir)).await;
     let kind = ModelKind::TransactionRisk;
-    let (train, test) = (table(kind, 600), table(kind, 900));
+    let (train, test) = (table(kind, 600), from(&table(kind, 1_500), 600));
     let artefact = learnt(Kind::TransactionRisk, &train);
     let mut document = Vec::new();
     artefact.write(&mut document).expect("written");
@@ -49,32 +56,42 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
     let other = batch::train(Kind::TransactionRisk, train.as_bytes(), None, 2).expect("another seed");
     document.clear();
     other.write(&mut document).expect("written");
-    let own = batch::evaluate_named(&other, train.as_bytes()).expect("judged");
+    let own = batch::judge(&other, train.as_bytes()).expect("judged");
     let refused = register(&store, &writer, &document, Some(own), "Wanjiku").await.expect("registered");
     conflict(promote(&store, &writer, (kind, refused.version), "Otieno").await, "the table that it was learnt from");
+
+    // the same rows with a byte more, and other rows with a few of them among: neither is a table of its own
+    for (seed, more) in [(4, train.clone() + "\n"), (5, from(&table(kind, 1_500), 580))] {
+        let other = batch::train(Kind::TransactionRisk, train.as_bytes(), None, seed).expect("another seed");
+        document.clear();
+        other.write(&mut document).expect("written");
+        let judged = batch::judge(&other, more.as_bytes()).expect("judged");
+        let refused = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
+        conflict(promote(&store, &writer, (kind, refused.version), "Otieno").await, "one in 100 of the rows");
+    }
 
     let third = batch::train(Kind::TransactionRisk, train.as_bytes(), None, 3).expect("a third seed");
     document.clear();
     third.write(&mut document).expect("written");
-    let judged = batch::evaluate_named(&third, test.as_bytes()).expect("judged");
+    let judged = batch::judge(&third, test.as_bytes()).expect("judged");
     let third = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
-    conflict(promote(&store, &writer, (kind, 3), "wanjiku ").await, "a second person");
-    promote(&store, &writer, (kind, 3), "Otieno").await.expect("promoted");
-    conflict(promote(&store, &writer, (kind, 3), "Otieno").await, "scores already");
+    conflict(promote(&store, &writer, (kind, 5), "wanjiku ").await, "a second person");
+    promote(&store, &writer, (kind, 5), "Otieno").await.expect("promoted");
+    conflict(promote(&store, &writer, (kind, 5), "Otieno").await, "scores already");
     assert!(matches!(promote(&store, &writer, (kind, 9), "Otieno").await, Err(EngineError::NotFound(_))));
 
     let scorer_now = scorer(&store, kind).await.expect("read").expect("one scores");
-    assert_eq!((scorer_now.version(), third.version), (3, 3));
+    assert_eq!((scorer_now.version(), third.version), (5, 5));
     let row = [0.5; engine::features::transaction::WIDTH];
     let wide = row.map(f64::from);
     let wanted = Artefact::read(document.as_slice()).expect("read").0.model.score(&wide);
     assert_eq!(f64::from(scorer_now.score(&row)), (wanted * 1e6).round(), "what is stored is what was learnt");
 
     // bytes that are not what was registered score nothing
-    store.execute_for_tests("UPDATE model_chunks SET bytes = x'00' WHERE version = 3").await.expect("spoilt");
+    store.execute_for_tests("UPDATE model_chunks SET bytes = x'00' WHERE version = 5").await.expect("spoilt");
     assert!(matches!(scorer(&store, kind).await, Err(NoScorer::Damaged(_))));
-    retire(&store, &writer, (kind, 3), "Otieno", "spoilt").await.expect("retired");
-    conflict(retire(&store, &writer, (kind, 3), "Otieno", "again").await, "retired");
+    retire(&store, &writer, (kind, 5), "Otieno", "spoilt").await.expect("retired");
+    conflict(retire(&store, &writer, (kind, 5), "Otieno", "again").await, "retired");
     assert!(scorer(&store, kind).await.expect("read").is_none());
     store.stop_writer(Duration::from_secs(5)).await;
 }

@@ -2,8 +2,9 @@
 
 use engine::features::{documentation, player, schema_digest, transaction};
 use engine::rules::calendar::Calendar;
+use engine::rules::finding::Mode;
 use engine::rules::input::{Facts, Input};
-use engine::rules::ruleset::RuleSet;
+use engine::rules::ruleset::{RuleSet, RuleVersion};
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use models::ids::OperatorNo;
@@ -265,8 +266,12 @@ fn what_moves_no_money_has_no_vector_and_failed_deposits_are_counted() {
 
 /// The vector of a player after records, as of a day.
 fn player_of(records: &[Record], day: i64) -> impl Fn(&str) -> Option<f32> + use<> {
+    player_with(records, day, player::Params { low_balance_minor: 200, currency: Currency::KES })
+}
+
+fn player_with(records: &[Record], day: i64, params: player::Params) -> impl Fn(&str) -> Option<f32> + use<> {
     let mut calendar = Calendar::new(zone());
-    let mut extractor = player::Extractor::new(player::Params::default(), player::OPERATOR_PLAYERS);
+    let mut extractor = player::Extractor::new(params, player::OPERATOR_PLAYERS);
     for record in records {
         let spans = calendar.spans(record.occurred_at);
         extractor.hear(OperatorNo(1), record, &spans);
@@ -327,6 +332,61 @@ fn a_day_counts_when_it_is_closed() {
     // a record of the next day closes the third
     records.push(record(99, Stake, 3 * DAY + HOUR, 100));
     assert_eq!(player_of(&records, 4)("active_days_1m"), Some(3.0));
+}
+
+#[test]
+fn which_balance_is_low_is_said_by_the_rules() {
+    let version = |version, from, mode, params: serde_json::Value| RuleVersion {
+        rule: "player_at_risk".to_owned(),
+        version,
+        jurisdiction: "KE".to_owned(),
+        effective_from: Ts(from),
+        effective_to: None,
+        mode,
+        params,
+    };
+    let kenya = |versions| RuleSet::new("KE", versions).expect("versions");
+    let other = || serde_json::json!({"score_min_ppm": 600_000});
+    let own = || serde_json::json!({"currency": "KES", "low_balance_minor": 5_000});
+    let table = [
+        ("Kenya's standard", RuleSet::standard("KE"), 30_000, Currency::KES),
+        ("that of a state of Nigeria", RuleSet::standard("NG-LA"), 336_000, Currency::NGN),
+        ("nobody said anything", RuleSet::standard("UG"), 200, Currency::EUR),
+        ("the rule is off", kenya(Vec::new()), 30_000, Currency::KES),
+        ("a version that does not name it", kenya(vec![version(2, 0, Mode::Live, other())]), 30_000, Currency::KES),
+        ("a version that does", kenya(vec![version(2, 0, Mode::Live, own())]), 5_000, Currency::KES),
+        ("in the shadow", kenya(vec![version(2, 0, Mode::Shadow, own())]), 30_000, Currency::KES),
+    ];
+    for (what, set, low_balance_minor, currency) in table {
+        assert_eq!(player::Params::of(&set), player::Params { low_balance_minor, currency }, "{what}");
+    }
+}
+
+#[test]
+fn a_balance_is_low_below_the_mark_of_its_currency() {
+    use RecordKind::{Deposit, Stake};
+    let balance = |record, minor| Record { balance_after_minor: Some(minor), ..record };
+    // of 1,000 shillings 250 are left, and 500 are paid in two minutes later
+    let records = [
+        balance(record(0, Deposit, 0, 100_000), 100_000),
+        balance(record(1, Stake, MINUTE, 75_000), 25_000),
+        balance(record(2, Deposit, 3 * MINUTE, 50_000), 75_000),
+        record(3, Stake, DAY, 10),
+    ];
+    let mark = |low_balance_minor, currency| player::Params { low_balance_minor, currency };
+    for (params, drops, low_deposits, seconds) in [
+        (mark(30_000, Currency::KES), Some(1.0), Some(1.0), Some(120.0)),
+        // two shillings, as it was before
+        (mark(200, Currency::KES), Some(0.0), Some(0.0), None),
+        (mark(0, Currency::KES), Some(0.0), Some(0.0), None),
+        // nobody says from where on shillings are few
+        (mark(30_000, Currency::EUR), None, None, None),
+    ] {
+        let of = player_with(&records, 2, params);
+        assert_eq!(of("balance_drops_day_12m"), drops, "{params:?}");
+        assert_eq!(of("low_deposits_day_12m"), low_deposits, "{params:?}");
+        assert_eq!(of("low_to_deposit_s"), seconds, "{params:?}");
+    }
 }
 
 #[test]
@@ -424,7 +484,8 @@ proptest! {
         let mut rules = OperatorRules::new(OperatorNo(1), zone(), &RuleSet::standard("KE"));
         let mut calendar = Calendar::new(zone());
         let mut whole = transaction::Extractor::default();
-        let mut players = player::Extractor::new(player::Params::default(), player::OPERATOR_PLAYERS);
+        let params = player::Params { low_balance_minor: 200, currency: Currency::KES };
+        let mut players = player::Extractor::new(params, player::OPERATOR_PLAYERS);
         let (mut back, mut players_back) = (whole.clone(), players.clone());
         let facts = Facts::default();
         for (n, record) in records.iter().enumerate() {

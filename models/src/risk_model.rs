@@ -24,6 +24,9 @@ pub const CARD_BYTES_MAX: usize = 256 << 10;
 pub const EVALUATION_CLASS_ROWS_MIN: u64 = 50;
 /// Area under the ROC curve below which a model is none: a coin has half of it.
 pub const AUC_PPM_MIN: u32 = 550_000;
+/// A model is not judged where more than one in so many of the rows it was judged on were rows it had learnt from: as many
+/// two tables may share by chance.
+pub const SEEN_ONE_IN: u64 = 100;
 /// Expected calibration error above which its probabilities are none.
 pub const CALIBRATION_PPM_MAX: u32 = 100_000;
 
@@ -96,6 +99,18 @@ pub struct ModelEvaluation {
     pub data_sha256: String,
     /// What came out.
     pub metrics: ModelMetrics,
+    /// Its rows beside those that the model was learnt from; none in what older releases stored.
+    #[serde(default)]
+    pub compared: Option<RowsCompared>,
+}
+
+/// Rows of an evaluation that were held against the rows that a model was learnt from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowsCompared {
+    /// Rows that could be: all where the model remembers all of its rows, a fair sample of them otherwise.
+    pub rows: u64,
+    /// Of these, rows that it was learnt from.
+    pub seen: u64,
 }
 
 /// Why an evaluation does not validate a model.
@@ -106,6 +121,8 @@ pub enum NotValidated {
     NoEvaluation,
     #[error("it was judged on the table that it was learnt from")]
     SameTable,
+    #[error("more than one in {SEEN_ONE_IN} of the rows that it was judged on are rows that it was learnt from")]
+    SeenRows,
     #[error("fewer than {EVALUATION_CLASS_ROWS_MIN} rows of a class stand behind its evaluation")]
     TooFewRows,
     #[error("it does not tell the classes apart (area under the ROC curve below 0.55)")]
@@ -154,6 +171,9 @@ impl Model {
         let evaluation = self.evaluation.as_ref().ok_or(NotValidated::NoEvaluation)?;
         if evaluation.data_sha256 == self.data_sha256 {
             return Err(NotValidated::SameTable);
+        }
+        if evaluation.compared.is_some_and(|compared| compared.seen.saturating_mul(SEEN_ONE_IN) > compared.rows) {
+            return Err(NotValidated::SeenRows);
         }
         let ModelMetrics { rows, positives, auc_ppm, calibration_error_ppm, .. } = evaluation.metrics;
         if positives.min(rows.saturating_sub(positives)) < EVALUATION_CLASS_ROWS_MIN {
@@ -277,7 +297,12 @@ mod tests {
                     brier_ppm: 1,
                     calibration_error_ppm,
                 },
+                compared: None,
             })
+        };
+        let seen = |rows, seen| {
+            let compared = Some(RowsCompared { rows, seen });
+            of('d', 1_000, 100, 900_000, 10_000).map(|evaluation| ModelEvaluation { compared, ..evaluation })
         };
         let table = [
             (None, Err(NotValidated::NoEvaluation)),
@@ -287,6 +312,11 @@ mod tests {
             (of('d', 1_000, 100, 549_999, 10_000), Err(NotValidated::NoBetterThanChance)),
             (of('d', 1_000, 100, 900_000, 100_001), Err(NotValidated::NotCalibrated)),
             (of('d', 100, 50, 550_000, 100_000), Ok(())),
+            (seen(1_000, 1_000), Err(NotValidated::SeenRows)),
+            (seen(1_000, 11), Err(NotValidated::SeenRows)),
+            (seen(1_000, 10), Ok(())),
+            (seen(30, 1), Err(NotValidated::SeenRows)),
+            (seen(0, 0), Ok(())),
         ];
         for (evaluation, wanted) in table {
             assert_eq!(model(evaluation.clone()).validated(), wanted, "{evaluation:?}");

@@ -31,8 +31,8 @@ pub struct RateForecast {
     pub operator_hours: u64,
     /// Their rate.
     pub expected_micro: u64,
-    /// The rate that is passed by chance once in a hundred times (upper limit of a Poisson mean, 99 %), and one alert a
-    /// day and operator at least.
+    /// The rate that is passed by chance once in a hundred times: upper limit of a Poisson mean, 99 %. Older releases stored
+    /// one alert a day and operator at least.
     pub upper_micro: u64,
 }
 

@@ -6,7 +6,7 @@ use crate::directory::Directory;
 use crate::idempotency;
 use crate::register::{commit_error, section, unavailable};
 use crate::rule_versions::{RuleCommand, RuleOrder, RuleOrdered};
-use engine::rules::brake::{self, LOOKS_BACK, WATCHED};
+use engine::rules::brake::{self, LOOKS_BACK, Shortfall, WATCHED};
 use engine::rules::life::{Life, Refused, Span, Version};
 use engine::rules::list;
 use models::alert::{RevisionKind, Severity};
@@ -18,6 +18,7 @@ use models::operator::OperatorState;
 use models::rule::{ForecastBasis, RateDeparture, RateForecast, RuleAct, RuleChanged};
 use models::ts::{HOUR, Ts};
 use ring::digest::{SHA256, digest};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Attachment, FindingsOf};
@@ -28,6 +29,16 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);
 const SHADOW_MIN: i64 = HOUR;
 /// Keys that followed each other at most, looked at to find whose they are.
 const ROTATIONS_MAX: usize = 1_000;
+
+/// Versions that are below their forecast, by jurisdiction and rule.
+pub(super) type BelowForecast = BTreeMap<(JurisdictionNo, String), (u32, Shortfall)>;
+
+/// How the last hours of a promoted version are beside its forecast.
+#[derive(Default)]
+struct Looked {
+    above: Option<RateDeparture>,
+    below: Option<Shortfall>,
+}
 
 impl Engine {
     /// Does with a rule what somebody wants.
@@ -158,8 +169,8 @@ impl Engine {
         Ok(brake::forecast(basis, findings, (micros / HOUR) as u64))
     }
 
-    /// Takes back promoted versions that raise far more alerts than was forecast; gives how many. The engine does so by
-    /// itself every 30 seconds.
+    /// Takes back promoted versions that raise far more alerts than was forecast; gives how many. Which raise far fewer is
+    /// noted: [`Self::below_forecast`]. The engine does so by itself every 30 seconds.
     ///
     /// # Errors
     /// The store does not answer.
@@ -175,31 +186,56 @@ impl Engine {
             let watched = live.filter(|(.., version)| is_watched(version));
             watched.map(|(no, life, version)| (no, Arc::clone(life), version.number)).collect()
         };
-        let mut stopped = 0;
+        let (mut stopped, mut below) = (0, BelowForecast::new());
         for (jurisdiction, life, version) in watched {
-            if let Some(departure) = self.departure(jurisdiction, &life, version, now).await? {
+            let looked = self.look_at(jurisdiction, &life, version, now).await?;
+            if let Some(departure) = looked.above {
                 stopped += usize::from(self.stop_version(jurisdiction, life.rule(), version, departure).await?);
+            } else if let Some(shortfall) = looked.below {
+                below.insert((jurisdiction, life.rule().to_owned()), (version, shortfall));
             }
         }
+        self.note_below(below);
         Ok(stopped)
     }
 
-    async fn departure(
+    fn note_below(&self, below: BelowForecast) {
+        self.0.metrics.rules_below_forecast.set(below.len() as i64);
+        let before = std::mem::replace(&mut *self.0.below_forecast.write(), below.clone());
+        for ((jurisdiction, rule), (version, Shortfall { hours, findings, .. })) in below {
+            let known = before.get(&(jurisdiction, rule.clone()));
+            if known.is_none_or(|(known, _)| *known != version) {
+                let rule = rule.as_str();
+                tracing::warn!(rule, version, findings, hours, "a version raises far fewer alerts than was forecast");
+            }
+        }
+    }
+
+    /// How far a live version is below its forecast, as of the last look within the seven days behind its promotion.
+    #[must_use]
+    pub fn below_forecast(&self, jurisdiction: JurisdictionNo, rule: &str, version: u32) -> Option<Shortfall> {
+        let below = self.0.below_forecast.read();
+        below.get(&(jurisdiction, rule.to_owned())).filter(|(of, _)| *of == version).map(|(_, shortfall)| *shortfall)
+    }
+
+    async fn look_at(
         &self,
         jurisdiction: JurisdictionNo,
         life: &Life,
         version: u32,
         now: Ts,
-    ) -> Result<Option<RateDeparture>, EngineError> {
+    ) -> Result<Looked, EngineError> {
         let promotion = life.version(version).and_then(|version| version.promotion.as_ref());
-        let Some((promotion, forecast)) = promotion.and_then(|p| Some((p, p.forecast?))) else { return Ok(None) };
+        let Some((promotion, forecast)) = promotion.and_then(|p| Some((p, p.forecast?))) else {
+            return Ok(Looked::default());
+        };
         let operators = {
             let directory = self.directory();
             let own = directory.operators.values().filter(|operator| operator.jurisdiction == jurisdiction);
             own.filter(|operator| operator.state == OperatorState::Active).count()
         };
         let hours = brake::hours(promotion.span.from, now, u32::try_from(operators).unwrap_or(u32::MAX), |_| 0);
-        let Some(first) = hours.first() else { return Ok(None) };
+        let Some(first) = hours.first() else { return Ok(Looked::default()) };
         let of = FindingsOf {
             jurisdiction,
             rule: life.rule().to_owned(),
@@ -217,7 +253,8 @@ impl Engine {
                 brake::HourCount { findings, ..*hour }
             })
             .collect();
-        Ok(brake::departure(&forecast, &hours))
+        let below = brake::shortfall(&forecast, &hours, (promotion.span.from, now));
+        Ok(Looked { above: brake::departure(&forecast, &hours), below })
     }
 
     async fn stop_version(

@@ -212,6 +212,7 @@ impl Engine {
             backtests: Backtests::default(),
             runtime: tokio::runtime::Handle::current(),
             ruling: tokio::sync::Mutex::default(),
+            below_forecast: RwLock::default(),
             states: StateMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             series: SeriesMetrics::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             rules,

@@ -6,7 +6,6 @@ use crate::market::Kept;
 use crate::source::Inspect;
 use engine::features::live::LiveFeatures;
 use engine::features::live_players::DAY_SETTLED_AFTER;
-use engine::features::transaction;
 use engine::rules::finding::{Finding, Mode};
 use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
 use engine::rules::nation::NationRules;
@@ -162,7 +161,7 @@ impl Judge for OfOperator {
 
     fn set_rules(&mut self, set: &RuleSet) {
         self.rules.set_rules(set);
-        self.risk.set_params(transaction::Params::of(set));
+        self.risk.set_rules(set);
     }
 
     fn set_models(&mut self, models: &Models) {
@@ -298,6 +297,7 @@ impl Judge for OfNation {
 
     fn set_rules(&mut self, set: &RuleSet) {
         self.rules.set_rules(set);
+        self.risk.set_rules(set);
     }
 
     fn set_models(&mut self, models: &Models) {

@@ -16,6 +16,7 @@ use engine::features::live::{LiveFeatures, Scoring};
 use engine::features::live_players::LivePlayers;
 use engine::features::{player, transaction};
 use engine::rules::calendar::Spans;
+use engine::rules::ruleset::RuleSet;
 use engine::rules::run::Heard;
 use models::alert::Window;
 use models::ids::{OperatorNo, Seq};
@@ -139,8 +140,9 @@ impl Risk {
         &self.live
     }
 
-    pub fn set_params(&mut self, params: transaction::Params) {
-        self.live.set_params(params);
+    /// What the rules say of vectors holds from the next input on.
+    pub fn set_rules(&mut self, set: &RuleSet) {
+        self.live.set_rules(set);
     }
 
     /// What is promoted now is at work from the next input on.
@@ -286,6 +288,11 @@ impl RiskAcross {
 
     pub fn live(&self) -> &LivePlayers {
         &self.live
+    }
+
+    /// What the rules say of vectors from now on.
+    pub fn set_rules(&mut self, set: &RuleSet) {
+        self.live.set_rules(set);
     }
 
     /// What is promoted now scores from the next input on.

@@ -196,13 +196,13 @@ fn settles_at_once(product: Option<Product>) -> bool {
 }
 
 impl Behaviour {
-    /// A record of theirs. `low_balance_minor`: below it a balance is as good as gone.
+    /// A record of theirs. `low_balance_minor`: below it a balance is as good as gone; none where nobody says from where on.
     pub fn hear(
         &mut self,
         operator: OperatorNo,
         (record, details): (&Record, &Details<'_>),
         spans: &Spans,
-        low_balance_minor: i64,
+        low_balance_minor: Option<i64>,
     ) {
         let at = record.occurred_at;
         if self.first_at.0 == 0 || at < self.first_at {
@@ -260,7 +260,7 @@ impl Behaviour {
         self.months.drain(..forgotten);
     }
 
-    fn count(&mut self, record: &Record, details: &Details<'_>, low: i64, sums: &mut Sums) {
+    fn count(&mut self, record: &Record, details: &Details<'_>, low: Option<i64>, sums: &mut Sums) {
         use RecordKind as K;
         let minor = record.amount_minor;
         match (record.kind, record.status) {
@@ -350,14 +350,14 @@ impl Behaviour {
         }
     }
 
-    fn balance(&mut self, record: &Record, low: i64, sums: &mut Sums) {
+    fn balance(&mut self, record: &Record, low: Option<i64>, sums: &mut Sums) {
         let Some(now) = record.balance_after_minor else { return };
-        if now < low && self.balance.is_some_and(|before| before >= low) {
+        let is_low = |balance: i64| low.is_some_and(|low| balance < low);
+        if !is_low(now) {
+            self.low_since = None;
+        } else if self.balance.is_some_and(|before| !is_low(before)) {
             sums.balance_drops = 1;
             self.low_since = Some(record.occurred_at);
-        }
-        if now >= low {
-            self.low_since = None;
         }
         self.balance = Some(now);
     }

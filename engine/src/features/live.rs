@@ -11,6 +11,7 @@
 use super::details::Details;
 use super::live_players::LivePlayers;
 use super::transaction;
+use crate::rules::ruleset::RuleSet;
 use crate::rules::run::Heard;
 use crate::snapshot::{self, SnapshotError};
 use models::ids::OperatorNo;
@@ -56,9 +57,10 @@ impl Default for LiveFeatures {
 }
 
 impl LiveFeatures {
-    /// Other parameters of records' vectors from now on.
-    pub fn set_params(&mut self, params: transaction::Params) {
-        self.records.set_params(params);
+    /// What the rules say of vectors from now on.
+    pub fn set_rules(&mut self, set: &RuleSet) {
+        self.records.set_params(transaction::Params::of(set));
+        self.players.set_rules(set);
     }
 
     /// Takes in what the rules have heard. True: the record has a vector, and where one is wanted `out` is it.
@@ -140,7 +142,6 @@ mod tests {
     use crate::features::behaviour::Behaviour;
     use crate::features::player;
     use crate::rules::input::{Facts, Input};
-    use crate::rules::ruleset::RuleSet;
     use crate::rules::run::OperatorRules;
     use crate::rules::table::Limit;
     use crate::windows::tests::record;

@@ -8,6 +8,7 @@
 use super::details::Details;
 use super::player::{self, Extractor};
 use crate::rules::calendar::Spans;
+use crate::rules::ruleset::RuleSet;
 use crate::rules::table::Limit;
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
@@ -77,6 +78,11 @@ impl LivePlayers {
             open_until: Ts(0),
             unscored: 0,
         }
+    }
+
+    /// What the rules say of vectors from now on.
+    pub fn set_rules(&mut self, set: &RuleSet) {
+        self.histories.set_params(player::Params::of(set));
     }
 
     /// Takes a record in. `is_scored`: a model is promoted, and who plays is scored when the day is over.

@@ -19,6 +19,8 @@ pub mod player;
 pub mod recent;
 pub mod transaction;
 
+use crate::rules::finding::Mode;
+use crate::rules::ruleset::RuleSet;
 use ring::digest::{SHA256, digest};
 use std::fmt::Write as _;
 
@@ -91,6 +93,12 @@ impl<'a> Places<'a> {
     pub(crate) fn is_full(&self) -> bool {
         self.next == self.features.len()
     }
+}
+
+/// Parameters of a rule's last live version.
+pub(crate) fn last_live<'a>(set: &'a RuleSet, rule: &str) -> Option<&'a serde_json::Value> {
+    let live = set.versions().filter(|version| version.rule == rule && version.mode == Mode::Live);
+    live.max_by_key(|version| version.effective_from).map(|version| &version.params)
 }
 
 /// A share; missing where there is nothing to have a share of.

@@ -7,15 +7,19 @@
 
 use super::behaviour::{Behaviour, NAMED_MAX, Sums};
 use super::details::Details;
-use super::{Feature, Places, share};
+use super::{Feature, Places, last_live, share};
 use crate::rules::book::player_key;
 use crate::rules::calendar::Spans;
+use crate::rules::list::Typed;
+use crate::rules::ruleset::RuleSet;
 use crate::rules::table::{Key, Limit, Table};
+use crate::rules::{player_at_risk, standards};
 use models::ids::OperatorNo;
 use models::money::Currency;
 use models::record::Record;
 use models::ts::{DAY, Ts};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Version of the table, for people.
 pub const VERSION: u32 = 1;
@@ -74,8 +78,8 @@ table!(
         "payment_accounts", "count", "payment accounts, at most 8", BRITAIN;
         "operators", "count", "operators, at most 8", BRITAIN;
         "breaks", "count", "pauses in play of 30 days and longer", SPAIN;
-        "balance_drops_day_12m", "count", "the balance falls below the low mark, a day", SPAIN;
-        "low_deposits_day_12m", "count", "deposits made below it, a day", SPAIN;
+        "balance_drops_day_12m", "count", "the balance falls below the low mark, a day; missing where the currency has none", SPAIN;
+        "low_deposits_day_12m", "count", "deposits made below it, a day; missing where the currency has none", SPAIN;
         "low_to_deposit_s", "seconds", "median from the fall to the deposit, within a day; missing without one", SPAIN;
         "product_types", "count", "products bet on", SPAIN;
         "product_dominant", "share", "of the bets on the most frequent product; missing without a product", SPAIN;
@@ -107,13 +111,45 @@ pub fn names() -> [&'static str; WIDTH] {
 /// What no record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Params {
-    /// Below it a balance is as good as gone, minor units: two units of the currency in the published model.
+    /// Below it a balance is as good as gone, minor units: a parameter of the rule `player_at_risk` in force.
     pub low_balance_minor: i64,
+    /// Of which currency; in any other one nobody says which balance is low.
+    pub currency: Currency,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { low_balance_minor: 200 }
+        Self::from(player_at_risk::Params::default())
+    }
+}
+
+impl From<player_at_risk::Params> for Params {
+    fn from(params: player_at_risk::Params) -> Self {
+        let player_at_risk::Params { low_balance_minor, currency, .. } = params;
+        Self { low_balance_minor, currency }
+    }
+}
+
+impl Params {
+    /// As the rules say whose last live versions these are; what they leave out, or a rule that is off, as the
+    /// jurisdiction's standard says.
+    #[must_use]
+    pub fn of(set: &RuleSet) -> Self {
+        let name = player_at_risk::ABOUT.name;
+        let own = |params: Value| match params {
+            Value::Object(params) => params,
+            _ => Map::new(),
+        };
+        let mut params = own(standards::params(set.jurisdiction(), name));
+        params.extend(own(last_live(set, name).cloned().unwrap_or_default()));
+        match Typed::read(name, &Value::Object(params)) {
+            Ok(Some(Typed::PlayerAtRisk(params))) => params.into(),
+            _ => Self::default(),
+        }
+    }
+
+    fn low_balance(&self, currency: Currency) -> Option<i64> {
+        (currency == self.currency).then_some(self.low_balance_minor)
     }
 }
 
@@ -129,6 +165,11 @@ impl Extractor {
     #[must_use]
     pub fn new(params: Params, limit: Limit) -> Self {
         Self { params, players: Table::new(limit) }
+    }
+
+    /// Other parameters from now on.
+    pub fn set_params(&mut self, params: Params) {
+        self.params = params;
     }
 
     /// Players held, and how many were forgotten at the limit.
@@ -148,7 +189,7 @@ impl Extractor {
         let (record, _) = of;
         let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return 0 };
         let place = self.players.touch(player_key(player.0, record.currency));
-        let low = self.params.low_balance_minor;
+        let low = self.params.low_balance(record.currency);
         self.players.change(place, |known| {
             known.hear(operator, of, spans, low);
             known.operators.len()
@@ -163,7 +204,8 @@ impl Extractor {
             write_horizon(known, as_of, days, suffix, &mut places);
         }
         let year = known.since(as_of, HORIZONS[2].1);
-        write_account(known, &year, as_of, &mut places);
+        let has_low_balance = self.params.low_balance(currency).is_some();
+        write_account(known, (&year, has_low_balance), as_of, &mut places);
         write_habits(known, &year, &mut places);
         write_stakes(known, &year, &mut places);
         debug_assert!(places.is_full());
@@ -199,8 +241,9 @@ fn write_horizon(known: &Behaviour, as_of: Ts, days: i64, suffix: &str, places: 
     put("bets_session", share(f64::from(sums.bets), f64::from(sums.sessions)));
 }
 
-fn write_account(known: &Behaviour, year: &Sums, as_of: Ts, places: &mut Places<'_>) {
+fn write_account(known: &Behaviour, (year, has_low): (&Sums, bool), as_of: Ts, places: &mut Places<'_>) {
     let active = f64::from(year.days);
+    let of_low = |count: u32| if has_low { share(f64::from(count), active) } else { f64::NAN };
     places.put("account_days", days_between(known.first_at, as_of));
     places.put("limit_rises_12m", f64::from(year.limit_rises));
     places.put("limit_cuts_12m", f64::from(year.limit_cuts));
@@ -208,9 +251,9 @@ fn write_account(known: &Behaviour, year: &Sums, as_of: Ts, places: &mut Places<
     places.put("payment_accounts", known.accounts.len() as f64);
     places.put("operators", known.operators.len() as f64);
     places.put("breaks", f64::from(known.breaks));
-    places.put("balance_drops_day_12m", share(f64::from(year.balance_drops), active));
-    places.put("low_deposits_day_12m", share(f64::from(year.low_deposits), active));
-    places.put("low_to_deposit_s", known.low_to_deposit.value());
+    places.put("balance_drops_day_12m", of_low(year.balance_drops));
+    places.put("low_deposits_day_12m", of_low(year.low_deposits));
+    places.put("low_to_deposit_s", if has_low { known.low_to_deposit.value() } else { f64::NAN });
 }
 
 fn write_habits(known: &Behaviour, year: &Sums, places: &mut Places<'_>) {

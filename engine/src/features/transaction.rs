@@ -6,10 +6,9 @@
 
 use super::details::Details;
 use super::recent::{BUCKETS, Recent, Usual};
-use super::{Feature, Places, flag, share};
+use super::{Feature, Places, flag, last_live, share};
 use crate::ingest::id_digest;
 use crate::rules::book::player_key;
-use crate::rules::finding::Mode;
 use crate::rules::list::Typed;
 use crate::rules::player::{Move, Player, Span};
 use crate::rules::ruleset::RuleSet;
@@ -197,9 +196,7 @@ impl Params {
     #[must_use]
     pub fn of(set: &RuleSet) -> Self {
         let name = structured_deposits::ABOUT.name;
-        let live = set.versions().filter(|version| version.rule == name && version.mode == Mode::Live);
-        let params = live.max_by_key(|version| version.effective_from).map(|version| &version.params);
-        let params = params.and_then(|params| Typed::read(name, params).ok().flatten());
+        let params = last_live(set, name).and_then(|params| Typed::read(name, params).ok().flatten());
         let Some(Typed::StructuredDeposits(params)) = params else { return Self::default() };
         Self { threshold_minor: params.thresholds_minor.first().copied() }
     }

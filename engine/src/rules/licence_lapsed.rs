@@ -11,6 +11,7 @@ use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
 use models::record::{PlayChannel, Product};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -63,13 +64,13 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
             let mut named = params.conditions.iter().filter(|forbids| forbids.condition == **text);
             named.any(|forbids| forbids.holds(record.product, record.channel))
         });
-        broken.next().map(|(key, _)| key)
+        broken.next()
     };
     let (licence, reason) = match papers.breach(heard.at, record.product) {
-        Some((licence, breach)) => (licence, words(breach)),
+        Some((licence, breach)) => (licence, Cow::Borrowed(words(breach))),
         None if params.conditions.is_empty() => return,
         None => match forbidden() {
-            Some(licence) => (licence, "against a condition of the licence"),
+            Some((licence, text)) => (licence, Cow::Owned(format!("against the licence's condition “{text}”"))),
             None => return,
         },
     };
@@ -202,6 +203,9 @@ mod tests {
                 ("online", licence().stake("anna", 5), &[]),
             ],
         );
+        let found = licence().retail().ticket("anna", 5).all("licence_lapsed", params);
+        let said = "1 bets of the day were taken against the licence's condition “no sale over the counter”";
+        assert_eq!(found[0].reasons, [said]);
         check(
             "licence_lapsed",
             "{}",

@@ -8,6 +8,7 @@ use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
 use models::ids::OperatorNo;
+use models::money::Currency;
 use models::score::ScoredPlayer;
 use models::ts::Ts;
 
@@ -26,6 +27,10 @@ params! {
     score_min_ppm: i64 = 500_000, "ppm", 100_000..=1_000_000, "the bound of the level `high` (models::risk_model::RiskLevel)";
     /// Probability below which it is taken back, millionths; between the two what was said stands.
     cleared_below_ppm: i64 = 400_000, "ppm", 0..=1_000_000, "own: a score that swings around one bound would be told again and again";
+    /// Currency of `low_balance_minor`: of players in any other one it is not known which balance is low.
+    currency: Currency = Currency::EUR, "", 0..=0, "the published model's; a jurisdiction sets its own";
+    /// Balance below which money is as good as gone: what the model hears of falls below it, and of deposits made there.
+    low_balance_minor: i64 = 200, "minor units", 0..=1_000_000_000_000, "DGOJ common detection model (2025): two units of the currency, the euro (FACTS, markers of harm)";
     coherent(self) {
         if self.cleared_below_ppm > self.score_min_ppm {
             return Err("cleared_below_ppm is above score_min_ppm");
@@ -36,26 +41,40 @@ params! {
 
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     if let Input::PlayerScored { scored, version, .. } = heard.input {
-        judge_score(params, (scored, *version), (heard.at, heard.spans.month), Vec::new(), out);
+        let Params { score_min_ppm, cleared_below_ppm, .. } = *params;
+        judge_score(
+            Bounds { score_min_ppm, cleared_below_ppm },
+            (scored, *version),
+            (heard.at, heard.spans.month),
+            Vec::new(),
+            out,
+        );
     }
+}
+
+/// From which probability on a player is told of, and below which it is taken back, millionths.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub score_min_ppm: i64,
+    pub cleared_below_ppm: i64,
 }
 
 /// The same for a score at one operator, which names none, and for one across several.
 pub(super) fn judge_score(
-    params: &Params,
+    bounds: Bounds,
     (scored, version): (&ScoredPlayer, u32),
     (at, month): (Ts, Window),
     operators: Vec<OperatorNo>,
     out: &mut Out<'_>,
 ) {
     let (score, who) = (i64::from(scored.score_ppm), Who::Player(scored.player.0));
-    let measured = Measured { observed: score, limit: params.score_min_ppm, unit: Unit::Ppm };
+    let measured = Measured { observed: score, limit: bounds.score_min_ppm, unit: Unit::Ppm };
     // who plays in two currencies has a score of each
     let mut out = out.matter(scored.currency.bits().into());
-    if score < params.cleared_below_ppm {
+    if score < bounds.cleared_below_ppm {
         return out.cleared(who, at, measured, "the probability has fallen below the lower bound");
     }
-    if score < params.score_min_ppm {
+    if score < bounds.score_min_ppm {
         return;
     }
     // one finding a month, however long it lasts

@@ -1,12 +1,11 @@
 //! A player of several operators whose score across all of them is high at the end of a day on which they played: each
 //! operator alone may have seen little of it.
 
-pub use crate::rules::player_at_risk::Params;
-
 use crate::rules::input::{Input, Trigger};
 use crate::rules::list::{About, Home};
 use crate::rules::nation::NationHeard;
-use crate::rules::player_at_risk::judge_score;
+use crate::rules::params::params;
+use crate::rules::player_at_risk::{Bounds, judge_score};
 use crate::rules::standing::Out;
 use models::alert::Severity;
 
@@ -20,10 +19,30 @@ pub const ABOUT: About = About {
     hears: &[Trigger::PlayerScored],
 };
 
+params! {
+    /// Probability from which on a player is told of, millionths.
+    score_min_ppm: i64 = 500_000, "ppm", 100_000..=1_000_000, "the bound of the level `high` (models::risk_model::RiskLevel)";
+    /// Probability below which it is taken back, millionths; between the two what was said stands.
+    cleared_below_ppm: i64 = 400_000, "ppm", 0..=1_000_000, "as of player_at_risk";
+    coherent(self) {
+        if self.cleared_below_ppm > self.score_min_ppm {
+            return Err("cleared_below_ppm is above score_min_ppm");
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>) {
     if let Input::PlayerScored { scored, version, .. } = heard.input {
         let operators = heard.known.places.iter().map(|place| place.operator).collect();
-        judge_score(params, (scored, *version), (heard.at, heard.spans.month), operators, out);
+        let Params { score_min_ppm, cleared_below_ppm } = *params;
+        judge_score(
+            Bounds { score_min_ppm, cleared_below_ppm },
+            (scored, *version),
+            (heard.at, heard.spans.month),
+            operators,
+            out,
+        );
     }
 }
 

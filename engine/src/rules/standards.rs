@@ -85,6 +85,10 @@ mod tests {
             ("NG-FC", "structured_across_operators", "threshold_minor", json!(2_175_000_000i64)),
             ("NG-LA", "net_deposit_threshold", "currency", json!("NGN")),
             ("NG", "rapid_in_out", "currency", json!("NGN")),
+            // two euros, by the same rates as the thresholds of net deposits
+            ("KE", "player_at_risk", "low_balance_minor", json!(30_000)),
+            ("NG-LA", "player_at_risk", "low_balance_minor", json!(336_000)),
+            ("UG", "player_at_risk", "low_balance_minor", Value::Null),
             // of others nothing is known, and a code that begins alike is another one's
             ("UG", "net_deposit_threshold", "currency", Value::Null),
             ("NGX", "net_deposit_threshold", "currency", Value::Null),

@@ -7,6 +7,7 @@ use super::dataset::{Labelled, Schema, hexadecimal};
 use super::drift::Baseline;
 use super::metrics::Metrics;
 use super::model::{Fitted, MemberReport, Model, Params, TrainError};
+use super::seen::SeenRows;
 use models::ts::Ts;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,8 @@ use serde_json::value::RawValue;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 
-/// Version of the document.
-pub const FORMAT: u32 = 1;
+/// Version of the document; one of format 1 did not know its rows.
+pub const FORMAT: u32 = 2;
 /// Bytes of a document.
 pub const BYTES_MAX: u64 = 256 << 20;
 
@@ -70,6 +71,8 @@ pub struct Artefact {
     pub window: Option<Window>,
     /// SHA-256 of the training table, hexadecimal.
     pub data_sha256: String,
+    /// Its rows, as far as they are remembered.
+    pub seen: SeenRows,
     /// Columns, and which label scores high.
     pub schema: Schema,
     /// How it was learnt; the seed among it.
@@ -148,6 +151,7 @@ impl Artefact {
             kind,
             window,
             data_sha256: data.sha256.clone(),
+            seen: SeenRows::of(&data.table.values),
             schema,
             params,
             metrics,
@@ -194,7 +198,8 @@ impl Artefact {
         let artefact: Self = serde_json::from_str(text)?;
         let features = artefact.schema.features().len();
         let fits = artefact.model.features() == features;
-        if !fits || !artefact.model.is_sound() || !artefact.baseline.is_sound(features) {
+        let is_sound = artefact.model.is_sound() && artefact.seen.is_sound() && artefact.baseline.is_sound(features);
+        if !fits || !is_sound {
             return Err(ArtefactError::Unsound);
         }
         Ok((artefact, envelope.sha256))

@@ -27,9 +27,9 @@ fn what_is_read_is_what_was_written_bit_for_bit() {
     let (read, digest) = Artefact::read(bytes.as_slice()).unwrap();
     assert_eq!(digest, sha256);
     assert_eq!(read.model, artefact().model);
-    assert_eq!((&read.schema, &read.params, &read.baseline), {
-        let Artefact { schema, params, baseline, .. } = artefact();
-        (schema, params, baseline)
+    assert_eq!((&read.schema, &read.params, &read.baseline, &read.seen), {
+        let Artefact { schema, params, baseline, seen, .. } = artefact();
+        (schema, params, baseline, seen)
     });
     let data = read.schema.read(table(50, 2).as_bytes()).unwrap();
     assert_eq!(read.model.scores(data.values.view()), artefact().model.scores(data.values.view()));
@@ -66,10 +66,11 @@ fn what_is_damaged_is_refused_by_name() {
         ("not JSON", "hello".to_owned(), "not an artefact"),
         ("cut short", text[..text.len() / 2].to_owned(), "not an artefact"),
         ("one digit changed", text.replacen("\"seed\":7", "\"seed\":8", 1), "digest is not that"),
-        ("another format", resealed("\"format\":1", "\"format\":2"), "an artefact of format 2"),
+        ("another format", resealed("\"format\":2", "\"format\":1"), "an artefact of format 1"),
         ("a feature too many", resealed("\"features\":6", "\"features\":7"), "do not fit"),
         ("a child beyond the tree", resealed("\"left\":[1,", "\"left\":[999,"), "do not fit"),
         ("a weight too few", resealed("\"stack\":{\"weights\":\"", "\"stack\":{\"weights\":\"1 "), "do not fit"),
+        ("a digest cut short", resealed("\"digests\":\"", "\"digests\":\"0"), "not an artefact"),
         ("a word for a number", resealed("\"threshold\":\"", "\"threshold\":\"x "), "not an artefact"),
     ];
     for (what, text, wanted) in table {

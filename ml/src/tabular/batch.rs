@@ -4,6 +4,7 @@ use super::artefact::{Artefact, Kind, Window};
 use super::dataset::{Schema, TableError};
 use super::metrics::Metrics;
 use super::model::{Params, TrainError};
+use super::seen::Compared;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -73,17 +74,30 @@ pub fn train_and_score(
 /// # Errors
 /// What is wrong with the table.
 pub fn evaluate(artefact: &Artefact, table: impl Read) -> Result<Metrics, BatchError> {
-    evaluate_named(artefact, table).map(|(metrics, _)| metrics)
+    judge(artefact, table).map(|judgement| judgement.metrics)
 }
 
-/// The same, and the SHA-256 of the table's bytes, hexadecimal: a table that a model was learnt from judges nothing.
+/// What a table says of a model, and whether it may.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// How good it is on the table.
+    pub metrics: Metrics,
+    /// SHA-256 of the table's bytes, hexadecimal.
+    pub data_sha256: String,
+    /// Its rows beside those that the model was learnt from: on those it is not judged.
+    pub compared: Compared,
+}
+
+/// The same as [`evaluate`], and which table it was: one that a model was learnt from judges nothing.
 ///
 /// # Errors
 /// What is wrong with the table.
-pub fn evaluate_named(artefact: &Artefact, table: impl Read) -> Result<(Metrics, String), BatchError> {
+pub fn judge(artefact: &Artefact, table: impl Read) -> Result<Judgement, BatchError> {
     let data = artefact.schema.read_labelled(table).map_err(BatchError::Scoring)?;
     let scores = artefact.model.scores(data.table.values.view());
-    Ok((Metrics::of(&scores, &data.labels).ok_or(BatchError::OneClass)?, data.sha256))
+    let metrics = Metrics::of(&scores, &data.labels).ok_or(BatchError::OneClass)?;
+    let compared = artefact.seen.compare(&data.table.values);
+    Ok(Judgement { metrics, data_sha256: data.sha256, compared })
 }
 
 /// What training and scoring cost.

@@ -28,6 +28,35 @@ fn a_table_in_scores_out() {
 }
 
 #[test]
+fn rows_are_known_again_however_they_are_written() {
+    let training = table(200, 1);
+    let artefact = train(Kind::PlayerRisk, training.as_bytes(), None, 1).unwrap();
+    let mut lines: Vec<Vec<String>> =
+        training.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect();
+    // columns in another order, other ids, numbers with a digit more, rows from the end
+    for cells in &mut lines {
+        cells.swap(1, 3);
+        cells[5] = if cells[5] == "4" { "4.0".to_owned() } else { cells[5].clone() };
+    }
+    lines[1..].reverse();
+    lines[1..].iter_mut().enumerate().for_each(|(n, cells)| cells[0] = format!("q{n}"));
+    let rewritten = lines.iter().map(|cells| cells.join(",") + "\n").collect::<String>();
+    let later = table(300, 3);
+    let half = later.clone() + &training.lines().skip(1).take(3).map(|line| line.to_owned() + "\n").collect::<String>();
+    for (what, text, rows, seen) in [
+        ("the table itself", &training, 200, 200),
+        ("with a line more at its end", &(training.clone() + "\n"), 200, 200),
+        ("written otherwise", &rewritten, 200, 200),
+        ("another one", &later, 300, 0),
+        ("another one with three rows of it", &half, 303, 3),
+    ] {
+        let judged = judge(&artefact, text.as_bytes()).unwrap();
+        assert_eq!(judged.compared, Compared { rows, seen }, "{what}");
+        assert_eq!(judged.data_sha256 == artefact.data_sha256, what == "the table itself", "{what}");
+    }
+}
+
+#[test]
 fn an_error_says_which_table() {
     let mut out = Vec::new();
     let mut run = |a: &str, b: &str| {

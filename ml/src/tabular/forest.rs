@@ -1,9 +1,9 @@
 //! A forest of linfa's decision trees, each on a balanced bootstrap (Breiman 2001; balanced: Chen, Liaw & Breiman 2004).
 //!
 //! linfa's trees answer with a class and its forest with a vote; what is kept here are their splits, and in each node the
-//! share of positive rows, so that the mean over trees is a probability. `linfa_ensemble` cannot be stored and answers
-//! through a hash map a row, so the trees are drawn and flattened here. linfa's trees break a tie of the classes by the
-//! order of a hash map; one class weighs slightly more, so that there is none.
+//! share of positive rows, so that the mean over trees is a probability. What the crate `linfa-ensemble` makes cannot be
+//! stored and answers through a hash map a row, so the trees are drawn and flattened here. linfa's trees break a tie of the
+//! classes by the order of a hash map; one class weighs slightly more, so that there is none.
 
 use super::chance::Chance;
 use super::metrics::log_odds;

@@ -3,7 +3,8 @@
 //! A table (`dataset`) becomes features (`design` makes more of pairs of them), members learn from it (`booster` on `bins`
 //! and `tree`; `linear` and `forest` from linfa on the scales of `axes`), `stack` says what each one's word counts so that
 //! the answer is a probability, and `model` holds rows out for whatever is chosen. `artefact` is the model with its
-//! papers, `drift` watches whether it still fits, `batch` is what the commands call.
+//! papers, `seen` knows the rows it was learnt from, `drift` watches whether it still fits, `batch` is what the commands
+//! call.
 
 pub mod artefact;
 mod axes;
@@ -23,6 +24,7 @@ pub mod members;
 pub mod metrics;
 pub mod model;
 mod presets;
+pub mod seen;
 mod solve;
 mod stack;
 mod tree;

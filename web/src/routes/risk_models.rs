@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse};
 use actors::engine::{ModelCommand, ModelOrder};
 use models::operator::Scope;
-use models::risk_model::{DriftJudged, ModelKind, ModelMetrics, REASON_CHARS_MAX};
+use models::risk_model::{DriftJudged, ModelEvaluation, ModelKind, ModelMetrics, REASON_CHARS_MAX};
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 use store::StoredModel;
@@ -37,12 +37,16 @@ pub struct ModelBody {
     pub schema_sha256: String,
     /// SHA-256 of the table it was learnt from.
     pub data_sha256: String,
+    /// When the rows of that table happened, as whoever learnt from it said; null where it was not given.
+    pub trained_on: Option<TrainedOnBody>,
     /// Features.
     pub features: u32,
     /// On rows held out while it was learnt.
     pub held_out: MetricsBody,
     /// On a table of its own; null where it was never judged on one.
     pub evaluation: Option<MetricsBody>,
+    /// Share of the rows of that table that it was learnt from, of those that could be compared; null where it is not known.
+    pub evaluation_seen_share: Option<f64>,
     /// Why it cannot be promoted; null where it can.
     pub not_validated: Option<String>,
     /// Who registered it.
@@ -58,6 +62,17 @@ pub struct ModelBody {
     /// When it was replaced or retired.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Ts>,
+}
+
+/// A span of time, half-open.
+#[derive(Serialize, ToSchema)]
+pub struct TrainedOnBody {
+    /// First instant.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Ts,
+    /// First instant after it.
+    #[schema(value_type = String, format = DateTime)]
+    pub to: Ts,
 }
 
 /// How good probabilities were on rows with labels.
@@ -123,6 +138,11 @@ impl MetricsBody {
     }
 }
 
+fn seen_share(evaluation: &ModelEvaluation) -> Option<f64> {
+    let compared = evaluation.compared.filter(|compared| compared.rows > 0)?;
+    Some(compared.seen as f64 / compared.rows as f64)
+}
+
 impl ModelBody {
     fn of(stored: &StoredModel) -> Self {
         let model = &stored.model;
@@ -134,9 +154,11 @@ impl ModelBody {
             artefact_sha256: model.artefact_sha256.clone(),
             schema_sha256: model.schema_sha256.clone(),
             data_sha256: model.data_sha256.clone(),
+            trained_on: model.trained_on.map(|of| TrainedOnBody { from: of.start, to: of.end }),
             features: model.features,
             held_out: MetricsBody::of(&model.held_out),
             evaluation: model.evaluation.as_ref().map(|evaluation| MetricsBody::of(&evaluation.metrics)),
+            evaluation_seen_share: model.evaluation.as_ref().and_then(seen_share),
             not_validated: model.validated().err().map(|reason| reason.to_string()),
             registered_by: model.by.clone(),
             registered_at: stored.registered_at,

@@ -21,7 +21,7 @@ use crate::extractors::Caller;
 use crate::parse;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
-use views::{ChangeView, HitsView, InForceView, RuleBody, RuleView, VersionView};
+use views::{ChangeView, HitsView, InForceView, LiveOrShadow, RuleBody, RuleView, VersionView};
 
 /// Changes of a rule that are shown, the newest ones.
 const CHANGES_SHOWN: usize = 200;
@@ -90,7 +90,11 @@ async fn in_force(
     for life in lives {
         let mut view = |mode: &str, number: Option<u32>| {
             let (life, number) = (life.as_ref()?, number?);
-            Some(InForceView::of(life, number, mode == "live", now, counted()))
+            let mode = match mode {
+                "live" => LiveOrShadow::Live { below_forecast: state.engine.below_forecast(no, life.rule(), number) },
+                _ => LiveOrShadow::Shadow,
+            };
+            Some(InForceView::of(life, number, mode, now, counted()))
         };
         let numbers = life.as_ref().map_or([("live", None), ("shadow", None)], |life| of_both(life));
         views.push(numbers.map(|(mode, number)| view(mode, number)));

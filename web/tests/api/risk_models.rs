@@ -14,7 +14,9 @@ async fn versions_papers_and_drift_are_read_by_staff_alone() {
         "brier_ppm": 50_000, "calibration_error_ppm": 20_000});
     let model = json!({"kind": "player_risk", "version": 1, "artefact_sha256": "aa", "schema_sha256": "bb",
         "data_sha256": "cc", "features": 73, "bytes": 10, "held_out": metrics,
-        "evaluation": {"data_sha256": "dd", "metrics": metrics}, "by": "Wanjiku", "card": "# Model card"});
+        "trained_on": {"start": 0, "end": 86_400_000_000i64},
+        "evaluation": {"data_sha256": "dd", "metrics": metrics, "compared": {"rows": 800, "seen": 8}},
+        "by": "Wanjiku", "card": "# Model card"});
     let drift = json!({"kind": "player_risk", "version": 1, "operator_no": 900, "day": 0,
         "rows": 5, "level": "stable", "reasons": []});
     let store = node.engine.store();
@@ -39,6 +41,8 @@ async fn versions_papers_and_drift_are_read_by_staff_alone() {
         (&known["evaluation"]["auc"], &known["registered_at"]),
         (&json!(0.912), &json!("1970-01-01T00:00:00.000Z"))
     );
+    let window = json!({"from": "1970-01-01T00:00:00.000Z", "to": "1970-01-02T00:00:00.000Z"});
+    assert_eq!((&known["trained_on"], &known["evaluation_seen_share"]), (&window, &json!(0.01)));
     let read = node.call("GET", "/api/v1/models/player_risk/1", Some(&node.staff), "").await;
     assert_eq!((read.status, read.json()["card"].as_str()), (200, Some("# Model card")));
     // of an operator that is not the jurisdiction's nothing is told

@@ -89,7 +89,8 @@ async fn the_catalogue_says_what_is_looked_for() {
     assert_eq!(items.len(), engine::rules::list::ABOUT.len());
     let rule = items.iter().find(|rule| rule["name"] == "structured_deposits").expect("the rule");
     assert_eq!((&rule["home"], &rule["hears"]), (&json!("operator"), &json!(["deposit", "undone"])));
-    let expected = json!({"version": 1, "from": "1970-01-01T00:00:00.000Z", "to": null, "hits": {"day": 0, "week": 0}});
+    let expected = json!({"version": 1, "from": "1970-01-01T00:00:00.000Z", "to": null, "hits": {"day": 0, "week": 0},
+        "below_forecast": null});
     assert_eq!((&rule["live"], &rule["shadow"]), (&expected, &Value::Null));
     let param = &rule["params"].as_array().expect("parameters")[3];
     assert_eq!(param["name"], "deposits_min", "{param}");
@@ -565,6 +566,46 @@ async fn the_brake_takes_back_a_version_that_raises_far_more_than_it_did_in_the_
     // the journal knows it after a restart, too
     let node = node.restart_as(Setup { clock, ..Setup::default() }).await;
     assert_eq!(states(&node).await, "1 live, 2 ended");
+    node.stop().await;
+}
+
+/// What a look at promoted versions shows of the rule, and the metric's line.
+async fn below(node: &Node) -> (Value, String) {
+    assert_eq!(node.engine.look_at_promotions().await.expect("a look"), 0);
+    let metrics = node.call("GET", "/metrics", Some(&node.staff), "").await.text;
+    let shown = metrics.lines().find(|line| line.starts_with("mlinzi_rules_below_forecast ")).map(str::to_owned);
+    (get(node, RULE).await["live"]["below_forecast"].clone(), shown.expect("the metric"))
+}
+
+#[actix_web::test]
+async fn a_version_that_falls_silent_is_shown_and_goes_on() {
+    let clock = Arc::<AheadClock>::default();
+    let node = Node::start_as(Setup { clock: clock.clone(), ..Setup::default() }).await;
+    let other = second(&node).await;
+    node.operator("acme").await;
+    propose(&node, 4).await;
+    does(&node, "/versions/2/shadow", &json!({"run": true, "note": "x"})).await;
+    clock.go(4 * DAY);
+    let found = |mode: &'static str, player: &'static str, hours: i64| Found {
+        version: 2,
+        mode,
+        player,
+        kind: "raised",
+        at: clock.now().plus(-hours * HOUR),
+    };
+    // fifteen a day
+    store_findings(&node, &(1..61).map(|n| found("shadow", "00000000000000000000aa", n)).collect::<Vec<_>>()).await;
+    post(&node, &other, "/versions/2/promote", &why("x")).await;
+    assert_eq!(below(&node).await, (Value::Null, "mlinzi_rules_below_forecast 0".to_owned()), "it has just begun");
+    clock.go(4 * DAY);
+    let (silent, shown) = below(&node).await;
+    assert_eq!((&silent["hours"], &silent["findings"]), (&json!(72), &json!(0)), "{silent}");
+    assert!(silent["lower"].as_f64().is_some_and(|lower| (30.0..36.0).contains(&lower)), "{silent}");
+    assert_eq!(shown, "mlinzi_rules_below_forecast 1");
+    assert_eq!(states(&node).await, "1 ended, 2 live", "nobody stops it");
+    // half as many as were expected may be chance
+    store_findings(&node, &(1..21).map(|n| found("live", "00000000000000000000bb", 3 * n)).collect::<Vec<_>>()).await;
+    assert_eq!(below(&node).await, (Value::Null, "mlinzi_rules_below_forecast 0".to_owned()));
     node.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! Rules and their versions, as they are shown.
 
+use engine::rules::brake::Shortfall;
 use engine::rules::input::Trigger;
 use engine::rules::life::{Deed, Life, Promotion, Span, Version, diff};
 use engine::rules::list::{self, About, Home};
@@ -85,6 +86,20 @@ pub struct InForceView {
     pub to: Option<Ts>,
     /// Findings that it raised.
     pub hits: HitsView,
+    /// Of a live version, within seven days of its promotion: it raises far fewer alerts than was forecast. It is for people
+    /// to judge, and stops nothing; null where it does not, and where nothing was forecast.
+    pub below_forecast: Option<BelowForecastView>,
+}
+
+/// As what a version is in force.
+pub enum LiveOrShadow {
+    /// People hear of it.
+    Live {
+        /// How far it is below its forecast.
+        below_forecast: Option<Shortfall>,
+    },
+    /// It is only counted.
+    Shadow,
 }
 
 /// Findings that were raised.
@@ -164,7 +179,7 @@ pub struct ForecastView {
     pub operator_hours: u64,
     /// Alerts a day and operator.
     pub per_operator_day: f64,
-    /// Passed by chance once in a hundred times; one a day and operator at least.
+    /// Passed by chance once in a hundred times. The brake takes all operators together to raise two alerts a day at least.
     pub upper_per_operator_day: f64,
 }
 
@@ -180,6 +195,20 @@ pub struct BrakeView {
     pub findings: u64,
     /// As many were expected at most.
     pub upper: f64,
+}
+
+/// Far fewer alerts than were forecast.
+#[derive(Serialize, ToSchema)]
+pub struct BelowForecastView {
+    /// Start of the hours that were looked at together.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Ts,
+    /// How many hours these are.
+    pub hours: u32,
+    /// Findings raised in them.
+    pub findings: u64,
+    /// As many were expected at least.
+    pub lower: f64,
 }
 
 /// A promotion.
@@ -285,12 +314,17 @@ impl ParamView {
 
 impl InForceView {
     /// A version that is live now, or runs in the shadow.
-    pub fn of(life: &Life, number: u32, is_live: bool, now: Ts, hits: HitsView) -> Self {
+    pub fn of(life: &Life, number: u32, mode: LiveOrShadow, now: Ts, hits: HitsView) -> Self {
+        let (is_live, below_forecast) = match mode {
+            LiveOrShadow::Live { below_forecast } => (true, below_forecast.map(BelowForecastView::from)),
+            LiveOrShadow::Shadow => (false, None),
+        };
         let live = life.live_spans(number);
         let shadows = life.version(number).map_or(&[][..], |version| &version.shadows);
         let spans = if is_live { &live[..] } else { shadows };
         let span = spans.iter().rev().find(|span| span.from <= now);
-        Self { version: number, from: span.map_or(now, |span| span.from), to: span.and_then(|span| span.to), hits }
+        let (from, to) = (span.map_or(now, |span| span.from), span.and_then(|span| span.to));
+        Self { version: number, from, to, hits, below_forecast }
     }
 }
 
@@ -335,6 +369,13 @@ impl From<RateDeparture> for BrakeView {
     fn from(departure: RateDeparture) -> Self {
         let RateDeparture { from, hours, findings, upper_micro } = departure;
         Self { from, hours, findings, upper: millionths(upper_micro) }
+    }
+}
+
+impl From<Shortfall> for BelowForecastView {
+    fn from(shortfall: Shortfall) -> Self {
+        let Shortfall { from, hours, findings, lower_micro } = shortfall;
+        Self { from, hours, findings, lower: millionths(lower_micro) }
     }
 }
 
