@@ -167,6 +167,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/notifications/channels" => notifications::channels;
     api Register post   "/api/v1/notifications/channels/{name}/test" => notifications::test;
     api Register get    "/api/v1/models" => risk_models::list;
+    api Register post   "/api/v1/models/{kind}/rollback" => risk_models::roll_back;
     api Register get    "/api/v1/models/{kind}/{version}" => risk_models::get;
     api Register get    "/api/v1/operators/{id}/players-at-risk" => players_at_risk::list;
     api Register get    "/api/v1/players/{player}/risk" => players_at_risk::get;
