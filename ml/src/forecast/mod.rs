@@ -166,12 +166,14 @@ fn methods(values: &[f64], said: &[Option<Vec<f64>>], weights: &[f64], period: u
     if gets_a_rate(values, period) {
         return Share::whole("intermittent_rate");
     }
-    let present = || MEMBERS.iter().zip(weights).zip(said).filter(|(_, said)| said.is_some());
-    let total: f64 = present().map(|((_, weight), _)| weight).sum();
+    let members = MEMBERS.iter().zip(weights).zip(said);
+    let spoke = members.filter_map(|((member, weight), said)| said.is_some().then_some((member.name(), *weight)));
+    let spoke: Vec<(&'static str, f64)> = spoke.collect();
+    let total: f64 = spoke.iter().map(|(_, weight)| weight).sum();
     if total <= 0.0 {
         return Share::whole("seasonal_naive");
     }
-    present().map(|((member, weight), _)| Share { method: member.name(), weight: weight / total }).collect()
+    spoke.into_iter().map(|(method, weight)| Share { method, weight: weight / total }).collect()
 }
 
 /// A series divided by its mean size, so that nothing depends on the currency's unit.

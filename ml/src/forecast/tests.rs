@@ -68,7 +68,7 @@ fn intermittent_series_get_a_rate() {
 
 #[test]
 fn who_spoke_is_named_with_its_weight() {
-    let e = noise(6, 96);
+    let e = noise(5, 96);
     let wave = |i: usize| (std::f64::consts::TAU * i as f64 / 12.0).sin();
     let season: Vec<f64> = (0..96).map(|i| 500.0 + 200.0 * wave(i) + e[i]).collect();
     let rare: Vec<f64> = (0..96).map(|i| if e[i] > 0.4 { 60.0 } else { 0.0 }).collect();

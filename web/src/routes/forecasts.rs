@@ -124,7 +124,7 @@ impl Asked {
         let currency = parse::parameter(&pairs, "currency");
         let currency = currency.and_then(|text| fields.take("?currency", Currency::parse(text)));
         let horizon = parse::parameter(&pairs, "days").map_or(Some(HORIZON_DEFAULT), |text| {
-            let horizon = text.parse().ok().filter(|days| (1..=HORIZON_MAX).contains(days));
+            let horizon = text.parse::<usize>().ok().filter(|days| (1..=HORIZON_MAX).contains(days));
             fields.take("?days", horizon.ok_or_else(|| format!("a number from 1 to {HORIZON_MAX}")))
         });
         let (metric, horizon) = fields.finish(metric.zip(horizon))?;

@@ -173,21 +173,21 @@ async fn who_may_ask_and_what() {
     let other = other.key(&node, json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 100})).await;
     // key | query | status | what is said
     let table: [(Option<&str>, &str, u16, &str); 15] = [
-        (Some(&node.staff), "?metric=stakes", 200, "0 days are known and 42 are needed"),
-        (Some(&own.bearer), "?metric=stakes&days=1", 200, "0 days are known and 17 are needed"),
-        (Some(&own.bearer), "?metric=count&currency=NGN", 200, "\"inputs_missing\":1"),
+        (Some(node.staff.as_str()), "?metric=stakes", 200, "0 days are known and 42 are needed"),
+        (Some(own.bearer.as_str()), "?metric=stakes&days=1", 200, "0 days are known and 17 are needed"),
+        (Some(own.bearer.as_str()), "?metric=count&currency=NGN", 200, "\"inputs_missing\":1"),
         (None, "?metric=stakes", 401, ""),
-        (Some(&other.bearer), "?metric=stakes", 404, ""),
-        (Some(&node.neighbour), "?metric=stakes", 404, ""),
-        (Some(&node.staff), "", 422, "?metric"),
-        (Some(&node.staff), "?metric=hold", 422, "?metric"),
-        (Some(&node.staff), "?metric=Stakes", 422, "?metric"),
-        (Some(&node.staff), "?metric=stakes&days=0", 422, "?days"),
-        (Some(&node.staff), "?metric=stakes&days=57", 422, "a number from 1 to 56"),
-        (Some(&node.staff), "?metric=stakes&days=1.5", 422, "?days"),
-        (Some(&node.staff), "?metric=stakes&currency=shilling", 422, "?currency"),
-        (Some(&node.staff), "?metric=stakes&days=7&days=14", 422, "given twice"),
-        (Some(&node.staff), "?metric=stakes&horizon=14", 422, "known parameters"),
+        (Some(other.bearer.as_str()), "?metric=stakes", 404, ""),
+        (Some(node.neighbour.as_str()), "?metric=stakes", 404, ""),
+        (Some(node.staff.as_str()), "", 422, "?metric"),
+        (Some(node.staff.as_str()), "?metric=hold", 422, "?metric"),
+        (Some(node.staff.as_str()), "?metric=Stakes", 422, "?metric"),
+        (Some(node.staff.as_str()), "?metric=stakes&days=0", 422, "?days"),
+        (Some(node.staff.as_str()), "?metric=stakes&days=57", 422, "a number from 1 to 56"),
+        (Some(node.staff.as_str()), "?metric=stakes&days=1.5", 422, "?days"),
+        (Some(node.staff.as_str()), "?metric=stakes&currency=shilling", 422, "?currency"),
+        (Some(node.staff.as_str()), "?metric=stakes&days=7&days=14", 422, "given twice"),
+        (Some(node.staff.as_str()), "?metric=stakes&horizon=14", 422, "known parameters"),
     ];
     for (key, query, status, wanted) in table {
         let answer = node.call("GET", &format!("{path}{query}"), key, "").await;

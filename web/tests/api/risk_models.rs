@@ -193,7 +193,7 @@ async fn one_goes_back_to_the_version_before_and_is_told_why_not() {
     };
     check(path, None, reason, 401, "").await;
     check(path, own, reason, 403, "rules:manage").await;
-    check(path, Some(&node.neighbour), reason, 403, "of every jurisdiction").await;
+    check(path, Some(node.neighbour.as_str()), reason, 403, "of every jurisdiction").await;
     check(path, staff, "{}", 422, "/reason").await;
     check(path, staff, r#"{"reason": " "}"#, 422, "/reason").await;
     check(path, staff, &json!({"reason": "x".repeat(501)}).to_string(), 422, "/reason").await;
