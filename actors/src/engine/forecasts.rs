@@ -23,9 +23,9 @@ impl Engine {
     ///
     /// # Errors
     /// The operator or the store does not answer, or as many forecasts wait as may.
-    pub async fn forecast(&self, asked: ForecastAsked) -> Result<Forecasted, EngineError> {
-        let mut days = self.days(asked).await?;
-        let silences = self.silences(asked.operator).await?;
+    pub async fn forecast_of(&self, asked: ForecastAsked) -> Result<Forecasted, EngineError> {
+        let mut days = self.days_of(asked).await?;
+        let silences = self.silences_of(asked.operator).await?;
         for day in &mut days {
             // by what is known today, not by what was known when it closed
             if silences.iter().any(|silence| silence.hides(day.window, Ts(i64::MAX))) {
@@ -39,7 +39,7 @@ impl Engine {
         Ok(Forecasted { days, inputs: self.input_times(asked.operator), forecast })
     }
 
-    async fn days(&self, asked: ForecastAsked) -> Result<Vec<PlayDay>, EngineError> {
+    async fn days_of(&self, asked: ForecastAsked) -> Result<Vec<PlayDay>, EngineError> {
         let gone = || EngineError::Unavailable("the operator's actor");
         let market = self.0.markets.read().get(&asked.operator).cloned().ok_or_else(gone)?;
         let (reply, days) = Reply::new();
@@ -52,7 +52,7 @@ impl Engine {
         tokio::time::timeout(DAYS_WAIT, days).await.ok().and_then(Result::ok).ok_or_else(gone)
     }
 
-    async fn silences(&self, operator: OperatorNo) -> Result<Vec<FeedSilence>, EngineError> {
+    async fn silences_of(&self, operator: OperatorNo) -> Result<Vec<FeedSilence>, EngineError> {
         let revisions = match self.0.store.feed_silences(operator, SILENCES_MAX).await {
             Err(error @ StoreError::Unreadable(_)) => {
                 // it stays so, as for the market's own series

@@ -192,7 +192,7 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     };
     let Asked { metric, currency, horizon } = Asked::of(&req)?;
     let currency = currency.unwrap_or(default);
-    let forecasted = state.engine.forecast(ForecastAsked { operator, metric, currency, horizon }).await?;
+    let forecasted = state.engine.forecast_of(ForecastAsked { operator, metric, currency, horizon }).await?;
     let failed = || Problem::new(Code::Internal, "the days have no names");
     let InputTimes { as_of, oldest_input_at, newest_input_at, inputs_missing } = forecasted.inputs;
     Ok(HttpResponse::Ok().json(ForecastView {
