@@ -42,6 +42,9 @@ async fn feed(node: &Node) -> Feed {
     let made = node.call("POST", "/api/v1/feeds", Some(&key), &new.to_string()).await;
     assert_eq!(made.status, 201, "{}", made.text);
     let path = format!("/api/v1/feeds/{}/records", made.json()["id"].as_str().expect("an id"));
+    let own = format!("/api/v1/operators/{}/forecast?metric=stakes", operator.id);
+    let asked = async || (node.call("GET", &own, Some(&key), "").await.status == 200).then_some(());
+    until("its actor", asked).await;
     Feed { operator, key, path }
 }
 
