@@ -1,4 +1,4 @@
-//! `mlinzi model register|promote|retire|list|features`: models and the store. They work beside a running engine.
+//! `mlinzi model register|promote|rollback|retire|list|features`: models and the store. They work beside a running engine.
 
 use crate::config::Config;
 use crate::draft::{Digested, Draft, unless_interrupted};
@@ -12,7 +12,9 @@ use clap::{Args, Subcommand};
 use ml::tabular::artefact::Artefact;
 use ml::tabular::batch;
 use models::event::Event;
-use models::risk_model::{Model, ModelKind, ModelMetrics, NAME_CHARS_MAX};
+use models::risk_model::{Model, ModelActed, ModelKind, ModelMetrics, NAME_CHARS_MAX, rollback_of};
+use models::ts::Ts;
+use std::collections::HashMap;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ pub enum Command {
     Register(Register),
     /// Makes a version the one that scores. A second person does it, and only with one that is validated.
     Promote(Promote),
+    /// Lets the version that scored before the present one score again. One person is enough: it was seconded then.
+    Rollback(Rollback),
     /// Takes a version out of use for good.
     Retire(Retire),
     /// Versions and what became of them.
@@ -70,6 +74,20 @@ pub struct Promote {
     /// Who promotes it: not who registered it.
     #[arg(long)]
     by: String,
+}
+
+/// A way back.
+#[derive(Args)]
+pub struct Rollback {
+    /// `transaction_risk` or `player_risk`.
+    #[arg(value_parser = kind)]
+    kind: ModelKind,
+    /// Who goes back.
+    #[arg(long)]
+    by: String,
+    /// Why.
+    #[arg(long)]
+    reason: String,
 }
 
 /// The end of a version.
@@ -150,6 +168,12 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<ExitCode> 
             done?;
             say(&format!("{} version {} is promoted", which.kind.as_str(), which.version));
         }
+        Command::Rollback(Rollback { kind, by, reason }) => {
+            let (store, tools) = open(config).await?;
+            let done = risk_models::roll_back(&store, &tools.writer, kind, &by, &reason).await;
+            close(&store).await;
+            say(&format!("{} version {} scores again", kind.as_str(), done?));
+        }
         Command::Retire(Retire { which, by, reason }) => {
             let (store, tools) = open(config).await?;
             let done = risk_models::retire(&store, &tools.writer, (which.kind, which.version), &by, &reason).await;
@@ -178,8 +202,13 @@ fn share(ppm: u32) -> f64 {
 
 async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
     let models = store.models().await?;
+    let mut acts = HashMap::new();
+    for kind in [ModelKind::TransactionRisk, ModelKind::PlayerRisk] {
+        acts.insert(kind, store.model_acts(kind).await?);
+    }
+    let rollback = |model: &Model| rollback_of(acts.get(&model.kind)?, model.version);
     if json {
-        let all: Vec<_> = models.iter().map(as_json).collect();
+        let all: Vec<_> = models.iter().map(|stored| as_json(stored, rollback(&stored.model))).collect();
         say(&serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
@@ -190,10 +219,14 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
     for StoredModel { model, state, promoted, .. } in &models {
         let ModelMetrics { rows, auc_ppm, average_precision_ppm, .. } =
             model.evaluation.as_ref().map_or(model.held_out, |evaluation| evaluation.metrics);
-        let by =
+        let mut by =
             promoted.as_ref().map_or_else(|| model.by.clone(), |(by, _)| format!("{}, promoted by {by}", model.by));
         let trained_on =
             model.trained_on.map_or_else(|| "not given".to_owned(), |of| format!("{} to {}", of.start, of.end));
+        if let Some(ModelActed { version, other, by: who, reason, .. }) = rollback(model) {
+            let (from, reason) = (other.unwrap_or_default(), reason.as_deref().unwrap_or_default());
+            by.push_str(&format!(", gone back from {from} to {version} by {who}: {reason}"));
+        }
         say(&format!(
             "{:<17} {:>7} {:<10} {:>7.4} {:>7.4} {rows:>7}  {trained_on:<50}{by}",
             model.kind.as_str(),
@@ -206,7 +239,7 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn as_json(stored: &StoredModel) -> serde_json::Value {
+fn as_json(stored: &StoredModel, rollback: Option<&ModelActed>) -> serde_json::Value {
     let StoredModel { model, state, registered_at, promoted, ended } = stored;
     let Model { kind, version, artefact_sha256, schema_sha256, data_sha256, held_out, evaluation, by, .. } = model;
     let trained_on =
@@ -220,6 +253,9 @@ fn as_json(stored: &StoredModel) -> serde_json::Value {
         "promoted_at": promoted.as_ref().map(|(_, at)| at.to_string()),
         "ended_by": ended.as_ref().and_then(|(by, _)| by.as_ref()),
         "ended_at": ended.as_ref().map(|(_, at)| at.to_string()),
+        "rollback": rollback.map(|ModelActed { version, other, by, at, reason, .. }| serde_json::json!({
+            "from": other, "to": version, "by": by, "at": at.to_string(), "reason": reason,
+        })),
     })
 }
 

@@ -190,3 +190,101 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     let (went, said) = program::attempt(dir.path(), &store, &["audit", "verify"]);
     assert!(went, "{said}");
 }
+
+/// A validated version, registered by Wanjiku.
+fn registered(dir: &Path, store: &str, (train, test): (&str, &str), seed: &str) {
+    let file = dir.join(format!("model{seed}.json")).display().to_string();
+    let learnt = mlinzi(&["train", "--kind", "transaction_risk", "--train", train, "--output", &file, "--seed", seed]);
+    assert!(learnt.status.success(), "{}", said(&learnt));
+    program::run(dir, store, &["model", "register", &file, "--by", "Wanjiku", "--test", test]);
+}
+
+async fn goes_back(store: &str) {
+    let dir = tempfile::tempdir().expect("a folder");
+    program::prepare(dir.path(), store);
+    let (train, test) =
+        (write(dir.path(), "train.csv", &transactions(600)), write(dir.path(), "test.csv", &transactions(900)));
+    ["1", "2", "3"].iter().for_each(|seed| registered(dir.path(), store, (&train, &test), seed));
+    let does = |args: &[&str]| program::attempt(dir.path(), store, &[&["model"][..], args].concat());
+    let back = ["rollback", "transaction_risk", "--by", "Wanjiku", "--reason", "it names everybody"];
+    let table: [(&[&str], bool, &str); 10] = [
+        (&back, false, "no version of this kind scores"),
+        (&["promote", "transaction_risk", "1", "--by", "Otieno"], true, "version 1 is promoted"),
+        (&back, false, "nothing scored before version 1"),
+        (&["promote", "transaction_risk", "2", "--by", "Otieno"], true, "version 2 is promoted"),
+        (&["rollback", "anomaly", "--by", "Wanjiku", "--reason", "x"], false, "not transaction_risk or player_risk"),
+        (&["rollback", "transaction_risk", "--by", "Wanjiku", "--reason", " "], false, "/reason"),
+        (&["rollback", "transaction_risk", "--by", "Wanjiku"], false, "--reason"),
+        (&back, true, "version 1 scores again"),
+        (&back, false, "the version before, 2, was itself gone back from"),
+        (&["list"], true, "gone back from 2 to 1 by Wanjiku: it names everybody"),
+    ];
+    for (args, goes, wanted) in table {
+        let (went, said) = does(args);
+        assert!(went == goes && said.contains(wanted), "{args:?}: {said}");
+    }
+    let (_, listed) = does(&["list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed[0]["rollback"]["from"], 2);
+    assert_eq!((&listed[0]["state"], &listed[1]["state"]), (&"promoted".into(), &"replaced".into()));
+
+    // a running engine does the same for who may, and what is promoted in between is told of
+    let bearer = program::run(
+        dir.path(),
+        store,
+        &[
+            "key",
+            "create",
+            "--label",
+            "Otieno",
+            "--rate",
+            "1000",
+            "--json",
+            "--scope",
+            "rules:manage",
+            "--scope",
+            "system:read",
+        ],
+    );
+    let bearer: serde_json::Value = serde_json::from_str(&bearer).expect("JSON");
+    let bearer = bearer["bearer"].as_str().expect("a bearer").to_owned();
+    let client = reqwest::Client::new();
+    let server = program::serve(&client, dir.path(), store).await;
+    let path = |rest: &str| format!("{}/api/v1/models/transaction_risk/{rest}", server.base);
+    let reason = || serde_json::json!({"reason": "the new product"}).to_string();
+    let before = program::status(&client, path("rollback"), &bearer, reason()).await;
+    assert_eq!(before, Some(409), "the version before was gone back from");
+    assert_eq!(program::status(&client, path("3/promote"), &bearer, "{}".to_owned()).await, Some(200));
+    for _ in 0..2 {
+        // the same request again is the same act
+        let request = client.post(path("rollback")).bearer_auth(&bearer).header("idempotency-key", "once");
+        let request = request.header("content-type", "application/json").body(reason());
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 200);
+        let body = answer.bytes().await.expect("a body");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!((&body["version"], &body["state"]), (&1.into(), &"promoted".into()));
+        let told = &body["rollback"];
+        assert_eq!((&told["from"], &told["to"], &told["by"]), (&3.into(), &1.into(), &"Otieno".into()));
+        assert_eq!(told["reason"], "the new product");
+    }
+    let read = program::get(&client, path("3"), &bearer).await;
+    let acts: Vec<_> = read["history"].as_array().expect("a history").iter().map(|act| &act["act"]).collect();
+    assert_eq!(acts, ["registered", "promoted", "rolled_back"]);
+    assert_eq!((&read["model"]["state"], &read["model"]["rollback"]["to"]), (&"replaced".into(), &1.into()));
+    server.stop();
+    let (went, said) = program::attempt(dir.path(), store, &["audit", "verify"]);
+    assert!(went, "{said}");
+}
+
+#[tokio::test]
+async fn one_person_goes_back_to_the_version_before_on_sqlite() {
+    let dir = testkit::temp_dir();
+    goes_back(&testkit::sqlite_url(&dir)).await;
+}
+
+#[tokio::test]
+async fn one_person_goes_back_to_the_version_before_on_postgres() {
+    let database = testkit::Postgres::shared().database().await;
+    goes_back(&database.url).await;
+}

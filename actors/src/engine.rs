@@ -6,6 +6,7 @@ mod backtests;
 mod compliance;
 mod config;
 mod exclusions;
+mod forecasts;
 mod integrity;
 mod model_orders;
 mod opening;
@@ -37,6 +38,7 @@ use crate::desk::{DeskMsg, DeskView};
 use crate::directory::Directory;
 use crate::evidence::{EvidenceLog, EvidenceRefusal};
 use crate::facts::FactsSource;
+use crate::forecasts::Forecasts;
 use crate::integrity::OnePer;
 use crate::kernel::{ActorState, ActorSystem, Handle, SendError};
 use crate::live::LiveHandle;
@@ -190,6 +192,7 @@ struct Inner {
     declaring: OnePer<SourceId>,
     /// Versions that are run over history, and where their reading and writing is done.
     backtests: Backtests,
+    forecasts: Forecasts,
     runtime: tokio::runtime::Handle,
     /// One change of a rule after the other.
     ruling: tokio::sync::Mutex<()>,

@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod exports;
 pub mod facts;
 pub mod feeds;
+pub mod forecasts;
 mod idempotency;
 pub mod identity;
 pub mod import;

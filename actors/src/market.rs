@@ -25,12 +25,13 @@ use crate::kernel::{DeadLetter, PanicReport, Progress, Work, guard};
 use crate::source::{Inspect, Reply};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
-use engine::operator_state::{Breakdown, Effects, OperatorInput, OperatorState};
+use engine::operator_state::{Breakdown, Effects, OperatorInput, OperatorState, PlayDay};
 use futures_util::future::LocalBoxFuture;
-use models::alert::AlertRevision;
+use models::alert::{AlertRevision, Metric};
 use models::event::Event;
 use models::feed::SourceClock;
 use models::ids::OperatorNo;
+use models::money::Currency;
 use models::record::Record;
 use models::ts::Ts;
 use parking_lot::Mutex;
@@ -98,6 +99,15 @@ pub enum MarketMsg {
         /// Where it goes, with the input it stands behind.
         reply: Reply<Option<(i64, OperatorState, SeriesWatch)>>,
     },
+    /// The days of a currency that are over.
+    Days {
+        /// Which currency.
+        currency: Currency,
+        /// Which of their values.
+        metric: Metric,
+        /// Where they go.
+        reply: Reply<Vec<PlayDay>>,
+    },
 }
 
 /// The operator's newest view, for whoever watches; written by its actor, read by the hub.
@@ -120,7 +130,7 @@ pub struct ViewSlot {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[allow(missing_docs)]
 pub struct CurrencyTotals {
-    pub currency: models::money::Currency,
+    pub currency: Currency,
     pub stakes: i64,
     pub payouts: i64,
     pub ggr: i64,
@@ -426,6 +436,7 @@ impl Market {
                 }
                 reply.send(watch.map(|watch| (self.applied, self.state.clone(), watch)));
             }
+            MarketMsg::Days { currency, metric, reply } => reply.send(self.state.days(*currency, *metric)),
         }
     }
 

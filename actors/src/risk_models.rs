@@ -1,4 +1,5 @@
-//! Commands on models: register an artefact with its papers, promote a version, retire one; read one to score with.
+//! Commands on models: register an artefact with its papers, promote a version, go back to the one before, retire one;
+//! read one to score with.
 
 use crate::api::EngineError;
 use crate::register::commit_error;
@@ -10,8 +11,8 @@ use ml::tabular::metrics::Metrics;
 use models::alert::Window;
 use models::event::Event;
 use models::risk_model::{
-    CARD_BYTES_MAX, Model, ModelEvaluation, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelState,
-    NAME_CHARS_MAX, REASON_CHARS_MAX, RowsCompared,
+    CARD_BYTES_MAX, Model, ModelEvaluation, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelRollback,
+    ModelState, NAME_CHARS_MAX, REASON_CHARS_MAX, RowsCompared, way_back,
 };
 use std::io::Read;
 use store::{Attachment, MODEL_BYTES_MAX, ModelBytes, Store, StoreError, StoredModel};
@@ -157,7 +158,42 @@ pub async fn promotion(store: &Store, (kind, version): (ModelKind, u32), by: &st
     stored.model.validated().map_err(|error| refused(&error))?;
     // what this program cannot score with must not take the place of what it can
     scorer_of(store, &stored).await.map_err(|error| refused(&error))?;
-    Ok(Event::ModelPromoted(ModelPromoted { kind, version, by }))
+    Ok(Event::ModelPromoted(ModelPromoted { kind, version, by, rollback: None }))
+}
+
+/// Lets the version that scored before the present one score again. One person is enough: it was seconded when it was
+/// promoted. Gives its number.
+///
+/// # Errors
+/// There is none, it was gone back from itself, is retired, or does not score any more.
+pub async fn roll_back(
+    store: &Store,
+    writer: &WriterHandle,
+    kind: ModelKind,
+    by: &str,
+    reason: &str,
+) -> Result<u32, EngineError> {
+    let (version, event) = rollback(store, kind, by, reason).await?;
+    writer.commit(vec![event], Vec::new()).await.map_err(commit_error)?;
+    Ok(version)
+}
+
+/// The version that scores again, and what is journaled of it.
+///
+/// # Errors
+/// As of [`roll_back`].
+pub async fn rollback(store: &Store, kind: ModelKind, by: &str, reason: &str) -> Result<(u32, Event), EngineError> {
+    let (by, reason) = (named("/by", by, NAME_CHARS_MAX)?, named("/reason", reason, REASON_CHARS_MAX)?);
+    let acts = store.model_acts(kind).await.map_err(|error| away(&error))?;
+    let (from, version) = way_back(&acts).map_err(|why| EngineError::Conflict(why.to_string()))?;
+    let stored = known(store, kind, version).await?;
+    // what this program cannot score with must not take the place of what it can
+    scorer_of(store, &stored).await.map_err(|error| match error {
+        NoScorer::Store(error) => away(&error),
+        why => EngineError::Conflict(format!("the version before, {version}, does not score any more: {why}")),
+    })?;
+    let rollback = Some(ModelRollback { from, reason });
+    Ok((version, Event::ModelPromoted(ModelPromoted { kind, version, by, rollback })))
 }
 
 /// Takes a version out of use for good; where it scored, nothing scores afterwards.

@@ -95,3 +95,45 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
     assert!(scorer(&store, kind).await.expect("read").is_none());
     store.stop_writer(Duration::from_secs(5)).await;
 }
+
+#[actix_rt::test]
+async fn what_scored_before_scores_again_while_it_still_can() {
+    let dir = testkit::temp_dir();
+    let (store, writer) = open(&testkit::sqlite_url(&dir)).await;
+    let kind = ModelKind::TransactionRisk;
+    let (train, test) = (table(kind, 600), table(kind, 900));
+    for (seed, version) in [(3, 1), (2, 2)] {
+        let artefact = batch::train(Kind::TransactionRisk, train.as_bytes(), None, seed).expect("learnt");
+        let mut document = Vec::new();
+        artefact.write(&mut document).expect("written");
+        let judged = batch::evaluate_named(&artefact, test.as_bytes()).expect("judged");
+        let model = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
+        assert_eq!(model.version, version);
+    }
+    let back = async |by: &str, reason: &str| roll_back(&store, &writer, kind, by, reason).await;
+    let refused = async |wanted: &str| {
+        let error = back("Wanjiku", "it names everybody").await.expect_err(wanted);
+        assert!(matches!(error, EngineError::Conflict(_)) && error.to_string().contains(wanted), "{error}");
+    };
+    refused("no version of this kind scores").await;
+    promote(&store, &writer, (kind, 1), "Otieno").await.expect("promoted");
+    refused("nothing scored before version 1").await;
+    promote(&store, &writer, (kind, 2), "Otieno").await.expect("promoted");
+    for (by, reason) in [("Wanjiku", " "), ("", "it names everybody"), ("Wanjiku", "two\nlines")] {
+        assert!(matches!(back(by, reason).await, Err(EngineError::Invalid { .. })), "{by:?} {reason:?}");
+    }
+    // one person, even the one who registered it
+    assert_eq!(back("Wanjiku", "it names everybody").await.ok(), Some(1));
+    assert_eq!(scorer(&store, kind).await.expect("read").map(|scorer| scorer.version()), Some(1));
+    refused("was itself gone back from").await;
+
+    promote(&store, &writer, (kind, 2), "Otieno").await.expect("seconded once more");
+    store.execute_for_tests("UPDATE model_chunks SET bytes = x'00' WHERE version = 1").await.expect("spoilt");
+    refused("does not score any more").await;
+    store.execute_for_tests("DELETE FROM model_chunks WHERE version = 1").await.expect("gone");
+    refused("does not score any more").await;
+    retire(&store, &writer, (kind, 1), "Otieno", "spoilt").await.expect("retired");
+    refused("is retired").await;
+    assert_eq!(scorer(&store, kind).await.expect("read").map(|scorer| scorer.version()), Some(2), "as it was");
+    store.stop_writer(Duration::from_secs(5)).await;
+}

@@ -19,7 +19,7 @@ pub mod snapshot;
 mod view;
 
 pub use breakdown::{Breakdown, Flow, Part, Recent};
-pub use closed::Closed;
+pub use closed::{Closed, PlayDay};
 pub use view::OperatorView;
 
 use crate::detector::Params;

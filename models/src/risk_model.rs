@@ -6,8 +6,9 @@
 //!                 └──────────────────────────── retire ─────────────────────────────▶ retired ◀─────┤
 //!                                                                                      replaced ◀───┘
 //! ```
-//! At most one version of a kind is promoted. A replaced one may be promoted again: that is the way back. Shares are in
-//! millionths, so that a payload says the same to every reader.
+//! At most one version of a kind is promoted. A replaced one may be promoted again, or, where it scored right before the
+//! present one, be gone back to by one person ([`way_back`]). Shares are in millionths, so that a payload says the same to
+//! every reader.
 
 use crate::ids::OperatorNo;
 use crate::record::closed_set;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 /// Longest name of a person, characters.
 pub const NAME_CHARS_MAX: usize = 100;
-/// Longest reason of a retirement, characters.
+/// Longest reason of a retirement or of a way back, characters.
 pub const REASON_CHARS_MAX: usize = 500;
 /// Longest model card, bytes.
 pub const CARD_BYTES_MAX: usize = 256 << 10;
@@ -195,8 +196,20 @@ impl Model {
 pub struct ModelPromoted {
     pub kind: ModelKind,
     pub version: u32,
-    /// Not who registered it.
+    /// Not who registered it, unless it is a way back: that was seconded when it was promoted.
     pub by: String,
+    /// It scores again, because this was gone back from. Who does not know of it reads a promotion, which it is, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<ModelRollback>,
+}
+
+/// Why the version before scores again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRollback {
+    /// The version that scored until then.
+    pub from: u32,
+    /// Why it does not any more.
+    pub reason: String,
 }
 
 /// A person took a version out of use for good.
@@ -207,6 +220,69 @@ pub struct ModelRetired {
     pub version: u32,
     pub by: String,
     pub reason: String,
+}
+
+closed_set!(
+    /// What was done with a version.
+    ModelAct { Registered = "registered", Promoted = "promoted", RolledBack = "rolled_back", Retired = "retired" }
+);
+
+/// An act in the life of the versions of a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelActed {
+    /// Of which version: of a way back the one that scores again.
+    pub version: u32,
+    /// What.
+    pub act: ModelAct,
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Ts,
+    /// Why, where a reason is asked for.
+    pub reason: Option<String>,
+    /// The version that scored until a promotion or a way back; none where none did.
+    pub other: Option<u32>,
+}
+
+/// Why there is no way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum NoWayBack {
+    #[error("no version of this kind scores: promote one")]
+    NothingScores,
+    #[error("nothing scored before version {0}: retire it, or promote another one")]
+    NoneBefore(u32),
+    #[error("the version before, {from}, was itself gone back from: promote one, as a second person")]
+    WasRolledBack { from: u32 },
+    #[error("the version before, {0}, is retired")]
+    Retired(u32),
+}
+
+/// The version that scores and the one that scored right before it, which may score again; `acts` are those of a kind, in
+/// their order.
+///
+/// # Errors
+/// [`NoWayBack`]
+pub fn way_back(acts: &[ModelActed]) -> Result<(u32, u32), NoWayBack> {
+    let came = acts.iter().rev().find(|acted| matches!(acted.act, ModelAct::Promoted | ModelAct::RolledBack));
+    let is_retired = |version| acts.iter().any(|acted| acted.act == ModelAct::Retired && acted.version == version);
+    let came = came.filter(|came| !is_retired(came.version)).ok_or(NoWayBack::NothingScores)?;
+    match (came.act, came.other) {
+        (_, None) => Err(NoWayBack::NoneBefore(came.version)),
+        (ModelAct::RolledBack, Some(from)) => Err(NoWayBack::WasRolledBack { from }),
+        (_, Some(before)) if is_retired(before) => Err(NoWayBack::Retired(before)),
+        (_, Some(before)) => Ok((came.version, before)),
+    }
+}
+
+/// The way back by which a version scores again or ended, unless something was done with it since; `acts` are those of its
+/// kind, in their order.
+#[must_use]
+pub fn rollback_of(acts: &[ModelActed], version: u32) -> Option<&ModelActed> {
+    let moved = |acted: &&ModelActed| {
+        acted.act != ModelAct::Registered && (acted.version == version || acted.other == Some(version))
+    };
+    acts.iter().rev().find(moved).filter(|acted| acted.act == ModelAct::RolledBack)
 }
 
 /// What a day of scoring looked like beside what was learnt from.
@@ -282,6 +358,84 @@ mod tests {
             assert_eq!(RiskLevel::of(score), level, "{score}");
             assert!(level.least_ppm() <= score);
         }
+    }
+
+    type Acts<'a> = &'a [(ModelAct, u32, Option<u32>)];
+
+    fn acts(of: Acts<'_>) -> Vec<ModelActed> {
+        let acted = |(act, version, other): &(ModelAct, u32, Option<u32>)| ModelActed {
+            version: *version,
+            act: *act,
+            by: "Otieno".to_owned(),
+            at: Ts(0),
+            reason: None,
+            other: *other,
+        };
+        of.iter().map(acted).collect()
+    }
+
+    #[test]
+    fn a_way_back_is_told_of_both_versions_until_something_else_happens() {
+        use ModelAct::{Promoted, Retired, RolledBack};
+        let back = [(Promoted, 1, None), (Promoted, 2, Some(1)), (RolledBack, 1, Some(2))];
+        // what followed | of which versions the way back is told
+        let table: [(Acts<'_>, &[u32]); 4] = [
+            (&[], &[1, 2]),
+            (&[(Promoted, 3, Some(1))], &[2]),
+            (&[(Promoted, 2, Some(1))], &[]),
+            (&[(Retired, 2, None)], &[1]),
+        ];
+        for (followed, wanted) in table {
+            let acts = acts(&[&back[..], followed].concat());
+            let told: Vec<u32> = (1..=3).filter(|version| rollback_of(&acts, *version).is_some()).collect();
+            assert_eq!(told, wanted, "{followed:?}");
+        }
+    }
+
+    #[test]
+    fn the_way_back_is_one_step() {
+        use ModelAct::{Promoted, Registered, Retired, RolledBack};
+        let table: [(Acts<'_>, Result<(u32, u32), NoWayBack>); 9] = [
+            (&[], Err(NoWayBack::NothingScores)),
+            (&[(Registered, 1, None)], Err(NoWayBack::NothingScores)),
+            (&[(Promoted, 1, None)], Err(NoWayBack::NoneBefore(1))),
+            (&[(Promoted, 1, None), (Promoted, 2, Some(1)), (Registered, 3, None)], Ok((2, 1))),
+            // not to and fro
+            (
+                &[(Promoted, 1, None), (Promoted, 2, Some(1)), (RolledBack, 1, Some(2))],
+                Err(NoWayBack::WasRolledBack { from: 2 }),
+            ),
+            (
+                &[(Promoted, 1, None), (Promoted, 2, Some(1)), (RolledBack, 1, Some(2)), (Promoted, 3, Some(1))],
+                Ok((3, 1)),
+            ),
+            // seconded once more
+            (
+                &[(Promoted, 2, Some(1)), (RolledBack, 1, Some(2)), (Promoted, 2, Some(1)), (Promoted, 3, Some(2))],
+                Ok((3, 2)),
+            ),
+            (&[(Promoted, 1, None), (Promoted, 2, Some(1)), (Retired, 1, None)], Err(NoWayBack::Retired(1))),
+            (&[(Promoted, 1, None), (Promoted, 2, Some(1)), (Retired, 2, None)], Err(NoWayBack::NothingScores)),
+        ];
+        for (of, wanted) in table {
+            assert_eq!(way_back(&acts(of)), wanted, "{of:?}");
+        }
+    }
+
+    #[test]
+    fn a_promotion_of_before_reads_as_it_was_written() {
+        let before = r#"{"kind":"player_risk","version":2,"by":"Otieno"}"#;
+        let read: ModelPromoted = serde_json::from_str(before).unwrap();
+        assert_eq!(read.rollback, None);
+        assert_eq!(serde_json::to_string(&read).unwrap(), before);
+        let rollback = Some(ModelRollback { from: 3, reason: "it drifts".to_owned() });
+        let back = ModelPromoted { rollback, ..read };
+        let written = serde_json::to_string(&back).unwrap();
+        assert_eq!(
+            written,
+            r#"{"kind":"player_risk","version":2,"by":"Otieno","rollback":{"from":3,"reason":"it drifts"}}"#
+        );
+        assert_eq!(serde_json::from_str::<ModelPromoted>(&written).unwrap(), back);
     }
 
     #[test]

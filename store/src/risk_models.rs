@@ -13,7 +13,9 @@ use models::ids::{OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
-use models::risk_model::{DriftJudged, Model, ModelKind, ModelPromoted, ModelRetired, ModelState};
+use models::risk_model::{
+    DriftJudged, Model, ModelAct, ModelActed, ModelKind, ModelPromoted, ModelRetired, ModelRollback, ModelState,
+};
 use models::score::ScoredPlayer;
 use models::ts::Ts;
 
@@ -80,29 +82,91 @@ async fn register(conn: &mut Conn, model: &Model, at: Ts) -> Result<(), sqlx::Er
         Val::Int(at.0),
         crate::project::body(model),
     ];
+    conn.run(sql, &values).await?;
+    let registered =
+        Act { version: model.version, act: ModelAct::Registered, by: &model.by, reason: None, other: None };
+    note(conn, model.kind, &registered, at).await
+}
+
+/// An act on its way into the history of a kind.
+struct Act<'a> {
+    version: u32,
+    act: ModelAct,
+    by: &'a str,
+    reason: Option<&'a str>,
+    other: Option<u32>,
+}
+
+async fn note(conn: &mut Conn, kind: ModelKind, act: &Act<'_>, at: Ts) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, reason, other) SELECT $1, COALESCE(MAX(nr), 0) + 1, $2, $3, $4, $5, $6, $7 FROM model_acts WHERE kind = $1";
+    let values = [
+        Val::Text(kind.as_str()),
+        Val::Int(act.version.into()),
+        Val::Text(act.act.as_str()),
+        Val::Text(act.by),
+        Val::Int(at.0),
+        Val::TextOpt(act.reason),
+        Val::IntOpt(act.other.map(i64::from)),
+    ];
     conn.run(sql, &values).await.map(|_| ())
 }
 
 async fn promote(conn: &mut Conn, promoted: &ModelPromoted, at: Ts) -> Result<(), sqlx::Error> {
-    let (kind, version) = (Val::Text(promoted.kind.as_str()), Val::Int(promoted.version.into()));
+    if let Some(rollback) = &promoted.rollback {
+        return go_back(conn, promoted, rollback, at).await;
+    }
+    let ModelPromoted { kind: of, version: number, .. } = *promoted;
+    let (kind, version) = (Val::Text(of.as_str()), Val::Int(number.into()));
     let (by, now) = (Val::Text(&promoted.by), Val::Int(at.0));
+    let sql = "SELECT version FROM models WHERE kind = $1 AND state = 'promoted' AND version <> $2";
+    let before = conn.rows(sql, &[kind.clone(), version.clone()]).await?;
+    let other = before.first().map(|row| row.int(0)).transpose()?.map(|other| other as u32);
     let sql =
         "UPDATE models SET state = 'replaced', ended_by = $2, ended_at = $3 WHERE kind = $1 AND state = 'promoted'";
     conn.run(sql, &[kind.clone(), by.clone(), now.clone()]).await?;
     let sql = "UPDATE models SET state = 'promoted', promoted_by = $3, promoted_at = $4, ended_by = NULL, ended_at = NULL WHERE kind = $1 AND version = $2 AND state <> 'retired' AND LOWER(registered_by) <> LOWER($3)";
-    match conn.run(sql, &[kind, version, by, now]).await? {
-        1 => Ok(()),
-        _ => Err(refused("no such version that this person may promote")),
+    if conn.run(sql, &[kind, version, by, now]).await? != 1 {
+        return Err(refused("no such version that this person may promote"));
     }
+    let act = Act { version: number, act: ModelAct::Promoted, by: &promoted.by, reason: None, other };
+    note(conn, of, &act, at).await
+}
+
+/// The version that scored before scores again; it was seconded when it was promoted.
+async fn go_back(
+    conn: &mut Conn,
+    promoted: &ModelPromoted,
+    rollback: &ModelRollback,
+    at: Ts,
+) -> Result<(), sqlx::Error> {
+    let (kind, version) = (Val::Text(promoted.kind.as_str()), Val::Int(promoted.version.into()));
+    let (by, now, from) = (Val::Text(&promoted.by), Val::Int(at.0), Val::Int(rollback.from.into()));
+    // what scores came by a promotion, and in the place of the one that is to score again
+    let sql = "UPDATE models SET state = 'replaced', ended_by = $3, ended_at = $4 WHERE kind = $1 AND version = $2 AND state = 'promoted' AND EXISTS (SELECT 1 FROM model_acts WHERE kind = $1 AND act = 'promoted' AND version = $2 AND other = $5 AND nr = (SELECT MAX(nr) FROM model_acts WHERE kind = $1 AND act IN ('promoted', 'rolled_back')))";
+    let replaced = conn.run(sql, &[kind.clone(), from, by.clone(), now.clone(), version.clone()]).await?;
+    let sql = "UPDATE models SET state = 'promoted', promoted_by = $3, promoted_at = $4, ended_by = NULL, ended_at = NULL WHERE kind = $1 AND version = $2 AND state = 'replaced'";
+    if replaced != 1 || conn.run(sql, &[kind, version, by, now]).await? != 1 {
+        return Err(refused("no such version that could be gone back to"));
+    }
+    let act = Act {
+        version: promoted.version,
+        act: ModelAct::RolledBack,
+        by: &promoted.by,
+        reason: Some(&rollback.reason),
+        other: Some(rollback.from),
+    };
+    note(conn, promoted.kind, &act, at).await
 }
 
 async fn retire(conn: &mut Conn, retired: &ModelRetired, at: Ts) -> Result<(), sqlx::Error> {
     let sql = "UPDATE models SET state = 'retired', ended_by = $3, ended_at = $4 WHERE kind = $1 AND version = $2 AND state <> 'retired'";
     let place = [Val::Text(retired.kind.as_str()), Val::Int(retired.version.into())];
-    match conn.run(sql, &[&place[..], &[Val::Text(&retired.by), Val::Int(at.0)]].concat()).await? {
-        1 => Ok(()),
-        _ => Err(refused("no such version that could be retired")),
+    if conn.run(sql, &[&place[..], &[Val::Text(&retired.by), Val::Int(at.0)]].concat()).await? != 1 {
+        return Err(refused("no such version that could be retired"));
     }
+    let ModelRetired { kind, version, by, reason } = retired;
+    note(conn, *kind, &Act { version: *version, act: ModelAct::Retired, by, reason: Some(reason), other: None }, at)
+        .await
 }
 
 async fn drift(conn: &mut Conn, judged: &DriftJudged) -> Result<(), sqlx::Error> {
@@ -169,7 +233,27 @@ fn stored(row: &Row) -> Result<StoredModel, StoreError> {
     })
 }
 
+fn acted(row: &Row) -> Result<ModelActed, StoreError> {
+    Ok(ModelActed {
+        version: row.int(0)? as u32,
+        act: ModelAct::parse(&row.text(1)?).ok_or(StoreError::Unreadable("model act"))?,
+        by: row.text(2)?,
+        at: Ts(row.int(3)?),
+        reason: row.text_opt(4)?,
+        other: row.int_opt(5)?.map(|other| other as u32),
+    })
+}
+
 impl Store {
+    /// What was done with the versions of a kind, in its order.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn model_acts(&self, kind: ModelKind) -> Result<Vec<ModelActed>, StoreError> {
+        let sql = "SELECT version, act, done_by, done_at, reason, other FROM model_acts WHERE kind = $1 ORDER BY nr";
+        self.rows(sql, &[Val::Text(kind.as_str())]).await?.iter().map(acted).collect()
+    }
+
     /// Every version, by kind and number.
     ///
     /// # Errors

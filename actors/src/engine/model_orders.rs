@@ -1,4 +1,4 @@
-//! Which models score: read at the start and whenever one is promoted or retired; and what people do with them.
+//! Which models score: read at the start and whenever one is promoted, gone back to or retired; and what people do with them.
 
 use super::{Engine, StartError};
 use crate::api::{EngineError, IdempotencyKey};
@@ -13,9 +13,19 @@ use models::risk_model::ModelKind;
 #[derive(Clone, Debug)]
 pub enum ModelCommand {
     /// It scores from now on.
-    Promote,
+    Promote {
+        /// Its number.
+        version: u32,
+    },
     /// It is out of use for good.
     Retire {
+        /// Its number.
+        version: u32,
+        /// Why.
+        reason: String,
+    },
+    /// The one that scored before the present one does so again.
+    RollBack {
         /// Why.
         reason: String,
     },
@@ -26,8 +36,6 @@ pub enum ModelCommand {
 pub struct ModelOrder {
     /// What it predicts.
     pub kind: ModelKind,
-    /// Its number.
-    pub version: u32,
     /// What is done.
     pub command: ModelCommand,
     /// Who wants it.
@@ -67,11 +75,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Does with a version of a model what somebody wants; it happens once for a key of idempotency.
+    /// Does with a version of a model what somebody wants; it happens once for a key of idempotency. Gives the version.
     ///
     /// # Errors
     /// It is not there, may not happen now, or not by this person.
-    pub async fn order_model(&self, order: ModelOrder, idempotency: Option<IdempotencyKey>) -> Result<(), EngineError> {
+    pub async fn order_model(
+        &self,
+        order: ModelOrder,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<u32, EngineError> {
         let engine = self.clone();
         section(async move { engine.order_model_now(&order, idempotency.as_ref()).await }).await
     }
@@ -80,20 +92,26 @@ impl Engine {
         &self,
         order: &ModelOrder,
         idempotency: Option<&IdempotencyKey>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<u32, EngineError> {
         let _one_at_a_time = self.0.ruling.lock().await;
         let clock = self.now();
-        if idempotency::earlier(&self.0.store, idempotency, clock).await?.is_some() {
-            return Ok(());
+        if let Some(earlier) = idempotency::earlier(&self.0.store, idempotency, clock).await? {
+            let used = || EngineError::Conflict("this idempotency key was used for something else".to_owned());
+            return earlier.result_id.parse().map_err(|_| used());
         }
-        let attachment = idempotency::attachment(idempotency, 200, order.version, clock);
         let (store, writer) = (&self.0.store, &self.0.writer);
-        let which = (order.kind, order.version);
-        let event = match &order.command {
-            ModelCommand::Promote => risk_models::promotion(store, which, &order.by).await?,
-            ModelCommand::Retire { reason } => risk_models::retirement(store, which, &order.by, reason).await?,
+        let ModelOrder { kind, command, by } = order;
+        let (version, event) = match command {
+            ModelCommand::Promote { version } => {
+                (*version, risk_models::promotion(store, (*kind, *version), by).await?)
+            }
+            ModelCommand::Retire { version, reason } => {
+                (*version, risk_models::retirement(store, (*kind, *version), by, reason).await?)
+            }
+            ModelCommand::RollBack { reason } => risk_models::rollback(store, *kind, by, reason).await?,
         };
-        let attachments = attachment.into_iter().collect();
-        writer.commit(vec![event], attachments).await.map(drop).map_err(commit_error)
+        let attachment = idempotency::attachment(idempotency, 200, version, clock);
+        writer.commit(vec![event], attachment.into_iter().collect()).await.map_err(commit_error)?;
+        Ok(version)
     }
 }

@@ -8,6 +8,7 @@ use crate::desk::{DeskActor, DeskContext, DeskMsg, DeskView};
 use crate::evidence::EvidenceLog;
 use crate::facts::{FactsSource, Rotations};
 use crate::feeds::{self, Cursor, FetchError};
+use crate::forecasts::Forecasts;
 use crate::integrity::OnePer;
 use crate::integrity::Touched;
 use crate::kernel::{ActorSystem, Handle, KernelMetrics, Spec, spawn};
@@ -210,6 +211,7 @@ impl Engine {
             notifiers,
             declaring: OnePer::default(),
             backtests: Backtests::default(),
+            forecasts: Forecasts::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             runtime: tokio::runtime::Handle::current(),
             ruling: tokio::sync::Mutex::default(),
             below_forecast: RwLock::default(),

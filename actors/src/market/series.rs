@@ -9,12 +9,13 @@
 //! asks no detector (docs/adr/0024).
 
 use super::states::Kept;
+use crate::directory::Directory;
 use crate::kernel::guard;
 use engine::operator_state::Closed;
 use engine::snapshot;
 use ml::anomaly::{Detector, Params, ReasonKind, Verdict};
 use models::alert::{AlertRevision, Granularity, Metric, RevisionKind, Window};
-use models::ids::AlertId;
+use models::ids::{AlertId, SourceId};
 use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore};
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
@@ -55,10 +56,13 @@ pub struct FeedSilence {
 }
 
 impl FeedSilence {
-    /// Of the revisions of such alerts, newest first.
-    pub fn of(revisions: &[AlertRevision]) -> Vec<Self> {
+    /// Of the revisions of such alerts, newest first. Sources of documents, of which no figure is made, do not count.
+    pub fn of(revisions: &[AlertRevision], directory: &Directory) -> Vec<Self> {
         let mut silences: HashMap<AlertId, Self> = HashMap::new();
-        for revision in revisions.iter().rev() {
+        let of_documents =
+            |source: &SourceId| directory.sources.get(source).is_some_and(|source| source.class.data().is_documents());
+        let of_figures = |revision: &&AlertRevision| !revision.subject.source.as_ref().is_some_and(of_documents);
+        for revision in revisions.iter().rev().filter(of_figures) {
             let fresh = Self { since: revision.window.start, said_at: revision.at, until: None };
             let silence = silences.entry(revision.id).or_insert(fresh);
             if revision.kind == RevisionKind::Withdrawn {
@@ -69,7 +73,7 @@ impl FeedSilence {
     }
 
     /// Is a window missing by what was known at a time?
-    fn hides(&self, window: Window, at: Ts) -> bool {
+    pub(crate) fn hides(&self, window: Window, at: Ts) -> bool {
         let end = self.until.unwrap_or(window.end).min(window.end);
         let silent = end.0 - self.since.max(window.start).0;
         self.said_at <= at && silent * 1_000 > (window.end.0 - window.start.0) * SILENT_PERMILLE

@@ -177,7 +177,7 @@ fn silences_are_read_from_their_alerts() {
         revision(1, Corrected, 20, 10),
         revision(1, Raised, 14, 10),
     ];
-    let mut silences = FeedSilence::of(&revisions);
+    let mut silences = FeedSilence::of(&revisions, &Directory::default());
     silences.sort_by_key(|silence| silence.since);
     let wanted = [(10, 14, Some(30)), (50, 60, None)].map(|(since, said, until)| FeedSilence {
         since: Ts(since),

@@ -6,7 +6,7 @@ use super::{Market, MarketContext, RETRY, StateMetrics};
 use crate::kernel::Progress;
 use engine::operator_state::Closed;
 use models::event::Event;
-use models::ids::{OperatorNo, SourceId};
+use models::ids::OperatorNo;
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::series::{SeriesScore, SeriesScored};
 use models::ts::Ts;
@@ -150,20 +150,16 @@ impl Market {
         score.told = self.state.told_already(series.currency, series.granularity, score.window);
     }
 
-    /// Asks which feeds were silent; documents make no figures.
+    /// Asks which feeds were silent.
     async fn look_for_silences(&mut self, progress: &Progress) {
         if self.watching.silences.as_ref().is_some_and(|(at, _)| at.elapsed() < SILENCES_HOLD) {
             return;
         }
         loop {
             match self.context.log.silences(self.operator).await {
-                Ok(mut revisions) => {
-                    let directory = self.context.directory.load();
-                    let of_figures = |source: &SourceId| {
-                        directory.sources.get(source).is_none_or(|source| !source.class.data().is_documents())
-                    };
-                    revisions.retain(|revision| revision.subject.source.as_ref().is_none_or(of_figures));
-                    self.watching.silences = Some((Instant::now(), FeedSilence::of(&revisions)));
+                Ok(revisions) => {
+                    let silences = FeedSilence::of(&revisions, &self.context.directory.load());
+                    self.watching.silences = Some((Instant::now(), silences));
                     return;
                 }
                 Err(error) => tracing::warn!(operator_no = self.operator.0, error, "series wait for the store"),

@@ -1,12 +1,12 @@
 //! Hours and days that are over, as they stood when they closed: the points of an operator's series.
 
 use super::{OperatorState, Standing};
-use crate::windows::Sums;
+use crate::windows::{RETENTION, Sums};
 use models::alert::{Granularity, Metric, RevisionKind, Window};
 use models::ids::AlertId;
 use models::money::Currency;
 use models::series::ToldAlready;
-use models::ts::{MINUTE, Ts};
+use models::ts::{DAY, MINUTE, Ts};
 
 /// Lengths of windows that make a series: minutes have too few records each to be a level, weeks are too few.
 const LENGTHS: [Granularity; 2] = [Granularity::Hour, Granularity::Day];
@@ -16,6 +16,15 @@ const HEARD_AFTER: i64 = 20 * MINUTE;
 /// How far back an alert of the robust detector speaks for a window: a day of hours, a week of days.
 const TOLD_HOURS: usize = 24;
 const TOLD_DAYS: usize = 7;
+
+/// A day of an operator's play that is over, by its jurisdiction's midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlayDay {
+    /// It.
+    pub window: Window,
+    /// Its value; none where nothing is known of it: nothing was sent, or nobody watched for a part of it.
+    pub value: Option<i64>,
+}
 
 /// A window that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +74,26 @@ impl OperatorState {
     #[must_use]
     pub fn closed_windows(&self) -> Vec<Closed> {
         self.points(Ts(i64::MIN), self.watermark)
+    }
+
+    /// Days of a currency that are over and heard of, oldest first and none left out: with late data, as they are now. At
+    /// most as many as are remembered.
+    #[must_use]
+    pub fn days(&self, currency: Currency, metric: Metric) -> Vec<PlayDay> {
+        let Some(book) = self.books.get(&currency) else { return Vec::new() };
+        let over = book.ending_within(Granularity::Day, Ts(i64::MIN), self.watermark.plus(-HEARD_AFTER));
+        let Some(newest) = over.last() else { return Vec::new() };
+        // behind a hole of years nothing is held against today
+        let remembered = RETENTION[Granularity::Day as usize];
+        let first = newest.end.plus(-(remembered as i64) * DAY);
+        let Some(mut window) = over.iter().find(|window| window.start >= first).copied() else { return Vec::new() };
+        let (mut cutter, mut days) = (self.cutter.clone(), Vec::with_capacity(remembered));
+        while window.end <= newest.end && days.len() < remembered {
+            let known = book.get(Granularity::Day, window.start).filter(|_| self.slept_through(window).is_none());
+            days.push(PlayDay { window, value: known.map(|sums| sums.metric(metric)) });
+            window = cutter.window(Granularity::Day, window.end);
+        }
+        days
     }
 
     /// The newest standing alert of the robust detector on a window of this length and currency: of this one or shortly

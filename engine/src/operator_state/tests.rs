@@ -310,3 +310,42 @@ fn an_alert_that_stands_speaks_for_the_hours_behind_it() {
     push(&mut state, 15, &[back]);
     assert_eq!(told(&state, 12), None);
 }
+
+fn values(state: &OperatorState, metric: Metric) -> Vec<Option<i64>> {
+    state.days(Currency::KES, metric).iter().map(|day| day.value).collect()
+}
+
+#[test]
+fn days_that_are_over_are_given_without_a_hole_and_as_they_are_now() {
+    let mut state = state();
+    let at = |n: i64, amount: i64| Record { occurred_at: Ts((n + 4) * DAY + HOUR), ..day(n, amount) };
+    for (seq, n) in [(1, 0), (2, 1), (3, 3), (4, 4)] {
+        push(&mut state, seq, &[at(n, 100 + n)]);
+    }
+    // nothing was sent of the third, and the fifth is not over
+    assert_eq!(values(&state, Metric::Stakes), [Some(100), Some(101), None, Some(103)]);
+    assert_eq!(values(&state, Metric::Count), [Some(1), Some(1), None, Some(1)]);
+    let days = state.days(Currency::KES, Metric::Stakes);
+    assert_eq!(days[0].window, Window { start: Ts(4 * DAY), end: Ts(5 * DAY) });
+    assert!(days.windows(2).all(|pair| pair[0].window.end == pair[1].window.start), "{days:?}");
+    assert!(state.days(Currency::NGN, Metric::Stakes).is_empty());
+    // late data is in them
+    push(&mut state, 5, &[at(1, 50), at(2, 7)]);
+    assert_eq!(values(&state, Metric::Stakes), [Some(100), Some(151), Some(7), Some(103)]);
+    // what lies behind a hole of years is left out
+    push(&mut state, 6, &[at(2_000, 9), at(2_001, 9)]);
+    assert_eq!(values(&state, Metric::Stakes), [Some(9)]);
+}
+
+#[test]
+fn of_a_day_that_the_engine_slept_through_nothing_is_known() {
+    let mut state = state();
+    let record = record(RecordKind::Stake, Ts(5 * DAY), 700, 1);
+    let (clock, records) = (SourceClock::Wall, std::slice::from_ref(&record));
+    state.apply(OperatorInput::Batch { operator_seq: 1, clock_at: record.occurred_at, clock, records });
+    // three hours of the second day
+    for minute in (1..3 * 24 * 60 + 60).filter(|minute| !(1_500..1_680).contains(minute)) {
+        state.apply(OperatorInput::Tick { operator_seq: minute + 1, at: Ts(5 * DAY + minute * MINUTE) });
+    }
+    assert_eq!(values(&state, Metric::Stakes), [Some(700), None, Some(0)]);
+}

@@ -25,6 +25,16 @@ pub(super) enum Member {
 pub(super) const MEMBERS: [Member; 4] = [Member::Hierarchy, Member::Smoothing, Member::Arima, Member::Level];
 
 impl Member {
+    /// The name it is shown by.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Hierarchy => "temporal_hierarchy",
+            Self::Smoothing => "exponential_smoothing",
+            Self::Arima => "seasonal_arima",
+            Self::Level => "smoothed_level",
+        }
+    }
+
     /// Forecasts 1 to `horizon`; None where the member is not for such a series or finds no finite answer.
     pub(super) fn forecast(self, values: &[f64], season: &Season, period: usize, horizon: usize) -> Option<Vec<f64>> {
         let adjusted = || season.adjust(values);

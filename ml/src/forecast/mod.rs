@@ -87,6 +87,22 @@ impl Default for Params {
     }
 }
 
+/// A method and its weight in the combination.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// `temporal_hierarchy`, `exponential_smoothing`, `seasonal_arima` or `smoothed_level`; instead of them
+    /// `intermittent_rate` of a series of many zeros, and `seasonal_naive` where no method found an answer.
+    pub method: &'static str,
+    /// Above 0, at most 1.
+    pub weight: f64,
+}
+
+impl Share {
+    fn whole(method: &'static str) -> Vec<Self> {
+        vec![Self { method, weight: 1.0 }]
+    }
+}
+
 /// Forecasts of one series by step, from one step ahead on. `low` ≤ `mean` ≤ `high`, all finite.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forecast {
@@ -96,14 +112,23 @@ pub struct Forecast {
     pub low: Vec<f64>,
     /// Upper bound.
     pub high: Vec<f64>,
+    /// What the central forecast is the weighted mean of; the weights sum to 1.
+    pub methods: Vec<Share>,
 }
 
 /// Fewest values before an origin at which a series is tried.
 const TRIAL_MIN: usize = 8;
 
+/// Values of a series from which on it is tried at as many earlier origins as `params` want at least, with two periods before
+/// each: with fewer its interval stands on too little.
+#[must_use]
+pub fn values_needed(horizon: usize, period: usize, params: &Params) -> usize {
+    back(params.origins_min.saturating_sub(1), horizon) + TRIAL_MIN.max(2 * period)
+}
+
 /// Forecast of one series, by itself.
 pub fn forecast_one(series: &Series, horizon: usize, period: usize, params: &Params) -> Forecast {
-    let empty = Forecast { mean: Vec::new(), low: Vec::new(), high: Vec::new() };
+    let empty = Forecast { mean: Vec::new(), low: Vec::new(), high: Vec::new(), methods: Vec::new() };
     forecast_all(std::slice::from_ref(series), horizon, period, params).pop().unwrap_or(empty)
 }
 
@@ -130,9 +155,25 @@ pub fn forecast_all(series: &[Series], horizon: usize, period: usize, params: &P
     let finished = |(i, one): (usize, &Scaled)| {
         let mean = combined(&said[i], &weights).unwrap_or_else(|| naive::seasonal(&one.values, period, reach));
         let skipped = series[i].missing_last();
-        one.finished(&mean[skipped..skipped + horizon], &widths[i][skipped..skipped + horizon])
+        let methods = methods(&one.values, &said[i], &weights, period);
+        one.finished(&mean[skipped..skipped + horizon], &widths[i][skipped..skipped + horizon], methods)
     };
     scaled.iter().enumerate().map(finished).collect()
+}
+
+/// What a series' combination is made of.
+fn methods(values: &[f64], said: &[Option<Vec<f64>>], weights: &[f64], period: usize) -> Vec<Share> {
+    if gets_a_rate(values, period) {
+        return Share::whole("intermittent_rate");
+    }
+    let members = MEMBERS.iter().zip(weights).zip(said);
+    let spoke = members.filter_map(|((member, weight), said)| said.is_some().then_some((member.name(), *weight)));
+    let spoke: Vec<(&'static str, f64)> = spoke.collect();
+    let total: f64 = spoke.iter().map(|(_, weight)| weight).sum();
+    if total <= 0.0 {
+        return Share::whole("seasonal_naive");
+    }
+    spoke.into_iter().map(|(method, weight)| Share { method, weight: weight / total }).collect()
 }
 
 /// A series divided by its mean size, so that nothing depends on the currency's unit.
@@ -150,11 +191,11 @@ impl Scaled {
     }
 
     /// Bounds around the mean; what was never below zero will not be.
-    fn finished(&self, mean: &[f64], widths: &[f64]) -> Forecast {
+    fn finished(&self, mean: &[f64], widths: &[f64], methods: Vec<Share>) -> Forecast {
         let least = if self.values.iter().all(|v| *v >= 0.0) { 0.0 } else { f64::NEG_INFINITY };
         let mean: Vec<f64> = mean.iter().map(|v| v.max(least)).collect();
         let bound = |side: f64| mean.iter().zip(widths).map(|(m, w)| (m + side * w).max(least) * self.size).collect();
-        Forecast { low: bound(-1.0), high: bound(1.0), mean: mean.iter().map(|v| v * self.size).collect() }
+        Forecast { low: bound(-1.0), high: bound(1.0), mean: mean.iter().map(|v| v * self.size).collect(), methods }
     }
 }
 
@@ -165,10 +206,14 @@ struct Cut<'a> {
     phase: usize,
 }
 
-/// Trials of all series that are long enough at one origin: number 0 lies a horizon before the end, each further one half a
-/// horizon before.
+/// Steps from an earlier origin to the end: number 0 lies a horizon before it, each further one half a horizon before.
+fn back(origin: usize, horizon: usize) -> usize {
+    horizon + origin * horizon.div_ceil(2)
+}
+
+/// Trials of all series that are long enough at one origin.
 fn trials(scaled: &[Scaled], origin: usize, horizon: usize, period: usize) -> Vec<(usize, Trial)> {
-    let back = horizon + origin * horizon.div_ceil(2);
+    let back = back(origin, horizon);
     let cut = |(series, one): (usize, &'_ Scaled)| {
         let end = one.values.len().checked_sub(back)?;
         let enough = end >= TRIAL_MIN.max((2 * period).min(one.values.len() / 2));
@@ -196,12 +241,17 @@ fn trials(scaled: &[Scaled], origin: usize, horizon: usize, period: usize) -> Ve
 fn said(cuts: &[Cut], horizon: usize, period: usize) -> Vec<Vec<Option<Vec<f64>>>> {
     let phased: Vec<Phased> = cuts.iter().map(|cut| Phased { values: cut.values, phase: cut.phase }).collect();
     let one = |(cut, season): (&Cut, Season)| {
-        if intermittent::is_intermittent(cut.values) && !season::is_seasonal(cut.values, period) {
+        if gets_a_rate(cut.values, period) {
             return vec![Some(vec![intermittent::forecast(cut.values); horizon]); MEMBERS.len()];
         }
         MEMBERS.iter().map(|member| member.forecast(cut.values, &season, period, horizon)).collect()
     };
     cuts.iter().zip(season::seasons(&phased, period)).map(one).collect()
+}
+
+/// Is a series of many zeros without a season, so that no other method is asked?
+fn gets_a_rate(values: &[f64], period: usize) -> bool {
+    intermittent::is_intermittent(values) && !season::is_seasonal(values, period)
 }
 
 /// Unit of a series: mean absolute difference of values a period apart, of neighbours where it is not longer than a period;

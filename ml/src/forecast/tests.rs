@@ -67,6 +67,42 @@ fn intermittent_series_get_a_rate() {
 }
 
 #[test]
+fn who_spoke_is_named_with_its_weight() {
+    let e = noise(5, 96);
+    let wave = |i: usize| (std::f64::consts::TAU * i as f64 / 12.0).sin();
+    let season: Vec<f64> = (0..96).map(|i| 500.0 + 200.0 * wave(i) + e[i]).collect();
+    let rare: Vec<f64> = (0..96).map(|i| if e[i] > 0.4 { 60.0 } else { 0.0 }).collect();
+    let all = ["temporal_hierarchy", "exponential_smoothing", "seasonal_arima", "smoothed_level"];
+    // values | period | who speaks
+    let table: [(&[f64], usize, &[&str]); 3] = [
+        (&season, 12, &all),
+        // members with a state for each phase take no such period
+        (&season, 52, &["temporal_hierarchy", "smoothed_level"]),
+        (&rare, 12, &["intermittent_rate"]),
+    ];
+    for (values, period, wanted) in table {
+        let said = forecast_one(&series(values), 6, period, &Params::default());
+        assert_eq!(said.methods.iter().map(|share| share.method).collect::<Vec<_>>(), wanted, "period {period}");
+        let total: f64 = said.methods.iter().map(|share| share.weight).sum();
+        assert!((total - 1.0).abs() < 1e-9 && said.methods.iter().all(|share| share.weight > 0.0), "{said:?}");
+    }
+}
+
+#[test]
+fn a_series_that_is_long_enough_is_tried_as_often_as_wanted() {
+    let params = Params::default();
+    // horizon, period, values
+    for (horizon, period, wanted) in [(1, 7, 17), (14, 7, 42), (56, 7, 126), (12, 12, 48), (8, 1, 24)] {
+        let needed = values_needed(horizon, period, &params);
+        assert_eq!(needed, wanted, "{horizon} of {period}");
+        let scaled = [Scaled::of(&series(&(0..needed).map(|i| (i % 5) as f64 + 1.0).collect::<Vec<_>>()))];
+        for origin in 0..params.origins_min {
+            assert_eq!(trials(&scaled, origin, horizon, period).len(), 1, "{horizon} of {period}, origin {origin}");
+        }
+    }
+}
+
+#[test]
 fn what_is_missing_at_the_end_is_stepped_over() {
     let whole: Vec<f64> = (0..60).map(|i| [10.0, 20.0, 30.0][i % 3]).collect();
     let mut given: Vec<Option<f64>> = whole.iter().map(|v| Some(*v)).collect();

@@ -78,6 +78,7 @@ both!(
     compliance::what_a_score_is_worked_out_of_is_read,
     risk_models::a_model_is_kept_whole_and_once,
     risk_models::one_version_is_promoted_by_a_second_person,
+    risk_models::one_goes_back_to_what_scored_before_and_one_step_alone,
     risk_models::drift_is_kept_by_day,
     risk_models::the_last_score_of_a_player_is_read_and_every_one_is_an_input,
     classes::sales_are_summed_by_day_and_outlet,

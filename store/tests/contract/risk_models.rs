@@ -8,7 +8,8 @@ use models::match_key::MatchKey;
 use models::money::Currency;
 use models::operator::Operator;
 use models::risk_model::{
-    DriftJudged, DriftLevel, Model, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelState,
+    DriftJudged, DriftLevel, Model, ModelAct, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelRollback,
+    ModelState,
 };
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::score::{PlayersScored, ScoredPlayer};
@@ -48,7 +49,13 @@ fn registered(model: &Model, bytes: &[u8]) -> (Vec<Event>, Vec<Attachment>) {
 }
 
 fn promoted(version: u32, by: &str) -> Event {
-    Event::ModelPromoted(ModelPromoted { kind: KIND, version, by: by.to_owned() })
+    Event::ModelPromoted(ModelPromoted { kind: KIND, version, by: by.to_owned(), rollback: None })
+}
+
+/// By whoever registered it: one person is enough.
+fn back(from: u32, version: u32) -> Event {
+    let rollback = Some(ModelRollback { from, reason: "it names everybody".to_owned() });
+    Event::ModelPromoted(ModelPromoted { kind: KIND, version, by: "Wanjiku".to_owned(), rollback })
 }
 
 fn retired(version: u32) -> Event {
@@ -120,6 +127,73 @@ pub async fn one_version_is_promoted_by_a_second_person(kind: Kind) {
     let journal = node.store.journal_events("model_promoted").await.expect("read");
     assert_eq!(journal.len(), 3, "what was refused is not in the journal");
     assert_eq!(node.store.model_promoted_at(KIND, 3).await.expect("read"), None);
+}
+
+pub async fn one_goes_back_to_what_scored_before_and_one_step_alone(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    for version in [1, 2, 3] {
+        let (events, attachments) = registered(&model(KIND, version), b"bytes");
+        node.commit(events, attachments).await.expect("it is kept");
+    }
+    let (events, attachments) = registered(&model(ModelKind::PlayerRisk, 1), b"other");
+    node.commit(events, attachments).await.expect("it is kept");
+    // what is tried | does it go | which scores then
+    let table = [
+        (back(2, 1), false, None),
+        (promoted(1, "Otieno"), true, Some(1)),
+        (back(1, 1), false, Some(1)),
+        (back(2, 1), false, Some(1)),
+        (promoted(2, "Otieno"), true, Some(2)),
+        (promoted(3, "Otieno"), true, Some(3)),
+        // not over the head of one between them, not to one that never scored, not from one that does not
+        (back(3, 1), false, Some(3)),
+        (back(2, 1), false, Some(3)),
+        (back(3, 2), true, Some(2)),
+        // not to and fro, and not further back
+        (back(2, 3), false, Some(2)),
+        (back(2, 1), false, Some(2)),
+        (promoted(3, "Otieno"), true, Some(3)),
+        (retired(2), true, Some(3)),
+        (back(3, 2), false, Some(3)),
+    ];
+    for (event, goes, wanted) in table {
+        let done = node.commit(vec![event.clone()], Vec::new()).await;
+        assert_eq!(done.is_ok(), goes, "{event:?}: {done:?}");
+        let scores = node.store.promoted_model(KIND).await.expect("read").map(|model| model.model.version);
+        assert_eq!(scores, wanted, "{event:?}");
+        if let (true, Event::ModelPromoted(of), Ok(receipt)) = (goes, &event, &done) {
+            let place = node.store.model_promoted_at(KIND, of.version).await.expect("read");
+            assert_eq!(place, receipt.events.first().map(|committed| committed.seq), "scores begin anew there");
+            let known = node.store.model(KIND, of.version).await.expect("read").expect("there");
+            let at = receipt.events.first().map(|committed| committed.at);
+            assert_eq!(known.promoted, at.map(|at| (of.by.clone(), at)));
+            assert_eq!((known.state, known.ended), (ModelState::Promoted, None));
+        }
+    }
+    let acts = node.store.model_acts(KIND).await.expect("read");
+    let told: Vec<_> = acts.iter().map(|acted| (acted.act, acted.version, acted.other)).collect();
+    use ModelAct::{Promoted, Registered, Retired, RolledBack};
+    assert_eq!(
+        told,
+        [
+            (Registered, 1, None),
+            (Registered, 2, None),
+            (Registered, 3, None),
+            (Promoted, 1, None),
+            (Promoted, 2, Some(1)),
+            (Promoted, 3, Some(2)),
+            (RolledBack, 2, Some(3)),
+            (Promoted, 3, Some(2)),
+            (Retired, 2, None),
+        ],
+        "what was refused left nothing"
+    );
+    assert_eq!((acts[6].by.as_str(), acts[6].reason.as_deref()), ("Wanjiku", Some("it names everybody")));
+    assert_eq!((acts[5].by.as_str(), acts[5].reason.as_deref()), ("Otieno", None));
+    assert_eq!(acts[8].reason.as_deref(), Some("its data was wrong"));
+    assert_eq!(node.store.model_acts(ModelKind::PlayerRisk).await.expect("read").len(), 1, "of its own kind");
+    node.stop().await;
 }
 
 pub async fn drift_is_kept_by_day(kind: Kind) {

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod class_data;
 pub mod compliance;
 pub mod feeds;
+pub mod forecasts;
 pub mod health;
 pub mod jurisdictions;
 pub mod keys;
@@ -132,6 +133,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/operators/{id}/data/{class}" => class_data::read;
     api Register get    "/api/v1/operators/{id}/compliance" => compliance::read;
     api Register get    "/api/v1/operators/{id}/series" => series::read;
+    api Register get    "/api/v1/operators/{id}/forecast" => forecasts::read;
     api Register get    "/api/v1/compliance" => compliance::rank;
     api Register get    "/api/v1/operators/{id}/keys" => keys::list;
     api Register post   "/api/v1/operators/{id}/keys" => keys::create;
@@ -167,6 +169,7 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/notifications/channels" => notifications::channels;
     api Register post   "/api/v1/notifications/channels/{name}/test" => notifications::test;
     api Register get    "/api/v1/models" => risk_models::list;
+    api Register post   "/api/v1/models/{kind}/rollback" => risk_models::roll_back;
     api Register get    "/api/v1/models/{kind}/{version}" => risk_models::get;
     api Register get    "/api/v1/operators/{id}/players-at-risk" => players_at_risk::list;
     api Register get    "/api/v1/players-at-risk" => players_at_risk::across;

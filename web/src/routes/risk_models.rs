@@ -3,7 +3,9 @@
 use actix_web::{HttpRequest, HttpResponse};
 use actors::engine::{ModelCommand, ModelOrder};
 use models::operator::Scope;
-use models::risk_model::{DriftJudged, ModelEvaluation, ModelKind, ModelMetrics, REASON_CHARS_MAX};
+use models::risk_model::{
+    DriftJudged, ModelActed, ModelEvaluation, ModelKind, ModelMetrics, REASON_CHARS_MAX, rollback_of,
+};
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 use store::StoredModel;
@@ -54,7 +56,7 @@ pub struct ModelBody {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub registered_at: Ts,
-    /// Who promoted it last.
+    /// Who made it the one that scores last, by a promotion or by going back to it.
     pub promoted_by: Option<String>,
     /// When.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -62,6 +64,42 @@ pub struct ModelBody {
     /// When it was replaced or retired.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Ts>,
+    /// The way back by which it scores again, or no longer does; null where it is in its state by anything else.
+    pub rollback: Option<RollbackBody>,
+}
+
+/// Somebody went back from a version to the one before.
+#[derive(Serialize, ToSchema)]
+pub struct RollbackBody {
+    /// The version that scored until then.
+    pub from: u32,
+    /// The one that scores again.
+    pub to: u32,
+    /// Who.
+    pub by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Ts,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Something that was done with a version.
+#[derive(Serialize, ToSchema)]
+pub struct ModelActBody {
+    /// `registered`, `promoted`, `rolled_back` (it scores again), `retired`.
+    pub act: &'static str,
+    /// Of which version: another one that took this one's place, or this one.
+    pub version: u32,
+    /// The version whose place it took.
+    pub replaced: Option<u32>,
+    /// Who.
+    pub by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Ts,
+    /// Why: of a way back and a retirement.
+    pub reason: Option<String>,
 }
 
 /// A span of time, half-open.
@@ -99,6 +137,8 @@ pub struct ModelView {
     pub model: ModelBody,
     /// The model card, Markdown.
     pub card: String,
+    /// What was done with it, and what took its place, oldest first. Of before migration 0036 the last promotion alone.
+    pub history: Vec<ModelActBody>,
     /// Days on which its scores were held against what it was learnt from, newest first.
     pub drift: Vec<DriftBody>,
 }
@@ -143,8 +183,23 @@ fn seen_share(evaluation: &ModelEvaluation) -> Option<f64> {
     Some(compared.seen as f64 / compared.rows as f64)
 }
 
+impl From<&ModelActed> for RollbackBody {
+    fn from(acted: &ModelActed) -> Self {
+        let ModelActed { version, by, at, reason, other, .. } = acted.clone();
+        Self { from: other.unwrap_or_default(), to: version, by, at, reason }
+    }
+}
+
+impl From<&ModelActed> for ModelActBody {
+    fn from(acted: &ModelActed) -> Self {
+        let ModelActed { version, act, by, at, reason, other } = acted.clone();
+        Self { act: act.as_str(), version, replaced: other, by, at, reason }
+    }
+}
+
 impl ModelBody {
-    fn of(stored: &StoredModel) -> Self {
+    /// `acts` are those of its kind.
+    fn of(stored: &StoredModel, acts: &[ModelActed]) -> Self {
         let model = &stored.model;
         let (promoted_by, promoted_at) = stored.promoted.clone().unzip();
         Self {
@@ -165,6 +220,7 @@ impl ModelBody {
             promoted_by,
             promoted_at,
             ended_at: stored.ended.as_ref().map(|(_, at)| *at),
+            rollback: rollback_of(acts, model.version).map(RollbackBody::from),
         }
     }
 }
@@ -179,16 +235,35 @@ pub struct RetireRequest {
     reason: Option<String>,
 }
 
+/// Why the version before is to score again.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"reason": "it names twice as many players as the one before"}))]
+pub struct ModelRollbackRequest {
+    /// Why, up to 500 characters, with nobody in it.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
 /// A promotion takes no fields yet.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({}))]
 pub struct PromoteRequest {}
 
+fn kind(req: &HttpRequest) -> Result<ModelKind, Problem> {
+    req.match_info().get("kind").and_then(ModelKind::parse).ok_or_else(|| Problem::not_found("model"))
+}
+
 /// The version that a path names.
 fn which(req: &HttpRequest) -> Result<(ModelKind, u32), Problem> {
-    let kind = req.match_info().get("kind").and_then(ModelKind::parse);
-    Ok((kind.ok_or_else(|| Problem::not_found("model"))?, parse::path_id(req, "version", "model")?))
+    Ok((kind(req)?, parse::path_id(req, "version", "model")?))
+}
+
+fn required_reason(reason: Option<&str>) -> Result<String, Problem> {
+    let mut fields = Fields::default();
+    let reason = fields.required_text("/reason", reason, REASON_CHARS_MAX);
+    fields.finish(reason)
 }
 
 async fn order(
@@ -196,18 +271,18 @@ async fn order(
     state: &AppState,
     req: &HttpRequest,
     body: &[u8],
-    command: ModelCommand,
+    (kind, command): (ModelKind, ModelCommand),
 ) -> Result<HttpResponse, Problem> {
-    let (kind, version) = which(req)?;
     let directory = state.engine.directory();
     if directory.operators.values().any(|operator| operator.jurisdiction != caller.jurisdiction()) {
         let why = "a model scores the operators of every jurisdiction, and there are others: whoever runs this node does it with `mlinzi model`";
         return Err(Problem::new(Code::Forbidden, why));
     }
-    let order = ModelOrder { kind, version, command, by: caller.entry.key.label.clone() };
-    state.engine.order_model(order, idempotency(caller, req, body)?).await?;
-    let stored = state.engine.store().model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
-    Ok(HttpResponse::Ok().json(ModelBody::of(&stored)))
+    let order = ModelOrder { kind, command, by: caller.entry.key.label.clone() };
+    let version = state.engine.order_model(order, idempotency(caller, req, body)?).await?;
+    let store = state.engine.store();
+    let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
+    Ok(HttpResponse::Ok().json(ModelBody::of(&stored, &store.model_acts(kind).await?)))
 }
 
 /// Lets a version score from now on, in the place of the one before. Another person than the one who registered it has to
@@ -232,7 +307,35 @@ pub async fn promote(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RulesManage)?;
     let PromoteRequest {} = parse::json_body(req.headers(), &body)?;
-    order(&caller, &state, &req, &body, ModelCommand::Promote).await
+    let (kind, version) = which(&req)?;
+    order(&caller, &state, &req, &body, (kind, ModelCommand::Promote { version })).await
+}
+
+/// Lets the version that scored right before the present one score again, at once: where a promotion turns out badly. One
+/// person is enough, because a second one had promoted it. It is one step: what was gone back from scores again by a
+/// promotion alone. Where there are operators of several jurisdictions, it is whoever runs the node.
+#[utoipa::path(
+    post, path = "/api/v1/models/{kind}/rollback", tag = "models", request_body = ModelRollbackRequest,
+    params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
+    responses((status = 200, description = "The version that scores again", body = ModelBody),
+        (status = 403, description = "There are operators of other jurisdictions"),
+        (status = 404, description = "There is no such kind"),
+        (status = 409, description = "Nothing scores, nothing scored before, or what did was gone back from itself, is retired, or does not fit this release"),
+        (status = 422, description = "No reason is given")),
+    security(("bearer" = ["rules:manage"]))
+)]
+pub async fn roll_back(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
+    caller.require(Scope::RulesManage)?;
+    let sent: ModelRollbackRequest = parse::json_body(req.headers(), &body)?;
+    let reason = required_reason(sent.reason.as_deref())?;
+    let kind = kind(&req)?;
+    order(&caller, &state, &req, &body, (kind, ModelCommand::RollBack { reason })).await
 }
 
 /// Takes a version out of use for good. Where it scored, nothing of its kind is scored until another one is promoted. One
@@ -255,10 +358,9 @@ pub async fn retire(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RulesManage)?;
     let sent: RetireRequest = parse::json_body(req.headers(), &body)?;
-    let mut fields = Fields::default();
-    let reason = fields.required_text("/reason", sent.reason.as_deref(), REASON_CHARS_MAX);
-    let reason = fields.finish(reason)?;
-    order(&caller, &state, &req, &body, ModelCommand::Retire { reason }).await
+    let reason = required_reason(sent.reason.as_deref())?;
+    let (kind, version) = which(&req)?;
+    order(&caller, &state, &req, &body, (kind, ModelCommand::Retire { version, reason })).await
 }
 
 /// Every version of every model.
@@ -269,8 +371,14 @@ pub async fn retire(
 )]
 pub async fn list(caller: Caller, state: AppState) -> Result<HttpResponse, Problem> {
     caller.require(Scope::SystemRead)?;
-    let models = state.engine.store().models().await?;
-    Ok(HttpResponse::Ok().json(ModelsView { models: models.iter().map(ModelBody::of).collect() }))
+    let store = state.engine.store();
+    let stored = store.models().await?;
+    let mut models = Vec::with_capacity(stored.len());
+    for of_kind in stored.chunk_by(|a, b| a.model.kind == b.model.kind) {
+        let acts = store.model_acts(of_kind[0].model.kind).await?;
+        models.extend(of_kind.iter().map(|stored| ModelBody::of(stored, &acts)));
+    }
+    Ok(HttpResponse::Ok().json(ModelsView { models }))
 }
 
 /// A version: papers, model card, drift.
@@ -298,5 +406,9 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
         reasons: judged.reasons,
     };
     let drift = drift.into_iter().map(body).collect();
-    Ok(HttpResponse::Ok().json(ModelView { model: ModelBody::of(&stored), card: stored.model.card, drift }))
+    let acts = store.model_acts(kind).await?;
+    let of_it = |acted: &&ModelActed| acted.version == version || acted.other == Some(version);
+    let history = acts.iter().filter(of_it).map(ModelActBody::from).collect();
+    let model = ModelBody::of(&stored, &acts);
+    Ok(HttpResponse::Ok().json(ModelView { model, card: stored.model.card, history, drift }))
 }

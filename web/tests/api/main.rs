@@ -9,6 +9,7 @@ mod contacts;
 mod facts;
 mod faults;
 mod fetching;
+mod forecasts;
 mod fuzz;
 mod http;
 mod integrity;

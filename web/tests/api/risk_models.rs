@@ -45,6 +45,7 @@ async fn versions_papers_and_drift_are_read_by_staff_alone() {
     assert_eq!((&known["trained_on"], &known["evaluation_seen_share"]), (&window, &json!(0.01)));
     let read = node.call("GET", "/api/v1/models/player_risk/1", Some(&node.staff), "").await;
     assert_eq!((read.status, read.json()["card"].as_str()), (200, Some("# Model card")));
+    assert_eq!((&read.json()["history"], &known["rollback"]), (&json!([]), &json!(null)));
     // of an operator that is not the jurisdiction's nothing is told
     assert_eq!(read.json()["drift"], json!([]));
     for path in ["/api/v1/models/player_risk/2", "/api/v1/models/anything/1", "/api/v1/models/player_risk/x"] {
@@ -177,5 +178,65 @@ async fn nobody_has_a_level_of_risk_before_a_version_is_promoted() {
         assert_eq!(node.call("GET", &path, Some(&node.staff), "").await.status, 422, "{path}");
     }
     assert_eq!(node.call("GET", "/api/v1/players/nobody/risk", Some(&node.staff), "").await.status, 404);
+    node.stop().await;
+}
+
+/// An act as it is stored, of which the reason is only there for a way back.
+fn act(nr: u32, act: &str, version: u32, other: Option<u32>) -> String {
+    let other = other.map_or_else(|| "NULL".to_owned(), |other| other.to_string());
+    let reason = if act == "rolled_back" { "'it names everybody'" } else { "NULL" };
+    format!(
+        "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, reason, other) VALUES ('player_risk', {nr}, {version}, '{act}', 'Otieno', {nr}, {reason}, {other})"
+    )
+}
+
+#[actix_web::test]
+async fn one_goes_back_to_the_version_before_and_is_told_why_not() {
+    let node = Node::start().await;
+    let store = node.engine.store();
+    let operator = node.operator("aviator").await;
+    let own = operator.key(&node, json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 100})).await;
+    let (staff, own) = (Some(node.staff.as_str()), Some(own.bearer.as_str()));
+    let path = "/api/v1/models/player_risk/rollback";
+    let reason = r#"{"reason": "it names everybody"}"#;
+    let check = async |path: &str, key: Option<&str>, body: &str, status: u16, wanted: &str| {
+        let answer = node.call("POST", path, key, body).await;
+        assert_eq!(answer.status, status, "{path} {body}: {}", answer.text);
+        assert!(answer.text.contains(wanted), "{path} {body}: {}", answer.text);
+    };
+    check(path, None, reason, 401, "").await;
+    check(path, own, reason, 403, "rules:manage").await;
+    check(path, Some(node.neighbour.as_str()), reason, 403, "of every jurisdiction").await;
+    check(path, staff, "{}", 422, "/reason").await;
+    check(path, staff, r#"{"reason": " "}"#, 422, "/reason").await;
+    check(path, staff, &json!({"reason": "x".repeat(501)}).to_string(), 422, "/reason").await;
+    check(path, staff, r#"{"reason": "x", "version": 1}"#, 400, "unknown").await;
+    check("/api/v1/models/anything/rollback", staff, reason, 404, "").await;
+    assert_eq!(node.call("GET", path, staff, "").await.status, 405);
+
+    check(path, staff, reason, 409, "no version of this kind scores").await;
+    for (number, state) in [(1, "replaced"), (2, "promoted")] {
+        store.execute_for_tests(&version(number, "Wanjiku", state, true)).await.expect("a row");
+    }
+    store.execute_for_tests(&act(1, "promoted", 2, None)).await.expect("a row");
+    check(path, staff, reason, 409, "nothing scored before version 2").await;
+    store.execute_for_tests(&act(2, "promoted", 2, Some(1))).await.expect("a row");
+    // its papers are there and its bytes are not
+    check(path, staff, reason, 409, "does not score any more").await;
+    store.execute_for_tests(&act(3, "rolled_back", 2, Some(1))).await.expect("a row");
+    check(path, staff, reason, 409, "the version before, 1, was itself gone back from").await;
+    assert_eq!(node.journaled("model_promoted").await.len(), 0);
+
+    let listed = node.call("GET", "/api/v1/models", staff, "").await.json();
+    let told =
+        json!({"from": 1, "to": 2, "by": "Otieno", "at": "1970-01-01T00:00:00.000Z", "reason": "it names everybody"});
+    assert_eq!((&listed["models"][0]["rollback"], &listed["models"][1]["rollback"]), (&told, &told));
+    let read = node.call("GET", "/api/v1/models/player_risk/1", staff, "").await.json();
+    let acts = read["history"].as_array().cloned().expect("a history");
+    let acts: Vec<_> =
+        acts.iter().map(|act| (act["act"].clone(), act["version"].clone(), act["replaced"].clone())).collect();
+    let wanted = [("promoted", 2, 1), ("rolled_back", 2, 1)]
+        .map(|(act, version, other)| (json!(act), json!(version), json!(other)));
+    assert_eq!(acts, wanted, "what was done with another one alone is not of its history");
     node.stop().await;
 }

@@ -1,0 +1,79 @@
+//! What is to come of an operator's days, from what its market remembers.
+
+use super::Engine;
+use crate::api::EngineError;
+use crate::forecasts::{ForecastAsked, Forecasted, InputTimes};
+use crate::kernel::SendError;
+use crate::market::{FeedSilence, MarketMsg};
+use crate::register::unavailable;
+use crate::source::Reply;
+use engine::operator_state::PlayDay;
+use models::ids::OperatorNo;
+use models::ts::Ts;
+use std::time::Duration;
+use store::StoreError;
+
+/// How long an operator may take to give its days: what waits in its queue comes first.
+const DAYS_WAIT: Duration = Duration::from_secs(10);
+/// Revisions of alerts about silent feeds that are looked at: the newest.
+const SILENCES_MAX: u32 = 1_000;
+
+impl Engine {
+    /// The days of an operator that are over, and what is to come; nothing is worked out in its actor.
+    ///
+    /// # Errors
+    /// The operator or the store does not answer, or as many forecasts wait as may.
+    pub async fn forecast_of(&self, asked: ForecastAsked) -> Result<Forecasted, EngineError> {
+        let mut days = self.days_of(asked).await?;
+        let silences = self.silences_of(asked.operator).await?;
+        for day in &mut days {
+            // by what is known today, not by what was known when it closed
+            if silences.iter().any(|silence| silence.hides(day.window, Ts(i64::MAX))) {
+                day.value = None;
+            }
+        }
+        // what nobody knows of the beginning is no hole
+        let begin = days.iter().position(|day| day.value.is_some()).unwrap_or(days.len());
+        days.drain(..begin);
+        let forecast = self.0.forecasts.of(asked, &days).await?;
+        Ok(Forecasted { days, inputs: self.input_times(asked.operator), forecast })
+    }
+
+    async fn days_of(&self, asked: ForecastAsked) -> Result<Vec<PlayDay>, EngineError> {
+        let gone = || EngineError::Unavailable("the operator's actor");
+        let market = self.0.markets.read().get(&asked.operator).cloned().ok_or_else(gone)?;
+        let (reply, days) = Reply::new();
+        let ForecastAsked { metric, currency, .. } = asked;
+        market.try_send(MarketMsg::Days { currency, metric, reply }).map_err(|refused| match refused {
+            SendError::Full(_) => EngineError::Overloaded("the operator's queue"),
+            SendError::Quarantined(_) => EngineError::Unavailable("the operator: its actor is quarantined"),
+            SendError::Stopped(_) => EngineError::Unavailable("the operator: the engine stops"),
+        })?;
+        tokio::time::timeout(DAYS_WAIT, days).await.ok().and_then(Result::ok).ok_or_else(gone)
+    }
+
+    async fn silences_of(&self, operator: OperatorNo) -> Result<Vec<FeedSilence>, EngineError> {
+        let revisions = match self.0.store.feed_silences(operator, SILENCES_MAX).await {
+            Err(error @ StoreError::Unreadable(_)) => {
+                // it stays so, as for the market's own series
+                tracing::error!(operator_no = operator.0, %error, "silences of feeds are not known");
+                Vec::new()
+            }
+            revisions => revisions.map_err(unavailable)?,
+        };
+        Ok(FeedSilence::of(&revisions, &self.0.directory.load()))
+    }
+
+    /// How old an operator's figures are: of play, so that sources of documents do not count.
+    fn input_times(&self, operator: OperatorNo) -> InputTimes {
+        let sources =
+            self.0.views.sources(|source| source.operator_no == operator && !source.class.data().is_documents());
+        let successes = || sources.iter().filter_map(|source| source.last_success_at);
+        InputTimes {
+            as_of: sources.iter().filter_map(|source| source.last_event_at).min(),
+            oldest_input_at: successes().min(),
+            newest_input_at: successes().max(),
+            inputs_missing: sources.iter().filter(|source| source.last_success_at.is_none()).count() as u32,
+        }
+    }
+}
