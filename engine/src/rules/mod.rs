@@ -26,6 +26,7 @@ pub mod disclosure;
 pub mod facts;
 pub mod finding;
 pub mod input;
+pub mod licences;
 pub mod life;
 pub mod list;
 mod look;
