@@ -7,6 +7,7 @@ mod compliance;
 mod config;
 mod exclusions;
 mod integrity;
+mod licences;
 mod model_orders;
 mod opening;
 mod polling;

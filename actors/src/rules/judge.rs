@@ -180,6 +180,8 @@ impl Judge for OfOperator {
             RuleInput::Signal { player, level, at } => {
                 self.rules.hear(&Input::Signal(Signal { player, level, at }), findings);
             }
+            RuleInput::Licence { at, ref licence } => self.rules.hear(&Input::Licence { at, licence }, findings),
+            RuleInput::OperatorState { at, state } => self.rules.hear(&Input::OperatorState { at, state }, findings),
             RuleInput::Series(ref scored) => self.rules.hear(&Input::Series(scored), findings),
             RuleInput::RecordsScored(ref scored) => {
                 // stored twice where nobody knew whether it was
@@ -223,7 +225,7 @@ impl Judge for OfOperator {
 /// Bytes before those of the rules: which clock, documents, the newest tick, and how many those of the rules are.
 const CLOCK_BYTES: usize = 18;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
-const LAYOUT_HERE: u32 = 3;
+const LAYOUT_HERE: u32 = 4;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;

@@ -112,8 +112,7 @@ fn operator_changed(params: &Params, (at, was, is): (Ts, OperatorState, Operator
         OperatorState::Closed => "closed",
     };
     let severity = weight(is);
-    let news =
-        News { who: Who::Operator, at, severity, is_same: was == is, is_better: severity < weight(was) };
+    let news = News { who: Who::Operator, at, severity, is_same: was == is, is_better: severity < weight(was) };
     tell(params, &news, out, || {
         Details::of(vec![format!("the operator was {} and is {}, as the regulator entered it", words(was), words(is))])
     });

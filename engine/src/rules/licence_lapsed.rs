@@ -229,10 +229,17 @@ mod tests {
                 ("entered as active", entered(LicenceState::Active).after(later).stake("anna", 5), &[]),
                 ("entered as revoked", entered(LicenceState::Revoked).after(later).stake("anna", 5), one),
                 ("entered as expired", entered(LicenceState::Expired).after(later).stake("anna", 5), one),
-                ("revoked after a document said active", said(Active).entered("L-1", LicenceState::Revoked).stake("anna", 5), one),
+                (
+                    "revoked after a document said active",
+                    said(Active).entered("L-1", LicenceState::Revoked).stake("anna", 5),
+                    one,
+                ),
                 (
                     "a document that is newer says that it is active",
-                    entered(LicenceState::Revoked).after(later).licence("L-1", Active, Compliance::Compliant).stake("anna", 5),
+                    entered(LicenceState::Revoked)
+                        .after(later)
+                        .licence("L-1", Active, Compliance::Compliant)
+                        .stake("anna", 5),
                     &[],
                 ),
                 (
@@ -244,19 +251,39 @@ mod tests {
                         .stake("anna", 5),
                     one,
                 ),
-                ("suspended by a document, and entered as active again", said(Suspended).entered("L-1", LicenceState::Active).stake("anna", 5), &[]),
-                ("a bet of before it was revoked that comes late", said(Active).entered("L-1", LicenceState::Revoked).before(minutes(30)).stake("anna", 5), &[]),
-                ("of another licence", entered(LicenceState::Revoked).entered("L-2", LicenceState::Active).stake("anna", 5), &[]),
+                (
+                    "suspended by a document, and entered as active again",
+                    said(Suspended).entered("L-1", LicenceState::Active).stake("anna", 5),
+                    &[],
+                ),
+                (
+                    "a bet of before it was revoked that comes late",
+                    said(Active).entered("L-1", LicenceState::Revoked).before(minutes(30)).stake("anna", 5),
+                    &[],
+                ),
+                (
+                    "of another licence",
+                    entered(LicenceState::Revoked).entered("L-2", LicenceState::Active).stake("anna", 5),
+                    &[],
+                ),
                 ("the operator is suspended", is(OperatorState::Suspended).stake("anna", 5), operator),
                 ("it is closed", is(OperatorState::Closed).stake("anna", 5), operator),
-                ("it may trade again", is(OperatorState::Suspended).operator_is(OperatorState::Active).stake("anna", 5), &[]),
+                (
+                    "it may trade again",
+                    is(OperatorState::Suspended).operator_is(OperatorState::Active).stake("anna", 5),
+                    &[],
+                ),
                 ("a payout while it is suspended is owed", is(OperatorState::Suspended).payout("anna", 5), &[]),
                 (
                     "it is suspended, and its licence is active",
                     said(Active).operator_is(OperatorState::Suspended).stake("anna", 5),
                     operator,
                 ),
-                ("a bet of before it was suspended that comes late", is(OperatorState::Suspended).before(minutes(90)).stake("anna", 5), &[]),
+                (
+                    "a bet of before it was suspended that comes late",
+                    is(OperatorState::Suspended).before(minutes(90)).stake("anna", 5),
+                    &[],
+                ),
             ],
         );
     }
@@ -264,7 +291,8 @@ mod tests {
     #[test]
     fn a_licence_names_its_channels() {
         let one = &["licence L-1: 1 records"][..];
-        let online = || Story::at(10).over(&["online", "ussd"]).licence("L-1", LicenceStanding::Active, Compliance::Compliant);
+        let online =
+            || Story::at(10).over(&["online", "ussd"]).licence("L-1", LicenceStanding::Active, Compliance::Compliant);
         let entered = || Story::at(10).over(&["online"]).entered("L-1", LicenceState::Active);
         let again = |story: Story| story.licence("L-1", LicenceStanding::Active, Compliance::Compliant);
         check(
@@ -274,9 +302,17 @@ mod tests {
                 ("over the counter, of a document", online().retail().ticket("anna", 5), one),
                 ("over the counter, of an entry", entered().retail().ticket("anna", 5), one),
                 ("over a channel that nobody says", online().stake("anna", 5), &[]),
-                ("a document that says nothing of channels leaves them", again(entered()).retail().ticket("anna", 5), one),
+                (
+                    "a document that says nothing of channels leaves them",
+                    again(entered()).retail().ticket("anna", 5),
+                    one,
+                ),
                 ("one that says every channel does not", again(entered().over(&[])).retail().ticket("anna", 5), &[]),
-                ("an entry says all of a licence", online().entered("L-1", LicenceState::Active).retail().ticket("anna", 5), &[]),
+                (
+                    "an entry says all of a licence",
+                    online().entered("L-1", LicenceState::Active).retail().ticket("anna", 5),
+                    &[],
+                ),
                 (
                     "another licence is for the counter",
                     online().over(&["retail"]).entered("L-2", LicenceState::Active).retail().ticket("anna", 5),
@@ -306,7 +342,8 @@ mod tests {
             (
                 conditions,
                 active(Story::at(10).condition("no sale over the counter")).retail().ticket("anna", 5),
-                r#"1 bets of the day were taken against the condition "no sale over the counter" of licence L-1"#.to_owned(),
+                r#"1 bets of the day were taken against the condition "no sale over the counter" of licence L-1"#
+                    .to_owned(),
             ),
             (
                 &page,
@@ -332,14 +369,19 @@ mod tests {
             let story = conditions.iter().fold(Story::at(10), |story, text| story.condition(text));
             story.licence("L-1", LicenceStanding::Active, Compliance::Compliant)
         };
-        let both = licence(&["no poker", "no slots"]).product("poker").stake("anna", 5).product("slots").stake("anna", 5);
+        let both =
+            licence(&["no poker", "no slots"]).product("poker").stake("anna", 5).product("slots").stake("anna", 5);
         let (one, two) = (&["licence L-1: 1 records"][..], &["licence L-1: 1 records", "licence L-1: 1 records"][..]);
         check(
             "licence_lapsed",
             params,
             &[
                 ("both", both, two),
-                ("one of them", licence(&["no poker"]).product("poker").stake("anna", 5).product("slots").stake("anna", 5), one),
+                (
+                    "one of them",
+                    licence(&["no poker"]).product("poker").stake("anna", 5).product("slots").stake("anna", 5),
+                    one,
+                ),
                 (
                     "another licence has no such condition",
                     licence(&["no poker"]).entered("L-2", LicenceState::Active).product("poker").stake("anna", 5),
