@@ -141,7 +141,7 @@ impl LicenceRequest {
         let class = fields.required_text("/class", self.class.as_deref(), 60);
         let products = texts(&mut fields, "/products", self.products, 32);
         let conditions = texts(&mut fields, "/conditions", self.conditions, 32);
-        let channels = channels(&mut fields, self.channels.unwrap_or_default());
+        let channels = channels(&mut fields, self.channels.as_deref().unwrap_or_default());
         let return_to_player = returns(&mut fields, self.return_to_player.unwrap_or_default());
         let from = self.valid_from.as_deref().or_else(|| {
             fields.wrong("/valid_from", "required");
@@ -181,7 +181,7 @@ fn texts(fields: &mut Fields, pointer: &'static str, sent: Option<Vec<String>>, 
     sent.iter().filter_map(|text| fields.text(pointer, Some(text), 500)).collect()
 }
 
-fn channels(fields: &mut Fields, sent: Vec<String>) -> Vec<PlayChannel> {
+fn channels(fields: &mut Fields, sent: &[String]) -> Vec<PlayChannel> {
     if sent.len() > PlayChannel::ALL.len() {
         fields.wrong("/channels", format!("more than {}", PlayChannel::ALL.len()));
         return Vec::new();
@@ -205,16 +205,17 @@ fn returns(fields: &mut Fields, sent: BTreeMap<String, ReturnBody>) -> BTreeMap<
             fields.wrong("/return_to_player", "a name that is no product of records");
             break;
         };
-        let mut within = |field: &str, number: Option<i64>, range: RangeInclusive<i64>| {
-            if number.is_some_and(|number| !range.contains(&number)) {
+        let mut within = |field: &str, number: i64, range: RangeInclusive<i64>| {
+            if !range.contains(&number) {
                 let (from, to) = range.into_inner();
                 let pointer = format!("/return_to_player/{}/{field}", product.as_str());
                 fields.wrong(pointer, format!("not a whole number from {from} to {to}"));
             }
         };
-        within("multiple_max", said.multiple_max, LicensedReturn::MULTIPLE_MAX);
-        within("return_ppm", Some(said.return_ppm.unwrap_or_default()), LicensedReturn::RETURN_PPM);
+        // none is as wrong as 0
         let return_ppm = said.return_ppm.unwrap_or_default();
+        within("return_ppm", return_ppm, LicensedReturn::RETURN_PPM);
+        said.multiple_max.into_iter().for_each(|most| within("multiple_max", most, LicensedReturn::MULTIPLE_MAX));
         returns.insert(product, LicensedReturn { return_ppm, multiple_max: said.multiple_max });
     }
     returns
