@@ -12,6 +12,7 @@ mod fetching;
 mod fuzz;
 mod http;
 mod integrity;
+mod licences;
 mod live;
 mod live_rules;
 mod node;
