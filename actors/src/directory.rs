@@ -15,6 +15,7 @@ use models::match_key::MatchKey;
 use models::operator::{ApiKey, Licence, Operator};
 use models::risk_model::RiskLevel;
 use models::rule::RuleChanged;
+use models::rule_input::{RuleInput, RuleInputStored};
 use models::token::{TokenKey, TokenMaster};
 use models::ts::Ts;
 use ring::hmac;
@@ -171,6 +172,13 @@ impl Directory {
     /// The rules in force in a jurisdiction, and the event that last changed them; 0 = the standard ones.
     pub fn rules(&self, jurisdiction: JurisdictionNo) -> (Seq, Arc<RuleSet>) {
         self.rules.set(jurisdiction)
+    }
+
+    /// What an operator's rules are to hear, judged by those in force, as it is committed.
+    #[must_use]
+    pub fn rule_input(&self, operator_no: OperatorNo, jurisdiction: JurisdictionNo, input: RuleInput) -> Event {
+        let rules_seq = self.rules(jurisdiction).0;
+        Event::RuleInputStored(RuleInputStored { operator_no, jurisdiction, input_seq: 0, rules_seq, input })
     }
 
     /// The rules in force as they were behind an event.

@@ -8,6 +8,7 @@ mod config;
 mod exclusions;
 mod forecasts;
 mod integrity;
+mod licences;
 mod model_orders;
 mod opening;
 mod polling;

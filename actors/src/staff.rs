@@ -15,6 +15,7 @@ use models::ids::{KeyId, LicenceId, OperatorId, OperatorNo, SourceId, SourceNo};
 use models::jurisdiction::Recognition;
 use models::money::Currency;
 use models::operator::{ApiKey, Licence, Operator, OperatorState, Scope};
+use models::rule_input::RuleInput;
 use models::token::{GENERATION_MAX, Opened};
 use models::ts::{SECOND, Ts};
 use ring::digest::{SHA256, digest};
@@ -95,7 +96,11 @@ impl Staff {
     }
 
     async fn commit(&self, event: Event, attachments: Vec<Attachment>) -> Result<(), EngineError> {
-        self.writer.commit(vec![event], attachments).await.map(|_| ()).map_err(commit_error)
+        self.commit_all(vec![event], attachments).await
+    }
+
+    async fn commit_all(&self, events: Vec<Event>, attachments: Vec<Attachment>) -> Result<(), EngineError> {
+        self.writer.commit(events, attachments).await.map(|_| ()).map_err(commit_error)
     }
 
     /// Puts an operator under supervision.
@@ -144,7 +149,7 @@ impl Staff {
         Ok(operator)
     }
 
-    /// Changes an operator, if it still is what the caller saw.
+    /// Changes an operator, if it still is what the caller saw. Its rules hear in the same commit whether it may trade.
     pub async fn change_operator(
         &self,
         no: OperatorNo,
@@ -172,8 +177,13 @@ impl Staff {
         if (changed.name == current.name) && (changed.state == current.state) {
             return Ok(Operator::clone(&current));
         }
+        let mut events = vec![Event::OperatorSet(changed.clone())];
+        if changed.state != current.state {
+            let input = RuleInput::OperatorState { at: now, state: changed.state };
+            events.push(self.directory.load().rule_input(no, changed.jurisdiction, input));
+        }
         let attachment = idempotency::attachment(idempotency.as_ref(), 200, changed.id, now);
-        self.commit(Event::OperatorSet(changed.clone()), attachment.into_iter().collect()).await?;
+        self.commit_all(events, attachment.into_iter().collect()).await?;
         Ok(changed)
     }
 
@@ -181,7 +191,7 @@ impl Staff {
         self.directory.load().operators.get(&no).cloned().ok_or(EngineError::NotFound("operator"))
     }
 
-    /// Adds or changes a licence; one with the same number is replaced.
+    /// Adds or changes a licence; one with the same number is replaced. The operator's rules hear of it in the same commit.
     pub async fn set_licence(
         &self,
         mut licence: Licence,
@@ -212,8 +222,10 @@ impl Staff {
             .get(&licence.operator_no)
             .and_then(|list| list.iter().find(|l| l.number == licence.number).map(|l| l.id));
         licence.id = known.unwrap_or_else(|| LicenceId(new_id()));
+        let input = RuleInput::Licence { at: now, licence: Box::new(licence.clone()) };
+        let heard = self.directory.load().rule_input(licence.operator_no, licence.jurisdiction, input);
         let attachment = idempotency::attachment(idempotency.as_ref(), 200, licence.id, now);
-        self.commit(Event::LicenceSet(licence.clone()), attachment.into_iter().collect()).await?;
+        self.commit_all(vec![Event::LicenceSet(licence.clone()), heard], attachment.into_iter().collect()).await?;
         Ok(licence)
     }
 

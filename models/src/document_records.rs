@@ -3,9 +3,11 @@
 //! A document lies as one JSON member in its record's `detail`, so that it is digested, stored and replayed with the
 //! record, and the records of play carry nothing for it. Whoever needs it reads it back with [`Detail::of`].
 
-use crate::record::{Record, closed_set};
+use crate::operator::{LicenceState, LicensedReturn};
+use crate::record::{PlayChannel, Product, Record, closed_set};
 use crate::ts::Ts;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Items of a list of a document at most.
 pub const LIST_ITEMS_MAX: usize = 32;
@@ -16,6 +18,17 @@ closed_set!(
         Active = "active", Suspended = "suspended", Revoked = "revoked", Expired = "expired", Pending = "pending",
     }
 );
+impl From<LicenceState> for LicenceStanding {
+    fn from(state: LicenceState) -> Self {
+        match state {
+            LicenceState::Active => Self::Active,
+            LicenceState::Suspended => Self::Suspended,
+            LicenceState::Revoked => Self::Revoked,
+            LicenceState::Expired => Self::Expired,
+        }
+    }
+}
+
 closed_set!(
     /// What the authority says of how its holder keeps to it.
     Compliance {
@@ -55,6 +68,13 @@ pub struct LicenceStatus {
     pub compliance: Compliance,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<String>,
+    /// Channels over which it may be played, every one where the list is empty; none = nothing is said of them, and what
+    /// was said before holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<PlayChannel>>,
+    /// What products give back to players; none as with channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_to_player: Option<BTreeMap<Product, LicensedReturn>>,
 }
 
 /// What a tax authority asks for. The amount due is the record's.
@@ -190,6 +210,11 @@ mod tests {
                 state: LicenceStanding::Pending,
                 compliance: Compliance::UnderReview,
                 conditions: Vec::new(),
+                channels: Some(vec![PlayChannel::Online]),
+                return_to_player: Some(BTreeMap::from([
+                    (Product::Slots, LicensedReturn { return_ppm: 940_000, multiple_max: None }),
+                    (Product::Poker, LicensedReturn { return_ppm: 970_000, multiple_max: Some(5_000) }),
+                ])),
             }),
             Document::Invoice(Invoice {
                 number: "1".to_owned(),

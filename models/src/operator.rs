@@ -3,8 +3,11 @@
 use crate::ids::{KeyId, LicenceId, OperatorId, OperatorNo};
 use crate::jurisdiction::JurisdictionNo;
 use crate::lookup::Purpose;
+use crate::record::{PlayChannel, Product};
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// A gambling operator under supervision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +52,23 @@ pub enum LicenceState {
     Expired,
 }
 
+/// What a licence says that a product gives back to players.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicensedReturn {
+    /// Return to player, parts per million of stakes.
+    pub return_ppm: i64,
+    /// The largest win, as a multiple of the stake; none = it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiple_max: Option<i64>,
+}
+
+impl LicensedReturn {
+    /// Parts per million that a licence may say: below one per cent somebody has written per cent.
+    pub const RETURN_PPM: RangeInclusive<i64> = 10_000..=1_000_000;
+    /// Largest wins that a licence may say, multiples of the stake.
+    pub const MULTIPLE_MAX: RangeInclusive<i64> = 1..=10_000_000;
+}
+
 /// A licence: effective-dated, one row for each licence of an operator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Licence {
@@ -66,6 +86,12 @@ pub struct Licence {
     pub products: Vec<String>,
     /// Conditions, as text.
     pub conditions: Vec<String>,
+    /// Channels over which it may be played; none named = every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<PlayChannel>,
+    /// What products give back to players; of others it says nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub return_to_player: BTreeMap<Product, LicensedReturn>,
     /// First instant of validity.
     #[serde(with = "micros")]
     pub valid_from: Ts,

@@ -7,6 +7,7 @@ use crate::ids::{OperatorNo, Seq};
 use crate::jurisdiction::JurisdictionNo;
 use crate::match_key::MatchKey;
 use crate::money::Currency;
+use crate::operator::{Licence, OperatorState};
 use crate::record::closed_set;
 use crate::score::{PlayersScored, RecordsScored};
 use crate::series::SeriesScored;
@@ -77,6 +78,22 @@ pub enum RuleInput {
         #[serde(with = "micros")]
         at: Ts,
     },
+    /// The regulator entered a licence of the operator: the whole of it, as it holds from then on.
+    Licence {
+        /// When it was entered.
+        #[serde(with = "micros")]
+        at: Ts,
+        /// It.
+        licence: Box<Licence>,
+    },
+    /// The regulator suspended or closed the operator, or let it trade again.
+    OperatorState {
+        /// When.
+        #[serde(with = "micros")]
+        at: Ts,
+        /// What it is from then on.
+        state: OperatorState,
+    },
     /// Windows of the operator are over, and some of their series are unusual.
     Series(SeriesScored),
     /// What a model said of the records of an input before.
@@ -94,6 +111,7 @@ impl RuleInput {
             Self::Batch { operator_seq } => Some(*operator_seq),
             Self::Tick { operator_seq, .. } => *operator_seq,
             Self::Declared { .. } | Self::Exclusions { .. } | Self::Signal { .. } => None,
+            Self::Licence { .. } | Self::OperatorState { .. } => None,
             Self::Series(_) | Self::RecordsScored(_) | Self::PlayersScored(_) => None,
         }
     }
@@ -104,6 +122,7 @@ impl RuleInput {
         match self {
             Self::Batch { .. } => None,
             Self::Tick { at, .. } | Self::Declared { at, .. } | Self::Signal { at, .. } => Some(*at),
+            Self::Licence { at, .. } | Self::OperatorState { at, .. } => Some(*at),
             Self::Exclusions { window, at, .. } => Some(at.unwrap_or(window.end)),
             Self::Series(scored) => Some(scored.at),
             Self::RecordsScored(scored) => Some(scored.at),
@@ -160,9 +179,29 @@ pub struct RuleInputSetAside {
 mod tests {
     use super::*;
     use crate::alert::{Granularity, Metric};
-    use crate::ids::AlertId;
+    use crate::ids::{AlertId, LicenceId};
+    use crate::operator::{LicenceState, LicensedReturn};
+    use crate::record::{PlayChannel, Product};
     use crate::score::{RiskyRecord, ScoredPlayer, Scores};
     use crate::series::{Oddity, SeriesKey, SeriesReason, SeriesScore, ToldAlready};
+    use std::collections::BTreeMap;
+
+    fn licence() -> Licence {
+        Licence {
+            id: LicenceId(1),
+            operator_no: OperatorNo(4),
+            number: "L-1".to_owned(),
+            class: "online".to_owned(),
+            jurisdiction: JurisdictionNo(0),
+            products: vec!["slots".to_owned()],
+            conditions: Vec::new(),
+            channels: Vec::new(),
+            return_to_player: BTreeMap::new(),
+            valid_from: Ts(1),
+            valid_to: None,
+            state: LicenceState::Revoked,
+        }
+    }
 
     #[test]
     fn inputs_are_read_as_they_were_written() {
@@ -226,6 +265,41 @@ mod tests {
                     r#""oddity":"above","surprise_milli":9000,"observed":50,"usual":8}],"told":{"alert":"#,
                     r#""alr_00000000000000000000000003","window":{"start":1,"end":2}}}]}"#
                 ),
+            ),
+            (
+                RuleInput::Licence { at: Ts(9), licence: Box::new(licence()) },
+                None,
+                concat!(
+                    r#"{"what":"licence","at":9,"licence":{"id":"lic_00000000000000000000000001","operator_no":4,"#,
+                    r#""number":"L-1","class":"online","jurisdiction":0,"products":["slots"],"conditions":[],"#,
+                    r#""valid_from":1,"valid_to":null,"state":"revoked"}}"#
+                ),
+            ),
+            (
+                RuleInput::Licence {
+                    at: Ts(9),
+                    licence: Box::new(Licence {
+                        channels: vec![PlayChannel::Online],
+                        return_to_player: BTreeMap::from([
+                            (Product::Poker, LicensedReturn { return_ppm: 970_000, multiple_max: None }),
+                            (Product::Slots, LicensedReturn { return_ppm: 940_000, multiple_max: Some(500) }),
+                        ]),
+                        ..licence()
+                    }),
+                },
+                None,
+                concat!(
+                    r#"{"what":"licence","at":9,"licence":{"id":"lic_00000000000000000000000001","operator_no":4,"#,
+                    r#""number":"L-1","class":"online","jurisdiction":0,"products":["slots"],"conditions":[],"#,
+                    r#""channels":["online"],"return_to_player":{"poker":{"return_ppm":970000},"#,
+                    r#""slots":{"return_ppm":940000,"multiple_max":500}},"#,
+                    r#""valid_from":1,"valid_to":null,"state":"revoked"}}"#
+                ),
+            ),
+            (
+                RuleInput::OperatorState { at: Ts(9), state: OperatorState::Suspended },
+                None,
+                r#"{"what":"operator_state","at":9,"state":"suspended"}"#,
             ),
             (
                 RuleInput::Signal { player: MatchKey(1), level: Severity::High, at: Ts(9) },

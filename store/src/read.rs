@@ -25,6 +25,7 @@ pub use rules::{FindingCount, FindingRow, FindingsOf};
 use crate::StoreError;
 use crate::db::{Row, Val};
 use crate::open::Store;
+use models::event::Event;
 use models::feed::Source;
 use models::ids::{KeyId, Seq};
 use models::jurisdiction::{JurisdictionNo, Recognition};
@@ -111,6 +112,17 @@ impl Store {
     /// Every licence.
     pub async fn licences(&self) -> Result<Vec<Licence>, StoreError> {
         self.bodies("licence", "SELECT body FROM licences ORDER BY id").await
+    }
+
+    /// How operators and licences were set, in order, each with when it was committed.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn operators_and_licences_set(&self) -> Result<Vec<(Ts, Event)>, StoreError> {
+        let sql = "SELECT at, payload FROM journal WHERE kind IN ('operator_set', 'licence_set') ORDER BY seq";
+        let decode =
+            |text: String| crate::journal::decode(&text).map_err(|_| StoreError::Unreadable("journal payload"));
+        self.rows(sql, &[]).await?.iter().map(|row| Ok((Ts(row.int(0)?), decode(row.text(1)?)?))).collect()
     }
 
     /// Every recognition.

@@ -233,6 +233,12 @@ impl Engine {
         engine.load_risk_levels().await?;
         engine.start_known()?;
         engine.start_tasks(growing);
+        if let Err(error) = engine.tell_entered().await {
+            tracing::warn!(%error, "licences that were entered before are told to rules later");
+            let later = engine.clone();
+            let task = tokio::spawn(async move { later.tell_entered_surely().await });
+            engine.0.tasks.lock().push(task);
+        }
         Ok(engine)
     }
 

@@ -188,6 +188,8 @@ impl Judge for OfOperator {
             RuleInput::Signal { player, level, at } => {
                 self.rules.hear(&Input::Signal(Signal { player, level, at }), findings);
             }
+            RuleInput::Licence { at, ref licence } => self.rules.hear(&Input::Licence { at, licence }, findings),
+            RuleInput::OperatorState { at, state } => self.rules.hear(&Input::OperatorState { at, state }, findings),
             RuleInput::Series(ref scored) => self.rules.hear(&Input::Series(scored), findings),
             RuleInput::RecordsScored(ref scored) => {
                 // stored twice where nobody knew whether it was

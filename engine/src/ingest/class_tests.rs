@@ -4,12 +4,14 @@ use super::tests::with;
 use super::{Resolver, record};
 use models::document_records::{Compliance, Detail, Direction, InvoiceState, LicenceStanding, PaymentState};
 use models::feed::DataClass;
-use models::record::{PlayChannel, QuarantineCode, Record, Refusal};
+use models::operator::LicensedReturn;
+use models::record::{PlayChannel, Product, QuarantineCode, Record, Refusal};
 use models::ts::Ts;
+use std::collections::BTreeMap;
 
 const TICKET: &str = r#"{"record_id":"t1","kind":"ticket_sale","occurred_at":"2026-11-20T10:00:00Z","money":{"amount_minor":5000,"currency":"KES"},"bet":{"id":"ticket-1"},"outlet_id":"out-7","product":"lottery"}"#;
 const LIMIT: &str = r#"{"record_id":"l1","kind":"limit_change","occurred_at":"2026-11-20T10:00:00Z","player":{"account_ref":"p1"},"limit":{"type":"deposit_day","old_minor":100,"new_minor":50}}"#;
-const LICENCE: &str = r#"{"record_id":"lic-1","kind":"licence_status","occurred_at":"2026-11-20","licence_status":{"number":"BCLB-0417","licence_class":"bookmaker","products":["sportsbook"],"valid_from":"2026-01-01","valid_to":"2026-12-31T20:59:59Z","state":"active","compliance":"under_review","conditions":["No bonus before 22/2026-11-20"]}}"#;
+const LICENCE: &str = r#"{"record_id":"lic-1","kind":"licence_status","occurred_at":"2026-11-20","licence_status":{"number":"BCLB-0417","licence_class":"bookmaker","products":["sportsbook"],"valid_from":"2026-01-01","valid_to":"2026-12-31T20:59:59Z","state":"active","compliance":"under_review","conditions":["No bonus before 22/2026-11-20"],"channels":["online","ussd"],"return_to_player":{"slots":{"return_ppm":940000,"multiple_max":5000},"poker":{"return_ppm":970000}}}}"#;
 const INVOICE: &str = r#"{"record_id":"inv-1-v2","replaces":"inv-1","kind":"invoice","occurred_at":"2026-11-20T10:00:00Z","money":{"amount_minor":1500000,"currency":"KES"},"invoice":{"number":"FIRS-2026-11-0042","authority":"FIRS","tax":"gaming_tax","jurisdiction":"NG-LA","period_from":"2026-10-01","period_to":"2026-10-31","due_at":"2026-11-15","state":"part_paid","paid_minor":500000}}"#;
 const PAYMENT: &str = r#"{"record_id":"pay-1","kind":"payment","occurred_at":"2026-11-20T10:00:00Z","money":{"amount_minor":1500000,"currency":"KES"},"payment":{"method":"bank_transfer","account":"KE11 0000 4711","reference":"TRX-9","invoice":"FIRS-2026-11-0042","authority":"FIRS","state":"completed"}}"#;
 const LINE: &str = r#"{"record_id":"stm-7-12","kind":"bank_line","occurred_at":"2026-11-20","money":{"amount_minor":250000,"currency":"KES"},"balance_after_minor":9750000,"bank":{"account":"KE11 0000 4711","statement":"2026-11-20","line":12,"direction":"debit","value_date":"2026-11-20","counterparty":"Wanjiku Otieno","reference":"PAYOUT 77"}}"#;
@@ -65,6 +67,10 @@ fn documents_are_kept_whole_and_name_nobody() {
     assert_eq!((status.compliance, status.valid_from), (Compliance::UnderReview, day("2026-01-01")));
     assert_eq!(status.valid_to, Some(Ts::parse("2026-12-31T20:59:59Z").unwrap()));
     assert_eq!(status.conditions, ["No bonus before 22/2026-11-20"]);
+    assert_eq!(status.channels, Some(vec![PlayChannel::Online, PlayChannel::Ussd]));
+    let said = |return_ppm, multiple_max| LicensedReturn { return_ppm, multiple_max };
+    let returns = [(Product::Poker, said(970_000, None)), (Product::Slots, said(940_000, Some(5_000)))];
+    assert_eq!(status.return_to_player, Some(BTreeMap::from(returns)));
     assert_eq!(take(DataClass::Licences, LICENCE).unwrap().occurred_at, day("2026-11-20").unwrap());
 
     let invoice = detail(DataClass::Invoices, INVOICE).invoice.unwrap();
@@ -139,6 +145,31 @@ fn what_a_class_misses_or_does_not_understand_is_refused_by_its_field() {
         (Licences, LICENCE, r#"["sportsbook"]"#, "[1]", InvalidField, "licence_status.products"),
         (Licences, LICENCE, r#"["sportsbook"]"#, &many, TooLarge, "licence_status.products"),
         (Licences, LICENCE, "bookmaker", &long, TooLarge, "licence_status.licence_class"),
+        (Licences, LICENCE, r#"["online","ussd"]"#, "\"online\"", InvalidField, "licence_status.channels"),
+        (Licences, LICENCE, "\"ussd\"", "\"pigeon\"", InvalidField, "licence_status.channels"),
+        (Licences, LICENCE, r#"["online","ussd"]"#, &many, TooLarge, "licence_status.channels"),
+        (Licences, LICENCE, "\"poker\":", "\"bingo\":", InvalidField, "licence_status.return_to_player"),
+        (
+            Licences,
+            LICENCE,
+            r#"{"return_ppm":970000}"#,
+            "970000",
+            InvalidField,
+            "licence_status.return_to_player.poker",
+        ),
+        (
+            Licences,
+            LICENCE,
+            r#"{"return_ppm":970000}"#,
+            "{}",
+            MissingField,
+            "licence_status.return_to_player.poker.return_ppm",
+        ),
+        // per cent
+        (Licences, LICENCE, "970000", "97", InvalidField, "licence_status.return_to_player.poker.return_ppm"),
+        (Licences, LICENCE, "970000", "970000.5", InvalidField, "licence_status.return_to_player.poker.return_ppm"),
+        (Licences, LICENCE, "970000", "1000001", InvalidField, "licence_status.return_to_player.poker.return_ppm"),
+        (Licences, LICENCE, ":5000", ":0", InvalidField, "licence_status.return_to_player.slots.multiple_max"),
         (Licences, LICENCE, r#""licence_status":{"#, r#""licence_statuses":{"#, MissingField, "licence_status"),
         (
             Licences,
@@ -189,6 +220,18 @@ fn a_class_fills_in_what_it_knows() {
     assert_eq!(take(DataClass::GamingTransactions, TICKET).unwrap().channel, None, "as play it says what it says");
     let unknown = detail(DataClass::Licences, &LICENCE.replace(r#""compliance":"under_review","#, ""));
     assert_eq!(unknown.licence_status.unwrap().compliance, Compliance::Unknown);
+    // nothing is said of channels and returns where they are left out or null; an empty list says every channel
+    let begin = LICENCE.find(r#","channels""#).unwrap();
+    let with =
+        |more: &str| detail(DataClass::Licences, &format!("{}{more}}}}}", &LICENCE[..begin])).licence_status.unwrap();
+    for (more, channels, has_returns) in [
+        ("", None, false),
+        (r#","channels":null,"return_to_player":null"#, None, false),
+        (r#","channels":[],"return_to_player":{}"#, Some(Vec::new()), true),
+    ] {
+        let status = with(more);
+        assert_eq!((status.channels, status.return_to_player.is_some()), (channels, has_returns), "{more}");
+    }
     let taken_away = detail(DataClass::PlayerAccounts, &LIMIT.replace(":50", ":null"));
     assert_eq!((taken_away.limit_type.as_deref(), taken_away.limit_new_minor), (Some("deposit_day"), None));
 }

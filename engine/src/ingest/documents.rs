@@ -7,10 +7,13 @@ use models::document_records::{
     Payment, PaymentState,
 };
 use models::match_key::{MatchKey, OpaqueKind};
-use models::record::{QuarantineCode, RecordKind, Refusal, WireRecord};
+use models::operator::LicensedReturn;
+use models::record::{PlayChannel, Product, QuarantineCode, RecordKind, Refusal, WireRecord};
 use models::ts::Ts;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// A document, taken in.
 pub(super) struct Taken<'w> {
@@ -77,6 +80,8 @@ fn licence_status(object: &mut Object<'_, '_>) -> Result<LicenceStatus, Refusal>
         state: object.one_of("state", LicenceStanding::parse)?.ok_or_else(|| missing("licence_status.state"))?,
         compliance: object.one_of("compliance", Compliance::parse)?.unwrap_or(Compliance::Unknown),
         conditions: object.list("conditions")?,
+        channels: object.channels("channels")?,
+        return_to_player: object.returns("return_to_player")?,
     };
     in_order(("licence_status.valid_to", status.valid_to), status.valid_from)?;
     Ok(status)
@@ -131,6 +136,27 @@ fn bank_line(object: &mut Object<'_, '_>) -> Result<BankLine, Refusal> {
             format!("{DIGEST}{}", resolver.digest.opaque(resolver.family, OpaqueKind::Account, name.as_bytes()))
         }),
         reference: object.text("reference")?.map(|text| reference(text, object.resolver)),
+    })
+}
+
+/// What a licence says of a product: an object with a whole number of parts per million, and perhaps one of the stake.
+fn licensed_return(field: &str, said: &Value) -> Result<LicensedReturn, Refusal> {
+    let Value::Object(members) = said else { return Err(invalid(field, "not an object with return_ppm")) };
+    let whole = |name: &str, range: RangeInclusive<i64>| {
+        let field = format!("{field}.{name}");
+        match members.get(name).filter(|value| !value.is_null()).map(Value::as_i64) {
+            None => Ok(None),
+            Some(Some(number)) if range.contains(&number) => Ok(Some(number)),
+            Some(_) => {
+                let (from, to) = range.into_inner();
+                Err(invalid(&field, &format!("not a whole number from {from} to {to}")))
+            }
+        }
+    };
+    let return_ppm = whole("return_ppm", LicensedReturn::RETURN_PPM)?;
+    Ok(LicensedReturn {
+        return_ppm: return_ppm.ok_or_else(|| missing(&format!("{field}.return_ppm")))?,
+        multiple_max: whole("multiple_max", LicensedReturn::MULTIPLE_MAX)?,
     })
 }
 
@@ -227,6 +253,37 @@ impl<'w, 'r> Object<'w, 'r> {
                 texts.filter_map(Result::transpose).map(|text| Ok(remark(text?, self.resolver))).collect()
             }
             Some(_) => Err(invalid(&field, "not a list of texts")),
+        }
+    }
+
+    /// Channels of the contract; none where nothing is said of them.
+    fn channels(&mut self, member: &'static str) -> Result<Option<Vec<PlayChannel>>, Refusal> {
+        if matches!(self.members.get(member), None | Some(Value::Null)) {
+            self.known.push(member);
+            return Ok(None);
+        }
+        let field = self.field(member);
+        let known = |name: &String| {
+            PlayChannel::parse(name)
+                .ok_or_else(|| invalid(&field, "not channels of the contract: online, retail, ussd"))
+        };
+        self.list(member)?.iter().map(known).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// What products give back to players; none where nothing is said of it.
+    fn returns(&mut self, member: &'static str) -> Result<Option<BTreeMap<Product, LicensedReturn>>, Refusal> {
+        let field = self.field(member);
+        match self.value(member) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(products)) => {
+                let each = products.iter().map(|(name, said)| {
+                    let product =
+                        Product::parse(name).ok_or_else(|| invalid(&field, "not a product of the contract"))?;
+                    Ok((product, licensed_return(&format!("{field}.{}", product.as_str()), said)?))
+                });
+                each.collect::<Result<_, _>>().map(Some)
+            }
+            Some(_) => Err(invalid(&field, "not an object of products")),
         }
     }
 

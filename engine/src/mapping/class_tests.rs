@@ -7,9 +7,11 @@ use models::feed::DataClass;
 use models::ids::OperatorNo;
 use models::match_key::DigestKeys;
 use models::money::Currency;
+use models::operator::LicensedReturn;
 use models::phone::Country;
-use models::record::{QuarantineCode, Record, RecordKind};
+use models::record::{PlayChannel, Product, QuarantineCode, Record, RecordKind};
 use models::ts::Ts;
+use std::collections::BTreeMap;
 
 /// A mapping of a class: what every file of these has in common, and its own tables.
 fn mapping(class: DataClass, own: &str) -> String {
@@ -166,6 +168,8 @@ kind = "licence_status"
 "licence_status.valid_to" = "{Until}"
 "licence_status.state" = "{State}"
 "licence_status.conditions" = "{Conditions}"
+"licence_status.channels" = "{Channels}"
+"licence_status.return_to_player" = "{Returns}"
 [record.words."licence_status.state"]
 "Valid" = "active"
 "Withdrawn" = "revoked"
@@ -173,9 +177,9 @@ kind = "licence_status"
 
 #[test]
 fn a_list_of_licences_has_lists_in_cells() {
-    let file = b"Licence;Class;Products;Until;State;Conditions;As of\n\
-        L1;bookmaker;sportsbook, casino;2026-12-31;Valid;\"No bonus, ever; report daily\";2026-11-20\n\
-        L2;lottery;-;-;Withdrawn;-;2026-11-20\n";
+    let file = b"Licence;Class;Products;Until;State;Conditions;Channels;Returns;As of\n\
+        L1;bookmaker;sportsbook, casino;2026-12-31;Valid;\"No bonus, ever; report daily\";online, ussd;\"slots 940000/5000; poker=970000\";2026-11-20\n\
+        L2;lottery;-;-;Withdrawn;-;-;-;2026-11-20\n";
     let found = records(DataClass::Licences, LICENCES, file);
     let (first, second) = (detail(&found[0]).licence_status.unwrap(), detail(&found[1]).licence_status.unwrap());
     assert_eq!((first.state, second.state), (LicenceStanding::Active, LicenceStanding::Revoked));
@@ -183,6 +187,26 @@ fn a_list_of_licences_has_lists_in_cells() {
     assert_eq!(first.conditions, ["No bonus, ever", "report daily"]);
     assert_eq!((first.valid_to, second.valid_to), (Some(at("2026-12-31")), None));
     assert!(second.products.is_empty() && second.conditions.is_empty());
+    assert_eq!(first.channels, Some(vec![PlayChannel::Online, PlayChannel::Ussd]));
+    let said = |return_ppm, multiple_max| LicensedReturn { return_ppm, multiple_max };
+    let returns = [(Product::Poker, said(970_000, None)), (Product::Slots, said(940_000, Some(5_000)))];
+    assert_eq!(first.return_to_player, Some(BTreeMap::from(returns)));
+    assert_eq!((second.channels, second.return_to_player), (None, None));
+    // per cent with a sign is no number of parts per million
+    let wrong = String::from_utf8(file.to_vec()).unwrap().replace("970000", "97%");
+    let mapped = Mapping::from_toml(&mapping(DataClass::Licences, LICENCES)).unwrap().read(wrong.as_bytes()).unwrap();
+    let digest = DigestKeys::new([(0, [7; 32])]).unwrap();
+    let resolver = Resolver {
+        digest: &digest,
+        token_keys: &[],
+        family: "t",
+        operator_no: OperatorNo(1),
+        class: DataClass::Licences,
+        country: Country::Ke,
+        currency: Currency::KES,
+    };
+    let refusal = ingest::record(mapped.records[0].json.as_bytes(), &resolver).expect_err("no number");
+    assert_eq!(refusal.detail, "licence_status.return_to_player: not an object of products");
     assert_eq!(found[0].occurred_at, at("2026-11-20"));
 }
 

@@ -119,6 +119,9 @@ enum As {
     Whole,
     /// A list, cut at any of these.
     List(&'static [char]),
+    /// What products give back to players, parts per million, and the largest win behind a slash: `slots 940000/5000;
+    /// poker 970000`. What is not written so stays a text, and is refused at the door.
+    Returns,
 }
 
 /// A member of a document's object.
@@ -142,6 +145,8 @@ const MEMBERS: &[(&str, &str, As)] = &[
     ("licence_status", "state", As::Text),
     ("licence_status", "compliance", As::Text),
     ("licence_status", "conditions", As::List(SENTENCES)),
+    ("licence_status", "channels", As::List(NAMES)),
+    ("licence_status", "return_to_player", As::Returns),
     ("invoice", "number", As::Text),
     ("invoice", "authority", As::Text),
     ("invoice", "tax", As::Text),
@@ -176,7 +181,8 @@ impl Member {
         let value = match self.form {
             As::Text => Value::from(text),
             As::Whole => text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from),
-            As::List(at) => text.split(at).map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect(),
+            As::List(at) => items(text, at).map(Value::from).collect(),
+            As::Returns => returns(text).unwrap_or_else(|| Value::from(text)),
         };
         let object = match self.object {
             "licence_status" => &mut wire.licence_status,
@@ -196,6 +202,24 @@ impl Member {
         };
         put(object, self.name, value);
     }
+}
+
+fn items<'t>(text: &'t str, at: &'static [char]) -> impl Iterator<Item = &'t str> {
+    text.split(at).map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn returns(text: &str) -> Option<Value> {
+    let each = items(text, NAMES).map(|item| {
+        let (product, said) = item.rsplit_once([' ', '='])?;
+        let (ppm, multiple) = said.split_once('/').map_or((said, None), |(ppm, multiple)| (ppm, Some(multiple)));
+        let mut value = Map::new();
+        value.insert("return_ppm".to_owned(), ppm.parse::<i64>().ok()?.into());
+        if let Some(multiple) = multiple {
+            value.insert("multiple_max".to_owned(), multiple.parse::<i64>().ok()?.into());
+        }
+        Some((product.trim().to_owned(), Value::Object(value)))
+    });
+    each.collect::<Option<Map<String, Value>>>().map(Value::Object)
 }
 
 /// Puts a member into an object, which is made where it is not there.

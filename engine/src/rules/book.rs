@@ -118,6 +118,8 @@ pub(super) struct Noted {
 pub enum Noticed {
     /// A licence.
     Licence(u64),
+    /// Whether the operator itself may trade.
+    Operator,
     /// An invoice, or a payment of one.
     Invoice(u64),
 }
@@ -221,7 +223,7 @@ impl Book {
             ("accounts", self.accounts.evicted()),
             ("events", self.events.evicted()),
             ("pairs", self.pairs.evicted()),
-            ("papers", self.papers.forgotten),
+            ("papers", self.papers.forgotten()),
         ]
     }
 
@@ -401,7 +403,7 @@ impl Book {
             return None;
         };
         if let Some(status) = detail.licence_status {
-            return Some(Noticed::Licence(self.papers.licence(record, &status)));
+            return Some(Noticed::Licence(self.papers.licences.document(record, &status)));
         }
         if let Some(invoice) = detail.invoice {
             return Some(Noticed::Invoice(self.papers.invoice(record, &invoice)));
@@ -499,6 +501,7 @@ pub(super) fn spans_of(calendar: &mut Calendar, input: &Input<'_>) -> (Ts, Spans
         Input::Play { record, .. } | Input::Document { record } => record.occurred_at,
         Input::Declared(declared) => declared.at,
         Input::Signal(signal) => signal.at,
+        Input::Licence { at, .. } | Input::OperatorState { at, .. } => *at,
         Input::Exclusions(exclusions) => exclusions.at,
         Input::Series(scored) => scored.at,
         Input::RecordScored { scored, .. } => scored.at,

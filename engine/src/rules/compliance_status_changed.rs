@@ -1,21 +1,24 @@
-//! An authority says something else of a licence than it said before.
+//! An authority says something else of a licence than it said before, or the regulator of the operator itself.
 
 use crate::rules::book::Noticed;
 use crate::rules::finding::{Measured, Unit, Who};
 use crate::rules::input::Trigger;
+use crate::rules::licences::{Change, Licence};
 use crate::rules::list::{About, Home};
 use crate::rules::params::params;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
 use models::document_records::{Compliance, LicenceStanding};
+use models::operator::OperatorState;
+use models::ts::Ts;
 
 /// What it is.
 pub const ABOUT: About = About {
     name: "compliance_status_changed",
     home: Home::Operator,
     severity: Severity::High,
-    what: "a licence's standing, or what the authority says of how its holder keeps to it, is another than before",
+    what: "a licence's standing, what the authority says of how its holder keeps to it, or whether the operator may trade is another than before",
     takes_back: "a status that is told late and said the same before, and a record that replaces it",
     hears: &[Trigger::Document],
 };
@@ -40,34 +43,79 @@ fn weight(standing: LicenceStanding, compliance: Compliance) -> Severity {
 }
 
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
-    let Some(Noticed::Licence(key)) = heard.document else { return };
-    let Some(licence) = heard.book.papers.licences.get(&key) else { return };
-    let who = Who::Licence(key);
-    for (before, now) in licence.sayings.iter().zip(licence.sayings.iter().skip(1)) {
-        let severity = weight(now.standing, now.compliance);
-        let is_same = (before.standing, before.compliance) == (now.standing, now.compliance);
-        let is_better = severity < weight(before.standing, before.compliance);
-        let measured = Measured { observed: 1, limit: 0, unit: Unit::Records };
-        if is_same || (is_better && !params.tell_improvements) {
-            let measured = Measured { observed: 0, ..measured };
-            out.cleared(who, now.at, measured, "a status told late says that nothing changed then");
-            continue;
+    let licences = &heard.book.papers.licences;
+    match heard.document {
+        Some(Noticed::Licence(key)) => {
+            let changes = licences.get(key).into_iter().flat_map(Licence::changes);
+            changes.for_each(|change| licence_changed(params, key, &change, out));
         }
-        // an instant: two changes of a day are two findings
-        let window = Window { start: now.at, end: now.at.plus(1) };
-        let found = Found { who, window, cause: Cause::Window, measured, severity };
-        out.found(found, |_| {
-            let mut reasons = Vec::new();
-            if before.standing != now.standing {
-                reasons.push(format!("the licence was {} and is {}", before.standing.as_str(), now.standing.as_str()));
-            }
-            if before.compliance != now.compliance {
-                let words = |compliance: Compliance| compliance.as_str().replace('_', " ");
-                reasons.push(format!("its holder was {} and is {}", words(before.compliance), words(now.compliance)));
-            }
-            Details::of(reasons).with([&*now.id, &*before.id])
-        });
+        Some(Noticed::Operator) => licences.operator_changes().for_each(|change| operator_changed(params, change, out)),
+        Some(Noticed::Invoice(_)) | None => {}
     }
+}
+
+/// What a change is: about whom, since when, how it is told.
+struct News {
+    who: Who,
+    at: Ts,
+    severity: Severity,
+    is_same: bool,
+    is_better: bool,
+}
+
+fn tell(params: &Params, news: &News, out: &mut Out<'_>, details: impl FnOnce() -> Details) {
+    let News { who, at, severity, is_same, is_better } = *news;
+    let measured = Measured { observed: 1, limit: 0, unit: Unit::Records };
+    if is_same || (is_better && !params.tell_improvements) {
+        let measured = Measured { observed: 0, ..measured };
+        out.cleared(who, at, measured, "a status told late says that nothing changed then");
+        return;
+    }
+    // an instant: two changes of a day are two findings
+    let window = Window { start: at, end: at.plus(1) };
+    out.found(Found { who, window, cause: Cause::Window, measured, severity }, |_| details());
+}
+
+fn licence_changed(params: &Params, key: u64, change: &Change<'_>, out: &mut Out<'_>) {
+    let Change { before, now, compliance: (was, is) } = *change;
+    let severity = weight(now.standing, is);
+    let news = News {
+        who: Who::Licence(key),
+        at: now.at,
+        severity,
+        is_same: (before.standing, was) == (now.standing, is),
+        is_better: severity < weight(before.standing, was),
+    };
+    tell(params, &news, out, || {
+        let mut reasons = Vec::new();
+        let entered = if now.record.is_none() { ", as the regulator entered it" } else { "" };
+        if before.standing != now.standing {
+            let (was, is) = (before.standing.as_str(), now.standing.as_str());
+            reasons.push(format!("the licence was {was} and is {is}{entered}"));
+        }
+        if was != is {
+            let words = |compliance: Compliance| compliance.as_str().replace('_', " ");
+            reasons.push(format!("its holder was {} and is {}", words(was), words(is)));
+        }
+        Details::of(reasons).with([now, before].into_iter().filter_map(|saying| saying.record.as_deref()))
+    });
+}
+
+fn operator_changed(params: &Params, (at, was, is): (Ts, OperatorState, OperatorState), out: &mut Out<'_>) {
+    let weight = |state| match state {
+        OperatorState::Active => Severity::Low,
+        OperatorState::Suspended | OperatorState::Closed => Severity::High,
+    };
+    let words = |state| match state {
+        OperatorState::Active => "active",
+        OperatorState::Suspended => "suspended",
+        OperatorState::Closed => "closed",
+    };
+    let severity = weight(is);
+    let news = News { who: Who::Operator, at, severity, is_same: was == is, is_better: severity < weight(was) };
+    tell(params, &news, out, || {
+        Details::of(vec![format!("the operator was {} and is {}, as the regulator entered it", words(was), words(is))])
+    });
 }
 
 #[cfg(test)]
@@ -75,6 +123,7 @@ mod tests {
     use crate::rules::scenario::{Story, check, minutes};
     use models::alert::Severity;
     use models::document_records::{Compliance, LicenceStanding};
+    use models::operator::{LicenceState, OperatorState};
 
     #[test]
     fn a_changed_status_is_news() {
@@ -106,6 +155,56 @@ mod tests {
                 ),
             ],
         );
+        let entered = |state| good().entered("L-1", state);
+        let operator = &["operator: 1 records"][..];
+        check(
+            "compliance_status_changed",
+            "{}",
+            &[
+                ("the first licence that is entered", Story::at(60).entered("L-1", LicenceState::Revoked), &[]),
+                ("the regulator enters it as revoked", entered(LicenceState::Revoked), one),
+                ("it enters what the authority said", entered(LicenceState::Active), &[]),
+                (
+                    "how its holder keeps to it is not said by an entry, and so not changed",
+                    Story::at(60).licence("L-1", Active, NonCompliant).entered("L-1", LicenceState::Active),
+                    &[],
+                ),
+                (
+                    "it is said for the first time",
+                    Story::at(60).entered("L-1", LicenceState::Active).licence("L-1", Active, NonCompliant),
+                    &[],
+                ),
+                (
+                    "the authority says something else than before the entry",
+                    entered(LicenceState::Active).licence("L-1", Active, NonCompliant),
+                    one,
+                ),
+                (
+                    "revoked and active again are two findings",
+                    entered(LicenceState::Revoked).entered("L-1", LicenceState::Active),
+                    &["licence L-1: 1 records", "licence L-1: 1 records"],
+                ),
+                ("the operator is suspended", good().operator_is(OperatorState::Suspended), operator),
+                ("it is said to be active, as it was", good().operator_is(OperatorState::Active), &[]),
+                (
+                    "suspended, closed and active again",
+                    good()
+                        .operator_is(OperatorState::Suspended)
+                        .operator_is(OperatorState::Closed)
+                        .operator_is(OperatorState::Active),
+                    &["operator: 1 records", "operator: 1 records", "operator: 1 records"],
+                ),
+            ],
+        );
+        check(
+            "compliance_status_changed",
+            r#"{"tell_improvements": false}"#,
+            &[(
+                "it may trade again",
+                Story::at(60).operator_is(OperatorState::Suspended).operator_is(OperatorState::Active),
+                operator,
+            )],
+        );
         check(
             "compliance_status_changed",
             r#"{"tell_improvements": false}"#,
@@ -136,5 +235,12 @@ mod tests {
             assert_eq!((found[0].severity, found[0].reasons[0].as_str()), (severity, reason));
             assert_eq!(found[0].records.len(), 2);
         }
+        let story = Story::at(60).licence("L-1", LicenceStanding::Active, Compliance::Compliant);
+        let found = story.entered("L-1", LicenceState::Revoked).run("compliance_status_changed", "{}");
+        assert_eq!(found[0].reasons, ["the licence was active and is revoked, as the regulator entered it"]);
+        assert_eq!((found[0].severity, found[0].records.len()), (Severity::High, 1), "an entry is no record");
+        let found = Story::at(60).operator_is(OperatorState::Suspended).run("compliance_status_changed", "{}");
+        assert_eq!(found[0].reasons, ["the operator was active and is suspended, as the regulator entered it"]);
+        assert_eq!((found[0].severity, found[0].records.len()), (Severity::High, 0));
     }
 }

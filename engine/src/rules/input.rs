@@ -3,6 +3,7 @@
 use models::alert::{Severity, Window};
 use models::match_key::MatchKey;
 use models::money::Currency;
+use models::operator::{Licence, OperatorState};
 use models::record::{Record, RecordKind, RecordStatus};
 use models::score::{RiskyRecord, ScoredPlayer};
 use models::series::SeriesScored;
@@ -161,6 +162,20 @@ pub enum Input<'a> {
         /// The record that carries it.
         record: &'a Record,
     },
+    /// A licence of the operator that the regulator entered: heard as if its authority said so.
+    Licence {
+        /// When it was entered.
+        at: Ts,
+        /// It.
+        licence: &'a Licence,
+    },
+    /// The regulator suspended or closed the operator, or let it trade again.
+    OperatorState {
+        /// When.
+        at: Ts,
+        /// What it is from then on.
+        state: OperatorState,
+    },
     /// A declaration.
     Declared(Declared),
     /// A sign of harm.
@@ -215,7 +230,7 @@ pub enum Trigger {
     Other,
     /// A deposit or withdrawal was taken back by a record that replaces it.
     Undone,
-    /// A document.
+    /// A document, or what the regulator entered of a licence or of the operator.
     Document,
     /// A declaration.
     Declared,

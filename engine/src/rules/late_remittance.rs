@@ -51,7 +51,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
                 hold(params, key, due, heard.at, out);
             }
         }
-        Some(Noticed::Licence(_)) => {}
+        Some(Noticed::Licence(_) | Noticed::Operator) => {}
         None => invoices.iter().for_each(|(key, due)| hold(params, *key, due, heard.at, out)),
     }
 }

@@ -27,6 +27,7 @@ pub mod facts;
 pub mod finding;
 pub mod input;
 pub mod labels;
+pub mod licences;
 pub mod life;
 pub mod list;
 mod look;

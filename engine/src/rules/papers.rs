@@ -1,92 +1,19 @@
 //! Licences, invoices and payments, as authorities and banks said them.
 
 use crate::ingest::id_digest;
-use models::document_records::{
-    Compliance, Invoice, InvoiceState, LicenceStanding, LicenceStatus, Payment, PaymentState,
-};
-use models::record::{Product, Record};
+use crate::rules::licences::Licences;
+use models::document_records::{Invoice, InvoiceState, Payment, PaymentState};
+use models::record::Record;
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Licences of an operator that are remembered.
-pub const LICENCES_MAX: usize = 64;
-/// What was said of a licence that is remembered, the newest.
-pub const SAYINGS_MAX: usize = 8;
 /// Invoices of an operator that are remembered; those due first are forgotten first.
 pub const INVOICES_MAX: usize = 4_096;
 /// Payments of an invoice, and its versions, that are remembered.
 pub const PAYMENTS_MAX: usize = 16;
 /// Payments whose invoice nobody has heard of yet.
 pub const ORPHANS_MAX: usize = 256;
-
-/// What an authority said of a licence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Saying {
-    pub at: Ts,
-    pub standing: LicenceStanding,
-    pub compliance: Compliance,
-    pub valid_from: Option<Ts>,
-    pub valid_to: Option<Ts>,
-    /// A bit each; 0 = every product.
-    pub products: u16,
-    /// It names products that nobody knows: then it says nothing of those it does not name.
-    pub is_open: bool,
-    pub conditions: Vec<String>,
-    pub id: Box<str>,
-}
-
-impl Saying {
-    fn of(record: &Record, status: &LicenceStatus) -> Self {
-        let products = status.products.iter().map(|name| Product::parse(&name.to_ascii_lowercase()));
-        let bits = products.clone().flatten().fold(0, |bits, product| bits | 1 << product.code());
-        Self {
-            at: record.occurred_at,
-            standing: status.state,
-            compliance: status.compliance,
-            valid_from: status.valid_from,
-            valid_to: status.valid_to,
-            products: bits,
-            is_open: products.clone().any(|product| product.is_none()),
-            conditions: status.conditions.clone(),
-            id: record.record_id.as_str().into(),
-        }
-    }
-
-    /// Does it name the product, or none at all?
-    #[must_use]
-    pub fn names(&self, product: Option<Product>) -> bool {
-        self.is_open || self.products == 0 || product.is_none_or(|product| self.products & (1 << product.code()) != 0)
-    }
-}
-
-/// A licence.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Licence {
-    /// What was said of it, oldest first.
-    pub sayings: Vec<Saying>,
-}
-
-impl Licence {
-    /// What held at a time.
-    #[must_use]
-    pub fn at(&self, at: Ts) -> Option<&Saying> {
-        self.sayings.iter().rev().find(|saying| saying.at <= at)
-    }
-}
-
-/// Why a bet is under no licence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Breach {
-    Suspended,
-    Revoked,
-    Pending,
-    Expired,
-    NotYetValid,
-    ProductNotLicensed,
-}
 
 /// A payment of an invoice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,14 +86,14 @@ impl Due {
 /// Everything on paper.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Papers {
-    /// By digest of the number.
-    pub licences: BTreeMap<u64, Licence>,
+    /// What was said of licences.
+    pub licences: Licences,
     /// By digest of authority and number.
     pub invoices: BTreeMap<u64, Due>,
     /// Digests of number and, where it is said, of authority and number.
     orphans: VecDeque<(u64, Option<u64>, Paid)>,
-    /// Licences, invoices and payments that were one too many.
-    pub forgotten: u64,
+    /// Invoices and payments that were one too many.
+    forgotten: u64,
 }
 
 fn invoice_key(authority: &str, number: &str) -> u64 {
@@ -174,58 +101,10 @@ fn invoice_key(authority: &str, number: &str) -> u64 {
 }
 
 impl Papers {
-    /// Takes a licence's status in; gives its digest.
-    pub fn licence(&mut self, record: &Record, status: &LicenceStatus) -> u64 {
-        let key = id_digest(&status.number);
-        if !self.licences.contains_key(&key) && self.licences.len() >= LICENCES_MAX {
-            let newest = |licence: &Licence| licence.sayings.last().map(|saying| saying.at);
-            let oldest =
-                self.licences.iter().min_by_key(|(key, licence)| (newest(licence), **key)).map(|(key, _)| *key);
-            oldest.map(|key| self.licences.remove(&key));
-            self.forgotten += 1;
-        }
-        let sayings = &mut self.licences.entry(key).or_default().sayings;
-        if let Some(replaced) = &record.replaces {
-            sayings.retain(|saying| *saying.id != **replaced);
-        }
-        let place = sayings.partition_point(|saying| saying.at <= record.occurred_at);
-        sayings.insert(place, Saying::of(record, status));
-        if sayings.len() > SAYINGS_MAX {
-            sayings.remove(0);
-        }
-        key
-    }
-
-    /// Under which breach a bet would be placed; none where a licence covers it, or nobody ever heard of a licence that
-    /// was there by then.
+    /// Licences, invoices and payments that were one too many.
     #[must_use]
-    pub fn breach(&self, at: Ts, product: Option<Product>) -> Option<(u64, Breach)> {
-        let mut found = None;
-        for (key, licence) in &self.licences {
-            let Some(saying) = licence.at(at) else { continue };
-            let breach = match saying.standing {
-                LicenceStanding::Suspended => Breach::Suspended,
-                LicenceStanding::Revoked => Breach::Revoked,
-                LicenceStanding::Expired => Breach::Expired,
-                LicenceStanding::Pending => Breach::Pending,
-                LicenceStanding::Active if saying.valid_to.is_some_and(|to| at >= to) => Breach::Expired,
-                LicenceStanding::Active if saying.valid_from.is_some_and(|from| at < from) => Breach::NotYetValid,
-                LicenceStanding::Active if !saying.names(product) => Breach::ProductNotLicensed,
-                LicenceStanding::Active => return None,
-            };
-            // the licence that the bet would have been under says more than one for another product
-            let is_nearer = found.is_none_or(|(_, was)| was == Breach::ProductNotLicensed) && saying.names(product);
-            if found.is_none() || is_nearer {
-                found = Some((*key, breach));
-            }
-        }
-        found
-    }
-
-    /// Texts of the conditions that hold at a time, with their licence.
-    pub fn conditions(&self, at: Ts) -> impl Iterator<Item = (u64, &String)> {
-        let sayings = self.licences.iter().filter_map(move |(key, licence)| Some((*key, licence.at(at)?)));
-        sayings.flat_map(|(key, saying)| saying.conditions.iter().map(move |text| (key, text)))
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten + self.licences.forgotten
     }
 
     /// Takes an invoice in, or a version of it; gives its digest.

@@ -1,5 +1,9 @@
 //! A product gives back more or less than its licence says, and farther off than chance goes.
 //!
+//! What the licence says is heard with it: a document of its authority, or what the regulator entered. Where no licence of the
+//! operator speaks of the product the parameter holds. A value that changed within the span accuses nobody who kept to one
+//! of those that held in it.
+//!
 //! Payouts are a sum of draws. How far their sum lies from licence value × stakes is held against two bounds: that of
 //! Maurer and Pontil with the variance that the payouts themselves show (their squares added up, which is never less than it)
 //! and the largest win that the licence allows on the largest stake; and, where players get less, that of sums which are
@@ -17,6 +21,7 @@
 use crate::rules::bound::{is_below_nonnegative, is_beyond_empirical, nats_two_sided};
 use crate::rules::finding::{Measured, Unit, Who};
 use crate::rules::input::Trigger;
+use crate::rules::licences::SaidReturn;
 use crate::rules::list::{About, Home};
 use crate::rules::params::params;
 use crate::rules::run::Heard;
@@ -40,7 +45,7 @@ pub const ABOUT: About = About {
     hears: &[Trigger::DayClosed],
 };
 
-/// What a licence says of a product.
+/// What a licence says of a product, as a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Return {
@@ -53,8 +58,10 @@ pub struct Return {
 params! {
     /// Currency of the stakes.
     currency: Currency = Currency::KES, "", 0..=0, "the jurisdiction's";
-    /// Products with their licence values; of others nothing is said.
+    /// Licence values of products, where no licence says one; where nobody does nothing is said of the product.
     products: BTreeMap<Product, Return> = BTreeMap::new(), "parts per million, multiple", 1..=10_000_000, "the operator's licence";
+    /// The largest win as a multiple of the stake, where a licence says what a product gives back and no largest win.
+    multiple_max: i64 = 1_000, "multiple", 1..=10_000_000, "no law: few games pay more; a larger one finds less, and accuses nobody";
     /// Days that are added up.
     span_days: i64 = 7, "days", 1..=60, "no law: a week holds every day of it once";
     /// One false finding in 10 to the power of this, a product and day.
@@ -122,49 +129,88 @@ impl Looked {
     }
 }
 
+/// Values that a product is held against: a licence's with its number, or the parameter's.
+struct Licensed<'a> {
+    number: Option<&'a str>,
+    /// The newest last; one at least.
+    values: Vec<Return>,
+}
+
+impl<'a> Licensed<'a> {
+    fn of(params: &Params, heard: &Heard<'a>, product: Product, span: Window) -> Option<Self> {
+        let set = params.products.get(&product);
+        let Some((number, said)) = heard.book.papers.licences.returns(product, span) else {
+            return set.map(|set| Self { number: None, values: vec![*set] });
+        };
+        let unsaid = set.map_or(params.multiple_max, |set| set.multiple_max);
+        let value = |said: SaidReturn| Return {
+            return_ppm: said.return_ppm,
+            multiple_max: said.multiple_max.unwrap_or(unsaid),
+        };
+        Some(Self { number: Some(number), values: said.into_iter().map(value).collect() })
+    }
+
+    fn words(&self) -> String {
+        self.number.map_or_else(|| "its licence".to_owned(), |number| format!("its licence {number}"))
+    }
+}
+
+/// What a product gave back, held against one value.
+struct Held {
+    value: Return,
+    by_money: bool,
+    is_off: bool,
+    observed_ppm: i64,
+}
+
+impl Held {
+    fn against(value: Return, sums: &Returned, params: &Params) -> Self {
+        // two looks, two sides
+        let nats = nats_two_sided(params.certainty_digits) + LN_2;
+        let (money, even) = (Looked::money(sums, &value), Looked::even(&sums.even, &value));
+        let is_off = |looked: &Looked| {
+            let off = (looked.observed_ppm(&value) - value.return_ppm).abs();
+            off >= params.deviation_min_ppm && looked.is_beyond(&value, nats)
+        };
+        let by_money = is_off(&money);
+        let is_off = by_money || is_off(&even);
+        let observed_ppm = if is_off && !by_money { &even } else { &money }.observed_ppm(&value);
+        Self { value, by_money, is_off, observed_ppm }
+    }
+}
+
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     let Some(closed) = heard.closed else { return };
     // days on which the clocks change are an hour longer or shorter
     let days = Window { start: closed.end.plus(-params.span_days * DAY - HOUR), end: closed.end };
-    for (product, licence) in &params.products {
-        let sums = heard.book.sums.returned(days, params.currency, *product);
+    let window = Window { start: closed.end.plus(-params.span_days * DAY), end: closed.end };
+    for product in Product::ALL.iter().copied() {
+        let Some(licensed) = Licensed::of(params, heard, product, window) else { continue };
+        let sums = heard.book.sums.returned(days, params.currency, product);
         let who = Who::Product(product.code());
         if sums.bets < params.bets_min.unsigned_abs() || sums.stakes <= 0 || sums.even.stakes <= 0 {
             continue;
         }
-        // two looks, two sides
-        let nats = nats_two_sided(params.certainty_digits) + LN_2;
-        let (money, even) = (Looked::money(&sums, licence), Looked::even(&sums.even, licence));
-        let is_off = |looked: &Looked| {
-            let off = (looked.observed_ppm(licence) - licence.return_ppm).abs();
-            off >= params.deviation_min_ppm && looked.is_beyond(licence, nats)
-        };
-        let by_money = is_off(&money);
-        let is_found = by_money || is_off(&even);
-        let observed_ppm = if is_found && !by_money { &even } else { &money }.observed_ppm(licence);
-        let measured = Measured { observed: observed_ppm, limit: licence.return_ppm, unit: Unit::Ppm };
-        if !is_found {
+        let held: Vec<Held> = licensed.values.iter().map(|value| Held::against(*value, &sums, params)).collect();
+        let Some(Held { value, by_money, observed_ppm, .. }) = held.last() else { continue };
+        let measured = Measured { observed: *observed_ppm, limit: value.return_ppm, unit: Unit::Ppm };
+        if held.iter().any(|held| !held.is_off) {
             out.cleared(who, closed.start, measured, "the product is back within what chance allows");
             continue;
         }
-        let found = Found {
-            who,
-            window: Window { start: closed.end.plus(-params.span_days * DAY), end: closed.end },
-            cause: Cause::Overlap,
-            measured,
-            // players are short-changed
-            severity: if observed_ppm < licence.return_ppm { Severity::High } else { Severity::Medium },
-        };
-        out.found(found, |_| {
+        // players are short-changed
+        let severity = if *observed_ppm < value.return_ppm { Severity::High } else { Severity::Medium };
+        out.found(Found { who, window, cause: Cause::Overlap, measured, severity }, |_| {
             let percent = |ppm: i64| format!("{}.{:02}", ppm / 10_000, ppm / 100 % 100);
             let reason = format!(
-                "{} gave back {} % of stakes in {} bets of {} days{}, its licence says {} %; chance alone goes so far once in 10^{}",
+                "{} gave back {} % of stakes in {} bets of {} days{}, {} says {} %; chance alone goes so far once in 10^{}",
                 product.as_str(),
-                percent(observed_ppm),
+                percent(*observed_ppm),
                 sums.bets,
                 params.span_days,
-                if by_money { "" } else { ", each counted as a bet of about the same size" },
-                percent(licence.return_ppm),
+                if *by_money { "" } else { ", each counted as a bet of about the same size" },
+                licensed.words(),
+                percent(value.return_ppm),
                 params.certainty_digits
             );
             Details::of(vec![reason])
@@ -175,21 +221,25 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
 #[cfg(test)]
 mod tests {
     use crate::rules::scenario::{Story, check, minutes};
+    use models::document_records::{Compliance, LicenceStanding};
+    use models::operator::LicenceState;
+
+    /// A day of so many bets of 100; of a hundred of them this many win 500.
+    fn played(story: Story, bets: i64, wins: i64) -> Story {
+        let mut story = story.product("slots").quickly();
+        for n in 0..bets {
+            story = story.stake("anna", 100);
+            if n * wins % 100 < wins {
+                story = story.payout("anna", 500);
+            }
+        }
+        story.after(minutes(1_440)).stake("anna", 100)
+    }
 
     #[test]
     fn a_game_gives_back_what_its_licence_says() {
         let slots = r#"{"products": {"slots": {"return_ppm": 940000, "multiple_max": 10}}}"#;
-        // so many bets of 100; of a hundred of them this many win 500
-        let day = |bets: i64, wins: i64| {
-            let mut story = Story::at(60).product("slots").quickly();
-            for n in 0..bets {
-                story = story.stake("anna", 100);
-                if n * wins % 100 < wins {
-                    story = story.payout("anna", 500);
-                }
-            }
-            story.after(minutes(1_440)).stake("anna", 100)
-        };
+        let day = |bets, wins| played(Story::at(60), bets, wins);
         // a bet of 400,000 that wins two and a half times beside 4,000 bets of 100 that lose half of what they should not
         let hidden = |is_named: bool| {
             let mut story = Story::at(60).product("slots").quickly();
@@ -218,5 +268,62 @@ mod tests {
             ],
         );
         check("return_to_player_off", "{}", &[("no licence value", day(4_000, 1), &[])]);
+    }
+
+    #[test]
+    fn what_the_licence_says_is_heard_with_it() {
+        let parameter = r#"{"products": {"slots": {"return_ppm": 500000, "multiple_max": 10}}}"#;
+        let doc = |story: Story| story.licence("L-1", LicenceStanding::Active, Compliance::Compliant);
+        let entry = |story: Story, number: &str| story.entered(number, LicenceState::Active);
+        let begin = || Story::at(60);
+        let says = |ppm| begin().returning("slots", ppm, Some(10));
+        let half = &["product slots: 500000 ppm"][..];
+        let table: [(&str, Story, &[&str]); 8] = [
+            ("94 per cent, says a document", played(doc(says(940_000)), 4_000, 10), half),
+            ("94 per cent, entered the regulator", played(entry(says(940_000), "L-1"), 4_000, 10), half),
+            ("50 per cent, and so it is", played(entry(says(500_000), "L-1"), 4_000, 10), &[]),
+            ("of another product", played(doc(begin().returning("poker", 940_000, Some(10))), 4_000, 10), &[]),
+            ("nothing of products", played(doc(begin()), 4_000, 10), &[]),
+            (
+                "the regulator, and a newer document nothing of it",
+                played(doc(entry(says(940_000), "L-1")), 4_000, 10),
+                half,
+            ),
+            ("the regulator took it back", played(entry(entry(says(940_000), "L-1"), "L-1"), 4_000, 10), &[]),
+            (
+                "it was 50 per cent until this day, and is 94",
+                played(entry(entry(says(500_000), "L-1").returning("slots", 940_000, Some(10)), "L-1"), 4_000, 10),
+                &[],
+            ),
+        ];
+        check("return_to_player_off", "{}", &table);
+        // what a licence says goes before what is configured, and what it leaves out is configured
+        check(
+            "return_to_player_off",
+            parameter,
+            &[
+                ("the licence says 94", played(doc(says(940_000)), 4_000, 10), half),
+                ("it says nothing of slots", played(doc(begin()), 4_000, 10), &[]),
+                (
+                    "it says no largest win: that of the parameter",
+                    played(doc(begin().returning("slots", 940_000, None)), 4_000, 10),
+                    half,
+                ),
+            ],
+        );
+        check(
+            "return_to_player_off",
+            "{}",
+            &[(
+                "nobody says the largest win: 4,000 bets say nothing where 1,000 times the stake may be won",
+                played(doc(begin().returning("slots", 940_000, None)), 4_000, 10),
+                &[],
+            )],
+        );
+        let found = played(doc(says(940_000)), 4_000, 10).run("return_to_player_off", "{}");
+        assert_eq!((found[0].measured.observed, found[0].measured.limit), (500_000, 940_000));
+        assert!(found[0].reasons[0].contains("its licence L-1 says 94.00 %"), "{:?}", found[0].reasons);
+        let found = played(begin(), 4_000, 40).run("return_to_player_off", parameter);
+        assert!(found[0].reasons[0].contains(", its licence says 50.00 %"), "{:?}", found[0].reasons);
     }
 }

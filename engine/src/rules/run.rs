@@ -190,6 +190,15 @@ impl OperatorRules {
                 noted.document = self.book.document(record);
                 (noted.document.map(|_| Trigger::Document), Some(record), None)
             }
+            Input::Licence { at, licence } => {
+                noted.document = Some(Noticed::Licence(self.book.papers.licences.entered(at, licence)));
+                (Some(Trigger::Document), None, None)
+            }
+            Input::OperatorState { at, state } => {
+                self.book.papers.licences.operator(at, state);
+                noted.document = Some(Noticed::Operator);
+                (Some(Trigger::Document), None, None)
+            }
             Input::Declared(declared) => {
                 self.book.declare(&declared);
                 (Some(Trigger::Declared), None, None)

@@ -1,18 +1,18 @@
 //! Stories: what happens to people and operators, minute by minute, and what a rule says of it. For tests.
 
 mod check;
+mod licences;
 
 pub use check::check;
 
 use crate::ingest::id_digest;
 use crate::rules::input::{AgeBand, Base, Declared, Excluded, Exclusions, Facts, Input, Signal};
 use models::alert::{Severity, Window};
-use models::document_records::{
-    Compliance, Document, Invoice, InvoiceState, LicenceStanding, LicenceStatus, Payment, PaymentState,
-};
+use models::document_records::{Document, Invoice, InvoiceState, Payment, PaymentState};
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
+use models::operator::{Licence, LicensedReturn, OperatorState};
 use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
 use models::score::{RiskyRecord, ScoredPlayer};
 use models::series::{SeriesScore, SeriesScored};
@@ -31,6 +31,8 @@ pub fn minutes(n: i64) -> i64 {
 enum Heard {
     Play(OperatorNo, Record, Facts),
     Document(Record),
+    Licence(Ts, Box<Licence>),
+    OperatorState(Ts, OperatorState),
     Declared(Declared),
     Signal(Signal),
     Exclusions(Exclusions),
@@ -65,6 +67,8 @@ pub struct Story {
     valid_to: Option<Ts>,
     products: Vec<String>,
     conditions: Vec<String>,
+    channels: Option<Vec<PlayChannel>>,
+    returns: Option<BTreeMap<Product, LicensedReturn>>,
     spans: i64,
 }
 
@@ -101,6 +105,8 @@ impl Story {
             valid_to: None,
             products: Vec::new(),
             conditions: Vec::new(),
+            channels: None,
+            returns: None,
             spans: 0,
         }
     }
@@ -358,39 +364,6 @@ impl Story {
         self.tell(Heard::Document(record))
     }
 
-    /// The next licence ends at that minute.
-    pub fn valid_to(mut self, n: i64) -> Self {
-        self.valid_to = Some(minute(n));
-        self
-    }
-
-    /// The next licence names these products.
-    pub fn licensed(mut self, products: &[&str]) -> Self {
-        self.products = products.iter().map(|name| (*name).to_owned()).collect();
-        self
-    }
-
-    /// The next licence has a condition.
-    pub fn condition(mut self, text: &str) -> Self {
-        self.conditions = vec![text.to_owned()];
-        self
-    }
-
-    pub fn licence(mut self, number: &str, state: LicenceStanding, compliance: Compliance) -> Self {
-        self.names.push((format!("licence {number}"), u128::from(id_digest(number))));
-        let status = LicenceStatus {
-            number: number.to_owned(),
-            licence_class: None,
-            products: std::mem::take(&mut self.products),
-            valid_from: None,
-            valid_to: self.valid_to.take(),
-            state,
-            compliance,
-            conditions: std::mem::take(&mut self.conditions),
-        };
-        self.document(RecordKind::LicenceStatus, 0, &Document::LicenceStatus(status))
-    }
-
     fn bill(
         mut self,
         (number, tax): (&str, &str),
@@ -541,6 +514,8 @@ impl Heard {
         match self {
             Self::Play(no, record, facts) => (*no, Input::Play { record, facts }),
             Self::Document(record) => (OperatorNo(1), Input::Document { record }),
+            Self::Licence(at, licence) => (OperatorNo(1), Input::Licence { at: *at, licence }),
+            Self::OperatorState(at, state) => (OperatorNo(1), Input::OperatorState { at: *at, state: *state }),
             Self::Declared(declared) => (OperatorNo(1), Input::Declared(*declared)),
             Self::Signal(signal) => (OperatorNo(1), Input::Signal(*signal)),
             Self::Exclusions(exclusions) => (OperatorNo(1), Input::Exclusions(*exclusions)),

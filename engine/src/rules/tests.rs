@@ -20,6 +20,7 @@ use models::ids::{AlertId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
+use models::operator::{LicenceState, OperatorState};
 use models::record::{Record, RecordKind};
 use models::series::{SeriesKey, SeriesScore};
 use models::ts::{DAY, HOUR, MINUTE, SECOND, Ts};
@@ -282,6 +283,9 @@ fn told(acts: &[Act]) -> Story {
         let who = names[usize::from(*who) % names.len()];
         let level = Severity::ALL[*amount as usize % 4];
         let standing = LicenceStanding::ALL[*amount as usize % 5];
+        let entered = [LicenceState::Active, LicenceState::Revoked, LicenceState::Active][*amount as usize % 3];
+        let trading = [OperatorState::Active, OperatorState::Active, OperatorState::Suspended][*amount as usize % 3];
+        let channel = ["online", "retail"][*amount as usize % 2];
         let place = ["home", "away"][*amount as usize % 2];
         let game = ["final", "semi-final", "match for third"][*amount as usize % 3];
         let account = ["wallet", "purse"][*amount as usize % 2];
@@ -291,7 +295,7 @@ fn told(acts: &[Act]) -> Story {
             wait if wait > 80 => story.before(minutes(10 * wait)),
             wait => story.after(minutes(wait)),
         };
-        story = match what % 27 {
+        story = match what % 29 {
             0..4 => story.deposit(who, *amount),
             4..6 => story.withdraw(who, *amount),
             6..8 => story.outcome(game, place, 190).stake(who, *amount),
@@ -313,6 +317,8 @@ fn told(acts: &[Act]) -> Story {
             23 => story.series(vec![odd(*amount)]),
             24 => story.scored(who, amount.unsigned_abs() as u32 * 600),
             25 => story.player_scored(who, amount.unsigned_abs() as u32 * 600),
+            26 => story.over(&[channel]).returning("slots", 10_000 + amount * 500, None).entered("L", entered),
+            27 => story.operator_is(trading),
             _ => story.on_device("phone").account(account).login(who).excluded("ben", 60, None),
         };
         story = story.at_operator(1 + (*amount % 3) as u16);
@@ -321,7 +327,7 @@ fn told(acts: &[Act]) -> Story {
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    prop::collection::vec((0u8..27, 0u8..4, 1i64..1_500, 0i64..100), 1..90)
+    prop::collection::vec((0u8..29, 0u8..4, 1i64..1_500, 0i64..100), 1..90)
 }
 
 struct Both {

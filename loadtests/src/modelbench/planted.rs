@@ -100,19 +100,8 @@ fn scenario(seed: u64) -> anyhow::Result<Scenario> {
     Ok(market)
 }
 
-/// What the regulator of the simulated country has set: the numbers of its law, and its licences' returns.
-fn rules(scenario: &Scenario, law: Law) -> anyhow::Result<RuleSet> {
-    let returns: serde_json::Map<String, serde_json::Value> = scenario
-        .games
-        .iter()
-        .map(|(name, game)| {
-            let licence = json!({
-                "return_ppm": (game.return_percent * 10_000.0) as i64,
-                "multiple_max": game.multiple_max.ceil() as i64,
-            });
-            (name.clone(), licence)
-        })
-        .collect();
+/// What the regulator of the simulated country has set: the numbers of its law. What games give back their licences say.
+fn rules(law: Law) -> anyhow::Result<RuleSet> {
     let set = |rule: &str| match rule {
         "structured_deposits" => json!({"thresholds_minor": [law.reported_minor]}),
         "structured_across_operators" => json!({"threshold_minor": law.reported_minor}),
@@ -123,7 +112,6 @@ fn rules(scenario: &Scenario, law: Law) -> anyhow::Result<RuleSet> {
         "concurrent_play" => json!({"wait_minutes": law.wait_minutes}),
         "declared_revenue_differs" => json!({"absolute_min_minor": law.material_minor}),
         "harm_signal_unanswered" => json!({"answer_minutes": law.answer_minutes}),
-        "return_to_player_off" => json!({"products": returns}),
         _ => serde_json::Value::Null,
     };
     let version = |about: &engine::rules::list::About| RuleVersion {
@@ -424,7 +412,7 @@ fn merge_pairs(cases: &mut Vec<Known2>) {
 fn market(seed: u64, tallies: &mut BTreeMap<&'static str, Tally>) -> anyhow::Result<u64> {
     let scenario = Arc::new(scenario(seed)?);
     let law = Law::of(seed);
-    let set = rules(&scenario, law)?;
+    let set = rules(law)?;
     let zone = TimeZone::get("Africa/Nairobi")?;
     let rules = |no| OperatorRules::new(number(no), zone.clone(), &set);
     let mut market = Market {

@@ -20,7 +20,7 @@ use super::session::{Script, Stage, Surge};
 use super::truth::{RecordRef, SCHEMA, Truth};
 use jiff::tz::TimeZone;
 use models::ts::{SECOND, Ts};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -370,6 +370,14 @@ impl World {
         let sold = company.sales.iter().map(|sales| &sales.product);
         let products: Vec<&String> =
             company.products.iter().chain(sold.filter(|p| !company.products.contains(p))).collect();
+        let returns: BTreeMap<&String, Value> = products
+            .iter()
+            .filter_map(|product| {
+                let game = self.scenario.games.get(*product)?;
+                let return_ppm = (game.return_percent * 10_000.0).round() as i64;
+                Some((*product, json!({"return_ppm": return_ppm, "multiple_max": game.multiple_max.ceil() as i64})))
+            })
+            .collect();
         let year: String = at.to_string().chars().take(4).collect();
         record.licence_status = Some(json!({
             "number": company.licence,
@@ -380,6 +388,7 @@ impl World {
             "state": state,
             "compliance": compliance,
             "conditions": ["checks the register at every login"],
+            "return_to_player": returns,
         }));
         Sent { operator, class: Class::Licences, at, record }
     }

@@ -84,6 +84,8 @@ fn licence(at: Ts, number: &str, state: LicenceStanding) -> Record {
         state,
         compliance: Compliance::Unknown,
         conditions: Vec::new(),
+        channels: None,
+        return_to_player: None,
     };
     of(RecordKind::LicenceStatus, at, 0, &Document::LicenceStatus(status))
 }

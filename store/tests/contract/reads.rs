@@ -9,8 +9,10 @@ use models::feed::{Source, SourceClock};
 use models::ids::{AlertId, CaseId, ExclusionId, KeyId, LicenceId, OperatorNo, PersonNo, SourceId, SourceNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::{KeyKind, MatchKey};
-use models::operator::{ApiKey, Licence, LicenceState, Scope};
+use models::operator::{ApiKey, Licence, LicenceState, LicensedReturn, Scope};
+use models::record::{PlayChannel, Product};
 use models::ts::{DAY, HOUR, Ts};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use store::{
     AlertQuery, Attachment, IdempotencyRow, OperatorInputRow, OperatorStateRow, QuarantineQuery, StateOf, VaultRow,
@@ -55,6 +57,11 @@ async fn fill(node: &super::bench::Node) {
         jurisdiction: JurisdictionNo(0),
         products: vec!["sportsbook".to_owned()],
         conditions: vec!["none".to_owned()],
+        channels: vec![PlayChannel::Online],
+        return_to_player: BTreeMap::from([(
+            Product::Sportsbook,
+            LicensedReturn { return_ppm: 910_000, multiple_max: Some(500) },
+        )]),
         valid_from: Ts(0),
         valid_to: Some(NOW),
         state: LicenceState::Active,
@@ -131,6 +138,14 @@ async fn read(kind: Kind) -> Vec<String> {
     say("head", &store.head().await.expect("a number"));
     say("operators", &store.operators().await.expect("rows"));
     say("licences", &store.licences().await.expect("rows"));
+    // when is the writer's own clock
+    let set = store.operators_and_licences_set().await.expect("events");
+    let set: Vec<Event> = set.into_iter().map(|(_, event)| event).collect();
+    assert!(
+        matches!(set[..], [Event::OperatorSet(_), Event::LicenceSet(_)]),
+        "in their order, and nothing else: {set:?}"
+    );
+    say("operators and licences set", &set);
     say("sources", &store.sources().await.expect("rows"));
     say("keys", &store.keys().await.expect("rows"));
     say("key secret", &store.key_secret(KeyId(1)).await.expect("rows"));

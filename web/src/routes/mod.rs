@@ -11,6 +11,7 @@ pub mod forecasts;
 pub mod health;
 pub mod jurisdictions;
 pub mod keys;
+pub mod licences;
 pub mod links;
 pub mod list;
 pub mod lookup;
@@ -128,8 +129,8 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register post   "/api/v1/operators/register" => operators::register;
     api Register get    "/api/v1/operators/{id}" => operators::get;
     api Register patch  "/api/v1/operators/{id}" => operators::patch;
-    api Register get    "/api/v1/operators/{id}/licence" => operators::licences;
-    api Register put    "/api/v1/operators/{id}/licence" => operators::set_licence;
+    api Register get    "/api/v1/operators/{id}/licence" => licences::licences;
+    api Register put    "/api/v1/operators/{id}/licence" => licences::set_licence;
     api Register get    "/api/v1/operators/{id}/data/{class}" => class_data::read;
     api Register get    "/api/v1/operators/{id}/compliance" => compliance::read;
     api Register get    "/api/v1/operators/{id}/series" => series::read;

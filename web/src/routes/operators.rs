@@ -1,11 +1,11 @@
-//! Operators and their licences.
+//! Operators.
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::{NewOperator, OperatorChange};
 use actors::directory::Directory;
-use models::ids::{LicenceId, OperatorId};
-use models::operator::{Licence, LicenceState, Operator, OperatorState, Scope};
+use models::ids::OperatorId;
+use models::operator::{Operator, OperatorState, Scope};
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -59,61 +59,6 @@ pub struct OperatorView {
     pub registered_at: Ts,
     /// Grows with each change; the `ETag`.
     pub version: u32,
-}
-
-/// A licence to add, or to change where the number is known.
-#[derive(Deserialize, ToSchema)]
-pub struct LicenceRequest {
-    /// As the licence authority prints it.
-    #[serde(default)]
-    number: Option<String>,
-    /// E.g. `online_betting`.
-    #[serde(default)]
-    class: Option<String>,
-    /// Products it covers.
-    #[serde(default)]
-    products: Option<Vec<String>>,
-    /// Conditions.
-    #[serde(default)]
-    conditions: Option<Vec<String>>,
-    /// First instant of validity.
-    #[serde(default)]
-    #[schema(format = DateTime)]
-    valid_from: Option<String>,
-    /// First instant after it; null = open.
-    #[serde(default)]
-    #[schema(format = DateTime)]
-    valid_to: Option<String>,
-    /// `active` (default), `suspended`, `revoked`, `expired`.
-    #[serde(default)]
-    state: Option<String>,
-}
-
-/// A licence.
-#[derive(Serialize, ToSchema)]
-pub struct LicenceView {
-    /// `lic_…`
-    #[schema(value_type = String)]
-    pub id: LicenceId,
-    /// As the licence authority prints it.
-    pub number: String,
-    /// Class.
-    pub class: String,
-    /// Code of the jurisdiction.
-    pub jurisdiction: String,
-    /// Products it covers.
-    pub products: Vec<String>,
-    /// Conditions.
-    pub conditions: Vec<String>,
-    /// First instant of validity.
-    #[schema(value_type = String, format = DateTime)]
-    pub valid_from: Ts,
-    /// First instant after it.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub valid_to: Option<Ts>,
-    /// State.
-    #[schema(value_type = String)]
-    pub state: LicenceState,
 }
 
 /// Puts an operator under supervision.
@@ -178,7 +123,8 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
     Ok(view_operator(HttpResponse::Ok(), &directory, &operator))
 }
 
-/// Changes an operator.
+/// Changes an operator. While it is suspended or closed its keys are refused, and each bet that its feeds still bring is
+/// found by `licence_lapsed`.
 #[utoipa::path(
     patch, path = "/api/v1/operators/{id}", tag = "operators", request_body = OperatorPatch,
     params(("id" = String, Path, description = "opr_…"), ("If-Match" = Option<String>, Header, description = "Version the change is based on"),
@@ -208,43 +154,6 @@ pub async fn patch(
     Ok(view_operator(HttpResponse::Ok(), &state.engine.directory(), &changed))
 }
 
-/// Licences of an operator, newest first.
-#[utoipa::path(
-    get, path = "/api/v1/operators/{id}/licence", tag = "operators",
-    params(("id" = String, Path, description = "opr_…"), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
-    responses((status = 200, description = "Licences", body = ListView<LicenceView>)),
-    security(("bearer" = []))
-)]
-pub async fn licences(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
-    let directory = state.engine.directory();
-    let operator = reach(&caller, &directory, &req)?;
-    let query = parse::list_query(&parse::query(&req, &["limit", "cursor"])?)?;
-    let held = directory.licences.get(&operator.operator_no).map(Vec::as_slice).unwrap_or_default();
-    let page = page_by(held.iter(), &query, |l| l.id)?;
-    Ok(HttpResponse::Ok().json(page.map(|l| LicenceView::of(l, &directory))))
-}
-
-/// Adds a licence, or changes the one of the same number.
-#[utoipa::path(
-    put, path = "/api/v1/operators/{id}/licence", tag = "operators", request_body = LicenceRequest,
-    params(("id" = String, Path, description = "opr_…"), ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: same licence")),
-    responses((status = 200, description = "As it now stands", body = LicenceView)),
-    security(("bearer" = ["operators:manage"]))
-)]
-pub async fn set_licence(
-    caller: Caller,
-    state: AppState,
-    req: HttpRequest,
-    Body(body): Body,
-) -> Result<HttpResponse, Problem> {
-    caller.require(Scope::OperatorsManage)?;
-    parse::require_json(req.headers())?;
-    let operator = reach(&caller, &state.engine.directory(), &req)?;
-    let licence = parse::json::<LicenceRequest>(&body)?.check(&operator)?;
-    let licence = state.engine.set_licence(licence, idempotency(&caller, &req, &body)?).await?;
-    Ok(HttpResponse::Ok().json(LicenceView::of(&licence, &state.engine.directory())))
-}
-
 pub(super) fn reach(caller: &Caller, directory: &Directory, req: &HttpRequest) -> Result<Arc<Operator>, Problem> {
     caller.operator_in_reach(directory, parse::path_id(req, "id", "operator")?, Scope::OperatorsManage)
 }
@@ -260,7 +169,7 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
     version.map(Some).ok_or_else(|| Problem::new(Code::Stale, "if-match is not an etag of this resource"))
 }
 
-fn jurisdiction_code(directory: &Directory, no: models::jurisdiction::JurisdictionNo) -> String {
+pub(super) fn jurisdiction_code(directory: &Directory, no: models::jurisdiction::JurisdictionNo) -> String {
     directory.jurisdiction(no).map_or_else(|| no.0.to_string(), |j| j.code.clone())
 }
 
@@ -283,65 +192,6 @@ impl OperatorView {
             state: operator.state,
             registered_at: operator.registered_at,
             version: operator.version,
-        }
-    }
-}
-
-impl LicenceRequest {
-    fn check(self, operator: &Operator) -> Result<Licence, Problem> {
-        let mut fields = Fields::default();
-        let number = fields.required_text("/number", self.number.as_deref(), 100);
-        let class = fields.required_text("/class", self.class.as_deref(), 60);
-        let products = texts(&mut fields, "/products", self.products, 32);
-        let conditions = texts(&mut fields, "/conditions", self.conditions, 32);
-        let from = self.valid_from.as_deref().or_else(|| {
-            fields.wrong("/valid_from", "required");
-            None
-        });
-        let valid_from = from.and_then(|text| fields.take("/valid_from", Ts::parse(text)));
-        let valid_to = self.valid_to.as_deref().and_then(|text| fields.take("/valid_to", Ts::parse(text)));
-        let state = match self.state.as_deref() {
-            None => Some(LicenceState::Active),
-            named => fields.known("/state", named, wire::<LicenceState>),
-        };
-        let (((number, class), valid_from), state) = fields.finish(number.zip(class).zip(valid_from).zip(state))?;
-        Ok(Licence {
-            // the engine keeps the id of a known number and makes one for a new one
-            id: LicenceId(0),
-            operator_no: operator.operator_no,
-            number,
-            class,
-            jurisdiction: operator.jurisdiction,
-            products,
-            conditions,
-            valid_from,
-            valid_to,
-            state,
-        })
-    }
-}
-
-fn texts(fields: &mut Fields, pointer: &'static str, sent: Option<Vec<String>>, most: usize) -> Vec<String> {
-    let sent = sent.unwrap_or_default();
-    if sent.len() > most {
-        fields.wrong(pointer, format!("more than {most}"));
-        return Vec::new();
-    }
-    sent.iter().filter_map(|text| fields.text(pointer, Some(text), 500)).collect()
-}
-
-impl LicenceView {
-    fn of(licence: &Licence, directory: &Directory) -> Self {
-        Self {
-            id: licence.id,
-            number: licence.number.clone(),
-            class: licence.class.clone(),
-            jurisdiction: jurisdiction_code(directory, licence.jurisdiction),
-            products: licence.products.clone(),
-            conditions: licence.conditions.clone(),
-            valid_from: licence.valid_from,
-            valid_to: licence.valid_to,
-            state: licence.state,
         }
     }
 }

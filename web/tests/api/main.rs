@@ -13,6 +13,7 @@ mod forecasts;
 mod fuzz;
 mod http;
 mod integrity;
+mod licences;
 mod live;
 mod live_rules;
 mod node;

@@ -8,7 +8,18 @@ use std::collections::BTreeMap;
 /// The shape of a value: names and types.
 fn shape(value: &Value) -> Value {
     match value {
-        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
+        Value::Object(members) => {
+            let each = members.iter().map(|(name, value)| match (name.as_str(), value) {
+                // by product: each operator offers others
+                ("return_to_player", Value::Object(products)) => {
+                    let first = products.values().next().map_or(Value::Null, shape);
+                    assert!(products.values().all(|said| shape(said) == first), "{value}");
+                    (name.clone(), json!({"product": first}))
+                }
+                _ => (name.clone(), shape(value)),
+            });
+            each.collect()
+        }
         Value::Array(items) => items.first().map_or(json!([]), |first| json!([shape(first)])),
         Value::String(_) => "text".into(),
         Value::Number(number) if number.is_f64() => "float".into(),
@@ -50,7 +61,8 @@ fn the_forms_of_authorities_are_those_of_the_contract() {
     };
     let money = json!({"amount_minor": "number", "currency": "text"});
     let licence = json!({"number": "text", "licence_class": "text", "products": ["text"], "valid_from": "text",
-        "valid_to": "text", "state": "text", "compliance": "text", "conditions": ["text"]});
+        "valid_to": "text", "state": "text", "compliance": "text", "conditions": ["text"],
+        "return_to_player": {"product": {"return_ppm": "number", "multiple_max": "number"}}});
     check(Class::Licences, "licence_status", vec![head("licence_status", licence)]);
     let invoice = json!({"number": "text", "authority": "text", "tax": "text", "jurisdiction": "text", "period_from": "text",
         "period_to": "text", "due_at": "text", "state": "text", "paid_minor": "number"});

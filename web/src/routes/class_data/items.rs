@@ -5,8 +5,11 @@ use models::money::Currency;
 use models::record::{PlayChannel, Product, Record};
 use models::ts::Ts;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use store::{PlayerAccount, SalesDay, StoredBankLine, StoredInvoice, StoredLicence, StoredPayment};
 use utoipa::ToSchema;
+
+use crate::routes::licences::{ReturnBody, returned};
 
 /// Digits of a digest that are shown: enough to tell two apart, too few to be looked up by.
 const DIGEST_DIGITS: usize = 12;
@@ -170,6 +173,10 @@ pub struct LicenceItem {
     pub compliance: &'static str,
     /// Conditions.
     pub conditions: Vec<String>,
+    /// Channels over which may be played, every one where the list is empty; null = nothing is said of them here.
+    pub channels: Option<Vec<&'static str>>,
+    /// What products give back to players, by product; null = nothing is said of it here.
+    pub return_to_player: Option<BTreeMap<String, ReturnBody>>,
 }
 
 /// An invoice in its newest version.
@@ -345,6 +352,8 @@ impl From<StoredLicence> for LicenceItem {
             state: status.state.as_str(),
             compliance: status.compliance.as_str(),
             conditions: status.conditions.into_iter().map(short_text).collect(),
+            channels: status.channels.map(|channels| channels.into_iter().map(PlayChannel::as_str).collect()),
+            return_to_player: status.return_to_player.as_ref().map(returned),
         }
     }
 }
