@@ -6,6 +6,7 @@ mod backtests;
 mod compliance;
 mod config;
 mod exclusions;
+mod harm_signals;
 mod integrity;
 mod model_orders;
 mod opening;
@@ -21,6 +22,7 @@ mod tasks;
 
 pub use backtests::Backtests;
 pub use config::{EngineConfig, Faults};
+pub use harm_signals::NewHarmSignal;
 pub use model_orders::{ModelCommand, ModelOrder};
 pub use opening::{Tools, tools};
 pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};

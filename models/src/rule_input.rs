@@ -2,7 +2,8 @@
 //! others know. Numbered for itself, because it comes later than the batches do (docs/adr/0021).
 
 use crate::alert::{Severity, Window};
-use crate::ids::{OperatorNo, Seq};
+use crate::harm_signal::NamedBy;
+use crate::ids::{KeyId, OperatorNo, Seq};
 use crate::jurisdiction::JurisdictionNo;
 use crate::match_key::MatchKey;
 use crate::money::Currency;
@@ -19,6 +20,18 @@ closed_set!(
         Withdrawals = "withdrawals",
     }
 );
+
+/// Who gave a sign of harm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalGiven {
+    /// With which key.
+    pub by: KeyId,
+    /// Why, in words that name nobody.
+    pub reason: String,
+    /// What the player's key was made of, where the player was named by an identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<NamedBy>,
+}
 
 /// One thing that an operator's rules hear.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +87,9 @@ pub enum RuleInput {
         /// When it was given to the operator.
         #[serde(with = "micros")]
         at: Ts,
+        /// Who gave it and why, where it was told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        given: Option<Box<SignalGiven>>,
     },
     /// Windows of the operator are over, and some of their series are unusual.
     Series(SeriesScored),
@@ -142,6 +158,7 @@ mod tests {
     use super::*;
     use crate::alert::{Granularity, Metric};
     use crate::ids::AlertId;
+    use crate::match_key::KeyKind;
     use crate::score::{RiskyRecord, ScoredPlayer, Scores};
     use crate::series::{Oddity, SeriesKey, SeriesReason, SeriesScore, ToldAlready};
 
@@ -209,9 +226,26 @@ mod tests {
                 ),
             ),
             (
-                RuleInput::Signal { player: MatchKey(1), level: Severity::High, at: Ts(9) },
+                RuleInput::Signal { player: MatchKey(1), level: Severity::High, at: Ts(9), given: None },
                 None,
                 r#"{"what":"signal","player":"0000000000000000000001","level":"high","at":9}"#,
+            ),
+            (
+                RuleInput::Signal {
+                    player: MatchKey(1),
+                    level: Severity::High,
+                    at: Ts(9),
+                    given: Some(Box::new(SignalGiven {
+                        by: KeyId(3),
+                        reason: "a relative called".to_owned(),
+                        named: Some(NamedBy { kind: KeyKind::Phone, digest_version: 1 }),
+                    })),
+                },
+                None,
+                concat!(
+                    r#"{"what":"signal","player":"0000000000000000000001","level":"high","at":9,"given":{"by":"#,
+                    r#""key_00000000000000000000000003","reason":"a relative called","named":{"kind":"phone","digest_version":1}}}"#
+                ),
             ),
             (
                 RuleInput::RecordsScored(Box::new(RecordsScored {
@@ -234,6 +268,7 @@ mod tests {
                 RuleInput::PlayersScored(Box::new(PlayersScored {
                     version: 2,
                     as_of: Ts(5),
+                    said_at: None,
                     players: vec![ScoredPlayer {
                         player: MatchKey(1),
                         currency: Currency::KES,

@@ -232,7 +232,7 @@ impl Risk {
             }
             if !players.is_empty() {
                 let version = at_work.promoted.scorer.version();
-                return Some(PlayersScored { version, as_of, players });
+                return Some(PlayersScored { version, as_of, said_at: None, players });
             }
         }
     }

@@ -319,7 +319,7 @@ mod tests {
         let mut out = [0.0; player::WIDTH];
         assert!(live.player(first, currency, end, &mut out) && !live.player(key(9), currency, end, &mut out));
         let scored = ScoredPlayer { player: first, currency, score_ppm: 5, reasons: Vec::new() };
-        live.players_said(&PlayersScored { version: 1, as_of: end, players: vec![scored] });
+        live.players_said(&PlayersScored { version: 1, as_of: end, said_at: None, players: vec![scored] });
         assert_eq!(live.due(9).unwrap().1, [(second, currency)]);
         live.forget_due();
         assert_eq!(live.due(9), None);
