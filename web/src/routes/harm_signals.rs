@@ -95,7 +95,7 @@ pub struct HarmSignalView {
 #[derive(Serialize, ToSchema)]
 pub struct SignalledPlayer {
     /// The operator's own token of the person, as a lookup answers it; null for staff, and where the operator has never asked
-    /// about the person.
+    /// about the person and nobody said by what the person is known.
     pub bst: Option<String>,
     /// The operator's ids of the player's newest deposits and withdrawals when the sign was given, at most three.
     pub records: Vec<String>,

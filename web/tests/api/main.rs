@@ -10,6 +10,7 @@ mod facts;
 mod faults;
 mod fetching;
 mod fuzz;
+mod harm_signals;
 mod http;
 mod integrity;
 mod live;
