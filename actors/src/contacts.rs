@@ -440,6 +440,7 @@ impl Compactor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use models::match_key::KeyKind;
 
     fn limits(one_by_one: u32, in_batches: u32) -> ContactsConfig {
         ContactsConfig { strangers_per_hour: one_by_one, batch_strangers_per_day: in_batches, months: 24 }
