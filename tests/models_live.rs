@@ -325,6 +325,31 @@ async fn check(url: &str) {
     let told: BTreeSet<_> = at_risk.iter().map(|(id, _)| id).collect();
     assert_eq!(told.len(), high.len(), "each of them once in the month: {at_risk:?}");
 
+    // the operator was told of each of them once, in its own token, also by whoever was killed in between
+    let signals = async |path: String, key: &str| {
+        let answer = client.get(path).bearer_auth(key).send().await.expect("an answer");
+        answer.json::<Value>().await.expect("JSON")["items"].as_array().cloned().expect("items")
+    };
+    let staff = signals(format!("{}/api/v1/operators/{id}/harm-signals", server.base), &market.key).await;
+    let who: BTreeSet<&str> = staff.iter().filter_map(|one| one["player"]["who"].as_str()).collect();
+    let wanted: Vec<String> = high.iter().map(|player| format!("player:{player}")).collect();
+    assert_eq!(who, wanted.iter().map(String::as_str).collect::<BTreeSet<&str>>());
+    assert_eq!(staff.len(), high.len(), "{staff:?}");
+    assert!(staff.iter().all(|one| one["source"] == "model" && one["level"] == "high"), "{staff:?}");
+    let journaled = store.journal_events("harm_signal_set").await.expect("the journal").len();
+    assert_eq!(journaled, high.len(), "nothing of it is told twice");
+    let body = json!({"phone": phone(10_000_001), "purpose": "login"}).to_string();
+    let asked = post(&client, format!("{}/api/v1/operators/lookup", server.base), &asker, body).await;
+    let bst = asked.expect("an answer")["bst"].clone();
+    let named = async {
+        // who was asked about is taken in a moment later
+        let own = || signals(format!("{}/api/v1/harm-signals", server.base), &asker);
+        while !own().await.iter().any(|one| one["player"]["bst"] == bst) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, named).await.expect("the operator's own token in time");
+
     // it ends with the model
     let reason = || json!({"reason": "it is time"}).to_string();
     for kind in ["transaction_risk", "player_risk"] {

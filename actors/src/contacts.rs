@@ -16,7 +16,8 @@ use crate::evidence::EvidenceLog;
 use crate::register::say;
 use crate::writer::WriterHandle;
 use models::alert::Window;
-use models::evidence::{Block, ChainId, Route, Row};
+use models::evidence::{Block, ChainId, Route, Row, Subject};
+use models::harm_signal::NamedBy;
 use models::ids::{KeyId, OperatorNo, Seq};
 use models::match_key::MatchKey;
 use models::ts::{DAY, HOUR, SECOND, Ts};
@@ -228,7 +229,8 @@ struct Chunk {
 
 impl Chunk {
     /// `counts`: by this key the person is counted; by what else was supplied nobody is counted twice.
-    fn take(&mut self, key: MatchKey, operator_no: OperatorNo, row: &Row, counts: bool) {
+    fn take(&mut self, subject: &Subject, operator_no: OperatorNo, row: &Row, counts: bool) {
+        let key = subject.key;
         let place = *self.seen.entry((key, operator_no)).or_insert(self.contacts.len());
         match self.contacts.get_mut(place) {
             Some((contact, _)) => {
@@ -237,7 +239,8 @@ impl Chunk {
             }
             None => {
                 let counted = counts.then_some((row.credential.key, row.route));
-                let contact = Contact { key, operator_no, first_at: row.at, last_at: row.at };
+                let named = NamedBy { kind: subject.kind, digest_version: subject.digest_version };
+                let contact = Contact { key, operator_no, first_at: row.at, last_at: row.at, named };
                 self.contacts.push((contact, counted));
             }
         }
@@ -370,13 +373,13 @@ impl Compactor {
                 tracing::error!(block = block.head.no, "a block of evidence cannot be read: its contacts are unknown");
                 continue;
             };
-            let strongest = rows.iter().zip(&people.subjects).map(|(row, subject)| (row, subject.key, true));
+            let strongest = rows.iter().zip(&people.subjects).map(|(row, subject)| (row, subject, true));
             let further = people.further.iter();
-            let further = further.filter_map(|f| Some((rows.get(usize::from(f.slot))?, f.subject.key, false)));
-            for (row, key, counts) in strongest.chain(further) {
+            let further = further.filter_map(|f| Some((rows.get(usize::from(f.slot))?, &f.subject, false)));
+            for (row, subject, counts) in strongest.chain(further) {
                 let operator_no = row.credential.operator_no;
-                if let Some(operator_no) = operator_no.filter(|no| !self.remembered.holds(key, *no, row.at)) {
-                    chunk.take(key, operator_no, row, counts);
+                if let Some(operator_no) = operator_no.filter(|no| !self.remembered.holds(subject.key, *no, row.at)) {
+                    chunk.take(subject, operator_no, row, counts);
                 }
             }
         }
@@ -437,6 +440,7 @@ impl Compactor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use models::match_key::KeyKind;
 
     fn limits(one_by_one: u32, in_batches: u32) -> ContactsConfig {
         ContactsConfig { strangers_per_hour: one_by_one, batch_strangers_per_day: in_batches, months: 24 }
@@ -481,7 +485,8 @@ mod tests {
     fn what_is_remembered_is_of_one_key_one_operator_and_one_day() {
         let mut remembered = Remembered(vec![0; REMEMBERED]);
         let (key, operator_no) = (MatchKey(0x1234_5678_9abc_def0_1234), OperatorNo(7));
-        let contact = Contact { key, operator_no, first_at: Ts(0), last_at: Ts(5 * DAY + 1) };
+        let named = NamedBy { kind: KeyKind::Phone, digest_version: 0 };
+        let contact = Contact { key, operator_no, first_at: Ts(0), last_at: Ts(5 * DAY + 1), named };
         assert!(!remembered.holds(key, operator_no, contact.last_at));
         remembered.keep(&contact);
         assert!(remembered.holds(key, operator_no, Ts(5 * DAY + HOUR)));

@@ -178,7 +178,7 @@ impl Directory {
     #[must_use]
     pub fn rule_input(&self, operator_no: OperatorNo, jurisdiction: JurisdictionNo, input: RuleInput) -> Event {
         let rules_seq = self.rules(jurisdiction).0;
-        Event::RuleInputStored(RuleInputStored { operator_no, jurisdiction, input_seq: 0, rules_seq, input })
+        Event::RuleInputStored(RuleInputStored::new((operator_no, jurisdiction), rules_seq, input))
     }
 
     /// The rules in force as they were behind an event.

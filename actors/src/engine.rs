@@ -7,6 +7,7 @@ mod compliance;
 mod config;
 mod exclusions;
 mod forecasts;
+mod harm_signals;
 mod integrity;
 mod licences;
 mod model_orders;
@@ -23,6 +24,7 @@ mod tasks;
 
 pub use backtests::Backtests;
 pub use config::{EngineConfig, Faults};
+pub use harm_signals::NewHarmSignal;
 pub use model_orders::{ModelCommand, ModelOrder};
 pub use opening::{Tools, tools};
 pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};

@@ -9,6 +9,7 @@ use crate::compliance::{ComplianceDayCounted, ComplianceScored};
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use crate::feed::integrity::{ChainEnded, Declaration, SourceIntegrity, TotalsCompared};
 use crate::feed::{FeedBatchStored, SourceSet};
+use crate::harm_signal::HarmSignal;
 use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo};
 use crate::jurisdiction::{JurisdictionNo, Recognition};
 use crate::key_version::KeyPurpose;
@@ -388,6 +389,8 @@ pub enum Event {
     AlertRevised(AlertRevision),
     /// Alerts and time changed groups (whole new states).
     AlertsGrouped(AlertsGrouped),
+    /// A sign of harm was given to an operator, grew, or was answered (the whole new state).
+    HarmSignalSet(Box<HarmSignal>),
     /// A person did something with a group.
     AlertActed(AlertActed),
     /// A silence was set, changed or ended (the whole new state).
@@ -493,6 +496,7 @@ impl Event {
             Self::SealsRewrapped { .. } => "seals_rewrapped",
             Self::AlertRevised(_) => "alert_revised",
             Self::AlertsGrouped(_) => "alerts_grouped",
+            Self::HarmSignalSet(_) => "harm_signal_set",
             Self::AlertActed(_) => "alert_acted",
             Self::SilenceSet(_) => "silence_set",
             Self::ActorQuarantined { .. } => "actor_quarantined",

@@ -188,6 +188,9 @@ public_id!(
     /// A span in which nobody is told of some alerts.
     SilenceId, "sil");
 public_id!(
+    /// A sign of harm that was given to an operator: a digest of (operator, player, instant), so that it can be made twice.
+    HarmSignalId, "hsg");
+public_id!(
     /// A quarantined or dead-lettered record.
     QuarantineId, "qua");
 public_id!(

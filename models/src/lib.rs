@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod exclusion;
 pub mod feed;
 pub mod feed_brokers;
+pub mod harm_signal;
 pub mod ids;
 pub mod jurisdiction;
 pub mod key_version;

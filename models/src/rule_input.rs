@@ -3,7 +3,8 @@
 
 use crate::alert::{Severity, Window};
 use crate::evidence::sha256;
-use crate::ids::{OperatorNo, Seq};
+use crate::harm_signal::NamedBy;
+use crate::ids::{KeyId, OperatorNo, Seq};
 use crate::jurisdiction::JurisdictionNo;
 use crate::match_key::MatchKey;
 use crate::money::Currency;
@@ -22,6 +23,18 @@ closed_set!(
         Withdrawals = "withdrawals",
     }
 );
+
+/// Who gave a sign of harm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalGiven {
+    /// With which key.
+    pub by: KeyId,
+    /// Why, in words that name nobody.
+    pub reason: String,
+    /// What the player's key was made of, where the player was named by an identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<NamedBy>,
+}
 
 /// One thing that an operator's rules hear.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +90,9 @@ pub enum RuleInput {
         /// When it was given to the operator.
         #[serde(with = "micros")]
         at: Ts,
+        /// Who gave it and why, where it was told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        given: Option<Box<SignalGiven>>,
     },
     /// The regulator entered a licence of the operator: the whole of it, as it holds from then on.
     Licence {
@@ -180,6 +196,7 @@ mod tests {
     use super::*;
     use crate::alert::{Granularity, Metric};
     use crate::ids::{AlertId, LicenceId};
+    use crate::match_key::KeyKind;
     use crate::operator::{LicenceState, LicensedReturn};
     use crate::record::{PlayChannel, Product};
     use crate::score::{RiskyRecord, ScoredPlayer, Scores};
@@ -302,9 +319,26 @@ mod tests {
                 r#"{"what":"operator_state","at":9,"state":"suspended"}"#,
             ),
             (
-                RuleInput::Signal { player: MatchKey(1), level: Severity::High, at: Ts(9) },
+                RuleInput::Signal { player: MatchKey(1), level: Severity::High, at: Ts(9), given: None },
                 None,
                 r#"{"what":"signal","player":"0000000000000000000001","level":"high","at":9}"#,
+            ),
+            (
+                RuleInput::Signal {
+                    player: MatchKey(1),
+                    level: Severity::High,
+                    at: Ts(9),
+                    given: Some(Box::new(SignalGiven {
+                        by: KeyId(3),
+                        reason: "a relative called".to_owned(),
+                        named: Some(NamedBy { kind: KeyKind::Phone, digest_version: 1 }),
+                    })),
+                },
+                None,
+                concat!(
+                    r#"{"what":"signal","player":"0000000000000000000001","level":"high","at":9,"given":{"by":"#,
+                    r#""key_00000000000000000000000003","reason":"a relative called","named":{"kind":"phone","digest_version":1}}}"#
+                ),
             ),
             (
                 RuleInput::RecordsScored(Box::new(RecordsScored {
@@ -327,6 +361,7 @@ mod tests {
                 RuleInput::PlayersScored(Box::new(PlayersScored {
                     version: 2,
                     as_of: Ts(5),
+                    said_at: None,
                     players: vec![ScoredPlayer {
                         player: MatchKey(1),
                         currency: Currency::KES,

@@ -133,6 +133,9 @@ pub struct PlayersScored {
     /// First instant behind the day: what happened before it is what the scores stand on.
     #[serde(with = "micros")]
     pub as_of: Ts,
+    /// When it was said; none in what was stored before anybody was told of it: operators hear of nobody in there.
+    #[serde(with = "micros::option", default, skip_serializing_if = "Option::is_none")]
+    pub said_at: Option<Ts>,
     /// They, at most [`PLAYERS_MAX`].
     pub players: Vec<ScoredPlayer>,
 }

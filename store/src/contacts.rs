@@ -4,6 +4,7 @@ use crate::StoreError;
 use crate::db::{Conn, Val};
 use crate::open::Store;
 use models::evidence::ChainId;
+use models::harm_signal::NamedBy;
 use models::ids::{OperatorNo, PersonNo};
 use models::match_key::{KeyKind, MATCH_KEY_BYTES, MatchKey};
 use models::ts::Ts;
@@ -22,6 +23,8 @@ pub struct Contact {
     pub first_at: Ts,
     /// For the last time, to the day.
     pub last_at: Ts,
+    /// What the key was made of.
+    pub named: NamedBy,
 }
 
 /// Contacts to keep, and how far the evidence they come from is taken in.

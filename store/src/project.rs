@@ -319,6 +319,18 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
             }
             rows.upsert(&ALERT_DESK, "1".to_owned(), [Val::Int(1), Val::Int(grouped.through)]);
         }
+        Event::HarmSignalSet(signal) => rows.upsert(
+            &HARM_SIGNALS,
+            signal.id.to_string(),
+            [
+                Val::Owned(signal.id.to_string()),
+                Val::Int(signal.operator_no.0.into()),
+                Val::Bytes(signal.player.to_bytes().to_vec()),
+                Val::Int(signal.since.0),
+                Val::Int(signal.revision.into()),
+                body(signal),
+            ],
+        ),
         Event::AlertActed(acted) => alert_group(rows, &acted.group),
         Event::SilenceSet(s) => {
             rows.upsert(&SILENCES, s.id.to_string(), [Val::Owned(s.id.to_string()), Val::Int(s.until.0), body(s)]);

@@ -4,6 +4,7 @@ mod alerts;
 mod classes;
 mod compliance;
 mod feeds;
+mod harm_signals;
 mod integrity;
 mod live;
 pub(crate) mod people;
@@ -17,6 +18,7 @@ pub use classes::{
 };
 pub use compliance::{ALERTS_OF_RULE_MAX, BatchSums, ComplianceSpan};
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
+pub use harm_signals::HarmSignalQuery;
 pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
 pub use rule_inputs::{FindingsBy, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow};

@@ -7,10 +7,9 @@ use crate::register::{commit_error, unavailable};
 use engine::rules::calendar::Calendar;
 use jiff::tz::TimeZone;
 use models::alert::Window;
-use models::event::Event;
 use models::ids::OperatorNo;
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
-use models::rule_input::{RuleInput, RuleInputStored};
+use models::rule_input::RuleInput;
 use models::ts::Ts;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -100,7 +99,6 @@ impl Engine {
         let reporting = counts[&today.start].keys().chain(telling.told.keys()).copied().filter(own);
         let reporting: std::collections::BTreeSet<OperatorNo> = reporting.collect();
         let (mut events, mut now_told) = (Vec::new(), Vec::new());
-        let rules_seq = self.directory().rules(jurisdiction).0;
         for operator_no in reporting {
             let told = telling.told.get(&operator_no).copied();
             let due = days(told, today, &mut before);
@@ -121,8 +119,7 @@ impl Engine {
                 }
                 let at = Some(now.min(day.end));
                 let input = RuleInput::Exclusions { window: day, count, players: None, at };
-                let stored = RuleInputStored::new((operator_no, jurisdiction), rules_seq, input);
-                events.push(Event::RuleInputStored(stored));
+                events.push(self.directory().rule_input(operator_no, jurisdiction, input));
             }
         }
         if !events.is_empty() {

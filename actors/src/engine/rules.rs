@@ -13,7 +13,7 @@ use models::feed::{DataClass, Source};
 use models::ids::OperatorNo;
 use models::jurisdiction::Jurisdiction;
 use models::record::RecordKind;
-use models::rule_input::{DeclaredBase, RuleInput, RuleInputStored};
+use models::rule_input::{DeclaredBase, RuleInput};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,13 +92,11 @@ impl Engine {
         if !is_only || declaration.status != DeclaredStatus::Successful {
             return Vec::new();
         }
-        let rules_seq = directory.rules(jurisdiction).0;
         let period = Window { start: declaration.from, end: declaration.to };
         let inputs = declared_amounts(&declaration.totals).map(|(base, amount_minor)| {
             let input =
                 RuleInput::Declared { at: declaration.at, period, currency: source.currency, base, amount_minor };
-            let operator_no = source.operator_no;
-            Event::RuleInputStored(RuleInputStored::new((operator_no, jurisdiction), rules_seq, input))
+            directory.rule_input(source.operator_no, jurisdiction, input)
         });
         inputs.collect()
     }

@@ -5,9 +5,8 @@ use super::states::{newest_readable, pack_now};
 use super::{Market, MarketContext, RETRY, StateMetrics};
 use crate::kernel::Progress;
 use engine::operator_state::Closed;
-use models::event::Event;
 use models::ids::OperatorNo;
-use models::rule_input::{RuleInput, RuleInputStored};
+use models::rule_input::RuleInput;
 use models::series::{SeriesScore, SeriesScored};
 use models::ts::Ts;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
@@ -178,10 +177,8 @@ impl Market {
                 tracing::error!(operator_no = operator_no.0, "an operator without a jurisdiction has no rules");
                 return;
             };
-            let rules_seq = directory.rules(jurisdiction).0;
-            let input = RuleInput::Series(scored.clone());
-            let stored = RuleInputStored::new((operator_no, jurisdiction), rules_seq, input);
-            match self.context.writer.commit(vec![Event::RuleInputStored(stored)], Vec::new()).await {
+            let heard = directory.rule_input(operator_no, jurisdiction, RuleInput::Series(scored.clone()));
+            match self.context.writer.commit(vec![heard], Vec::new()).await {
                 Ok(_) => return,
                 Err(CommitError::Conflict { what }) => {
                     tracing::debug!(operator_no = operator_no.0, what, "series are scored already");

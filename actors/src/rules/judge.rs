@@ -7,6 +7,8 @@ use crate::source::Inspect;
 use engine::features::live::LiveFeatures;
 use engine::features::live_players::DAY_SETTLED_AFTER;
 use engine::rules::finding::{Finding, Mode};
+use engine::rules::harm::{Given, Harm};
+use engine::rules::harm_signal_unanswered::Terms;
 use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::RuleSet;
@@ -14,12 +16,16 @@ use engine::rules::run::OperatorRules;
 use engine::rules::snapshot::VERSION;
 use engine::rules::standing::Standing;
 use engine::snapshot;
+use models::alert::Severity;
 use models::compliance::ComplianceDayCounted;
 use models::feed::SourceClock;
+use models::harm_signal::{HarmSignal, SignalSource};
 use models::ids::OperatorNo;
-use models::record::Record;
+use models::match_key::MatchKey;
+use models::money::Currency;
+use models::record::{Record, RecordKind};
 use models::risk_model::DriftJudged;
-use models::rule_input::{DeclaredBase, RuleInput};
+use models::rule_input::{DeclaredBase, RuleInput, SignalGiven};
 use models::score::PlayersScored;
 use models::ts::{HOUR, Ts};
 use store::{RuleInputRow, Store, StoreError};
@@ -65,6 +71,10 @@ pub(super) trait Judge: Kept {
     fn judged_days(&mut self) -> Vec<DriftJudged> {
         Vec::new()
     }
+    /// Signs of harm that changed since somebody asked last.
+    fn changed_signals(&mut self) -> Vec<HarmSignal> {
+        Vec::new()
+    }
     /// Inputs behind a position.
     fn read(
         store: &Store,
@@ -81,8 +91,12 @@ pub struct OfOperator {
     rules: OperatorRules,
     /// What models are told, and what they say.
     pub(super) risk: Risk,
+    /// Who is at high risk, and which signs of harm the operator was told of.
+    harm: Harm,
     /// A wall clock ticks.
     is_wall: bool,
+    /// An archive's clock ticks, and no other.
+    is_event: bool,
     /// There are documents, which fall due by themselves.
     has_papers: bool,
     /// The newest tick.
@@ -93,18 +107,50 @@ impl OfOperator {
     /// Before any input.
     #[must_use]
     pub fn new(operator: OperatorNo, rules: OperatorRules) -> Self {
-        let risk = Risk::default();
-        Self { operator, rules, risk, is_wall: false, has_papers: false, ticked_at: Ts(0) }
+        let (risk, harm) = (Risk::default(), Harm::default());
+        Self { operator, rules, risk, harm, is_wall: false, is_event: false, has_papers: false, ticked_at: Ts(0) }
     }
 
-    /// Should the wall clock be told? Where there are documents and no feed that follows it, once an hour.
-    pub(super) fn needs_tick(&self, now: Ts) -> bool {
-        self.has_papers && !self.is_wall && now.0.saturating_sub(self.ticked_at.0) >= HOUR
+    /// Should the wall clock be told? Where there are documents and no feed that follows it, once an hour; and when the time
+    /// for the answer to a sign of harm is over, however quiet the operator is.
+    pub(super) fn needs_tick(&self, now: Ts, set: &RuleSet) -> bool {
+        let of_papers = self.has_papers && !self.is_wall && now.0.saturating_sub(self.ticked_at.0) >= HOUR;
+        of_papers || (self.harm.open().next().is_some() && self.is_overdue(now, set))
+    }
+
+    /// Is there a sign of harm whose time is over since the newest tick? An archive's clock is the one of its batches.
+    fn is_overdue(&self, now: Ts, set: &RuleSet) -> bool {
+        let terms = Terms::of(set);
+        let is_over = |due: Ts| due < now && self.ticked_at <= due;
+        !self.is_event && self.harm.open().any(|sign| terms.act_by(sign, now).is_some_and(is_over))
+    }
+
+    /// Has anything been heard of a player lately?
+    pub(super) fn knows(&self, player: MatchKey, home: Currency) -> bool {
+        self.rules.book().knows(player, home)
+    }
+
+    fn signal(&mut self, signal: Signal, given: Given, findings: &mut Vec<Finding>) {
+        self.rules.hear(&Input::Signal(signal), findings);
+        self.harm.given(self.rules.book(), &signal, given);
+    }
+
+    /// The operator is told of whose level has become high.
+    fn signal_high(&mut self, scored: &PlayersScored, findings: &mut Vec<Finding>) {
+        let month = self.rules.month(scored.as_of.plus(-1)).start;
+        for one in &scored.players {
+            let is_due = self.harm.scored(one, month, scored.said_at.is_some());
+            let Some(at) = scored.said_at.filter(|_| is_due) else { continue };
+            let signal = Signal { player: one.player, level: Severity::High, at };
+            let given = Given { source: SignalSource::Model { version: scored.version }, named: None };
+            self.signal(signal, given, findings);
+        }
     }
 
     fn tick(&mut self, at: Ts, findings: &mut Vec<Finding>) {
         self.ticked_at = self.ticked_at.max(at);
         self.rules.hear(&Input::Tick { at }, findings);
+        self.harm.forget(self.rules.book());
     }
 
     fn batch(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>) {
@@ -118,15 +164,29 @@ impl OfOperator {
         for (place, record) in which.of(&batch.records) {
             let heard = Input::Play { record, facts: &facts[place] };
             self.rules.hear_and(&heard, findings, |heard| risk.hear((input, place), heard, &mut scores));
+            if let (RecordKind::Intervention, Some(player)) = (record.kind, record.player) {
+                self.harm.look(self.rules.book(), player);
+            }
         }
         risk.heard(input, batch, scores);
         match batch.clock {
-            SourceClock::Wall => self.is_wall = true,
+            SourceClock::Wall => (self.is_wall, self.is_event) = (true, false),
             // an archive beside a live source is late data, and no clock
             SourceClock::Event if self.is_wall => {}
-            SourceClock::Event => self.rules.hear(&Input::Tick { at: batch.clock_at }, findings),
+            SourceClock::Event => {
+                self.is_event = true;
+                self.rules.hear(&Input::Tick { at: batch.clock_at }, findings);
+                self.harm.forget(self.rules.book());
+            }
         }
     }
+}
+
+/// Who gave a sign, as it was told.
+fn given_by(given: Option<&SignalGiven>) -> Given {
+    let source =
+        SignalSource::Regulator { by: given.map(|given| given.by), reason: given.map(|given| given.reason.clone()) };
+    Given { source, named: given.and_then(|given| given.named) }
 }
 
 fn cases_forgotten(standing: &Standing) -> [(&'static str, u64); 2] {
@@ -185,8 +245,8 @@ impl Judge for OfOperator {
                 let (players, at) = (players.or(known), at.unwrap_or(window.end));
                 self.rules.hear(&Input::Exclusions(Exclusions { window, count, players, at }), findings);
             }
-            RuleInput::Signal { player, level, at } => {
-                self.rules.hear(&Input::Signal(Signal { player, level, at }), findings);
+            RuleInput::Signal { player, level, at, ref given } => {
+                self.signal(Signal { player, level, at }, given_by(given.as_deref()), findings);
             }
             RuleInput::Licence { at, ref licence } => self.rules.hear(&Input::Licence { at, licence }, findings),
             RuleInput::OperatorState { at, state } => self.rules.hear(&Input::OperatorState { at, state }, findings),
@@ -202,6 +262,7 @@ impl Judge for OfOperator {
             RuleInput::PlayersScored(ref scored) => {
                 self.risk.players_said(scored);
                 players_scored(scored, |scored| self.rules.hear(scored, findings));
+                self.signal_high(scored, findings);
             }
         }
     }
@@ -211,6 +272,7 @@ impl Judge for OfOperator {
         forgotten.push(("tally_days", self.rules.tally().too_late()));
         forgotten.extend(cases_forgotten(self.rules.standing()));
         forgotten.push(("signals", self.rules.book().counted().signals_forgotten));
+        forgotten.push(("players_at_risk", self.harm.forgotten()));
         forgotten.extend(self.risk.live().forgotten());
         forgotten
     }
@@ -223,13 +285,17 @@ impl Judge for OfOperator {
         self.risk.judged_days()
     }
 
+    fn changed_signals(&mut self) -> Vec<HarmSignal> {
+        self.harm.take_changed(self.operator)
+    }
+
     async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {
         store.rule_inputs(whose, after, limit).await
     }
 }
 
-/// Bytes before those of the rules and their number: which clock, documents, the newest tick.
-const CLOCK_BYTES: usize = 10;
+/// Bytes before those of the rules and their number: which clocks, documents, the newest tick.
+const HEAD_BYTES: usize = 11;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
 const LAYOUT_HERE: u32 = 4;
 
@@ -239,23 +305,29 @@ impl Kept for OfOperator {
 
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let rules = self.rules.to_bytes().map_err(|error| error.to_string())?;
+        let harm = self.harm.to_bytes().map_err(|error| error.to_string())?;
         let live = self.risk.live().to_bytes().map_err(|error| error.to_string())?;
-        let mut bytes = Vec::with_capacity(CLOCK_BYTES + size_of::<u64>() + rules.len() + live.len());
-        bytes.extend([u8::from(self.is_wall), u8::from(self.has_papers)]);
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + 2 * size_of::<u64>() + rules.len() + harm.len() + live.len());
+        bytes.extend([self.is_wall, self.is_event, self.has_papers].map(u8::from));
         bytes.extend(self.ticked_at.0.to_be_bytes());
-        bytes.extend((rules.len() as u64).to_be_bytes());
-        bytes.extend(rules);
+        for part in [&rules, &harm] {
+            bytes.extend((part.len() as u64).to_be_bytes());
+            bytes.extend(part);
+        }
         bytes.extend(live);
         Ok(bytes)
     }
 
     fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
-        let (clock, rest) = bytes.split_at_checked(CLOCK_BYTES)?;
-        let ticked_at = Ts(i64::from_be_bytes(clock[2..].try_into().ok()?));
-        let (rules, live) = parted(rest)?;
+        let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
+        let (is_wall, is_event, has_papers) = (head[0] == 1, head[1] == 1, head[2] == 1);
+        let ticked_at = Ts(i64::from_be_bytes(head[3..].try_into().ok()?));
+        let (rules, rest) = parted(rest)?;
+        let (harm, live) = parted(rest)?;
         let rules = self.rules.with_bytes(rules).ok()?;
+        let harm = Harm::from_bytes(harm).ok()?;
         let risk = self.risk.with_live(LiveFeatures::from_bytes(live).ok()?);
-        Some(Self { rules, risk, is_wall: clock[0] == 1, has_papers: clock[1] == 1, ticked_at, ..self })
+        Some(Self { rules, risk, harm, is_wall, is_event, has_papers, ticked_at, ..self })
     }
 }
 

@@ -22,7 +22,8 @@ use arc_swap::ArcSwap;
 use engine::rules::finding::Finding;
 use models::compliance::ComplianceDayCounted;
 use models::event::Event;
-use models::ids::Seq;
+use models::harm_signal::HarmSignal;
+use models::ids::{HarmSignalId, Seq};
 use models::risk_model::DriftJudged;
 use models::rule_input::RuleInputSetAside;
 use std::collections::{HashMap, HashSet};
@@ -161,6 +162,10 @@ impl<J: Judge> Keeper<J> {
             if !counted.is_empty() {
                 told.days(self.untold(counted, progress).await);
             }
+            let signals = self.state.changed_signals();
+            if !signals.is_empty() {
+                told.signals(self.untold_signals(signals, progress).await);
+            }
             for judged in self.state.judged_days() {
                 if !self.is_judged(&judged, progress).await {
                     let truth = self.found_out(&judged, progress).await;
@@ -189,6 +194,22 @@ impl<J: Judge> Keeper<J> {
             stored.iter().any(|(name, revision, _)| *name == day.day && *revision >= day.revision)
         };
         days.iter().filter(|day| !is_stored(day)).cloned().collect()
+    }
+
+    /// Those of the signs of harm that are not stored as they are, or newer: after a start some are told once more.
+    async fn untold_signals(&self, signals: Vec<HarmSignal>, progress: &Progress) -> Vec<HarmSignal> {
+        if !self.is_replaying {
+            return signals;
+        }
+        let ids: Vec<HarmSignalId> = signals.iter().map(|signal| signal.id).collect();
+        let stored = loop {
+            match self.context.store.harm_signal_revisions(&ids).await {
+                Ok(stored) => break stored,
+                Err(error) => self.waits(&error.to_string(), progress).await,
+            }
+        };
+        let is_stored = |signal: &HarmSignal| stored.get(&signal.id).is_some_and(|known| *known >= signal.revision);
+        signals.into_iter().filter(|signal| !is_stored(signal)).collect()
     }
 
     /// Is this day of drift stored? After a start its records are scored once more, and fewer of them.
@@ -336,7 +357,7 @@ impl<J: Judge> Keeper<J> {
                 }
                 self.attempt(input).map_err(|panic| panic.to_string())?;
                 // told when they were counted first
-                drop((self.state.counted_days(), self.state.judged_days()));
+                drop((self.state.counted_days(), self.state.judged_days(), self.state.changed_signals()));
                 at = J::place(input);
             }
             progress.beat();

@@ -9,9 +9,8 @@ use super::told::Whose;
 use crate::kernel::{DeadLetter, Progress, Work};
 use crate::source::Reply;
 use futures_util::future::LocalBoxFuture;
-use models::event::Event;
 use models::risk_model::ModelKind;
-use models::rule_input::{RuleInput, RuleInputStored};
+use models::rule_input::RuleInput;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -77,11 +76,10 @@ impl Nation {
     async fn say(&mut self) {
         let Some(scored) = self.keeper.state.risk.due() else { return };
         let (whose, context) = (&self.keeper.whose, &self.keeper.context);
-        let rules_seq = context.directory.load().rules(whose.jurisdiction).0;
         let count = scored.players.len() as u64;
         let input = RuleInput::PlayersScored(Box::new(scored));
-        let stored = RuleInputStored::new((whose.no, whose.jurisdiction), rules_seq, input);
-        match context.writer.commit(vec![Event::RuleInputStored(stored)], Vec::new()).await {
+        let heard = context.directory.load().rule_input(whose.no, whose.jurisdiction, input);
+        match context.writer.commit(vec![heard], Vec::new()).await {
             Ok(_) => {
                 context.metrics.scored(ModelKind::PlayerRisk, count);
                 self.keeper.state.risk.said();

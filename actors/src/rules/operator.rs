@@ -17,6 +17,7 @@ use engine::rules::input::Facts;
 use futures_util::future::{LocalBoxFuture, join_all};
 use models::event::{Committed, Event};
 use models::feed::SourceClock;
+use models::match_key::MatchKey;
 use models::record::Record;
 use models::risk_model::ModelKind;
 use models::rule_input::{RuleInput, RuleInputStored};
@@ -94,6 +95,13 @@ pub enum RulesMsg {
     Look,
     /// A second has passed.
     Clock,
+    /// Has anything been heard of a player lately?
+    Knows {
+        /// Who.
+        player: MatchKey,
+        /// Where the answer goes.
+        reply: Reply<bool>,
+    },
     /// A copy of the state to be kept, where it is worth it.
     Copy {
         /// Where it goes, with the input it stands behind.
@@ -196,6 +204,13 @@ impl Held {
     }
 }
 
+/// What is said of players tells when: from then on the operator can know.
+fn say_when(input: &mut RuleInput, now: Ts) {
+    if let RuleInput::PlayersScored(scored) = input {
+        scored.said_at = Some(now);
+    }
+}
+
 /// The actor.
 pub struct OperatorRulesActor {
     keeper: Keeper<OfOperator>,
@@ -235,6 +250,10 @@ impl OperatorRulesActor {
                 reply.send(self.keeper.copy());
                 return;
             }
+            RulesMsg::Knows { player, reply } => {
+                reply.send(self.keeper.state.knows(*player, self.keeper.whose.currency));
+                return;
+            }
         }
         // scores of what came before are inputs before what comes next
         if self.store_scores(progress).await {
@@ -250,6 +269,8 @@ impl OperatorRulesActor {
         let risk = &mut self.keeper.state.risk;
         let mut inputs = risk.unsaid();
         inputs.extend(risk.due());
+        let now = self.keeper.context.clock.now();
+        inputs.iter_mut().for_each(|input| say_when(input, now));
         if inputs.is_empty() {
             return true;
         }
@@ -271,7 +292,8 @@ impl OperatorRulesActor {
             }
         }
         let now = self.keeper.context.clock.now();
-        if self.held.is_empty() && !self.is_behind && self.keeper.state.needs_tick(now) {
+        let set = self.keeper.context.directory.load().rules(self.keeper.whose.jurisdiction).1;
+        if self.held.is_empty() && !self.is_behind && self.keeper.state.needs_tick(now, &set) {
             self.commit(vec![RuleInput::Tick { operator_seq: None, at: now }], Vec::new(), 0, progress).await;
         }
     }

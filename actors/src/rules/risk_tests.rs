@@ -9,7 +9,9 @@ use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use ml::tabular::artefact::Kind;
+use models::alert::Severity;
 use models::feed::SourceClock;
+use models::harm_signal::SignalSource;
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
@@ -249,4 +251,56 @@ fn who_plays_at_several_operators_is_scored_across_them_and_the_same_after_a_res
     whole.set_models(&Models::default());
     hear_nation(&mut whole, &input_of(40, 1, &[2], &known));
     assert_eq!(whole.risk.due(), None);
+}
+
+#[test]
+fn whose_level_becomes_high_is_told_of_once_and_the_clock_asks_for_an_answer() {
+    let models = Models::default();
+    let (set, now) = (RuleSet::standard("KE"), Ts(BEGIN + 2 * DAY + HOUR));
+    let scored = |player, score_ppm, day: i64, said_at| {
+        let one = ScoredPlayer { player: MatchKey(player), currency: Currency::KES, score_ppm, reasons: Vec::new() };
+        let (version, as_of) = (3, Ts(BEGIN + day * DAY));
+        RuleInput::PlayersScored(Box::new(PlayersScored { version, as_of, said_at, players: vec![one] }))
+    };
+    let tick = |at| RuleInput::Tick { operator_seq: None, at };
+    let unanswered = |findings: &[Finding]| findings.iter().filter(|f| f.rule == "harm_signal_unanswered").count();
+    let mut rules = blank(&models);
+    // nobody was told of what was said before this was there
+    said(&mut rules, scored(8, 900_000, 1, None));
+    said(&mut rules, scored(7, 499_999, 1, Some(now.plus(-DAY))));
+    assert!(rules.changed_signals().is_empty() && !rules.needs_tick(now.plus(DAY), &set));
+    said(&mut rules, scored(8, 900_000, 2, Some(now)));
+    said(&mut rules, scored(7, 600_000, 2, Some(now)));
+    let [told] = rules.changed_signals().try_into().expect("one sign");
+    assert_eq!(
+        (told.player, told.level, told.since, told.source, told.revision),
+        (MatchKey(7), Severity::High, now, SignalSource::Model { version: 3 }, 1)
+    );
+    // the same again, as after a commit of which nobody knew what became of it
+    said(&mut rules, scored(7, 600_000, 2, Some(now.plus(MINUTE))));
+    assert!(rules.changed_signals().is_empty());
+
+    let mut again = blank(&models).with_bytes(&rules.to_bytes().unwrap()).expect("its own bytes");
+    again.set_rules(&set);
+    assert!(again.changed_signals().is_empty(), "whoever had it took it");
+    said(&mut again, scored(7, 700_000, 3, Some(now.plus(20 * MINUTE))));
+    assert!(again.changed_signals().is_empty(), "it stays high");
+    // an hour to answer, and a tick once when it is over
+    let due = now.plus(HOUR);
+    assert!(!again.needs_tick(due, &set) && again.needs_tick(due.plus(1), &set));
+    assert_eq!(unanswered(&said(&mut again, tick(due))), 0);
+    assert_eq!(unanswered(&said(&mut again, tick(due.plus(1)))), 1);
+    assert!(!again.needs_tick(due.plus(DAY), &set));
+    // an intervention answers it, however late
+    let call = Record { kind: RecordKind::Intervention, occurred_at: now.plus(30 * MINUTE), ..record(0, 7) };
+    let call = Record { player: Some(MatchKey(7)), ..call };
+    let batch = Batch {
+        clock_at: due.plus(2),
+        clock: SourceClock::Wall,
+        records: vec![call].into(),
+        facts: Some(vec![Facts::default()].into()),
+    };
+    hear(&mut again, &Stored { batch: Some(batch), ..input(1) });
+    let [told] = again.changed_signals().try_into().expect("the same sign");
+    assert_eq!((told.answered_at, told.revision), (Some(now.plus(30 * MINUTE)), 2));
 }

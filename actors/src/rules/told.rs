@@ -8,6 +8,7 @@ use engine::rules::list;
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, Subject};
 use models::compliance::ComplianceDayCounted;
 use models::event::Event;
+use models::harm_signal::HarmSignal;
 use models::ids::{AlertId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::money::Currency;
@@ -97,6 +98,11 @@ impl Told {
     /// Adds days that were counted.
     pub fn days(&mut self, days: Vec<ComplianceDayCounted>) {
         self.events.extend(days.into_iter().map(Event::ComplianceDayCounted));
+    }
+
+    /// Adds signs of harm that changed.
+    pub fn signals(&mut self, signals: Vec<HarmSignal>) {
+        self.events.extend(signals.into_iter().map(|signal| Event::HarmSignalSet(Box::new(signal))));
     }
 
     /// Adds a day of a model's drift.

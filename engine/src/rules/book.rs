@@ -13,6 +13,7 @@ use crate::rules::sums::Sums;
 use crate::rules::table::{Key, Limit, Table};
 use models::alert::{Severity, Window};
 use models::document_records::Detail;
+use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{PlayChannel, Record, RecordKind, RecordStatus};
 use models::ts::{DAY, HOUR, Ts};
@@ -206,6 +207,24 @@ impl Book {
     #[must_use]
     pub fn players(&self) -> usize {
         self.players.len()
+    }
+
+    /// Has anything been heard of a player lately, in a currency of the operator's money or in `home`?
+    #[must_use]
+    pub fn knows(&self, player: MatchKey, home: Currency) -> bool {
+        let mut currencies = self.sums.currencies();
+        currencies.insert(home);
+        currencies.into_iter().any(|currency| self.players.get(player_key(player.0, currency)).is_some())
+    }
+
+    /// Ids of a player's newest deposits and withdrawals, the newest first.
+    pub(super) fn records_of(&self, player: Key, count: usize) -> Vec<String> {
+        let currencies = self.sums.currencies().into_iter();
+        let known = currencies.filter_map(|currency| self.players.get(player_key(player, currency)));
+        let mut moves: Vec<&Move> = known.flat_map(|player| &player.moves).collect();
+        moves.sort_by_key(|one| std::cmp::Reverse((one.at, &one.id)));
+        moves.truncate(count);
+        moves.into_iter().map(|one| one.id.to_string()).collect()
     }
 
     /// What was counted.

@@ -1,9 +1,10 @@
 //! A sign of harm was given to the operator, and nobody intervened in time.
 
-use crate::rules::finding::{Measured, Unit, Who};
+use crate::rules::finding::{Measured, Mode, Unit, Who};
 use crate::rules::input::Trigger;
 use crate::rules::list::{About, Home};
-use crate::rules::params::params;
+use crate::rules::params::{self, params};
+use crate::rules::ruleset::{RuleSet, RuleVersion};
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
@@ -24,6 +25,28 @@ params! {
     answer_minutes: i64 = 60, "minutes", 5..=10_080, "the Netherlands: act on a signal within one hour (FACTS, behavioural markers)";
     /// Signs from this level on: 0 low, 1 medium, 2 high, 3 critical.
     level_min: i64 = 1, "level", 0..=3, "low signs are watched, not answered (Britain's indicators: strong ones are acted on)";
+}
+
+/// Until when signs of harm have to be answered: what the live versions of the rule ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Terms(Vec<(RuleVersion, Params)>);
+
+impl Terms {
+    /// Of a jurisdiction's versions.
+    #[must_use]
+    pub fn of(set: &RuleSet) -> Self {
+        let live = set.versions().filter(|version| version.rule == ABOUT.name && version.mode == Mode::Live);
+        // a set holds nothing that cannot be read
+        let read = |version: &RuleVersion| params::read(ABOUT.name, &version.params).ok().map(|p| (version.clone(), p));
+        Self(live.filter_map(read).collect())
+    }
+
+    /// The last instant for an answer to a sign, by the version that is in force at `at`; none where none is asked for.
+    #[must_use]
+    pub fn act_by(&self, (since, level): (Ts, Severity), at: Ts) -> Option<Ts> {
+        let (_, params) = self.0.iter().find(|(version, _)| version.holds(at))?;
+        (level as i64 >= params.level_min).then(|| since.plus(params.answer_minutes * MINUTE))
+    }
 }
 
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
@@ -69,8 +92,11 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::rules::scenario::{Story, check, minutes};
-    use models::alert::{RevisionKind, Severity};
+    use models::alert::RevisionKind;
+    use models::ts::HOUR;
+    use serde_json::json;
 
     #[test]
     fn a_sign_of_harm_is_answered_within_the_hour() {
@@ -120,6 +146,40 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn until_when_an_answer_is_asked_for_is_the_rules_own_limit() {
+        let version = |mode, from: i64, to: Option<i64>, params| RuleVersion {
+            rule: ABOUT.name.to_owned(),
+            version: 1 + from as u32,
+            jurisdiction: "KE".to_owned(),
+            effective_from: Ts(from * HOUR),
+            effective_to: to.map(|to| Ts(to * HOUR)),
+            mode,
+            params,
+        };
+        let versions = vec![
+            version(Mode::Live, 10, Some(20), json!({})),
+            version(Mode::Live, 20, None, json!({"answer_minutes": 30, "level_min": 2})),
+            version(Mode::Shadow, 15, None, json!({"answer_minutes": 5})),
+        ];
+        let terms = Terms::of(&RuleSet::new("KE", versions).unwrap());
+        let table = [
+            ("before any version", 5, Severity::High, None),
+            ("the standard hour", 12, Severity::Medium, Some(60)),
+            ("low signs are watched only", 12, Severity::Low, None),
+            ("a later version", 21, Severity::High, Some(30)),
+            ("for which medium is too little", 21, Severity::Medium, None),
+        ];
+        for (what, hour, level, wanted) in table {
+            let since = Ts(hour * HOUR);
+            let act_by = terms.act_by((since, level), since);
+            assert_eq!(act_by, wanted.map(|wanted| since.plus(wanted * MINUTE)), "{what}");
+        }
+        // what was given under one version is asked for by the one that is in force
+        assert_eq!(terms.act_by((Ts(19 * HOUR), Severity::High), Ts(20 * HOUR)), Some(Ts(19 * HOUR + 30 * MINUTE)));
+        assert_eq!(Terms::default().act_by((Ts(0), Severity::Critical), Ts(0)), None, "the rule is off");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod crowd;
 pub mod disclosure;
 pub mod facts;
 pub mod finding;
+pub mod harm;
 pub mod input;
 pub mod labels;
 pub mod licences;

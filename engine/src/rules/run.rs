@@ -103,6 +103,11 @@ impl OperatorRules {
         &self.book
     }
 
+    /// The calendar month of an instant, by the jurisdiction's midnights.
+    pub fn month(&mut self, at: Ts) -> Window {
+        self.calendar.spans(at).month
+    }
+
     /// Findings that are remembered.
     #[must_use]
     pub fn standing(&self) -> &Standing {

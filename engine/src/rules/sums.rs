@@ -11,7 +11,7 @@ use models::money::Currency;
 use models::record::Product;
 use models::ts::{HOUR, Ts};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Hours that are remembered, over all currencies: half a year of one.
 pub const HOURS_MAX: usize = 24 * 184;
@@ -206,6 +206,12 @@ impl Sums {
         while self.products.len() > PRODUCT_DAYS_MAX {
             self.products.pop_first();
         }
+    }
+
+    /// Currencies of the hours that are remembered.
+    #[must_use]
+    pub fn currencies(&self) -> BTreeSet<Currency> {
+        self.hours.keys().map(|(_, currency)| *currency).collect()
     }
 
     /// What the records of a period add up to, minor units. None: the period is not of whole hours, is not over by the

@@ -68,6 +68,8 @@ fn contacts(rows: &mut Gathered<'_>, taken: &ContactRows) {
                 Val::Int(contact.operator_no.0.into()),
                 Val::Int(contact.first_at.0),
                 Val::Int(contact.last_at.0),
+                Val::Int(contact.named.kind.number().into()),
+                Val::Int(contact.named.digest_version.into()),
             ],
         );
     }

@@ -135,6 +135,12 @@ pub(super) const PLAYER_RISK: Table = Table {
     columns: &["operator_no", "player", "currency", "jurisdiction", "version", "score_ppm", "as_of", "reasons"],
     tail: "ON CONFLICT (operator_no, player, currency) DO UPDATE SET version = excluded.version, score_ppm = excluded.score_ppm, as_of = excluded.as_of, reasons = excluded.reasons",
 };
+pub(super) const HARM_SIGNALS: Table = Table {
+    name: "harm_signals",
+    columns: &["id", "operator_no", "player", "since_at", "revision", "body"],
+    // whoever was killed tells again
+    tail: "ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, body = excluded.body WHERE excluded.revision > harm_signals.revision",
+};
 pub(super) const RULE_SET_ASIDE: Table = Table {
     name: "rule_set_aside",
     columns: &["operator_no", "input_seq", "records"],
@@ -264,8 +270,8 @@ pub(super) const GENERATIONS: Table = Table {
 };
 pub(super) const CONTACTS: Table = Table {
     name: "operator_contacts",
-    columns: &["match_key", "operator_no", "first_at", "last_at"],
-    tail: "ON CONFLICT (match_key, operator_no) DO UPDATE SET last_at = excluded.last_at WHERE excluded.last_at > operator_contacts.last_at",
+    columns: &["match_key", "operator_no", "first_at", "last_at", "kind", "digest_version"],
+    tail: "ON CONFLICT (match_key, operator_no) DO UPDATE SET last_at = excluded.last_at, kind = excluded.kind, digest_version = excluded.digest_version WHERE excluded.last_at > operator_contacts.last_at",
 };
 pub(super) const CURSORS: Table = Table {
     name: "contact_cursors",

@@ -4,6 +4,7 @@ mod bench;
 mod classes;
 mod compliance;
 mod failures;
+mod harm_signals;
 mod integrity;
 mod keys;
 mod notices;
@@ -76,6 +77,7 @@ both!(
     compliance::a_day_is_as_it_was_counted_last,
     compliance::scores_are_kept_with_their_revisions,
     compliance::what_a_score_is_worked_out_of_is_read,
+    harm_signals::signs_of_harm_stand_as_they_were_told_last,
     risk_models::a_model_is_kept_whole_and_once,
     risk_models::one_version_is_promoted_by_a_second_person,
     risk_models::one_goes_back_to_what_scored_before_and_one_step_alone,

@@ -242,7 +242,8 @@ fn players(operator: u16, version: u32, day: i64, scores: &[(u128, u32)]) -> Eve
         score_ppm: *score_ppm,
         reasons: vec![format!("day {day}")],
     };
-    let scored = PlayersScored { version, as_of: Ts(day * DAY), players: scores.iter().map(of).collect() };
+    let scored =
+        PlayersScored { version, as_of: Ts(day * DAY), said_at: None, players: scores.iter().map(of).collect() };
     Event::RuleInputStored(RuleInputStored {
         operator_no: OperatorNo(operator),
         jurisdiction: JurisdictionNo(0),

@@ -12,5 +12,5 @@ pub mod lane;
 pub mod question;
 mod wire;
 
-pub(crate) use wire::read_document;
 pub use wire::{LookupRequest, REFERENCE_CHARS_MAX};
+pub(crate) use wire::{WireLookup, read_document};

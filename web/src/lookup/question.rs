@@ -138,6 +138,11 @@ impl<'a> Question<'a> {
 
     /// The strongest identifier of somebody who is only to be named.
     pub fn identifier(asker: &Asker<'_>, state: &AppState, sent: &WireLookup<'_>) -> Result<LookupKey, Problem> {
+        Self::identifiers(asker, state, sent)?.first().copied().ok_or_else(no_key)
+    }
+
+    /// Every identifier of somebody who is only to be named, documents first.
+    pub fn identifiers(asker: &Asker<'_>, state: &AppState, sent: &WireLookup<'_>) -> Result<Vec<LookupKey>, Problem> {
         let mut fields = Fields::default();
         if sent.purpose.is_some() {
             fields.wrong("/purpose", "nothing is looked up");
@@ -145,8 +150,9 @@ impl<'a> Question<'a> {
         let identity = sent.check(&mut fields, asker.country()?);
         fields.check()?;
         let (keys, _) = digest_all(asker, state, &identity, None)?;
-        let strongest = keys.iter().flatten().find(|k| k.kind.is_document()).or_else(|| keys.iter().flatten().next());
-        strongest.copied().ok_or_else(no_key)
+        let mut keys: Vec<LookupKey> = keys.into_iter().flatten().collect();
+        keys.sort_by_key(|key| !key.kind.is_document());
+        Ok(keys)
     }
 
     /// A token alone.

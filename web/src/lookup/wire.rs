@@ -22,7 +22,7 @@ pub(crate) enum Names<'a> {
 }
 
 /// A lookup as it is sent. A field that is not known is refused: a mistyped name would ask about less than was meant.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireLookup<'a> {
     #[serde(borrow, default)]

@@ -8,6 +8,7 @@ pub mod class_data;
 pub mod compliance;
 pub mod feeds;
 pub mod forecasts;
+pub mod harm_signals;
 pub mod health;
 pub mod jurisdictions;
 pub mod keys;
@@ -135,6 +136,9 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/operators/{id}/compliance" => compliance::read;
     api Register get    "/api/v1/operators/{id}/series" => series::read;
     api Register get    "/api/v1/operators/{id}/forecast" => forecasts::read;
+    api Register get    "/api/v1/operators/{id}/harm-signals" => harm_signals::list;
+    api Register post   "/api/v1/operators/{id}/harm-signals" => harm_signals::give;
+    api Register get    "/api/v1/harm-signals" => harm_signals::own;
     api Register get    "/api/v1/compliance" => compliance::rank;
     api Register get    "/api/v1/operators/{id}/keys" => keys::list;
     api Register post   "/api/v1/operators/{id}/keys" => keys::create;

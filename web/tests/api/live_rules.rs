@@ -91,7 +91,7 @@ fn licence(id: &str, state: &str) -> Value {
         "valid_to": "2026-12-31", "state": state, "compliance": "compliant"}})
 }
 
-async fn alerts(node: &Node, rule: &str, bearer: &str) -> Vec<Value> {
+pub async fn alerts(node: &Node, rule: &str, bearer: &str) -> Vec<Value> {
     listed(node, &format!("/api/v1/alerts?rule={rule}"), bearer).await
 }
 

@@ -11,6 +11,7 @@ mod faults;
 mod fetching;
 mod forecasts;
 mod fuzz;
+mod harm_signals;
 mod http;
 mod integrity;
 mod licences;

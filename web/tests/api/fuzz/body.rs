@@ -61,6 +61,9 @@ pub fn valid(chance: &mut Chance, method: &str, path: &str, n: usize) -> String 
         }
         (_, p) if p.ends_with("/replay") => record(chance, n, 0),
         (_, p) if p.ends_with("/dismiss") => json!({"reason": chance.pick(&["test_data", "unrepairable"])}),
+        (_, p) if p.ends_with("/harm-signals") => {
+            json!({"phone": phone(chance), "level": chance.pick(&["low", "high"]), "reason": "a relative called"})
+        }
         (_, p) if p.ends_with("/release") => json!({"actor": "register"}),
         (_, "/api/v1/links") => json!({"expires_in_seconds": 60}),
         _ => return String::new(),
