@@ -55,9 +55,9 @@ pub struct Saying {
 
 /// Bits of the products that are known, and whether others are named.
 fn product_bits(names: &[String]) -> (u16, bool) {
-    let products = names.iter().map(|name| Product::parse(&name.to_ascii_lowercase()));
-    let bits = products.clone().flatten().fold(0, |bits, product| bits | 1 << product.code());
-    (bits, products.into_iter().any(|product| product.is_none()))
+    let products: Vec<_> = names.iter().map(|name| Product::parse(&name.to_ascii_lowercase())).collect();
+    let bits = products.iter().flatten().fold(0, |bits, product| bits | 1 << product.code());
+    (bits, products.contains(&None))
 }
 
 fn channel_bits(channels: &[PlayChannel]) -> u8 {

@@ -1,4 +1,4 @@
-//! What is said of licences and of the operator itself in a story: by documents of an authority, and entered by the regulator.
+//! What is said of licences and of the operator in a story: by documents of an authority, and entered by the regulator.
 
 use super::{Heard, Story, minute};
 use crate::ingest::id_digest;
