@@ -141,7 +141,7 @@ mod tests {
             ([1.0, 0.0], 0),
             ([0.0, 2.500_000_000_000_001], 0),
         ] {
-            assert_eq!(learnt.compare(&ndarray::array![row]), Compared { rows: 1, seen }, "{row:?}");
+            assert_eq!(learnt.compare(&Array2::from(vec![row])), Compared { rows: 1, seen }, "{row:?}");
         }
     }
 
