@@ -13,7 +13,6 @@ use ml::tabular::artefact::Artefact;
 use ml::tabular::batch;
 use models::event::Event;
 use models::risk_model::{Model, ModelActed, ModelKind, ModelMetrics, NAME_CHARS_MAX, rollback_of};
-use models::ts::Ts;
 use std::collections::HashMap;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};

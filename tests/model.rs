@@ -202,8 +202,10 @@ fn registered(dir: &Path, store: &str, (train, test): (&str, &str), seed: &str) 
 async fn goes_back(store: &str) {
     let dir = tempfile::tempdir().expect("a folder");
     program::prepare(dir.path(), store);
-    let (train, test) =
-        (write(dir.path(), "train.csv", &transactions(600)), write(dir.path(), "test.csv", &transactions(900)));
+    let (train, test) = (
+        write(dir.path(), "train.csv", &transactions(0..600)),
+        write(dir.path(), "test.csv", &transactions(600..1_500)),
+    );
     ["1", "2", "3"].iter().for_each(|seed| registered(dir.path(), store, (&train, &test), seed));
     let does = |args: &[&str]| program::attempt(dir.path(), store, &[&["model"][..], args].concat());
     let back = ["rollback", "transaction_risk", "--by", "Wanjiku", "--reason", "it names everybody"];

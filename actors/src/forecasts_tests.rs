@@ -52,7 +52,8 @@ fn of_the_command(days: &[PlayDay], horizon: usize) -> [Vec<f64>; 3] {
 async fn the_numbers_are_those_of_the_batch_command() {
     let forecasts = forecasts();
     // days, days that are missing, days ahead
-    let table: [(i64, fn(i64) -> bool, usize); 4] = [
+    type Row = (i64, fn(i64) -> bool, usize);
+    let table: [Row; 4] = [
         (60, |_| false, 14),
         (400, |_| false, 56),
         (90, |n| [3, 40, 41].contains(&n), 7),

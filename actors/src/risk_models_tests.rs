@@ -101,12 +101,12 @@ async fn what_scored_before_scores_again_while_it_still_can() {
     let dir = testkit::temp_dir();
     let (store, writer) = open(&testkit::sqlite_url(&dir)).await;
     let kind = ModelKind::TransactionRisk;
-    let (train, test) = (table(kind, 600), table(kind, 900));
+    let (train, test) = (table(kind, 600), from(&table(kind, 1_500), 600));
     for (seed, version) in [(3, 1), (2, 2)] {
         let artefact = batch::train(Kind::TransactionRisk, train.as_bytes(), None, seed).expect("learnt");
         let mut document = Vec::new();
         artefact.write(&mut document).expect("written");
-        let judged = batch::evaluate_named(&artefact, test.as_bytes()).expect("judged");
+        let judged = batch::judge(&artefact, test.as_bytes()).expect("judged");
         let model = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
         assert_eq!(model.version, version);
     }

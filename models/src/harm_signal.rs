@@ -109,7 +109,7 @@ mod tests {
         let (operator_no, player, since) = (OperatorNo(4), MatchKey(7), Ts(9));
         let by_staff = SignalSource::Regulator { by: Some(KeyId(5)), reason: Some("a relative called".to_owned()) };
         let named = Some(NamedBy { kind: KeyKind::Phone, digest_version: 1 });
-        let blank = HarmSignal {
+        let of_a_model = HarmSignal {
             id: id_of(operator_no, player, since),
             operator_no,
             player,
@@ -122,9 +122,9 @@ mod tests {
             revision: 1,
         };
         let records = vec!["d1".to_owned()];
-        let whole =
-            HarmSignal { named, records, source: by_staff, answered_at: Some(Ts(12)), revision: 2, ..blank.clone() };
-        for signal in [blank, whole] {
+        let answered_at = Some(Ts(12));
+        let of_staff = HarmSignal { named, records, source: by_staff, answered_at, revision: 2, ..of_a_model };
+        for signal in [of_a_model, of_staff] {
             let json = serde_json::to_string(&signal).expect("json");
             assert_eq!(serde_json::from_str::<HarmSignal>(&json).expect("it is read"), signal, "{json}");
         }

@@ -395,7 +395,8 @@ mod tests {
     #[test]
     fn the_way_back_is_one_step() {
         use ModelAct::{Promoted, Registered, Retired, RolledBack};
-        let table: [(Acts<'_>, Result<(u32, u32), NoWayBack>); 9] = [
+        type Row<'a> = (Acts<'a>, Result<(u32, u32), NoWayBack>);
+        let table: [Row<'_>; 9] = [
             (&[], Err(NoWayBack::NothingScores)),
             (&[(Registered, 1, None)], Err(NoWayBack::NothingScores)),
             (&[(Promoted, 1, None)], Err(NoWayBack::NoneBefore(1))),

@@ -68,7 +68,7 @@ impl Engine {
                     let zone = TimeZone::get(&zone).map_err(|e| e.to_string())?;
                     let (_, set) = context.directory.load().rules(whose.jurisdiction);
                     let blank = OfNation::new(NationRules::new(whose.jurisdiction, zone, &set));
-                    Nation::recover(whose, blank, context, slot, &generation.progress).await
+                    Box::pin(Nation::recover(whose, blank, context, slot, &generation.progress)).await
                 })
             });
             spec.capacity = inner.config.operator_queue;

@@ -190,7 +190,7 @@ fn nation(models: &Models) -> OfNation {
 /// The n-th batch of an operator: a record of each of some players.
 fn input_of(n: i64, operator: u16, players: &[u128], facts: &Facts) -> Stored {
     let records: Vec<Record> = players.iter().map(|player| record(n, *player)).collect();
-    let facts = vec![facts.clone(); records.len()];
+    let facts = vec![*facts; records.len()];
     let batch = Batch { records: records.into(), facts: Some(facts.into()), ..input(n).batch.unwrap() };
     let seq = SINCE + 2 * n + i64::from(operator);
     Stored { seq, operator: OperatorNo(operator), batch: Some(batch), ..input(n) }

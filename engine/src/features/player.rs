@@ -5,7 +5,7 @@
 //! Who plays at several operators has a vector at each, and one across them from an extractor that hears all of them; there,
 //! a balance is compared with the one before at the same operator only.
 
-use super::behaviour::{Behaviour, NAMED_MAX, Sums};
+use super::behaviour::{Behaviour, Sums};
 use super::details::Details;
 use super::{Feature, Places, last_live, share};
 use crate::rules::book::player_key;
@@ -184,7 +184,7 @@ impl Extractor {
     }
 
     /// The same of a record whose details are read already. Gives at how many operators its player was seen, at most
-    /// [`NAMED_MAX`]; 0 where it says nothing.
+    /// [`super::behaviour::NAMED_MAX`]; 0 where it says nothing.
     pub(super) fn hear_with(&mut self, operator: OperatorNo, of: (&Record, &Details<'_>), spans: &Spans) -> usize {
         let (record, _) = of;
         let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return 0 };

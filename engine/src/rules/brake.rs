@@ -135,12 +135,8 @@ pub fn shortfall(forecast: &RateForecast, hours: &[HourCount], (from, now): (Ts,
         let first = run.first()?;
         let lower = lower_per_hour * operators as f64;
         let is_short = is_below_nonnegative(lower - findings as f64, lower, nats(DIGITS_BELOW));
-        is_short.then(|| Shortfall {
-            from: first.start,
-            hours: run.len() as u32,
-            findings,
-            lower_micro: (lower * MICRO) as u64,
-        })
+        let (hours, lower_micro) = (run.len() as u32, (lower * MICRO) as u64);
+        is_short.then_some(Shortfall { from: first.start, hours, findings, lower_micro })
     })
 }
 

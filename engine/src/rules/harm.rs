@@ -199,7 +199,8 @@ mod tests {
     fn a_level_that_becomes_high_is_told_once_a_month_and_not_while_it_stays() {
         let (kes, eur) = (|ppm| score(Currency::KES, ppm), |ppm| score(Currency::EUR, ppm));
         // scores by month and whether anybody was told in those days | which of them give a sign
-        let table: Vec<(&str, Vec<(ScoredPlayer, Ts, bool)>, Vec<bool>)> = vec![
+        type Row = (&'static str, Vec<(ScoredPlayer, Ts, bool)>, Vec<bool>);
+        let table: Vec<Row> = vec![
             ("low, then high", vec![(kes(100_000), MARCH, true), (kes(500_000), MARCH, true)], vec![false, true]),
             ("moderate is not high", vec![(kes(499_999), MARCH, true)], vec![false]),
             (
@@ -282,7 +283,8 @@ mod tests {
         use Severity::{High, Medium};
         let sign = || Story::at(100).deposit("anna", 5).after(minutes(1)).signal("anna", Medium);
         // what happens | level, answered, revision of each telling
-        let table: Vec<(&str, Story, Vec<(Severity, bool, u32)>)> = vec![
+        type Row = (&'static str, Story, Vec<(Severity, bool, u32)>);
+        let table: Vec<Row> = vec![
             ("nobody answers", sign().after(minutes(61)).tick(), vec![(Medium, false, 1)]),
             (
                 "somebody answers, twice",

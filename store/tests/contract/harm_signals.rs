@@ -54,7 +54,10 @@ pub async fn signs_of_harm_stand_as_they_were_told_last(kind: Kind) {
     of_twenty.sort_by_key(|signal| std::cmp::Reverse(signal.id.to_string()));
     assert_eq!(first, of_twenty);
     let behind = first.last().map(|last| (last.since, last.id));
-    assert_eq!(store.harm_signals(&HarmSignalQuery { behind, ..query }).await.expect("read"), [third.clone()]);
+    assert_eq!(
+        store.harm_signals(&HarmSignalQuery { behind, ..query }).await.expect("read"),
+        std::slice::from_ref(&third)
+    );
     let recent = HarmSignalQuery { from: Ts(11), limit: 9, ..query };
     assert_eq!(store.harm_signals(&recent).await.expect("read"), of_twenty);
 

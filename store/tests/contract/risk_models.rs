@@ -244,13 +244,8 @@ fn players(operator: u16, version: u32, day: i64, scores: &[(u128, u32)]) -> Eve
     };
     let scored =
         PlayersScored { version, as_of: Ts(day * DAY), said_at: None, players: scores.iter().map(of).collect() };
-    Event::RuleInputStored(RuleInputStored {
-        operator_no: OperatorNo(operator),
-        jurisdiction: JurisdictionNo(0),
-        input_seq: 0,
-        rules_seq: 0,
-        input: RuleInput::PlayersScored(Box::new(scored)),
-    })
+    let input = RuleInput::PlayersScored(Box::new(scored));
+    Event::RuleInputStored(RuleInputStored::new((OperatorNo(operator), JurisdictionNo(0)), 0, input))
 }
 
 pub async fn the_last_score_of_a_player_is_read_and_every_one_is_an_input(kind: Kind) {

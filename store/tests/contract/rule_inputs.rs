@@ -19,13 +19,7 @@ use store::{Attachment, CommitError, FindingsBy, RuleBatch, RuleFindingQuery, Ru
 const NOW: Ts = Ts(1_800_000_000 * 1_000_000);
 
 fn heard(operator: u16, jurisdiction: u8, input: RuleInput) -> Event {
-    Event::RuleInputStored(RuleInputStored {
-        operator_no: OperatorNo(operator),
-        jurisdiction: JurisdictionNo(jurisdiction),
-        input_seq: 0,
-        rules_seq: 3,
-        input,
-    })
+    Event::RuleInputStored(RuleInputStored::new((OperatorNo(operator), JurisdictionNo(jurisdiction)), 3, input))
 }
 
 fn known(operator: u16, operator_seq: i64, facts: Option<&[u8]>) -> Attachment {

@@ -219,7 +219,8 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_read_exactly() {
         let kes = Some(Currency::KES);
-        let table: [(&str, Option<(Metric, Option<Currency>, usize)>); 12] = [
+        type Row = (&'static str, Option<(Metric, Option<Currency>, usize)>);
+        let table: [Row; 12] = [
             ("metric=stakes", Some((Metric::Stakes, None, 14))),
             ("metric=gross_gaming_revenue&currency=KES&days=56", Some((Metric::GrossGamingRevenue, kes, 56))),
             ("metric=unique_players&days=1", Some((Metric::UniquePlayers, None, 1))),

@@ -123,8 +123,8 @@ impl FromStr for Place {
 }
 
 impl HarmSignalView {
-    fn of(signal: HarmSignal, (terms, now): (&Terms, Ts), player: SignalledPlayer) -> Self {
-        let HarmSignal { id, level, since, answered_at, ref source, .. } = signal;
+    fn of(signal: &HarmSignal, (terms, now): (&Terms, Ts), player: SignalledPlayer) -> Self {
+        let HarmSignal { id, level, since, answered_at, ref source, .. } = *signal;
         let act_by = terms.act_by((since, level), answered_at.unwrap_or(now));
         Self {
             id,
@@ -180,7 +180,7 @@ async fn page(
     let terms = terms(&state.engine.directory(), operator);
     let view = |signal: HarmSignal| {
         let player = player(&signal)?;
-        Ok(HarmSignalView::of(signal, (&terms, now), player))
+        Ok(HarmSignalView::of(&signal, (&terms, now), player))
     };
     let items = found.into_iter().map(view).collect::<Result<Vec<_>, Problem>>()?;
     Ok(HttpResponse::Ok().json(ListView { items, next_cursor }))
@@ -243,7 +243,7 @@ pub async fn give(
     let signal = state.engine.give_harm_signal(new, idempotency(&caller, &req, &body)?).await?;
     let terms = terms(&state.engine.directory(), &operator);
     let player = for_staff(&signal);
-    let view = HarmSignalView::of(signal, (&terms, state.engine.now()), player);
+    let view = HarmSignalView::of(&signal, (&terms, state.engine.now()), player);
     let place = format!("/api/v1/operators/{}/harm-signals", operator.id);
     Ok(HttpResponse::Created().insert_header((header::LOCATION, place)).json(view))
 }
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_place_is_read_as_it_is_shown() {
         let place = Place(Ts(1_800_000_000_000_000), HarmSignalId(7));
-        let Place(at, id) = place.to_string().parse().ok().expect("a place");
+        let Place(at, id) = place.to_string().parse().expect("a place");
         assert_eq!((at, id), (place.0, place.1));
         for text in ["", "1", "1.opr_00000000000000000000000007", "x.hsg_00000000000000000000000007"] {
             assert!(text.parse::<Place>().is_err(), "{text}");

@@ -92,6 +92,7 @@ pub struct InForceView {
 }
 
 /// As what a version is in force.
+#[derive(Clone, Copy)]
 pub enum LiveOrShadow {
     /// People hear of it.
     Live {
