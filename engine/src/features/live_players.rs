@@ -184,13 +184,17 @@ mod tests {
 
     const BEGIN: Ts = Ts(1_772_398_800_000_000);
 
+    fn stake(player: u128, hour: i64) -> Record {
+        record(RecordKind::Stake, BEGIN.plus(hour * HOUR), 100, player)
+    }
+
     /// (player, operator, hour) of stakes; who is due when the day's end is settled.
-    fn due_after(plays: &[(u128, u16, i64)], is_scored: bool) -> Vec<u128> {
+    fn due_after(plays: &[(u128, u16, i64)], is_scored: bool) -> Vec<MatchKey> {
         let mut calendar = Calendar::new(TimeZone::get("Africa/Nairobi").unwrap());
         let mut players = LivePlayers::across_operators();
         players.settled(calendar.spans(BEGIN).day);
         for (player, operator, hour) in plays {
-            let record = record(RecordKind::Stake, BEGIN.plus(hour * HOUR), 100, *player);
+            let record = stake(*player, *hour);
             players.hear(OperatorNo(*operator), &record, &calendar.spans(record.occurred_at), is_scored);
         }
         assert_eq!(players.due(9), None, "the day is not over");
@@ -199,7 +203,7 @@ mod tests {
         players.settled(calendar.spans(BEGIN.plus(DAY)).day);
         let Some((as_of, due)) = players.due(9) else { return Vec::new() };
         assert_eq!(as_of, BEGIN.plus(DAY));
-        due.into_iter().map(|(player, _)| player.0).collect()
+        due.into_iter().map(|(player, _)| player).collect()
     }
 
     #[test]
@@ -210,6 +214,7 @@ mod tests {
             ("two people at one each", &[(1, 1, 1), (2, 2, 2)], true, &[]),
             ("nothing is promoted", &[(1, 1, 1), (1, 2, 2)], false, &[]),
         ] {
+            let wanted: Vec<_> = wanted.iter().filter_map(|player| stake(*player, 1).player).collect();
             assert_eq!(due_after(plays, is_scored), wanted, "{what}");
         }
     }
@@ -220,7 +225,7 @@ mod tests {
         let mut players = LivePlayers::of_operator();
         let spans = calendar.spans(BEGIN);
         players.settled(spans.day);
-        players.hear(OperatorNo(1), &record(RecordKind::Stake, BEGIN, 100, 1), &spans, true);
+        players.hear(OperatorNo(1), &stake(1, 0), &spans, true);
         players.settled(calendar.spans(BEGIN.plus(-9 * DAY)).day);
         assert_eq!(players.due(9), None);
         players.settled(calendar.spans(BEGIN.plus(DAY)).day);

@@ -340,11 +340,11 @@ fn days_that_are_over_are_given_without_a_hole_and_as_they_are_now() {
 #[test]
 fn of_a_day_that_the_engine_slept_through_nothing_is_known() {
     let mut state = state();
-    let record = record(RecordKind::Stake, Ts(5 * DAY), 700, 1);
+    let record = record(RecordKind::Stake, Ts(5 * DAY + HOUR), 700, 1);
     let (clock, records) = (SourceClock::Wall, std::slice::from_ref(&record));
     state.apply(OperatorInput::Batch { operator_seq: 1, clock_at: record.occurred_at, clock, records });
     // three hours of the second day
-    for minute in (1..3 * 24 * 60 + 60).filter(|minute| !(1_500..1_680).contains(minute)) {
+    for minute in (61..3 * 24 * 60 + 60).filter(|minute| !(1_500..1_680).contains(minute)) {
         state.apply(OperatorInput::Tick { operator_seq: minute + 1, at: Ts(5 * DAY + minute * MINUTE) });
     }
     assert_eq!(values(&state, Metric::Stakes), [Some(700), None, Some(0)]);
