@@ -34,7 +34,8 @@ params! {
 
 pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>) {
     if let Input::PlayerScored { scored, version, .. } = heard.input {
-        let operators = heard.known.places.iter().map(|place| place.operator).collect();
+        let mut operators: Vec<_> = heard.known.places.iter().map(|place| place.operator).collect();
+        operators.sort_unstable();
         let Params { score_min_ppm, cleared_below_ppm } = *params;
         judge_score(
             Bounds { score_min_ppm, cleared_below_ppm },
