@@ -82,15 +82,20 @@ impl Engine {
         })
     }
 
-    /// The first of some identifiers by which the operator knows a player: it has asked about them, or sent records of them.
+    /// Of some identifiers that by which the operator knows a player: by which it sends records of them, so that what it does
+    /// about them is heard as theirs; else the first by which it has asked about them.
     async fn known_player(
         &self,
         operator: OperatorNo,
         players: &[(MatchKey, Option<NamedBy>)],
     ) -> Result<(MatchKey, Option<NamedBy>), EngineError> {
         for (player, named) in players {
-            let contact = self.0.store.contact(operator, *player).await.map_err(unavailable)?;
-            if contact.is_some() || self.rules_know(operator, *player).await? {
+            if self.rules_know(operator, *player).await? {
+                return Ok((*player, *named));
+            }
+        }
+        for (player, named) in players {
+            if self.0.store.contact(operator, *player).await.map_err(unavailable)?.is_some() {
                 return Ok((*player, *named));
             }
         }

@@ -139,8 +139,10 @@ impl OfOperator {
     fn signal_high(&mut self, scored: &PlayersScored, findings: &mut Vec<Finding>) {
         let month = self.rules.month(scored.as_of.plus(-1)).start;
         for one in &scored.players {
-            let is_due = self.harm.scored(one, month, scored.said_at.is_some());
-            let Some(at) = scored.said_at.filter(|_| is_due) else { continue };
+            // the keys of whoever is suspended or closed read nothing
+            let told_at = scored.said_at.filter(|at| self.rules.book().trades(*at));
+            let is_due = self.harm.scored(one, month, told_at.is_some());
+            let Some(at) = told_at.filter(|_| is_due) else { continue };
             let signal = Signal { player: one.player, level: Severity::High, at };
             let given = Given { source: SignalSource::Model { version: scored.version }, named: None };
             self.signal(signal, given, findings);

@@ -209,6 +209,12 @@ impl Book {
         self.players.len()
     }
 
+    /// May the operator trade at a time, and read what it is told?
+    #[must_use]
+    pub fn trades(&self, at: Ts) -> bool {
+        self.papers.licences.trades(at)
+    }
+
     /// Has anything been heard of a player lately, in a currency of the operator's money or in `home`?
     #[must_use]
     pub fn knows(&self, player: MatchKey, home: Currency) -> bool {

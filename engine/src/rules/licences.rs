@@ -315,6 +315,12 @@ impl Licences {
         self.known.get(&key)
     }
 
+    /// May the operator trade at a time, and read what it is told?
+    #[must_use]
+    pub fn trades(&self, at: Ts) -> bool {
+        self.trading.at(at) == OperatorState::Active
+    }
+
     /// When the operator's own state was said, how it was before and what it is, oldest first.
     pub fn operator_changes(&self) -> impl Iterator<Item = (Ts, OperatorState, OperatorState)> {
         let states = &self.trading.states;

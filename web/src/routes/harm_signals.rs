@@ -192,11 +192,12 @@ async fn page(
     get, path = "/api/v1/harm-signals", tag = "alerts",
     params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, description = "Signs of harm", body = ListView<HarmSignalView>)),
-    security(("bearer" = ["lookup"]), ("bearer" = ["feeds:manage"]), ("bearer" = ["feeds:write"]))
+    security(("bearer" = ["risk:read"]), ("bearer" = ["feeds:manage"]), ("bearer" = ["feeds:write"]))
 )]
 pub async fn own(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
-    if ![Scope::Lookup, Scope::FeedsManage, Scope::FeedsWrite].into_iter().any(|scope| caller.has(scope)) {
-        return Err(Problem::new(Code::Forbidden, "the key has neither the scope lookup nor one for feeds"));
+    // whoever asks about people with a bare `lookup` is not told of anybody's risk
+    if ![Scope::RiskRead, Scope::FeedsManage, Scope::FeedsWrite].into_iter().any(|scope| caller.has(scope)) {
+        return Err(Problem::new(Code::Forbidden, "the key has neither the scope risk:read nor one for feeds"));
     }
     let own = caller.operator.as_ref();
     let own =

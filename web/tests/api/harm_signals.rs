@@ -266,6 +266,7 @@ async fn what_is_no_sign_or_nobodys_is_refused() {
     let (path, body) = (acme.path(), sign(ANNA, "high").to_string());
     let path = path.as_str();
     let nobody = "/api/v1/operators/opr_00000000000000000000000001/harm-signals";
+    let asks = acme.operator.key(&node, json!({"label": "asks", "scopes": ["lookup"], "rate_per_second": 100})).await;
     // who, where | status
     for (method, path, bearer, status) in [
         ("POST", path, None, 401),
@@ -275,6 +276,8 @@ async fn what_is_no_sign_or_nobodys_is_refused() {
         ("GET", path, Some(&node.neighbour), 404),
         ("POST", nobody, Some(&node.staff), 404),
         ("GET", OWN, Some(&node.staff), 403),
+        // a lookup does not tell of anybody's risk without risk:read, and so this does not
+        ("GET", OWN, Some(&asks.bearer), 403),
         ("GET", OWN, None, 401),
     ] {
         let body = if method == "POST" { body.as_str() } else { "" };
