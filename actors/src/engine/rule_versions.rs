@@ -6,7 +6,7 @@ use crate::directory::Directory;
 use crate::idempotency;
 use crate::register::{commit_error, section, unavailable};
 use crate::rule_versions::{RuleCommand, RuleOrder, RuleOrdered};
-use engine::rules::brake::{self, LOOKS_BACK, Shortfall, WATCHED};
+use engine::rules::brake::{self, LOOKS_BACK, Pace, Shortfall, WATCHED};
 use engine::rules::life::{Life, Refused, Span, Version};
 use engine::rules::list;
 use models::alert::{RevisionKind, Severity};
@@ -254,7 +254,8 @@ impl Engine {
             })
             .collect();
         let below = brake::shortfall(&forecast, &hours, (promotion.span.from, now));
-        Ok(Looked { above: brake::departure(&forecast, &hours), below })
+        let pace = list::about(life.rule()).map_or(Pace::AllDay, Pace::of);
+        Ok(Looked { above: brake::departure(&forecast, &hours, pace), below })
     }
 
     async fn stop_version(

@@ -17,6 +17,7 @@ use futures_util::FutureExt;
 use models::event::Event;
 use models::evidence::month_of;
 use models::key_version::KeyPurpose;
+use models::risk_model::ModelKind;
 use models::ts::{HOUR, SECOND, Ts};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -207,7 +208,11 @@ impl Engine {
     async fn grow(&self, growth: &Growth) -> Result<(), StartError> {
         match growth {
             Growth::Operator(no) => self.start_operator(*no),
-            Growth::Model(kind) => self.take_model(*kind).await,
+            Growth::Model(kind) => {
+                self.take_model(*kind).await?;
+                // a version that scores again has said something of many players
+                if *kind == ModelKind::PlayerRisk { self.load_risk_levels().await } else { Ok(()) }
+            }
             Growth::Source(id) => {
                 let source = self.0.directory.load().sources.get(id).cloned();
                 let Some(source) = source else { return Ok(()) };

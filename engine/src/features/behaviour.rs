@@ -211,7 +211,7 @@ impl Behaviour {
         self.last_at = self.last_at.max(at);
         join(&mut self.operators, operator);
         if self.newest_operator.replace(operator) != Some(operator) {
-            (self.balance, self.open_stake) = (None, None);
+            (self.balance, self.low_since, self.open_stake) = (None, None, None);
         }
         self.turn(spans);
         let mut sums = Sums::default();

@@ -48,12 +48,19 @@ struct Side {
     raised: u64,
     /// The newest revision of each finding that stands, with the operator whose input caused it.
     standing: BTreeMap<AlertId, (OperatorNo, Finding)>,
+    /// Everything that was raised, also what was taken back since: people may have judged it before.
+    spoke: Vec<Seen>,
     left_out: u64,
 }
 
 impl Side {
     fn hear(&mut self, operator: OperatorNo, finding: Finding) {
-        self.raised += u64::from(finding.kind == RevisionKind::Raised);
+        if finding.kind == RevisionKind::Raised {
+            self.raised += 1;
+            if self.spoke.len() < FINDINGS_MAX {
+                self.spoke.push(seen(&finding));
+            }
+        }
         if finding.kind == RevisionKind::Withdrawn {
             self.standing.remove(&finding.id);
         } else if self.standing.contains_key(&finding.id) || self.standing.len() < FINDINGS_MAX {
@@ -64,13 +71,14 @@ impl Side {
     }
 
     fn seen(&self) -> Vec<Seen> {
-        let seen = |(_, finding): &(OperatorNo, Finding)| {
-            let series =
-                if let Who::Series(granularity, currency) = finding.who { Some((granularity, currency)) } else { None };
-            Seen { whom: whom(finding.scope.number(), finding.who.subject(), series), window: finding.window }
-        };
-        self.standing.values().map(seen).collect()
+        self.standing.values().map(|(_, finding)| seen(finding)).collect()
     }
+}
+
+fn seen(finding: &Finding) -> Seen {
+    let series =
+        if let Who::Series(granularity, currency) = finding.who { Some((granularity, currency)) } else { None };
+    Seen { whom: whom(finding.scope.number(), finding.who.subject(), series), window: finding.window }
 }
 
 fn whom(no: OperatorNo, who: Option<String>, series: Option<(Granularity, Currency)>) -> String {
@@ -217,7 +225,7 @@ impl Backtest {
             let alike = judged.iter().filter(|one| one.is_confirmed == is_confirmed);
             let alike: Vec<Seen> = alike.map(|one| one.seen.clone()).collect();
             let found_by = |side: &[Seen]| count(&counterparts(&alike, side), true);
-            Hits { judged: alike.len() as u64, candidate: found_by(&of_candidate), live: found_by(&of_live) }
+            Hits { judged: alike.len() as u64, candidate: found_by(&candidate.spoke), live: found_by(&live.spoke) }
         };
         let rate = |side: &Side| Rate {
             raised: side.raised,
@@ -327,7 +335,14 @@ mod tests {
     #[test]
     fn what_people_found_out_is_held_against_both() {
         let mut backtest = Backtest::default();
-        for text in ["live raised 1 0-10", "live raised 2 0-10", "candidate raised 1 5-15", "candidate raised 3 0-10"] {
+        let found = [
+            "live raised 1 0-10",
+            "live withdrawn 1 0-10",
+            "live raised 2 0-10",
+            "candidate raised 1 5-15",
+            "candidate raised 3 0-10",
+        ];
+        for text in found {
             backtest.hear(OperatorNo(1), "2026-11-02", finding(text));
         }
         // player, whose alert, window, whether it was right

@@ -9,6 +9,7 @@
 //! may be what the promotion was for, so it is shown and stops nothing.
 
 use crate::rules::bound::{is_below_nonnegative, is_beyond_bernstein, nats};
+use crate::rules::list::About;
 use models::rule::{ForecastBasis, RateDeparture, RateForecast};
 use models::ts::{DAY, HOUR, Ts};
 
@@ -20,6 +21,8 @@ pub const LOOKS_BACK: i64 = 28 * DAY;
 pub const FINDINGS_MIN: u64 = 10;
 /// Hours that are looked at together, the last ones.
 const RUNS: [u32; 5] = [1, 3, 6, 24, 72];
+/// The same of a rule that says at the end of a day what it has of it: an hour holds all of the day, or nothing.
+const RUNS_OF_DAYS: [u32; 2] = [24, 72];
 /// The same where it is asked whether they are too few: of a rule that seldom speaks a day says nothing.
 const RUNS_BELOW: [u32; 3] = [24, 72, 168];
 /// A false stop once in 10^6 looks.
@@ -83,11 +86,30 @@ pub struct HourCount {
     pub operators: u32,
 }
 
+/// When in the day a rule speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As things happen.
+    AllDay,
+    /// When a day is over: of fewer hours than a day's nothing is judged.
+    AtDayEnds,
+}
+
+impl Pace {
+    /// Of a rule.
+    #[must_use]
+    pub fn of(about: &About) -> Self {
+        if about.speaks_at_day_ends() { Self::AtDayEnds } else { Self::AllDay }
+    }
+}
+
 /// Has a version left its forecast? `hours` are the hours since its promotion in order, without a gap; the last one may be
 /// under way and counts as a whole one. Gives the shortest run of last hours that has.
 #[must_use]
-pub fn departure(forecast: &RateForecast, hours: &[HourCount]) -> Option<RateDeparture> {
-    RUNS.iter().find_map(|run| {
+pub fn departure(forecast: &RateForecast, hours: &[HourCount], pace: Pace) -> Option<RateDeparture> {
+    let runs = if pace == Pace::AllDay { &RUNS[..] } else { &RUNS_OF_DAYS };
+    let is_there = |run: &&u32| pace == Pace::AllDay || hours.len() >= **run as usize;
+    runs.iter().filter(is_there).find_map(|run| {
         let (run, findings, operators) = last(hours, *run);
         let first = run.first()?;
         let floor = FLOOR_MICRO as f64 / MICRO * run.len() as f64 / 24.0;
@@ -130,7 +152,7 @@ pub fn shortfall(forecast: &RateForecast, hours: &[HourCount], (from, now): (Ts,
     let is_whole = |hour: &&HourCount| from <= hour.start && hour.start.plus(HOUR) <= now;
     let hours: Vec<HourCount> = hours.iter().filter(is_whole).copied().collect();
     let lower_per_hour = poisson_lower_99(forecast.findings) / forecast.operator_hours.max(1) as f64;
-    RUNS_BELOW.iter().find_map(|run| {
+    RUNS_BELOW.iter().filter(|run| hours.len() >= **run as usize).find_map(|run| {
         let (run, findings, operators) = last(&hours, *run);
         let first = run.first()?;
         let lower = lower_per_hour * operators as f64;
@@ -210,8 +232,24 @@ mod tests {
             ("ten times as many", busy, vec![120], Some((1, 120))),
         ];
         for (what, forecast, findings, expected) in table {
-            let found = departure(&forecast, &counts(&findings, 10));
+            let found = departure(&forecast, &counts(&findings, 10), Pace::AllDay);
             assert_eq!(found.map(|d| (d.hours, d.findings)), expected, "{what}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_rule_says_of_a_day_is_held_against_a_day() {
+        // 20 a day of a hundred operators, all at midnight
+        let daily = forecast(ForecastBasis::Shadow, 560, 28 * 24 * 100).unwrap();
+        let midnights = |days: usize, each: u64| [[vec![each], vec![0; 23]].concat().repeat(days), vec![each]].concat();
+        for (what, findings, pace, expected) in [
+            ("as many as expected", midnights(3, 20), Pace::AtDayEnds, None),
+            ("its first midnight", vec![0, 0, 20], Pace::AtDayEnds, None),
+            ("four times as many", midnights(2, 80), Pace::AtDayEnds, Some(24)),
+            ("of a rule that speaks all day it would be a flood", midnights(3, 20), Pace::AllDay, Some(1)),
+        ] {
+            let found = departure(&daily, &counts(&findings, 100), pace);
+            assert_eq!(found.map(|departure| departure.hours), expected, "{what}: {found:?}");
         }
     }
 
@@ -219,16 +257,16 @@ mod tests {
     fn more_operators_may_raise_more_where_they_did() {
         // one a day and operator
         let daily = forecast(ForecastBasis::Shadow, 1_000, 24_000).unwrap();
-        assert!(departure(&daily, &counts(&[40], 10)).is_some());
-        assert_eq!(departure(&daily, &counts(&[40], 600)), None);
+        assert!(departure(&daily, &counts(&[40], 10), Pace::AllDay).is_some());
+        assert_eq!(departure(&daily, &counts(&[40], 600), Pace::AllDay), None);
         // none: the floor is the jurisdiction's
         let quiet = forecast(ForecastBasis::Shadow, 0, 1_000_000).unwrap();
         for operators in [1, 10, 600] {
-            assert!(departure(&quiet, &counts(&[40], operators)).is_some(), "{operators}");
+            assert!(departure(&quiet, &counts(&[40], operators), Pace::AllDay).is_some(), "{operators}");
         }
         // of a forecast that a release before has stored: one a day and operator at least
         let before = RateForecast { upper_micro: 1_000_000, ..quiet };
-        assert_eq!(departure(&before, &counts(&[40], 600)), None);
+        assert_eq!(departure(&before, &counts(&[40], 600), Pace::AllDay), None);
     }
 
     #[test]
@@ -254,7 +292,8 @@ mod tests {
         let table = [
             ("nothing yet", busy, vec![0], None),
             ("an hour without one says little", busy, even(2, 0), None),
-            ("four hours without one", busy, even(5, 0), Some((4, 0))),
+            ("four hours without one may be a night", busy, even(5, 0), None),
+            ("a day without one", busy, even(25, 0), Some((24, 0))),
             ("as many as expected", busy, even(73, 12), None),
             ("a little fewer", busy, even(73, 11), None),
             ("half as many for days", busy, even(73, 6), Some((24, 144))),
@@ -271,9 +310,11 @@ mod tests {
             assert_eq!(found.map(|s| (s.hours, s.findings)), expected, "{what}: {found:?}");
         }
         // promoted in the middle of the first hour: half of it was another version's
-        let found =
-            shortfall(&busy, &counts(&even(5, 0), 10), (at(0).plus(HOUR / 2), at(4))).map(|s| (s.from, s.hours));
-        assert_eq!(found, Some((at(1), 3)));
+        let short = |hours: usize| {
+            let live = (at(0).plus(HOUR / 2), at(hours as i64 - 1));
+            shortfall(&busy, &counts(&even(hours, 0), 10), live).map(|s| (s.from, s.hours))
+        };
+        assert_eq!((short(25), short(26)), (None, Some((at(1), 24))));
     }
 
     #[test]

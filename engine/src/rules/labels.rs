@@ -34,8 +34,6 @@ const TRANSACTION_RISK: &[(&str, FalseAlarm)] = &[
 const PLAYER_RISK: &[(&str, FalseAlarm)] = &[
     // where it is false, they were not excluded
     ("excluded_play", SaysNothing),
-    // where it is false, somebody did answer the sign: there was one
-    ("harm_signal_unanswered", SaysNothing),
     ("limit_exceeded", Negative),
     ("net_deposit_threshold", Negative),
     ("net_deposits_across_operators", Negative),
@@ -85,10 +83,11 @@ mod tests {
             (PlayerRisk, "player_at_risk", Some(true), Some(false)),
             (TransactionRisk, "player_at_risk", None, None),
             (PlayerRisk, "limit_exceeded", Some(true), Some(false)),
-            (PlayerRisk, "harm_signal_unanswered", Some(true), None),
             (PlayerRisk, "excluded_play", Some(true), None),
             // what an operator does or leaves undone says nothing of a player
             (PlayerRisk, "play_without_check", None, None),
+            // nor does that nobody answered a sign: the model itself may have given it
+            (PlayerRisk, "harm_signal_unanswered", None, None),
             (TransactionRisk, "play_without_check", None, None),
             (PlayerRisk, "licence_lapsed", None, None),
             (TransactionRisk, "robust_deviation", None, None),

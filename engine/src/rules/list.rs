@@ -57,6 +57,13 @@ impl About {
         !self.hears.is_empty() && self.hears.iter().all(|t| matches!(t, Trigger::RecordScored | Trigger::PlayerScored))
     }
 
+    /// Does it say at the end of a day what it has of it, and at no other time?
+    #[must_use]
+    pub fn speaks_at_day_ends(&self) -> bool {
+        let of_days = |trigger: &Trigger| matches!(trigger, Trigger::DayClosed | Trigger::PlayerScored);
+        !self.hears.is_empty() && self.hears.iter().all(of_days)
+    }
+
     /// Does it run over all operators?
     #[must_use]
     pub fn is_national(&self) -> bool {

@@ -344,11 +344,11 @@ impl Store {
 
 const FINDING: &str = "finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body";
 
-/// Column of the position, whose inputs (`$1`), and that number: an operator's, or of all operators of a jurisdiction.
 /// What the rules over all operators of a jurisdiction hear: play of each operator, and what is stored for all of them
 /// (numbers from [`OperatorNo::NATIONS`] on).
 const OF_NATION: &str = "i.jurisdiction = $1 AND (i.facts IS NOT NULL OR i.operator_no >= 65280)";
 
+/// Column of the position, whose inputs (`$1`), and that number: an operator's, or of all operators of a jurisdiction.
 fn of_whose(whose: OperatorNo) -> (&'static str, &'static str, i64) {
     match whose.nation() {
         Some(jurisdiction) => ("i.seq", OF_NATION, jurisdiction.0.into()),
