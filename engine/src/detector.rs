@@ -13,6 +13,8 @@ use models::alert::{Evidence, Metric, Severity};
 
 /// Name of the rule in alerts.
 pub const RULE: &str = "robust_deviation";
+/// The version that nobody proposed: releases before rules took versions said what they say now as versions 1 to 3.
+pub const STANDARD_VERSION: u32 = 3;
 
 /// Parameters with their version: changed ones are another version.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,7 +41,7 @@ pub struct Params {
 impl Default for Params {
     fn default() -> Self {
         Self {
-            version: 3,
+            version: STANDARD_VERSION,
             history: 28,
             samples_min: 8,
             threshold_milli: 6_000,

@@ -7,6 +7,7 @@
 //! Rises are judged with every batch on the still open window; falls, hold and revenue at its close. A closed window
 //! that late data changes is judged again; the windows behind it are not (their median saw the old value).
 //! What is usual at an hour of the week, and how far quiet windows lie off, is learned from windows at their close.
+//! A window is judged by the version of the detector's parameters that is live at its start ([`Deviations`]).
 //!
 //! On the wall clock something comes at least every minute while the engine is awake: a tick, if nothing else. Where
 //! nothing came for longer the engine was away, and the market was not: a window that lies in such a gap is no evidence
@@ -16,13 +17,16 @@ mod breakdown;
 mod closed;
 mod judge;
 pub mod snapshot;
+mod versions;
 mod view;
 
 pub use breakdown::{Breakdown, Flow, Part, Recent};
 pub use closed::{Closed, PlayDay};
+pub use versions::Deviations;
 pub use view::OperatorView;
 
 use crate::detector::Params;
+use crate::rules::timeline::Timeline;
 use crate::season::Season;
 use crate::tail::Tail;
 use crate::windows::{Book, Cutter};
@@ -37,6 +41,7 @@ use models::ts::{MINUTE, SECOND, Ts};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// How long behind the wall clock a minute stays open.
 const GRACE: i64 = 2 * SECOND;
@@ -74,6 +79,16 @@ pub enum OperatorInput<'a> {
         /// The time.
         at: Ts,
     },
+}
+
+impl OperatorInput<'_> {
+    fn step(&self) -> Step {
+        let (operator_seq, at) = match *self {
+            Self::Batch { operator_seq, clock_at, .. } => (operator_seq, clock_at),
+            Self::Tick { operator_seq, at } => (operator_seq, at),
+        };
+        Step { operator_seq, at, until: Ts(0) }
+    }
 }
 
 /// What follows from an input.
@@ -166,7 +181,10 @@ struct Standing {
 pub struct OperatorState {
     operator_no: OperatorNo,
     code: String,
-    params: Params,
+    /// What windows are judged by.
+    versions: Arc<Deviations>,
+    /// What they were judged by until the last input, where that has changed since.
+    versions_before: Option<Arc<Deviations>>,
     cutter: Cutter,
     books: BTreeMap<Currency, Book>,
     learned: BTreeMap<Currency, Learned>,
@@ -182,12 +200,13 @@ pub struct OperatorState {
 }
 
 impl OperatorState {
-    /// Before any input. Days and weeks are cut in `zone`.
+    /// Before any input. Days and weeks are cut in `zone`. It judges by the standard version.
     pub fn new(operator_no: OperatorNo, code: String, zone: TimeZone) -> Self {
         Self {
             operator_no,
             code,
-            params: Params::default(),
+            versions: Arc::new(Timeline::always(Params::default())),
+            versions_before: None,
             cutter: Cutter::new(zone),
             books: BTreeMap::new(),
             learned: BTreeMap::new(),
@@ -203,16 +222,16 @@ impl OperatorState {
 
     /// Takes an input in.
     pub fn apply(&mut self, input: OperatorInput<'_>) -> Effects {
+        let (step, mut effects) = (input.step(), Effects::default());
+        self.judge_by_new_versions(&step, &mut effects);
         match input {
             // an authority's document is no play: it opens no window, and its source's clock is not the market's
-            OperatorInput::Batch { records, .. } if is_documents(records) => Effects::default(),
-            OperatorInput::Batch { operator_seq, clock_at, clock, records } => {
+            OperatorInput::Batch { records, .. } if is_documents(records) => {}
+            OperatorInput::Batch { clock_at, clock, records, .. } => {
                 if clock == SourceClock::Wall {
                     self.hear(clock_at);
                 }
                 let touched = self.add(records);
-                let mut effects = Effects::default();
-                let step = Step { operator_seq, at: clock_at, until: Ts(0) };
                 for (currency, granularity, window) in touched {
                     let late = window.end <= self.watermark;
                     let place = Place { currency, granularity, window };
@@ -229,15 +248,13 @@ impl OperatorState {
                     SourceClock::Event if self.wall => self.forget(),
                     SourceClock::Event => self.close(step, clock_at, &mut effects),
                 }
-                effects
             }
-            OperatorInput::Tick { operator_seq, at } => {
-                let mut effects = Effects::default();
+            OperatorInput::Tick { at, .. } => {
                 self.hear(at);
-                self.close(Step { operator_seq, at, until: Ts(0) }, at.plus(-GRACE), &mut effects);
-                effects
+                self.close(step, at.plus(-GRACE), &mut effects);
             }
         }
+        effects
     }
 
     /// Should the wall clock be told? Once a minute, where a source follows it.

@@ -19,6 +19,9 @@ use std::collections::BTreeSet;
 const QUARTER: i64 = 15 * MINUTE;
 /// What goes on is the same cause for so long behind the window that was told of.
 const SAME_CAUSE: i64 = DAY;
+/// Why an alert is taken back.
+const BACK_IN_BAND: &str = "later data brought the window back into its band";
+const OTHER_VERSION: &str = "another version of the rule judges the window since";
 /// Windows that follow an alert and are remembered.
 const FOLLOWERS_MAX: usize = 32;
 /// Sentences of an alert, with those of what follows it in the same step.
@@ -51,15 +54,24 @@ struct Series {
 }
 
 /// What was found of a window's metric.
-struct Looked {
+pub(super) struct Looked {
     metric: Metric,
     id: AlertId,
     observed: i64,
     samples: usize,
+    /// The version that looked.
+    params: Params,
     finding: Option<Finding>,
+    /// Why nothing is said any more, where nothing was found.
+    back: &'static str,
 }
 
 impl Looked {
+    /// Of an alert that another version has raised.
+    pub(super) fn of_another_version(metric: Metric, id: AlertId, observed: i64, params: Params) -> Self {
+        Self { metric, id, observed, samples: 0, params, finding: None, back: OTHER_VERSION }
+    }
+
     fn is_fall(&self) -> bool {
         self.finding.as_ref().is_some_and(|finding| finding.evidence.score_milli < 0)
     }
@@ -126,12 +138,16 @@ impl OperatorState {
             }
         }
         for (granularity, window) in again {
-            let place = Place { granularity, window, ..place };
-            if window.end > self.watermark.max(step.until) {
-                self.judge(step, place, &CUMULATIVE, Look::Open, effects);
-            } else {
-                self.judge(step, place, metrics_of(granularity), Look::Again, effects);
-            }
+            self.judge_anew(step, Place { granularity, window, ..place }, effects);
+        }
+    }
+
+    /// Judges a window once more.
+    pub(super) fn judge_anew(&mut self, step: &Step, place: Place, effects: &mut Effects) {
+        if place.window.end > self.watermark.max(step.until) {
+            self.judge(step, place, &CUMULATIVE, Look::Open, effects);
+        } else {
+            self.judge(step, place, metrics_of(place.granularity), Look::Again, effects);
         }
     }
 
@@ -175,32 +191,34 @@ impl OperatorState {
         standing.severity = standing.severity.max(finding.severity);
     }
 
-    /// Looks at a metric of a window, and learns from it how far quiet windows lie off. None: it is not there, or
-    /// is open and says nothing.
+    /// Looks at a metric of a window, and learns from it how far quiet windows lie off. None: it is not there, is open and
+    /// says nothing, or the rule was off at its start.
     fn look(&mut self, place: Place, metric: Metric, look: Look) -> Option<Looked> {
         let Place { currency, granularity, window } = place;
+        let params = *self.versions.at(window.start)?;
         let falls_count = look != Look::Open && self.slept_through(window).is_none();
-        let Series { now, history, is_series } = self.series(currency, granularity, window, metric)?;
-        let score = detector::score(&self.params, metric, now, &history).filter(|_| is_series);
+        let Series { now, history, is_series } = self.series(&params, place, metric)?;
+        let score = detector::score(&params, metric, now, &history).filter(|_| is_series);
         let tails = self.learned.entry(currency).or_default().tails(granularity, metric);
         let finding = score.and_then(|score| {
             let side = usize::from(score.score > 0.0);
-            let learned = if score.score.abs() > self.params.least() { tails[side].limit(granularity) } else { 0.0 };
+            let learned = if score.score.abs() > params.least() { tails[side].limit(granularity) } else { 0.0 };
             if look == Look::Closing && falls_count {
                 // what is said is learned as if it were just not: an attack teaches slowly that it is usual
-                let most = self.params.limit(metric, side == 0, learned);
+                let most = params.limit(metric, side == 0, learned);
                 let off = score.score.clamp(-most, most);
                 tails[0].learn(granularity, -off);
                 tails[1].learn(granularity, off);
             }
-            let finding = detector::judge(&self.params, metric, now.value, &score, learned);
+            let finding = detector::judge(&params, metric, now.value, &score, learned);
             finding.filter(|_| falls_count || score.score > 0.0)
         });
         if finding.is_none() && look == Look::Open {
             return None;
         }
-        let id = alert_id(RULE, self.params.version, &self.subject(place, metric), window);
-        Some(Looked { metric, id, observed: now.value, samples: history.len(), finding })
+        let id = alert_id(RULE, params.version, &self.subject(place, metric), window);
+        let (observed, samples) = (now.value, history.len());
+        Some(Looked { metric, id, observed, samples, params, finding, back: BACK_IN_BAND })
     }
 
     fn subject(&self, place: Place, metric: Metric) -> Subject {
@@ -209,15 +227,22 @@ impl OperatorState {
     }
 
     /// Says something of a window, and remembers that it was said.
-    fn revise(&mut self, step: &Step, place: Place, looked: Looked, kind: RevisionKind, effects: &mut Effects) {
+    pub(super) fn revise(
+        &mut self,
+        step: &Step,
+        place: Place,
+        looked: Looked,
+        kind: RevisionKind,
+        effects: &mut Effects,
+    ) {
         let Place { currency, granularity, window } = place;
-        let Looked { metric, id, observed, samples, finding } = looked;
+        let Looked { metric, id, observed, samples, params, finding, back } = looked;
         let before = self.alerts.remove(&id);
         let is_fall = finding.as_ref().is_some_and(|finding| finding.evidence.score_milli < 0);
         let was = before.as_ref().map_or(Severity::Low, |was| was.severity);
         let (severity, evidence) = match finding {
             Some(finding) => (finding.severity, finding.evidence),
-            None => (was, quiet(observed, samples, &self.params)),
+            None => (was, quiet(observed, samples, &params, back)),
         };
         // it tells of its followers, too: what they made urgent stays so
         let leads = before.as_ref().is_some_and(|was| kind == RevisionKind::Corrected && !was.followers.is_empty());
@@ -235,7 +260,7 @@ impl OperatorState {
         effects.revise(AlertRevision {
             id,
             rule: RULE.to_owned(),
-            rule_version: self.params.version,
+            rule_version: params.version,
             operator_no: self.operator_no,
             subject: self.subject(place, metric),
             window,
@@ -250,14 +275,9 @@ impl OperatorState {
     }
 
     /// A window's metric and those before it, each with what is usual at its place of the week.
-    fn series(
-        &mut self,
-        currency: Currency,
-        granularity: Granularity,
-        window: Window,
-        metric: Metric,
-    ) -> Option<Series> {
-        let Self { books, learned, cutter, params, .. } = self;
+    fn series(&mut self, params: &Params, place: Place, metric: Metric) -> Option<Series> {
+        let Place { currency, granularity, window } = place;
+        let Self { books, learned, cutter, .. } = self;
         let book = books.get(&currency)?;
         let sums = book.get(granularity, window.start)?;
         let season = &learned.entry(currency).or_default().season;
@@ -297,7 +317,7 @@ pub(super) fn metrics_of(granularity: Granularity) -> &'static [Metric] {
     if granularity == Granularity::Minute { &CUMULATIVE } else { Metric::OF_RECORDS }
 }
 
-fn quiet(observed: i64, samples: usize, params: &Params) -> Evidence {
+fn quiet(observed: i64, samples: usize, params: &Params, back: &str) -> Evidence {
     Evidence {
         observed,
         expected: observed,
@@ -306,7 +326,7 @@ fn quiet(observed: i64, samples: usize, params: &Params) -> Evidence {
         score_milli: 0,
         threshold_milli: params.threshold_milli,
         samples: samples as u32,
-        reasons: vec!["later data brought the window back into its band".to_owned()],
+        reasons: vec![back.to_owned()],
         records: Vec::new(),
         ..Evidence::default()
     }

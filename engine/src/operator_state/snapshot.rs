@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 /// code made is not what this code makes of the same inputs.
 pub const VERSION: u32 = 5;
 
-/// Everything that inputs have made. What the operator is called and how its days are cut stands elsewhere.
+/// Everything that inputs have made. What the operator is called, how its days are cut and by what windows are judged stands
+/// elsewhere.
 #[derive(Deserialize)]
 struct Kept {
     books: BTreeMap<Currency, Book>,
@@ -53,7 +54,8 @@ impl OperatorState {
         let Self {
             operator_no: _,
             code: _,
-            params: _,
+            versions: _,
+            versions_before: _,
             cutter: _,
             books,
             learned,

@@ -349,3 +349,87 @@ fn of_a_day_that_the_engine_slept_through_nothing_is_known() {
     }
     assert_eq!(values(&state, Metric::Stakes), [Some(700), None, Some(0)]);
 }
+
+/// Three deviations from the fourteenth day on, nothing from the sixteenth, and as before from the eighteenth.
+fn versions_by_day() -> Arc<Deviations> {
+    let at = |n: i64| Ts((n + 4) * DAY);
+    let tighter = Params { version: 4, threshold_milli: 3_000, ..Params::default() };
+    Arc::new(Timeline::new([
+        (Ts(0), Some(at(14)), Params::default()),
+        (at(14), Some(at(16)), tighter),
+        (at(18), None, Params::default()),
+    ]))
+}
+
+/// What is said of the stakes of days: version and kind.
+fn of_days(state: &mut OperatorState, seq: i64, records: &[Record]) -> Vec<(AlertId, u32, RevisionKind)> {
+    let clock_at = records.iter().map(|r| r.occurred_at).max().unwrap().max(state.watermark);
+    let input = OperatorInput::Batch { operator_seq: seq, clock_at, clock: SourceClock::Event, records };
+    let revisions = state.apply(input).revisions.into_iter();
+    let of_stakes = revisions.filter(|r| (r.subject.granularity, r.subject.metric) == (Granularity::Day, Metric::Stakes));
+    of_stakes.map(|r| (r.id, r.rule_version, r.kind)).collect()
+}
+
+#[test]
+fn a_window_is_judged_by_the_version_of_its_start() {
+    let said = |n: i64, amount: i64| {
+        let mut state = state();
+        state.go_by(&versions_by_day());
+        quiet_days(&mut state, n);
+        of_days(&mut state, n + 1, &[day(n, amount)]).first().map(|(_, version, _)| *version)
+    };
+    // a day, what was staked on it, the version that tells of it
+    let table = [
+        (13, 145_000, None),
+        (13, 900_000, Some(3)),
+        (14, 145_000, Some(4)),
+        (15, 900_000, Some(4)),
+        (16, 900_000, None),
+        (17, 900_000, None),
+        (18, 145_000, None),
+        (18, 900_000, Some(3)),
+    ];
+    for (n, amount, expected) in table {
+        assert_eq!(said(n, amount), expected, "day {n}: {amount}");
+    }
+}
+
+#[test]
+fn late_data_is_judged_by_the_version_of_then() {
+    use RevisionKind::{Corrected, Raised};
+    let mut state = state();
+    state.go_by(&versions_by_day());
+    quiet_days(&mut state, 14);
+    let raised = of_days(&mut state, 15, &[day(14, 145_000)]);
+    assert_eq!(raised.iter().map(|(_, version, kind)| (*version, *kind)).collect::<Vec<_>>(), [(4, Raised)]);
+    for n in 15..20 {
+        assert_eq!(of_days(&mut state, n + 1, &[day(n, 100_000)]), [], "day {n}");
+    }
+    let mut late = day(14, 2_000);
+    late.occurred_at = late.occurred_at.plus(1);
+    assert_eq!(of_days(&mut state, 21, &[late]), [(raised[0].0, 4, Corrected)]);
+}
+
+#[test]
+fn what_another_version_said_ahead_of_the_clock_is_taken_back() {
+    use RevisionKind::{Raised, Withdrawn};
+    let from = Ts((13 + 4) * DAY);
+    let tighter = Params { version: 4, threshold_milli: 3_000, ..Params::default() };
+    let before = (Ts(0), Some(from), Params::default());
+    let table = [
+        (Timeline::new([before, (from, None, tighter)]), vec![(3, Withdrawn), (4, Raised)]),
+        (Timeline::new([before]), vec![(3, Withdrawn)]),
+        (Timeline::new([(Ts(0), Some(from.plus(DAY)), Params::default())]), vec![]),
+    ];
+    for (versions, expected) in table {
+        let mut state = state();
+        quiet_days(&mut state, 13);
+        let raised = of_days(&mut state, 14, &[day(13, 900_000)]);
+        assert_eq!(raised.len(), 1, "{raised:?}");
+        state.go_by(&Arc::new(versions));
+        let message = record(RecordKind::Marketing, Ts((13 + 4) * DAY + 1), 0, 2);
+        let said = of_days(&mut state, 15, &[message]);
+        assert_eq!(said.iter().map(|(_, version, kind)| (*version, *kind)).collect::<Vec<_>>(), expected);
+        assert!(said.iter().all(|(id, version, _)| (*version == 3) == (*id == raised[0].0)), "{said:?}");
+    }
+}

@@ -6,7 +6,8 @@
 //! What is live is a function of time, kept as steps: a promotion, or that the rule is turned off, is laid over what was
 //! live from its first instant to its last; to undo it is to take that layer away from now on. What is over is never
 //! changed. Version 1 is the standard one: it lies below all others from the beginning of time, unless the rule is off at
-//! first ([`list::OFF_AT_FIRST`]). What may happen next is decided in [`decide`].
+//! first ([`list::OFF_AT_FIRST`]); where older releases have numbered what a rule said it has another number
+//! ([`list::standard_version`]). What may happen next is decided in [`decide`].
 
 mod decide;
 
@@ -21,9 +22,6 @@ use models::ids::KeyId;
 use models::rule::{RateDeparture, RateForecast, RuleAct, RuleChanged};
 use models::ts::Ts;
 use serde_json::{Map, Value};
-
-/// The version that nobody proposed.
-pub const STANDARD: u32 = 1;
 
 /// Who did something, when and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -189,11 +187,12 @@ impl Life {
     /// that takes versions.
     #[must_use]
     pub fn standard(jurisdiction: &str, rule: &str) -> Option<Self> {
-        let about = list::about(rule).filter(|about| about.is_here())?;
+        let about = list::about(rule).filter(|about| about.takes_versions())?;
         let span = Span { from: Ts(0), to: None };
-        let live = about.is_standard().then_some(STANDARD);
+        let number = list::standard_version(about.name);
+        let live = about.is_standard().then_some(number);
         let standard = Version {
-            number: STANDARD,
+            number,
             params: with_defaults(rule, &standards::params(jurisdiction, rule)),
             proposal: None,
             effective: (None, None),
@@ -223,10 +222,16 @@ impl Life {
         self.rule
     }
 
+    /// The number of the version that nobody proposed.
+    #[must_use]
+    pub fn standard_number(&self) -> u32 {
+        list::standard_version(self.rule)
+    }
+
     /// Every parameter of the standard version.
     #[must_use]
     pub fn standard_params(&self) -> &Value {
-        self.version(STANDARD).map_or(&Value::Null, |version| &version.params)
+        self.version(self.standard_number()).map_or(&Value::Null, |version| &version.params)
     }
 
     /// How often it was changed.
@@ -286,7 +291,7 @@ impl Life {
             State::Scheduled
         } else if version.shadow_at(now).is_some() {
             State::Shadow
-        } else if version.promotion.is_some() || (version.number == STANDARD && self.begins_live()) {
+        } else if version.promotion.is_some() || (version.number == self.standard_number() && self.begins_live()) {
             State::Ended
         } else {
             State::Proposed
@@ -303,7 +308,7 @@ impl Life {
             effective_from: span.from,
             effective_to: span.to,
             mode,
-            params: if version.number == STANDARD {
+            params: if version.number == self.standard_number() {
                 standards::params(&self.jurisdiction, self.rule)
             } else {
                 version.params.clone()

@@ -17,6 +17,10 @@ pub enum Home {
     Operator,
     /// Runs over all operators' inputs of a jurisdiction.
     Nation,
+    /// Runs over the windows of each operator's market.
+    Market,
+    /// Runs over the sources, by the wall clock.
+    Desk,
     /// Part of the engine in another place; named here so that the list names every rule.
     Elsewhere,
 }
@@ -39,16 +43,22 @@ pub struct About {
 }
 
 impl About {
-    /// Does it take versions here?
+    /// Does it run over inputs of rules?
     #[must_use]
     pub fn is_here(&self) -> bool {
+        matches!(self.home, Home::Operator | Home::Nation)
+    }
+
+    /// Are there versions of it?
+    #[must_use]
+    pub fn takes_versions(&self) -> bool {
         self.home != Home::Elsewhere
     }
 
     /// Is it live where nobody has said anything?
     #[must_use]
     pub fn is_standard(&self) -> bool {
-        self.is_here() && !OFF_AT_FIRST.contains(&self.name)
+        self.takes_versions() && !OFF_AT_FIRST.contains(&self.name)
     }
 
     /// Does it hear nothing but what models say? Without a promoted one it is silent.
@@ -75,6 +85,12 @@ impl About {
 /// version.
 pub const OFF_AT_FIRST: &[&str] = &[crate::rules::concurrent_play::ABOUT.name];
 
+/// The version of a rule that nobody proposed. Where alerts of other versions are in journals already, the newest of them.
+#[must_use]
+pub fn standard_version(rule: &str) -> u32 {
+    if rule == crate::detector::RULE { crate::detector::STANDARD_VERSION } else { 1 }
+}
+
 /// The rule of a name.
 #[must_use]
 pub fn about(name: &str) -> Option<&'static About> {
@@ -82,10 +98,10 @@ pub fn about(name: &str) -> Option<&'static About> {
 }
 
 macro_rules! rules {
-    (operator { $($operator:ident $Operator:ident,)* } nation { $($nation:ident $Nation:ident,)* } elsewhere { $($elsewhere:expr,)* }) => {
+    (operator { $($operator:ident $Operator:ident,)* } nation { $($nation:ident $Nation:ident,)* } engine { $($engine:ident $Engine:ident,)* } elsewhere { $($elsewhere:expr,)* }) => {
         /// Every rule, in the order of its number in kept states.
         pub const ABOUT: &[About] = &[
-            $(crate::rules::$operator::ABOUT,)* $(crate::rules::$nation::ABOUT,)* $($elsewhere,)*
+            $(crate::rules::$operator::ABOUT,)* $(crate::rules::$nation::ABOUT,)* $(crate::rules::$engine::ABOUT,)* $($elsewhere,)*
         ];
 
         /// A rule with its parameters.
@@ -93,6 +109,7 @@ macro_rules! rules {
         #[allow(missing_docs)]
         pub enum Typed {
             $($Operator(crate::rules::$operator::Params),)* $($Nation(crate::rules::$nation::Params),)*
+            $($Engine(crate::rules::$engine::Params),)*
         }
 
         impl Typed {
@@ -107,6 +124,9 @@ macro_rules! rules {
                 $(if rule == crate::rules::$nation::ABOUT.name {
                     return params::read(crate::rules::$nation::ABOUT.name, json).map(|p| Some(Self::$Nation(p)));
                 })*
+                $(if rule == crate::rules::$engine::ABOUT.name {
+                    return params::read(crate::rules::$engine::ABOUT.name, json).map(|p| Some(Self::$Engine(p)));
+                })*
                 Ok(None)
             }
 
@@ -115,6 +135,7 @@ macro_rules! rules {
                 match self {
                     $(Self::$Operator(params) => crate::rules::$operator::judge(params, heard, out),)*
                     $(Self::$Nation(_) => {})*
+                    $(Self::$Engine(_) => {})*
                 }
             }
 
@@ -122,6 +143,7 @@ macro_rules! rules {
             pub(super) fn judge_nation(&self, heard: &NationHeard<'_>, out: &mut Out<'_>) {
                 match self {
                     $(Self::$Operator(_) => {})*
+                    $(Self::$Engine(_) => {})*
                     $(Self::$Nation(params) => crate::rules::$nation::judge(params, heard, out),)*
                 }
             }
@@ -135,6 +157,9 @@ macro_rules! rules {
             })*
             $(if rule == crate::rules::$nation::ABOUT.name {
                 return crate::rules::$nation::Params::about();
+            })*
+            $(if rule == crate::rules::$engine::ABOUT.name {
+                return crate::rules::$engine::Params::about();
             })*
             Vec::new()
         }
@@ -172,9 +197,11 @@ rules! {
         structured_across_operators StructuredAcrossOperators,
         player_at_risk_across_operators PlayerAtRiskAcrossOperators,
     }
+    engine {
+        robust_deviation RobustDeviation,
+        feed_silent FeedSilent,
+    }
     elsewhere {
-        elsewhere(crate::detector::RULE, "a window's count, stakes, payouts, revenue, players or hold lies far from the median of the windows before it: a sudden drop or spike", "late data that brings the window back"),
-        elsewhere(crate::silence::RULE, "a source has sent nothing for much longer than it usually does", "its next success"),
         elsewhere(crate::integrity::Trouble::Tampered.rule(), "the tamper token of a push does not follow from the last one", "a push that follows"),
         elsewhere(crate::integrity::Trouble::Gap.rule(), "numbered batches are missing", "the batches"),
         elsewhere(crate::integrity::totals::RULE, "declared sums of a day differ from what is stored", "late data, or a corrected declaration"),

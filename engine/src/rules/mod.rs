@@ -12,7 +12,8 @@
 //! data ([`ruleset::RuleSet`]). The book depends on no parameter, so that a new version, or a shadow beside the live
 //! one, starts with everything the book remembers; what a version itself remembers is which findings it has said.
 //!
-//! What a finding is known by, and what can take it back, says each rule's `ABOUT`.
+//! What a finding is known by, and what can take it back, says each rule's `ABOUT`. Two rules of the list run elsewhere and
+//! take versions all the same: `robust_deviation` in the market, `feed_silent` at the desk ([`timeline`]).
 
 pub mod backtest;
 pub mod book;
@@ -44,12 +45,14 @@ pub mod standing;
 pub mod sums;
 pub mod table;
 pub mod tally;
+pub mod timeline;
 
 pub mod compliance_status_changed;
 pub mod concurrent_play;
 pub mod declared_revenue_differs;
 pub mod dormant_burst;
 pub mod excluded_play;
+pub mod feed_silent;
 pub mod harm_signal_unanswered;
 pub mod late_remittance;
 pub mod licence_lapsed;
@@ -65,6 +68,7 @@ pub mod player_at_risk_across_operators;
 pub mod rapid_in_out;
 pub mod return_to_player_off;
 pub mod risky_transaction;
+pub mod robust_deviation;
 pub mod series_unusual;
 pub mod shared_device;
 pub mod shared_payout_account;

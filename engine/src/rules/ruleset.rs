@@ -1,13 +1,17 @@
 //! Rules as data: versions with a jurisdiction, effective dates, a mode and parameters.
 
+use crate::detector;
 use crate::rules::finding::{Mode, Scope};
 use crate::rules::input::Trigger;
 use crate::rules::list::{self, Typed};
 use crate::rules::params::ParamsError;
 use crate::rules::standards;
 use crate::rules::standing::Speaker;
+use crate::rules::timeline::Timeline;
+use crate::silence;
 use models::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Versions of all rules of a jurisdiction at most.
 pub const VERSIONS_MAX: usize = 512;
@@ -110,6 +114,8 @@ pub enum RuleSetError {
 pub struct RuleSet {
     jurisdiction: String,
     versions: Vec<(RuleVersion, u16, Typed)>,
+    deviations: Arc<Timeline<detector::Params>>,
+    silences: Arc<Timeline<silence::Params>>,
 }
 
 impl RuleSet {
@@ -136,7 +142,7 @@ impl RuleSet {
             checked.push((new, rule_no, typed));
         }
         checked.sort_by_key(|(version, rule_no, _)| (*rule_no, version.version, version.effective_from));
-        Ok(Self { jurisdiction: jurisdiction.to_owned(), versions: checked })
+        Ok(Self::of(jurisdiction, checked))
     }
 
     /// Every rule that is not off at first, in its first version with the jurisdiction's standard, live from the beginning
@@ -145,7 +151,7 @@ impl RuleSet {
     pub fn standard(jurisdiction: &str) -> Self {
         let versions = list::ABOUT.iter().filter(|about| about.is_standard()).map(|about| RuleVersion {
             rule: about.name.to_owned(),
-            version: 1,
+            version: list::standard_version(about.name),
             jurisdiction: jurisdiction.to_owned(),
             effective_from: Ts(0),
             effective_to: None,
@@ -153,8 +159,23 @@ impl RuleSet {
             params: standards::params(jurisdiction, about.name),
         });
         // standards and defaults are within their bounds: a test holds each of them against them
-        Self::new(jurisdiction, versions.collect())
-            .unwrap_or_else(|_| Self { jurisdiction: jurisdiction.to_owned(), versions: Vec::new() })
+        Self::new(jurisdiction, versions.collect()).unwrap_or_else(|_| Self::of(jurisdiction, Vec::new()))
+    }
+
+    /// Of versions that are checked and in order.
+    fn of(jurisdiction: &str, versions: Vec<(RuleVersion, u16, Typed)>) -> Self {
+        let live = || versions.iter().filter(|(version, ..)| version.mode == Mode::Live);
+        let deviations = live().filter_map(|(version, _, typed)| {
+            let Typed::RobustDeviation(params) = typed else { return None };
+            Some((version.effective_from, version.effective_to, params.of_version(version.version)))
+        });
+        let deviations = Arc::new(Timeline::new(deviations));
+        let silences = live().filter_map(|(version, _, typed)| {
+            let Typed::FeedSilent(params) = typed else { return None };
+            Some((version.effective_from, version.effective_to, params.of_version(version.version)))
+        });
+        let silences = Arc::new(Timeline::new(silences));
+        Self { jurisdiction: jurisdiction.to_owned(), versions, deviations, silences }
     }
 
     fn check(jurisdiction: &str, new: &RuleVersion) -> Result<(u16, Typed), RuleSetError> {
@@ -187,16 +208,31 @@ impl RuleSet {
         self.versions.iter().map(|(version, ..)| version)
     }
 
+    /// By what windows of markets are judged.
+    #[must_use]
+    pub fn deviations(&self) -> &Arc<Timeline<detector::Params>> {
+        &self.deviations
+    }
+
+    /// By what the silence of sources is judged.
+    #[must_use]
+    pub fn silences(&self) -> &Arc<Timeline<silence::Params>> {
+        &self.silences
+    }
+
     /// The version of a rule that is in force in a mode at an instant.
     #[must_use]
     pub fn in_force(&self, rule: &str, mode: Mode, at: Ts) -> Option<&RuleVersion> {
         self.versions().find(|version| version.rule == rule && version.mode == mode && version.holds(at))
     }
 
-    /// Those that run, by what they listen for.
+    /// Those that run over inputs of rules, by what they listen for.
     pub(super) fn active(&self) -> Active {
         let mut active = Active::default();
-        for (version, rule_no, params) in self.versions.iter().filter(|(version, ..)| version.mode != Mode::Off) {
+        let runs = |(version, rule_no, _): &&(RuleVersion, u16, Typed)| {
+            version.mode != Mode::Off && list::ABOUT[usize::from(*rule_no)].is_here()
+        };
+        for (version, rule_no, params) in self.versions.iter().filter(runs) {
             let place = active.running.len() as u16;
             active.running.push(Running {
                 rule_no: *rule_no,

@@ -59,7 +59,7 @@ fn the_catalogue_names_every_rule_with_its_parameters() {
             assert!(param.min <= param.max, "{name}");
         }
     }
-    let here: BTreeSet<&str> = ABOUT.iter().filter(|about| about.is_here()).map(|about| about.name).collect();
+    let here: BTreeSet<&str> = ABOUT.iter().filter(|about| about.takes_versions()).map(|about| about.name).collect();
     let standard = RuleSet::standard("KE");
     let standard: BTreeSet<&str> = standard.versions().map(|version| version.rule.as_str()).collect();
     assert_eq!(here.difference(&standard).copied().collect::<Vec<_>>(), OFF_AT_FIRST, "defaults are valid");
@@ -119,7 +119,28 @@ fn what_is_no_parameter_is_refused_by_name() {
             r#"{"taxes": {"vat": {"base": "stakes", "rate_ppm": 1000001}}}"#,
             "taxes of the rule declared_revenue_differs must be from 1 to 1000000 parts per million",
         ),
-        ("feed_silent", "{}", "the rule feed_silent takes no versions: it is part of the engine"),
+        ("feed_tampered", "{}", "the rule feed_tampered takes no versions: it is part of the engine"),
+        ("robust_deviation", r#"{"history": 8, "samples_min": 8}"#, ""),
+        (
+            "robust_deviation",
+            r#"{"history": 8, "samples_min": 9}"#,
+            "parameters of the rule robust_deviation: samples_min is more than history",
+        ),
+        (
+            "robust_deviation",
+            r#"{"threshold_milli": 9000}"#,
+            "parameters of the rule robust_deviation: fall_max_milli is less than threshold_milli",
+        ),
+        (
+            "feed_silent",
+            r#"{"silent_intervals": 1}"#,
+            "silent_intervals of the rule feed_silent must be from 2 to 1000 intervals",
+        ),
+        (
+            "feed_silent",
+            r#"{"silent_intervals": 24}"#,
+            "parameters of the rule feed_silent: dead_intervals is not more than silent_intervals",
+        ),
         ("astrology", "{}", "there is no rule astrology"),
     ];
     for (rule, params, wanted) in table {
@@ -577,10 +598,10 @@ fn what_goes_on_is_forgotten_last() {
 #[test]
 fn rules_listen_to_what_there_is() {
     for about in ABOUT {
-        assert_eq!(about.hears.is_empty(), about.home == Home::Elsewhere, "{}", about.name);
+        assert_eq!(about.hears.is_empty(), !about.is_here(), "{}", about.name);
         let once: BTreeSet<u8> = about.hears.iter().map(|trigger| *trigger as u8).collect();
         assert_eq!(once.len(), about.hears.len(), "{}: it would be asked twice", about.name);
-        assert_eq!(Typed::read(about.name, &serde_json::Value::Null).unwrap().is_some(), about.is_here());
+        assert_eq!(Typed::read(about.name, &serde_json::Value::Null).unwrap().is_some(), about.takes_versions());
     }
     // of a record that did not go through nobody hears, of one that did exactly one trigger speaks
     for kind in RecordKind::ALL {
@@ -589,4 +610,25 @@ fn rules_listen_to_what_there_is() {
         let failed = Record { status: models::record::RecordStatus::Failed, ..played };
         assert_eq!(Trigger::of(&failed), None);
     }
+}
+
+#[test]
+fn a_set_says_by_what_windows_and_silences_are_judged() {
+    let rows = vec![
+        version("robust_deviation", 3, Mode::Live, (0, Some(50)), "{}"),
+        version("robust_deviation", 4, Mode::Live, (50, Some(70)), r#"{"threshold_milli": 4000}"#),
+        version("robust_deviation", 5, Mode::Shadow, (0, None), r#"{"threshold_milli": 3000}"#),
+        version("feed_silent", 2, Mode::Live, (10, None), r#"{"minutes_min": 30}"#),
+    ];
+    let set = RuleSet::new("KE", rows).unwrap();
+    let judged = |at| set.deviations().at(Ts(at)).map(|params| (params.version, params.threshold_milli));
+    let table = [(-9, Some((3, 6_000))), (49, Some((3, 6_000))), (50, Some((4, 4_000))), (70, None)];
+    for (at, expected) in table {
+        assert_eq!(judged(at), expected, "{at}");
+    }
+    let silent = |at| set.silences().at(Ts(at)).map(|params| (params.version, params.minutes_min));
+    assert_eq!((silent(9), silent(10)), (None, Some((2, 30))));
+    let standard = RuleSet::standard("KE");
+    assert_eq!(standard.deviations().at(Ts(1)), Some(&crate::detector::Params::default()));
+    assert_eq!(standard.silences().at(Ts(1)), Some(&crate::silence::Params::default()));
 }

@@ -1,7 +1,7 @@
 //! What may happen to a version next. Nothing here changes anything: what is allowed is a change to be journaled.
 
-use super::{Life, STANDARD, Span, State, Version};
-use crate::rules::list::Typed;
+use super::{Life, Span, State, Version};
+use crate::rules::list::{self, Typed};
 use models::rule::{RateDeparture, RateForecast, RuleAct};
 use models::ts::Ts;
 use serde_json::Value;
@@ -68,9 +68,13 @@ impl Life {
     /// Lets a version run in the shadow.
     ///
     /// # Errors
-    /// [`Refused`]: it is live, or one runs in the shadow already.
+    /// [`Refused`]: it is live, one runs in the shadow already, or the rule does not run over inputs of rules.
     pub fn start_shadow(&self, number: u32, now: Ts) -> Result<RuleAct, Refused> {
         let version = self.version(number).ok_or(Refused::UnknownVersion)?;
+        if list::about(self.rule).is_some_and(|about| !about.is_here()) {
+            let rule = self.rule;
+            return contradicts(format!("no version of {rule} runs in the shadow: {}", instead_of_shadow(rule)));
+        }
         if self.state(version, now) == State::Live {
             return contradicts(format!("version {number} is live"));
         }
@@ -101,10 +105,10 @@ impl Life {
     /// [`Refused`]: it was live before, or its time is over, or another one becomes live by itself meanwhile.
     pub fn promotable(&self, number: u32, now: Ts) -> Result<&Version, Refused> {
         let version = self.version(number).ok_or(Refused::UnknownVersion)?;
-        if number == STANDARD && !self.begins_live() {
+        if number == self.standard_number() && !self.begins_live() {
             return contradicts(format!("nobody proposed version {number}: propose its parameters"));
         }
-        if number == STANDARD || version.promotion.is_some() {
+        if number == self.standard_number() || version.promotion.is_some() {
             let what = "was promoted before: roll back to it, or propose its parameters anew";
             return contradicts(format!("version {number} {what}"));
         }
@@ -175,6 +179,15 @@ impl Life {
             }
         }
         Ok(())
+    }
+}
+
+/// What is done instead of a shadow with a version of a rule that has none.
+fn instead_of_shadow(rule: &str) -> &'static str {
+    if rule == crate::detector::RULE {
+        "it would be a second market of every operator. Run a backtest of it"
+    } else {
+        "whether a feed is silent is known while it is. Its promotion is watched by the brake"
     }
 }
 
@@ -528,8 +541,30 @@ mod tests {
             ]
         );
         let standard = Life::standard("KE", RULE).unwrap();
-        let live = &standard.version(STANDARD).unwrap().params;
+        let live = &standard.version(1).unwrap().params;
         assert_eq!(crate::rules::life::diff(live, &full), [("deposits_min", &json!(3), &json!(5))]);
-        assert_eq!(Life::standard("KE", "feed_silent"), None, "it takes no versions");
+        assert_eq!(Life::standard("KE", "feed_tampered"), None, "it takes no versions");
+    }
+
+    #[test]
+    fn rules_of_the_market_and_of_the_desk_live_like_others_without_a_shadow() {
+        let table = [
+            ("robust_deviation", json!({"threshold_milli": 4_000}), 3, "Run a backtest of it"),
+            ("feed_silent", json!({"silent_intervals": 8}), 1, "is watched by the brake"),
+        ];
+        for (rule, given, standard, instead) in table {
+            let mut story = Story { life: Life::standard("KE", rule).unwrap(), now: Ts(10) };
+            assert_eq!((story.life.standard_number(), story.states().as_str()), (standard, "live"));
+            let params = complete(rule, &Value::Null, given.as_object().unwrap()).unwrap();
+            story.take(story.life.propose(params, (None, None), Ts(20))).unwrap();
+            let next = standard + 1;
+            let refused = Story { life: story.life.clone(), now: Ts(30) }.does(&format!("shadow {next}")).err().unwrap();
+            assert!(refused.contains(instead), "{refused}");
+            let story = story.at(40).does(&format!("promote {next}")).unwrap();
+            assert_eq!(story.rows(), format!("{standard} 0-40, {next} 40-"));
+            let story = story.at(50).does("back").unwrap();
+            assert_eq!(story.rows(), format!("{standard} 0-40, {next} 40-50, {standard} 50-"));
+            assert_eq!(story.at(60).does("off").unwrap().rows().split(", ").count(), 3);
+        }
     }
 }
