@@ -38,6 +38,7 @@ SAMPLES = [
     {"v": 1, "type": "evidence_rooted", "node": 1, "boot": 7, "chains": [{"worker": 0, "block": 3, "digest": "00" * 32}]},
     {"v": 1, "type": "operator_ticked", "operator_no": 1, "operator_seq": 9, "at": 1800000000000000},
     {"v": 1, "type": "operator_input_set_aside", "operator_no": 1, "operator_seq": 9, "records": [1, 2]},
+    {"v": 1, "type": "operator_rules_taken", "operator_no": 1, "behind": 9, "rules_seq": 0, "at": 1800000000000000},
     {"v": 1, "type": "evidence_key_destroyed", "month": 202401},
     {"v": 1, "type": "actor_quarantined", "actor": "operator ny-betmgm", "reason": "5 restarts in 60 s"},
     {"v": 1, "type": "actor_released", "actor": "operator ny-betmgm"},

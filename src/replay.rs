@@ -59,7 +59,9 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
         let of = jurisdictions.get(usize::from(jurisdiction.0));
         let of = of.with_context(|| format!("the jurisdiction of {code} is not configured"))?;
         let blank = OperatorState::new(operator_no, code.clone(), TimeZone::get(&of.time_zone)?);
-        report.operators.push(replay::operator(&store, (operator_no, id), code, blank, span).await?);
+        let judged_by = |seq| rules.deviations_as_of(jurisdiction, seq);
+        let replayed = replay::operator(&store, (operator_no, id), code, blank, &judged_by, span).await?;
+        report.operators.push(replayed);
         report.rules.push(rules.operator(&operator, of).await?);
     }
     for (no, of) in jurisdictions.iter().enumerate().filter(|_| args.operator.is_empty()) {

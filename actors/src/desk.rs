@@ -299,7 +299,12 @@ impl DeskActor {
         // before anything is said of a new one
         self.desk.know_documents(self.context.views.document_sources());
         let (sources, now) = (self.context.views.sources(|_| true), self.context.clock.now());
-        let events = self.watch.look(&sources, &self.desk, now);
+        let directory = self.context.directory.load_full();
+        let versions = |operator| {
+            let jurisdiction = directory.jurisdiction_of(operator).unwrap_or(JurisdictionNo(0));
+            Arc::clone(directory.rules(jurisdiction).1.silences())
+        };
+        let events = self.watch.look(&sources, &self.desk, versions, now);
         if events.is_empty() {
             return Ok(());
         }
@@ -518,7 +523,9 @@ mod tests {
         let mut desk = Desk::default();
         let mut said = |paused: bool, told: Told, offset: i64| {
             let now = Ts(9 * MINUTE);
-            let revision = silence::judge(&source(paused), "safi", heard, told, now).expect("an alert");
+            let versions = silence::Versions::always(silence::Params::default());
+            let revision = silence::judge(&versions, (&source(paused), "safi"), heard, told, now);
+            let revision = revision.expect("an alert");
             let (revision, mut out) = (AlertRevision { offset, ..revision }, Outcome::default());
             desk.revision(&revision, JurisdictionNo(0), now, &mut out);
             (revision, notice(&out.tell[0], Some("bets")))

@@ -6,13 +6,16 @@
 //!
 //! The inputs are stored before the actor sees them, so one on which it panics would come back with every recovery. It
 //! is therefore found out here: on a copy of the state, by halves, down to the records that do it. They are set aside by
-//! a journaled event, and the state is from then on a function of the inputs without them.
+//! a journaled event, and the state is from then on a function of the inputs without them. So it is with the set of rules by
+//! which inputs are judged: a journaled event says behind which input a new one was taken (`market/judging.rs`).
 
+mod judging;
 mod series;
 mod states;
 mod stored;
 mod watching;
 
+pub use judging::RulesTaken;
 pub use series::{FeedSilence, Newest, PARAMS_VERSION, SeriesView, SeriesWatch};
 pub use states::{KeepError, Kept, StateMetrics, pack};
 pub(crate) use states::{is_worth_it, newest, unpack};
@@ -25,12 +28,13 @@ use crate::kernel::{DeadLetter, PanicReport, Progress, Work, guard};
 use crate::source::{Inspect, Reply};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
-use engine::operator_state::{Breakdown, Effects, OperatorInput, OperatorState, PlayDay};
+use engine::operator_state::{Breakdown, Deviations, Effects, OperatorInput, OperatorState, PlayDay};
 use futures_util::future::LocalBoxFuture;
+use judging::as_it_judged;
 use models::alert::{AlertRevision, Metric};
 use models::event::Event;
 use models::feed::SourceClock;
-use models::ids::OperatorNo;
+use models::ids::{OperatorNo, Seq};
 use models::money::Currency;
 use models::record::Record;
 use models::ts::Ts;
@@ -40,7 +44,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
-use store::OperatorStateRow;
+use store::{Clock, OperatorStateRow};
 use watching::Watching;
 
 /// How long an actor waits before it offers refused alerts again.
@@ -208,6 +212,8 @@ pub trait InputLog: 'static {
     fn after(&self, operator: OperatorNo, after: i64) -> LocalBoxFuture<'static, Result<Vec<Input>, String>>;
     /// What the actor cannot apply.
     fn set_aside(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<SetAside, String>>;
+    /// Behind which inputs which sets of rules were taken, by the events that made them.
+    fn rules(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<(i64, Seq)>, String>>;
     /// States that were kept, newest first.
     fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>>;
     /// What is stored of its series.
@@ -232,8 +238,10 @@ pub struct MarketContext {
     pub slot: Arc<ViewSlot>,
     /// Fault injection, if any: sees each record before it is applied.
     pub inspect: Option<Inspect>,
-    /// Whose rules hear of its series.
+    /// Whose rules hear of its series, and by what its windows are judged.
     pub directory: Arc<ArcSwap<Directory>>,
+    /// When another set of rules is taken.
+    pub clock: Arc<dyn Clock>,
     /// What is counted of states.
     pub metrics: StateMetrics,
     /// What is counted of series.
@@ -250,6 +258,9 @@ pub struct Market {
     /// The input behind which the state was copied last.
     kept: i64,
     set_aside: SetAside,
+    rules: RulesTaken,
+    /// What the next input is judged by, where it was looked at: the directory's, as long as it is the same.
+    judged_by: Option<Arc<Deviations>>,
     watching: Watching,
     context: MarketContext,
 }
@@ -264,11 +275,13 @@ impl Market {
         progress: &Progress,
     ) -> Result<Self, String> {
         let set_aside = context.log.set_aside(operator).await?;
+        let rules = RulesTaken::new(context.log.rules(operator).await?);
         let kept = context.log.states(operator).await?;
-        let base = newest(operator, &blank, &kept, &context.metrics);
-        let (applied, state) = base.clone();
+        let (applied, state) = newest(operator, &blank, &kept, &context.metrics);
+        let state = as_it_judged(state, (operator, applied), (&rules, &set_aside), &context);
         let watching = Watching::recover(operator, applied, &context).await?;
-        let mut market = Self { operator, base, state, applied, kept: applied, set_aside, watching, context };
+        let (base, kept, judged_by) = ((applied, state.clone()), applied, None);
+        let mut market = Self { operator, base, state, applied, kept, set_aside, rules, judged_by, watching, context };
         market.catch_up(i64::MAX, progress).await?;
         market.begin_watching().await;
         market.context.metrics.replayed.inc_by((market.applied - applied).cast_unsigned());
@@ -316,9 +329,13 @@ impl Market {
 
     /// Applies an input, or says that the state panicked and may be half-way.
     fn attempt(&mut self, input: &Input) -> Result<Effects, PanicReport> {
+        let operator_seq = input.operator_seq();
+        if self.set_aside.get(&operator_seq).is_some_and(Vec::is_empty) {
+            return Ok(Effects::default());
+        }
+        self.go_by(operator_seq);
         let inspect = self.context.inspect.as_ref();
-        match (input, self.set_aside.get(&input.operator_seq())) {
-            (_, Some(positions)) if positions.is_empty() => Ok(Effects::default()),
+        match (input, self.set_aside.get(&operator_seq)) {
             (Input::Batch { records, .. }, Some(positions)) => {
                 let kept = records.iter().zip(0u32..).filter(|(_, at)| !positions.contains(at));
                 let kept: Vec<Record> = kept.map(|(record, _)| record.clone()).collect();
@@ -379,8 +396,9 @@ impl Market {
     async fn replay(&self, until: i64, progress: &Progress) -> Result<OperatorState, String> {
         let (base, set_aside, context) = (self.base.clone(), self.set_aside.clone(), self.context.clone());
         let (applied, state) = base.clone();
-        let watching = Watching::none();
-        let mut past = Self { operator: self.operator, base, state, applied, kept: 0, set_aside, watching, context };
+        let (watching, rules, judged_by) = (Watching::none(), self.rules.clone(), None);
+        let operator = self.operator;
+        let mut past = Self { operator, base, state, applied, kept: 0, set_aside, rules, judged_by, watching, context };
         while past.applied + 1 < until {
             let inputs = past.context.log.after(past.operator, past.applied).await?;
             if inputs.is_empty() {
@@ -400,6 +418,7 @@ impl Market {
         match msg {
             MarketMsg::Input(input) if input.operator_seq() <= self.applied => {}
             MarketMsg::Input(input) => {
+                self.take_rules(progress).await;
                 if input.operator_seq() > self.applied + 1 {
                     // the queue was full when inputs came: they are in the store
                     while let Err(error) = self.catch_up(input.operator_seq() - 1, progress).await {
@@ -421,6 +440,7 @@ impl Market {
                     tracing::warn!(operator_no = self.operator.0, %error, "inputs wait for the store");
                     self.context.slot.fall_behind();
                 }
+                self.take_rules(progress).await;
                 if self.state.needs_tick(now) {
                     let tick = Event::OperatorTicked { operator_no: self.operator, operator_seq: 0, at: now };
                     if let Err(error) = self.context.writer.commit(vec![tick], Vec::new()).await {

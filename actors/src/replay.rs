@@ -1,7 +1,8 @@
 //! A span of time computed once more: what is alerted of must be what follows from the stored inputs, bit for bit.
 //!
 //! ```text
-//! stored inputs of an operator, from the first one ─▶ OperatorState ─▶ revisions in the span ─┐
+//! stored inputs of an operator, from the first one, each with the versions that were taken for it
+//!     └▶ OperatorState ─▶ revisions in the span ──────────────────────────────────────────────────┐
 //! stored revisions in the span ───────────────────────────────────────────────────────────────┴▶ differences
 //! ```
 //! What rules found is computed in [`crate::rules::replay`], and is part of the same report.
@@ -10,16 +11,17 @@
 //! judges otherwise than the one that ran then; both are worth knowing.
 
 use crate::kernel::guard;
-use crate::market::SetAside;
+use crate::market::{RulesTaken, SetAside};
 use crate::rules::replay::{RulesReplay, is_of_rules};
-use engine::operator_state::{OperatorInput, OperatorState};
+use engine::operator_state::{Deviations, OperatorInput, OperatorState};
 use models::alert::AlertRevision;
-use models::ids::{AlertId, OperatorId, OperatorNo};
+use models::ids::{AlertId, OperatorId, OperatorNo, Seq};
 use models::record::Record;
 use models::ts::Ts;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use store::{OperatorInputRow, Store};
 
 /// Type of a signed report.
@@ -163,7 +165,8 @@ pub enum ReplayError {
 /// Revisions by input and alert, offsets aside.
 type Revisions = BTreeMap<(i64, AlertId), AlertRevision>;
 
-/// Computes an operator's span once more. `blank` is its state before any input.
+/// Computes an operator's span once more. `blank` is its state before any input, `judged_by` says by what windows were judged
+/// as of an event.
 ///
 /// # Errors
 /// [`ReplayError`]
@@ -172,10 +175,13 @@ pub async fn operator(
     (operator_no, operator): (OperatorNo, OperatorId),
     code: &str,
     blank: OperatorState,
+    judged_by: &dyn Fn(Seq) -> Arc<Deviations>,
     span: Span,
 ) -> Result<OperatorReplay, ReplayError> {
     let set_aside: SetAside = store.set_aside(operator_no).await?.into_iter().collect();
-    let mut past = Past { code, state: blank, set_aside, digest: Context::new(&SHA256), inputs: 0, records: 0 };
+    let taken = RulesTaken::new(store.operator_rules(operator_no).await?);
+    let (state, digest) = (blank.judging_by(judged_by(0)), Context::new(&SHA256));
+    let mut past = Past { code, state, set_aside, taken, judged_by, digest, inputs: 0, records: 0 };
     let (mut after, mut computed) = (0, Revisions::new());
     loop {
         let inputs = store.operator_inputs(operator_no, after, CHUNK).await?;
@@ -220,6 +226,8 @@ struct Past<'a> {
     code: &'a str,
     state: OperatorState,
     set_aside: SetAside,
+    taken: RulesTaken,
+    judged_by: &'a dyn Fn(Seq) -> Arc<Deviations>,
     digest: Context,
     inputs: u64,
     records: u64,
@@ -248,6 +256,9 @@ impl Past<'_> {
             }
         };
         let state = &mut self.state;
+        if !is_whole {
+            state.go_by(&(self.judged_by)(self.taken.of(operator_seq)));
+        }
         let applied = guard(|| if is_whole { Vec::new() } else { state.apply(again).revisions });
         let code = self.code.to_owned();
         applied.map_err(|panic| ReplayError::Panic { code, operator_seq, panic: panic.to_string() })

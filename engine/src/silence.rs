@@ -38,6 +38,9 @@ pub struct Params {
     pub minutes_min: i64,
 }
 
+/// What silences are judged by, by the time of their beginning.
+pub type Versions = Timeline<Params>;
+
 impl Default for Params {
     fn default() -> Self {
         let (silent_intervals, dead_intervals) = (STALE_INTERVALS, DEAD_INTERVALS);
@@ -114,7 +117,7 @@ impl Hearing {
 /// What has to be said of a source now, if anything. A source that never had a success counts from when it was made.
 #[must_use]
 pub fn judge(
-    versions: &Timeline<Params>,
+    versions: &Versions,
     (source, operator_code): (&Source, &str),
     heard: Hearing,
     told: Told,
@@ -372,7 +375,8 @@ mod tests {
             let said = said.map(|r| (r.kind, r.severity, r.rule_version, r.window.end.0 / (60 * SECOND)));
             assert_eq!(said, expected, "last success {last}, now {now}");
         }
-        let evidence = judge(&versions, (&source(), "safi"), heard(Some(120)), none, minute(180)).expect("an alert").evidence;
+        let evidence =
+            judge(&versions, (&source(), "safi"), heard(Some(120)), none, minute(180)).expect("an alert").evidence;
         assert_eq!((evidence.band_high, evidence.threshold_milli, evidence.score_milli), (3_600, 60_000, 60_000));
     }
 }

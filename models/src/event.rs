@@ -263,6 +263,18 @@ pub enum Event {
         /// Positions of the records in it, ascending; empty = the whole input.
         records: Vec<u32>,
     },
+    /// An operator's actor goes by another set of rules from here on, now and in every recovery.
+    OperatorRulesTaken {
+        /// Whose.
+        operator_no: OperatorNo,
+        /// Position of the last input that was judged by the set before; 0 = none was.
+        behind: i64,
+        /// The set as it was behind this event; 0 = the standard one.
+        rules_seq: Seq,
+        /// When.
+        #[serde(with = "micros")]
+        at: Ts,
+    },
     /// Something that rules hear is stored, with what register and evidence knew.
     RuleInputStored(RuleInputStored),
     /// Rules go on without an input, or without some of its records, now and in every recovery.
@@ -481,6 +493,7 @@ impl Event {
             Self::TotalsCompared(_) => "totals_compared",
             Self::OperatorTicked { .. } => "operator_ticked",
             Self::OperatorInputSetAside { .. } => "operator_input_set_aside",
+            Self::OperatorRulesTaken { .. } => "operator_rules_taken",
             Self::RuleInputStored(_) => "rule_input_stored",
             Self::RuleInputSetAside(_) => "rule_input_set_aside",
             Self::EvidenceOpened { .. } => "evidence_opened",

@@ -16,6 +16,8 @@ closed_set!(
         Shadow = "shadow",
         /// What the version that was live before has found.
         VersionBefore = "version_before",
+        /// What the version has found in its newest backtest.
+        Backtest = "backtest",
     }
 );
 

@@ -42,9 +42,9 @@ pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedIte
 pub use read::{
     ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, BatchSums, ClassPage, ClassQuery, ComplianceSpan, FindingCount,
     FindingRow, FindingsBy, FindingsOf, HarmSignalQuery, IdempotencyStored, NextNumbers, OperatorInputRow,
-    PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RecordDigest, RegisterStats, RowPlace, RuleFindingQuery,
-    RuleInputBatch, RuleInputHead, RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice,
-    StoredLicence, StoredPayment,
+    PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RULES_OF_ALERTS, RecordDigest, RegisterStats, RowPlace,
+    RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead,
+    StoredInvoice, StoredLicence, StoredPayment,
 };
 pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, PlayerRisk, PlayerRiskQuery, StoredModel};
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};

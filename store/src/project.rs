@@ -292,6 +292,11 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
             format!("{}/{operator_seq}", operator_no.0),
             [Val::Int(operator_no.0.into()), Val::Int(*operator_seq), body(records)],
         ),
+        Event::OperatorRulesTaken { operator_no, behind, rules_seq, at } => rows.upsert(
+            &OPERATOR_RULES,
+            format!("{}/{behind}", operator_no.0),
+            [Val::Int(operator_no.0.into()), Val::Int(*behind), Val::Int(*rules_seq), Val::Int(at.0)],
+        ),
         Event::RuleInputSetAside(aside) => rows.upsert(
             &RULE_SET_ASIDE,
             format!("{}/{}", aside.operator_no.0, aside.input_seq),
@@ -309,6 +314,8 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
                 Val::Int(r.kind.code().into()),
                 Val::Int(r.severity.code().into()),
                 body(r),
+                Val::Int(r.rule_version.into()),
+                Val::Int(r.at.0),
             ],
         ),
         Event::AlertsGrouped(grouped) => {

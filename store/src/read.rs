@@ -22,7 +22,7 @@ pub use harm_signals::HarmSignalQuery;
 pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
 pub use rule_inputs::{FindingsBy, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow};
-pub use rules::{FindingCount, FindingRow, FindingsOf};
+pub use rules::{FindingCount, FindingRow, FindingsOf, RULES_OF_ALERTS};
 
 use crate::StoreError;
 use crate::db::{Row, Val};

@@ -6,9 +6,10 @@ use engine::integrity::{Trouble, judge};
 use engine::silence::{self, Hearing, Standing, Told};
 use models::alert::AlertRevision;
 use models::event::Event;
-use models::ids::{AlertId, SourceId};
+use models::ids::{AlertId, OperatorNo, SourceId};
 use models::ts::Ts;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What is remembered between two looks at the sources.
 #[derive(Default)]
@@ -32,8 +33,14 @@ impl Watch {
         self.said.clear();
     }
 
-    /// What has to be said of the sources now.
-    pub(super) fn look(&mut self, sources: &[SourceView], desk: &Desk, now: Ts) -> Vec<Event> {
+    /// What has to be said of the sources now; `versions` gives what silences of an operator's sources are judged by.
+    pub(super) fn look(
+        &mut self,
+        sources: &[SourceView],
+        desk: &Desk,
+        versions: impl Fn(OperatorNo) -> Arc<silence::Versions>,
+        now: Ts,
+    ) -> Vec<Event> {
         let of_sources = desk.groups().filter_map(|group| {
             let standing = group.standing.last().map(|alert| Standing {
                 alert: *alert,
@@ -56,7 +63,8 @@ impl Watch {
                 since: view.listening_since.map(|since| since.max(self.paused.get(&view.id).copied().unwrap_or(since))),
                 asked_at: view.polling.as_ref().and_then(|polling| polling.asked_at),
             };
-            let silent = silence::judge(source, operator, hearing, told(silence::RULE), now);
+            let versions = versions(source.operator_no);
+            let silent = silence::judge(&versions, (source, operator), hearing, told(silence::RULE), now);
             let troubles = view.integrity_state.iter().flat_map(|state| {
                 Trouble::ALL.map(|trouble| judge(trouble, source, operator, state, told(trouble.rule()).standing, now))
             });
@@ -79,12 +87,12 @@ mod tests {
     use crate::feeds::PollingView;
     use engine::alerting::Outcome;
     use engine::poll::Breaker;
+    use engine::rules::ruleset::RuleSet;
     use models::alert::RevisionKind;
     use models::feed::{Source, SourceKind};
     use models::ids::OperatorId;
     use models::jurisdiction::JurisdictionNo;
     use models::ts::MINUTE;
-    use std::sync::Arc;
 
     /// A source that is expected every minute and last succeeded in the first.
     fn source() -> SourceView {
@@ -145,7 +153,8 @@ mod tests {
         /// What is said of a source in a minute; it comes back by the spine.
         fn at(&mut self, minute: i64, view: &SourceView) -> Vec<RevisionKind> {
             let now = Ts(minute * MINUTE);
-            let events = self.watch.look(std::slice::from_ref(view), &self.desk, now);
+            let standard = |_| Arc::clone(RuleSet::standard("KE").silences());
+            let events = self.watch.look(std::slice::from_ref(view), &self.desk, standard, now);
             let mut said = Vec::new();
             for event in events {
                 let Event::AlertRevised(mut revision) = event else { panic!("not an alert") };

@@ -282,6 +282,7 @@ impl Engine {
             slot,
             inspect: inner.config.faults.operators.clone(),
             directory: Arc::clone(&inner.directory),
+            clock: Arc::clone(&inner.clock),
             metrics: inner.states.clone(),
             series: inner.series.clone(),
         };

@@ -3,7 +3,7 @@
 use super::{Input, InputLog, SetAside, StoredSeries};
 use futures_util::future::LocalBoxFuture;
 use models::alert::AlertRevision;
-use models::ids::OperatorNo;
+use models::ids::{OperatorNo, Seq};
 use std::sync::Arc;
 use store::{Clock, OperatorInputRow, OperatorStateRow, StateOf, Store, StoreError};
 
@@ -29,6 +29,11 @@ impl InputLog for StoredInputs {
             let rows = store.set_aside(operator).await.map_err(|e| e.to_string())?;
             Ok(rows.into_iter().collect())
         })
+    }
+
+    fn rules(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<(i64, Seq)>, String>> {
+        let store = self.store.clone();
+        Box::pin(async move { store.operator_rules(operator).await.map_err(|e| e.to_string()) })
     }
 
     fn states(&self, operator: OperatorNo) -> LocalBoxFuture<'static, Result<Vec<OperatorStateRow>, String>> {

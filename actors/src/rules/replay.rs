@@ -17,6 +17,7 @@ use super::{FOUND_AT_ONCE_MAX, HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use crate::market::{SetAside, unpack};
 use crate::replay::{DIFFERENCES_MAX, DifferenceKind, ReplayError, Span};
 use crate::rule_versions::RuleVersions;
+use engine::operator_state::Deviations;
 use engine::rules::facts;
 use engine::rules::finding::{Finding, Mode};
 use engine::rules::list::{self, About};
@@ -32,6 +33,7 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use store::{RuleFindingRow, StateOf, Store};
 
 /// Alerts read at once.
@@ -125,6 +127,12 @@ impl<'a> Rules<'a> {
         let quiet = Quiet::known(store).await?;
         let codes = store.operators().await?.into_iter().map(|operator| (operator.operator_no, operator.code));
         Ok(Self { store, chain, versions, quiet, codes: codes.collect(), span })
+    }
+
+    /// By what windows of operators of a jurisdiction were judged as of an event.
+    #[must_use]
+    pub fn deviations_as_of(&self, jurisdiction: JurisdictionNo, seq: Seq) -> Arc<Deviations> {
+        Arc::clone(self.versions.set_as_of(jurisdiction, seq).deviations())
     }
 
     /// An operator's rules.

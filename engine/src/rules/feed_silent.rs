@@ -46,9 +46,27 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::params::read;
+    use serde_json::json;
 
     #[test]
     fn the_standard_is_what_the_desk_does_by_itself() {
         assert_eq!(Params::default().of_version(silence::STANDARD_VERSION), silence::Params::default());
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        let table = [
+            (json!({"silent_intervals": 23}), ""),
+            (json!({"silent_intervals": 24}), "dead_intervals is not more than silent_intervals"),
+            (
+                json!({"silent_intervals": 1}),
+                "silent_intervals of the rule feed_silent must be from 2 to 1000 intervals",
+            ),
+        ];
+        for (given, wanted) in table {
+            let said = read::<Params>(ABOUT.name, &given).err().map_or(String::new(), |error| error.to_string());
+            assert!(if wanted.is_empty() { said.is_empty() } else { said.contains(wanted) }, "{given}: {said}");
+        }
     }
 }

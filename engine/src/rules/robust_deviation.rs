@@ -61,9 +61,26 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::params::read;
+    use serde_json::json;
 
     #[test]
     fn the_standard_is_what_the_detector_does_by_itself() {
         assert_eq!(Params::default().of_version(detector::STANDARD_VERSION), detector::Params::default());
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        let table = [
+            (json!({"history": 8, "samples_min": 8}), ""),
+            (json!({"history": 8, "samples_min": 9}), "samples_min is more than history"),
+            (json!({"threshold_milli": 9_000}), "fall_max_milli is less than threshold_milli"),
+            (json!({"history": 61}), "history of the rule robust_deviation must be from 8 to 60 windows"),
+            (json!({"span_windows_max": 9}), "unknown field"),
+        ];
+        for (given, wanted) in table {
+            let said = read::<Params>(ABOUT.name, &given).err().map_or(String::new(), |error| error.to_string());
+            assert!(if wanted.is_empty() { said.is_empty() } else { said.contains(wanted) }, "{given}: {said}");
+        }
     }
 }

@@ -292,3 +292,49 @@ impl Active {
         running.filter(move |version| version.from <= at && at < version.to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn version(
+        rule: &str,
+        version: u32,
+        mode: Mode,
+        (from, to): (i64, Option<i64>),
+        params: serde_json::Value,
+    ) -> RuleVersion {
+        RuleVersion {
+            rule: rule.to_owned(),
+            version,
+            jurisdiction: "KE".to_owned(),
+            effective_from: Ts(from),
+            effective_to: to.map(Ts),
+            mode,
+            params,
+        }
+    }
+
+    #[test]
+    fn a_set_says_by_what_windows_and_silences_are_judged() {
+        let rows = vec![
+            version("robust_deviation", 3, Mode::Live, (0, Some(50)), json!({})),
+            version("robust_deviation", 4, Mode::Live, (50, Some(70)), json!({"threshold_milli": 4_000})),
+            version("robust_deviation", 5, Mode::Shadow, (0, None), json!({"threshold_milli": 3_000})),
+            version("feed_silent", 2, Mode::Live, (10, None), json!({"minutes_min": 30})),
+        ];
+        let set = RuleSet::new("KE", rows).unwrap();
+        let judged = |at| set.deviations().at(Ts(at)).map(|params| (params.version, params.threshold_milli));
+        let table = [(-9, Some((3, 6_000))), (49, Some((3, 6_000))), (50, Some((4, 4_000))), (70, None)];
+        for (at, expected) in table {
+            assert_eq!(judged(at), expected, "{at}");
+        }
+        let silent = |at| set.silences().at(Ts(at)).map(|params| (params.version, params.minutes_min));
+        assert_eq!((silent(9), silent(10)), (None, Some((2, 30))));
+        let standard = RuleSet::standard("KE");
+        assert_eq!(standard.deviations().at(Ts(1)), Some(&detector::Params::default()));
+        assert_eq!(standard.silences().at(Ts(1)), Some(&silence::Params::default()));
+        assert!(set.active() == Active::default(), "nothing of it runs over inputs of rules");
+    }
+}

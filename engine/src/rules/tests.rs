@@ -120,27 +120,6 @@ fn what_is_no_parameter_is_refused_by_name() {
             "taxes of the rule declared_revenue_differs must be from 1 to 1000000 parts per million",
         ),
         ("feed_tampered", "{}", "the rule feed_tampered takes no versions: it is part of the engine"),
-        ("robust_deviation", r#"{"history": 8, "samples_min": 8}"#, ""),
-        (
-            "robust_deviation",
-            r#"{"history": 8, "samples_min": 9}"#,
-            "parameters of the rule robust_deviation: samples_min is more than history",
-        ),
-        (
-            "robust_deviation",
-            r#"{"threshold_milli": 9000}"#,
-            "parameters of the rule robust_deviation: fall_max_milli is less than threshold_milli",
-        ),
-        (
-            "feed_silent",
-            r#"{"silent_intervals": 1}"#,
-            "silent_intervals of the rule feed_silent must be from 2 to 1000 intervals",
-        ),
-        (
-            "feed_silent",
-            r#"{"silent_intervals": 24}"#,
-            "parameters of the rule feed_silent: dead_intervals is not more than silent_intervals",
-        ),
         ("astrology", "{}", "there is no rule astrology"),
     ];
     for (rule, params, wanted) in table {
@@ -610,25 +589,4 @@ fn rules_listen_to_what_there_is() {
         let failed = Record { status: models::record::RecordStatus::Failed, ..played };
         assert_eq!(Trigger::of(&failed), None);
     }
-}
-
-#[test]
-fn a_set_says_by_what_windows_and_silences_are_judged() {
-    let rows = vec![
-        version("robust_deviation", 3, Mode::Live, (0, Some(50)), "{}"),
-        version("robust_deviation", 4, Mode::Live, (50, Some(70)), r#"{"threshold_milli": 4000}"#),
-        version("robust_deviation", 5, Mode::Shadow, (0, None), r#"{"threshold_milli": 3000}"#),
-        version("feed_silent", 2, Mode::Live, (10, None), r#"{"minutes_min": 30}"#),
-    ];
-    let set = RuleSet::new("KE", rows).unwrap();
-    let judged = |at| set.deviations().at(Ts(at)).map(|params| (params.version, params.threshold_milli));
-    let table = [(-9, Some((3, 6_000))), (49, Some((3, 6_000))), (50, Some((4, 4_000))), (70, None)];
-    for (at, expected) in table {
-        assert_eq!(judged(at), expected, "{at}");
-    }
-    let silent = |at| set.silences().at(Ts(at)).map(|params| (params.version, params.minutes_min));
-    assert_eq!((silent(9), silent(10)), (None, Some((2, 30))));
-    let standard = RuleSet::standard("KE");
-    assert_eq!(standard.deviations().at(Ts(1)), Some(&crate::detector::Params::default()));
-    assert_eq!(standard.silences().at(Ts(1)), Some(&crate::silence::Params::default()));
 }

@@ -121,6 +121,12 @@ pub(super) const SET_ASIDE: Table = Table {
     columns: &["operator_no", "operator_seq", "records"],
     tail: "ON CONFLICT (operator_no, operator_seq) DO UPDATE SET records = excluded.records",
 };
+pub(super) const OPERATOR_RULES: Table = Table {
+    name: "operator_rules",
+    columns: &["operator_no", "behind", "rules_seq", "at"],
+    // of two sets with no input between them the newer one judges
+    tail: "ON CONFLICT (operator_no, behind) DO UPDATE SET rules_seq = excluded.rules_seq, at = excluded.at",
+};
 pub(super) const EXCLUSION_REPORTS: Table =
     Table { name: "exclusion_reports", columns: &["exclusion_id", "operator_no", "at"], tail: "" };
 pub(super) const RULE_INPUTS: Table = Table {
@@ -179,6 +185,8 @@ pub(super) const ALERTS: Table = Table {
         "kind",
         "severity",
         "body",
+        "rule_version",
+        "at",
     ],
     tail: "",
 };

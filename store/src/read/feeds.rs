@@ -5,7 +5,7 @@ use crate::StoreError;
 use crate::db::{Conn, Row, Val};
 use crate::open::Store;
 use models::feed::{Source, SourceClock, SourceIntegrity};
-use models::ids::{OperatorNo, SourceNo};
+use models::ids::{OperatorNo, Seq, SourceNo};
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
@@ -207,6 +207,21 @@ impl Store {
         let sql = "SELECT operator_seq, records FROM operator_set_aside WHERE operator_no = $1 ORDER BY operator_seq";
         let rows = self.rows(sql, &[Val::Int(operator_no.0.into())]).await?;
         rows.iter().map(|row| Ok((row.int(0)?, parse("records set aside", &row.text(1)?)?))).collect()
+    }
+
+    /// By which sets of rules windows of an operator are judged: behind which input, and the event that made the set. In order;
+    /// before the first of them it is the standard one.
+    pub async fn operator_rules(&self, operator_no: OperatorNo) -> Result<Vec<(i64, Seq)>, StoreError> {
+        let sql = "SELECT behind, rules_seq FROM operator_rules WHERE operator_no = $1 ORDER BY behind";
+        let rows = self.rows(sql, &[Val::Int(operator_no.0.into())]).await?;
+        rows.iter().map(|row| Ok((row.int(0)?, row.int(1)?))).collect()
+    }
+
+    /// The first batch of an operator that was judged by a clock from then on; none where there is none.
+    pub async fn first_batch_since(&self, operator_no: OperatorNo, since: Ts) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT operator_seq FROM feed_batches WHERE operator_no = $1 AND clock_at >= $2 ORDER BY operator_seq LIMIT 1";
+        let rows = self.rows(sql, &[Val::Int(operator_no.0.into()), Val::Int(since.0)]).await?;
+        Ok(rows.first().map(|row| row.int(0)).transpose()?)
     }
 
     /// Records of an operator in a span of time, oldest first.

@@ -4,12 +4,14 @@ use super::parse;
 use crate::StoreError;
 use crate::db::{Row, Val};
 use crate::open::Store;
-use models::alert::{RevisionKind, Severity, Window};
+use models::alert::{AlertRevision, RevisionKind, Severity, Window};
 use models::ids::{AlertId, OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::rule::RuleChanged;
 use models::ts::{HOUR, Ts};
 
+/// Rules that do not run over inputs of rules: what they said is in the alerts, and nothing else.
+pub const RULES_OF_ALERTS: [&str; 2] = ["robust_deviation", "feed_silent"];
 /// Versions that are counted at once at most.
 const COUNTED_MAX: usize = 256;
 
@@ -52,9 +54,35 @@ pub struct FindingRow {
     pub body: String,
 }
 
-const OF: &str = "FROM rule_findings WHERE jurisdiction_no = $1 AND rule = $2 AND version = $3 AND mode = $4 AND at >= $5 AND at < $6";
+const OF_FINDINGS: &str = "FROM rule_findings WHERE jurisdiction_no = $1 AND rule = $2 AND version = $3 AND mode = $4 AND at >= $5 AND at < $6";
+const OF_ALERTS: &str = "FROM alert_revisions WHERE operator_no IN (SELECT operator_no FROM operators WHERE jurisdiction = $1) AND rule = $2 AND rule_version = $3 AND CAST($4 AS TEXT) = 'live' AND at >= $5 AND at < $6";
 
 impl FindingsOf {
+    /// Are they alerts?
+    fn is_alerts(&self) -> bool {
+        RULES_OF_ALERTS.contains(&self.rule.as_str())
+    }
+
+    /// Where they are.
+    fn of(&self) -> &'static str {
+        if self.is_alerts() { OF_ALERTS } else { OF_FINDINGS }
+    }
+
+    /// That one is raised.
+    fn raised(&self) -> String {
+        if self.is_alerts() { format!("kind = {}", RevisionKind::Raised.code()) } else { "kind = 'raised'".to_owned() }
+    }
+
+    /// Kind and severity of a row, at two places behind each other.
+    fn said(&self, row: &Row, place: usize) -> Result<(RevisionKind, Severity), StoreError> {
+        if !self.is_alerts() {
+            return Ok((kind(&row.text(place)?)?, severity(&row.text(place + 1)?)?));
+        }
+        let (kind, severity) = (row.int(place)? as i16, row.int(place + 1)? as i16);
+        let kind = RevisionKind::from_code(kind).ok_or(StoreError::Unreadable("kind of an alert"))?;
+        Ok((kind, Severity::from_code(severity).ok_or(StoreError::Unreadable("severity of an alert"))?))
+    }
+
     fn values(&self) -> [Val<'_>; 6] {
         [
             Val::Int(self.jurisdiction.0.into()),
@@ -73,6 +101,12 @@ fn kind(text: &str) -> Result<RevisionKind, StoreError> {
 
 fn severity(text: &str) -> Result<Severity, StoreError> {
     Severity::parse(text).ok_or(StoreError::Unreadable("severity of a finding"))
+}
+
+fn alert(row: &Row) -> Result<FindingRow, StoreError> {
+    let body = row.text(0)?;
+    let AlertRevision { id, operator_no, window, kind, severity, at, .. } = parse("alert", &body)?;
+    Ok(FindingRow { id, operator_no, window, kind, severity, at, body })
 }
 
 fn finding(row: &Row) -> Result<FindingRow, StoreError> {
@@ -98,9 +132,9 @@ impl Store {
     pub async fn rule_hits(&self, of: &[FindingsOf]) -> Result<Vec<u64>, StoreError> {
         let mut hits = Vec::with_capacity(of.len().min(COUNTED_MAX));
         let mut conn = self.db.read().await?;
-        let sql = format!("SELECT COUNT(*) {OF} AND kind = 'raised'");
         for of in of.iter().take(COUNTED_MAX) {
             // one look at the index each: a sum over all of them would read what no version in force has found
+            let sql = format!("SELECT COUNT(*) {} AND {}", of.of(), of.raised());
             let rows = conn.rows(&sql, &of.values()).await?;
             hits.push(rows.first().map_or(Ok(0), |row| row.int(0))? as u64);
         }
@@ -110,12 +144,13 @@ impl Store {
     /// Revisions by hour, kind and severity, in the order of hours.
     pub async fn rule_finding_counts(&self, of: &FindingsOf) -> Result<Vec<FindingCount>, StoreError> {
         let sql = format!(
-            "SELECT at / {HOUR}, kind, severity, COUNT(*) {OF} GROUP BY at / {HOUR}, kind, severity ORDER BY 1, 2, 3"
+            "SELECT at / {HOUR}, kind, severity, COUNT(*) {} GROUP BY at / {HOUR}, kind, severity ORDER BY 1, 2, 3",
+            of.of()
         );
         let rows = self.rows(&sql, &of.values()).await?;
         rows.iter()
             .map(|row| {
-                let (kind, severity) = (kind(&row.text(1)?)?, severity(&row.text(2)?)?);
+                let (kind, severity) = of.said(row, 1)?;
                 Ok(FindingCount { hour: Ts(row.int(0)? * HOUR), kind, severity, count: row.int(3)? as u64 })
             })
             .collect()
@@ -128,7 +163,9 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<(OperatorNo, u64)>, StoreError> {
         let sql = format!(
-            "SELECT operator_no, COUNT(*) {OF} AND kind = 'raised' GROUP BY operator_no ORDER BY 2 DESC, 1 LIMIT $7"
+            "SELECT operator_no, COUNT(*) {} AND {} GROUP BY operator_no ORDER BY 2 DESC, 1 LIMIT $7",
+            of.of(),
+            of.raised()
         );
         let values: Vec<Val<'_>> = of.values().into_iter().chain([Val::Int(limit.into())]).collect();
         let rows = self.rows(&sql, &values).await?;
@@ -137,10 +174,14 @@ impl Store {
 
     /// The newest revisions, newest first.
     pub async fn rule_findings(&self, of: &FindingsOf, limit: u32) -> Result<Vec<FindingRow>, StoreError> {
-        let sql = format!(
-            "SELECT finding_id, operator_no, window_start, window_end, kind, severity, at, body {OF} ORDER BY at DESC, seq DESC LIMIT $7"
-        );
         let values: Vec<Val<'_>> = of.values().into_iter().chain([Val::Int(limit.into())]).collect();
+        if of.is_alerts() {
+            let sql = format!("SELECT body {OF_ALERTS} ORDER BY at DESC, alert_offset DESC LIMIT $7");
+            return self.rows(&sql, &values).await?.iter().map(alert).collect();
+        }
+        let sql = format!(
+            "SELECT finding_id, operator_no, window_start, window_end, kind, severity, at, body {OF_FINDINGS} ORDER BY at DESC, seq DESC LIMIT $7"
+        );
         self.rows(&sql, &values).await?.iter().map(finding).collect()
     }
 }
