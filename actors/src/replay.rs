@@ -214,7 +214,8 @@ pub async fn operator(
     })
 }
 
-fn at(input: &OperatorInputRow) -> Ts {
+/// Time of an input: of the clock that judged its batch, or its own.
+pub(crate) fn at(input: &OperatorInputRow) -> Ts {
     match input {
         OperatorInputRow::Batch { clock_at, .. } => *clock_at,
         OperatorInputRow::Tick { at, .. } => *at,
@@ -241,20 +242,18 @@ impl Past<'_> {
         self.digest.update(&at(input).0.to_be_bytes());
         let aside = self.set_aside.get(&operator_seq);
         let is_whole = aside.is_some_and(Vec::is_empty);
-        let kept;
-        let again = match input {
-            OperatorInputRow::Tick { at, .. } => OperatorInput::Tick { operator_seq, at: *at },
-            OperatorInputRow::Batch { clock_at, clock, records, .. } => {
+        let kept = match input {
+            OperatorInputRow::Tick { .. } => None,
+            OperatorInputRow::Batch { records, .. } => {
                 self.records += records.len() as u64;
                 for record in records {
                     self.digest.update(&record.id_digest.to_be_bytes());
                     self.digest.update(&record.content_digest.to_be_bytes());
                 }
-                kept = without(records, aside);
-                let records = kept.as_deref().unwrap_or(records);
-                OperatorInput::Batch { operator_seq, clock_at: *clock_at, clock: *clock, records }
+                without(records, aside)
             }
         };
+        let again = again(input, kept.as_deref());
         let state = &mut self.state;
         if !is_whole {
             state.go_by(&(self.judged_by)(self.taken.of(operator_seq)));
@@ -265,8 +264,21 @@ impl Past<'_> {
     }
 }
 
+/// A stored input as a market hears it; with other records where some were set aside.
+pub(crate) fn again<'a>(input: &'a OperatorInputRow, kept: Option<&'a [Record]>) -> OperatorInput<'a> {
+    match input {
+        OperatorInputRow::Tick { operator_seq, at } => OperatorInput::Tick { operator_seq: *operator_seq, at: *at },
+        OperatorInputRow::Batch { operator_seq, clock_at, clock, records, .. } => OperatorInput::Batch {
+            operator_seq: *operator_seq,
+            clock_at: *clock_at,
+            clock: *clock,
+            records: kept.unwrap_or(records),
+        },
+    }
+}
+
 /// The records that were not set aside; none where all of them stand.
-fn without(records: &[Record], aside: Option<&Vec<u32>>) -> Option<Vec<Record>> {
+pub(crate) fn without(records: &[Record], aside: Option<&Vec<u32>>) -> Option<Vec<Record>> {
     let aside = aside?;
     let kept = records.iter().zip(0u32..).filter(|(_, place)| !aside.contains(place));
     Some(kept.map(|(record, _)| record.clone()).collect())

@@ -6,6 +6,7 @@ use crate::api::EngineError;
 use crate::register::{new_id, unavailable};
 use crate::replay::Span;
 use crate::rules::backtest::{self, BacktestError, Of, SPAN_MAX, Trial, Watch};
+use engine::rules::list::{self, Home};
 use models::ids::{BacktestId, KeyId};
 use models::jurisdiction::JurisdictionNo;
 use models::rule::BacktestState;
@@ -68,7 +69,8 @@ impl Engine {
     /// nobody; what comes of it is stored.
     ///
     /// # Errors
-    /// There is no such rule or version, another one of the jurisdiction runs, or the store is away.
+    /// There is no such rule or version, history says nothing of the rule, another one of the jurisdiction runs, or the store is
+    /// away.
     pub async fn backtest(
         &self,
         jurisdiction: JurisdictionNo,
@@ -78,6 +80,9 @@ impl Engine {
     ) -> Result<BacktestRow, EngineError> {
         let life = self.rule(jurisdiction, rule)?;
         let params = life.version(version).ok_or(EngineError::NotFound("version"))?.params.clone();
+        if list::about(rule).is_some_and(|about| about.home == Home::Desk) {
+            return Err(EngineError::Conflict(BacktestError::NotInHistory.to_string()));
+        }
         if span.from >= span.to || span.to.0 - span.from.0 > SPAN_MAX {
             return Err(EngineError::Invalid { pointer: "/from", detail: "not a span of 92 days at most".to_owned() });
         }

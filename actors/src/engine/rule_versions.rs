@@ -8,16 +8,17 @@ use crate::register::{commit_error, section, unavailable};
 use crate::rule_versions::{RuleCommand, RuleOrder, RuleOrdered};
 use engine::rules::brake::{self, LOOKS_BACK, Pace, Shortfall, WATCHED};
 use engine::rules::life::{Life, Refused, Span, Version};
-use engine::rules::list;
+use engine::rules::list::{self, Home};
 use models::alert::{RevisionKind, Severity};
 use models::event::Event;
 use models::ids::{KeyId, NoticeId};
 use models::jurisdiction::JurisdictionNo;
 use models::notice::{Notice, NoticeKind};
 use models::operator::OperatorState;
-use models::rule::{ForecastBasis, RateDeparture, RateForecast, RuleAct, RuleChanged};
+use models::rule::{BacktestState, ForecastBasis, RateDeparture, RateForecast, RuleAct, RuleChanged};
 use models::ts::{HOUR, Ts};
 use ring::digest::{SHA256, digest};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,21 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);
 const SHADOW_MIN: i64 = HOUR;
 /// Keys that followed each other at most, looked at to find whose they are.
 const ROTATIONS_MAX: usize = 1_000;
+
+/// Backtests of a version that are looked through for one that came to its end.
+const BACKTESTS_LOOKED_AT: u32 = 50;
+
+/// What of the result of a backtest makes a forecast.
+#[derive(Deserialize)]
+struct Found {
+    candidate: Raised,
+    operator_days: u64,
+}
+
+#[derive(Deserialize)]
+struct Raised {
+    raised: u64,
+}
 
 /// Versions that are below their forecast, by jurisdiction and rule.
 pub(super) type BelowForecast = BTreeMap<(JurisdictionNo, String), (u32, Shortfall)>;
@@ -137,7 +153,8 @@ impl Engine {
         self.0.writer.commit(vec![event], attachments).await.map(drop).map_err(commit_error)
     }
 
-    /// How many alerts a version will raise: as many as it found in the shadow, else as many as what is live now has.
+    /// How many alerts a version will raise: as many as it found in the shadow, or in its newest backtest where the rule has no
+    /// shadow, else as many as what is live now has.
     async fn forecast(
         &self,
         jurisdiction: JurisdictionNo,
@@ -145,6 +162,10 @@ impl Engine {
         version: &Version,
         now: Ts,
     ) -> Result<Option<RateForecast>, EngineError> {
+        let tried = self.forecast_of_backtest(jurisdiction, life, version).await?;
+        if tried.is_some() {
+            return Ok(tried);
+        }
         let begin = now.plus(-LOOKS_BACK);
         let parts = |spans: &[Span]| -> Vec<(Ts, Ts)> { spans.iter().filter_map(|s| s.within(begin, now)).collect() };
         let tried = parts(&version.shadows);
@@ -167,6 +188,27 @@ impl Engine {
         let directory = self.directory();
         let micros: i64 = spans.iter().map(|(from, to)| operator_micros(&directory, jurisdiction, *from, *to)).sum();
         Ok(brake::forecast(basis, findings, (micros / HOUR) as u64))
+    }
+
+    /// Of a version of a rule of the market: what its newest backtest has found.
+    async fn forecast_of_backtest(
+        &self,
+        jurisdiction: JurisdictionNo,
+        life: &Life,
+        version: &Version,
+    ) -> Result<Option<RateForecast>, EngineError> {
+        if list::about(life.rule()).is_none_or(|about| about.home != Home::Market) {
+            return Ok(None);
+        }
+        let (store, of) = (&self.0.store, (life.rule(), version.number));
+        let newest_first = store.backtests(jurisdiction, of, BACKTESTS_LOOKED_AT).await.map_err(unavailable)?;
+        let Some(done) = newest_first.iter().find(|row| row.state == BacktestState::Done) else { return Ok(None) };
+        let row = store.backtest(jurisdiction, done.id).await.map_err(unavailable)?;
+        let result = row.and_then(|row| row.result);
+        let found = result.and_then(|result| serde_json::from_str::<Found>(&result).ok());
+        Ok(found.and_then(|found| {
+            brake::forecast(ForecastBasis::Backtest, found.candidate.raised, found.operator_days.saturating_mul(24))
+        }))
     }
 
     /// Takes back promoted versions that raise far more alerts than was forecast; gives how many. Which raise far fewer is

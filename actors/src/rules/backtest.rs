@@ -4,20 +4,20 @@
 //! stored inputs, from some time before the span ─▶ rules with what is live and the version ─▶ findings of the span ─▶ outcome
 //! ```
 //! Inputs are read a few at a time, and whoever runs it says how it rests between them. Nothing is written, and nobody is
-//! told.
+//! told. A rule of the market runs over the market's inputs (`backtest_market.rs`).
 
 use super::input::Stored;
 use super::judge::{Judge, OfNation, OfOperator};
 use super::keeper::hear_without;
 use super::replay::at;
 use super::truth::judged_alerts;
-use super::{HEADS_AT_ONCE, INPUTS_AT_ONCE};
+use super::{HEADS_AT_ONCE, INPUTS_AT_ONCE, backtest_market};
 use crate::market::SetAside;
 use crate::replay::Span;
 use engine::integrity::totals::day_of;
 use engine::rules::backtest::{Backtest, Judged, Outcome, set};
 use engine::rules::life::Life;
-use engine::rules::list::{self, About};
+use engine::rules::list::{self, About, Home};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::{RuleSet, RuleSetError};
 use engine::rules::run::OperatorRules;
@@ -92,6 +92,9 @@ pub enum BacktestError {
         /// The panic.
         panic: String,
     },
+    /// The rule does not run over stored inputs.
+    #[error("history does not say when nobody was listening: a silence is judged while it lasts")]
+    NotInHistory,
     /// Somebody wants it to end.
     #[error("it was stopped")]
     Stopped,
@@ -120,6 +123,11 @@ pub struct Of<'a> {
 /// # Errors
 /// [`BacktestError`]
 pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried, BacktestError> {
+    match list::about(trial.life.rule()).map(|about| about.home) {
+        Some(Home::Market) => return Box::pin(backtest_market::run(of, trial, watch)).await,
+        Some(Home::Desk) => return Err(BacktestError::NotInHistory),
+        _ => {}
+    }
     let set = set(&trial.life, trial.version, trial.params.clone())?;
     let zone = TimeZone::get(&of.jurisdiction.time_zone).map_err(|e| BacktestError::Unreadable(e.to_string()))?;
     let mut trying = Trying {
@@ -149,16 +157,23 @@ pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried,
         }
     }
     let Trying { backtest, counts, .. } = trying;
-    let Counts { inputs, inputs_in_span, records } = counts;
-    let heard_from = trial.span.from.plus(-WARM_UP);
-    Ok(Tried { inputs, inputs_in_span, records, heard_from, operators: codes, outcome: backtest.outcome() })
+    Ok(counts.tried(trial.span, codes, backtest))
 }
 
 #[derive(Default)]
-struct Counts {
-    inputs: u64,
-    inputs_in_span: u64,
-    records: u64,
+pub(super) struct Counts {
+    pub inputs: u64,
+    pub inputs_in_span: u64,
+    pub records: u64,
+}
+
+impl Counts {
+    /// With what was found.
+    pub(super) fn tried(self, span: Span, operators: BTreeMap<u16, String>, backtest: Backtest) -> Tried {
+        let Self { inputs, inputs_in_span, records } = self;
+        let heard_from = span.from.plus(-WARM_UP);
+        Tried { inputs, inputs_in_span, records, heard_from, operators, outcome: backtest.outcome() }
+    }
 }
 
 struct Trying<'a> {

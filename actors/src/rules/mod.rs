@@ -11,6 +11,7 @@
 //! yet. What is found again has the ids that it had, and the store drops it.
 
 pub mod backtest;
+mod backtest_market;
 mod input;
 mod judge;
 mod keeper;

@@ -366,7 +366,8 @@ fn of_days(state: &mut OperatorState, seq: i64, records: &[Record]) -> Vec<(Aler
     let clock_at = records.iter().map(|r| r.occurred_at).max().unwrap().max(state.watermark);
     let input = OperatorInput::Batch { operator_seq: seq, clock_at, clock: SourceClock::Event, records };
     let revisions = state.apply(input).revisions.into_iter();
-    let of_stakes = revisions.filter(|r| (r.subject.granularity, r.subject.metric) == (Granularity::Day, Metric::Stakes));
+    let of_stakes =
+        revisions.filter(|r| (r.subject.granularity, r.subject.metric) == (Granularity::Day, Metric::Stakes));
     of_stakes.map(|r| (r.id, r.rule_version, r.kind)).collect()
 }
 

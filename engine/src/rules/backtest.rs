@@ -3,9 +3,12 @@
 //! Both are computed in one go, from the same start: nothing that was found at the time is asked for, so that two
 //! versions differ by their parameters alone.
 
+use crate::detector;
+use crate::operator_state::Deviations;
 use crate::rules::compare::{Seen, counterparts};
-use crate::rules::finding::{Finding, Mode, Who};
+use crate::rules::finding::{Band, Finding, Measured, Mode, Scope, Who};
 use crate::rules::life::Life;
+use crate::rules::list::Typed;
 use crate::rules::ruleset::{RuleSet, RuleSetError, RuleVersion};
 use crate::rules::series_unusual;
 use models::alert::{AlertRevision, Granularity, RevisionKind, Subject};
@@ -15,6 +18,7 @@ use models::ts::Ts;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Findings with their evidence that are shown of each kind, at most.
 pub const EXAMPLES_MAX: usize = 20;
@@ -40,6 +44,54 @@ pub fn set(life: &Life, version: u32, params: Value) -> Result<RuleSet, RuleSetE
         params,
     });
     RuleSet::new(life.jurisdiction(), rows)
+}
+
+/// What windows are judged by on both sides of a backtest of `robust_deviation`: what is live, and the same until the
+/// beginning of the span with the version from there on.
+///
+/// # Errors
+/// Parameters that are not allowed, or those of another rule.
+pub fn deviations(life: &Life, version: u32, params: Value, from: Ts) -> Result<[Arc<Deviations>; 2], RuleSetError> {
+    let typed = Typed::read(life.rule(), &params)?;
+    let live = Arc::clone(set(life, version, params)?.deviations());
+    let Some(Typed::RobustDeviation(params)) = typed else {
+        return Err(RuleSetError::UnknownRule(life.rule().to_owned()));
+    };
+    let candidate = Arc::new(live.until(from, params.of_version(version)));
+    Ok([live, candidate])
+}
+
+/// What the market said, as a finding.
+#[must_use]
+pub fn of_alert(revision: &AlertRevision, mode: Mode) -> Finding {
+    let AlertRevision { id, rule_version, operator_no, subject, window, kind, severity, at, evidence, .. } = revision;
+    Finding {
+        id: *id,
+        rule: detector::RULE,
+        version: *rule_version,
+        mode,
+        scope: Scope::Operator(*operator_no),
+        operators: Vec::new(),
+        who: Who::Series(subject.granularity, subject.currency),
+        window: *window,
+        kind: *kind,
+        severity: *severity,
+        at: *at,
+        measured: Measured {
+            observed: evidence.observed,
+            limit: evidence.expected,
+            unit: series_unusual::unit(subject.metric),
+        },
+        band: Some(Band {
+            low: evidence.band_low,
+            high: evidence.band_high,
+            score_milli: evidence.score_milli,
+            threshold_milli: evidence.threshold_milli,
+            samples: evidence.samples,
+        }),
+        reasons: evidence.reasons.clone(),
+        records: evidence.records.clone(),
+    }
 }
 
 /// What one side found.
@@ -98,7 +150,7 @@ impl Judged {
     #[must_use]
     pub fn of(alert: &AlertRevision, is_confirmed: bool) -> Self {
         let Subject { granularity, currency, who, .. } = &alert.subject;
-        let is_series = alert.rule == series_unusual::ABOUT.name;
+        let is_series = alert.rule == series_unusual::ABOUT.name || alert.rule == detector::RULE;
         let whom = whom(alert.operator_no, who.clone(), is_series.then_some((*granularity, *currency)));
         Self { seen: Seen { whom, window: alert.window }, is_confirmed }
     }
@@ -266,7 +318,7 @@ fn examples(side: &Side, has: &[bool], wanted: bool) -> Vec<Example> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::finding::{Measured, Scope, Unit, finding_id};
+    use crate::rules::finding::{Unit, finding_id};
     use models::alert::{Metric, Severity, Window};
     use serde_json::json;
 
@@ -380,5 +432,53 @@ mod tests {
         let rows: Vec<_> = tried.versions().map(|row| (row.version, row.mode)).collect();
         assert_eq!(rows, [(1, Mode::Live), (2, Mode::Shadow)]);
         assert!(set(&life, 2, json!({"deposits_min": 0})).is_err());
+    }
+
+    #[test]
+    fn windows_of_the_span_are_judged_by_the_version_that_is_tried() {
+        let life = Life::standard("KE", "robust_deviation").unwrap();
+        let given = json!({"threshold_milli": 4_000});
+        let [live, candidate] = deviations(&life, 4, given.clone(), Ts(100)).unwrap();
+        let version = |of: &Deviations, at| of.at(Ts(at)).map(|params| (params.version, params.threshold_milli));
+        let table = [(99, Some((3, 6_000)), Some((3, 6_000))), (100, Some((3, 6_000)), Some((4, 4_000)))];
+        for (at, of_live, of_candidate) in table {
+            assert_eq!((version(&live, at), version(&candidate, at)), (of_live, of_candidate), "{at}");
+        }
+        assert!(deviations(&life, 4, json!({"threshold_milli": 1}), Ts(100)).is_err());
+        let other = Life::standard("KE", RULE).unwrap();
+        assert!(deviations(&other, 2, json!({}), Ts(100)).is_err(), "it is no rule of the market");
+    }
+
+    #[test]
+    fn alerts_of_the_market_lie_beside_each_other_by_their_series() {
+        let of = |metric, window: (i64, i64), kind, mode| {
+            let subject = Subject { metric, ..AlertRevision::for_tests().subject };
+            let window = Window { start: Ts(window.0), end: Ts(window.1) };
+            let id = AlertId(window.start.0 as u128);
+            of_alert(
+                &AlertRevision {
+                    id,
+                    rule: detector::RULE.to_owned(),
+                    subject,
+                    window,
+                    kind,
+                    ..AlertRevision::for_tests()
+                },
+                mode,
+            )
+        };
+        let mut backtest = Backtest::default();
+        backtest.active(OperatorNo(1), "2026-11-01");
+        for finding in [
+            of(Metric::Stakes, (0, 10), RevisionKind::Raised, Mode::Live),
+            // another metric leads, of the same cause
+            of(Metric::Count, (0, 10), RevisionKind::Raised, Mode::Shadow),
+            of(Metric::Stakes, (30, 40), RevisionKind::Raised, Mode::Shadow),
+        ] {
+            backtest.hear(OperatorNo(1), "2026-11-01", finding);
+        }
+        let outcome = backtest.outcome();
+        assert_eq!((outcome.both, outcome.only_candidate, outcome.only_live), (1, 1, 0));
+        assert_eq!((outcome.candidate.raised, outcome.live.raised), (2, 1));
     }
 }

@@ -128,7 +128,7 @@ fn band(params: &Params, score: &SeriesScore) -> Band {
     }
 }
 
-fn unit(metric: Metric) -> Unit {
+pub(super) fn unit(metric: Metric) -> Unit {
     match metric {
         Metric::Stakes | Metric::Payouts | Metric::GrossGamingRevenue => Unit::MinorUnits,
         Metric::UniquePlayers => Unit::Players,

@@ -558,7 +558,8 @@ mod tests {
             let params = complete(rule, &Value::Null, given.as_object().unwrap()).unwrap();
             story.take(story.life.propose(params, (None, None), Ts(20))).unwrap();
             let next = standard + 1;
-            let refused = Story { life: story.life.clone(), now: Ts(30) }.does(&format!("shadow {next}")).err().unwrap();
+            let refused =
+                Story { life: story.life.clone(), now: Ts(30) }.does(&format!("shadow {next}")).err().unwrap();
             assert!(refused.contains(instead), "{refused}");
             let story = story.at(40).does(&format!("promote {next}")).unwrap();
             assert_eq!(story.rows(), format!("{standard} 0-40, {next} 40-"));
