@@ -211,7 +211,8 @@ async fn check_rules(store: &str) {
     }
     for (rule, params, what) in [
         ("nothing", "{}", "no rule nothing"),
-        ("feed_silent", "{}", "no rule feed_silent"),
+        ("feed_tampered", "{}", "no rule feed_tampered"),
+        ("feed_silent", "{}", "history does not say when nobody was listening"),
         ("structured_deposits", r#"{"deposits_min": 1}"#, "must be from 2 to 20"),
         ("structured_deposits", "[]", "--params"),
     ] {

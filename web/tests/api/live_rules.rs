@@ -422,7 +422,7 @@ async fn a_version_is_run_over_history_before_anybody_hears_of_it() {
         ("POST", path.clone(), &node.staff, long.to_string(), 422),
         ("POST", path.clone(), &node.staff, backwards.to_string(), 422),
         ("POST", format!("{versions}/9/backtests"), &node.staff, span.to_string(), 404),
-        ("POST", "/api/v1/rules/feed_silent/versions/1/backtests".to_owned(), &node.staff, span.to_string(), 409),
+        ("POST", "/api/v1/rules/feed_tampered/versions/1/backtests".to_owned(), &node.staff, span.to_string(), 409),
         ("GET", format!("{path}/bct_00000000000000000000000000"), &node.staff, String::new(), 404),
         ("GET", format!("{versions}/3/backtests/{shown_id}"), &node.staff, String::new(), 404),
     ];

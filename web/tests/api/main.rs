@@ -19,6 +19,7 @@ mod live;
 mod live_rules;
 mod node;
 mod notifications;
+mod own_rules;
 mod quarantine;
 mod risk_models;
 mod rules;

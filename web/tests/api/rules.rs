@@ -99,7 +99,13 @@ async fn the_catalogue_says_what_is_looked_for() {
         (&json!(3), &json!(3), &json!(2), &json!(20))
     );
     assert!(param["unit"] == "deposits" && param["source"].as_str().is_some_and(|source| !source.is_empty()));
-    let elsewhere = items.iter().find(|rule| rule["name"] == "feed_silent").expect("the rule");
+    // two that run in the market and at the desk take versions, too
+    for (name, home, version) in [("robust_deviation", "market", 3), ("feed_silent", "desk", 1)] {
+        let own = items.iter().find(|rule| rule["name"] == name).expect("the rule");
+        assert_eq!((&own["home"], &own["live"]["version"]), (&json!(home), &json!(version)), "{name}");
+        assert!(own["params"].as_array().is_some_and(|params| params.iter().all(|param| param["value"].is_i64())));
+    }
+    let elsewhere = items.iter().find(|rule| rule["name"] == "feed_tampered").expect("the rule");
     assert_eq!((&elsewhere["home"], &elsewhere["live"]), (&json!("elsewhere"), &Value::Null));
     // one by itself is the same, with what became of it
     let mut one = get(&node, RULE).await;
@@ -242,7 +248,7 @@ async fn what_is_wrong_is_said() {
     // before it there is room
     does(&node, "/versions", &timed(Value::Null, json!(at(DAY)))).await;
     // other rules
-    for (rule, status, said) in [("nothing", 404, "no such rule"), ("feed_silent", 409, "it is part of the engine")] {
+    for (rule, status, said) in [("nothing", 404, "no such rule"), ("feed_tampered", 409, "it is part of the engine")] {
         let path = format!("{RULES}/{rule}/versions");
         let body = version(json!({"deposits_min": 9})).to_string();
         for (method, body) in [("POST", body.as_str()), ("GET", "")] {

@@ -158,7 +158,7 @@ pub async fn propose(
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` of the rule")),
     responses((status = 200, description = "The version", body = VersionView),
-        (status = 409, description = "It is live, runs already or does not, or another one runs in the shadow")),
+        (status = 409, description = "It is live, runs already or does not, another one runs in the shadow, or the rule has none: a rule of the market is tried over history, one of the desk is not tried")),
     security(("bearer" = ["rules:manage"]))
 )]
 pub async fn shadow(

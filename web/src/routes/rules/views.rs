@@ -20,8 +20,9 @@ pub struct RuleView {
     /// Its name: the condition.
     #[schema(value_type = String, example = "structured_deposits")]
     pub name: &'static str,
-    /// `operator` (runs over each operator's inputs), `nation` (over those of all), `elsewhere` (part of the engine in
-    /// another place: it takes no versions).
+    /// `operator` (runs over each operator's inputs), `nation` (over those of all), `market` (over the windows of each
+    /// operator's market), `desk` (over the sources, by the wall clock), `elsewhere` (part of the engine in another place: it
+    /// takes no versions).
     #[schema(value_type = String)]
     pub home: Home,
     /// How urgent its findings are at most.
@@ -171,7 +172,8 @@ pub struct SpanView {
 /// How many alerts were expected of a version when it was promoted.
 #[derive(Serialize, ToSchema)]
 pub struct ForecastView {
-    /// `shadow` (what it found there) or `version_before` (what the one that was live then had found).
+    /// `shadow` (what it found there), `backtest` (what its newest one has found, of a rule of the market) or `version_before`
+    /// (what the one that was live then had found).
     #[schema(value_type = String)]
     pub basis: &'static str,
     /// Findings that it stands on.
@@ -249,7 +251,7 @@ pub struct VersionView {
     /// Name of the rule.
     #[schema(value_type = String)]
     pub rule: &'static str,
-    /// Its number; 1 is the standard one, which nobody proposed.
+    /// Its number; the lowest is the standard one, which nobody proposed: 1, of `robust_deviation` 3.
     pub version: u32,
     /// `proposed`, `shadow`, `scheduled`, `live`, `ended`.
     #[schema(value_type = String)]
