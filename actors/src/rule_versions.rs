@@ -332,6 +332,12 @@ mod tests {
     }
 
     #[test]
+    fn what_the_market_and_the_desk_say_is_counted_in_their_alerts() {
+        let own = list::ABOUT.iter().filter(|about| about.takes_versions() && !about.is_here());
+        assert_eq!(own.map(|about| about.name).collect::<Vec<_>>(), store::RULES_OF_ALERTS);
+    }
+
+    #[test]
     fn what_does_not_follow_or_is_not_allowed_is_left_out() {
         let mut versions = versions();
         versions.apply(1, &change(0, 7, 1, RuleAct::TurnedOff));

@@ -74,6 +74,8 @@ both!(
     rule_inputs::silences_of_feeds_are_read_newest_first,
     rules::changes_of_rules_have_their_place_in_the_journal,
     rules::what_a_version_found_is_counted_and_shown,
+    rules::what_a_version_of_the_market_said_is_counted_in_its_alerts,
+    rules::sets_that_a_market_took_are_read_by_their_inputs,
     compliance::a_day_is_as_it_was_counted_last,
     compliance::scores_are_kept_with_their_revisions,
     compliance::what_a_score_is_worked_out_of_is_read,

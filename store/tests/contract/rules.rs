@@ -1,10 +1,11 @@
 //! What became of versions of rules, and what these have found.
 
-use super::bench::{Database, Kind, commit, started};
-use models::alert::{RevisionKind, Severity, Window};
+use super::bench::{Database, Kind, commit, operator, started};
+use models::alert::{AlertRevision, RevisionKind, Severity, Window};
 use models::event::Event;
 use models::ids::{AlertId, BacktestId, KeyId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
+use models::operator::Operator;
 use models::rule::{BacktestState, RuleAct, RuleChanged};
 use models::ts::{DAY, HOUR, Ts};
 use store::{BACKTESTS_KEPT, BacktestRow, CommitError, FindingsOf};
@@ -111,6 +112,85 @@ pub async fn what_a_version_found_is_counted_and_shown(kind: Kind) {
         (newest[0].operator_no, newest[0].kind, newest[0].severity),
         (OperatorNo(2), RevisionKind::Raised, Severity::Low)
     );
+    node.stop().await;
+}
+
+/// The same of rules whose findings are alerts and nothing else: of operators of the jurisdiction, and live ones alone.
+pub async fn what_a_version_of_the_market_said_is_counted_in_its_alerts(kind: Kind) {
+    const RULE: &str = "robust_deviation";
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    for (no, jurisdiction) in [(1, 0), (2, 0), (3, 1)] {
+        let Event::OperatorSet(operator) = operator(no, &format!("o{no}")) else { panic!("an operator") };
+        let operator = Operator { jurisdiction: JurisdictionNo(jurisdiction), ..operator };
+        node.commit(vec![Event::OperatorSet(operator)], Vec::new()).await.expect("stored");
+    }
+    use RevisionKind::{Corrected, Raised, Withdrawn};
+    use Severity::{Critical, High, Low};
+    // operator, rule, version, kind, severity, at
+    let said = [
+        (1, RULE, 4, Raised, High, 5),
+        (1, RULE, 4, Corrected, Critical, HOUR),
+        (2, RULE, 4, Raised, Low, HOUR + 1),
+        (2, RULE, 4, Raised, Low, HOUR + 2),
+        (2, RULE, 4, Withdrawn, Low, 2 * DAY),
+        (2, RULE, 3, Raised, Low, 6),
+        (2, "feed_silent", 4, Raised, Low, 7),
+        (3, RULE, 4, Raised, Low, 8),
+    ];
+    for (n, (no, rule, rule_version, kind, severity, at)) in said.into_iter().enumerate() {
+        let revision = AlertRevision {
+            id: AlertId(n as u128),
+            rule: rule.to_owned(),
+            rule_version,
+            operator_no: OperatorNo(no),
+            kind,
+            severity,
+            at: Ts(at),
+            ..AlertRevision::for_tests()
+        };
+        node.commit(vec![Event::AlertRevised(revision)], Vec::new()).await.expect("stored");
+    }
+    let store = &node.store;
+    let of =
+        |rule: &str, version, mode, from, to| FindingsOf { rule: rule.to_owned(), ..self::of(version, mode, from, to) };
+    let wanted = [
+        of(RULE, 4, "live", 0, DAY),
+        of(RULE, 4, "live", 6, DAY),
+        of(RULE, 4, "shadow", 0, DAY),
+        of(RULE, 3, "live", 0, DAY),
+        of("feed_silent", 4, "live", 0, DAY),
+        of("feed_silent", 3, "live", 0, DAY),
+    ];
+    assert_eq!(store.rule_hits(&wanted).await.expect("hits"), [3, 2, 0, 1, 1, 0]);
+    let counts = store.rule_finding_counts(&of(RULE, 4, "live", 0, 3 * DAY)).await.expect("counts");
+    let counted: Vec<_> = counts.iter().map(|c| (c.hour.0, c.kind, c.severity, c.count)).collect();
+    let expected =
+        [(0, Raised, High, 1), (HOUR, Raised, Low, 2), (HOUR, Corrected, Critical, 1), (2 * DAY, Withdrawn, Low, 1)];
+    assert_eq!(counted, expected);
+    let concerned = store.rule_finding_operators(&of(RULE, 4, "live", 0, DAY), 9).await.expect("operators");
+    assert_eq!(concerned, [(OperatorNo(2), 2), (OperatorNo(1), 1)]);
+    let newest = store.rule_findings(&of(RULE, 4, "live", 0, DAY), 2).await.expect("findings");
+    let shown: Vec<_> = newest.iter().map(|row| (row.id, row.operator_no, row.kind, row.at.0)).collect();
+    let (three, two) = ((AlertId(3), OperatorNo(2), Raised, HOUR + 2), (AlertId(2), OperatorNo(2), Raised, HOUR + 1));
+    assert_eq!(shown, [three, two]);
+    assert!(newest[0].body.contains("\"rule_version\":4"), "{}", newest[0].body);
+    node.stop().await;
+}
+
+/// In their order; of two behind one input the newer one.
+pub async fn sets_that_a_market_took_are_read_by_their_inputs(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    for (no, behind, rules_seq) in [(1, 0, 3), (1, 7, 9), (2, 1, 9), (1, 7, 12), (1, 5, 8)] {
+        let taken = Event::OperatorRulesTaken { operator_no: OperatorNo(no), behind, rules_seq, at: Ts(1) };
+        node.commit(vec![taken], Vec::new()).await.expect("stored");
+    }
+    let taken = async |no| node.store.operator_rules(OperatorNo(no)).await.expect("sets");
+    assert_eq!(taken(1).await, [(0, 3), (5, 8), (7, 12)]);
+    assert_eq!((taken(2).await, taken(3).await), (vec![(1, 9)], vec![]));
+    assert_eq!(node.store.first_batch_since(OperatorNo(1), Ts(0)).await.expect("none"), None);
+    assert_eq!(node.verify().await.first_bad, None);
     node.stop().await;
 }
 
