@@ -170,7 +170,7 @@ pub async fn versions(caller: Caller, state: AppState, req: HttpRequest) -> Resu
 /// A version, and how its parameters differ from those that are live.
 #[utoipa::path(
     get, path = "/api/v1/rules/{rule}/versions/{version}", tag = "rules",
-    params(("rule" = String, Path, description = "Name of the rule"), ("version" = u32, Path, description = "Its number; 1 is the standard one")),
+    params(("rule" = String, Path, description = "Name of the rule"), ("version" = u32, Path, description = "Its number; the lowest is the standard one")),
     responses((status = 200, description = "The version", body = VersionView)),
     security(("bearer" = ["market:read"]), ("bearer" = ["alerts:manage"]), ("bearer" = ["rules:manage"]))
 )]

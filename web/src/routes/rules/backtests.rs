@@ -114,7 +114,7 @@ impl BacktestView {
     post, path = "/api/v1/rules/{rule}/versions/{version}/backtests", tag = "rules", request_body = BacktestRequest,
     params(("rule" = String, Path, description = "Name of the rule"), ("version" = u32, Path, description = "Number")),
     responses((status = 202, description = "It runs; `Location` is where to look", body = BacktestView),
-        (status = 409, description = "Another one runs in the jurisdiction, or the rule takes no versions")),
+        (status = 409, description = "Another one runs in the jurisdiction, the rule takes no versions, or history says nothing of it")),
     security(("bearer" = ["rules:manage"]))
 )]
 pub async fn run(caller: Caller, state: AppState, req: HttpRequest, Body(body): Body) -> Result<HttpResponse, Problem> {
