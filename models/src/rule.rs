@@ -63,7 +63,7 @@ closed_set!(
 pub enum RuleAct {
     /// Somebody proposed it.
     Proposed {
-        /// Its number: one more than the highest so far. Version 1 is the standard one, which nobody proposed.
+        /// Its number: one more than the highest so far. The lowest is the standard one, which nobody proposed.
         version: u32,
         /// Every parameter of the rule.
         params: serde_json::Value,

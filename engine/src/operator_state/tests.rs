@@ -406,7 +406,7 @@ fn late_data_is_judged_by_the_version_of_then() {
     for n in 15..20 {
         assert_eq!(of_days(&mut state, n + 1, &[day(n, 100_000)]), [], "day {n}");
     }
-    let mut late = day(14, 2_000);
+    let mut late = day(14, 60_000);
     late.occurred_at = late.occurred_at.plus(1);
     assert_eq!(of_days(&mut state, 21, &[late]), [(raised[0].0, 4, Corrected)]);
 }
