@@ -23,8 +23,8 @@ impl OperatorState {
             return;
         }
         let before = std::mem::replace(&mut self.versions, Arc::clone(versions));
-        if *before != **versions {
-            self.versions_before.get_or_insert(before);
+        if *before != **versions && self.versions_before.is_none() {
+            self.versions_before = Some(before);
         }
     }
 
