@@ -136,6 +136,7 @@ pub async fn drift_is_kept_by_day(kind: Kind) {
         features: vec![("amount_minor".to_owned(), 110_000)],
         calibration: None,
         reasons: vec!["amounts".to_owned()],
+        is_shadow: false,
     };
     let abroad = match operator(3, "abroad") {
         Event::OperatorSet(abroad) => Event::OperatorSet(Operator { jurisdiction: JurisdictionNo(1), ..abroad }),
