@@ -17,7 +17,7 @@ use store::{Attachment, CommitError, ModelBytes, PlayerRiskQuery};
 
 const KIND: ModelKind = ModelKind::TransactionRisk;
 
-fn model(kind: ModelKind, version: u32) -> Model {
+pub fn model(kind: ModelKind, version: u32) -> Model {
     let held_out = ModelMetrics {
         rows: 1_000,
         positives: 100,
@@ -42,7 +42,7 @@ fn model(kind: ModelKind, version: u32) -> Model {
     }
 }
 
-fn registered(model: &Model, bytes: &[u8]) -> (Vec<Event>, Vec<Attachment>) {
+pub fn registered(model: &Model, bytes: &[u8]) -> (Vec<Event>, Vec<Attachment>) {
     let bytes = ModelBytes { kind: model.kind, version: model.version, bytes: bytes.to_vec() };
     (vec![Event::ModelRegistered(Box::new(model.clone()))], vec![Attachment::ModelBytes(bytes)])
 }
