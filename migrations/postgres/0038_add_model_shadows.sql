@@ -1,9 +1,12 @@
--- A version of a model that scores beside the promoted one: who let it, and what was counted of it a day. At most one of a
--- kind; what is journaled of it is read at each start.
-ALTER TABLE models ADD COLUMN shadow_by TEXT;
-ALTER TABLE models ADD COLUMN shadow_at BIGINT;
-ALTER TABLE models ADD COLUMN shadow_reason TEXT;
-CREATE UNIQUE INDEX models_shadow ON models (kind) WHERE shadow_at IS NOT NULL;
+-- The version of a kind that scores beside the promoted one, with who let it and why, and what was counted of it a day. The
+-- key holds to it that there is one of a kind at most; what is journaled of it is read at each start.
+CREATE TABLE model_shadows (
+    kind TEXT NOT NULL PRIMARY KEY,
+    version BIGINT NOT NULL,
+    started_by TEXT NOT NULL,
+    started_at BIGINT NOT NULL,
+    reason TEXT NOT NULL
+);
 CREATE TABLE model_shadow_days (
     kind TEXT NOT NULL,
     version BIGINT NOT NULL,

@@ -33,7 +33,7 @@ pub(crate) async fn settle(conn: &mut Conn, event: &Event, at: Ts) -> Result<(),
 }
 
 async fn start(conn: &mut Conn, started: &ModelShadowStarted, at: Ts) -> Result<(), sqlx::Error> {
-    let sql = "UPDATE models SET shadow_by = $3, shadow_at = $4, shadow_reason = $5 WHERE kind = $1 AND version = $2 AND state IN ('registered', 'replaced') AND NOT EXISTS (SELECT 1 FROM models AS other WHERE other.kind = $1 AND other.shadow_at IS NOT NULL)";
+    let sql = "INSERT INTO model_shadows (kind, version, started_by, started_at, reason) SELECT kind, version, $3, $4, $5 FROM models WHERE kind = $1 AND version = $2 AND state IN ('registered', 'replaced') AND NOT EXISTS (SELECT 1 FROM model_shadows AS other WHERE other.kind = $1)";
     let values = [
         Val::Text(started.kind.as_str()),
         Val::Int(started.version.into()),
@@ -48,7 +48,7 @@ async fn start(conn: &mut Conn, started: &ModelShadowStarted, at: Ts) -> Result<
 }
 
 async fn end(conn: &mut Conn, kind: ModelKind, version: u32) -> Result<u64, sqlx::Error> {
-    let sql = "UPDATE models SET shadow_by = NULL, shadow_at = NULL, shadow_reason = NULL WHERE kind = $1 AND version = $2 AND shadow_at IS NOT NULL";
+    let sql = "DELETE FROM model_shadows WHERE kind = $1 AND version = $2";
     conn.run(sql, &[Val::Text(kind.as_str()), Val::Int(version.into())]).await
 }
 

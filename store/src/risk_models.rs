@@ -155,8 +155,10 @@ fn player_risk(row: &Row) -> Result<PlayerRisk, StoreError> {
     Ok(PlayerRisk { operator_no, as_of: Ts(row.int(4)?), scored })
 }
 
-const COLUMNS: &str =
-    "body, state, registered_at, promoted_by, promoted_at, ended_by, ended_at, shadow_by, shadow_at, shadow_reason";
+const COLUMNS: &str = "body, state, registered_at, promoted_by, promoted_at, ended_by, ended_at, \
+    (SELECT s.started_by FROM model_shadows AS s WHERE s.kind = models.kind AND s.version = models.version), \
+    (SELECT s.started_at FROM model_shadows AS s WHERE s.kind = models.kind AND s.version = models.version), \
+    (SELECT s.reason FROM model_shadows AS s WHERE s.kind = models.kind AND s.version = models.version)";
 
 fn stored(row: &Row) -> Result<StoredModel, StoreError> {
     let state = ModelState::parse(&row.text(1)?).ok_or(StoreError::Unreadable("model state"))?;

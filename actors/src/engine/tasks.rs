@@ -207,7 +207,12 @@ impl Engine {
     async fn grow(&self, growth: &Growth) -> Result<(), StartError> {
         match growth {
             Growth::Operator(no) => self.start_operator(*no),
-            Growth::Model(kind) => self.take_model(*kind).await,
+            Growth::Model(kind) => {
+                self.take_model(*kind).await?;
+                // what scores for all to hear does so no more in the shadow
+                self.take_shadow(*kind).await
+            }
+            Growth::Shadow(kind) => self.take_shadow(*kind).await,
             Growth::Source(id) => {
                 let source = self.0.directory.load().sources.get(id).cloned();
                 let Some(source) = source else { return Ok(()) };

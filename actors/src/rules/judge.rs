@@ -2,11 +2,11 @@
 
 use super::input::{Batch, Stored};
 use super::risk::{BatchScores, Models, Risk, RiskAcross};
+use super::shadow::ShadowDay;
 use crate::market::Kept;
 use crate::source::Inspect;
 use engine::features::live::LiveFeatures;
 use engine::features::live_players::DAY_SETTLED_AFTER;
-use engine::features::transaction;
 use engine::rules::finding::{Finding, Mode};
 use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
 use engine::rules::nation::NationRules;
@@ -18,6 +18,7 @@ use engine::snapshot;
 use models::compliance::ComplianceDayCounted;
 use models::feed::SourceClock;
 use models::ids::OperatorNo;
+use models::model_shadow::ShadowDayCounted;
 use models::record::Record;
 use models::risk_model::DriftJudged;
 use models::rule_input::{DeclaredBase, RuleInput};
@@ -64,6 +65,10 @@ pub(super) trait Judge: Kept {
     }
     /// Days of models' drift that were judged since somebody asked last.
     fn judged_days(&mut self) -> Vec<DriftJudged> {
+        Vec::new()
+    }
+    /// Days of versions of models in the shadow that were counted since somebody asked last.
+    fn counted_shadows(&mut self) -> Vec<ShadowDayCounted> {
         Vec::new()
     }
     /// Inputs behind a position.
@@ -162,7 +167,7 @@ impl Judge for OfOperator {
 
     fn set_rules(&mut self, set: &RuleSet) {
         self.rules.set_rules(set);
-        self.risk.set_params(transaction::Params::of(set));
+        self.risk.set_rules(set);
     }
 
     fn set_models(&mut self, models: &Models) {
@@ -211,6 +216,7 @@ impl Judge for OfOperator {
         forgotten.extend(cases_forgotten(self.rules.standing()));
         forgotten.push(("signals", self.rules.book().counted().signals_forgotten));
         forgotten.extend(self.risk.live().forgotten());
+        forgotten.push(("shadow_players", self.risk.shadows().unscored()));
         forgotten
     }
 
@@ -220,6 +226,15 @@ impl Judge for OfOperator {
 
     fn judged_days(&mut self) -> Vec<DriftJudged> {
         self.risk.judged_days()
+    }
+
+    fn counted_shadows(&mut self) -> Vec<ShadowDayCounted> {
+        let (rules, operator_no) = (&mut self.rules, self.operator);
+        let told = |ShadowDay { kind, version, day, found }| {
+            let day = rules.day_of(day).start;
+            ShadowDayCounted { kind, version, operator_no, day, found }
+        };
+        self.risk.counted_shadows().into_iter().map(told).collect()
     }
 
     async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {

@@ -23,6 +23,7 @@ use engine::rules::finding::Finding;
 use models::compliance::ComplianceDayCounted;
 use models::event::Event;
 use models::ids::Seq;
+use models::model_shadow::ShadowDayCounted;
 use models::risk_model::DriftJudged;
 use models::rule_input::RuleInputSetAside;
 use std::collections::{HashMap, HashSet};
@@ -167,6 +168,11 @@ impl<J: Judge> Keeper<J> {
                     told.drift(with_truth(judged, &truth));
                 }
             }
+            for counted in self.state.counted_shadows() {
+                if !self.is_shadow_counted(&counted, progress).await {
+                    told.shadow(counted);
+                }
+            }
             if told.len() >= FINDINGS_AT_ONCE {
                 self.tell(&mut told, progress).await;
             }
@@ -195,6 +201,16 @@ impl<J: Judge> Keeper<J> {
     async fn is_judged(&self, judged: &DriftJudged, progress: &Progress) -> bool {
         loop {
             match self.context.store.is_drift_judged(judged).await {
+                Ok(is_stored) => return is_stored,
+                Err(error) => self.waits(&error.to_string(), progress).await,
+            }
+        }
+    }
+
+    /// Is this day of a version in the shadow stored? After a start its records are scored once more, and fewer of them.
+    async fn is_shadow_counted(&self, counted: &ShadowDayCounted, progress: &Progress) -> bool {
+        loop {
+            match self.context.store.is_shadow_counted(counted).await {
                 Ok(is_stored) => return is_stored,
                 Err(error) => self.waits(&error.to_string(), progress).await,
             }
@@ -336,7 +352,7 @@ impl<J: Judge> Keeper<J> {
                 }
                 self.attempt(input).map_err(|panic| panic.to_string())?;
                 // told when they were counted first
-                drop((self.state.counted_days(), self.state.judged_days()));
+                drop((self.state.counted_days(), self.state.judged_days(), self.state.counted_shadows()));
                 at = J::place(input);
             }
             progress.beat();

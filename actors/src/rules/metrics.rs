@@ -13,7 +13,7 @@ const MODES: [&str; 2] = ["live", "shadow"];
 /// Whose rules there are.
 const WHOSE: [&str; 2] = ["operator", "nation"];
 /// Tables that forget at a limit.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "players",
     "devices",
     "accounts",
@@ -29,6 +29,7 @@ const TABLES: [&str; 15] = [
     "feature_players",
     "unscored_inputs",
     "unscored_players",
+    "shadow_players",
 ];
 /// Kinds of models whose scores are counted.
 const KINDS: [ModelKind; 2] = [ModelKind::TransactionRisk, ModelKind::PlayerRisk];

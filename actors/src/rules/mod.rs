@@ -22,6 +22,7 @@ mod post;
 mod quiet;
 pub mod replay;
 mod risk;
+mod shadow;
 mod told;
 mod truth;
 

@@ -250,7 +250,11 @@ impl OperatorRulesActor {
         let risk = &mut self.keeper.state.risk;
         let mut inputs = risk.unsaid();
         inputs.extend(risk.due());
+        let is_more_in_shadow = risk.score_shadow();
         if inputs.is_empty() {
+            if is_more_in_shadow {
+                self.slot.wake_after(Duration::ZERO);
+            }
             return true;
         }
         self.commit(inputs, Vec::new(), 0, progress).await;

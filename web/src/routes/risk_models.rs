@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use store::StoredModel;
 use utoipa::ToSchema;
 
+use super::model_shadows::ShadowBody;
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
@@ -58,6 +59,8 @@ pub struct ModelBody {
     /// When it was replaced or retired.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Ts>,
+    /// It scores in the shadow; null where it does not.
+    pub shadow: Option<ShadowBody>,
 }
 
 /// How good probabilities were on rows with labels.
@@ -124,7 +127,7 @@ impl MetricsBody {
 }
 
 impl ModelBody {
-    fn of(stored: &StoredModel) -> Self {
+    pub(super) fn of(stored: &StoredModel) -> Self {
         let model = &stored.model;
         let (promoted_by, promoted_at) = stored.promoted.clone().unzip();
         Self {
@@ -143,6 +146,7 @@ impl ModelBody {
             promoted_by,
             promoted_at,
             ended_at: stored.ended.as_ref().map(|(_, at)| *at),
+            shadow: stored.shadow.clone().map(|(by, since, reason)| ShadowBody { by, since, reason }),
         }
     }
 }
@@ -164,7 +168,7 @@ pub struct RetireRequest {
 pub struct PromoteRequest {}
 
 /// The version that a path names.
-fn which(req: &HttpRequest) -> Result<(ModelKind, u32), Problem> {
+pub(super) fn which(req: &HttpRequest) -> Result<(ModelKind, u32), Problem> {
     let kind = req.match_info().get("kind").and_then(ModelKind::parse);
     Ok((kind.ok_or_else(|| Problem::not_found("model"))?, parse::path_id(req, "version", "model")?))
 }
