@@ -16,6 +16,7 @@ mod judge;
 mod keeper;
 mod known;
 mod metrics;
+pub mod model_backtest;
 mod nation;
 mod operator;
 mod post;
