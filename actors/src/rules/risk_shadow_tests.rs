@@ -46,7 +46,7 @@ fn what_rules_hear_and_what_is_kept_is_the_same_with_a_shadow() {
 fn a_day_of_records_is_counted_when_it_is_over() {
     let (both, alone) = (promoted(), Models::default());
     let (mut beside, mut alone) = (heard(with_shadow(&both), 0..13), heard(with_shadow(&alone), 0..13));
-    // from 09:00 on five batches of three records; the day before yesterday's inputs lie before the shadow
+    // from 09:00 on five batches of three records; those before lie before the shadow
     let (first, again) = (counted(&mut beside), counted(&mut alone));
     let [(kind, day, counts)] = first[..] else { panic!("{first:?}") };
     assert_eq!((kind, day, counts.rows, counts.rows_beside), (ModelKind::TransactionRisk, BEGIN, 15, 15));
