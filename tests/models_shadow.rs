@@ -4,18 +4,24 @@
 mod program;
 
 use engine::features::{Feature, player, transaction};
-use ml::tabular::artefact::Kind;
+use engine::rules::facts;
+use engine::rules::input::Input;
+use engine::rules::ruleset::RuleSet;
+use engine::rules::run::OperatorRules;
+use jiff::tz::TimeZone;
+use ml::tabular::artefact::{Artefact, Kind};
 use ml::tabular::batch;
 use models::ids::OperatorNo;
 use models::rule_input::RuleInput;
 use models::score::RecordsScored;
+use models::ts::{DAY, Ts};
 use program::{Server, attempt, get, phone, post, prepare, run, serve, status};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
-use store::{OpenOptions, Store};
+use store::{OpenOptions, RuleInputRow, Store};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const OPERATOR: OperatorNo = OperatorNo(1);
@@ -23,6 +29,8 @@ const OPERATOR: OperatorNo = OperatorNo(1);
 const SPAN: [&str; 2] = ["2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z"];
 /// Records of a day that have a vector.
 const DAY_ROWS: u64 = 43;
+/// The first of the days in Nairobi.
+const FIRST_DAY: &str = "2025-12-31T21:00:00Z";
 
 /// Rows in which one feature says nearly everything.
 fn table(features: &[Feature], risky: &str, from: f64, rows: std::ops::Range<usize>) -> String {
@@ -56,7 +64,7 @@ fn table(features: &[Feature], risky: &str, from: f64, rows: std::ops::Range<usi
 }
 
 /// Learns, registers as Wanjiku, with a table of its own to be validated on.
-fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&str, f64)) {
+fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&str, f64)) -> Artefact {
     let (train, test) = (table(features, risky.0, risky.1, 0..600), table(features, risky.0, risky.1, 600..1_200));
     let artefact = batch::train(kind, train.as_bytes(), None, 1).expect("learnt");
     let (file, rows) = (dir.join("model.json"), dir.join("test.csv"));
@@ -66,6 +74,12 @@ fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&
     std::fs::write(&rows, test).expect("a file");
     let path = |path: &Path| path.display().to_string();
     run(dir, store, &["model", "register", &path(&file), "--test", &path(&rows), "--by", "Wanjiku"]);
+    artefact
+}
+
+/// Does a score count, where no rule was changed?
+fn is_high(score: Option<u32>) -> bool {
+    score >= Some(500_000)
 }
 
 fn bearer(dir: &Path, store: &str, label: &str) -> String {
@@ -111,22 +125,58 @@ impl Market<'_> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
-    /// How many batches the rules have heard, and what was scored for all to hear: records, and how often players.
-    async fn inputs(&self) -> (usize, Vec<RecordsScored>, usize) {
-        let (mut batches, mut records, mut players, mut after) = (0, Vec::new(), 0, 0);
+    async fn rows(&self) -> Vec<RuleInputRow> {
+        let (mut all, mut after) = (Vec::new(), 0);
         loop {
             let rows = self.store.rule_inputs(OPERATOR, after, 50).await.expect("inputs");
-            let Some(last) = rows.last() else { return (batches, records, players) };
+            let Some(last) = rows.last() else { return all };
             after = last.input_seq;
-            for row in rows {
-                match row.input {
-                    RuleInput::Batch { .. } => batches += 1,
-                    RuleInput::RecordsScored(scored) => records.push(RecordsScored::clone(&scored)),
-                    RuleInput::PlayersScored(_) => players += 1,
-                    _ => {}
-                }
+            all.extend(rows);
+        }
+    }
+
+    /// How many batches the rules have heard, and what was scored for all to hear: records, and how often players.
+    async fn inputs(&self) -> (usize, Vec<RecordsScored>, usize) {
+        let (mut batches, mut records, mut players) = (0, Vec::new(), 0);
+        for row in self.rows().await {
+            match row.input {
+                RuleInput::Batch { .. } => batches += 1,
+                RuleInput::RecordsScored(scored) => records.push(RecordsScored::clone(&scored)),
+                RuleInput::PlayersScored(_) => players += 1,
+                _ => {}
             }
         }
+        (batches, records, players)
+    }
+
+    /// What versions say of every record of each day, worked out anew from what is stored; and, behind theirs, what was
+    /// heard of it.
+    async fn scores(&self, of: [&Artefact; 2]) -> Vec<Vec<[Option<u32>; 3]>> {
+        let zone = TimeZone::get("Africa/Nairobi").expect("a zone");
+        let set = RuleSet::standard("KE");
+        let mut rules = OperatorRules::new(OPERATOR, zone, &set);
+        let mut features = transaction::Extractor::new(transaction::Params::of(&set));
+        let (_, heard, _) = self.inputs().await;
+        let mut days = Vec::new();
+        for row in self.rows().await {
+            let Some(batch) = &row.batch else { continue };
+            let known = facts::unpack(batch.facts.as_deref().expect("facts"), batch.records.len()).expect("facts");
+            let heard = heard.iter().find(|scored| scored.of == row.input_seq);
+            let mut day = Vec::new();
+            for (place, (record, facts)) in batch.records.iter().zip(&known).enumerate() {
+                let (mut vector, mut there) = ([0.0; transaction::WIDTH], false);
+                rules.hear_and(&Input::Play { record, facts }, &mut Vec::new(), |heard| {
+                    there = features.hear(heard, &mut vector);
+                });
+                assert!(there, "{record:?}");
+                let wide = vector.map(f64::from);
+                let [one, other] =
+                    of.map(|artefact| Some((artefact.model.score(&wide).clamp(0.0, 1.0) * 1e6).round() as u32));
+                day.push([one, other, heard.and_then(|scored| scored.scores.0[place])]);
+            }
+            days.push(day);
+        }
+        days
     }
 
     /// What a version would have said.
@@ -143,8 +193,23 @@ impl Market<'_> {
                 return read;
             }
             self.push(&server.base).await;
+            for _ in 0..10 {
+                let now = self.shadow(server, which).await;
+                if now["days"] != read["days"] {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
     }
+}
+
+/// How many rows two versions had, and both of them.
+fn had<'a>(rows: impl IntoIterator<Item = &'a [Option<u32>; 3]>, which: usize) -> [u64; 3] {
+    rows.into_iter().fold([0; 3], |[version, live, both], row| {
+        let (is_high, is_live_high) = (is_high(row[which]), is_high(row[2]));
+        [version + u64::from(is_high), live + u64::from(is_live_high), both + u64::from(is_high && is_live_high)]
+    })
 }
 
 async fn check(url: &str) {
@@ -163,8 +228,8 @@ async fn check(url: &str) {
     let store = Store::open(url, &OpenOptions::default()).await.expect("the store opens beside the engine");
     let mut market = Market { client: client.clone(), key, source, days: 0, store: &store };
 
-    register(dir, url, Kind::TransactionRisk, transaction::FEATURES, ("is_withdrawal", 0.5));
-    register(dir, url, Kind::TransactionRisk, transaction::FEATURES, ("is_deposit", 0.5));
+    let first = register(dir, url, Kind::TransactionRisk, transaction::FEATURES, ("is_withdrawal", 0.5));
+    let second = register(dir, url, Kind::TransactionRisk, transaction::FEATURES, ("is_deposit", 0.5));
     register(dir, url, Kind::PlayerRisk, player::FEATURES, ("bets_day_1m", 20.0));
     let [wanjiku, otieno] = ["Wanjiku", "Otieno"].map(|label| bearer(dir, url, label));
     let act = |server: &Server, which: &str, act: &str| format!("{}/api/v1/models/{which}/{act}", server.base);
@@ -197,22 +262,22 @@ async fn check(url: &str) {
     // beside the promoted one: it has deposits, the promoted one withdrawals
     let read = market.until_counted(&server, "transaction_risk/2", 3).await;
     assert_eq!((&read["shadow"]["by"], &read["shadow"]["reason"]), (&json!("Wanjiku"), &json!("learnt anew")));
-    let whole = |read: &Value| {
-        let days = read["days"].as_array().expect("days").clone();
-        days.into_iter().filter(|day| day["rows"] == DAY_ROWS).collect::<Vec<_>>()
-    };
-    let days = whole(&read);
-    assert!(!days.is_empty(), "{read}");
-    for day in &days {
-        let numbers = ["rows_beside", "high", "live_high", "both_high", "only_shadow", "only_live"].map(|n| &day[n]);
-        assert_eq!(numbers.map(Value::as_u64), [DAY_ROWS, 1, 1, 0, 1, 1].map(Some), "{day}");
+    let scores = market.scores([&first, &second]).await;
+    let began = Ts::parse(FIRST_DAY).expect("a time");
+    for day in read["days"].as_array().expect("days") {
+        let begins = Ts::parse(day["day"].as_str().expect("a time")).expect("a time");
+        let [high, live_high, both] = had(&scores[((begins.0 - began.0) / DAY) as usize], 1);
+        let names = ["rows", "rows_beside", "high", "live_high", "both_high", "only_shadow", "only_live"];
+        let wanted = [DAY_ROWS, DAY_ROWS, high, live_high, both, high - both, live_high - both];
+        assert_eq!(names.map(|name| day[name].as_u64()), wanted.map(Some), "{day}");
+        assert!(high > 0 && live_high > 0, "both have something: {day}");
         assert_eq!((&day["operator_code"], &day["bound"], &day["beside"]), (&json!("alpha"), &json!(0.5), &json!([1])));
     }
-    assert_eq!(read["total"]["agreement"], 0.0);
-    let example = &read["examples"][0];
-    assert!(example["record_id"].as_str().is_some_and(|id| id.ends_with("-2-0")), "{example}");
-    assert!(example["probability"].as_f64() >= Some(0.5) && example["live_probability"].as_f64() < Some(0.5));
-    assert!(example["reasons"].to_string().contains("is_deposit"), "{example}");
+    let examples = read["examples"].as_array().expect("examples");
+    let deposit = examples.iter().find(|one| one["record_id"].as_str().is_some_and(|id| id.ends_with("-2-0")));
+    let deposit = deposit.unwrap_or_else(|| panic!("{examples:?}"));
+    assert!(deposit["probability"].as_f64() >= Some(0.5) && deposit["live_probability"].as_f64() < Some(0.5));
+    assert!(deposit["reasons"].to_string().contains("is_deposit"), "{deposit}");
 
     // where none is promoted: who plays much
     let read = market.until_counted(&server, "player_risk/1", 2).await;
@@ -245,7 +310,7 @@ async fn check(url: &str) {
         assert_eq!(begins.len(), days(&after).len(), "each day once");
     }
 
-    // what people confirm is held against it: it had none of the withdrawals
+    // what people confirm is held against it
     let groups = format!("{}/api/v1/alerts/groups?rule=risky_transaction", server.base);
     let group = async {
         loop {
@@ -261,7 +326,10 @@ async fn check(url: &str) {
     assert_eq!(status(&client, resolve, &market.key, json!({"reason": "confirmed"}).to_string()).await, Some(200));
     let resolved = market.shadow(&server, "transaction_risk/2").await["resolved"].clone();
     assert!(resolved["confirmed"]["alerts"].as_u64() > Some(0), "{resolved}");
-    assert_eq!((&resolved["confirmed"]["also"], &resolved["false_alarms"]["alerts"]), (&json!(0), &json!(0)));
+    let scores = market.scores([&first, &second]).await;
+    let [_, _, both] = had(scores.iter().flatten(), 1);
+    assert!(resolved["confirmed"]["also"].as_u64() <= Some(both), "{both}: {resolved}");
+    assert_eq!(resolved["false_alarms"]["alerts"], 0);
 
     // its promotion ends it, and what it says is heard from then on
     assert_eq!(status(&client, act(&server, "transaction_risk/2", "promote"), &otieno, none()).await, Some(200));
@@ -282,57 +350,66 @@ async fn check(url: &str) {
     }
     let now = market.shadow(&server, "transaction_risk/2").await["days"].as_array().map_or(0, Vec::len);
     assert!(now <= counted + 1, "{counted} days, then {now}");
-    over_history(dir, url, &market, &server).await;
+    // every batch behind the promotion has its scores before they are read
+    let settled = async {
+        while market.scores([&first, &second]).await.last().is_none_or(|day| day.iter().any(|row| row[2].is_none())) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.expect("the last batch is scored in time");
+    let scores = market.scores([&first, &second]).await;
+    over_history(dir, url, (&market, &server), &scores).await;
     server.stop();
     let (went, said) = attempt(dir, url, &["audit", "verify"]);
     assert!(went, "{said}");
     store.close().await;
 }
 
-/// Versions over all that was pushed, beside the running engine.
-async fn over_history(dir: &Path, url: &str, market: &Market<'_>, server: &Server) {
+/// Versions over all that was pushed, beside the running engine. `scores`: theirs by day, and what was heard.
+async fn over_history(
+    dir: &Path,
+    url: &str,
+    (market, server): (&Market<'_>, &Server),
+    scores: &[Vec<[Option<u32>; 3]>],
+) {
     let span = ["--from", SPAN[0], "--to", SPAN[1]];
     let backtest = |which: [&str; 2], more: &[&str]| {
         let said = run(dir, url, &[&["model", "backtest"][..], &which, &span, &["--json"], more].concat());
         serde_json::from_str::<Value>(&said).unwrap_or_else(|_| panic!("{said}"))
     };
-    let (batches, scored, _) = market.inputs().await;
-    let of = |version: u32| scored.iter().filter(move |one| one.version == version);
-    let high = |version| of(version).flat_map(|one| one.scores.0.iter().flatten()).filter(|s| **s >= 500_000).count();
-    let rows: usize = scored.iter().map(|one| one.scores.0.iter().flatten().count()).sum();
     let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or_else(|| panic!("{name} of {of}"));
-
-    // the version that scored first says what it said then
-    let first = backtest(["transaction_risk", "1"], &[]);
-    let total = &first["total"];
-    assert_eq!((number(total, "rows"), number(total, "operator_days")), (DAY_ROWS * batches as u64, batches as u64));
-    assert_eq!((number(total, "rows_beside"), number(total, "live_high")), (rows as u64, (high(1) + high(2)) as u64));
-    assert_eq!((number(total, "both_high"), number(total, "high")), (high(1) as u64, batches as u64), "{total}");
-    assert_eq!(total["live_versions"], json!([1, 2]));
-    assert!(number(&total["confirmed"], "rows") > 0, "{total}");
-    assert_eq!(total["confirmed"]["rows"], total["confirmed"]["version"], "it named them: {total}");
-    assert_eq!(first["operators"]["alpha"], *total);
-
-    // the other one has deposits
-    let second = backtest(["transaction_risk", "2"], &["--operator", "alpha"]);
-    let total = &second["total"];
-    assert_eq!((number(total, "high"), number(total, "both_high")), (batches as u64, high(2) as u64), "{total}");
-    assert_eq!(number(&total["confirmed"], "version"), 0, "{total}");
-    assert_eq!(total["hit_rate"].as_f64(), Some(1.0 / DAY_ROWS as f64));
-    assert_eq!(total["high_per_operator_day"].as_f64(), Some(1.0));
-    let examples = second["examples"].as_array().expect("examples");
-    assert!(!examples.is_empty() && examples.len() <= 20);
-    for example in examples {
-        assert!(example["record_id"].as_str().is_some_and(|id| id.ends_with("-2-0")), "{example}");
-        assert!(example["operator"] == "alpha" && example["reasons"].to_string().contains("is_deposit"), "{example}");
+    let days = scores.len() as u64;
+    let beside = scores.iter().flatten().filter(|row| row[2].is_some()).count() as u64;
+    for (which, version) in ["1", "2"].into_iter().enumerate() {
+        let tried = backtest(["transaction_risk", version], &[]);
+        let total = &tried["total"];
+        let [high, live_high, both] = had(scores.iter().flatten(), which);
+        let names = ["rows", "operator_days", "rows_beside", "high", "live_high", "both_high"];
+        let wanted = [DAY_ROWS * days, days, beside, high, live_high, both];
+        assert_eq!(names.map(|name| number(total, name)), wanted, "version {version}: {total}");
+        assert_eq!(total["live_versions"], json!([1, 2]));
+        assert_eq!(total["high_per_operator_day"].as_f64(), Some(high as f64 / days as f64));
+        assert_eq!(tried["operators"]["alpha"], *total);
+        let (confirmed, false_alarms) = (&total["confirmed"], &total["false_alarms"]);
+        assert!(number(confirmed, "rows") > 0 && number(false_alarms, "rows") == 0, "{total}");
+        assert_eq!(confirmed["live"], confirmed["rows"], "people decided about what was named: {total}");
+        assert!(number(confirmed, "version") <= both, "{total}");
+        let examples = tried["examples"].as_array().expect("examples");
+        assert_eq!(examples.len() as u64, (high - both).min(20), "{tried}");
+        for example in examples {
+            assert!(example["operator"] == "alpha" && example["score_ppm"].as_u64() >= Some(500_000), "{example}");
+            assert!(example["reasons"].as_array().is_some_and(|reasons| !reasons.is_empty()), "{example}");
+        }
     }
-    assert_eq!(number(&backtest(["transaction_risk", "2"], &["--bound", "1"])["total"], "high"), number(total, "rows"));
+    let all = backtest(["transaction_risk", "2"], &["--bound", "1", "--operator", "alpha"]);
+    let from_one = scores.iter().flatten().filter(|row| row[1] >= Some(1)).count() as u64;
+    assert_eq!(number(&all["total"], "high"), from_one, "a bound of one's own");
 
     // players by the ends of their days; the last day is not over
     let players = backtest(["player_risk", "1"], &[]);
     let total = &players["total"];
-    assert_eq!((number(total, "rows"), number(total, "rows_beside")), (2 * (batches as u64 - 1), 0), "{total}");
-    assert!(number(total, "high") > 0 && number(total, "high") < number(total, "rows"), "{total}");
+    assert_eq!((number(total, "rows"), number(total, "rows_beside")), (2 * (days - 1), 0), "{total}");
+    assert!(number(total, "high") > 0, "{total}");
 
     let text = run(dir, url, &[&["model", "backtest", "transaction_risk", "2"][..], &span].concat());
     for wanted in ["alpha ", "total ", "confirmed: ", "false alarms: 0 scored", "is_deposit"] {
