@@ -14,6 +14,7 @@ mod http;
 mod integrity;
 mod live;
 mod live_rules;
+mod model_shadows;
 mod node;
 mod notifications;
 mod quarantine;
