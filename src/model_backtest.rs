@@ -1,5 +1,5 @@
-//! `mlinzi model backtest`: a version of a model over stored history, beside what was promoted then; it reads only, and works
-//! beside a running engine at low priority.
+//! `mlinzi model backtest`: a version of a model over stored history, beside what was promoted then; it reads only, and
+//! works beside a running engine at low priority.
 
 use crate::config::Config;
 use crate::{complain, model_store, say};

@@ -436,6 +436,38 @@ async fn over_history(
     assert!(ready.status().is_success());
 }
 
+#[test]
+fn the_command_begins_and_ends_a_shadow() {
+    let dir = testkit::temp_dir();
+    let (dir, url) = (dir.path(), testkit::sqlite_url(&dir));
+    prepare(dir, &url);
+    register(dir, &url, Kind::TransactionRisk, transaction::FEATURES, ("is_withdrawal", 0.5));
+    register(dir, &url, Kind::TransactionRisk, transaction::FEATURES, ("is_deposit", 0.5));
+    // what is done with a version | does it go | what is said
+    for (what, version, reason, goes, wanted) in [
+        ("unshadow", "1", "why", false, "not in the shadow"),
+        ("shadow", "9", "why", false, "no such model"),
+        ("shadow", "1", " ", false, "/reason"),
+        ("shadow", "1", "why", true, "transaction_risk version 1 scores in the shadow"),
+        ("shadow", "2", "why", false, "version 1 is in the shadow"),
+        ("unshadow", "1", "seen enough", true, "transaction_risk version 1 is out of the shadow"),
+        ("shadow", "2", "the new product", true, "transaction_risk version 2 scores in the shadow"),
+    ] {
+        let order = ["model", what, "transaction_risk", version, "--by", "Wanjiku", "--reason", reason];
+        let (went, said) = attempt(dir, &url, &order);
+        assert!(went == goes && said.contains(wanted), "{what} {version}: {said}");
+    }
+    assert!(run(dir, &url, &["model", "list"]).contains("in the shadow by Wanjiku"));
+    let listed: Value = serde_json::from_str(&run(dir, &url, &["model", "list", "--json"])).expect("JSON");
+    assert_eq!((&listed[0]["shadow"], &listed[1]["shadow"]["reason"]), (&Value::Null, &json!("the new product")));
+    // promoted, it is out of it
+    run(dir, &url, &["model", "promote", "transaction_risk", "2", "--by", "Otieno"]);
+    assert!(!run(dir, &url, &["model", "list"]).contains("in the shadow"));
+    let span = ["--from", SPAN[0], "--to", SPAN[1]];
+    let (went, said) = attempt(dir, &url, &[&["model", "backtest", "transaction_risk", "2"][..], &span].concat());
+    assert!(went && said.contains("nothing was scored"), "{said}");
+}
+
 #[tokio::test]
 async fn a_version_scores_in_the_shadow_on_sqlite() {
     let dir = testkit::temp_dir();

@@ -4,8 +4,8 @@
 //! stored inputs, from the first ─▶ rules' book and histories ─▶ vectors of the span ─▶ the version ─▶ rows that wait
 //!                                        RecordsScored, PlayersScored among the inputs ─▶ joined ─▶ tally ─▶ outcome
 //! ```
-//! What is heard is what the operator's actor heard, under the rules of then, and the vectors are made by the code that makes
-//! them there. Inputs are read a few at a time, and rows wait for scores up to a limit. Nothing is written.
+//! What is heard is what the operator's actor heard, under the rules of then, and the vectors are made by the code that
+//! makes them there. Inputs are read a few at a time, and rows wait for scores up to a limit. Nothing is written.
 
 use super::backtest::{BacktestError, Watch};
 use super::input::Stored;
