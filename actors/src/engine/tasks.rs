@@ -208,9 +208,9 @@ impl Engine {
         match growth {
             Growth::Operator(no) => self.start_operator(*no),
             Growth::Model(kind) => {
-                self.take_model(*kind).await?;
-                // what scores for all to hear does so no more in the shadow
-                self.take_shadow(*kind).await
+                // what scores for all to hear does so no more in the shadow: that ends first
+                self.take_shadow(*kind).await?;
+                self.take_model(*kind).await
             }
             Growth::Shadow(kind) => self.take_shadow(*kind).await,
             Growth::Source(id) => {
