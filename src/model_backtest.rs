@@ -124,8 +124,9 @@ fn print(tried: &ModelTried) {
         let subject = &example.subject;
         let live = example.live_ppm.map_or_else(|| "not scored".to_owned(), percent);
         let record = subject.record_id.as_ref().map(|id| format!(" record {id}")).unwrap_or_default();
-        let (score, at, player) = (percent(example.score_ppm), subject.at, subject.player);
-        say(&format!("{score} (promoted: {live}) {operator} player:{player} {}{record} at {at}", subject.currency));
+        let player = subject.player.map(|player| format!(" player:{player}")).unwrap_or_default();
+        let (score, at, currency) = (percent(example.score_ppm), subject.at, subject.currency);
+        say(&format!("{score} (promoted: {live}) {operator}{player}{record} {currency} at {at}"));
         example.reasons.iter().for_each(|reason| say(&format!("    {reason}")));
     }
 }

@@ -29,7 +29,8 @@ pub fn name_of_record(record_id: &str) -> String {
 }
 
 fn name(subject: &ShadowSubject) -> String {
-    subject.record_id.as_deref().map_or_else(|| subject.player.to_string(), name_of_record)
+    let player = || subject.player.map(|player| player.to_string()).unwrap_or_default();
+    subject.record_id.as_deref().map_or_else(player, name_of_record)
 }
 
 /// From which probability on a version of a rule speaks, and when.
@@ -207,7 +208,7 @@ mod tests {
 
     fn subject(n: u32) -> ShadowSubject {
         let record_id = Some(format!("r{n}"));
-        ShadowSubject { record_id, player: MatchKey(n.into()), currency: Currency::KES, at: Ts(n.into()) }
+        ShadowSubject { record_id, player: Some(MatchKey(n.into())), currency: Currency::KES, at: Ts(n.into()) }
     }
 
     fn tally(rows: &[(u32, Option<u32>)], examples_max: usize) -> ShadowFound {

@@ -101,8 +101,9 @@ pub struct ShadowSubject {
     /// The operator's id of the record; none where a player was scored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record_id: Option<String>,
-    /// Whose record, or the player.
-    pub player: MatchKey,
+    /// Whose record, or the player; none of a record of nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub player: Option<MatchKey>,
     /// In which currency.
     pub currency: Currency,
     /// When the record happened, or first instant behind the day that the player was scored for.
@@ -199,7 +200,7 @@ mod tests {
         let example = ShadowExample {
             subject: ShadowSubject {
                 record_id: Some("r1".to_owned()),
-                player: MatchKey(7 << 40),
+                player: Some(MatchKey(7 << 40)),
                 currency: Currency::KES,
                 at: Ts(12),
             },

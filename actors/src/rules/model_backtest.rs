@@ -255,7 +255,8 @@ impl<'a> Joining<'a> {
                 self.settle_players();
                 self.players_as_of = row.subject.at;
             }
-            let who = (row.subject.player, row.subject.currency);
+            let Some(player) = row.subject.player else { continue };
+            let who = (player, row.subject.currency);
             if let Some(before) = self.players.insert(who, row) {
                 self.settle(&before, None);
             }
@@ -284,8 +285,8 @@ impl<'a> Joining<'a> {
         let Some(record) = &row.subject.record_id else {
             // the day ends with the instant before
             self.days.insert(self.calendar.spans(row.subject.at.plus(-1)).day.start);
-            let player = row.subject.player;
-            if self.truth.players.contains_key(&(self.operator, player)) {
+            let decided = |player: &MatchKey| self.truth.players.contains_key(&(self.operator, *player));
+            if let Some(player) = row.subject.player.filter(decided) {
                 let had = self.decided_players.entry(player).or_default();
                 *had = (had.0 || is_high, had.1 || is_live_high);
             }

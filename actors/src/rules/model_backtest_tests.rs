@@ -9,7 +9,7 @@ const OPERATOR: OperatorNo = OperatorNo(1);
 const NOON: i64 = 1_772_398_800_000_000 + DAY / 2;
 
 fn subject(record_id: Option<String>, player: u128, at: i64) -> ShadowSubject {
-    ShadowSubject { record_id, player: MatchKey(player), currency: Currency::KES, at: Ts(at) }
+    ShadowSubject { record_id, player: Some(MatchKey(player)), currency: Currency::KES, at: Ts(at) }
 }
 
 /// The record at a place of an input.
@@ -109,8 +109,8 @@ fn players_are_joined_day_by_day_and_decided_about_once() {
     assert_eq!(outcome.operator_days, 2);
     let decided = |rows, version, live| Decided { rows, version, live };
     assert_eq!((outcome.confirmed, outcome.false_alarms), (decided(1, 1, 1), decided(1, 0, 1)));
-    let named: Vec<_> = examples.iter().map(|one| (one.subject.player.0, one.live_ppm)).collect();
-    assert_eq!(named, [(3, None), (1, Some(100))]);
+    let named: Vec<_> = examples.iter().map(|one| (one.subject.player, one.live_ppm)).collect();
+    assert_eq!(named, [(Some(MatchKey(3)), None), (Some(MatchKey(1)), Some(100))]);
 }
 
 #[test]

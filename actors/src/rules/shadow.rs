@@ -178,11 +178,11 @@ impl Shadows {
 
     /// A record has a vector; `day` is the beginning of the local day that it lies in.
     pub fn record(&mut self, (place, record): (usize, &Record), vector: &[f32], live: Beside, day: Ts) {
-        let (Some(shadow), Some(player)) = (&mut self.records, record.player) else { return };
+        let Some(shadow) = &mut self.records else { return };
         let bound_ppm = self.bounds.at(ModelKind::TransactionRisk, record.occurred_at);
         shadow.add((place, vector), (live, bound_ppm), day, || ShadowSubject {
             record_id: Some(record.record_id.clone()),
-            player,
+            player: record.player,
             currency: record.currency,
             at: record.occurred_at,
         });
@@ -243,7 +243,7 @@ impl Shadows {
         // the day ends with the instant before
         shadow.add((0, vector), (live, bound_ppm), as_of.plus(-1), || ShadowSubject {
             record_id: None,
-            player,
+            player: Some(player),
             currency,
             at: as_of,
         });

@@ -160,8 +160,8 @@ pub struct ShadowExampleBody {
     pub operator_code: Option<String>,
     /// The operator's id of the record; null where it is a player.
     pub record_id: Option<String>,
-    /// Keyed digest, as in the `who` of alerts: `player:…`.
-    pub who: String,
+    /// Keyed digest, as in the `who` of alerts: `player:…`; null of a record of nobody.
+    pub who: Option<String>,
     /// In which currency.
     pub currency: String,
     /// When the record happened, or first instant behind the day that the player was scored for.
@@ -344,7 +344,7 @@ fn examples(days: &[ShadowDayCounted], code: impl Fn(OperatorNo) -> Option<Strin
     let body = |(no, example): (OperatorNo, &ShadowExample)| ShadowExampleBody {
         operator_code: code(no),
         record_id: example.subject.record_id.clone(),
-        who: format!("player:{}", example.subject.player),
+        who: example.subject.player.map(|player| format!("player:{player}")),
         currency: example.subject.currency.to_string(),
         at: example.subject.at,
         probability: share(example.score_ppm),
