@@ -99,9 +99,8 @@ async fn what_a_shadow_would_have_said_is_read_by_staff_of_the_jurisdiction() {
     for (n, of, score) in [(0, no.0, 700_000), (1, no.0, 900_000), (2, 900, 990_000), (60, no.0, 990_000)] {
         store.execute_for_tests(&day(n, of, score)).await.expect("a row");
     }
-    let read =
-        node.call("GET", &format!("{path}?from=2025-12-31T00:00:00Z&to=2026-02-01T00:00:00Z"), Some(&node.staff), "");
-    let read = read.await.json();
+    let whole = format!("{path}?from=2025-12-31T00:00:00Z&to=2026-02-01T00:00:00Z");
+    let read = node.call("GET", &whole, Some(&node.staff), "").await.json();
     let total = &read["total"];
     let numbers = ["rows", "rows_beside", "high", "live_high", "both_high", "only_shadow", "only_live"];
     assert_eq!(numbers.map(|name| total[name].as_u64()), [200, 200, 6, 4, 2, 4, 2].map(Some), "{read}");
