@@ -14,6 +14,7 @@ use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo
 use crate::jurisdiction::{JurisdictionNo, Recognition};
 use crate::key_version::KeyPurpose;
 use crate::match_key::{KeyKind, MatchKey};
+use crate::model_shadow::{ModelShadowEnded, ModelShadowStarted, ShadowDayCounted};
 use crate::operator::{ApiKey, Licence, Operator};
 use crate::quarantine::{QuarantineDismissed, QuarantineRead, QuarantineReplayed};
 use crate::risk_model::{DriftJudged, Model, ModelPromoted, ModelRetired};
@@ -434,6 +435,12 @@ pub enum Event {
     ModelRetired(ModelRetired),
     /// A day of a model's scores was held against what it was learnt from.
     ModelDriftJudged(Box<DriftJudged>),
+    /// A version of a model scores in the shadow.
+    ModelShadowStarted(ModelShadowStarted),
+    /// It does no more.
+    ModelShadowEnded(ModelShadowEnded),
+    /// A day of a version in the shadow was counted.
+    ModelShadowCounted(Box<ShadowDayCounted>),
     /// Vectors of records or players were taken out, to learn from.
     FeaturesExported {
         /// `transaction_risk` or `player_risk`.
@@ -512,6 +519,9 @@ impl Event {
             Self::ModelPromoted(_) => "model_promoted",
             Self::ModelRetired(_) => "model_retired",
             Self::ModelDriftJudged(_) => "model_drift_judged",
+            Self::ModelShadowStarted(_) => "model_shadow_started",
+            Self::ModelShadowEnded(_) => "model_shadow_ended",
+            Self::ModelShadowCounted(_) => "model_shadow_counted",
             Self::FeaturesExported { .. } => "features_exported",
         }
     }

@@ -19,6 +19,7 @@ pub mod key_version;
 pub mod live;
 pub mod lookup;
 pub mod match_key;
+pub mod model_shadow;
 pub mod money;
 pub mod notice;
 pub mod operator;

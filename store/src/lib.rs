@@ -15,6 +15,7 @@ mod evidence;
 mod evidence_roots;
 mod journal;
 mod keys;
+mod model_shadows;
 mod notices;
 mod open;
 mod operator_states;

@@ -90,6 +90,7 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
     for (event, at) in events {
         crate::quarantine::settle(conn, event).await?;
         crate::risk_models::settle(conn, event, *at).await?;
+        crate::model_shadows::settle(conn, event, *at).await?;
     }
     for attachment in attachments {
         if let Attachment::Rewrapped(table, seals) = attachment {
@@ -400,6 +401,10 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::ModelPromoted(_)
         | Event::ModelRetired(_)
         | Event::ModelDriftJudged(_)
+        // and these: see `model_shadows::settle`
+        | Event::ModelShadowStarted(_)
+        | Event::ModelShadowEnded(_)
+        | Event::ModelShadowCounted(_)
         | Event::FeaturesExported { .. } => {}
     }
 }

@@ -2,6 +2,7 @@
 
 use super::input::{Batch, Stored};
 use super::risk::{BatchScores, Models, Risk, RiskAcross};
+use super::shadow::ShadowDay;
 use crate::market::Kept;
 use crate::source::Inspect;
 use engine::features::live::LiveFeatures;
@@ -22,6 +23,7 @@ use models::feed::SourceClock;
 use models::harm_signal::{HarmSignal, SignalSource};
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
+use models::model_shadow::ShadowDayCounted;
 use models::money::Currency;
 use models::record::{Record, RecordKind};
 use models::risk_model::DriftJudged;
@@ -73,6 +75,10 @@ pub(super) trait Judge: Kept {
     }
     /// Signs of harm that changed since somebody asked last.
     fn changed_signals(&mut self) -> Vec<HarmSignal> {
+        Vec::new()
+    }
+    /// Days of versions of models in the shadow that were counted since somebody asked last.
+    fn counted_shadows(&mut self) -> Vec<ShadowDayCounted> {
         Vec::new()
     }
     /// Inputs behind a position.
@@ -276,6 +282,7 @@ impl Judge for OfOperator {
         forgotten.push(("signals", self.rules.book().counted().signals_forgotten));
         forgotten.push(("players_at_risk", self.harm.forgotten()));
         forgotten.extend(self.risk.live().forgotten());
+        forgotten.push(("shadow_players", self.risk.shadows().unscored()));
         forgotten
     }
 
@@ -289,6 +296,15 @@ impl Judge for OfOperator {
 
     fn changed_signals(&mut self) -> Vec<HarmSignal> {
         self.harm.take_changed(self.operator)
+    }
+
+    fn counted_shadows(&mut self) -> Vec<ShadowDayCounted> {
+        let (rules, operator_no) = (&mut self.rules, self.operator);
+        let told = |ShadowDay { kind, version, day, found }| {
+            let day = rules.day_of(day).start;
+            ShadowDayCounted { kind, version, operator_no, day, found }
+        };
+        self.risk.counted_shadows().into_iter().map(told).collect()
     }
 
     async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {

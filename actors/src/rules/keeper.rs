@@ -24,6 +24,7 @@ use models::compliance::ComplianceDayCounted;
 use models::event::Event;
 use models::harm_signal::HarmSignal;
 use models::ids::{HarmSignalId, Seq};
+use models::model_shadow::ShadowDayCounted;
 use models::risk_model::DriftJudged;
 use models::rule_input::RuleInputSetAside;
 use std::collections::{HashMap, HashSet};
@@ -172,6 +173,11 @@ impl<J: Judge> Keeper<J> {
                     told.drift(with_truth(judged, &truth));
                 }
             }
+            for counted in self.state.counted_shadows() {
+                if !self.is_shadow_counted(&counted, progress).await {
+                    told.shadow(counted);
+                }
+            }
             if told.len() >= FINDINGS_AT_ONCE {
                 self.tell(&mut told, progress).await;
             }
@@ -216,6 +222,16 @@ impl<J: Judge> Keeper<J> {
     async fn is_judged(&self, judged: &DriftJudged, progress: &Progress) -> bool {
         loop {
             match self.context.store.is_drift_judged(judged).await {
+                Ok(is_stored) => return is_stored,
+                Err(error) => self.waits(&error.to_string(), progress).await,
+            }
+        }
+    }
+
+    /// Is this day of a version in the shadow stored? After a start its records are scored once more, and fewer of them.
+    async fn is_shadow_counted(&self, counted: &ShadowDayCounted, progress: &Progress) -> bool {
+        loop {
+            match self.context.store.is_shadow_counted(counted).await {
                 Ok(is_stored) => return is_stored,
                 Err(error) => self.waits(&error.to_string(), progress).await,
             }
@@ -357,7 +373,8 @@ impl<J: Judge> Keeper<J> {
                 }
                 self.attempt(input).map_err(|panic| panic.to_string())?;
                 // told when they were counted first
-                drop((self.state.counted_days(), self.state.judged_days(), self.state.changed_signals()));
+                drop((self.state.counted_days(), self.state.judged_days()));
+                drop((self.state.changed_signals(), self.state.counted_shadows()));
                 at = J::place(input);
             }
             progress.beat();

@@ -13,7 +13,7 @@ const MODES: [&str; 2] = ["live", "shadow"];
 /// Whose rules there are.
 const WHOSE: [&str; 2] = ["operator", "nation"];
 /// Tables that forget at a limit.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 19] = [
     "players",
     "devices",
     "accounts",
@@ -24,6 +24,7 @@ const TABLES: [&str; 17] = [
     "cases",
     "cases_shadow",
     "signals",
+    "players_at_risk",
     "nation_players",
     "nation_feature_players",
     "nation_unscored_players",
@@ -31,6 +32,7 @@ const TABLES: [&str; 17] = [
     "feature_players",
     "unscored_inputs",
     "unscored_players",
+    "shadow_players",
 ];
 /// Kinds of models whose scores are counted.
 const KINDS: [ModelKind; 2] = [ModelKind::TransactionRisk, ModelKind::PlayerRisk];

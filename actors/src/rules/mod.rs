@@ -16,12 +16,14 @@ mod judge;
 mod keeper;
 mod known;
 mod metrics;
+pub mod model_backtest;
 mod nation;
 mod operator;
 mod post;
 mod quiet;
 pub mod replay;
 mod risk;
+mod shadow;
 mod told;
 mod truth;
 

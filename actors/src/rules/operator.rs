@@ -269,9 +269,13 @@ impl OperatorRulesActor {
         let risk = &mut self.keeper.state.risk;
         let mut inputs = risk.unsaid();
         inputs.extend(risk.due());
+        let is_more_in_shadow = risk.score_shadow();
         let now = self.keeper.context.clock.now();
         inputs.iter_mut().for_each(|input| say_when(input, now));
         if inputs.is_empty() {
+            if is_more_in_shadow {
+                self.slot.wake_after(Duration::ZERO);
+            }
             return true;
         }
         self.commit(inputs, Vec::new(), 0, progress).await;

@@ -18,6 +18,9 @@ use models::money::Currency;
 use models::record::{Record, RecordKind, RecordStatus};
 use models::ts::{DAY, HOUR, MINUTE, Ts};
 
+#[path = "risk_shadow_tests.rs"]
+mod shadow;
+
 /// 2 March 2026, 00:00 in Nairobi.
 const BEGIN: i64 = 1_772_398_800_000_000;
 /// Where both models are promoted in the journal.

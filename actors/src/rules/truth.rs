@@ -29,6 +29,10 @@ pub(super) async fn found_out(store: &Store, judged: &DriftJudged) -> Result<Vec
         ModelKind::PlayerRisk => player_at_risk::ABOUT.name,
         ModelKind::Anomaly => return Ok(Vec::new()),
     };
+    if judged.is_shadow {
+        // no alert speaks of its scores
+        return Ok(Vec::new());
+    }
     let stored = store.model(judged.kind, judged.version).await?;
     let Some((_, promoted_at)) = stored.and_then(|stored| stored.promoted) else { return Ok(Vec::new()) };
     let alerts = judged_alerts(store, judged.operator_no, rule).await?;
@@ -138,6 +142,7 @@ mod tests {
             features: Vec::new(),
             calibration: None,
             reasons: Vec::new(),
+            is_shadow: false,
         };
         let (records, players) = (ModelKind::TransactionRisk, ModelKind::PlayerRisk);
         let metrics = json!({"rows": 900, "positives": 200, "auc_ppm": 1, "average_precision_ppm": 1, "brier_ppm": 1,
@@ -171,6 +176,7 @@ mod tests {
             (judged(players, 1), &[(800_000, true)]),
             (judged(records, 2), &[]),
             (DriftJudged { version: 3, ..judged(records, 1) }, &[]),
+            (DriftJudged { is_shadow: true, ..judged(records, 1) }, &[]),
             (judged(ModelKind::Anomaly, 1), &[]),
         ] {
             assert_eq!(found_out(&store, &of).await.expect("read"), wanted, "{of:?}");

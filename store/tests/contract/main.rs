@@ -7,6 +7,7 @@ mod failures;
 mod harm_signals;
 mod integrity;
 mod keys;
+mod model_shadows;
 mod notices;
 mod proof;
 mod quarantine;
@@ -82,6 +83,8 @@ both!(
     risk_models::one_version_is_promoted_by_a_second_person,
     risk_models::one_goes_back_to_what_scored_before_and_one_step_alone,
     risk_models::drift_is_kept_by_day,
+    model_shadows::one_version_of_a_kind_scores_in_the_shadow,
+    model_shadows::a_day_in_the_shadow_is_kept_by_operator,
     risk_models::the_last_score_of_a_player_is_read_and_every_one_is_an_input,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,

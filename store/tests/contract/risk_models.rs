@@ -18,7 +18,7 @@ use store::{Attachment, CommitError, ModelBytes, PlayerRiskQuery};
 
 const KIND: ModelKind = ModelKind::TransactionRisk;
 
-fn model(kind: ModelKind, version: u32) -> Model {
+pub fn model(kind: ModelKind, version: u32) -> Model {
     let held_out = ModelMetrics {
         rows: 1_000,
         positives: 100,
@@ -43,7 +43,7 @@ fn model(kind: ModelKind, version: u32) -> Model {
     }
 }
 
-fn registered(model: &Model, bytes: &[u8]) -> (Vec<Event>, Vec<Attachment>) {
+pub fn registered(model: &Model, bytes: &[u8]) -> (Vec<Event>, Vec<Attachment>) {
     let bytes = ModelBytes { kind: model.kind, version: model.version, bytes: bytes.to_vec() };
     (vec![Event::ModelRegistered(Box::new(model.clone()))], vec![Attachment::ModelBytes(bytes)])
 }
@@ -210,6 +210,7 @@ pub async fn drift_is_kept_by_day(kind: Kind) {
         features: vec![("amount_minor".to_owned(), 110_000)],
         calibration: None,
         reasons: vec!["amounts".to_owned()],
+        is_shadow: false,
     };
     let abroad = match operator(3, "abroad") {
         Event::OperatorSet(abroad) => Event::OperatorSet(Operator { jurisdiction: JurisdictionNo(1), ..abroad }),

@@ -17,6 +17,7 @@ pub mod links;
 pub mod list;
 pub mod lookup;
 pub mod metrics;
+pub mod model_shadows;
 pub mod notifications;
 pub mod nser;
 pub mod operators;
@@ -181,6 +182,9 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/players/{player}/risk" => players_at_risk::get;
     api Register post   "/api/v1/models/{kind}/{version}/promote" => risk_models::promote;
     api Register post   "/api/v1/models/{kind}/{version}/retire" => risk_models::retire;
+    api Register get    "/api/v1/models/{kind}/{version}/shadow" => model_shadows::read;
+    api Register post   "/api/v1/models/{kind}/{version}/shadow" => model_shadows::start;
+    api Register post   "/api/v1/models/{kind}/{version}/unshadow" => model_shadows::end;
     api Register get    "/api/v1/system/actors" => system::actors;
     api Register post   "/api/v1/system/actors/release" => system::release;
     api Register get    "/api/v1/rules" => rules::list;

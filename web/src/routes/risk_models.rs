@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use store::StoredModel;
 use utoipa::ToSchema;
 
+use super::model_shadows::ShadowBody;
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
@@ -66,6 +67,8 @@ pub struct ModelBody {
     pub ended_at: Option<Ts>,
     /// The way back by which it scores again, or no longer does; null where it is in its state by anything else.
     pub rollback: Option<RollbackBody>,
+    /// It scores in the shadow; null where it does not.
+    pub shadow: Option<ShadowBody>,
 }
 
 /// Somebody went back from a version to the one before.
@@ -199,7 +202,7 @@ impl From<&ModelActed> for ModelActBody {
 
 impl ModelBody {
     /// `acts` are those of its kind.
-    fn of(stored: &StoredModel, acts: &[ModelActed]) -> Self {
+    pub(super) fn of(stored: &StoredModel, acts: &[ModelActed]) -> Self {
         let model = &stored.model;
         let (promoted_by, promoted_at) = stored.promoted.clone().unzip();
         Self {
@@ -221,6 +224,7 @@ impl ModelBody {
             promoted_at,
             ended_at: stored.ended.as_ref().map(|(_, at)| *at),
             rollback: rollback_of(acts, model.version).map(RollbackBody::from),
+            shadow: stored.shadow.clone().map(|(by, since, reason)| ShadowBody { by, since, reason }),
         }
     }
 }
@@ -256,7 +260,7 @@ fn kind(req: &HttpRequest) -> Result<ModelKind, Problem> {
 }
 
 /// The version that a path names.
-fn which(req: &HttpRequest) -> Result<(ModelKind, u32), Problem> {
+pub(super) fn which(req: &HttpRequest) -> Result<(ModelKind, u32), Problem> {
     Ok((kind(req)?, parse::path_id(req, "version", "model")?))
 }
 

@@ -17,6 +17,7 @@ mod integrity;
 mod licences;
 mod live;
 mod live_rules;
+mod model_shadows;
 mod node;
 mod notifications;
 mod quarantine;
