@@ -2,13 +2,14 @@
 //! works beside a running engine at low priority.
 
 use crate::config::Config;
+use crate::model::span;
 use crate::{complain, model_store, say};
 use actors::replay::Span;
 use actors::risk_models;
 use actors::rules::backtest::{SPAN_MAX, Watch};
 use actors::rules::model_backtest::{self, Decided, ModelOutcome, ModelTrial, ModelTried, OperatorExample};
 use anyhow::Context;
-use models::ts::{DAY, Ts};
+use models::ts::DAY;
 use std::process::ExitCode;
 use std::sync::Arc;
 use store::{Background, Store};
@@ -41,8 +42,7 @@ pub struct Args {
 
 /// Runs one.
 pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
-    let (from, to) = (Ts::parse(&args.from).context("--from")?, Ts::parse(&args.to).context("--to")?);
-    anyhow::ensure!(from < to, "--to: is not after --from");
+    let (from, to) = span(&args.from, &args.to)?;
     anyhow::ensure!(to.0 - from.0 <= SPAN_MAX, "--to: more than {} days after --from", SPAN_MAX / DAY);
     // before the store's threads are there: they are as polite as who makes them
     BACKGROUND.enter();

@@ -360,6 +360,11 @@ async fn check(url: &str) {
     let scores = market.scores([&first, &second]).await;
     over_history(dir, url, (&market, &server), &scores).await;
     server.stop();
+    // whoever computes it once more hears what was heard: nothing of a shadow is an input
+    let said = run(dir, url, &["replay", "--from", SPAN[0], "--to", SPAN[1]]);
+    let mut lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = lines.find(|line| line["rules_of"] == "alpha").expect("its rules");
+    assert!(line["findings"].as_u64() > Some(0) && line["differences"] == 0, "{line}");
     let (went, said) = attempt(dir, url, &["audit", "verify"]);
     assert!(went, "{said}");
     store.close().await;
@@ -463,6 +468,13 @@ fn the_command_begins_and_ends_a_shadow() {
     assert_eq!((&listed[0]["shadow"], &listed[1]["shadow"]["reason"]), (&Value::Null, &json!("the new product")));
     // promoted, it is out of it
     run(dir, &url, &["model", "promote", "transaction_risk", "2", "--by", "Otieno"]);
+    assert!(!run(dir, &url, &["model", "list"]).contains("in the shadow"));
+    // and so it is where somebody goes back to it
+    run(dir, &url, &["model", "promote", "transaction_risk", "1", "--by", "Otieno"]);
+    run(dir, &url, &["model", "shadow", "transaction_risk", "2", "--by", "Wanjiku", "--reason", "what was missed"]);
+    assert!(run(dir, &url, &["model", "list"]).contains("in the shadow by Wanjiku"));
+    let back = run(dir, &url, &["model", "rollback", "transaction_risk", "--by", "Wanjiku", "--reason", "too many"]);
+    assert!(back.contains("transaction_risk version 2 scores again"), "{back}");
     assert!(!run(dir, &url, &["model", "list"]).contains("in the shadow"));
     let span = ["--from", SPAN[0], "--to", SPAN[1]];
     let (went, said) = attempt(dir, &url, &[&["model", "backtest", "transaction_risk", "2"][..], &span].concat());

@@ -99,20 +99,16 @@ impl Labels {
     pub fn add_alert(&mut self, directory: &Directory, revisions: &[AlertRevision], is_positive: bool) {
         let (Some(newest), Some(first)) = (revisions.first(), revisions.last()) else { return };
         let records = &newest.evidence.records;
-        let player: Option<MatchKey> =
-            newest.subject.who.as_deref().and_then(|who| who.strip_prefix("player:")?.parse().ok());
-        let Some(jurisdiction) = newest.operator_no.nation() else {
+        let player = player_of(newest);
+        if newest.operator_no.nation().is_none() {
             self.add(newest.operator_no, records, is_positive);
             if let (Some(player), true) = (player, records.is_empty()) {
                 self.add_player(newest.operator_no, player, first.at, is_positive);
             }
             return;
-        };
+        }
         let Some(player) = player else { return };
-        let is_named = |code: &String| newest.evidence.operators.contains(code);
-        let own = directory.operators.values().filter(|known| known.jurisdiction == jurisdiction);
-        let named = own.filter(|known| is_named(&known.code)).map(|known| known.operator_no);
-        for operator in named {
+        for operator in operators_of(directory, newest) {
             for record in records {
                 let shared = self.shared.entry((engine::ingest::id_digest(record), player)).or_default();
                 if !shared.operators.contains(&operator) {
@@ -154,6 +150,19 @@ impl Labels {
         let players = self.players.keys().map(|(operator, _)| *operator);
         own.chain(players).chain(self.shared.values().flat_map(|shared| shared.operators.iter().copied())).collect()
     }
+}
+
+/// The player that an alert names.
+pub(crate) fn player_of(alert: &AlertRevision) -> Option<MatchKey> {
+    alert.subject.who.as_deref().and_then(|who| who.strip_prefix("player:")?.parse().ok())
+}
+
+/// Whose records and players an alert is about: its operator's, or those of each that an alert over all operators names.
+pub(crate) fn operators_of(directory: &Directory, alert: &AlertRevision) -> Vec<OperatorNo> {
+    let Some(jurisdiction) = alert.operator_no.nation() else { return vec![alert.operator_no] };
+    let own = directory.operators.values().filter(|known| known.jurisdiction == jurisdiction);
+    let named = own.filter(|known| alert.evidence.operators.contains(&known.code));
+    named.map(|known| known.operator_no).collect()
 }
 
 /// How an episode of a group ended that a person ended and nobody opened again.
@@ -459,4 +468,4 @@ fn write_rows(features: &[Feature], rows: &[Row], out: &mut impl Write) -> std::
 
 #[cfg(test)]
 #[path = "model_rows_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -100,7 +100,13 @@ fn rows(kind: ModelKind, labels: &Labels, records: &[Record]) -> Vec<Row> {
 }
 
 /// An alert about a player: of an operator, or over several of them.
-fn alert(operator_no: OperatorNo, player: u128, at_minute: i64, records: &[&str], operators: &[&str]) -> AlertRevision {
+pub(crate) fn alert(
+    operator_no: OperatorNo,
+    player: u128,
+    at_minute: i64,
+    records: &[&str],
+    operators: &[&str],
+) -> AlertRevision {
     let mut alert = AlertRevision { operator_no, at: Ts(BEGIN + at_minute * MINUTE), ..AlertRevision::for_tests() };
     alert.subject.who = Some(format!("player:{player:022x}"));
     alert.evidence.records = records.iter().map(|id| (*id).to_owned()).collect();
@@ -109,7 +115,7 @@ fn alert(operator_no: OperatorNo, player: u128, at_minute: i64, records: &[&str]
 }
 
 /// Operators 1 to 3: `op-1` and `op-2` of the first jurisdiction, `op-3` of another one.
-fn directory() -> Directory {
+pub(crate) fn directory() -> Directory {
     let mut directory = Directory::default();
     for (no, jurisdiction) in [(1, 0), (2, 0), (3, 1)] {
         let operator = Operator {

@@ -5,7 +5,8 @@
 //!                                      └▶ operator's day over ─▶ ShadowDayCounted
 //! ```
 //! At most one version of a kind is in the shadow. Nothing follows from its scores, and none of them is stored: a day
-//! says how many there were from the bound on, and names a few.
+//! says how many there were from the bound on, and names a few. Whoever plays at several operators is scored at each of
+//! them, and not across them.
 
 use crate::ids::OperatorNo;
 use crate::match_key::MatchKey;
@@ -31,7 +32,8 @@ pub struct ModelShadowStarted {
     pub reason: String,
 }
 
-/// A person ended the shadow of a version. A promotion or a retirement ends it as well, and is not said twice.
+/// A person ended the shadow of a version. Its promotion, a way back to it or its retirement ends it as well, and is not said
+/// twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ModelShadowEnded {

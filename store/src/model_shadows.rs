@@ -24,7 +24,7 @@ pub(crate) async fn settle(conn: &mut Conn, event: &Event, at: Ts) -> Result<(),
             1 => Ok(()),
             _ => Err(refused("no such version in the shadow")),
         },
-        // what scores for all to hear, or never again, does not score beside itself
+        // what scores for all to hear, by a way back as well, or never again, does not score beside itself
         Event::ModelPromoted(promoted) => end(conn, promoted.kind, promoted.version).await.map(drop),
         Event::ModelRetired(retired) => end(conn, retired.kind, retired.version).await.map(drop),
         Event::ModelShadowCounted(counted) => count(conn, counted).await,

@@ -5,7 +5,8 @@
 //!                                        RecordsScored, PlayersScored among the inputs ─▶ joined ─▶ tally ─▶ outcome
 //! ```
 //! What is heard is what the operator's actor heard, under the rules of then, and the vectors are made by the code that
-//! makes them there. Inputs are read a few at a time, and rows wait for scores up to a limit. Nothing is written.
+//! makes them there. Inputs are read a few at a time, and rows wait for scores up to a limit. Nothing is written. Whoever
+//! plays at several operators is scored at each of them, and not across them, as in the shadow.
 
 use super::backtest::{BacktestError, Watch};
 use super::input::Stored;
@@ -17,15 +18,17 @@ use super::shadow::Row;
 use super::{HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use crate::directory::Directory;
 use crate::market::SetAside;
-use crate::model_rows::decisions;
+use crate::model_rows::{Decision, decisions, operators_of, player_of};
 use crate::replay::Span;
 use crate::scoring::Scorer;
 use engine::ingest::id_digest;
 use engine::model_shadow::{Scored, Tally};
 use engine::rules::calendar::Calendar;
+use engine::rules::labels::label;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
+use models::alert::AlertRevision;
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::model_shadow::{ShadowCounts, ShadowExample, ShadowFound};
@@ -97,7 +100,7 @@ pub struct ModelOutcome {
     pub live_high_per_operator_day: Option<f64>,
     /// Promoted versions that scored the same rows.
     pub live_versions: BTreeSet<u32>,
-    /// What people confirmed.
+    /// What people confirmed, of the rules that say something to this kind of model.
     pub confirmed: Decided,
     /// What people called a false alarm.
     pub false_alarms: Decided,
@@ -154,32 +157,53 @@ pub struct ModelTried {
     pub examples: Vec<OperatorExample>,
 }
 
-/// What people decided, of whatever rule's alerts.
+/// What people decided about alerts of the rules that say something to a kind of model, as they label its rows.
 #[derive(Default)]
 struct Truth {
     records: HashMap<(OperatorNo, u64), bool>,
+    /// Of alerts over several operators: numbers of records are an operator's own, so it has to be that player's.
+    shared: HashMap<(OperatorNo, u64, MatchKey), bool>,
     players: HashMap<(OperatorNo, MatchKey), bool>,
 }
 
 impl Truth {
-    async fn read(store: &Store, span: Span) -> Result<Self, StoreError> {
+    async fn read(store: &Store, directory: &Directory, kind: ModelKind, span: Span) -> Result<Self, StoreError> {
         let mut truth = Self::default();
-        for (operator, alerts, is_positive) in decisions(&store.journal_events("alert_acted").await?) {
+        for Decision { rule, alerts, is_confirmed } in decisions(&store.journal_events("alert_acted").await?) {
+            let Some(is_positive) = label(kind, &rule, is_confirmed) else { continue };
             for alert in alerts {
                 // the newest revision says which records weigh most
-                let revisions = store.alert(alert).await?;
-                let Some(revision) = revisions.first() else { continue };
-                for record in &revision.evidence.records {
-                    *truth.records.entry((operator, id_digest(record))).or_default() |= is_positive;
-                }
-                let player = revision.subject.who.as_deref().and_then(|who| who.strip_prefix("player:")?.parse().ok());
-                let is_then = revision.window.start < span.to && span.from < revision.window.end;
-                if let (Some(player), true) = (player, is_then) {
-                    *truth.players.entry((operator, player)).or_default() |= is_positive;
+                if let Some(newest) = store.alert(alert).await?.first() {
+                    truth.add(directory, newest, is_positive, span);
                 }
             }
         }
         Ok(truth)
+    }
+
+    fn add(&mut self, directory: &Directory, alert: &AlertRevision, is_positive: bool, span: Span) {
+        let (player, is_of_one) = (player_of(alert), alert.operator_no.nation().is_none());
+        let is_then = alert.window.start < span.to && span.from < alert.window.end;
+        for operator in operators_of(directory, alert) {
+            for digest in alert.evidence.records.iter().map(|record| id_digest(record)) {
+                if is_of_one {
+                    *self.records.entry((operator, digest)).or_default() |= is_positive;
+                } else if let Some(player) = player {
+                    *self.shared.entry((operator, digest, player)).or_default() |= is_positive;
+                }
+            }
+            if let (Some(player), true) = (player, is_then) {
+                *self.players.entry((operator, player)).or_default() |= is_positive;
+            }
+        }
+    }
+
+    /// Was a record confirmed, or a false alarm? Where several alerts name it, one confirmation is enough.
+    fn of_record(&self, operator: OperatorNo, record_id: &str, player: Option<MatchKey>) -> Option<bool> {
+        let digest = id_digest(record_id);
+        let own = self.records.get(&(operator, digest));
+        let shared = player.and_then(|player| self.shared.get(&(operator, digest, player)));
+        own.into_iter().chain(shared).copied().reduce(|one, other| one || other)
     }
 }
 
@@ -293,7 +317,7 @@ impl<'a> Joining<'a> {
             return;
         };
         self.days.insert(self.calendar.spans(row.subject.at).day.start);
-        match self.truth.records.get(&(self.operator, id_digest(record))) {
+        match self.truth.of_record(self.operator, record, row.subject.player) {
             Some(true) => self.confirmed.add(is_high, is_live_high),
             Some(false) => self.false_alarms.add(is_high, is_live_high),
             None => {}
@@ -334,8 +358,8 @@ pub async fn run(
     trial: ModelTrial,
     watch: &Watch<'_>,
 ) -> Result<ModelTried, BacktestError> {
-    let truth = Truth::read(store, trial.span).await?;
     let (kind, version) = (trial.scorer.kind(), trial.scorer.version());
+    let truth = Truth::read(store, directory, kind, trial.span).await?;
     let candidate = Arc::new(Promoted { scorer: trial.scorer, since: 0 });
     let mut tried = ModelTried {
         kind,

@@ -1,6 +1,8 @@
 use super::*;
+use crate::model_rows::tests::{alert, directory};
 use crate::scoring::tests::{learnt, table};
 use ml::tabular::artefact::Kind;
+use models::jurisdiction::JurisdictionNo;
 use models::model_shadow::ShadowSubject;
 use models::score::{ScoredPlayer, Scores};
 
@@ -35,7 +37,7 @@ fn players_scored(as_of: i64, scores: &[(u128, u32)]) -> PlayersScored {
         score_ppm: *score_ppm,
         reasons: Vec::new(),
     };
-    PlayersScored { version: 4, as_of: Ts(as_of), players: scores.iter().map(of).collect() }
+    PlayersScored { version: 4, as_of: Ts(as_of), said_at: None, players: scores.iter().map(of).collect() }
 }
 
 fn zone() -> TimeZone {
@@ -55,7 +57,7 @@ fn records_are_joined_with_what_the_promoted_version_said_of_their_input() {
     let truth = Truth {
         records: [(digest("r2-0"), true), (digest("r2-1"), true), (digest("r3-0"), false), (digest("r9-9"), true)]
             .into(),
-        players: HashMap::new(),
+        ..Truth::default()
     };
     let mut joining = Joining::new(OPERATOR, &truth, zone());
     joining.records(1, vec![record(1, 0, 900)]);
@@ -96,7 +98,7 @@ fn records_that_wait_too_long_count_without_the_promoted_version() {
 fn players_are_joined_day_by_day_and_decided_about_once() {
     let scorer = Scorer::new(9, learnt(Kind::PlayerRisk, &table(ModelKind::PlayerRisk, 600))).expect("it fits");
     let of = |player: u128| (OPERATOR, MatchKey(player));
-    let truth = Truth { records: HashMap::new(), players: [(of(1), true), (of(2), false), (of(8), true)].into() };
+    let truth = Truth { players: [(of(1), true), (of(2), false), (of(8), true)].into(), ..Truth::default() };
     let mut joining = Joining::new(OPERATOR, &truth, zone());
     // the end of the day that NOON lies in, and of the next one
     let (first, second) = (NOON + DAY / 2, NOON + 3 * DAY / 2);
@@ -111,6 +113,43 @@ fn players_are_joined_day_by_day_and_decided_about_once() {
     assert_eq!((outcome.confirmed, outcome.false_alarms), (decided(1, 1, 1), decided(1, 0, 1)));
     let named: Vec<_> = examples.iter().map(|one| (one.subject.player, one.live_ppm)).collect();
     assert_eq!(named, [(Some(MatchKey(3)), None), (Some(MatchKey(1)), Some(100))]);
+}
+
+#[test]
+fn a_decision_is_about_the_operators_records_and_players_of_its_alert() {
+    let (first, second, third) = (OperatorNo(1), OperatorNo(2), OperatorNo(3));
+    let nation = OperatorNo::of_nation(JurisdictionNo(0));
+    let directory = directory();
+    let (span, later) = (Span { from: Ts(0), to: Ts(DAY) }, Span { from: Ts(DAY), to: Ts(2 * DAY) });
+    let mut truth = Truth::default();
+    // the third operator is of another jurisdiction; the last alert speaks of a time before its span
+    for (of, player, records, operators, is_positive, span) in [
+        (first, 7, &["a", "b"][..], &[][..], false, span),
+        (first, 7, &["b"], &[], true, span),
+        (first, 7, &["b"], &[], false, span),
+        (nation, 8, &["a", "c"], &["op-2", "op-3"], true, span),
+        (second, 9, &["d"], &[], true, later),
+    ] {
+        truth.add(&directory, &alert(of, player, 0, records, operators), is_positive, span);
+    }
+    let player = |key: u128| Some(MatchKey(key));
+    // whose record | its id | its player | what is true of it
+    for (operator, record, of, wanted) in [
+        (first, "a", player(7), Some(false)),
+        (first, "a", None, Some(false)),
+        (first, "b", player(7), Some(true)),
+        (first, "z", player(7), None),
+        // another player's record may have the same number at another operator
+        (second, "a", player(8), Some(true)),
+        (second, "a", player(7), None),
+        (second, "c", None, None),
+        (third, "a", player(8), None),
+        (second, "d", player(9), Some(true)),
+    ] {
+        assert_eq!(truth.of_record(operator, record, of), wanted, "{operator:?} {record} {of:?}");
+    }
+    let players = [((first, MatchKey(7)), true), ((second, MatchKey(8)), true)];
+    assert_eq!(truth.players, HashMap::from(players));
 }
 
 #[test]

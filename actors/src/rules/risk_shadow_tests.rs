@@ -107,6 +107,29 @@ fn players_are_scored_with_the_promoted_version_or_alone() {
 }
 
 #[test]
+fn who_was_only_written_to_is_not_scored() {
+    let models = Models::default();
+    let mut rules = heard(with_shadow(&models), 0..8);
+    // on the second day one player is sent advertisements, another one plays
+    let second_day = |n: i64| {
+        let of = |(player, kind)| Record { kind, ..record(n, player) };
+        let records: Vec<Record> = [(1, RecordKind::Marketing), (2, RecordKind::Stake)].map(of).into();
+        let facts = vec![Facts::default(); records.len()];
+        let batch = Batch { records: records.into(), facts: Some(facts.into()), ..input(n).batch.unwrap() };
+        Stored { batch: Some(batch), ..input(n) }
+    };
+    (8..16).for_each(|n| drop(hear(&mut rules, &second_day(n))));
+    assert!(!rules.risk.score_shadow());
+    let mut told = counted(&mut rules);
+    (16..24).for_each(|n| drop(hear(&mut rules, &input(n))));
+    assert!(!rules.risk.score_shadow());
+    told.extend(counted(&mut rules));
+    let players = told.iter().filter(|(kind, ..)| *kind == ModelKind::PlayerRisk);
+    let scored: Vec<_> = players.map(|(_, day, counts)| (*day, counts.rows)).collect();
+    assert_eq!(scored, [(BEGIN, 4), (BEGIN + DAY, 1)]);
+}
+
+#[test]
 fn a_shadow_that_ends_tells_what_it_has_counted_and_no_more() {
     let models = promoted();
     let mut rules = heard(with_shadow(&models), 0..10);

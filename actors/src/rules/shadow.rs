@@ -190,7 +190,8 @@ impl Shadows {
 
     /// Somebody has played: their vector is scored when the day is over.
     pub fn played(&mut self, record: &Record) {
-        let Some(player) = record.player else { return };
+        // as of the promoted one: what is no play makes nobody due
+        let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return };
         if self.played.len() >= PLAYED_MAX && !self.played.contains(&(player, record.currency)) {
             self.unscored += 1;
             return;

@@ -1,7 +1,7 @@
 //! Versions of models in the shadow: one of a kind, until it is promoted, retired or taken out, and its days.
 
 use super::bench::{Database, Kind, operator};
-use super::risk_models::{model, registered};
+use super::risk_models::{back, model, registered};
 use models::alert::Window;
 use models::event::Event;
 use models::ids::OperatorNo;
@@ -53,8 +53,12 @@ pub async fn one_version_of_a_kind_scores_in_the_shadow(kind: Kind) {
         (started(KIND, 1), false, None),
         // it was replaced, and may be the next one again
         (started(KIND, 2), true, Some(2)),
-        (retired(2), true, None),
+        // it scores again for all to hear by a way back, too
+        (back(1, 2), true, None),
         (started(KIND, 2), false, None),
+        (started(KIND, 1), true, Some(1)),
+        (retired(1), true, None),
+        (started(KIND, 1), false, None),
         (started(KIND, 3), true, Some(3)),
         (ended(3), true, None),
         (ended(3), false, None),
@@ -75,7 +79,7 @@ pub async fn one_version_of_a_kind_scores_in_the_shadow(kind: Kind) {
     let other = node.store.shadow_model(ModelKind::PlayerRisk).await.expect("read").expect("of its own kind");
     assert_eq!(other.model.version, 1);
     let journal = node.store.journal_events("model_shadow_started").await.expect("read");
-    assert_eq!(journal.len(), 5, "what was refused is not in the journal");
+    assert_eq!(journal.len(), 6, "what was refused is not in the journal");
     assert_eq!(node.store.model_shadow_began(KIND, 9).await.expect("read"), None);
     node.stop().await;
 }

@@ -53,7 +53,7 @@ fn promoted(version: u32, by: &str) -> Event {
 }
 
 /// By whoever registered it: one person is enough.
-fn back(from: u32, version: u32) -> Event {
+pub fn back(from: u32, version: u32) -> Event {
     let rollback = Some(ModelRollback { from, reason: "it names everybody".to_owned() });
     Event::ModelPromoted(ModelPromoted { kind: KIND, version, by: "Wanjiku".to_owned(), rollback })
 }

@@ -9,16 +9,15 @@ use models::alert::Window;
 use models::ids::OperatorNo;
 use models::model_shadow::{EXAMPLES_MAX, ShadowCounts, ShadowDayCounted, ShadowExample};
 use models::operator::Scope;
-use models::risk_model::REASON_CHARS_MAX;
 use models::ts::{DAY, Ts};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::risk_models::{ModelBody, which};
+use super::risk_models::{ModelBody, only_own_operators, required_reason, which};
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::state::AppState;
 
 /// Days where nothing is said.
@@ -205,23 +204,19 @@ async fn step(
     caller.require(Scope::RulesManage)?;
     let (kind, version) = which(req)?;
     let sent: ShadowRequest = parse::json_body(req.headers(), body)?;
-    let mut fields = Fields::default();
-    let reason = fields.required_text("/reason", sent.reason.as_deref(), REASON_CHARS_MAX);
-    let reason = fields.finish(reason)?;
-    let directory = state.engine.directory();
-    if directory.operators.values().any(|operator| operator.jurisdiction != caller.jurisdiction()) {
-        let why = "a model scores the operators of every jurisdiction, and there are others: whoever runs this node does it with `mlinzi model`";
-        return Err(Problem::new(Code::Forbidden, why));
-    }
+    let reason = required_reason(sent.reason.as_deref())?;
+    only_own_operators(caller, state)?;
     let order = ShadowOrder { kind, version, step, by: caller.entry.key.label.clone(), reason };
     state.engine.order_shadow(order, idempotency(caller, req, body)?).await?;
-    let stored = state.engine.store().model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
-    Ok(HttpResponse::Ok().json(ModelBody::of(&stored)))
+    let store = state.engine.store();
+    let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
+    Ok(HttpResponse::Ok().json(ModelBody::of(&stored, &store.model_acts(kind).await?)))
 }
 
 /// Lets a version score in the shadow from now on, beside the promoted one or where none is promoted: no alert, no level of
 /// risk and no stored score follows from it, and what it would have said is counted by operator and day. One person is
-/// enough, and it need not be validated. One version of a kind at a time; its promotion or retirement ends it.
+/// enough, and it need not be validated. One version of a kind at a time; its promotion, a way back to it, or its retirement
+/// ends it. Whoever plays at several operators is scored at each of them, and not across them.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/shadow", tag = "models", request_body = ShadowRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),

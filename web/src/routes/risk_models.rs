@@ -264,10 +264,20 @@ pub(super) fn which(req: &HttpRequest) -> Result<(ModelKind, u32), Problem> {
     Ok((kind(req)?, parse::path_id(req, "version", "model")?))
 }
 
-fn required_reason(reason: Option<&str>) -> Result<String, Problem> {
+pub(super) fn required_reason(reason: Option<&str>) -> Result<String, Problem> {
     let mut fields = Fields::default();
     let reason = fields.required_text("/reason", reason, REASON_CHARS_MAX);
     fields.finish(reason)
+}
+
+/// A model scores everybody: no key of one jurisdiction decides for operators of another.
+pub(super) fn only_own_operators(caller: &Caller, state: &AppState) -> Result<(), Problem> {
+    let directory = state.engine.directory();
+    if directory.operators.values().any(|operator| operator.jurisdiction != caller.jurisdiction()) {
+        let why = "a model scores the operators of every jurisdiction, and there are others: whoever runs this node does it with `mlinzi model`";
+        return Err(Problem::new(Code::Forbidden, why));
+    }
+    Ok(())
 }
 
 async fn order(
@@ -277,11 +287,7 @@ async fn order(
     body: &[u8],
     (kind, command): (ModelKind, ModelCommand),
 ) -> Result<HttpResponse, Problem> {
-    let directory = state.engine.directory();
-    if directory.operators.values().any(|operator| operator.jurisdiction != caller.jurisdiction()) {
-        let why = "a model scores the operators of every jurisdiction, and there are others: whoever runs this node does it with `mlinzi model`";
-        return Err(Problem::new(Code::Forbidden, why));
-    }
+    only_own_operators(caller, state)?;
     let order = ModelOrder { kind, command, by: caller.entry.key.label.clone() };
     let version = state.engine.order_model(order, idempotency(caller, req, body)?).await?;
     let store = state.engine.store();

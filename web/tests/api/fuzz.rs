@@ -23,7 +23,7 @@ use wire::{Heard, Request};
 use crate::node::{Key, Node};
 
 const SEED: u64 = 0x6d6c_696e_7a69;
-const REQUESTS: u64 = 11_000;
+const REQUESTS: u64 = 11_400;
 /// How often a request that an overloaded node turned away is sent again.
 const AGAIN: u32 = 20;
 /// Requests between two looks at the node.
