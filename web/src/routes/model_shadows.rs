@@ -45,7 +45,7 @@ pub struct ShadowBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"reason": "learnt from the spring, with the new product"}))]
-pub struct ShadowRequest {
+pub struct ModelShadowRequest {
     /// Why, up to 500 characters, with nobody in it.
     #[serde(default)]
     reason: Option<String>,
@@ -203,7 +203,7 @@ async fn step(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RulesManage)?;
     let (kind, version) = which(req)?;
-    let sent: ShadowRequest = parse::json_body(req.headers(), body)?;
+    let sent: ModelShadowRequest = parse::json_body(req.headers(), body)?;
     let reason = required_reason(sent.reason.as_deref())?;
     only_own_operators(caller, state)?;
     let order = ShadowOrder { kind, version, step, by: caller.entry.key.label.clone(), reason };
@@ -218,7 +218,7 @@ async fn step(
 /// enough, and it need not be validated. One version of a kind at a time; its promotion, a way back to it, or its retirement
 /// ends it. Whoever plays at several operators is scored at each of them, and not across them.
 #[utoipa::path(
-    post, path = "/api/v1/models/{kind}/{version}/shadow", tag = "models", request_body = ShadowRequest,
+    post, path = "/api/v1/models/{kind}/{version}/shadow", tag = "models", request_body = ModelShadowRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version", body = ModelBody),
@@ -239,7 +239,7 @@ pub async fn start(
 
 /// Ends the shadow of a version. What was counted of it stays.
 #[utoipa::path(
-    post, path = "/api/v1/models/{kind}/{version}/unshadow", tag = "models", request_body = ShadowRequest,
+    post, path = "/api/v1/models/{kind}/{version}/unshadow", tag = "models", request_body = ModelShadowRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version", body = ModelBody),
