@@ -162,6 +162,8 @@ pub struct DriftBody {
     pub score_index: Option<f64>,
     /// The same in sentences.
     pub reasons: Vec<String>,
+    /// It scored in the shadow that day: nobody was told.
+    pub is_shadow: bool,
 }
 
 fn share(ppm: u32) -> f64 {
@@ -414,6 +416,7 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
         level: judged.level.as_str(),
         score_index: judged.score_psi_ppm.map(share),
         reasons: judged.reasons,
+        is_shadow: judged.is_shadow,
     };
     let drift = drift.into_iter().map(body).collect();
     let acts = store.model_acts(kind).await?;

@@ -124,6 +124,28 @@ async fn what_a_shadow_would_have_said_is_read_by_staff_of_the_jurisdiction() {
         json!({"confirmed": {"alerts": 0, "also": 0}, "false_alarms": {"alerts": 0, "also": 0}, "is_cut": false});
     assert_eq!((&read["resolved"], &read["is_cut"]), (&nobody, &json!(false)));
 
+    // its drift says that it was in the shadow; a day of a version that is promoted does not
+    for (day, is_shadow) in [(0, true), (1, false)] {
+        let mut judged = json!({"kind": "transaction_risk", "version": 4, "operator_no": no.0, "day": day * DAY,
+            "rows": 900, "level": "stable", "score_psi_ppm": 1, "features": [], "calibration": null, "reasons": []});
+        if is_shadow {
+            judged["is_shadow"] = true.into();
+        }
+        let row = format!(
+            "INSERT INTO model_drift (kind, version, operator_no, day, body) VALUES ('transaction_risk', 4, {}, {}, '{judged}')",
+            no.0,
+            day * DAY
+        );
+        store.execute_for_tests(&row).await.expect("a row");
+    }
+    let shown = node.call("GET", "/api/v1/models/transaction_risk/4", Some(&node.staff), "").await.json();
+    let drift = shown["drift"].as_array().expect("days").iter();
+    let marks: Vec<_> =
+        drift.map(|day| (day["day"].as_str().unwrap_or_default(), day["is_shadow"].as_bool())).collect();
+    for (begins, is_shadow) in [("1970-01-01T00:00:00.000Z", true), ("1970-01-02T00:00:00.000Z", false)] {
+        assert!(marks.contains(&(begins, Some(is_shadow))), "{shown}");
+    }
+
     let neighbour = node.call("GET", &format!("{path}{span}"), Some(&node.neighbour), "").await;
     assert_eq!(neighbour.json()["days"], json!([]), "of another jurisdiction");
     let listed = node.call("GET", "/api/v1/models", Some(&node.staff), "").await.json();
