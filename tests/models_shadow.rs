@@ -83,7 +83,19 @@ fn is_high(score: Option<u32>) -> bool {
 }
 
 fn bearer(dir: &Path, store: &str, label: &str) -> String {
-    let args = ["key", "create", "--label", label, "--rate", "1000", "--json", "--scope", "rules:manage"];
+    let args = [
+        "key",
+        "create",
+        "--label",
+        label,
+        "--rate",
+        "1000",
+        "--json",
+        "--scope",
+        "rules:manage",
+        "--scope",
+        "alerts:manage",
+    ];
     let made: Value = serde_json::from_str(&run(dir, store, &args)).expect("JSON");
     made["bearer"].as_str().expect("a bearer").to_owned()
 }
