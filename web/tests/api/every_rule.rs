@@ -59,11 +59,12 @@ impl Trader {
 
     /// Pushes records, and waits until its rules have heard of them.
     async fn push(&mut self, node: &Node, class: &'static str, records: &Value) {
-        if !self.sources.contains_key(class) {
-            let made = self.source(node, class).await;
-            self.sources.insert(class, made);
-        }
-        let pushed = node.call("POST", &self.sources[class], Some(&self.key.bearer), &records.to_string()).await;
+        let path = match self.sources.get(class) {
+            Some(known) => known.clone(),
+            None => self.source(node, class).await,
+        };
+        let pushed = node.call("POST", &path, Some(&self.key.bearer), &records.to_string()).await;
+        self.sources.insert(class, path);
         let sent = records.as_array().map(|records| records.len() as u64);
         assert_eq!(pushed.json()["accepted"].as_u64(), sent, "{}: {}", self.code, pushed.text);
         let no = node.engine.directory().operator_by_code.get(self.code.as_str()).copied().expect("an operator");
@@ -217,6 +218,10 @@ async fn every_rule_speaks_from_the_wire_and_is_silent_where_nothing_is_wrong() 
     let mut scenes = join_all(scenes).await;
     join_all(scenes.iter_mut().map(|scene| scene.play(&node, true))).await;
     clock.go(3 * DAY);
+    until("the register is fresh again", async || {
+        (node.call("GET", "/health/ready", None, "").await.status == 200).then_some(())
+    })
+    .await;
     join_all(scenes.iter_mut().map(|scene| scene.play(&node, false))).await;
     settled(&node).await;
     // what is under way is stored before it ends: whatever is silent then stays silent
