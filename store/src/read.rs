@@ -21,7 +21,7 @@ pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use harm_signals::HarmSignalQuery;
 pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
-pub use rule_inputs::{FindingsBy, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow};
+pub use rule_inputs::{AlteredInput, FindingsBy, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow};
 pub use rules::{FindingCount, FindingRow, FindingsOf};
 
 use crate::StoreError;

@@ -69,6 +69,7 @@ both!(
     rule_inputs::a_batch_is_heard_once,
     rule_inputs::findings_are_kept_once_and_read_newest_first,
     rule_inputs::what_inputs_led_to_is_read_by_their_places,
+    rule_inputs::inputs_are_held_against_the_journal,
     rule_inputs::exclusions_are_counted_by_who_reported_them,
     rules::backtests_are_kept_with_their_results,
     rule_inputs::an_input_is_scored_once,

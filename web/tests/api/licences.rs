@@ -20,7 +20,7 @@ fn licence(state: &str) -> Value {
 }
 
 /// With other fields, or more.
-fn with(mut licence: Value, fields: &Value) -> Value {
+pub fn with(mut licence: Value, fields: &Value) -> Value {
     let (object, fields) = (licence.as_object_mut().expect("an object"), fields.as_object().expect("an object"));
     object.extend(fields.clone());
     licence

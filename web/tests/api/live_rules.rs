@@ -122,7 +122,7 @@ async fn alert(node: &Node, rule: &str) -> Value {
 }
 
 /// A figure of this process.
-async fn figure(node: &Node, name: &str) -> u64 {
+pub async fn figure(node: &Node, name: &str) -> u64 {
     let text = node.call("GET", "/metrics", None, "").await.text;
     let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
     line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default()

@@ -6,6 +6,7 @@ mod batches;
 mod classes;
 mod compliance;
 mod contacts;
+mod every_rule;
 mod facts;
 mod faults;
 mod fetching;
