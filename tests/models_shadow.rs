@@ -335,7 +335,7 @@ async fn check(url: &str) {
     };
     let group = tokio::time::timeout(PATIENCE, group).await.expect("a group in time");
     let resolve = format!("{}/api/v1/alerts/{group}/resolve", server.base);
-    assert_eq!(status(&client, resolve, &market.key, json!({"reason": "confirmed"}).to_string()).await, Some(200));
+    assert_eq!(status(&client, resolve, &wanjiku, json!({"reason": "confirmed"}).to_string()).await, Some(200));
     let resolved = market.shadow(&server, "transaction_risk/2").await["resolved"].clone();
     assert!(resolved["confirmed"]["alerts"].as_u64() > Some(0), "{resolved}");
     let scores = market.scores([&first, &second]).await;
