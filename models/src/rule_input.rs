@@ -362,6 +362,7 @@ mod tests {
                     version: 2,
                     as_of: Ts(5),
                     said_at: None,
+                    nameless: Vec::new(),
                     players: vec![ScoredPlayer {
                         player: MatchKey(1),
                         currency: Currency::KES,

@@ -136,6 +136,10 @@ pub struct PlayersScored {
     /// When it was said; none in what was stored before anybody was told of it: operators hear of nobody in there.
     #[serde(with = "micros::option", default, skip_serializing_if = "Option::is_none")]
     pub said_at: Option<Ts>,
+    /// Those of them at high risk whom nobody could name to the operator then: it has never asked about them, and no deposit
+    /// or withdrawal of theirs is remembered. It is told nothing of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nameless: Vec<MatchKey>,
     /// They, at most [`PLAYERS_MAX`].
     pub players: Vec<ScoredPlayer>,
 }

@@ -258,7 +258,13 @@ fn score_due(live: &mut LivePlayers, scorer: &Scorer, mut score: impl FnMut(&[f3
             players.push(ScoredPlayer { player, currency, score_ppm, reasons });
         }
         if !players.is_empty() {
-            return Some(PlayersScored { version: scorer.version(), as_of, said_at: None, players });
+            return Some(PlayersScored {
+                version: scorer.version(),
+                as_of,
+                said_at: None,
+                nameless: Vec::new(),
+                players,
+            });
         }
     }
 }

@@ -108,7 +108,13 @@ pub async fn inputs_of_rules_are_numbered_and_read_with_their_batches(kind: Kind
     // and what is stored for all of them, which is no operator's
     let nation = |no| OperatorNo::of_nation(JurisdictionNo(no)).0;
     let scored = || {
-        RuleInput::PlayersScored(Box::new(PlayersScored { version: 1, as_of: NOW, said_at: None, players: Vec::new() }))
+        RuleInput::PlayersScored(Box::new(PlayersScored {
+            version: 1,
+            as_of: NOW,
+            said_at: None,
+            nameless: Vec::new(),
+            players: Vec::new(),
+        }))
     };
     node.commit(vec![heard(nation(0), 0, scored()), heard(nation(1), 1, scored())], Vec::new()).await.expect("stored");
     let all = store.nation_rule_inputs(JurisdictionNo(0), 0, 10).await.expect("rows");
