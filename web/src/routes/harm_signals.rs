@@ -220,14 +220,18 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
 }
 
 /// Gives a sign of harm about one of its players to an operator, which has to act from then on. For staff. The player has to
-/// be one whom the operator knows by this identifier: it has asked about them, or sent records of them.
+/// be one whom the operator knows by this identifier: it has asked about them, or sent records of them. It reads the sign
+/// from the instant from which its time runs.
 #[utoipa::path(
     post, path = "/api/v1/operators/{id}/harm-signals", tag = "alerts", request_body = HarmSignalRequest,
     params(("id" = String, Path, description = "opr_…"),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: given once")),
     responses((status = 201, description = "The sign", body = HarmSignalView),
         (status = 404, description = "No such operator, or it knows no such player"),
-        (status = 409, description = "The operator is suspended or closed, and so cannot read it")),
+        (status = 409, description = "The operator is suspended or closed, and so cannot read it; or could not find out who \
+            it is: it has never asked about the player, and no deposit or withdrawal of theirs is remembered; or has as \
+            many signs of staff from the last 14 days as are followed"),
+        (status = 503, description = "The operator's rules are still reading; ask again after `Retry-After`")),
     security(("bearer" = ["alerts:manage"]))
 )]
 pub async fn give(
