@@ -370,5 +370,17 @@ pub async fn silences_of_feeds_are_read_newest_first(kind: Kind) {
     assert_eq!(read(1, 10).await, [(4, 0), (1, 2), (1, 0)]);
     assert_eq!(read(1, 2).await, [(4, 0), (1, 2)]);
     assert_eq!((read(2, 9).await, read(3, 9).await), (vec![(3, 0)], vec![]));
+    // page by page
+    let newest = node.store.feed_silences_below(OperatorNo(1), i64::MAX, 2).await.expect("revisions");
+    let behind = node.store.feed_silences_below(OperatorNo(1), newest[1].offset, 2).await.expect("revisions");
+    let names = |revisions: &[AlertRevision]| revisions.iter().map(|r| (r.id.0, r.operator_seq)).collect::<Vec<_>>();
+    assert_eq!((names(&newest), names(&behind)), (vec![(4, 0), (1, 2)], vec![(1, 0)]));
+    let standing = async |no| names(&node.store.feed_silences_standing(OperatorNo(no), 9).await.expect("revisions"));
+    assert_eq!(standing(1).await, [(4, 0), (1, 2)], "the newest of each");
+    assert_eq!((standing(2).await, standing(3).await), (vec![(3, 0)], vec![]));
+    let Event::AlertRevised(over) = of(4, 1, "feed_silent", 1) else { unreachable!("a revision") };
+    let over = AlertRevision { kind: RevisionKind::Withdrawn, ..over };
+    node.commit(vec![Event::AlertRevised(over)], Vec::new()).await.expect("stored");
+    assert_eq!(standing(1).await, [(1, 2)], "what is over stands no more");
     node.stop().await;
 }
