@@ -345,6 +345,7 @@ fn risky(scorer: &Scorer, record: &Record, one: &Candidate) -> Option<RiskyRecor
     Some(RiskyRecord {
         record_id: record.record_id.clone(),
         player: record.player,
+        sold_at: if record.player.is_none() { transaction::sold_at(record) } else { None },
         at: record.occurred_at,
         score_ppm: one.score_ppm,
         reasons: scorer.reasons(&one.vector),
