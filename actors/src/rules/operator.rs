@@ -22,7 +22,7 @@ use models::record::Record;
 use models::risk_model::ModelKind;
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::ts::{SECOND, Ts};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -285,7 +285,14 @@ impl OperatorRulesActor {
         for input in inputs {
             let RuleInput::PlayersScored(scored) = input else { continue };
             let mut nameless = state.high_without_records(scored);
-            let named = context.store.contacts_named(whose.no, &nameless).await?;
+            let named = match context.store.contacts_named(whose.no, &nameless).await {
+                Err(error @ StoreError::Unreadable(_)) => {
+                    // it stays so, and records must not wait for it
+                    tracing::error!(of = whose.code, %error, "by what an operator has asked is not known");
+                    HashMap::new()
+                }
+                named => named?,
+            };
             nameless.retain(|player| !named.contains_key(player));
             scored.nameless = nameless;
             scored.said_at = Some(context.clock.now());

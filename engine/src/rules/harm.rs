@@ -38,7 +38,7 @@ pub fn is_recent(said_at: Ts, day_end: Ts) -> bool {
 
 /// Why an operator is not told of a player whose level has become high. They are looked at again with their next score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Withheld {
+enum Withheld {
     /// Nobody can name the player to it.
     Nameless,
     /// As many signs of the model are remembered as may be.
@@ -47,7 +47,7 @@ pub enum Withheld {
 
 /// How a score is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Telling {
+enum Telling {
     /// The operator is told where a sign is due.
     Told,
     /// Nobody is told anything, as of scores from before anybody was, or of who is suspended; the level is remembered.
