@@ -8,7 +8,7 @@ use crate::source::Inspect;
 use engine::features::live::LiveFeatures;
 use engine::features::live_players::DAY_SETTLED_AFTER;
 use engine::rules::finding::{Finding, Mode};
-use engine::rules::harm::{Given, Harm};
+use engine::rules::harm::{Given, Harm, first_telling};
 use engine::rules::harm_signal_unanswered::Terms;
 use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
 use engine::rules::nation::NationRules;
@@ -17,19 +17,19 @@ use engine::rules::run::OperatorRules;
 use engine::rules::snapshot::VERSION;
 use engine::rules::standing::Standing;
 use engine::snapshot;
-use models::alert::Severity;
 use models::compliance::ComplianceDayCounted;
 use models::feed::SourceClock;
-use models::harm_signal::{HarmSignal, SignalSource};
+use models::harm_signal::{HarmSignal, RECORDS_MAX, SignalSource};
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::model_shadow::ShadowDayCounted;
 use models::money::Currency;
 use models::record::{Record, RecordKind};
-use models::risk_model::DriftJudged;
+use models::risk_model::{DriftJudged, RiskLevel};
 use models::rule_input::{DeclaredBase, RuleInput, SignalGiven};
-use models::score::PlayersScored;
+use models::score::{PlayersScored, ScoredPlayer};
 use models::ts::{HOUR, Ts};
+use std::collections::BTreeSet;
 use store::{RuleInputRow, Store, StoreError};
 
 /// Which records of an input are heard, by position; a fault's hook sees each first.
@@ -81,6 +81,10 @@ pub(super) trait Judge: Kept {
     fn counted_shadows(&mut self) -> Vec<ShadowDayCounted> {
         Vec::new()
     }
+    /// Signs of harm of a model that were not given, by reason.
+    fn withheld(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
     /// Inputs behind a position.
     fn read(
         store: &Store,
@@ -88,6 +92,19 @@ pub(super) trait Judge: Kept {
         after: i64,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<RuleInputRow>, StoreError>>;
+}
+
+/// What an operator's rules know of a player to whom a sign of harm is to be given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acquainted {
+    /// Something has been heard of them lately.
+    pub is_known: bool,
+    /// The operator's ids of their newest deposits and withdrawals.
+    pub records: Vec<String>,
+    /// Staff may give another sign.
+    pub has_room: bool,
+    /// The rules have not heard everything yet: whoever is unknown now may be known in a moment.
+    pub is_behind: bool,
 }
 
 /// An operator's rules, and which clock they go by.
@@ -131,9 +148,34 @@ impl OfOperator {
         !self.is_event && self.harm.open().any(|sign| terms.act_by(sign, now).is_some_and(is_over))
     }
 
-    /// Has anything been heard of a player lately?
-    pub(super) fn knows(&self, player: MatchKey, home: Currency) -> bool {
-        self.rules.book().knows(player, home)
+    /// What is known of a player, of everything that was heard.
+    pub(super) fn acquainted(&self, player: MatchKey, home: Currency) -> Acquainted {
+        let book = self.rules.book();
+        Acquainted {
+            is_known: book.knows(player, home),
+            records: book.records_of(player.0, RECORDS_MAX),
+            has_room: self.harm.room(false) > 0,
+            is_behind: false,
+        }
+    }
+
+    /// Players of some scores who are at high risk, and of whom there is no record by which the operator could find them.
+    pub(super) fn high_without_records(&self, scored: &PlayersScored) -> Vec<MatchKey> {
+        let is_high = |one: &&ScoredPlayer| RiskLevel::of(one.score_ppm) == RiskLevel::High;
+        let high: BTreeSet<MatchKey> = scored.players.iter().filter(is_high).map(|one| one.player).collect();
+        let book = self.rules.book();
+        high.into_iter().filter(|player| book.records_of(player.0, 1).is_empty()).collect()
+    }
+
+    /// Signs that will be due once these scores are heard, as they will be told first.
+    pub(super) fn foretold(&mut self, scored: &PlayersScored) -> Vec<HarmSignal> {
+        if !scored.players.iter().any(|one| RiskLevel::of(one.score_ppm) == RiskLevel::High) {
+            return Vec::new();
+        }
+        let month = self.rules.month(scored.as_of.plus(-1)).start;
+        let (book, operator) = (self.rules.book(), self.operator);
+        let due = self.harm.excerpt(scored).due(book, month, scored);
+        due.iter().map(|signal| first_telling(operator, book, signal, given_by_model(scored.version))).collect()
     }
 
     fn signal(&mut self, signal: Signal, given: Given, findings: &mut Vec<Finding>) {
@@ -144,14 +186,8 @@ impl OfOperator {
     /// The operator is told of whose level has become high.
     fn signal_high(&mut self, scored: &PlayersScored, findings: &mut Vec<Finding>) {
         let month = self.rules.month(scored.as_of.plus(-1)).start;
-        for one in &scored.players {
-            // the keys of whoever is suspended or closed read nothing
-            let told_at = scored.said_at.filter(|at| self.rules.book().trades(*at));
-            let is_due = self.harm.scored(one, month, told_at.is_some());
-            let Some(at) = told_at.filter(|_| is_due) else { continue };
-            let signal = Signal { player: one.player, level: Severity::High, at };
-            let given = Given { source: SignalSource::Model { version: scored.version }, named: None };
-            self.signal(signal, given, findings);
+        for signal in self.harm.due(self.rules.book(), month, scored) {
+            self.signal(signal, given_by_model(scored.version), findings);
         }
     }
 
@@ -188,6 +224,10 @@ impl OfOperator {
             }
         }
     }
+}
+
+fn given_by_model(version: u32) -> Given {
+    Given { source: SignalSource::Model { version }, named: None }
 }
 
 /// Who gave a sign, as it was told.
@@ -307,6 +347,11 @@ impl Judge for OfOperator {
         self.risk.counted_shadows().into_iter().map(told).collect()
     }
 
+    fn withheld(&self) -> Vec<(&'static str, u64)> {
+        let (nameless, full) = self.harm.withheld();
+        vec![("model_unattributable", nameless), ("model_full", full)]
+    }
+
     async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {
         store.rule_inputs(whose, after, limit).await
     }
@@ -315,7 +360,7 @@ impl Judge for OfOperator {
 /// Bytes before those of the rules and their number: which clocks, documents, the newest tick.
 const HEAD_BYTES: usize = 11;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
-const LAYOUT_HERE: u32 = 4;
+const LAYOUT_HERE: u32 = 5;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;

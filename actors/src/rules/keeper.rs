@@ -68,7 +68,7 @@ pub(super) struct Keeper<J: Judge> {
     /// The input behind which the state was copied last.
     kept: i64,
     set_aside: SetAside,
-    /// What was forgotten when it was looked at last, by table.
+    /// What was forgotten when it was looked at last, by table, and what was withheld, by reason.
     forgotten: HashMap<&'static str, u64>,
     /// Inputs are read that may have been applied before.
     is_replaying: bool,
@@ -80,7 +80,7 @@ impl<J: Judge> Keeper<J> {
     pub async fn recover(whose: Whose, blank: J, context: RulesContext, progress: &Progress) -> Result<Self, String> {
         let set_aside = context.store.rules_set_aside(whose.no).await.map_err(|e| e.to_string())?;
         let (applied, state) = Self::newest_state(&whose, &blank, &context).await?;
-        let forgotten = state.forgotten().into_iter().collect();
+        let forgotten = state.forgotten().into_iter().chain(state.withheld()).collect();
         let mut keeper = Self {
             whose,
             blank,
@@ -202,9 +202,10 @@ impl<J: Judge> Keeper<J> {
         days.iter().filter(|day| !is_stored(day)).cloned().collect()
     }
 
-    /// Those of the signs of harm that are not stored as they are, or newer: after a start some are told once more.
+    /// Those of the signs of harm that are not stored as they are, or newer: the first telling of each lies in the commit of its
+    /// input, and after a start some are told once more.
     async fn untold_signals(&self, signals: Vec<HarmSignal>, progress: &Progress) -> Vec<HarmSignal> {
-        if !self.is_replaying {
+        if !self.is_replaying && signals.iter().all(|signal| signal.revision > 1) {
             return signals;
         }
         let ids: Vec<HarmSignalId> = signals.iter().map(|signal| signal.id).collect();
@@ -291,6 +292,13 @@ impl<J: Judge> Keeper<J> {
         for (table, now) in self.state.forgotten() {
             let before = self.forgotten.insert(table, now).unwrap_or(0);
             self.context.metrics.forgot(table, now.saturating_sub(before));
+        }
+        for (reason, now) in self.state.withheld() {
+            let before = self.forgotten.insert(reason, now).unwrap_or(0);
+            // counted by whoever withheld them first
+            if !self.is_replaying {
+                self.context.metrics.withheld(reason, now.saturating_sub(before));
+            }
         }
     }
 

@@ -28,7 +28,7 @@ mod told;
 mod truth;
 
 pub use input::Heard;
-pub use judge::{OfNation, OfOperator};
+pub use judge::{Acquainted, OfNation, OfOperator};
 pub use keeper::RulesContext;
 pub use known::Known;
 pub use metrics::RuleMetrics;

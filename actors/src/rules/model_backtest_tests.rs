@@ -37,7 +37,13 @@ fn players_scored(as_of: i64, scores: &[(u128, u32)]) -> PlayersScored {
         score_ppm: *score_ppm,
         reasons: Vec::new(),
     };
-    PlayersScored { version: 4, as_of: Ts(as_of), said_at: None, players: scores.iter().map(of).collect() }
+    PlayersScored {
+        version: 4,
+        as_of: Ts(as_of),
+        said_at: None,
+        nameless: Vec::new(),
+        players: scores.iter().map(of).collect(),
+    }
 }
 
 fn zone() -> TimeZone {

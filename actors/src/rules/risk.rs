@@ -351,7 +351,13 @@ fn score_due(
             players.push(ScoredPlayer { player, currency, score_ppm, reasons });
         }
         if !players.is_empty() {
-            return Some(PlayersScored { version: scorer.version(), as_of, said_at: None, players });
+            return Some(PlayersScored {
+                version: scorer.version(),
+                as_of,
+                said_at: None,
+                nameless: Vec::new(),
+                players,
+            });
         }
     }
 }
@@ -432,6 +438,7 @@ fn risky(scorer: &Scorer, record: &Record, one: &Candidate) -> Option<RiskyRecor
     Some(RiskyRecord {
         record_id: record.record_id.clone(),
         player: record.player,
+        sold_at: if record.player.is_none() { transaction::sold_at(record) } else { None },
         at: record.occurred_at,
         score_ppm: one.score_ppm,
         reasons: scorer.reasons(&one.vector),

@@ -262,8 +262,8 @@ fn whose_level_becomes_high_is_told_of_once_and_the_clock_asks_for_an_answer() {
     let (set, now) = (RuleSet::standard("KE"), Ts(BEGIN + 2 * DAY + HOUR));
     let scored = |player, score_ppm, day: i64, said_at| {
         let one = ScoredPlayer { player: MatchKey(player), currency: Currency::KES, score_ppm, reasons: Vec::new() };
-        let (version, as_of) = (3, Ts(BEGIN + day * DAY));
-        RuleInput::PlayersScored(Box::new(PlayersScored { version, as_of, said_at, players: vec![one] }))
+        let (version, as_of, players) = (3, Ts(BEGIN + day * DAY), vec![one]);
+        RuleInput::PlayersScored(Box::new(PlayersScored { version, as_of, said_at, nameless: Vec::new(), players }))
     };
     let tick = |at| RuleInput::Tick { operator_seq: None, at };
     let unanswered = |findings: &[Finding]| findings.iter().filter(|f| f.rule == "harm_signal_unanswered").count();
@@ -306,4 +306,56 @@ fn whose_level_becomes_high_is_told_of_once_and_the_clock_asks_for_an_answer() {
     hear(&mut again, &Stored { batch: Some(batch), ..input(1) });
     let [told] = again.changed_signals().try_into().expect("the same sign");
     assert_eq!((told.answered_at, told.revision), (Some(now.plus(30 * MINUTE)), 2));
+}
+
+/// Players who are scored at the end of the second day, and when that is said.
+fn at_high_risk(players: std::ops::Range<u128>, said_at: Ts) -> PlayersScored {
+    let one =
+        |player| ScoredPlayer { player: key(player), currency: Currency::KES, score_ppm: 600_000, reasons: Vec::new() };
+    let (as_of, players) = (Ts(BEGIN + 2 * DAY), players.map(one).collect());
+    PlayersScored { version: 3, as_of, said_at: Some(said_at), nameless: Vec::new(), players }
+}
+
+#[test]
+fn a_sign_is_foretold_as_it_is_told_so_that_it_is_read_as_soon_as_time_runs() {
+    let now = Ts(BEGIN + 2 * DAY + HOUR);
+    let models = Models::default();
+    let mut rules = blank(&models);
+    (0..12).for_each(|n| drop(hear(&mut rules, &input(n))));
+    let today = at_high_risk(1..5, now);
+    // scores | whose signs follow
+    for (what, scored, wanted) in [
+        ("of an archive that is loaded a year later", at_high_risk(1..5, now.plus(365 * DAY)), vec![]),
+        (
+            "two of them cannot be named",
+            PlayersScored { nameless: [2, 4].map(key).to_vec(), ..today.clone() },
+            vec![1, 3],
+        ),
+        ("now they can, and are told of alone", today.clone(), vec![2, 4]),
+        ("all are told of this month", today, vec![]),
+    ] {
+        let foretold = rules.foretold(&scored);
+        said(&mut rules, RuleInput::PlayersScored(Box::new(scored)));
+        assert_eq!(rules.changed_signals(), foretold, "{what}");
+        let players: Vec<MatchKey> = foretold.iter().map(|signal| signal.player).collect();
+        assert_eq!(players, wanted.into_iter().map(key).collect::<Vec<_>>(), "{what}");
+    }
+    assert_eq!(rules.withheld(), [("model_unattributable", 2), ("model_full", 0)]);
+}
+
+fn key(player: u128) -> MatchKey {
+    MatchKey(player << 40)
+}
+
+#[test]
+fn who_has_deposits_can_be_found_by_them() {
+    let mut rules = blank(&Models::default());
+    (0..12).for_each(|n| drop(hear(&mut rules, &input(n))));
+    // a fourth one has never played
+    let scored = at_high_risk(1..5, Ts(BEGIN));
+    assert_eq!(rules.high_without_records(&scored), [key(4)]);
+    let known = rules.acquainted(key(1), Currency::KES);
+    assert!(known.is_known && known.has_room && !known.is_behind && known.records.len() == 3, "{known:?}");
+    let stranger = rules.acquainted(key(4), Currency::KES);
+    assert!(!stranger.is_known && stranger.records.is_empty(), "{stranger:?}");
 }

@@ -357,6 +357,38 @@ impl Store {
         rows.iter().map(|row| parse("alert", &row.text(0)?)).collect()
     }
 
+    /// The same below an offset.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn feed_silences_below(
+        &self,
+        operator: OperatorNo,
+        offset: i64,
+        limit: u32,
+    ) -> Result<Vec<AlertRevision>, StoreError> {
+        let sql = "SELECT body FROM alert_revisions WHERE operator_no = $1 AND rule = 'feed_silent' AND alert_offset < $2 ORDER BY alert_offset DESC LIMIT $3";
+        let values = [Val::Int(operator.0.into()), Val::Int(offset), Val::Int(limit.into())];
+        let rows = self.rows(sql, &values).await?;
+        rows.iter().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+
+    /// The newest revisions of the alerts that a feed of an operator is silent which stand, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn feed_silences_standing(
+        &self,
+        operator: OperatorNo,
+        limit: u32,
+    ) -> Result<Vec<AlertRevision>, StoreError> {
+        let sql = "SELECT a.body FROM alert_revisions a WHERE a.operator_no = $1 AND a.rule = 'feed_silent' AND a.kind <> $2 AND NOT EXISTS (SELECT 1 FROM alert_revisions n WHERE n.id = a.id AND n.alert_offset > a.alert_offset) ORDER BY a.alert_offset DESC LIMIT $3";
+        let withdrawn = RevisionKind::Withdrawn.code();
+        let values = [Val::Int(operator.0.into()), Val::Int(withdrawn.into()), Val::Int(limit.into())];
+        let rows = self.rows(sql, &values).await?;
+        rows.iter().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+
     /// Inputs that rules could not apply, with the positions of their records; none = all of it.
     ///
     /// # Errors

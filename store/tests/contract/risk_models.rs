@@ -243,8 +243,13 @@ fn players(operator: u16, version: u32, day: i64, scores: &[(u128, u32)]) -> Eve
         score_ppm: *score_ppm,
         reasons: vec![format!("day {day}")],
     };
-    let scored =
-        PlayersScored { version, as_of: Ts(day * DAY), said_at: None, players: scores.iter().map(of).collect() };
+    let scored = PlayersScored {
+        version,
+        as_of: Ts(day * DAY),
+        said_at: None,
+        nameless: Vec::new(),
+        players: scores.iter().map(of).collect(),
+    };
     let input = RuleInput::PlayersScored(Box::new(scored));
     Event::RuleInputStored(RuleInputStored::new((OperatorNo(operator), JurisdictionNo(0)), 0, input))
 }

@@ -110,7 +110,13 @@ pub async fn inputs_of_rules_are_numbered_and_read_with_their_batches(kind: Kind
     // and what is stored for all of them, which is no operator's
     let nation = |no| OperatorNo::of_nation(JurisdictionNo(no)).0;
     let scored = || {
-        RuleInput::PlayersScored(Box::new(PlayersScored { version: 1, as_of: NOW, said_at: None, players: Vec::new() }))
+        RuleInput::PlayersScored(Box::new(PlayersScored {
+            version: 1,
+            as_of: NOW,
+            said_at: None,
+            nameless: Vec::new(),
+            players: Vec::new(),
+        }))
     };
     node.commit(vec![heard(nation(0), 0, scored()), heard(nation(1), 1, scored())], Vec::new()).await.expect("stored");
     let all = store.nation_rule_inputs(JurisdictionNo(0), 0, 10).await.expect("rows");
@@ -278,7 +284,7 @@ pub async fn inputs_are_held_against_the_journal(kind: Kind) {
     let nation = OperatorNo::of_nation(JurisdictionNo(0));
     let documents = heard(1, 0, RuleInput::Batch { operator_seq: 2 });
     let tick = heard(1, 0, RuleInput::Tick { operator_seq: Some(3), at: NOW });
-    let score = PlayersScored { version: 1, as_of: NOW, said_at: None, players: Vec::new() };
+    let score = PlayersScored { version: 1, as_of: NOW, said_at: None, nameless: Vec::new(), players: Vec::new() };
     let score = heard(nation.0, 0, RuleInput::PlayersScored(Box::new(score)));
     let known_of_one = vec![known(1, 1, Some(&[1, 2])), known(1, 2, None)];
     node.commit(vec![play(1, 1, &[1, 2]), documents, tick], known_of_one).await.expect("stored");
@@ -473,5 +479,17 @@ pub async fn silences_of_feeds_are_read_newest_first(kind: Kind) {
     assert_eq!(read(1, 10).await, [(4, 0), (1, 2), (1, 0)]);
     assert_eq!(read(1, 2).await, [(4, 0), (1, 2)]);
     assert_eq!((read(2, 9).await, read(3, 9).await), (vec![(3, 0)], vec![]));
+    // page by page
+    let newest = node.store.feed_silences_below(OperatorNo(1), i64::MAX, 2).await.expect("revisions");
+    let behind = node.store.feed_silences_below(OperatorNo(1), newest[1].offset, 2).await.expect("revisions");
+    let names = |revisions: &[AlertRevision]| revisions.iter().map(|r| (r.id.0, r.operator_seq)).collect::<Vec<_>>();
+    assert_eq!((names(&newest), names(&behind)), (vec![(4, 0), (1, 2)], vec![(1, 0)]));
+    let standing = async |no| names(&node.store.feed_silences_standing(OperatorNo(no), 9).await.expect("revisions"));
+    assert_eq!(standing(1).await, [(4, 0), (1, 2)], "the newest of each");
+    assert_eq!((standing(2).await, standing(3).await), (vec![(3, 0)], vec![]));
+    let Event::AlertRevised(over) = of(4, 1, "feed_silent", 1) else { unreachable!("a revision") };
+    let over = AlertRevision { kind: RevisionKind::Withdrawn, ..over };
+    node.commit(vec![Event::AlertRevised(over)], Vec::new()).await.expect("stored");
+    assert_eq!(standing(1).await, [(1, 2)], "what is over stands no more");
     node.stop().await;
 }

@@ -394,6 +394,7 @@ async fn a_version_is_run_over_history_before_anybody_hears_of_it() {
         let (confirmed, none) =
             (json!({"judged": 1, "candidate": both, "live": 1}), json!({"judged": 0, "candidate": 0, "live": 0}));
         assert_eq!((&result["confirmed"], &result["false_alarms"]), (&confirmed, &none), "{shown:#}");
+        assert_eq!(result["judged_cut"], false);
         let listed = node.call("GET", &path, Some(&node.staff), "").await.json();
         assert_eq!((&listed["items"][0]["id"], &listed["items"][0]["result"]), (&shown["id"], &Value::Null));
         if version == 2 {
