@@ -127,6 +127,15 @@ impl Store {
         self.rows(sql, &[]).await?.iter().map(|row| Ok((Ts(row.int(0)?), decode(row.text(1)?)?))).collect()
     }
 
+    /// When an operator or a licence was set last; none where nobody has set any.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn operator_or_licence_set_last_at(&self) -> Result<Option<Ts>, StoreError> {
+        let sql = "SELECT at FROM journal WHERE kind IN ('operator_set', 'licence_set') ORDER BY seq DESC LIMIT 1";
+        self.rows(sql, &[]).await?.first().map(|row| Ok(Ts(row.int(0)?))).transpose()
+    }
+
     /// Every recognition.
     pub async fn recognitions(&self) -> Result<Vec<Recognition>, StoreError> {
         let sql = "SELECT jurisdiction, recognises, valid_from, valid_to FROM recognitions ORDER BY valid_from";
