@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn of_several_licences_those_that_cover_the_product_count() {
         use LicenceState::{Active, Suspended};
-        let (none, half) = (&[][..], &["product slots: 500000 ppm"][..]);
+        let (none, half): (&[&str], &[&str]) = (&[], &["product slots: 500000 ppm"]);
         // L-1 says 94 per cent; what else is said, before and after it
         let first = |story: Story| story.returning("slots", 940_000, Some(10)).entered("L-1", Active).online();
         let other = |story: Story, ppm| story.returning("slots", ppm, Some(10));
