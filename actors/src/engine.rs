@@ -5,6 +5,7 @@ mod alerts;
 mod backtests;
 mod compliance;
 mod config;
+mod exclusion_reports;
 mod exclusions;
 mod forecasts;
 mod harm_signals;
@@ -24,6 +25,7 @@ mod tasks;
 
 pub use backtests::Backtests;
 pub use config::{EngineConfig, Faults};
+pub use exclusion_reports::{NewExclusionReport, WAITING_MAX};
 pub use harm_signals::NewHarmSignal;
 pub use model_orders::{ModelCommand, ModelOrder};
 pub use opening::{Tools, tools};

@@ -3,6 +3,7 @@
 mod alerts;
 mod classes;
 mod compliance;
+mod exclusion_reports;
 mod feeds;
 mod harm_signals;
 mod integrity;
@@ -17,6 +18,7 @@ pub use classes::{
     StoredLicence, StoredPayment,
 };
 pub use compliance::{ALERTS_OF_RULE_MAX, BatchSums, ComplianceSpan};
+pub use exclusion_reports::ExclusionReportQuery;
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use harm_signals::HarmSignalQuery;
 pub use integrity::{Arrivals, SourceSpan};

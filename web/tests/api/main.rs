@@ -6,6 +6,7 @@ mod batches;
 mod classes;
 mod compliance;
 mod contacts;
+mod exclusion_reports;
 mod facts;
 mod faults;
 mod fetching;
