@@ -2,10 +2,10 @@
 
 use super::bench::{Database, Kind};
 use models::alert::Window;
-use models::event::Event;
+use models::event::{Event, Exclusion};
 use models::exclusion::{Channel, Period, ReasonClass};
 use models::exclusion_report::{ExclusionReport, ReportState};
-use models::ids::{ExclusionId, ExclusionReportId, KeyId, OperatorNo};
+use models::ids::{ExclusionId, ExclusionReportId, KeyId, OperatorNo, PersonNo};
 use models::jurisdiction::JurisdictionNo;
 use models::ts::Ts;
 use store::{Attachment, ExclusionReportQuery, SealedTable};
@@ -28,6 +28,22 @@ fn waiting(id: u128, operator: u16, at: i64) -> ExclusionReport {
         exclusion: None,
         revision: 1,
     }
+}
+
+fn registered(id: u128, operator: u16) -> Event {
+    Event::ExclusionRegistered(Exclusion {
+        id: ExclusionId(id),
+        person_no: PersonNo(1),
+        jurisdiction: JurisdictionNo(0),
+        period: Period::Year1,
+        at_end: Period::Year1.at_end(),
+        reason_class: ReasonClass::Own,
+        channel: Channel::Operator,
+        effective_at: Ts(40),
+        ends_at: None,
+        ended_at: None,
+        reported_by: Some(OperatorNo(operator)),
+    })
 }
 
 fn set(report: &ExclusionReport) -> Event {
@@ -83,7 +99,16 @@ pub async fn reported_exclusions_stand_as_they_were_set_last(kind: Kind) {
         assert_eq!(due.iter().map(|report| report.id.0).collect::<Vec<_>>(), wanted, "{now}");
     }
     // by when they were reported, whatever became of them
-    let ever = Window { start: Ts(0), end: Ts(25) };
-    assert_eq!(store.exclusions_reported(ever).await.expect("counts"), [(OperatorNo(1), 2)]);
+    let early = Window { start: Ts(0), end: Ts(25) };
+    assert_eq!(store.exclusions_reported(early).await.expect("counts"), [(OperatorNo(1), 2)]);
+    // the registration that a report led to is no second one; what somebody else reported of the same person is one
+    let approved = ExclusionReport { exclusion: Some(ExclusionId(7)), ..settled.clone() };
+    let approved = ExclusionReport { id: all[2].id, operator_no: OperatorNo(2), ..approved };
+    let added = Event::PersonAdded { person_no: PersonNo(1), birth_digest: None, keys: Vec::new() };
+    let events = vec![set(&approved), added, registered(7, 2), registered(5, 3)];
+    node.commit(events, Vec::new()).await.expect("stored");
+    let ever = Window { start: Ts(0), end: Ts(i64::MAX) };
+    let counted = store.exclusions_reported(ever).await.expect("counts");
+    assert_eq!(counted, [(OperatorNo(1), 2), (OperatorNo(2), 1), (OperatorNo(3), 1)]);
     node.stop().await;
 }
