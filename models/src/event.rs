@@ -7,6 +7,7 @@ use crate::alert::AlertRevision;
 use crate::alert_group::{AlertActed, AlertsGrouped, Silence};
 use crate::compliance::{ComplianceDayCounted, ComplianceScored};
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
+use crate::exclusion_report::ExclusionReport;
 use crate::feed::integrity::{ChainEnded, Declaration, SourceIntegrity, TotalsCompared};
 use crate::feed::{FeedBatchStored, SourceSet};
 use crate::harm_signal::HarmSignal;
@@ -206,6 +207,8 @@ pub enum Event {
     ExclusionRenewed(Exclusion),
     /// A lapsing exclusion ended (the whole new state).
     ExclusionLapsed(Exclusion),
+    /// An operator reported an exclusion, or something became of the report (the whole new state).
+    ExclusionReportSet(Box<ExclusionReport>),
     /// Two records may be one person; a person must judge.
     IdentityCaseOpened {
         /// The case.
@@ -478,6 +481,7 @@ impl Event {
             Self::ExclusionExtended(_) => "exclusion_extended",
             Self::ExclusionRenewed(_) => "exclusion_renewed",
             Self::ExclusionLapsed(_) => "exclusion_lapsed",
+            Self::ExclusionReportSet(_) => "exclusion_report_set",
             Self::IdentityCaseOpened { .. } => "identity_case_opened",
             Self::SourceSet(_) => "source_set",
             Self::FeedBatchStored(_) => "feed_batch_stored",

@@ -10,6 +10,7 @@ pub mod document_records;
 pub mod event;
 pub mod evidence;
 pub mod exclusion;
+pub mod exclusion_report;
 pub mod feed;
 pub mod feed_brokers;
 pub mod harm_signal;

@@ -118,6 +118,9 @@ impl Engine {
                     if let Err(error) = engine.sweep().await {
                         tracing::warn!(%error, "exclusions are ended later");
                     }
+                    if let Err(error) = engine.expire_reports().await {
+                        tracing::warn!(%error, "reported exclusions expire later");
+                    }
                 }
             })
         };

@@ -28,7 +28,7 @@ use models::record::{Record, RecordKind};
 use models::risk_model::{DriftJudged, RiskLevel};
 use models::rule_input::{DeclaredBase, RuleInput, SignalGiven};
 use models::score::{PlayersScored, ScoredPlayer};
-use models::ts::{HOUR, Ts};
+use models::ts::{DAY, HOUR, Ts};
 use std::collections::BTreeSet;
 use store::{RuleInputRow, Store, StoreError};
 
@@ -118,8 +118,8 @@ pub struct OfOperator {
     harm: Harm,
     /// A wall clock ticks.
     is_wall: bool,
-    /// An archive's clock ticks, and no other.
-    is_event: bool,
+    /// How far the clock of its records has come, where no feed follows the wall clock.
+    event_at: Option<Ts>,
     /// There are documents, which fall due by themselves.
     has_papers: bool,
     /// The newest tick.
@@ -131,7 +131,7 @@ impl OfOperator {
     #[must_use]
     pub fn new(operator: OperatorNo, rules: OperatorRules) -> Self {
         let (risk, harm) = (Risk::default(), Harm::default());
-        Self { operator, rules, risk, harm, is_wall: false, is_event: false, has_papers: false, ticked_at: Ts(0) }
+        Self { operator, rules, risk, harm, is_wall: false, event_at: None, has_papers: false, ticked_at: Ts(0) }
     }
 
     /// Should the wall clock be told? Where there are documents and no feed that follows it, once an hour; and when the time
@@ -141,11 +141,18 @@ impl OfOperator {
         of_papers || (self.harm.open().next().is_some() && self.is_overdue(now, set))
     }
 
-    /// Is there a sign of harm whose time is over since the newest tick? An archive's clock is the one of its batches.
+    /// Is there a sign of harm whose time is over since the newest tick? Signs are given by the wall clock. Where records have
+    /// a clock of their own it is asked that much later by which they lay behind the sign: they bring the answer as late. What
+    /// lies further behind is an archive, and its batches alone say what time it is.
     fn is_overdue(&self, now: Ts, set: &RuleSet) -> bool {
         let terms = Terms::of(set);
-        let is_over = |due: Ts| due < now && self.ticked_at <= due;
-        !self.is_event && self.harm.open().any(|sign| terms.act_by(sign, now).is_some_and(is_over))
+        let event_at = self.event_at.filter(|_| !self.is_wall);
+        let heard_to = event_at.map_or(self.ticked_at, |at| at.max(self.ticked_at));
+        self.harm.open().any(|sign| {
+            let behind = event_at.map_or(0, |at| sign.0.0.saturating_sub(at.0).max(0));
+            let is_over = |due: Ts| heard_to <= due && due.plus(behind) < now;
+            behind <= LIVE_BEHIND_MAX && terms.act_by(sign, now).is_some_and(is_over)
+        })
     }
 
     /// What is known of a player, of everything that was heard.
@@ -214,11 +221,11 @@ impl OfOperator {
         }
         risk.heard(input, batch, scores);
         match batch.clock {
-            SourceClock::Wall => (self.is_wall, self.is_event) = (true, false),
+            SourceClock::Wall => (self.is_wall, self.event_at) = (true, None),
             // an archive beside a live source is late data, and no clock
             SourceClock::Event if self.is_wall => {}
             SourceClock::Event => {
-                self.is_event = true;
+                self.event_at = self.event_at.max(Some(batch.clock_at));
                 self.rules.hear(&Input::Tick { at: batch.clock_at }, findings);
                 self.harm.forget(self.rules.book());
             }
@@ -357,10 +364,12 @@ impl Judge for OfOperator {
     }
 }
 
-/// Bytes before those of the rules and their number: which clocks, documents, the newest tick.
-const HEAD_BYTES: usize = 11;
+/// Bytes before those of the rules and their number: a wall clock, documents, the newest tick, the clock of records.
+const HEAD_BYTES: usize = 18;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
 const LAYOUT_HERE: u32 = 5;
+/// How far the clock of records may lie behind the wall clock for a feed that is no archive.
+const LIVE_BEHIND_MAX: i64 = DAY;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;
@@ -371,8 +380,9 @@ impl Kept for OfOperator {
         let harm = self.harm.to_bytes().map_err(|error| error.to_string())?;
         let live = self.risk.live().to_bytes().map_err(|error| error.to_string())?;
         let mut bytes = Vec::with_capacity(HEAD_BYTES + 2 * size_of::<u64>() + rules.len() + harm.len() + live.len());
-        bytes.extend([self.is_wall, self.is_event, self.has_papers].map(u8::from));
+        bytes.extend([self.is_wall, self.has_papers].map(u8::from));
         bytes.extend(self.ticked_at.0.to_be_bytes());
+        bytes.extend(self.event_at.map_or(i64::MIN, |at| at.0).to_be_bytes());
         for part in [&rules, &harm] {
             bytes.extend((part.len() as u64).to_be_bytes());
             bytes.extend(part);
@@ -383,14 +393,15 @@ impl Kept for OfOperator {
 
     fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
         let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-        let (is_wall, is_event, has_papers) = (head[0] == 1, head[1] == 1, head[2] == 1);
-        let ticked_at = Ts(i64::from_be_bytes(head[3..].try_into().ok()?));
+        let (is_wall, has_papers) = (head[0] == 1, head[1] == 1);
+        let ticked_at = Ts(i64::from_be_bytes(head[2..10].try_into().ok()?));
+        let event_at = Some(Ts(i64::from_be_bytes(head[10..].try_into().ok()?))).filter(|at| *at != Ts(i64::MIN));
         let (rules, rest) = parted(rest)?;
         let (harm, live) = parted(rest)?;
         let rules = self.rules.with_bytes(rules).ok()?;
         let harm = Harm::from_bytes(harm).ok()?;
         let risk = self.risk.with_live(LiveFeatures::from_bytes(live).ok()?);
-        Some(Self { rules, risk, harm, is_wall, is_event, has_papers, ticked_at, ..self })
+        Some(Self { rules, risk, harm, is_wall, event_at, has_papers, ticked_at, ..self })
     }
 }
 

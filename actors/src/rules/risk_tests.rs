@@ -359,3 +359,53 @@ fn who_has_deposits_can_be_found_by_them() {
     let stranger = rules.acquainted(key(4), Currency::KES);
     assert!(!stranger.is_known && stranger.records.is_empty(), "{stranger:?}");
 }
+
+#[test]
+fn an_answer_is_overdue_by_the_clock_of_whoever_sends() {
+    use SourceClock::{Event, Wall};
+    let (models, set, given) = (Models::default(), RuleSet::standard("KE"), Ts(BEGIN + 2 * DAY + HOUR));
+    let due = given.plus(HOUR);
+    let play = |clock, clock_at| {
+        let (records, facts) = (vec![record(0, 3)].into(), Some(vec![Facts::default()].into()));
+        Stored { batch: Some(Batch { clock_at, clock, records, facts }), ..input(1) }
+    };
+    let unanswered = |findings: &[Finding]| findings.iter().filter(|f| f.rule == "harm_signal_unanswered").count();
+    // clocks of batches from before the sign, and behind it | how long after the due time the wall clock is asked
+    type Row = (&'static str, Vec<(SourceClock, Ts)>, Vec<(SourceClock, Ts)>, Option<i64>);
+    let table: Vec<Row> = vec![
+        ("nothing was ever sent", vec![], vec![], Some(0)),
+        ("it follows the wall clock", vec![(Wall, given.plus(-3 * HOUR))], vec![], Some(0)),
+        ("records up to the sign", vec![(Event, given)], vec![], Some(0)),
+        ("records three hours behind it", vec![(Event, given.plus(-3 * HOUR))], vec![], Some(3 * HOUR)),
+        ("and then one", vec![(Event, given.plus(-3 * HOUR))], vec![(Event, given.plus(-HOUR))], Some(HOUR)),
+        ("late ones move no clock back", vec![(Event, given), (Event, given.plus(-HOUR))], vec![], Some(0)),
+        ("an archive", vec![(Event, given.plus(-DAY - 1))], vec![], None),
+        (
+            "an archive that comes to the day of the sign",
+            vec![(Event, Ts(DAY))],
+            vec![(Event, given.plus(-DAY))],
+            Some(DAY),
+        ),
+        ("an archive beside the wall clock", vec![(Wall, given), (Event, Ts(DAY))], vec![], Some(0)),
+    ];
+    for (what, before, behind, wanted) in table {
+        let mut rules = blank(&models);
+        rules.set_rules(&set);
+        before.into_iter().for_each(|(clock, at)| drop(hear(&mut rules, &play(clock, at))));
+        said(&mut rules, RuleInput::Signal { player: MatchKey(7), level: Severity::High, at: given, given: None });
+        behind.into_iter().for_each(|(clock, at)| drop(hear(&mut rules, &play(clock, at))));
+        let mut rules = blank(&models).with_bytes(&rules.to_bytes().unwrap()).expect("its own bytes");
+        rules.set_rules(&set);
+        let Some(after) = wanted else {
+            assert!((0..30).all(|day| !rules.needs_tick(due.plus(day * DAY + 1), &set)), "{what}");
+            // its own records say when the time is over, and nobody asks once more
+            assert_eq!(unanswered(&hear(&mut rules, &play(Event, due.plus(1)))), 1, "{what}");
+            assert!(!rules.needs_tick(due.plus(DAY), &set), "{what}");
+            continue;
+        };
+        let at = due.plus(after + 1);
+        assert!(!rules.needs_tick(at.plus(-1), &set) && rules.needs_tick(at, &set), "{what}");
+        assert_eq!(unanswered(&said(&mut rules, RuleInput::Tick { operator_seq: None, at })), 1, "{what}");
+        assert!(!rules.needs_tick(at.plus(DAY), &set), "{what}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::rules::crowd::{Bet, Crowd, Event, Meet, Pair};
 use crate::rules::input::{Declared, Exclusions, Facts, Input, Signal, Trigger};
 use crate::rules::papers::Papers;
 use crate::rules::player::{Flow, Move, Player, VISIT, limit_type};
-use crate::rules::sums::Sums;
+use crate::rules::sums::{OfBet, Sums};
 use crate::rules::table::{Key, Limit, Table};
 use models::alert::{Severity, Window};
 use models::document_records::Detail;
@@ -285,7 +285,8 @@ impl Book {
         if flow != Flow::default() {
             self.sums.add(record.occurred_at, record.currency, &flow);
             if let Some(product) = record.product.filter(|_| flow.stakes_minor != 0 || flow.payouts_minor != 0) {
-                let bet = record.bet_id.as_deref().map(|bet| id_digest(bet).into());
+                let id = record.bet_id.as_deref().map(|bet| id_digest(bet).into());
+                let bet = OfBet { id, channel: record.channel };
                 self.sums.played(spans.day.start, record.currency, product, &flow, bet);
             }
         }

@@ -159,6 +159,11 @@ impl Story {
         self
     }
 
+    pub fn online(mut self) -> Self {
+        self.channel = Some(PlayChannel::Online);
+        self
+    }
+
     pub fn product(mut self, name: &str) -> Self {
         self.product = Some(Product::parse(name).unwrap());
         self

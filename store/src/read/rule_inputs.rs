@@ -256,7 +256,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn exclusions_reported(&self, span: Window) -> Result<Vec<(OperatorNo, u64)>, StoreError> {
-        let sql = "SELECT operator_no, COUNT(*) FROM exclusion_reports WHERE at >= $1 AND at < $2 GROUP BY operator_no ORDER BY operator_no";
+        let sql = "SELECT operator_no, COUNT(*) FROM (SELECT e.operator_no FROM exclusion_reports e WHERE e.at >= $1 AND e.at < $2 AND NOT EXISTS (SELECT 1 FROM reported_exclusions r WHERE r.exclusion_id = e.exclusion_id AND r.operator_no = e.operator_no AND r.at <= e.at) UNION ALL SELECT r.operator_no FROM reported_exclusions r WHERE r.at >= $1 AND r.at < $2) reported GROUP BY operator_no ORDER BY operator_no";
         let rows = self.rows(sql, &[Val::Int(span.start.0), Val::Int(span.end.0)]).await?;
         rows.iter().map(|row| Ok((OperatorNo(row.int(0)? as u16), row.int(1)? as u64))).collect()
     }

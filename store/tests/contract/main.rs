@@ -3,6 +3,7 @@
 mod bench;
 mod classes;
 mod compliance;
+mod exclusion_reports;
 mod failures;
 mod harm_signals;
 mod integrity;
@@ -80,6 +81,7 @@ both!(
     compliance::scores_are_kept_with_their_revisions,
     compliance::what_a_score_is_worked_out_of_is_read,
     harm_signals::signs_of_harm_stand_as_they_were_told_last,
+    exclusion_reports::reported_exclusions_stand_as_they_were_set_last,
     risk_models::a_model_is_kept_whole_and_once,
     risk_models::one_version_is_promoted_by_a_second_person,
     risk_models::one_goes_back_to_what_scored_before_and_one_step_alone,

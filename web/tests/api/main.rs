@@ -7,6 +7,7 @@ mod classes;
 mod compliance;
 mod contacts;
 mod every_rule;
+mod exclusion_reports;
 mod facts;
 mod faults;
 mod fetching;
