@@ -138,10 +138,10 @@ pub async fn found_out(
     let (mut found, mut looked) = (FoundOut::default(), 0);
     for (operator, had) in operators.iter().filter(|(_, had)| !had.is_empty()) {
         for page in 0..PAGES_MAX {
-            let groups = store.resolved_groups(*operator, rule, (page * GROUPS_AT_ONCE, GROUPS_AT_ONCE)).await?;
+            let at_once = (page * GROUPS_AT_ONCE, GROUPS_AT_ONCE);
+            // what ended long before the span is of no interest
+            let groups = store.judged_groups((*operator, rule), span.start.plus(-WINDOW_MAX), at_once).await?;
             let is_last = groups.len() < GROUPS_AT_ONCE as usize;
-            // newest first: what ended long before the span is of no interest, nor is anything behind it
-            let is_over = groups.last().is_some_and(|group| group.last_at.0 + WINDOW_MAX < span.start.0);
             for group in groups {
                 let resolved = match group.resolution {
                     Some(Resolution::Confirmed) => &mut found.confirmed,
@@ -160,7 +160,7 @@ pub async fn found_out(
                     }
                 }
             }
-            if is_last || is_over {
+            if is_last {
                 break;
             }
             found.is_cut |= page + 1 == PAGES_MAX;
