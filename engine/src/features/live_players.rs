@@ -141,7 +141,7 @@ impl LivePlayers {
         self.hear(operator, record, spans, is_scored);
     }
 
-    /// The same of a record whose details are read already.
+    /// Takes in a record whose details are read already.
     pub(super) fn hear_with(
         &mut self,
         operator: OperatorNo,
