@@ -63,6 +63,8 @@ pub(super) trait Judge: Kept {
     fn set_models(&mut self, _: &Models) {}
     /// Takes an input in.
     fn hear(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>);
+    /// An input is set aside as a whole: nothing of it is heard, but what it says is stored, and is not said again.
+    fn leave_out(&mut self, input: &Stored);
     /// What gave way at a limit, by table.
     fn forgotten(&self) -> Vec<(&'static str, u64)>;
     /// Days that were counted since somebody asked last.
@@ -322,6 +324,16 @@ impl Judge for OfOperator {
         }
     }
 
+    fn leave_out(&mut self, input: &Stored) {
+        match &input.input {
+            RuleInput::RecordsScored(scored) => {
+                self.risk.said(scored);
+            }
+            RuleInput::PlayersScored(scored) => self.risk.players_said(scored),
+            _ => {}
+        }
+    }
+
     fn forgotten(&self) -> Vec<(&'static str, u64)> {
         let mut forgotten: Vec<_> = self.rules.book().evicted().into();
         forgotten.push(("tally_days", self.rules.tally().too_late()));
@@ -426,11 +438,11 @@ impl OfNation {
         self.risk.settled(settled);
         for (place, record) in which.of(&batch.records) {
             let facts = &facts[place];
-            if facts.is_identified && record.kind.is_play() {
-                let spans = self.rules.spans(record.occurred_at);
-                self.risk.hear(input, record, &spans);
-            }
             self.rules.hear(input.operator, &Input::Play { record, facts }, findings);
+            if let (true, Some(player)) = (facts.is_identified, record.player) {
+                let spans = self.rules.spans(record.occurred_at);
+                self.risk.hear(input, record, &spans, self.rules.places(player, record.currency));
+            }
         }
     }
 }
@@ -460,6 +472,12 @@ impl Judge for OfNation {
                 players_scored(scored, |scored| self.rules.hear(input.operator, scored, findings));
             }
             _ => {}
+        }
+    }
+
+    fn leave_out(&mut self, input: &Stored) {
+        if let (RuleInput::PlayersScored(scored), Some(_)) = (&input.input, input.operator.nation()) {
+            self.risk.scored(scored);
         }
     }
 

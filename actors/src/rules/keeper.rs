@@ -400,7 +400,8 @@ impl<J: Judge> Keeper<J> {
     }
 }
 
-/// Applies an input without what was set aside of it.
+/// Applies an input without what was set aside of it. Scores that are set aside are as good as said: the state would give
+/// them again and again, each time as an input on which it panics.
 pub(super) fn hear_without<J: Judge>(
     set_aside: &SetAside,
     state: &mut J,
@@ -408,7 +409,7 @@ pub(super) fn hear_without<J: Judge>(
     inspect: Option<&Inspect>,
 ) -> Result<Vec<Finding>, PanicReport> {
     match set_aside.get(&J::place(input)) {
-        Some(positions) if positions.is_empty() => Ok(Vec::new()),
+        Some(positions) if positions.is_empty() => guard(|| state.leave_out(input)).map(|()| Vec::new()),
         Some(positions) => try_hear(state, input, &|place| !positions.contains(&place), inspect),
         None => try_hear(state, input, &|_| true, inspect),
     }

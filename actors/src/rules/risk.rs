@@ -18,6 +18,7 @@ use engine::features::live::{LiveFeatures, Scoring};
 use engine::features::live_players::LivePlayers;
 use engine::features::{player, transaction};
 use engine::rules::calendar::Spans;
+use engine::rules::nation::Place;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::Heard;
 use models::alert::Window;
@@ -341,9 +342,9 @@ fn score_due(
         let mut players = Vec::with_capacity(due.len());
         let mut vector = [0.0; player::WIDTH];
         for (player, currency) in due {
-            if !live.write(player, currency, as_of, &mut vector) {
+            if !live.write(player, currency, &mut vector) {
                 // forgotten at the limit since: there is nothing to score
-                live.no_longer_due(player, currency);
+                live.no_longer_due(player, currency, as_of);
                 continue;
             }
             let score_ppm = score((player, currency), as_of, &vector);
@@ -363,7 +364,8 @@ fn score_due(
 }
 
 /// What is kept of those who play at several operators of a jurisdiction, and which version scores them. Nobody watches
-/// its drift: the rows that a model learns from are of one operator each.
+/// its drift: the rows that a model learns from are of one operator each, and so is what it was calibrated on. Its rule is
+/// off until a jurisdiction promotes a version.
 #[derive(Clone)]
 pub(super) struct RiskAcross {
     live: LivePlayers,
@@ -403,10 +405,10 @@ impl RiskAcross {
         }
     }
 
-    /// Takes in a record of an input.
-    pub fn hear(&mut self, input: &Stored, record: &Record, spans: &Spans) {
+    /// Takes in a record of an input, whose player the rules know at some places.
+    pub fn hear(&mut self, input: &Stored, record: &Record, spans: &Spans, places: &[Place]) {
         let is_scored = self.promoted.as_ref().is_some_and(|promoted| input.seq > promoted.since);
-        self.live.hear(input.operator, record, spans, is_scored);
+        self.live.hear_across((input.operator, places), record, spans, is_scored);
     }
 
     /// The operators have told of everything before a day.

@@ -71,9 +71,10 @@ impl About {
     }
 }
 
-/// Rules that only some laws ask for: off, until a jurisdiction lets them run in the shadow, or proposes and promotes a
-/// version.
-pub const OFF_AT_FIRST: &[&str] = &[crate::rules::concurrent_play::ABOUT.name];
+/// Rules that only some laws ask for, or that stand on what nobody has validated yet: off, until a jurisdiction lets them run
+/// in the shadow, or proposes and promotes a version.
+pub const OFF_AT_FIRST: &[&str] =
+    &[crate::rules::concurrent_play::ABOUT.name, crate::rules::player_at_risk_across_operators::ABOUT.name];
 
 /// The rule of a name.
 #[must_use]
