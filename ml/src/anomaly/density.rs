@@ -121,8 +121,10 @@ pub struct Contribution {
     pub share: f64,
     /// What was seen.
     pub observed: f64,
-    /// What the other metrics let expect: its value in the nearest component.
+    /// What the other metrics of the row let expect: where it is likeliest, they as they are.
     pub expected: f64,
+    /// Standard deviation of the metric around that, the others as they are.
+    pub spread: f64,
 }
 
 /// Judgement of one row.
@@ -132,6 +134,8 @@ pub struct DensityVerdict {
     pub score: f64,
     /// Negative log density of the standardised row.
     pub energy: f64,
+    /// √(2 × the energy above history's median), 0 below it: in standard deviations, whatever the unit of the density.
+    pub distance: f64,
     /// The metrics that contribute most, heaviest first.
     pub reasons: Vec<Contribution>,
 }
@@ -164,7 +168,7 @@ impl Density {
         let components = mixture(&params, scores)?;
         let mut density =
             Self { params, center, scale, mean, axes, components, residual_variance, energies: Vec::new(), tail: 1.0 };
-        let mut energies: Vec<f64> = standard.rows().into_iter().map(|row| density.energy(row).0).collect();
+        let mut energies: Vec<f64> = standard.rows().into_iter().map(|row| density.energy(row)).collect();
         energies.sort_by(f64::total_cmp);
         let tenth = energies.len() - energies.len().div_ceil(10);
         let start = energies[tenth];
@@ -193,12 +197,17 @@ impl Density {
         }
         // a value beyond any history stays beyond it, in numbers whose square is one
         let standard = ((&ArrayView1::from(row) - &self.center) / &self.scale).mapv(|z| z.clamp(-1e6, 1e6));
-        let (energy, nearest) = self.energy(standard.view());
-        Ok(DensityVerdict { score: self.rank(energy), energy, reasons: self.reasons(row, &standard, energy, nearest) })
+        let energy = self.energy(standard.view());
+        Ok(DensityVerdict {
+            score: self.rank(energy),
+            energy,
+            distance: (2.0 * (energy - self.typical())).max(0.0).sqrt(),
+            reasons: self.reasons(row, &standard, energy),
+        })
     }
 
-    /// Energy of a standardised row, and its nearest component.
-    fn energy(&self, standard: ArrayView1<'_, f64>) -> (f64, usize) {
+    /// Energy of a standardised row.
+    fn energy(&self, standard: ArrayView1<'_, f64>) -> f64 {
         let centred = &standard - &self.mean;
         let scores = self.axes.dot(&centred);
         let logs = self.components.iter().map(|c| {
@@ -206,18 +215,14 @@ impl Density {
             c.log_height - 0.5 * apart.dot(&c.precision.dot(&apart))
         });
         let logs: Vec<f64> = logs.collect();
-        let (nearest, highest) = logs
-            .iter()
-            .copied()
-            .enumerate()
-            .fold((0, f64::NEG_INFINITY), |best, (i, log)| if log > best.1 { (i, log) } else { best });
+        let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = logs.iter().map(|log| (log - highest).exp()).sum();
         let mut energy = -(highest + sum.ln());
         if self.residual_variance > 0.0 {
             let outside = (centred.dot(&centred) - scores.dot(&scores)).max(0.0);
             energy += 0.5 * outside / self.residual_variance;
         }
-        (energy, nearest)
+        energy
     }
 
     fn rank(&self, energy: f64) -> f64 {
@@ -229,23 +234,51 @@ impl Density {
         }
     }
 
-    fn reasons(&self, row: &[f64], standard: &Array1<f64>, energy: f64, nearest: usize) -> Vec<Contribution> {
-        let expected = &self.mean + &self.axes.t().dot(&self.components[nearest].mean);
-        let typical = self.energies[self.energies.len() / 2];
-        let excess = (energy - typical).max(f64::MIN_POSITIVE);
-        let mut all: Vec<Contribution> = (0..row.len())
-            .map(|metric| {
-                let mut mended = standard.clone();
-                mended[metric] = expected[metric];
-                let share = ((energy - self.energy(mended.view()).0) / excess).min(1.0);
-                let expected = self.center[metric] + expected[metric] * self.scale[metric];
-                Contribution { metric, share, observed: row[metric], expected }
-            })
-            .filter(|c| c.share > 0.0)
-            .collect();
+    /// Median of history's energies.
+    fn typical(&self) -> f64 {
+        self.energies[self.energies.len() / 2]
+    }
+
+    fn reasons(&self, row: &[f64], standard: &Array1<f64>, energy: f64) -> Vec<Contribution> {
+        let excess = (energy - self.typical()).max(f64::MIN_POSITIVE);
+        let contribution = |metric: usize| {
+            let (expected, spread, mended) = self.given_others(standard, metric)?;
+            let share = ((energy - mended) / excess).min(1.0);
+            let (center, scale) = (self.center[metric], self.scale[metric]);
+            let (expected, spread) = (center + expected * scale, spread * scale);
+            Some(Contribution { metric, share, observed: row[metric], expected, spread })
+        };
+        let mut all: Vec<Contribution> = (0..row.len()).filter_map(contribution).filter(|c| c.share > 0.0).collect();
         all.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.metric.cmp(&b.metric)));
         all.truncate(self.params.reasons_max);
         all
+    }
+
+    /// Where a metric of a standardised row is likeliest, the others as they are: its mean and standard deviation in the
+    /// component that has it so, and the energy of the row with it there.
+    fn given_others(&self, standard: &Array1<f64>, metric: usize) -> Option<(f64, f64, f64)> {
+        let within = |component: &Component| {
+            let (expected, spread) = self.given_others_within(standard, metric, component)?;
+            let mut mended = standard.clone();
+            mended[metric] = expected;
+            Some((expected, spread, self.energy(mended.view())))
+        };
+        self.components.iter().filter_map(within).min_by(|one, other| one.2.total_cmp(&other.2))
+    }
+
+    /// Along one metric the energy of a component is a parabola: its lowest point, and how wide it is there.
+    fn given_others_within(&self, standard: &Array1<f64>, metric: usize, component: &Component) -> Option<(f64, f64)> {
+        let centred = standard - &self.mean;
+        let scores = self.axes.dot(&centred);
+        let along = self.axes.column(metric);
+        let pull = component.precision.dot(&(&scores - &component.mean));
+        let mut slope = along.dot(&pull);
+        let mut curve = along.dot(&component.precision.dot(&along));
+        if self.residual_variance > 0.0 {
+            slope += (centred[metric] - along.dot(&scores)) / self.residual_variance;
+            curve += (1.0 - along.dot(&along)).max(0.0) / self.residual_variance;
+        }
+        (curve > 0.0).then(|| (standard[metric] - slope / curve, curve.sqrt().recip()))
     }
 }
 
@@ -399,6 +432,23 @@ mod tests {
                 assert!(verdict.reasons[0].share > 0.5, "{what}: {verdict:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_metric_is_expected_where_the_others_of_its_row_let_expect_it() {
+        let density = Density::train(DensityParams::default(), &history()).unwrap();
+        // a quiet and a busy day on which three are as they should be, and players are not
+        for (busy, players) in [(1.1, 100.0), (1.8, 20.0)] {
+            let row = [1000.0 * busy, players, 920.0 * busy, 300.0 * busy];
+            let verdict = density.score(&row).unwrap();
+            let Contribution { metric, expected, spread, share, .. } = verdict.reasons[0];
+            assert_eq!(metric, 1, "{verdict:?}");
+            assert!((expected - 50.0 * busy).abs() < 5.0, "not the mean of all days: {verdict:?}");
+            assert!(spread > 0.0 && (players - expected).abs() > 3.0 * spread && share > 0.8, "{verdict:?}");
+            let mended = density.score(&[row[0], expected, row[2], row[3]]).unwrap();
+            assert!(mended.distance < verdict.distance / 2.0, "{mended:?}");
+        }
+        assert!(density.score(&[1400.0, 70.0, 1290.0, 420.0]).unwrap().distance < 3.0);
     }
 
     #[test]
