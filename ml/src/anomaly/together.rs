@@ -1,9 +1,12 @@
 //! The density of several metrics as a stream: rows are judged one by one, and history is fitted anew now and then.
 //!
 //! ```text
-//! row ─▶ density of the rows before it ─▶ distance ─▶ tail of earlier distances ─▶ score      (a few thousand operations)
+//! row ─▶ density of the rows before it ─▶ distance ─▶ tail of earlier distances ─▶ score     (some ten thousand operations)
 //! once a day: the newest rows ─▶ `Fit::run`, wherever there is time ─▶ `Together::take`   (some ten million, see there)
 //! ```
+//! The distance of a row is that of the metric which fits the others least: by how many standard deviations it is off
+//! from what they let expect. That all of them rise or fall at once is the business of each one's own detector.
+//!
 //! The rank of a row among the rows that the density was fitted to is no rate of alerts: these rows were what it was
 //! made for. So a distance is held against the distances of earlier rows, each judged before it was learnt, by the
 //! same block maxima as the members of a [`super::Detector`]: a score means the same in both.
@@ -49,14 +52,14 @@ struct Fitted {
 pub struct Part {
     /// Number of the metric, from 0.
     pub metric: usize,
-    /// Share of what is unusual that goes away when the metric has its expected value; at most 1.
-    pub share: f64,
+    /// Spreads above the usual largest distance of 100 rows.
+    pub surprise: f64,
     /// What was seen.
     pub observed: f64,
     /// What the other metrics of the row let expect.
     pub expected: f64,
-    /// Lowest and highest value that would be no alert, the others as they are; none where they alone are one.
-    pub band: Option<(f64, f64)>,
+    /// Lowest and highest value that would be no alert, the others as they are.
+    pub band: (f64, f64),
 }
 
 /// Judgement of a row.
@@ -66,9 +69,7 @@ pub struct TogetherVerdict {
     pub score: f64,
     /// Is this an alert?
     pub alert: bool,
-    /// Spreads above the usual largest distance of 100 rows.
-    pub surprise: f64,
-    /// The metrics that contribute most, heaviest first.
+    /// The metrics that fit the others less than usual, from half of an alert's score on: the least fitting first.
     pub parts: Vec<Part>,
 }
 
@@ -211,32 +212,30 @@ impl Together {
     }
 
     fn judge(&mut self, seen: &DensityVerdict) -> TogetherVerdict {
-        let distance = seen.distance.min(DISTANCE_MAX);
+        let distance = seen.reasons.first().map_or(0.0, |reason| reason.distance.min(DISTANCE_MAX));
         let surprise = self.tail.surprise(distance);
         let score = surprise / (surprise + self.params.surprise_alert);
         let resting = self.resting > 0;
         let alert = score >= THRESHOLD && !resting;
         self.resting = if alert { self.params.rest_rows } else { self.resting.saturating_sub(1) };
-        let parts = if score >= THRESHOLD / 2.0 { self.parts(seen, distance) } else { Vec::new() };
+        let parts = if score >= THRESHOLD / 2.0 { self.parts(seen) } else { Vec::new() };
         self.tail.push(distance);
         self.in_block += 1;
         if self.in_block >= BLOCK {
             self.in_block = 0;
             self.tail.close();
         }
-        TogetherVerdict { score: if resting { score / 2.0 } else { score }, alert, surprise, parts }
+        TogetherVerdict { score: if resting { score / 2.0 } else { score }, alert, parts }
     }
 
-    /// What lies `spread` standard deviations from its expected value adds half of their square to the energy.
-    fn parts(&self, seen: &DensityVerdict, distance: f64) -> Vec<Part> {
-        let reach = self.tail.value_of(self.params.surprise_alert);
+    fn parts(&self, seen: &DensityVerdict) -> Vec<Part> {
+        let Some(reach) = self.tail.value_of(self.params.surprise_alert) else { return Vec::new() };
         let part = |of: &Contribution| {
-            let others = distance * distance * (1.0 - of.share);
-            let left = reach.map(|reach| reach * reach - others).filter(|left| *left > 0.0);
-            let band = left.map(|left| (of.expected - left.sqrt() * of.spread, of.expected + left.sqrt() * of.spread));
-            Part { metric: of.metric, share: of.share, observed: of.observed, expected: of.expected, band }
+            let Contribution { metric, observed, expected, spread, distance, .. } = *of;
+            let band = (expected - reach * spread, expected + reach * spread);
+            Part { metric, surprise: self.tail.surprise(distance.min(DISTANCE_MAX)), observed, expected, band }
         };
-        seen.reasons.iter().map(part).collect()
+        seen.reasons.iter().map(part).filter(|part| part.surprise > 0.0).collect()
     }
 }
 
@@ -293,14 +292,17 @@ mod tests {
             assert_eq!(model.is_learning(), n < 320 - 1, "120 rows are fitted to, 200 are judged: row {n}");
         }
         assert_eq!((model.rows(), model.fitted_at()), (200, Some(at(119 + 15 * 24))));
+        // beyond anything before, and all of them alike
+        let beyond = model.clone().observe(at(500), &[3.0, 3.0, 3.0]).unwrap();
+        assert!(beyond.score < THRESHOLD, "{beyond:?}");
         // each of the three was as high and as low before
         let odd = [0.8, -0.8, 0.8];
         let verdict = hear(&mut model, 500, &odd);
         assert!(verdict.alert && verdict.score >= THRESHOLD, "{verdict:?}");
         let first = verdict.parts[0];
         assert_eq!((first.metric, first.observed), (1, -0.8), "{verdict:?}");
-        assert!((first.expected - 0.8).abs() < 0.2 && first.share > 0.9, "{verdict:?}");
-        let (low, high) = first.band.unwrap();
+        assert!((first.expected - 0.8).abs() < 0.2 && first.surprise > PARAMS.surprise_alert, "{verdict:?}");
+        let (low, high) = first.band;
         assert!(-0.8 < low && low < first.expected && first.expected < high, "{verdict:?}");
         for (n, alert) in [(501, false), (524, false), (525, true)] {
             let mut resting = model.clone();
