@@ -369,3 +369,6 @@ impl Kept for SeriesWatch {
 #[cfg(test)]
 #[path = "series_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "together_tests.rs"]
+mod together_tests;

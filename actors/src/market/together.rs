@@ -33,14 +33,16 @@ const RECORDS_OF_CHANCE: f64 = 2_500.0;
 /// Money is compared above so much of the expected stakes: an hour without a payout is low, and not infinitely low.
 const MONEY_FLOOR: f64 = 0.05;
 
-/// Alerts in 1,000 hours where nothing happens: 0.002 a day, of an operator with one currency.
-const ALERT_RATE: f64 = 0.08;
+/// Alerts in 1,000 hours where nothing happens, as of a detector: a surprise of 7, some 0.001 alerts a day of an operator
+/// with one currency where payouts have exponential tails (docs/adr/0028).
+const ALERT_RATE: f64 = 0.02;
 
 fn params() -> TogetherParams {
     TogetherParams {
         density: DensityParams {
             version: PARAMS_VERSION,
             rows_per_metric_min: ROWS_MIN / FIGURES.len(),
+            reasons_max: FIGURES.len(),
             ..DensityParams::default()
         },
         rows_max: ROWS_MAX,
@@ -150,7 +152,7 @@ pub struct TogetherView {
     pub is_learning: bool,
     /// Hours remembered.
     pub rows: usize,
-    /// Up to where the hours reach that the density in force describes.
+    /// First instant of the newest hour that the density in force describes.
     pub fitted_at: Option<Ts>,
     pub newest: NewestRow,
 }

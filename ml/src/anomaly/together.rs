@@ -4,12 +4,12 @@
 //! row ─▶ density of the rows before it ─▶ distance ─▶ tail of earlier distances ─▶ score     (some ten thousand operations)
 //! once a day: the newest rows ─▶ `Fit::run`, wherever there is time ─▶ `Together::take`   (some ten million, see there)
 //! ```
-//! The distance of a row is that of the metric which fits the others least: by how many standard deviations it is off
-//! from what they let expect. That all of them rise or fall at once is the business of each one's own detector.
+//! A metric's distance is by how many standard deviations it is off from what the others of its row let expect, and the
+//! one that fits them least decides. That all of them rise or fall at once is the business of each one's own detector.
 //!
 //! The rank of a row among the rows that the density was fitted to is no rate of alerts: these rows were what it was
-//! made for. So a distance is held against the distances of earlier rows, each judged before it was learnt, by the
-//! same block maxima as the members of a [`super::Detector`]: a score means the same in both.
+//! made for. So a distance is held against the metric's distances in earlier rows, each judged before it was learnt, by
+//! the same block maxima as a member of a [`super::Detector`]: a score means the same in both.
 //!
 //! A fit is due behind a row and is of the rows up to that one. Nothing is judged before it is taken: where and when
 //! it is worked out changes no score.
@@ -28,7 +28,7 @@ const DISTANCE_MAX: f64 = 1e6;
 /// Parameters with their version (the density's): changed ones are another version.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TogetherParams {
-    /// Of the density. The first fit waits for its rows.
+    /// Of the density. The first fit waits for its rows; only metrics among its reasons are judged.
     pub density: DensityParams,
     /// Rows remembered, the newest.
     pub rows_max: usize,
@@ -110,7 +110,8 @@ pub struct Together {
     /// Newest row of the newest fit, whatever became of it.
     tried_at: Option<Ts>,
     fitted: Option<Fitted>,
-    tail: Tail,
+    /// Of each metric.
+    tails: Vec<Tail>,
     in_block: u32,
     resting: u32,
 }
@@ -125,7 +126,7 @@ impl Together {
             newest_at: None,
             tried_at: None,
             fitted: None,
-            tail: Tail::default(),
+            tails: vec![Tail::default(); metrics],
             in_block: 0,
             resting: 0,
         }
@@ -148,12 +149,13 @@ impl Together {
 
     /// Does it still learn what is usual? It says nothing before two blocks of rows were judged.
     pub fn is_learning(&self) -> bool {
-        self.fitted.is_none() || self.tail.value_of(0.0).is_none()
+        self.fitted.is_none() || self.tails.iter().any(|tail| tail.value_of(0.0).is_none())
     }
 
     /// Is it as large as it says, of these parameters and so many metrics? For states that were kept.
     pub fn is_sound(&self, params: &TogetherParams, metrics: usize) -> bool {
-        let is_whole = self.metrics == metrics && metrics > 0 && self.cells.len().is_multiple_of(metrics);
+        let is_wide = self.metrics == metrics && metrics > 0 && self.tails.len() == metrics;
+        let is_whole = is_wide && self.cells.len().is_multiple_of(metrics);
         is_whole && self.params == *params && self.rows() <= params.rows_max
     }
 
@@ -212,30 +214,44 @@ impl Together {
     }
 
     fn judge(&mut self, seen: &DensityVerdict) -> TogetherVerdict {
-        let distance = seen.reasons.first().map_or(0.0, |reason| reason.distance.min(DISTANCE_MAX));
-        let surprise = self.tail.surprise(distance);
+        let parts = self.parts(seen);
+        let surprise = parts.first().map_or(0.0, |part| part.surprise);
         let score = surprise / (surprise + self.params.surprise_alert);
         let resting = self.resting > 0;
         let alert = score >= THRESHOLD && !resting;
         self.resting = if alert { self.params.rest_rows } else { self.resting.saturating_sub(1) };
-        let parts = if score >= THRESHOLD / 2.0 { self.parts(seen) } else { Vec::new() };
-        self.tail.push(distance);
+        self.learn(seen);
+        let is_worth_it = score >= THRESHOLD / 2.0;
+        TogetherVerdict {
+            score: if resting { score / 2.0 } else { score },
+            alert,
+            parts: if is_worth_it { parts } else { Vec::new() },
+        }
+    }
+
+    /// Metrics that fit the others less than usual; none before two blocks are over.
+    fn parts(&self, seen: &DensityVerdict) -> Vec<Part> {
+        let part = |of: &Contribution| {
+            let Contribution { metric, observed, expected, spread, distance, .. } = *of;
+            let surprise = self.tails[metric].surprise(distance.min(DISTANCE_MAX));
+            let reach = self.tails[metric].value_of(self.params.surprise_alert)?;
+            let band = (expected - reach * spread, expected + reach * spread);
+            (surprise > 0.0).then_some(Part { metric, surprise, observed, expected, band })
+        };
+        let mut parts: Vec<Part> = seen.reasons.iter().filter_map(part).collect();
+        parts.sort_by(|one, other| other.surprise.total_cmp(&one.surprise).then(one.metric.cmp(&other.metric)));
+        parts
+    }
+
+    fn learn(&mut self, seen: &DensityVerdict) {
+        for reason in &seen.reasons {
+            self.tails[reason.metric].push(reason.distance.min(DISTANCE_MAX));
+        }
         self.in_block += 1;
         if self.in_block >= BLOCK {
             self.in_block = 0;
-            self.tail.close();
+            self.tails.iter_mut().for_each(Tail::close);
         }
-        TogetherVerdict { score: if resting { score / 2.0 } else { score }, alert, parts }
-    }
-
-    fn parts(&self, seen: &DensityVerdict) -> Vec<Part> {
-        let Some(reach) = self.tail.value_of(self.params.surprise_alert) else { return Vec::new() };
-        let part = |of: &Contribution| {
-            let Contribution { metric, observed, expected, spread, distance, .. } = *of;
-            let band = (expected - reach * spread, expected + reach * spread);
-            Part { metric, surprise: self.tail.surprise(distance.min(DISTANCE_MAX)), observed, expected, band }
-        };
-        seen.reasons.iter().map(part).filter(|part| part.surprise > 0.0).collect()
     }
 }
 
