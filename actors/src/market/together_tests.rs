@@ -17,7 +17,7 @@ const BEGIN: i64 = 1_767_571_200_000_000;
 /// The first hour that can be an alert: 199 teach the detectors, 168 are described, 200 are judged.
 const SPEAKS_FROM: i64 = 199 + 168 + 200;
 /// An hour of which the figures do not fit each other.
-const ODD: i64 = 640;
+const ODD: i64 = 643;
 /// The end of the stories.
 const END: i64 = 700;
 
@@ -40,7 +40,7 @@ fn closed(market: i64, n: i64, [stakes_times, players_times]: [f64; 2]) -> Close
     let level = if (8..22).contains(&(n % 24)) { 600.0 } else { 200.0 };
     let count = level * (1.0 + 0.15 * own(0)) * (1.0 + 0.03 * own(1));
     let stakes = count * 1_000.0 * (1.0 + 0.06 * own(2)) * stakes_times;
-    let wins = -own(3).signum() * (1.0 - 0.999_999 * own(3).abs()).ln();
+    let wins = own(3).signum() * (1.0 - 0.999_999 * own(3).abs()).ln();
     let payouts = stakes * 0.9 * (0.1 * wins).exp();
     let players = count / 4.0 * (1.0 + 0.04 * own(4)) * players_times;
     let hold = (stakes - payouts) / stakes * 1e6;
