@@ -33,8 +33,8 @@ const RECORDS_OF_CHANCE: f64 = 2_500.0;
 /// Money is compared above so much of the expected stakes: an hour without a payout is low, and not infinitely low.
 const MONEY_FLOOR: f64 = 0.05;
 
-/// Alerts in 1,000 hours where nothing happens, as of a detector: a surprise of 7, some 0.001 alerts a day of an operator
-/// with one currency where payouts have exponential tails (docs/adr/0028).
+/// Alerts in 1,000 hours where nothing happens, as of a detector: a surprise of 7. Wanted are at most 0.002 alerts an
+/// operator and day (docs/adr/0028).
 const ALERT_RATE: f64 = 0.02;
 
 fn params() -> TogetherParams {

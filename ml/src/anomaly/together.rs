@@ -161,14 +161,14 @@ impl Together {
 
     /// The fit without which the next row is not to be judged, if one is due.
     pub fn due_fit(&self) -> Option<Fit> {
-        let until = self.is_fit_due()?;
+        let until = self.due_until()?;
         let cell = |(row, metric): (usize, usize)| self.cells[row * self.metrics + metric];
         let rows = Array2::from_shape_fn((self.rows(), self.metrics), cell);
         Some(Fit { until, params: self.params.density, rows })
     }
 
     /// The newest row where a fit is due.
-    fn is_fit_due(&self) -> Option<Ts> {
+    fn due_until(&self) -> Option<Ts> {
         let newest =
             self.newest_at.filter(|_| self.rows() >= self.params.density.rows_per_metric_min * self.metrics)?;
         let is_old = |tried: Ts| newest.0.saturating_sub(tried.0) >= self.params.refit_after;
@@ -177,13 +177,13 @@ impl Together {
 
     /// Is one due?
     pub fn waits_for_fit(&self) -> bool {
-        self.is_fit_due().is_some()
+        self.due_until().is_some()
     }
 
     /// What came of the fit of the rows until then; without a density the one before stays. Others than the one that is
     /// due are not taken.
     pub fn take(&mut self, until: Ts, density: Option<Density>) {
-        if self.is_fit_due() != Some(until) {
+        if self.due_until() != Some(until) {
             return;
         }
         self.tried_at = Some(until);
