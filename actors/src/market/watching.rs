@@ -11,11 +11,14 @@ use models::rule_input::RuleInput;
 use models::series::{SeriesScore, SeriesScored};
 use models::ts::Ts;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 use store::{CommitError, OperatorStateRow};
 
 /// Silences of feeds are asked for again after so long: an archive closes windows with every batch.
 const SILENCES_HOLD: Duration = Duration::from_secs(5);
+/// Whoever waits for a fit says so often that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
 /// Why a point of a series, or what is said of one, is missing.
 const DROPPED: [&str; 4] = ["unwatched", "failed", "left_out", "refused"];
 /// What came of a fit.
@@ -179,8 +182,14 @@ impl Market {
     async fn settle_fits(&mut self, progress: &Progress) {
         self.begin_fits();
         let Some(fitting) = self.watching.fitting.take() else { return };
-        progress.beat();
-        let done = fitting.done().await;
+        let mut waiting = pin!(fitting.done());
+        let done = loop {
+            progress.beat();
+            // other operators may be before this one
+            if let Ok(done) = tokio::time::timeout(BEAT, waiting.as_mut()).await {
+                break done;
+            }
+        };
         progress.beat();
         for fit in &done {
             let [fitted, failed] = FITS;
