@@ -8,15 +8,18 @@
 //! is therefore found out here: on a copy of the state, by halves, down to the records that do it. They are set aside by
 //! a journaled event, and the state is from then on a function of the inputs without them.
 
+mod fitting;
 mod series;
 mod states;
 mod stored;
+mod together;
 mod watching;
 
 pub use series::{FeedSilence, Newest, PARAMS_VERSION, SeriesView, SeriesWatch};
 pub use states::{KeepError, Kept, StateMetrics, pack};
 pub(crate) use states::{is_worth_it, newest, unpack};
 pub use stored::StoredInputs;
+pub use together::{NewestRow, TogetherView};
 pub use watching::{SeriesMetrics, StoredSeries};
 
 use crate::culprits;
@@ -124,6 +127,7 @@ pub struct ViewSlot {
     totals: Mutex<Vec<CurrencyTotals>>,
     breakdown: Mutex<Arc<Breakdown>>,
     series: Mutex<Arc<[SeriesView]>>,
+    together: Mutex<Arc<[TogetherView]>>,
 }
 
 /// Sums of an operator in one currency, minor units.
@@ -185,8 +189,14 @@ impl ViewSlot {
         Arc::clone(&self.series.lock())
     }
 
-    pub(crate) fn write_series(&self, series: Arc<[SeriesView]>) {
+    /// The figures of its currencies together.
+    pub fn together(&self) -> Arc<[TogetherView]> {
+        Arc::clone(&self.together.lock())
+    }
+
+    pub(crate) fn write_series(&self, series: Arc<[SeriesView]>, together: Arc<[TogetherView]>) {
         *self.series.lock() = series;
+        *self.together.lock() = together;
     }
 
     /// A number that grows with every view.

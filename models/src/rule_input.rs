@@ -270,6 +270,7 @@ mod tests {
                             surprise_milli: 9_000,
                             observed: 50,
                             usual: 8,
+                            metric: None,
                         }],
                         told: Some(ToldAlready { alert: AlertId(3), window }),
                     }],

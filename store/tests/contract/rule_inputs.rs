@@ -416,7 +416,13 @@ fn scored(operator: u16, operator_seq: i64, metrics: &[Metric]) -> SeriesScored 
         expected: -3,
         band: None,
         points: 200,
-        reasons: vec![SeriesReason { oddity: Oddity::Flat, surprise_milli: 4_000, observed: 30, usual: 2 }],
+        reasons: vec![SeriesReason {
+            oddity: Oddity::Flat,
+            surprise_milli: 4_000,
+            observed: 30,
+            usual: 2,
+            metric: None,
+        }],
         told: Some(ToldAlready { alert: AlertId(7), window: Window { start: NOW, end: NOW.plus(HOUR) } }),
     };
     SeriesScored { operator_seq, at: NOW, params_version: 1, scores: metrics.iter().map(score).collect() }
