@@ -223,10 +223,13 @@ impl Risk {
         let mut vector = [0.0; transaction::WIDTH];
         // one vector for both
         let wanted = Scoring { records: scoring.records || shadowed.records, ..scoring };
+        if let Some(record) = heard.record {
+            self.shadows.before(record, &self.live.players);
+        }
         let there = self.live.hear(input.operator, heard, wanted, &mut vector);
         let Some(record) = heard.record else { return };
         if shadowed.players {
-            self.shadows.played(record);
+            self.shadows.played(record, heard.spans.day.end);
         }
         if !there {
             return;

@@ -413,7 +413,7 @@ fn asked_live(models: &Models, zone: &TimeZone, records: &[Record], one_of: u64)
         let live = &mut rules.risk.live.players;
         let mut vectors = Vec::new();
         while drawn.below(one_of) == 0 {
-            let scored = score_due(live, &promoted.scorer, |vector| {
+            let scored = score_due(live, &promoted.scorer, |_, _, vector| {
                 vectors.push(bits(vector));
                 0
             });

@@ -22,7 +22,7 @@ use models::record::Record;
 use models::risk_model::{DriftJudged, ModelKind};
 use models::score::{PLAYERS_MAX, PlayersScored};
 use models::ts::Ts;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Version and score of the promoted model for the same vector, where one scored it.
@@ -106,14 +106,33 @@ pub(super) struct Shadows {
     records: Option<Shadow>,
     players: Option<Shadow>,
     bounds: Bounds,
-    /// Who has played on the day that is not over, since the shadow began.
-    played: BTreeSet<(MatchKey, Currency)>,
-    /// Who is to be scored, as of an instant.
-    due: BTreeSet<(MatchKey, Currency)>,
-    due_as_of: Ts,
+    /// Who has played since the shadow began, by the end of the day that is not over.
+    played: BTreeMap<Ts, BTreeSet<(MatchKey, Currency)>>,
+    /// End of the newest day that is over.
+    closed_until: Ts,
+    /// Who is to be scored.
+    due: BTreeMap<(MatchKey, Currency), Due>,
     /// Those for whom there was no room.
     unscored: u64,
     counted: Vec<ShadowDay>,
+}
+
+/// Somebody who is to be scored.
+#[derive(Clone)]
+struct Due {
+    as_of: Ts,
+    /// As of then. None: nothing was heard of them since, and their history gives it.
+    vector: Option<Box<[f32; player::WIDTH]>>,
+}
+
+impl Due {
+    /// None: they were forgotten at the limit, and there is nothing to score.
+    fn vector(self, (player, currency): (MatchKey, Currency), live: &LivePlayers) -> Option<Box<[f32; player::WIDTH]>> {
+        self.vector.or_else(|| {
+            let mut vector = Box::new([0.0; player::WIDTH]);
+            live.write_at((player, currency), self.as_of, &mut vector).then_some(vector)
+        })
+    }
 }
 
 /// Who scores an input.
@@ -188,15 +207,29 @@ impl Shadows {
         });
     }
 
-    /// Somebody has played: their vector is scored when the day is over.
-    pub fn played(&mut self, record: &Record) {
+    /// Something is going to be heard of somebody: who is due is scored as they were before.
+    pub fn before(&mut self, record: &Record, live: &LivePlayers) {
+        let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return };
+        let who = (player, record.currency);
+        let Some(due) = self.due.remove(&who) else { return };
+        let as_of = due.as_of;
+        match due.vector(who, live) {
+            Some(vector) => _ = self.due.insert(who, Due { as_of, vector: Some(vector) }),
+            None => self.unscored += 1,
+        }
+    }
+
+    /// Somebody has played on a day that ends then: their vector is scored when it is over.
+    pub fn played(&mut self, record: &Record, end: Ts) {
         // as of the promoted one: what is no play makes nobody due
         let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return };
-        if self.played.len() >= PLAYED_MAX && !self.played.contains(&(player, record.currency)) {
+        let players = self.played.values().map(BTreeSet::len).sum::<usize>();
+        let day = self.played.entry(end.max(self.closed_until)).or_default();
+        if players >= PLAYED_MAX && !day.contains(&(player, record.currency)) {
             self.unscored += 1;
             return;
         }
-        self.played.insert((player, record.currency));
+        day.insert((player, record.currency));
     }
 
     /// A day is over. Gives how far what was scored has moved.
@@ -204,14 +237,15 @@ impl Shadows {
         if let Some(shadow) = &mut self.records {
             self.counted.extend(shadow.take(day.start));
         }
-        for one in std::mem::take(&mut self.played) {
-            if self.due.len() >= PLAYED_MAX && !self.due.contains(&one) {
+        let behind = self.played.split_off(&day.end.plus(1));
+        for one in std::mem::replace(&mut self.played, behind).into_values().flatten() {
+            if self.due.len() >= PLAYED_MAX && !self.due.contains_key(&one) {
                 self.unscored += 1;
             } else {
-                self.due.insert(one);
+                self.due.insert(one, Due { as_of: day.end, vector: None });
             }
         }
-        self.due_as_of = self.due_as_of.max(day.end);
+        self.closed_until = self.closed_until.max(day.end);
         let shadows = [&mut self.records, &mut self.players].into_iter().flatten();
         let judged = shadows.map(|shadow| DriftJudged { is_shadow: true, ..shadow.at_work.close(day.start) });
         judged.collect()
@@ -219,7 +253,8 @@ impl Shadows {
 
     /// The promoted version has scored a player: so does this one, where they are due.
     pub fn player(&mut self, who: (MatchKey, Currency), as_of: Ts, vector: &[f32], live: Beside) {
-        if self.due.remove(&who) {
+        if self.due.get(&who).is_some_and(|due| due.as_of == as_of) {
+            self.due.remove(&who);
             self.score(who, as_of, vector, live);
         }
     }
@@ -229,11 +264,14 @@ impl Shadows {
         if self.due.is_empty() {
             return;
         }
-        let mut vector = [0.0; player::WIDTH];
         for one in &scored.players {
             let who = (one.player, one.currency);
-            if self.due.remove(&who) && live.write(who.0, who.1, scored.as_of, &mut vector) {
-                self.score(who, scored.as_of, &vector, Some((scored.version, one.score_ppm)));
+            if self.due.get(&who).is_none_or(|due| due.as_of != scored.as_of) {
+                continue;
+            }
+            let vector = self.due.remove(&who).and_then(|due| due.vector(who, live));
+            if let Some(vector) = vector {
+                self.score(who, scored.as_of, vector.as_slice(), Some((scored.version, one.score_ppm)));
             }
         }
     }
@@ -253,12 +291,11 @@ impl Shadows {
     /// Scores those who are due and whom no promoted version scores, a few at a time; behind the last one their day is
     /// counted. True: more of them wait.
     pub fn score_due(&mut self, live: &LivePlayers) -> bool {
-        let mut vector = [0.0; player::WIDTH];
         for _ in 0..PLAYERS_MAX {
-            let Some(who) = self.due.pop_first() else { break };
-            // one that was forgotten at the limit since has nothing to score
-            if live.write(who.0, who.1, self.due_as_of, &mut vector) {
-                self.score(who, self.due_as_of, &vector, None);
+            let Some((who, due)) = self.due.pop_first() else { break };
+            let as_of = due.as_of;
+            if let Some(vector) = due.vector(who, live) {
+                self.score(who, as_of, vector.as_slice(), None);
             }
         }
         if !self.due.is_empty() {

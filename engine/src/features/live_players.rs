@@ -284,6 +284,19 @@ impl LivePlayers {
         true
     }
 
+    /// The vector of a player by all that was heard of them, as of an instant. False: they are forgotten, or nothing was
+    /// heard, and `out` stays as it is.
+    pub fn write_at(
+        &self,
+        (player, currency): (MatchKey, Currency),
+        as_of: Ts,
+        out: &mut [f32; player::WIDTH],
+    ) -> bool {
+        let Some(known) = self.histories.known(player.0, currency) else { return false };
+        write_of(known, self.histories.has_low_balance(currency), as_of, out);
+        true
+    }
+
     /// Scores are stored.
     pub fn said(&mut self, scored: &PlayersScored) {
         for player in &scored.players {
