@@ -11,6 +11,7 @@ mod health;
 mod key;
 mod keys;
 mod model;
+mod model_backtest;
 mod model_store;
 mod notices;
 mod notify;

@@ -1,11 +1,13 @@
-//! `mlinzi model register|promote|rollback|retire|list|features`: models and the store. They work beside a running engine.
+//! `mlinzi model register|promote|rollback|shadow|unshadow|retire|list|features`: models and the store. They work beside a
+//! running engine.
 
 use crate::config::Config;
 use crate::draft::{Digested, Draft, unless_interrupted};
 use crate::model::span;
-use crate::{complain, keys, say, serve};
+use crate::{complain, keys, model_backtest, say, serve};
 use actors::engine::Tools;
 use actors::model_rows::{self, RowsOrder, RowsSummary};
+use actors::model_shadows::{self, ShadowStep};
 use actors::risk_models;
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -32,6 +34,12 @@ pub enum Command {
     Rollback(Rollback),
     /// Takes a version out of use for good.
     Retire(Retire),
+    /// Lets a version score in the shadow: nobody hears of it, and what it would have said is counted by day.
+    Shadow(Shadow),
+    /// Ends the shadow of a version; what was counted of it stays.
+    Unshadow(Shadow),
+    /// Runs a version over stored history, beside what was promoted then. Reads only.
+    Backtest(model_backtest::Args),
     /// Versions and what became of them.
     List {
         /// One JSON array instead of lines.
@@ -60,9 +68,9 @@ pub struct Register {
 pub struct Which {
     /// `transaction_risk` or `player_risk`.
     #[arg(value_parser = kind)]
-    kind: ModelKind,
+    pub kind: ModelKind,
     /// Its number.
-    version: u32,
+    pub version: u32,
 }
 
 /// A promotion.
@@ -82,6 +90,19 @@ pub struct Rollback {
     #[arg(value_parser = kind)]
     kind: ModelKind,
     /// Who goes back.
+    #[arg(long)]
+    by: String,
+    /// Why.
+    #[arg(long)]
+    reason: String,
+}
+
+/// The shadow of a version.
+#[derive(Args)]
+pub struct Shadow {
+    #[command(flatten)]
+    which: Which,
+    /// Who wants it.
     #[arg(long)]
     by: String,
     /// Why.
@@ -135,7 +156,8 @@ fn rows_kind(text: &str) -> Result<ModelKind, String> {
     }
 }
 
-async fn open(config: &Config) -> anyhow::Result<(Store, Tools)> {
+/// The store, and what writes into it.
+pub async fn open(config: &Config) -> anyhow::Result<(Store, Tools)> {
     let material = keys::provider(&config.keys).load()?;
     let store = serve::open_known_store(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -148,6 +170,9 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<ExitCode> 
     match command {
         Command::List { json } => list(&serve::open_known_store(config).await?, json).await?,
         Command::Features(order) => Box::pin(features(config, order)).await?,
+        Command::Shadow(order) => shadow(config, order, ShadowStep::Start).await?,
+        Command::Unshadow(order) => shadow(config, order, ShadowStep::End).await?,
+        Command::Backtest(args) => return Box::pin(model_backtest::run(config, args)).await,
         Command::Register(order) => {
             let document = std::fs::read(&order.file).with_context(|| order.file.display().to_string())?;
             let evaluation = order.test.as_ref().map(|test| evaluate(&document, test)).transpose()?;
@@ -184,7 +209,19 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn close(store: &Store) {
+async fn shadow(config: &Config, order: Shadow, step: ShadowStep) -> anyhow::Result<()> {
+    let Shadow { which: Which { kind, version }, by, reason } = order;
+    let (store, tools) = open(config).await?;
+    let done = model_shadows::take_step(&store, &tools.writer, (kind, version), step, (&by, &reason)).await;
+    close(&store).await;
+    done?;
+    let what = if step == ShadowStep::Start { "scores in the shadow" } else { "is out of the shadow" };
+    say(&format!("{} version {version} {what}", kind.as_str()));
+    Ok(())
+}
+
+/// Everything that was handed to the writer is written.
+pub async fn close(store: &Store) {
     store.stop_writer(Duration::from_secs(10)).await;
     store.close().await;
 }
@@ -215,7 +252,7 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
         "{:<17} {:>7} {:<10} {:>7} {:>7} {:>7}  {:<50}by",
         "kind", "version", "state", "AUC", "AP", "rows", "trained on"
     ));
-    for StoredModel { model, state, promoted, .. } in &models {
+    for StoredModel { model, state, promoted, shadow, .. } in &models {
         let ModelMetrics { rows, auc_ppm, average_precision_ppm, .. } =
             model.evaluation.as_ref().map_or(model.held_out, |evaluation| evaluation.metrics);
         let mut by =
@@ -225,6 +262,9 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
         if let Some(ModelActed { version, other, by: who, reason, .. }) = rollback(model) {
             let (from, reason) = (other.unwrap_or_default(), reason.as_deref().unwrap_or_default());
             by.push_str(&format!(", gone back from {from} to {version} by {who}: {reason}"));
+        }
+        if let Some((who, ..)) = shadow {
+            by.push_str(&format!(", in the shadow by {who}"));
         }
         say(&format!(
             "{:<17} {:>7} {:<10} {:>7.4} {:>7.4} {rows:>7}  {trained_on:<50}{by}",
@@ -239,7 +279,7 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
 }
 
 fn as_json(stored: &StoredModel, rollback: Option<&ModelActed>) -> serde_json::Value {
-    let StoredModel { model, state, registered_at, promoted, ended } = stored;
+    let StoredModel { model, state, registered_at, promoted, ended, shadow } = stored;
     let Model { kind, version, artefact_sha256, schema_sha256, data_sha256, held_out, evaluation, by, .. } = model;
     let trained_on =
         model.trained_on.map(|of| serde_json::json!({"from": of.start.to_string(), "to": of.end.to_string()}));
@@ -254,6 +294,9 @@ fn as_json(stored: &StoredModel, rollback: Option<&ModelActed>) -> serde_json::V
         "ended_at": ended.as_ref().map(|(_, at)| at.to_string()),
         "rollback": rollback.map(|ModelActed { version, other, by, at, reason, .. }| serde_json::json!({
             "from": other, "to": version, "by": by, "at": at.to_string(), "reason": reason,
+        })),
+        "shadow": shadow.as_ref().map(|(by, since, reason)| serde_json::json!({
+            "by": by, "since": since.to_string(), "reason": reason,
         })),
     })
 }

@@ -5,12 +5,14 @@ mod alerts;
 mod backtests;
 mod compliance;
 mod config;
+mod exclusion_reports;
 mod exclusions;
 mod forecasts;
 mod harm_signals;
 mod integrity;
 mod licences;
 mod model_orders;
+mod model_shadows;
 mod opening;
 mod polling;
 mod quarantine;
@@ -24,8 +26,10 @@ mod tasks;
 
 pub use backtests::Backtests;
 pub use config::{EngineConfig, Faults};
+pub use exclusion_reports::{NewExclusionReport, WAITING_MAX};
 pub use harm_signals::NewHarmSignal;
 pub use model_orders::{ModelCommand, ModelOrder};
+pub use model_shadows::ShadowOrder;
 pub use opening::{Tools, tools};
 pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};
 pub use rotation::{LeftBehind, left_behind};
@@ -498,14 +502,14 @@ impl Engine {
         key: Option<IdempotencyKey>,
     ) -> Result<Operator, EngineError> {
         let no = self.directory().operator_by_id.get(&id).copied().ok_or(EngineError::NotFound("operator"))?;
-        let (inner, now) = (Arc::clone(&self.0), self.now());
-        section(async move { inner.staff.change_operator(no, change, key, now).await }).await
+        let inner = Arc::clone(&self.0);
+        section(async move { inner.staff.change_operator(no, change, key, &*inner.clock).await }).await
     }
 
     /// Adds or changes a licence.
     pub async fn set_licence(&self, licence: Licence, key: Option<IdempotencyKey>) -> Result<Licence, EngineError> {
-        let (inner, now) = (Arc::clone(&self.0), self.now());
-        section(async move { inner.staff.set_licence(licence, key, now).await }).await
+        let inner = Arc::clone(&self.0);
+        section(async move { inner.staff.set_licence(licence, key, &*inner.clock).await }).await
     }
 
     /// Makes a key.

@@ -27,6 +27,7 @@ pub mod market;
 pub mod metrics;
 mod missed;
 pub mod model_rows;
+pub mod model_shadows;
 pub mod notifiers;
 pub mod outputs;
 pub mod people;

@@ -9,10 +9,12 @@
 //! a journaled event, and the state is from then on a function of the inputs without them. So it is with the set of rules by
 //! which inputs are judged: a journaled event says behind which input a new one was taken (`market/judging.rs`).
 
+mod fitting;
 mod judging;
 mod series;
 mod states;
 mod stored;
+mod together;
 mod watching;
 
 pub use judging::RulesTaken;
@@ -20,6 +22,7 @@ pub use series::{FeedSilence, Newest, PARAMS_VERSION, SeriesView, SeriesWatch};
 pub use states::{KeepError, Kept, StateMetrics, pack};
 pub(crate) use states::{is_worth_it, newest, unpack};
 pub use stored::StoredInputs;
+pub use together::{NewestRow, TogetherView};
 pub use watching::{SeriesMetrics, StoredSeries};
 
 use crate::culprits;
@@ -128,6 +131,7 @@ pub struct ViewSlot {
     totals: Mutex<Vec<CurrencyTotals>>,
     breakdown: Mutex<Arc<Breakdown>>,
     series: Mutex<Arc<[SeriesView]>>,
+    together: Mutex<Arc<[TogetherView]>>,
 }
 
 /// Sums of an operator in one currency, minor units.
@@ -189,8 +193,14 @@ impl ViewSlot {
         Arc::clone(&self.series.lock())
     }
 
-    pub(crate) fn write_series(&self, series: Arc<[SeriesView]>) {
+    /// The figures of its currencies together.
+    pub fn together(&self) -> Arc<[TogetherView]> {
+        Arc::clone(&self.together.lock())
+    }
+
+    pub(crate) fn write_series(&self, series: Arc<[SeriesView]>, together: Arc<[TogetherView]>) {
         *self.series.lock() = series;
+        *self.together.lock() = together;
     }
 
     /// A number that grows with every view.

@@ -6,18 +6,21 @@
 //! ```
 //! A record is positive where a group was `confirmed` whose alert names it, negative where every such group was a
 //! `false_alarm`; what nobody decided is left out, and so is what a rule says that labels other models or none
-//! ([`engine::rules::labels`]). A player's vector is the one before their first record with a label, so that it knows
-//! nothing of what came of it; where an alert names a player and no record (`player_at_risk` does), the one as of the alert,
-//! in each currency they play in. An alert over all operators names those that it is about: its records count at each of
+//! ([`engine::rules::labels`]). A player's vector is the one as of the newest day of theirs that was over before their first
+//! record with a label was heard, so that it knows nothing of what came of it; where an alert names a player and no record
+//! (`player_at_risk` does), before the alert, in each currency they play in. Nobody has one before their first day is over:
+//! no model is asked about them either. An alert over all operators names those that it is about: its records count at each of
 //! them where they are that player's (numbers of records are an operator's own), and the player themself has a label at
 //! each. Ids are digests under a key that is made for one file and forgotten: rows can be told apart and led back to nobody.
 //!
 //! The inputs are those that the operator's actor heard, with what register and evidence knew then and under the rules of
-//! then: a row is, bit for bit, what a promoted model was or would have been told of the record.
+//! then, and they go through the same functions ([`LiveFeatures`]): a row is, bit for bit, what a promoted model was or would
+//! have been told of the record, and of the player at the end of that day.
 
 use crate::directory::Directory;
+use engine::features::live::{LiveFeatures, Scoring};
+use engine::features::live_players::LivePlayers;
 use engine::features::{Feature, player, transaction};
-use engine::rules::calendar::Calendar;
 use engine::rules::facts;
 use engine::rules::input::{Facts, Input};
 use engine::rules::labels::label;
@@ -99,20 +102,16 @@ impl Labels {
     pub fn add_alert(&mut self, directory: &Directory, revisions: &[AlertRevision], is_positive: bool) {
         let (Some(newest), Some(first)) = (revisions.first(), revisions.last()) else { return };
         let records = &newest.evidence.records;
-        let player: Option<MatchKey> =
-            newest.subject.who.as_deref().and_then(|who| who.strip_prefix("player:")?.parse().ok());
-        let Some(jurisdiction) = newest.operator_no.nation() else {
+        let player = player_of(newest);
+        if newest.operator_no.nation().is_none() {
             self.add(newest.operator_no, records, is_positive);
             if let (Some(player), true) = (player, records.is_empty()) {
                 self.add_player(newest.operator_no, player, first.at, is_positive);
             }
             return;
-        };
+        }
         let Some(player) = player else { return };
-        let is_named = |code: &String| newest.evidence.operators.contains(code);
-        let own = directory.operators.values().filter(|known| known.jurisdiction == jurisdiction);
-        let named = own.filter(|known| is_named(&known.code)).map(|known| known.operator_no);
-        for operator in named {
+        for operator in operators_of(directory, newest) {
             for record in records {
                 let shared = self.shared.entry((engine::ingest::id_digest(record), player)).or_default();
                 if !shared.operators.contains(&operator) {
@@ -149,11 +148,29 @@ impl Labels {
         self.players.get(&(operator, player)).copied()
     }
 
+    fn players_of(&self, operator: OperatorNo) -> BTreeMap<MatchKey, OfPlayer> {
+        let own = self.players.iter().filter(|((of, _), _)| *of == operator);
+        own.map(|((_, player), said)| (*player, *said)).collect()
+    }
+
     fn operators(&self) -> HashSet<OperatorNo> {
         let own = self.records.keys().map(|(operator, _)| *operator);
         let players = self.players.keys().map(|(operator, _)| *operator);
         own.chain(players).chain(self.shared.values().flat_map(|shared| shared.operators.iter().copied())).collect()
     }
+}
+
+/// The player that an alert names.
+pub(crate) fn player_of(alert: &AlertRevision) -> Option<MatchKey> {
+    alert.subject.who.as_deref().and_then(|who| who.strip_prefix("player:")?.parse().ok())
+}
+
+/// Whose records and players an alert is about: its operator's, or those of each that an alert over all operators names.
+pub(crate) fn operators_of(directory: &Directory, alert: &AlertRevision) -> Vec<OperatorNo> {
+    let Some(jurisdiction) = alert.operator_no.nation() else { return vec![alert.operator_no] };
+    let own = directory.operators.values().filter(|known| known.jurisdiction == jurisdiction);
+    let named = own.filter(|known| alert.evidence.operators.contains(&known.code));
+    named.map(|known| known.operator_no).collect()
 }
 
 /// How an episode of a group ended that a person ended and nobody opened again.
@@ -235,40 +252,70 @@ pub struct RowsSummary {
     pub labels_left_out: u64,
 }
 
-/// The vectors of one operator, from its first input on.
+/// The vectors of one operator, from its first input on: made by what the operator's actor keeps for its models, at the same
+/// moments.
 struct Making<'a> {
     order: RowsOrder,
     operator: OperatorNo,
     labels: &'a Labels,
     key: &'a hmac::Key,
     rules: OperatorRules,
-    calendar: Calendar,
-    records: transaction::Extractor,
-    players: player::Extractor,
+    live: LiveFeatures,
     done: HashMap<(MatchKey, Currency), usize>,
-    /// Players with a label of their own, in the currencies they play in, and whether its instant is over.
-    named: HashMap<(MatchKey, Currency), bool>,
+    /// Players of records with a label, in the currencies of these.
+    wanted: HashSet<(MatchKey, Currency)>,
+    /// Players with a label of their own, whose instant is not over.
+    named: BTreeMap<MatchKey, OfPlayer>,
     rows: Vec<Row>,
     /// Names of the records that are rows.
     names_found: usize,
+}
+
+/// A player's vector as of the newest day of theirs that was over.
+struct AsOfDay {
+    player: MatchKey,
+    currency: Currency,
+    values: [f32; player::WIDTH],
+}
+
+/// The vectors of a player in each currency they play in.
+fn as_of_day(live: &LivePlayers, player: MatchKey) -> Vec<AsOfDay> {
+    let mut all = Vec::new();
+    for currency in live.due_in(player) {
+        let mut values = [0.0; player::WIDTH];
+        if live.write(player, currency, &mut values) {
+            all.push(AsOfDay { player, currency, values });
+        }
+    }
+    all
+}
+
+/// Takes those out of the named ones about whom it was said before the end of a day, with their vectors as of the newest day
+/// of theirs that was over when it was said: a score is said of the last instant of its day.
+fn said_before(named: &mut BTreeMap<MatchKey, OfPlayer>, live: &LivePlayers, end: Ts) -> Vec<(OfPlayer, Vec<AsOfDay>)> {
+    let over: Vec<MatchKey> =
+        named.iter().filter(|(_, said)| said.at.plus(1) < end).map(|(player, _)| *player).collect();
+    over.iter().filter_map(|player| Some((named.remove(player)?, as_of_day(live, *player)))).collect()
 }
 
 impl<'a> Making<'a> {
     fn new(order: RowsOrder, operator: OperatorNo, labels: &'a Labels, key: &'a hmac::Key, zone: TimeZone) -> Self {
         // findings are of no interest: the book is the same whichever rules run
         let none = RuleSet::new("", Vec::new()).unwrap_or_else(|_| RuleSet::standard(""));
-        let rules = OperatorRules::new(operator, zone.clone(), &none);
+        let named = match order.kind {
+            ModelKind::PlayerRisk => labels.players_of(operator),
+            ModelKind::TransactionRisk | ModelKind::Anomaly => BTreeMap::new(),
+        };
         Self {
             order,
             operator,
             labels,
             key,
-            rules,
-            calendar: Calendar::new(zone),
-            records: transaction::Extractor::default(),
-            players: player::Extractor::new(player::Params::default(), player::OPERATOR_PLAYERS),
+            rules: OperatorRules::new(operator, zone, &none),
+            live: LiveFeatures::default(),
             done: HashMap::new(),
-            named: HashMap::new(),
+            wanted: HashSet::new(),
+            named,
             rows: Vec::new(),
             names_found: 0,
         }
@@ -276,24 +323,45 @@ impl<'a> Making<'a> {
 
     /// The rules under which the next inputs were judged.
     fn go_by(&mut self, set: &RuleSet) {
-        self.records.set_params(transaction::Params::of(set));
-        self.players.set_params(player::Params::of(set));
+        self.live.set_rules(set);
+    }
+
+    /// What the record's names say, where rows of its time are wanted.
+    fn label(&self, record: &Record) -> Option<(bool, usize)> {
+        self.labels.of(self.operator, record).filter(|_| self.is_wanted(record.occurred_at))
+    }
+
+    /// Whose vectors are asked for is known before the first of them is made.
+    fn look(&mut self, record: &Record) {
+        if let (Some(_), Some(player)) = (self.label(record), record.player) {
+            self.wanted.insert((player, record.currency));
+        }
     }
 
     fn hear(&mut self, record: &Record, facts: &Facts) {
-        let at = record.occurred_at;
-        let label = self.labels.of(self.operator, record).filter(|_| self.is_wanted(at));
-        if self.order.kind == ModelKind::PlayerRisk {
-            self.hear_of_player(record, label.map(|(is_positive, _)| is_positive));
-            return;
-        }
-        let (mut out, mut there) = ([0.0; transaction::WIDTH], false);
-        let (records, input) = (&mut self.records, Input::Play { record, facts });
-        self.rules.hear_and(&input, &mut Vec::new(), |heard| there = records.hear(heard, &mut out));
-        if let (true, Some((is_positive, names))) = (there, label) {
-            let id = self.pseudonym(b"record", &record.id_digest.to_be_bytes());
-            self.rows.push(Row { at, id, values: out.to_vec(), is_positive });
-            self.names_found += names;
+        let label = self.label(record);
+        let is_of_players = self.order.kind == ModelKind::PlayerRisk;
+        let is_wanted = record.player.is_some_and(|player| {
+            self.wanted.contains(&(player, record.currency)) || self.labels.of_player(self.operator, player).is_some()
+        });
+        let scoring = Scoring { records: !is_of_players, players: is_of_players && is_wanted };
+        let (mut vector, mut there, mut said) = ([0.0; transaction::WIDTH], false, Vec::new());
+        let Self { rules, live, named, operator, .. } = self;
+        rules.hear_and(&Input::Play { record, facts }, &mut Vec::new(), |heard| {
+            if let Some(day) = heard.closed {
+                said = said_before(named, &live.players, day.end);
+            }
+            there = live.hear(*operator, heard, scoring, &mut vector);
+        });
+        said.iter().for_each(|(of, vectors)| self.players_as_said(*of, vectors));
+        match label {
+            Some((is_positive, _)) if is_of_players => self.player_before(record, is_positive),
+            Some((is_positive, names)) if there => {
+                let id = self.pseudonym(b"record", &record.id_digest.to_be_bytes());
+                self.rows.push(Row { at: record.occurred_at, id, values: vector.to_vec(), is_positive });
+                self.names_found += names;
+            }
+            _ => {}
         }
     }
 
@@ -301,51 +369,37 @@ impl<'a> Making<'a> {
         (self.order.from..self.order.to).contains(&at)
     }
 
-    fn hear_of_player(&mut self, record: &Record, label: Option<bool>) {
-        let (at, currency) = (record.occurred_at, record.currency);
-        if let Some(player) = record.player {
-            if let Some(is_positive) = label {
-                self.player(player, currency, at, is_positive);
-            }
-            if let Some(said) = self.labels.of_player(self.operator, player) {
-                let is_over = self.named.entry((player, currency)).or_default();
-                if at >= said.at && !std::mem::replace(is_over, true) {
-                    self.player_as_said(player, currency, said);
-                }
-            }
-        }
-        let spans = self.calendar.spans(at);
-        self.players.hear(self.operator, record, &spans);
-    }
-
-    /// Nothing more is heard: whoever played no more since they were named is as they were then.
+    /// Nothing more is heard: whoever was named since is as of the newest day of theirs that was over.
     fn end(&mut self) {
-        let open = std::mem::take(&mut self.named).into_iter().filter(|(_, is_over)| !is_over);
-        for ((player, currency), _) in open {
-            if let Some(said) = self.labels.of_player(self.operator, player) {
-                self.player_as_said(player, currency, said);
-            }
-        }
+        let said = said_before(&mut self.named, &self.live.players, Ts(i64::MAX));
+        said.iter().for_each(|(of, vectors)| self.players_as_said(*of, vectors));
     }
 
-    fn player_as_said(&mut self, player: MatchKey, currency: Currency, said: OfPlayer) {
+    fn players_as_said(&mut self, said: OfPlayer, vectors: &[AsOfDay]) {
         if self.is_wanted(said.at) {
-            self.player(player, currency, said.at, said.is_positive);
+            vectors.iter().for_each(|vector| self.player(vector, said.at, said.is_positive));
         }
     }
 
-    /// The player as they are now, before their first record with a label; one that is confirmed later is confirmed.
-    fn player(&mut self, player: MatchKey, currency: Currency, at: Ts, is_positive: bool) {
+    /// The player of a record with a label, as of the newest day of theirs that was over when it was heard.
+    fn player_before(&mut self, record: &Record, is_positive: bool) {
+        let Some(player) = record.player else { return };
+        let of_currency = |vector: &AsOfDay| vector.currency == record.currency;
+        if let Some(vector) = as_of_day(&self.live.players, player).into_iter().find(of_currency) {
+            self.player(&vector, record.occurred_at, is_positive);
+        }
+    }
+
+    /// A player has one row in a currency, the first; one that is confirmed later is confirmed.
+    fn player(&mut self, vector: &AsOfDay, at: Ts, is_positive: bool) {
+        let AsOfDay { player, currency, ref values } = *vector;
         if let Some(place) = self.done.get(&(player, currency)) {
             self.rows[*place].is_positive |= is_positive;
             return;
         }
-        let mut out = [0.0; player::WIDTH];
-        if self.players.write(player.0, currency, at, &mut out) {
-            self.done.insert((player, currency), self.rows.len());
-            let id = self.pseudonym(b"player", &[&player.to_bytes()[..], currency.as_str().as_bytes()].concat());
-            self.rows.push(Row { at, id, values: out.to_vec(), is_positive });
-        }
+        self.done.insert((player, currency), self.rows.len());
+        let id = self.pseudonym(b"player", &[&player.to_bytes()[..], currency.as_str().as_bytes()].concat());
+        self.rows.push(Row { at, id, values: values.to_vec(), is_positive });
     }
 
     fn pseudonym(&self, what: &[u8], id: &[u8]) -> String {
@@ -378,7 +432,11 @@ pub async fn write(
         let zone =
             TimeZone::get(&jurisdiction.time_zone).map_err(|_| RowsError::Zone(jurisdiction.time_zone.clone()))?;
         let mut making = Making::new(order, operator, &labels, &key, zone);
-        replay(store, (directory, known.jurisdiction), &mut making).await?;
+        if order.kind == ModelKind::PlayerRisk {
+            replay(store, (directory, known.jurisdiction), &mut making, |making, record, _| making.look(record))
+                .await?;
+        }
+        replay(store, (directory, known.jurisdiction), &mut making, Making::hear).await?;
         making.end();
         names_found += making.names_found;
         rows.append(&mut making.rows);
@@ -396,10 +454,14 @@ pub async fn write(
     Ok(RowsSummary { rows: rows.len() as u64, positives, labels_left_out })
 }
 
-async fn replay(
+/// What is done with each record of an operator.
+type Each<'a> = fn(&mut Making<'a>, &Record, &Facts);
+
+async fn replay<'a>(
     store: &Store,
     (directory, jurisdiction): (&Directory, JurisdictionNo),
-    making: &mut Making<'_>,
+    making: &mut Making<'a>,
+    each: Each<'a>,
 ) -> Result<(), RowsError> {
     let aside: HashMap<i64, Vec<u32>> = store.rules_set_aside(making.operator).await?.into_iter().collect();
     let (mut after, mut rules_seq): (i64, Option<Seq>) = (0, None);
@@ -415,7 +477,7 @@ async fn replay(
                 making.go_by(&directory.rules_as_of(jurisdiction, input.rules_seq));
             }
             if let Some(batch) = &input.batch {
-                hear(making, batch, aside.get(&after))?;
+                hear(making, batch, aside.get(&after), each)?;
             }
             if making.rows.len() > ROWS_MAX {
                 return Err(RowsError::TooMany);
@@ -425,13 +487,18 @@ async fn replay(
 }
 
 /// A batch, without what was set aside; none named: all of it.
-fn hear(making: &mut Making<'_>, batch: &RuleInputBatch, aside: Option<&Vec<u32>>) -> Result<(), RowsError> {
+fn hear<'a>(
+    making: &mut Making<'a>,
+    batch: &RuleInputBatch,
+    aside: Option<&Vec<u32>>,
+    each: Each<'a>,
+) -> Result<(), RowsError> {
     let Some(packed) = &batch.facts else { return Ok(()) };
     let known = facts::unpack(packed, batch.records.len()).map_err(|_| StoreError::Unreadable("facts of records"))?;
     let is_skipped = |n: u32| aside.is_some_and(|list| list.is_empty() || list.contains(&n));
     for ((n, record), facts) in (0u32..).zip(&batch.records).zip(&known) {
         if !is_skipped(n) {
-            making.hear(record, facts);
+            each(making, record, facts);
         }
     }
     Ok(())
@@ -459,4 +526,4 @@ fn write_rows(features: &[Feature], rows: &[Row], out: &mut impl Write) -> std::
 
 #[cfg(test)]
 #[path = "model_rows_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -93,14 +93,47 @@ fn record(n: usize, kind: RecordKind, minute: i64, amount_minor: i64, player: u1
 fn rows(kind: ModelKind, labels: &Labels, records: &[Record]) -> Vec<Row> {
     let order = RowsOrder { kind, from: Ts(BEGIN), to: Ts(BEGIN + 10 * DAY) };
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
-    let mut making = Making::new(order, OperatorNo(1), labels, &key, TimeZone::get("Africa/Nairobi").unwrap());
+    let zone = TimeZone::get("Africa/Nairobi").unwrap();
+    made(Making::new(order, OperatorNo(1), labels, &key, zone), records)
+}
+
+fn made(mut making: Making<'_>, records: &[Record]) -> Vec<Row> {
+    records.iter().for_each(|record| making.look(record));
     records.iter().for_each(|record| making.hear(record, &Facts::default()));
     making.end();
     making.rows
 }
 
+/// The vectors of a player of operator 1, after records and under the rules of Kenya, of whom something is said at an instant.
+pub(crate) fn vectors_as_said(zone: TimeZone, records: &[Record], (player, at): (MatchKey, Ts)) -> Vec<Vec<f32>> {
+    let mut labels = Labels::default();
+    labels.add_player(OperatorNo(1), player, at, true);
+    vectors_of_players(zone, records, &labels)
+}
+
+/// The same of the player of a record that has a label.
+pub(crate) fn vectors_before(zone: TimeZone, records: &[Record], label: &Record) -> Vec<Vec<f32>> {
+    let mut labels = Labels::default();
+    labels.add(OperatorNo(1), std::slice::from_ref(&label.record_id), true);
+    vectors_of_players(zone, records, &labels)
+}
+
+fn vectors_of_players(zone: TimeZone, records: &[Record], labels: &Labels) -> Vec<Vec<f32>> {
+    let order = RowsOrder { kind: ModelKind::PlayerRisk, from: Ts(0), to: Ts(i64::MAX) };
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    let mut making = Making::new(order, OperatorNo(1), labels, &key, zone);
+    making.go_by(&RuleSet::standard("KE"));
+    made(making, records).into_iter().map(|row| row.values).collect()
+}
+
 /// An alert about a player: of an operator, or over several of them.
-fn alert(operator_no: OperatorNo, player: u128, at_minute: i64, records: &[&str], operators: &[&str]) -> AlertRevision {
+pub(crate) fn alert(
+    operator_no: OperatorNo,
+    player: u128,
+    at_minute: i64,
+    records: &[&str],
+    operators: &[&str],
+) -> AlertRevision {
     let mut alert = AlertRevision { operator_no, at: Ts(BEGIN + at_minute * MINUTE), ..AlertRevision::for_tests() };
     alert.subject.who = Some(format!("player:{player:022x}"));
     alert.evidence.records = records.iter().map(|id| (*id).to_owned()).collect();
@@ -109,7 +142,7 @@ fn alert(operator_no: OperatorNo, player: u128, at_minute: i64, records: &[&str]
 }
 
 /// Operators 1 to 3: `op-1` and `op-2` of the first jurisdiction, `op-3` of another one.
-fn directory() -> Directory {
+pub(crate) fn directory() -> Directory {
     let mut directory = Directory::default();
     for (no, jurisdiction) in [(1, 0), (2, 0), (3, 1)] {
         let operator = Operator {
@@ -174,8 +207,12 @@ fn a_player_is_who_they_were_before_the_first_decision() {
     let made = rows(ModelKind::PlayerRisk, &labels, &records);
     assert_eq!((made.len(), made[0].is_positive), (1, true));
     let place = player::names().iter().position(|name| *name == "stake_mean_1m").unwrap();
-    // the second day is not closed before the third one's record, which is the one decided about
-    assert_eq!(made[0].values[place], 100.0);
+    // the second day is over with the third one's record, which is the one decided about and is not part of it
+    assert_eq!(made[0].values[place], 200.0);
+    // before their first day is over nobody is asked about: no model ever was
+    let mut labels = Labels::default();
+    labels.add(OperatorNo(1), &["r0".to_owned(), "r3".to_owned()], true);
+    assert!(rows(ModelKind::PlayerRisk, &labels, &records).is_empty());
 }
 
 #[test]
@@ -193,12 +230,18 @@ fn an_alert_over_all_operators_labels_the_player_at_those_that_it_names() {
         record(2, Deposit, 10, 900, 6),
         // not named
         record(4, Deposit, 20, 900, 5),
+        record(6, Deposit, 24 * 60 + 20, 900, 5),
     ];
     let made = rows(ModelKind::TransactionRisk, &labels, &records);
     assert_eq!(made.iter().map(|row| (row.at, row.is_positive)).collect::<Vec<_>>(), [(records[0].occurred_at, true)]);
-    // who plays where no record is named has a label, too: as they were when it was told
+    // who plays where no record is named has a label, too: as of the day before it was told
+    let mut labels = Labels::default();
+    let minute = 24 * 60 + 40;
+    let told = alert(nation, 5, minute, &["r1", "r2", "r3"], &["op-1", "op-2", "op-3"]);
+    labels.add_alert(&directory(), &[told], true);
     let made = rows(ModelKind::PlayerRisk, &labels, &records[2..]);
-    assert_eq!(made.iter().map(|row| (row.at, row.is_positive)).collect::<Vec<_>>(), [(Ts(BEGIN + 40 * MINUTE), true)]);
+    let got: Vec<_> = made.iter().map(|row| (row.at, row.is_positive)).collect();
+    assert_eq!(got, [(Ts(BEGIN + minute * MINUTE), true)]);
 }
 
 #[test]
@@ -208,18 +251,22 @@ fn a_player_whom_no_record_names_is_who_they_were_when_it_was_told() {
     let stakes = [
         record(0, Stake, 60, 100, 5),
         record(1, Stake, day + 60, 300, 5),
-        record(2, Stake, 2 * day + 60, 10_000, 5),
+        record(2, Stake, 2 * day + 60, 9_600, 5),
         record(3, Stake, 2 * day + 90, 10_000, 6),
+        record(4, Stake, 4 * day + 90, 10_000, 6),
     ];
     let place = player::names().iter().position(|name| *name == "stake_mean_1m").unwrap();
     // told at which minute | whether one that was told later is confirmed | rows, and what a day's mean stake was
     for (at, later, wanted) in [
-        (2 * day, None, Some((100.0, false))),
-        (2 * day, Some(true), Some((100.0, true))),
+        (day + 30, None, Some((100.0, false))),
+        // a score of the second day is said in its last instant
+        (2 * day, None, Some((200.0, false))),
+        (2 * day, Some(true), Some((200.0, true))),
         // behind their last record
-        (3 * day, None, Some((200.0, false))),
-        // before their first one
+        (3 * day, None, Some(((10_000.0 / 3.0) as f32, false))),
+        // before their first day was over
         (30, None, None),
+        (day - 30, None, None),
         // behind the span
         (11 * day, None, None),
     ] {

@@ -142,13 +142,23 @@ pub enum ReplayError {
         /// Behind which input.
         after: i64,
     },
-    /// What was known of an input's records is not what was stored then.
-    #[error("what was known of the records of input {place} of {code} is not what the journal says of it")]
+    /// An input of rules is not stored as the journal says: nothing can be said of what follows from it.
+    #[error("input {place} of {code} is not what the journal says of it: {}", .fields.join(", "))]
     Altered {
         /// Whose.
         code: String,
         /// Its position.
         place: i64,
+        /// Columns of `rule_inputs` that say something else; `journal` where the journal does not know of it.
+        fields: Vec<&'static str>,
+    },
+    /// An input of rules was taken away: they are numbered without gaps.
+    #[error("input {input_seq} of {code} is not stored, and inputs behind it are")]
+    Gone {
+        /// Whose.
+        code: String,
+        /// Its number.
+        input_seq: i64,
     },
     /// An input on which the program panics, and which was not set aside when it came.
     #[error("input {operator_seq} of {code} cannot be applied: {panic}")]

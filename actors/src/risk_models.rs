@@ -24,12 +24,12 @@ fn invalid(pointer: &'static str, detail: &dyn ToString) -> EngineError {
     EngineError::Invalid { pointer, detail: detail.to_string() }
 }
 
-fn away(error: &StoreError) -> EngineError {
+pub(crate) fn away(error: &StoreError) -> EngineError {
     tracing::warn!(%error, "models cannot be read");
     EngineError::Unavailable("the database")
 }
 
-fn named(pointer: &'static str, text: &str, chars_max: usize) -> Result<String, EngineError> {
+pub(crate) fn named(pointer: &'static str, text: &str, chars_max: usize) -> Result<String, EngineError> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > chars_max || text.chars().any(char::is_control) {
         return Err(invalid(
@@ -121,7 +121,7 @@ pub async fn register(
     Ok(model)
 }
 
-async fn known(store: &Store, kind: ModelKind, version: u32) -> Result<StoredModel, EngineError> {
+pub(crate) async fn known(store: &Store, kind: ModelKind, version: u32) -> Result<StoredModel, EngineError> {
     store.model(kind, version).await.map_err(|error| away(&error))?.ok_or(EngineError::NotFound("model"))
 }
 

@@ -210,6 +210,7 @@ impl DriftWatch {
             features: moved.iter().map(|(feature, known)| (feature.name.to_owned(), ppm(known.psi))).collect(),
             calibration: None,
             reasons,
+            is_shadow: false,
         }
     }
 }

@@ -18,6 +18,7 @@ use models::alert::AlertRevision;
 use models::event::{Committed, Event};
 use models::feed::{FeedBatchStored, SourceClock};
 use models::ids::{OperatorNo, Seq};
+use models::model_shadow::{ModelShadowEnded, ModelShadowStarted};
 use models::operator::ApiKey;
 use models::record::Record;
 use models::risk_model::{DriftLevel, ModelKind};
@@ -44,6 +45,8 @@ pub enum Growth {
     Key(Box<ApiKey>),
     /// Another version of a model scores, or none.
     Model(ModelKind),
+    /// Another version of a model scores in the shadow, or none.
+    Shadow(ModelKind),
 }
 
 /// Passes committed groups on.
@@ -198,6 +201,11 @@ impl Spine {
                     self.directory.load().risk_levels.retire(retired.version);
                 }
                 let _ = self.growth.send(Growth::Model(retired.kind));
+                return;
+            }
+            Event::ModelShadowStarted(ModelShadowStarted { kind, .. })
+            | Event::ModelShadowEnded(ModelShadowEnded { kind, .. }) => {
+                let _ = self.growth.send(Growth::Shadow(*kind));
                 return;
             }
             Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } | Event::RuleChanged(_) => {

@@ -5,7 +5,7 @@ use crate::api::{
 };
 use crate::directory::{Directory, UNBORN};
 use crate::idempotency;
-use crate::register::{commit_error, new_id};
+use crate::register::{commit_error, new_id, unavailable};
 use crate::secrets::{self, Keys, hex};
 use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
@@ -17,11 +17,11 @@ use models::money::Currency;
 use models::operator::{ApiKey, Licence, Operator, OperatorState, Scope};
 use models::rule_input::RuleInput;
 use models::token::{GENERATION_MAX, Opened};
-use models::ts::{SECOND, Ts};
+use models::ts::{MINUTE, SECOND, Ts};
 use ring::digest::{SHA256, digest};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use store::{Attachment, Store};
+use store::{Attachment, Clock, Store};
 use tokio::sync::{Mutex, Semaphore};
 
 /// Operators at most: their numbers are 16 bits, 0 is staff.
@@ -38,6 +38,8 @@ pub const TOKENS_REPLACED_MAX: usize = 10_000;
 pub const RECOGNITIONS_MAX: usize = 1_000;
 /// Requests a second that a key may have at most.
 pub const RATE_MAX: u32 = 100_000;
+/// How far the clock may have been set back, or another node's be ahead, without that entries of the regulator wait for it.
+const CLOCK_BACK_MAX: i64 = MINUTE;
 
 /// Decides and commits directory commands.
 pub struct Staff {
@@ -149,15 +151,32 @@ impl Staff {
         Ok(operator)
     }
 
+    /// When that holds which the regulator enters now; asked under the lock. Rules order entries by their times, the store has
+    /// them as they were committed: so none is from before the one that was committed last.
+    async fn entered_at(&self, clock: &dyn Clock) -> Result<Ts, EngineError> {
+        let last = self.store.operator_or_licence_set_last_at().await.map_err(unavailable)?;
+        let now = clock.now();
+        match last {
+            Some(last) if last.0.saturating_sub(now.0) > CLOCK_BACK_MAX => {
+                tracing::warn!(
+                    "the last operator or licence was set in the future: entries from now on hold from now on"
+                );
+                Ok(now)
+            }
+            last => Ok(last.map_or(now, |last| last.max(now))),
+        }
+    }
+
     /// Changes an operator, if it still is what the caller saw. Its rules hear in the same commit whether it may trade.
     pub async fn change_operator(
         &self,
         no: OperatorNo,
         change: OperatorChange,
         idempotency: Option<IdempotencyKey>,
-        now: Ts,
+        clock: &dyn Clock,
     ) -> Result<Operator, EngineError> {
         let _one_at_a_time = self.next.lock().await;
+        let now = self.entered_at(clock).await?;
         let current = self.operator(no)?;
         if idempotency::earlier(&self.store, idempotency.as_ref(), now).await?.is_some() {
             return Ok(Operator::clone(&current));
@@ -196,9 +215,10 @@ impl Staff {
         &self,
         mut licence: Licence,
         idempotency: Option<IdempotencyKey>,
-        now: Ts,
+        clock: &dyn Clock,
     ) -> Result<Licence, EngineError> {
         let _one_at_a_time = self.next.lock().await;
+        let now = self.entered_at(clock).await?;
         let operator = self.operator(licence.operator_no)?;
         if let Some(earlier) = idempotency::earlier(&self.store, idempotency.as_ref(), now).await? {
             let directory = self.directory.load();

@@ -13,6 +13,7 @@ pub mod ingest;
 pub mod integrity;
 pub mod mapping;
 pub mod model_drift;
+pub mod model_shadow;
 pub mod operator_state;
 pub mod output;
 pub mod poll;

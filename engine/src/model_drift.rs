@@ -32,7 +32,8 @@ pub struct Nation<'a> {
 /// that do not hold are more urgent than scores that have moved.
 #[must_use]
 pub fn alert(judged: &DriftJudged, operator_code: &str, of: &Nation<'_>, now: Ts) -> Option<AlertRevision> {
-    let is_news = judged.level == DriftLevel::Significant && now.0.saturating_sub(judged.day.0) <= NEWS;
+    let is_heard = judged.level == DriftLevel::Significant && !judged.is_shadow;
+    let is_news = is_heard && now.0.saturating_sub(judged.day.0) <= NEWS;
     if !is_news {
         return None;
     }
@@ -104,6 +105,7 @@ mod tests {
             features: Vec::new(),
             calibration,
             reasons: vec!["the scores have moved far".to_owned()],
+            is_shadow: false,
         }
     }
 
@@ -121,8 +123,11 @@ mod tests {
             (Significant, None, 18, None),
         ];
         for (level, calibration, day, severity) in table {
-            let said = alert(&judged(level, calibration), "safi", &KENYA, Ts(day * DAY));
+            let judged = judged(level, calibration);
+            let said = alert(&judged, "safi", &KENYA, Ts(day * DAY));
             assert_eq!(said.map(|revision| revision.severity), severity, "{level:?} {calibration:?} on day {day}");
+            let shadow = DriftJudged { is_shadow: true, ..judged };
+            assert_eq!(alert(&shadow, "safi", &KENYA, Ts(day * DAY)), None, "of a shadow nobody is told");
         }
     }
 

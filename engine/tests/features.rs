@@ -299,10 +299,11 @@ fn a_day_counts_when_it_is_closed() {
         records.push(slots(record(n + 3, Payout, at + MINUTE + 21 * SECOND, 300)));
         records.push(slots(record(n + 4, Stake, at + 2 * HOUR, 600)));
     }
-    // the third day is still open
+    // as of the end of the second day the third one goes on, and as of its own end it is over
+    assert_eq!(player_of(&records, 2)("active_days_1m"), Some(2.0));
     let of = player_of(&records, 3);
     let table = [
-        ("active_days_1m", Some(2.0)),
+        ("active_days_1m", Some(3.0)),
         ("stake_day_1m", Some(1_200.0)),
         ("net_loss_day_12m", Some(900.0)),
         ("stake_mean_6m", Some(400.0)),
@@ -329,9 +330,19 @@ fn a_day_counts_when_it_is_closed() {
     }
     // three stakes with the next one 20 seconds later, two with the next one in the morning
     assert_eq!(of("lost_to_bet_s"), Some(20.0));
-    // a record of the next day closes the third
+    // a record of the next day takes nothing from it, and its own day counts from its end on
     records.push(record(99, Stake, 3 * DAY + HOUR, 100));
-    assert_eq!(player_of(&records, 4)("active_days_1m"), Some(3.0));
+    for (day, days, stake) in [(3, 3.0, 1_200.0), (4, 4.0, 925.0)] {
+        let of = player_of(&records, day);
+        assert_eq!((of("active_days_1m"), of("stake_day_1m")), (Some(days), Some(stake)), "{day}");
+    }
+    // what comes late for a day that is closed moves neither hours nor days in a row
+    records.push(record(100, Stake, 2 * DAY + 13 * HOUR, 900));
+    records.push(record(101, Deposit, 4 * DAY + HOUR, 1_000));
+    records.push(record(102, Stake, 3 * DAY + 20 * HOUR, 100));
+    let of = player_of(&records, 4);
+    assert_eq!((of("active_days_1m"), of("stake_day_1m"), of("streak_days")), (Some(4.0), Some(1_175.0), Some(4.0)));
+    assert_eq!((of("day_share"), of("night_share")), (Some(9.0 / 10.0), Some(1.0 / 10.0)));
 }
 
 #[test]
@@ -382,7 +393,7 @@ fn a_balance_is_low_below_the_mark_of_its_currency() {
         // nobody says from where on shillings are few
         (mark(30_000, Currency::EUR), None, None, None),
     ] {
-        let of = player_with(&records, 2, params);
+        let of = player_with(&records, 1, params);
         assert_eq!(of("balance_drops_day_12m"), drops, "{params:?}");
         assert_eq!(of("low_deposits_day_12m"), low_deposits, "{params:?}");
         assert_eq!(of("low_to_deposit_s"), seconds, "{params:?}");

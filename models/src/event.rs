@@ -7,6 +7,7 @@ use crate::alert::AlertRevision;
 use crate::alert_group::{AlertActed, AlertsGrouped, Silence};
 use crate::compliance::{ComplianceDayCounted, ComplianceScored};
 use crate::exclusion::{AtEnd, Channel, Period, ReasonClass};
+use crate::exclusion_report::ExclusionReport;
 use crate::feed::integrity::{ChainEnded, Declaration, SourceIntegrity, TotalsCompared};
 use crate::feed::{FeedBatchStored, SourceSet};
 use crate::harm_signal::HarmSignal;
@@ -14,6 +15,7 @@ use crate::ids::{CaseId, ExclusionId, KeyId, OperatorNo, PersonNo, Seq, SourceNo
 use crate::jurisdiction::{JurisdictionNo, Recognition};
 use crate::key_version::KeyPurpose;
 use crate::match_key::{KeyKind, MatchKey};
+use crate::model_shadow::{ModelShadowEnded, ModelShadowStarted, ShadowDayCounted};
 use crate::operator::{ApiKey, Licence, Operator};
 use crate::quarantine::{QuarantineDismissed, QuarantineRead, QuarantineReplayed};
 use crate::risk_model::{DriftJudged, Model, ModelPromoted, ModelRetired};
@@ -205,6 +207,8 @@ pub enum Event {
     ExclusionRenewed(Exclusion),
     /// A lapsing exclusion ended (the whole new state).
     ExclusionLapsed(Exclusion),
+    /// An operator reported an exclusion, or something became of the report (the whole new state).
+    ExclusionReportSet(Box<ExclusionReport>),
     /// Two records may be one person; a person must judge.
     IdentityCaseOpened {
         /// The case.
@@ -446,6 +450,12 @@ pub enum Event {
     ModelRetired(ModelRetired),
     /// A day of a model's scores was held against what it was learnt from.
     ModelDriftJudged(Box<DriftJudged>),
+    /// A version of a model scores in the shadow.
+    ModelShadowStarted(ModelShadowStarted),
+    /// It does no more.
+    ModelShadowEnded(ModelShadowEnded),
+    /// A day of a version in the shadow was counted.
+    ModelShadowCounted(Box<ShadowDayCounted>),
     /// Vectors of records or players were taken out, to learn from.
     FeaturesExported {
         /// `transaction_risk` or `player_risk`.
@@ -483,6 +493,7 @@ impl Event {
             Self::ExclusionExtended(_) => "exclusion_extended",
             Self::ExclusionRenewed(_) => "exclusion_renewed",
             Self::ExclusionLapsed(_) => "exclusion_lapsed",
+            Self::ExclusionReportSet(_) => "exclusion_report_set",
             Self::IdentityCaseOpened { .. } => "identity_case_opened",
             Self::SourceSet(_) => "source_set",
             Self::FeedBatchStored(_) => "feed_batch_stored",
@@ -525,6 +536,9 @@ impl Event {
             Self::ModelPromoted(_) => "model_promoted",
             Self::ModelRetired(_) => "model_retired",
             Self::ModelDriftJudged(_) => "model_drift_judged",
+            Self::ModelShadowStarted(_) => "model_shadow_started",
+            Self::ModelShadowEnded(_) => "model_shadow_ended",
+            Self::ModelShadowCounted(_) => "model_shadow_counted",
             Self::FeaturesExported { .. } => "features_exported",
         }
     }

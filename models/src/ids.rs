@@ -160,6 +160,9 @@ public_id!(
     /// An exclusion.
     ExclusionId, "exc");
 public_id!(
+    /// An exclusion that an operator reported.
+    ExclusionReportId, "exr");
+public_id!(
     /// An operator.
     OperatorId, "opr");
 public_id!(

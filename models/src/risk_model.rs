@@ -312,6 +312,9 @@ pub struct DriftJudged {
     pub calibration: Option<(u32, u32, bool)>,
     /// The same in sentences.
     pub reasons: Vec<String>,
+    /// It was in the shadow: nobody is told of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_shadow: bool,
 }
 
 #[cfg(test)]

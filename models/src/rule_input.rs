@@ -270,6 +270,7 @@ mod tests {
                             surprise_milli: 9_000,
                             observed: 50,
                             usual: 8,
+                            metric: None,
                         }],
                         told: Some(ToldAlready { alert: AlertId(3), window }),
                     }],
@@ -349,19 +350,21 @@ mod tests {
                     risky: vec![RiskyRecord {
                         record_id: "r".to_owned(),
                         player: Some(MatchKey(1)),
+                        sold_at: None,
                         at: Ts(5),
                         score_ppm: 7,
                         reasons: vec!["why".to_owned()],
                     }],
                 })),
                 None,
-                r#"{"what":"records_scored","of":4,"at":6,"version":2,"scores":"AAg","risky":[{"record_id":"r","player":"0000000000000000000001","at":5,"score_ppm":7,"reasons":["why"]}]}"#,
+                r#"{"what":"records_scored","of":4,"at":6,"version":2,"scores":"AAg","risky":[{"record_id":"r","player":"0000000000000000000001","sold_at":null,"at":5,"score_ppm":7,"reasons":["why"]}]}"#,
             ),
             (
                 RuleInput::PlayersScored(Box::new(PlayersScored {
                     version: 2,
                     as_of: Ts(5),
                     said_at: None,
+                    nameless: Vec::new(),
                     players: vec![ScoredPlayer {
                         player: MatchKey(1),
                         currency: Currency::KES,

@@ -77,6 +77,16 @@ impl<'de> Deserialize<'de> for Scores {
     }
 }
 
+/// Where a record was made of which nobody knows whose it is: digest of the operator's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SoldAt {
+    /// A terminal of a shop.
+    Terminal(u64),
+    /// A shop.
+    Shop(u64),
+}
+
 /// A record whose score is worth a look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RiskyRecord {
@@ -85,6 +95,9 @@ pub struct RiskyRecord {
     /// Whose; none of a record of nobody at a terminal or in a shop.
     #[serde(default)]
     pub player: Option<MatchKey>,
+    /// Where nobody is known whose it is: the terminal, else the shop, as far as one is named.
+    #[serde(default)]
+    pub sold_at: Option<SoldAt>,
     /// When it happened.
     #[serde(with = "micros")]
     pub at: Ts,
@@ -136,6 +149,10 @@ pub struct PlayersScored {
     /// When it was said; none in what was stored before anybody was told of it: operators hear of nobody in there.
     #[serde(with = "micros::option", default, skip_serializing_if = "Option::is_none")]
     pub said_at: Option<Ts>,
+    /// Those of them at high risk whom nobody could name to the operator then: it has never asked about them, and no deposit
+    /// or withdrawal of theirs is remembered. It is told nothing of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nameless: Vec<MatchKey>,
     /// They, at most [`PLAYERS_MAX`].
     pub players: Vec<ScoredPlayer>,
 }

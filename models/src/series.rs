@@ -29,6 +29,8 @@ closed_set!(
         Flat = "flat",
         /// The course of the last points is like none before.
         Shape = "shape",
+        /// The value is not what the other metrics of its window let expect, as ordinary as each may be by itself.
+        Together = "together",
     }
 );
 
@@ -51,10 +53,13 @@ pub struct SeriesReason {
     /// How surprising: spreads above the usual largest value of 100 points, in thousandths.
     pub surprise_milli: i64,
     /// What was measured: a difference or a step in the unit of the metric; points without change for `flat`; for `shape`
-    /// the distance in thousandths of a usual one.
+    /// the distance in thousandths of a usual one; for `together` the value.
     pub observed: i64,
-    /// Its usual largest value in 100 points.
+    /// Its usual largest value in 100 points; for `together` the value that the other metrics let expect.
     pub usual: i64,
+    /// Of which metric, where it may be another than the series'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
 }
 
 /// What the robust detector said of a window in the same currency and of the same length, and what stands.
@@ -84,7 +89,7 @@ pub struct SeriesScore {
     /// Lowest and highest single value that would be no alert; none while too little is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub band: Option<(i64, i64)>,
-    /// Points that the detector had learnt.
+    /// Points that the detector had learnt; of `together`, hours that are remembered.
     pub points: u64,
     /// What contributed, most surprising first.
     pub reasons: Vec<SeriesReason>,

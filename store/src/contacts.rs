@@ -93,7 +93,7 @@ pub struct TokenGeneration {
     pub at: Ts,
 }
 
-fn match_key(bytes: Vec<u8>) -> Result<MatchKey, StoreError> {
+pub(crate) fn match_key(bytes: Vec<u8>) -> Result<MatchKey, StoreError> {
     let bytes: [u8; MATCH_KEY_BYTES] = bytes.try_into().map_err(|_| StoreError::Unreadable("contact"))?;
     Ok(MatchKey::from_bytes(bytes))
 }

@@ -24,11 +24,14 @@ pub enum SealedTable {
     Quarantine,
     /// Keys of the evidence's months.
     EvidenceKeys,
+    /// Exclusions that operators report.
+    ReportedExclusions,
 }
 
 impl SealedTable {
     /// Every table.
-    pub const ALL: [Self; 4] = [Self::Vault, Self::KeySecrets, Self::Quarantine, Self::EvidenceKeys];
+    pub const ALL: [Self; 5] =
+        [Self::Vault, Self::KeySecrets, Self::Quarantine, Self::EvidenceKeys, Self::ReportedExclusions];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
@@ -37,12 +40,13 @@ impl SealedTable {
             Self::KeySecrets => "key_secrets",
             Self::Quarantine => "quarantine",
             Self::EvidenceKeys => "evidence_keys",
+            Self::ReportedExclusions => "reported_exclusion_seals",
         }
     }
 
     const fn id(self) -> &'static str {
         match self {
-            Self::Vault | Self::Quarantine => "id",
+            Self::Vault | Self::Quarantine | Self::ReportedExclusions => "id",
             Self::KeySecrets => "key_id",
             Self::EvidenceKeys => "month",
         }
@@ -51,7 +55,7 @@ impl SealedTable {
     fn read_id(self, row: &Row) -> Result<SealedId, sqlx::Error> {
         Ok(match self {
             Self::Vault => SealedId::Bytes(row.bytes(0)?),
-            Self::KeySecrets | Self::Quarantine => SealedId::Text(row.text(0)?),
+            Self::KeySecrets | Self::Quarantine | Self::ReportedExclusions => SealedId::Text(row.text(0)?),
             Self::EvidenceKeys => SealedId::Int(row.int(0)?),
         })
     }

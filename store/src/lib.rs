@@ -15,6 +15,7 @@ mod evidence;
 mod evidence_roots;
 mod journal;
 mod keys;
+mod model_shadows;
 mod notices;
 mod open;
 mod operator_states;
@@ -40,11 +41,11 @@ pub use operator_states::{OperatorStateRow, StateOf};
 pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
-    ALERTS_OF_RULE_MAX, AlertQuery, Arrivals, BatchSums, ClassPage, ClassQuery, ComplianceSpan, FindingCount,
-    FindingRow, FindingsBy, FindingsOf, HarmSignalQuery, IdempotencyStored, NextNumbers, OperatorInputRow,
-    PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RULES_OF_ALERTS, RecordDigest, RegisterStats, RowPlace,
-    RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead,
-    StoredInvoice, StoredLicence, StoredPayment,
+    ALERTS_OF_RULE_MAX, AlertQuery, AlteredInput, Arrivals, BatchSums, ClassPage, ClassQuery, ComplianceSpan,
+    ExclusionReportQuery, FindingCount, FindingRow, FindingsBy, FindingsOf, HarmSignalQuery, IdempotencyStored,
+    NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RULES_OF_ALERTS,
+    RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow, SalesDay,
+    SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
 };
 pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, PlayerRisk, PlayerRiskQuery, StoredModel};
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};

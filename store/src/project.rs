@@ -90,6 +90,7 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
     for (event, at) in events {
         crate::quarantine::settle(conn, event).await?;
         crate::risk_models::settle(conn, event, *at).await?;
+        crate::model_shadows::settle(conn, event, *at).await?;
     }
     for attachment in attachments {
         if let Attachment::Rewrapped(table, seals) = attachment {
@@ -216,6 +217,21 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         Event::ExclusionExtended(e)
         | Event::ExclusionRenewed(e)
         | Event::ExclusionLapsed(e) => exclusion(rows, e),
+        Event::ExclusionReportSet(report) => rows.upsert(
+            &REPORTED_EXCLUSIONS,
+            report.id.to_string(),
+            [
+                Val::Owned(report.id.to_string()),
+                Val::Int(report.operator_no.0.into()),
+                Val::Int(report.jurisdiction.0.into()),
+                Val::Text(report.state.as_str()),
+                Val::Int(report.reported_at.0),
+                Val::Int(report.expires_at.0),
+                report.exclusion.map_or(Val::TextOpt(None), |id| Val::Owned(id.to_string())),
+                Val::Int(report.revision.into()),
+                body(report),
+            ],
+        ),
         Event::IdentityCaseOpened { id, person_no, other_person_no, reason } => rows.add(
             &CASES,
             [
@@ -407,6 +423,10 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::ModelPromoted(_)
         | Event::ModelRetired(_)
         | Event::ModelDriftJudged(_)
+        // and these: see `model_shadows::settle`
+        | Event::ModelShadowStarted(_)
+        | Event::ModelShadowEnded(_)
+        | Event::ModelShadowCounted(_)
         | Event::FeaturesExported { .. } => {}
     }
 }

@@ -3,6 +3,7 @@
 mod alerts;
 mod classes;
 mod compliance;
+mod exclusion_reports;
 mod feeds;
 mod harm_signals;
 mod integrity;
@@ -17,11 +18,12 @@ pub use classes::{
     StoredLicence, StoredPayment,
 };
 pub use compliance::{ALERTS_OF_RULE_MAX, BatchSums, ComplianceSpan};
+pub use exclusion_reports::ExclusionReportQuery;
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use harm_signals::HarmSignalQuery;
 pub use integrity::{Arrivals, SourceSpan};
 pub use people::{PackedPeople, PersonDossier, RegisterStats};
-pub use rule_inputs::{FindingsBy, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow};
+pub use rule_inputs::{AlteredInput, FindingsBy, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow};
 pub use rules::{FindingCount, FindingRow, FindingsOf, RULES_OF_ALERTS};
 
 use crate::StoreError;
@@ -125,6 +127,15 @@ impl Store {
         let decode =
             |text: String| crate::journal::decode(&text).map_err(|_| StoreError::Unreadable("journal payload"));
         self.rows(sql, &[]).await?.iter().map(|row| Ok((Ts(row.int(0)?), decode(row.text(1)?)?))).collect()
+    }
+
+    /// When an operator or a licence was set last; none where nobody has set any.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn operator_or_licence_set_last_at(&self) -> Result<Option<Ts>, StoreError> {
+        let sql = "SELECT at FROM journal WHERE kind IN ('operator_set', 'licence_set') ORDER BY seq DESC LIMIT 1";
+        self.rows(sql, &[]).await?.first().map(|row| Ok(Ts(row.int(0)?))).transpose()
     }
 
     /// Every recognition.

@@ -45,9 +45,11 @@ pub struct StoredModel {
     pub promoted: Option<(String, Ts)>,
     /// Replaced or retired.
     pub ended: Option<(Option<String>, Ts)>,
+    /// It scores in the shadow: who let it, since when, and why.
+    pub shadow: Option<(String, Ts, String)>,
 }
 
-fn refused(what: &str) -> sqlx::Error {
+pub(crate) fn refused(what: &str) -> sqlx::Error {
     sqlx::Error::Encode(Box::new(CommitError::Conflict { what: what.to_owned() }))
 }
 
@@ -217,7 +219,10 @@ fn player_risk(row: &Row) -> Result<PlayerRisk, StoreError> {
     Ok(PlayerRisk { operator_no, as_of: Ts(row.int(4)?), scored })
 }
 
-const COLUMNS: &str = "body, state, registered_at, promoted_by, promoted_at, ended_by, ended_at";
+const COLUMNS: &str = "body, state, registered_at, promoted_by, promoted_at, ended_by, ended_at, \
+    (SELECT s.started_by FROM model_shadows AS s WHERE s.kind = models.kind AND s.version = models.version), \
+    (SELECT s.started_at FROM model_shadows AS s WHERE s.kind = models.kind AND s.version = models.version), \
+    (SELECT s.reason FROM model_shadows AS s WHERE s.kind = models.kind AND s.version = models.version)";
 
 fn stored(row: &Row) -> Result<StoredModel, StoreError> {
     let state = ModelState::parse(&row.text(1)?).ok_or(StoreError::Unreadable("model state"))?;
@@ -228,6 +233,10 @@ fn stored(row: &Row) -> Result<StoredModel, StoreError> {
         promoted: row.text_opt(3)?.zip(row.int_opt(4)?.map(Ts)),
         ended: match row.int_opt(6)? {
             Some(at) => Some((row.text_opt(5)?, Ts(at))),
+            None => None,
+        },
+        shadow: match row.int_opt(8)? {
+            Some(at) => Some((row.text(7)?, Ts(at), row.text(9)?)),
             None => None,
         },
     })

@@ -13,9 +13,9 @@ use utoipa::openapi::{Content, Ref, RefOr, Response, Responses};
 use crate::links::COOKIE;
 use crate::problem::{Code, PROBLEM_JSON, ProblemBody};
 use crate::routes::{
-    alert_groups, alerts, changes, class_data, compliance, feeds, forecasts, harm_signals, health, jurisdictions, keys,
-    licences, links, lookup, metrics, notifications, nser, operators, players_at_risk, risk_models, rules, series,
-    stream, system, tokens,
+    alert_groups, alerts, changes, class_data, compliance, exclusion_reports, feeds, forecasts, harm_signals, health,
+    jurisdictions, keys, licences, links, lookup, metrics, model_shadows, notifications, nser, operators,
+    players_at_risk, risk_models, rules, series, stream, system, tokens,
 };
 use crate::{sandbox, ws};
 
@@ -24,12 +24,12 @@ use crate::{sandbox, ws};
     info(title = "Mlinzi", description = "Real-time monitoring engine for gambling regulators: self-exclusion lookups, feeds, alerts.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     paths(
-        lookup::lookup, lookup::batch_lookup, lookup::nser_lookup, lookup::nser_lookup_token, lookup::receipt, lookup::jwks, changes::changes, tokens::generate, tokens::validate, tokens::rotate, tokens::history, jurisdictions::list, jurisdictions::recognise, nser::register, nser::stats, nser::get, nser::extend,
+        lookup::lookup, lookup::batch_lookup, lookup::nser_lookup, lookup::nser_lookup_token, lookup::receipt, lookup::jwks, changes::changes, tokens::generate, tokens::validate, tokens::rotate, tokens::history, jurisdictions::list, jurisdictions::recognise, nser::register, nser::stats, nser::get, nser::extend, exclusion_reports::report, exclusion_reports::own, exclusion_reports::list, exclusion_reports::approve, exclusion_reports::refuse,
         operators::list, operators::register, operators::get, operators::patch, licences::licences, licences::set_licence, class_data::read, compliance::read, compliance::rank, series::read, forecasts::read,
         keys::list, keys::create, keys::rotate, keys::revoke, sandbox::people,
         feeds::list, feeds::create, feeds::get, feeds::push, feeds::quarantine::list, feeds::quarantine::get, feeds::quarantine::replay, feeds::quarantine::replay_many, feeds::quarantine::dismiss, feeds::fetching::change, feeds::fetching::fetch, feeds::whole::begin_chain, feeds::whole::declarations, feeds::whole::declare, feeds::whole::completeness, alerts::list, alerts::get, harm_signals::own, harm_signals::list, harm_signals::give,
         alert_groups::list, alert_groups::get, alert_groups::acknowledge, alert_groups::snooze, alert_groups::resolve, alert_groups::reopen, alert_groups::silences, alert_groups::silence, alert_groups::unsilence, rules::list, rules::get, rules::versions, rules::version, rules::acts::propose, rules::acts::shadow, rules::acts::promote, rules::acts::roll_back, rules::acts::turn_off, rules::findings::read, rules::backtests::run, rules::backtests::list, rules::backtests::get,
-        notifications::list, notifications::channels, notifications::test, risk_models::list, risk_models::get, risk_models::promote, risk_models::roll_back, risk_models::retire, players_at_risk::list, players_at_risk::across, players_at_risk::get, system::actors, system::release, links::create, ws::open, stream::stream,
+        notifications::list, notifications::channels, notifications::test, risk_models::list, risk_models::get, risk_models::promote, risk_models::roll_back, risk_models::retire, model_shadows::start, model_shadows::end, model_shadows::read, players_at_risk::list, players_at_risk::across, players_at_risk::get, system::actors, system::release, links::create, ws::open, stream::stream,
         health::health, health::live, health::ready, health::version, metrics::metrics, document
     ),
     components(schemas(ProblemBody<'static>)),

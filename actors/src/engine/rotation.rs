@@ -10,7 +10,7 @@ use crate::directory::Directory;
 use crate::identity::Identifiers;
 use crate::secrets::{KeyError, KeyRing};
 use models::event::{DerivedKeys, Event, PersonKey};
-use models::ids::{KeyId, PersonNo, QuarantineId};
+use models::ids::{ExclusionReportId, KeyId, PersonNo, QuarantineId};
 use models::key_version::{KeyPurpose, KeyState, KeyVersion};
 use models::match_key::MatchKey;
 use std::collections::{BTreeMap, HashMap};
@@ -465,6 +465,9 @@ fn context_of(table: SealedTable, id: &SealedId) -> Option<Vec<u8>> {
         (SealedTable::Vault, SealedId::Bytes(id)) => id.clone(),
         (SealedTable::KeySecrets, SealedId::Text(id)) => id.parse::<KeyId>().ok()?.0.to_be_bytes().to_vec(),
         (SealedTable::Quarantine, SealedId::Text(id)) => id.parse::<QuarantineId>().ok()?.0.to_be_bytes().to_vec(),
+        (SealedTable::ReportedExclusions, SealedId::Text(id)) => {
+            id.parse::<ExclusionReportId>().ok()?.0.to_be_bytes().to_vec()
+        }
         (SealedTable::EvidenceKeys, SealedId::Int(month)) => crate::evidence::context(u32::try_from(*month).ok()?),
         _ => return None,
     })

@@ -229,6 +229,7 @@ impl Engine {
         }
         for kind in [ModelKind::TransactionRisk, ModelKind::PlayerRisk] {
             engine.take_model(kind).await?;
+            engine.take_shadow(kind).await?;
         }
         engine.load_risk_levels().await?;
         engine.start_known()?;

@@ -3,7 +3,7 @@
 
 use super::Engine;
 use crate::kernel::Handle;
-use crate::market::{Kept, MarketMsg, SeriesView, StateMetrics, pack};
+use crate::market::{Kept, MarketMsg, SeriesView, StateMetrics, TogetherView, pack};
 use crate::rules::{NationMsg, RulesMsg};
 use crate::source::Reply;
 use models::ids::OperatorNo;
@@ -22,6 +22,12 @@ impl Engine {
     #[must_use]
     pub fn series(&self, operator: OperatorNo) -> Arc<[SeriesView]> {
         self.0.views.slots.read().get(&operator).map_or_else(Default::default, |slot| slot.series())
+    }
+
+    /// An operator's figures together, by currency.
+    #[must_use]
+    pub fn figures_together(&self, operator: OperatorNo) -> Arc<[TogetherView]> {
+        self.0.views.slots.read().get(&operator).map_or_else(Default::default, |slot| slot.together())
     }
 
     pub(super) async fn keep_operator_states(&self) {

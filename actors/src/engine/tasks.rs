@@ -118,6 +118,9 @@ impl Engine {
                     if let Err(error) = engine.sweep().await {
                         tracing::warn!(%error, "exclusions are ended later");
                     }
+                    if let Err(error) = engine.expire_reports().await {
+                        tracing::warn!(%error, "reported exclusions expire later");
+                    }
                 }
             })
         };
@@ -209,10 +212,13 @@ impl Engine {
         match growth {
             Growth::Operator(no) => self.start_operator(*no),
             Growth::Model(kind) => {
+                // what scores for all to hear does so no more in the shadow: that ends first
+                self.take_shadow(*kind).await?;
                 self.take_model(*kind).await?;
                 // a version that scores again has said something of many players
                 if *kind == ModelKind::PlayerRisk { self.load_risk_levels().await } else { Ok(()) }
             }
+            Growth::Shadow(kind) => self.take_shadow(*kind).await,
             Growth::Source(id) => {
                 let source = self.0.directory.load().sources.get(id).cloned();
                 let Some(source) = source else { return Ok(()) };

@@ -1,7 +1,9 @@
-//! What is unusual of an operator's series: a detector each of hours and days, of every metric and currency.
+//! What is unusual of an operator's series: a detector each of hours and days, of every metric and currency, and of each
+//! currency how the figures of an hour fit together (`together.rs`).
 //!
 //! ```text
 //! input ─▶ OperatorState ─▶ windows that it closed ─▶ SeriesWatch ─▶ points worth a word ─▶ RuleInput::Series ─▶ rules
+//!                                                     └ hours whose six detectors know what to expect ─▶ Figures ┘
 //! ```
 //! Each window is heard once, twenty minutes after its end, oldest first, at its value then: what comes late corrects
 //! the alerts of the robust detector and no series. What a detector says depends on the last bit of floating point
@@ -9,6 +11,7 @@
 //! asks no detector (docs/adr/0024).
 
 use super::states::Kept;
+use super::together::{DoneFit, DueFit, Figure, Figures, Hour, TOGETHER_BYTES_MAX, TOGETHER_MAX, TogetherView, ppm};
 use crate::directory::Directory;
 use crate::kernel::guard;
 use engine::operator_state::Closed;
@@ -16,15 +19,17 @@ use engine::snapshot;
 use ml::anomaly::{Detector, Params, ReasonKind, Verdict};
 use models::alert::{AlertRevision, Granularity, Metric, RevisionKind, Window};
 use models::ids::{AlertId, SourceId};
+use models::money::Currency;
 use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore};
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
-/// Version of the detectors' parameters: states of another one are discarded.
-pub const PARAMS_VERSION: u32 = 1;
+/// Version of the parameters of detectors and densities: states of another one are discarded. From 2 on figures are
+/// judged together, too.
+pub const PARAMS_VERSION: u32 = 2;
 /// Layout of the bytes of a state.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 /// Series of an operator that are watched: eight currencies of six metrics, by hour and by day.
 pub const SERIES_MAX: usize = 96;
 /// Points of one input that are told, the most unusual ones; a feed that brings a year at once closes thousands.
@@ -118,18 +123,53 @@ pub struct SeriesView {
 pub struct Heard {
     /// Points worth a word, by series and window.
     pub scores: Vec<SeriesScore>,
-    /// Points of series beyond the limit.
+    /// Points of series, and hours of currencies, beyond the limit.
     pub unwatched: u64,
-    /// Points on which a detector panicked: it goes on without them.
+    /// Points on which a detector panicked, and hours that were no row: it goes on without them.
     pub failed: u64,
     /// Points worth a word that were too many.
     pub left_out: u64,
+}
+
+impl Heard {
+    /// In the order of series and windows, the most unusual ones where they are too many.
+    fn in_order(mut self) -> Self {
+        let order = |score: &SeriesScore| (score.series, score.window.start);
+        if self.scores.len() > SCORES_MAX {
+            self.left_out = (self.scores.len() - SCORES_MAX) as u64;
+            self.scores.sort_by_key(|score| (std::cmp::Reverse(score.score_ppm), order(score)));
+            self.scores.truncate(SCORES_MAX);
+        }
+        self.scores.sort_by_key(order);
+        self
+    }
 }
 
 /// The detectors of an operator.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SeriesWatch {
     series: BTreeMap<SeriesKey, Watched>,
+    together: BTreeMap<Currency, Figures>,
+}
+
+/// Windows that an input closed, of which some are still to be heard.
+pub(super) struct Hearing<'a> {
+    rest: &'a [Closed],
+    at: Ts,
+    silences: &'a [FeedSilence],
+    heard: Heard,
+}
+
+impl<'a> Hearing<'a> {
+    /// Each series oldest first; `at` is the input's time.
+    pub fn new(closed: &'a [Closed], at: Ts, silences: &'a [FeedSilence]) -> Self {
+        Self { rest: closed, at, silences, heard: Heard::default() }
+    }
+
+    /// What came of it.
+    pub fn done(self) -> Heard {
+        self.heard.in_order()
+    }
 }
 
 impl SeriesWatch {
@@ -140,32 +180,81 @@ impl SeriesWatch {
         watch
     }
 
-    /// Takes in windows that an input closed, each series oldest first; `at` is the input's time.
+    /// Takes in windows that an input closed, each series oldest first; `at` is the input's time. Fits that fall due on
+    /// the way are worked out here and now.
     pub fn hear(&mut self, closed: &[Closed], at: Ts, silences: &[FeedSilence]) -> Heard {
-        let mut heard = Heard::default();
-        for window in closed {
-            let is_missing = window.is_partial || silences.iter().any(|silence| silence.hides(window.window, at));
-            for (metric, value) in Metric::OF_RECORDS.iter().zip(window.values) {
-                let is_thin = *metric == Metric::Hold && window.records < HOLD_RECORDS_MIN;
-                let value = Some(value).filter(|_| !is_missing && !is_thin);
-                let Closed { currency, granularity, window, .. } = *window;
-                self.point(SeriesKey { granularity, currency, metric: *metric }, window, value, &mut heard);
-            }
+        let mut hearing = Hearing::new(closed, at, silences);
+        while !self.hear_some(&mut hearing) {
+            let done = self.due_fits().iter().map(DueFit::run).collect();
+            self.take(done);
         }
-        let order = |score: &SeriesScore| (score.series, score.window.start);
-        if heard.scores.len() > SCORES_MAX {
-            heard.left_out = (heard.scores.len() - SCORES_MAX) as u64;
-            heard.scores.sort_by_key(|score| (std::cmp::Reverse(score.score_ppm), order(score)));
-            heard.scores.truncate(SCORES_MAX);
-        }
-        heard.scores.sort_by_key(order);
-        heard
+        hearing.done()
     }
 
-    fn point(&mut self, series: SeriesKey, window: Window, value: Option<i64>, heard: &mut Heard) {
-        if self.series.len() >= SERIES_MAX && !self.series.contains_key(&series) {
+    /// Hears windows up to the first that waits for a fit; true where none is left.
+    pub(super) fn hear_some(&mut self, hearing: &mut Hearing<'_>) -> bool {
+        while let Some((window, rest)) = hearing.rest.split_first() {
+            let is_hour = window.granularity == Granularity::Hour;
+            if is_hour && self.together.get(&window.currency).is_some_and(Figures::waits_for_fit) {
+                return false;
+            }
+            hearing.rest = rest;
+            let (at, silences) = (hearing.at, hearing.silences);
+            let is_missing = window.is_partial || silences.iter().any(|silence| silence.hides(window.window, at));
+            let figures = self.points(window, is_missing, &mut hearing.heard);
+            if is_hour && let Some(hour) = Hour::of(&figures) {
+                self.hear_together((window.currency, window.window), &hour, &mut hearing.heard);
+            }
+        }
+        true
+    }
+
+    /// Fits without which nothing more is judged of their currencies.
+    pub(super) fn due_fits(&self) -> Vec<DueFit> {
+        self.together.iter().filter_map(|(currency, figures)| figures.due_fit(*currency)).collect()
+    }
+
+    /// What came of fits.
+    pub(super) fn take(&mut self, done: Vec<DoneFit>) {
+        for fit in done {
+            if let Some(figures) = self.together.get_mut(&fit.currency) {
+                figures.take(fit);
+            }
+        }
+    }
+
+    /// A window's points, and what was expected of those whose series know that.
+    fn points(
+        &mut self,
+        closed: &Closed,
+        is_missing: bool,
+        heard: &mut Heard,
+    ) -> [Option<Figure>; Metric::OF_RECORDS.len()] {
+        let Closed { currency, granularity, window, .. } = *closed;
+        std::array::from_fn(|place| {
+            let metric = Metric::OF_RECORDS[place];
+            let is_thin = metric == Metric::Hold && closed.records < HOLD_RECORDS_MIN;
+            let value = Some(closed.values[place]).filter(|_| !is_missing && !is_thin);
+            self.point(SeriesKey { granularity, currency, metric }, window, value, heard)
+        })
+    }
+
+    fn hear_together(&mut self, place: (Currency, Window), hour: &Hour, heard: &mut Heard) {
+        if self.together.len() >= TOGETHER_MAX && !self.together.contains_key(&place.0) {
             heard.unwatched += 1;
             return;
+        }
+        let together = self.together.entry(place.0).or_insert_with(|| Figures::new(place.1));
+        let said = together.hear(place, hour, WORTH_IT);
+        heard.failed += u64::from(said.is_failed);
+        heard.scores.extend(said.score);
+    }
+
+    /// Judges a point and learns it; gives what was expected of it where that is known.
+    fn point(&mut self, series: SeriesKey, window: Window, value: Option<i64>, heard: &mut Heard) -> Option<Figure> {
+        if self.series.len() >= SERIES_MAX && !self.series.contains_key(&series) {
+            heard.unwatched += 1;
+            return None;
         }
         let fresh = || Watched {
             detector: Detector::new(params(series.granularity)),
@@ -178,13 +267,16 @@ impl SeriesWatch {
         let mut detector = watched.detector.clone();
         let Ok(verdict) = guard(|| detector.observe(window.start, given)) else {
             heard.failed += 1;
-            return;
+            return None;
         };
         watched.detector = detector;
         watched.newest = newest(window, value, &verdict);
-        if let Some(value) = value.filter(|_| verdict.score >= WORTH_IT) {
+        let value = value?;
+        if verdict.score >= WORTH_IT {
             heard.scores.push(score(series, (window, value), points, &verdict));
         }
+        let expected = verdict.expected.filter(|_| !watched.detector.is_learning())?;
+        Some(Figure { value, expected })
     }
 
     /// Every series, as it stands.
@@ -195,6 +287,11 @@ impl SeriesWatch {
             points: watched.detector.points(),
             newest: watched.newest,
         })
+    }
+
+    /// The figures of each currency together, as they stand.
+    pub fn together(&self) -> impl Iterator<Item = TogetherView> {
+        self.together.iter().map(|(currency, figures)| figures.view(*currency))
     }
 }
 
@@ -211,10 +308,6 @@ fn newest(window: Window, value: Option<i64>, verdict: &Verdict) -> Newest {
     Newest { window, value, score_ppm: ppm(verdict.score), expected, band: band(verdict) }
 }
 
-fn ppm(share: f64) -> u32 {
-    (share * 1e6).round() as u32
-}
-
 fn score(series: SeriesKey, (window, value): (Window, i64), points: u64, verdict: &Verdict) -> SeriesScore {
     let reason = |reason: &ml::anomaly::Reason| {
         // a distance has no unit, and is small
@@ -224,6 +317,7 @@ fn score(series: SeriesKey, (window, value): (Window, i64), points: u64, verdict
             surprise_milli: whole(reason.surprise * 1e3),
             observed: whole(reason.observed * unit),
             usual: whole(reason.usual * unit),
+            metric: None,
         }
     };
     SeriesScore {
@@ -256,20 +350,25 @@ fn oddity(kind: ReasonKind) -> Oddity {
 
 impl Kept for SeriesWatch {
     const LAYOUT: u32 = PARAMS_VERSION << 8 | LAYOUT;
-    const BYTES_MAX: usize = SERIES_MAX * SERIES_BYTES_MAX;
+    const BYTES_MAX: usize = SERIES_MAX * SERIES_BYTES_MAX + TOGETHER_MAX * TOGETHER_BYTES_MAX;
 
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        snapshot::write(&self.series).map_err(|error| error.to_string())
+        snapshot::write(&(&self.series, &self.together)).map_err(|error| error.to_string())
     }
 
     fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
-        let series: BTreeMap<SeriesKey, Watched> = snapshot::read(bytes).ok()?;
+        let (series, together): (BTreeMap<SeriesKey, Watched>, BTreeMap<Currency, Figures>) =
+            snapshot::read(bytes).ok()?;
         let is_of_version = |watched: &Watched| watched.detector.params().version == PARAMS_VERSION;
         let is_sound = series.len() <= SERIES_MAX && series.values().all(is_of_version);
-        is_sound.then_some(Self { series })
+        let are_sound = together.len() <= TOGETHER_MAX && together.values().all(Figures::is_sound);
+        (is_sound && are_sound).then_some(Self { series, together })
     }
 }
 
 #[cfg(test)]
 #[path = "series_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "together_tests.rs"]
+mod together_tests;

@@ -42,7 +42,8 @@ fn scores(watch: &mut SeriesWatch, hours: impl Iterator<Item = Closed>) -> Vec<S
 }
 
 fn alerts(scores: &[SeriesScore]) -> Vec<(Metric, i64)> {
-    let alerts = scores.iter().filter(|score| score.is_alert);
+    let alone = |score: &&SeriesScore| score.reasons.iter().all(|reason| reason.oddity != Oddity::Together);
+    let alerts = scores.iter().filter(|score| score.is_alert).filter(alone);
     alerts.map(|score| (score.series.metric, (score.window.start.0 - BEGIN) / HOUR)).collect()
 }
 
@@ -206,7 +207,8 @@ fn everything_has_a_limit() {
 
     let mut wild = SeriesWatch::default();
     scores(&mut wild, (0..400).map(|n| closed(n, 1.0)));
-    let later: Vec<Closed> = (400..3_000).map(|n| closed(n, if n % 7 < 3 { 30.0 } else { 0.1 })).collect();
+    let wild_hour = |n: i64| Closed { records: 30, ..closed(n, if n % 7 < 3 { 30.0 } else { 0.1 }) };
+    let later: Vec<Closed> = (400..3_000).map(wild_hour).collect();
     let heard = wild.hear(&later, later[later.len() - 1].window.end, &[]);
     assert_eq!(heard.scores.len(), SCORES_MAX, "and {} left out", heard.left_out);
     assert!(heard.left_out > 0);

@@ -1,6 +1,7 @@
 //! The market's watch over its series: fed behind each input, its scores durable before the next one.
 
-use super::series::{FeedSilence, SeriesWatch};
+use super::fitting::Fitting;
+use super::series::{FeedSilence, Heard, Hearing, SeriesWatch};
 use super::states::{newest_readable, pack_now};
 use super::{Market, MarketContext, RETRY, StateMetrics};
 use crate::kernel::Progress;
@@ -10,13 +11,18 @@ use models::rule_input::RuleInput;
 use models::series::{SeriesScore, SeriesScored};
 use models::ts::Ts;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 use store::{CommitError, OperatorStateRow};
 
 /// Silences of feeds are asked for again after so long: an archive closes windows with every batch.
 const SILENCES_HOLD: Duration = Duration::from_secs(5);
+/// Whoever waits for a fit says so often that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
 /// Why a point of a series, or what is said of one, is missing.
 const DROPPED: [&str; 4] = ["unwatched", "failed", "left_out", "refused"];
+/// What came of a fit.
+const FITS: [&str; 2] = ["fitted", "failed"];
 
 /// What is stored of an operator's series.
 pub struct StoredSeries {
@@ -31,6 +37,7 @@ pub struct StoredSeries {
 pub struct SeriesMetrics {
     scored: IntCounter,
     dropped: IntCounterVec,
+    fits: IntCounterVec,
     /// Their states.
     pub states: StateMetrics,
 }
@@ -50,14 +57,21 @@ impl SeriesMetrics {
             "mlinzi_series_points_dropped_total",
             "Points of series beyond the limit of an operator (unwatched), on which a detector panicked (failed), and those worth a word that were too many of one input (left_out) or that the store refused (refused)",
         );
+        let fits = Opts::new(
+            "mlinzi_series_fits_total",
+            "Fits of an operator's figures together, of one currency each: in force (fitted), or the one before stays (failed)",
+        );
         let metrics = Self {
             scored: IntCounter::new("mlinzi_series_scored_total", "Points of series that were worth a word")?,
             dropped: IntCounterVec::new(dropped, &["why"])?,
+            fits: IntCounterVec::new(fits, &["outcome"])?,
             states: StateMetrics::register_as(registry, names, "States of operators' series")?,
         };
         DROPPED.iter().for_each(|why| metrics.dropped.with_label_values(&[why]).reset());
         registry.register(Box::new(metrics.scored.clone()))?;
         registry.register(Box::new(metrics.dropped.clone()))?;
+        FITS.iter().for_each(|outcome| metrics.fits.with_label_values(&[outcome]).reset());
+        registry.register(Box::new(metrics.fits.clone()))?;
         Ok(metrics)
     }
 }
@@ -71,6 +85,8 @@ pub(super) struct Watching {
     /// Up to this input everything worth a word is stored.
     scored: i64,
     silences: Option<(Instant, Vec<FeedSilence>)>,
+    /// Fits that are worked out meanwhile.
+    fitting: Option<Fitting>,
 }
 
 impl Watching {
@@ -81,7 +97,7 @@ impl Watching {
         let kept = newest_readable(operator, &SeriesWatch::default(), &states, metrics);
         // behind one that is older than the market's, windows would be missing
         let (heard, watch) = kept.filter(|(heard, _)| *heard >= applied).unzip();
-        Ok(Self { watch, heard: heard.unwrap_or(0), scored, silences: None })
+        Ok(Self { watch, heard: heard.unwrap_or(0), scored, silences: None, fitting: None })
     }
 
     /// A copy, to be kept.
@@ -91,7 +107,7 @@ impl Watching {
 
     /// Nobody watches: of markets that only replay.
     pub fn none() -> Self {
-        Self { watch: None, heard: 0, scored: 0, silences: None }
+        Self { watch: None, heard: 0, scored: 0, silences: None, fitting: None }
     }
 }
 
@@ -111,6 +127,7 @@ impl Market {
                 tracing::warn!(operator_no = self.operator.0, error, "what series have taught is kept later");
             }
         }
+        self.begin_fits();
         self.show_series();
     }
 
@@ -124,17 +141,15 @@ impl Market {
             return;
         }
         self.look_for_silences(progress).await;
-        let Watching { watch: Some(watch), silences: Some((_, silences)), scored, .. } = &mut self.watching else {
-            return;
-        };
-        let heard = watch.hear(closed, at, silences);
+        let heard = self.hear(closed, at, progress).await;
+        self.begin_fits();
         let metrics = &self.context.series;
         for (why, count) in DROPPED.iter().zip([heard.unwatched, heard.failed, heard.left_out]) {
             metrics.dropped.with_label_values(&[why]).inc_by(count);
         }
         let mut scores = heard.scores;
-        if !scores.is_empty() && operator_seq > *scored {
-            *scored = operator_seq;
+        if !scores.is_empty() && operator_seq > self.watching.scored {
+            self.watching.scored = operator_seq;
             metrics.scored.inc_by(scores.len() as u64);
             scores.iter_mut().for_each(|score| self.tell_of_robust(score));
             let scored = SeriesScored { operator_seq, at, params_version: super::series::PARAMS_VERSION, scores };
@@ -142,6 +157,47 @@ impl Market {
         }
         progress.beat();
         self.show_series();
+    }
+
+    /// Hears windows, and waits for a fit where the next one does.
+    async fn hear(&mut self, closed: &[Closed], at: Ts, progress: &Progress) -> Heard {
+        let silences = self.watching.silences.as_ref().map(|(_, silences)| silences.clone()).unwrap_or_default();
+        let mut hearing = Hearing::new(closed, at, &silences);
+        while let Some(watch) = &mut self.watching.watch
+            && !watch.hear_some(&mut hearing)
+        {
+            self.settle_fits(progress).await;
+        }
+        hearing.done()
+    }
+
+    /// Has fits that are due worked out meanwhile: usually nobody waits for them before the next hour.
+    fn begin_fits(&mut self) {
+        if self.watching.fitting.is_none() {
+            self.watching.fitting = self.watching.watch.as_ref().and_then(|watch| Fitting::begin(watch.due_fits()));
+        }
+    }
+
+    /// Waits for the fits under way, or else for those that are due.
+    async fn settle_fits(&mut self, progress: &Progress) {
+        self.begin_fits();
+        let Some(fitting) = self.watching.fitting.take() else { return };
+        let mut waiting = pin!(fitting.done());
+        let done = loop {
+            progress.beat();
+            // other operators may be before this one
+            if let Ok(done) = tokio::time::timeout(BEAT, waiting.as_mut()).await {
+                break done;
+            }
+        };
+        progress.beat();
+        for fit in &done {
+            let [fitted, failed] = FITS;
+            self.context.series.fits.with_label_values(&[if fit.is_failed() { failed } else { fitted }]).inc();
+        }
+        if let Some(watch) = &mut self.watching.watch {
+            watch.take(done);
+        }
     }
 
     fn tell_of_robust(&self, score: &mut SeriesScore) {
@@ -199,7 +255,7 @@ impl Market {
 
     fn show_series(&self) {
         if let Some(watch) = &self.watching.watch {
-            self.context.slot.write_series(watch.views().collect());
+            self.context.slot.write_series(watch.views().collect(), watch.together().collect());
         }
     }
 }

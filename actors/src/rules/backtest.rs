@@ -22,7 +22,7 @@ use engine::rules::nation::NationRules;
 use engine::rules::ruleset::{RuleSet, RuleSetError};
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
-use models::alert::RevisionKind;
+use models::alert::{RevisionKind, Window};
 use models::ids::OperatorNo;
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::ts::{DAY, Ts};
@@ -63,6 +63,9 @@ pub struct Tried {
     pub records: u64,
     /// From when on inputs were heard.
     pub heard_from: Ts,
+    /// People judged more alerts of the span than were looked at, for an operator or for all together: `confirmed` and
+    /// `false_alarms` are of the newest ones.
+    pub judged_cut: bool,
     /// Codes of the operators that are numbered in the outcome.
     pub operators: BTreeMap<u16, String>,
     /// Both versions beside each other.
@@ -165,14 +168,16 @@ pub(super) struct Counts {
     pub inputs: u64,
     pub inputs_in_span: u64,
     pub records: u64,
+    pub judged_cut: bool,
 }
 
 impl Counts {
     /// With what was found.
     pub(super) fn tried(self, span: Span, operators: BTreeMap<u16, String>, backtest: Backtest) -> Tried {
-        let Self { inputs, inputs_in_span, records } = self;
+        let Self { inputs, inputs_in_span, records, judged_cut } = self;
         let heard_from = span.from.plus(-WARM_UP);
-        Tried { inputs, inputs_in_span, records, heard_from, operators, outcome: backtest.outcome() }
+        let outcome = backtest.outcome();
+        Tried { inputs, inputs_in_span, records, heard_from, judged_cut, operators, outcome }
     }
 }
 
@@ -236,7 +241,10 @@ impl Trying<'_> {
 
     /// What people found out of the rule's alerts in the span: the revision that spoke last says when and of whom.
     async fn hear_of_people(&mut self, whose: OperatorNo, rule: &str) -> Result<(), BacktestError> {
-        for (revisions, is_confirmed) in judged_alerts(self.of.store, whose, rule).await? {
+        let span = Window { start: self.span.from, end: self.span.to };
+        let judged = judged_alerts(self.of.store, (whose, rule), span).await?;
+        self.counts.judged_cut |= judged.is_cut;
+        for (revisions, is_confirmed) in judged.alerts {
             let spoke = revisions.iter().find(|revision| revision.kind != RevisionKind::Withdrawn);
             let spoke = spoke.filter(|revision| self.span.holds(revision.at));
             self.backtest.judged(spoke.map(|revision| Judged::of(revision, is_confirmed)));

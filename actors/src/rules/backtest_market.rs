@@ -19,7 +19,7 @@ use engine::operator_state::{Deviations, OperatorState};
 use engine::rules::backtest::{Backtest, Judged, deviations, of_alert};
 use engine::rules::finding::Mode;
 use jiff::tz::TimeZone;
-use models::alert::RevisionKind;
+use models::alert::{RevisionKind, Window};
 use models::ids::OperatorNo;
 use models::ts::{HOUR, Ts};
 use std::collections::BTreeMap;
@@ -143,7 +143,10 @@ impl Trying<'_> {
 
     /// What people found out of the rule's alerts in the span: the revision that spoke last says when and of what.
     async fn hear_of_people(&mut self, no: OperatorNo) -> Result<(), BacktestError> {
-        for (revisions, is_confirmed) in judged_alerts(self.of.store, no, detector::RULE).await? {
+        let span = Window { start: self.span.from, end: self.span.to };
+        let judged = judged_alerts(self.of.store, (no, detector::RULE), span).await?;
+        self.counts.judged_cut |= judged.is_cut;
+        for (revisions, is_confirmed) in judged.alerts {
             let spoke = revisions.iter().find(|revision| revision.kind != RevisionKind::Withdrawn);
             let spoke = spoke.filter(|revision| self.span.holds(revision.at));
             self.backtest.judged(spoke.map(|revision| Judged::of(revision, is_confirmed)));

@@ -2,12 +2,13 @@
 
 use super::input::{Batch, Stored};
 use super::risk::{BatchScores, Models, Risk, RiskAcross};
+use super::shadow::ShadowDay;
 use crate::market::Kept;
 use crate::source::Inspect;
 use engine::features::live::LiveFeatures;
 use engine::features::live_players::DAY_SETTLED_AFTER;
 use engine::rules::finding::{Finding, Mode};
-use engine::rules::harm::{Given, Harm};
+use engine::rules::harm::{Given, Harm, first_telling};
 use engine::rules::harm_signal_unanswered::Terms;
 use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
 use engine::rules::nation::NationRules;
@@ -16,18 +17,19 @@ use engine::rules::run::OperatorRules;
 use engine::rules::snapshot::VERSION;
 use engine::rules::standing::Standing;
 use engine::snapshot;
-use models::alert::Severity;
 use models::compliance::ComplianceDayCounted;
 use models::feed::SourceClock;
-use models::harm_signal::{HarmSignal, SignalSource};
+use models::harm_signal::{HarmSignal, RECORDS_MAX, SignalSource};
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
+use models::model_shadow::ShadowDayCounted;
 use models::money::Currency;
 use models::record::{Record, RecordKind};
-use models::risk_model::DriftJudged;
+use models::risk_model::{DriftJudged, RiskLevel};
 use models::rule_input::{DeclaredBase, RuleInput, SignalGiven};
-use models::score::PlayersScored;
-use models::ts::{HOUR, Ts};
+use models::score::{PlayersScored, ScoredPlayer};
+use models::ts::{DAY, HOUR, Ts};
+use std::collections::BTreeSet;
 use store::{RuleInputRow, Store, StoreError};
 
 /// Which records of an input are heard, by position; a fault's hook sees each first.
@@ -61,6 +63,8 @@ pub(super) trait Judge: Kept {
     fn set_models(&mut self, _: &Models) {}
     /// Takes an input in.
     fn hear(&mut self, input: &Stored, which: &Which<'_>, findings: &mut Vec<Finding>);
+    /// An input is set aside as a whole: nothing of it is heard, but what it says is stored, and is not said again.
+    fn leave_out(&mut self, input: &Stored);
     /// What gave way at a limit, by table.
     fn forgotten(&self) -> Vec<(&'static str, u64)>;
     /// Days that were counted since somebody asked last.
@@ -75,6 +79,14 @@ pub(super) trait Judge: Kept {
     fn changed_signals(&mut self) -> Vec<HarmSignal> {
         Vec::new()
     }
+    /// Days of versions of models in the shadow that were counted since somebody asked last.
+    fn counted_shadows(&mut self) -> Vec<ShadowDayCounted> {
+        Vec::new()
+    }
+    /// Signs of harm of a model that were not given, by reason.
+    fn withheld(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
     /// Inputs behind a position.
     fn read(
         store: &Store,
@@ -82,6 +94,19 @@ pub(super) trait Judge: Kept {
         after: i64,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<RuleInputRow>, StoreError>>;
+}
+
+/// What an operator's rules know of a player to whom a sign of harm is to be given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acquainted {
+    /// Something has been heard of them lately.
+    pub is_known: bool,
+    /// The operator's ids of their newest deposits and withdrawals.
+    pub records: Vec<String>,
+    /// Staff may give another sign.
+    pub has_room: bool,
+    /// The rules have not heard everything yet: whoever is unknown now may be known in a moment.
+    pub is_behind: bool,
 }
 
 /// An operator's rules, and which clock they go by.
@@ -95,8 +120,8 @@ pub struct OfOperator {
     harm: Harm,
     /// A wall clock ticks.
     is_wall: bool,
-    /// An archive's clock ticks, and no other.
-    is_event: bool,
+    /// How far the clock of its records has come, where no feed follows the wall clock.
+    event_at: Option<Ts>,
     /// There are documents, which fall due by themselves.
     has_papers: bool,
     /// The newest tick.
@@ -108,7 +133,7 @@ impl OfOperator {
     #[must_use]
     pub fn new(operator: OperatorNo, rules: OperatorRules) -> Self {
         let (risk, harm) = (Risk::default(), Harm::default());
-        Self { operator, rules, risk, harm, is_wall: false, is_event: false, has_papers: false, ticked_at: Ts(0) }
+        Self { operator, rules, risk, harm, is_wall: false, event_at: None, has_papers: false, ticked_at: Ts(0) }
     }
 
     /// Should the wall clock be told? Where there are documents and no feed that follows it, once an hour; and when the time
@@ -118,16 +143,48 @@ impl OfOperator {
         of_papers || (self.harm.open().next().is_some() && self.is_overdue(now, set))
     }
 
-    /// Is there a sign of harm whose time is over since the newest tick? An archive's clock is the one of its batches.
+    /// Is there a sign of harm whose time is over since the newest tick? Signs are given by the wall clock. Where records have
+    /// a clock of their own it is asked that much later by which they lay behind the sign: they bring the answer as late. What
+    /// lies further behind is an archive, and its batches alone say what time it is.
     fn is_overdue(&self, now: Ts, set: &RuleSet) -> bool {
         let terms = Terms::of(set);
-        let is_over = |due: Ts| due < now && self.ticked_at <= due;
-        !self.is_event && self.harm.open().any(|sign| terms.act_by(sign, now).is_some_and(is_over))
+        let event_at = self.event_at.filter(|_| !self.is_wall);
+        let heard_to = event_at.map_or(self.ticked_at, |at| at.max(self.ticked_at));
+        self.harm.open().any(|sign| {
+            let behind = event_at.map_or(0, |at| sign.0.0.saturating_sub(at.0).max(0));
+            let is_over = |due: Ts| heard_to <= due && due.plus(behind) < now;
+            behind <= LIVE_BEHIND_MAX && terms.act_by(sign, now).is_some_and(is_over)
+        })
     }
 
-    /// Has anything been heard of a player lately?
-    pub(super) fn knows(&self, player: MatchKey, home: Currency) -> bool {
-        self.rules.book().knows(player, home)
+    /// What is known of a player, of everything that was heard.
+    pub(super) fn acquainted(&self, player: MatchKey, home: Currency) -> Acquainted {
+        let book = self.rules.book();
+        Acquainted {
+            is_known: book.knows(player, home),
+            records: book.records_of(player.0, RECORDS_MAX),
+            has_room: self.harm.room(false) > 0,
+            is_behind: false,
+        }
+    }
+
+    /// Players of some scores who are at high risk, and of whom there is no record by which the operator could find them.
+    pub(super) fn high_without_records(&self, scored: &PlayersScored) -> Vec<MatchKey> {
+        let is_high = |one: &&ScoredPlayer| RiskLevel::of(one.score_ppm) == RiskLevel::High;
+        let high: BTreeSet<MatchKey> = scored.players.iter().filter(is_high).map(|one| one.player).collect();
+        let book = self.rules.book();
+        high.into_iter().filter(|player| book.records_of(player.0, 1).is_empty()).collect()
+    }
+
+    /// Signs that will be due once these scores are heard, as they will be told first.
+    pub(super) fn foretold(&mut self, scored: &PlayersScored) -> Vec<HarmSignal> {
+        if !scored.players.iter().any(|one| RiskLevel::of(one.score_ppm) == RiskLevel::High) {
+            return Vec::new();
+        }
+        let month = self.rules.month(scored.as_of.plus(-1)).start;
+        let (book, operator) = (self.rules.book(), self.operator);
+        let due = self.harm.excerpt(scored).due(book, month, scored);
+        due.iter().map(|signal| first_telling(operator, book, signal, given_by_model(scored.version))).collect()
     }
 
     fn signal(&mut self, signal: Signal, given: Given, findings: &mut Vec<Finding>) {
@@ -138,14 +195,8 @@ impl OfOperator {
     /// The operator is told of whose level has become high.
     fn signal_high(&mut self, scored: &PlayersScored, findings: &mut Vec<Finding>) {
         let month = self.rules.month(scored.as_of.plus(-1)).start;
-        for one in &scored.players {
-            // the keys of whoever is suspended or closed read nothing
-            let told_at = scored.said_at.filter(|at| self.rules.book().trades(*at));
-            let is_due = self.harm.scored(one, month, told_at.is_some());
-            let Some(at) = told_at.filter(|_| is_due) else { continue };
-            let signal = Signal { player: one.player, level: Severity::High, at };
-            let given = Given { source: SignalSource::Model { version: scored.version }, named: None };
-            self.signal(signal, given, findings);
+        for signal in self.harm.due(self.rules.book(), month, scored) {
+            self.signal(signal, given_by_model(scored.version), findings);
         }
     }
 
@@ -172,16 +223,20 @@ impl OfOperator {
         }
         risk.heard(input, batch, scores);
         match batch.clock {
-            SourceClock::Wall => (self.is_wall, self.is_event) = (true, false),
+            SourceClock::Wall => (self.is_wall, self.event_at) = (true, None),
             // an archive beside a live source is late data, and no clock
             SourceClock::Event if self.is_wall => {}
             SourceClock::Event => {
-                self.is_event = true;
+                self.event_at = self.event_at.max(Some(batch.clock_at));
                 self.rules.hear(&Input::Tick { at: batch.clock_at }, findings);
                 self.harm.forget(self.rules.book());
             }
         }
     }
+}
+
+fn given_by_model(version: u32) -> Given {
+    Given { source: SignalSource::Model { version }, named: None }
 }
 
 /// Who gave a sign, as it was told.
@@ -269,6 +324,16 @@ impl Judge for OfOperator {
         }
     }
 
+    fn leave_out(&mut self, input: &Stored) {
+        match &input.input {
+            RuleInput::RecordsScored(scored) => {
+                self.risk.said(scored);
+            }
+            RuleInput::PlayersScored(scored) => self.risk.players_said(scored),
+            _ => {}
+        }
+    }
+
     fn forgotten(&self) -> Vec<(&'static str, u64)> {
         let mut forgotten: Vec<_> = self.rules.book().evicted().into();
         forgotten.push(("tally_days", self.rules.tally().too_late()));
@@ -276,6 +341,7 @@ impl Judge for OfOperator {
         forgotten.push(("signals", self.rules.book().counted().signals_forgotten));
         forgotten.push(("players_at_risk", self.harm.forgotten()));
         forgotten.extend(self.risk.live().forgotten());
+        forgotten.push(("shadow_players", self.risk.shadows().unscored()));
         forgotten
     }
 
@@ -291,15 +357,31 @@ impl Judge for OfOperator {
         self.harm.take_changed(self.operator)
     }
 
+    fn counted_shadows(&mut self) -> Vec<ShadowDayCounted> {
+        let (rules, operator_no) = (&mut self.rules, self.operator);
+        let told = |ShadowDay { kind, version, day, found }| {
+            let day = rules.day_of(day).start;
+            ShadowDayCounted { kind, version, operator_no, day, found }
+        };
+        self.risk.counted_shadows().into_iter().map(told).collect()
+    }
+
+    fn withheld(&self) -> Vec<(&'static str, u64)> {
+        let (nameless, full) = self.harm.withheld();
+        vec![("model_unattributable", nameless), ("model_full", full)]
+    }
+
     async fn read(store: &Store, whose: OperatorNo, after: i64, limit: u32) -> Result<Vec<RuleInputRow>, StoreError> {
         store.rule_inputs(whose, after, limit).await
     }
 }
 
-/// Bytes before those of the rules and their number: which clocks, documents, the newest tick.
-const HEAD_BYTES: usize = 11;
+/// Bytes before those of the rules and their number: a wall clock, documents, the newest tick, the clock of records.
+const HEAD_BYTES: usize = 18;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
-const LAYOUT_HERE: u32 = 4;
+const LAYOUT_HERE: u32 = 5;
+/// How far the clock of records may lie behind the wall clock for a feed that is no archive.
+const LIVE_BEHIND_MAX: i64 = DAY;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;
@@ -310,8 +392,9 @@ impl Kept for OfOperator {
         let harm = self.harm.to_bytes().map_err(|error| error.to_string())?;
         let live = self.risk.live().to_bytes().map_err(|error| error.to_string())?;
         let mut bytes = Vec::with_capacity(HEAD_BYTES + 2 * size_of::<u64>() + rules.len() + harm.len() + live.len());
-        bytes.extend([self.is_wall, self.is_event, self.has_papers].map(u8::from));
+        bytes.extend([self.is_wall, self.has_papers].map(u8::from));
         bytes.extend(self.ticked_at.0.to_be_bytes());
+        bytes.extend(self.event_at.map_or(i64::MIN, |at| at.0).to_be_bytes());
         for part in [&rules, &harm] {
             bytes.extend((part.len() as u64).to_be_bytes());
             bytes.extend(part);
@@ -322,14 +405,15 @@ impl Kept for OfOperator {
 
     fn with_bytes(self, bytes: &[u8]) -> Option<Self> {
         let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-        let (is_wall, is_event, has_papers) = (head[0] == 1, head[1] == 1, head[2] == 1);
-        let ticked_at = Ts(i64::from_be_bytes(head[3..].try_into().ok()?));
+        let (is_wall, has_papers) = (head[0] == 1, head[1] == 1);
+        let ticked_at = Ts(i64::from_be_bytes(head[2..10].try_into().ok()?));
+        let event_at = Some(Ts(i64::from_be_bytes(head[10..].try_into().ok()?))).filter(|at| *at != Ts(i64::MIN));
         let (rules, rest) = parted(rest)?;
         let (harm, live) = parted(rest)?;
         let rules = self.rules.with_bytes(rules).ok()?;
         let harm = Harm::from_bytes(harm).ok()?;
         let risk = self.risk.with_live(LiveFeatures::from_bytes(live).ok()?);
-        Some(Self { rules, risk, harm, is_wall, is_event, has_papers, ticked_at, ..self })
+        Some(Self { rules, risk, harm, is_wall, event_at, has_papers, ticked_at, ..self })
     }
 }
 
@@ -354,11 +438,11 @@ impl OfNation {
         self.risk.settled(settled);
         for (place, record) in which.of(&batch.records) {
             let facts = &facts[place];
-            if facts.is_identified && record.kind.is_play() {
-                let spans = self.rules.spans(record.occurred_at);
-                self.risk.hear(input, record, &spans);
-            }
             self.rules.hear(input.operator, &Input::Play { record, facts }, findings);
+            if let (true, Some(player)) = (facts.is_identified, record.player) {
+                let spans = self.rules.spans(record.occurred_at);
+                self.risk.hear(input, record, &spans, self.rules.places(player, record.currency));
+            }
         }
     }
 }
@@ -388,6 +472,12 @@ impl Judge for OfNation {
                 players_scored(scored, |scored| self.rules.hear(input.operator, scored, findings));
             }
             _ => {}
+        }
+    }
+
+    fn leave_out(&mut self, input: &Stored) {
+        if let (RuleInput::PlayersScored(scored), Some(_)) = (&input.input, input.operator.nation()) {
+            self.risk.scored(scored);
         }
     }
 

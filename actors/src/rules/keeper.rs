@@ -24,6 +24,7 @@ use models::compliance::ComplianceDayCounted;
 use models::event::Event;
 use models::harm_signal::HarmSignal;
 use models::ids::{HarmSignalId, Seq};
+use models::model_shadow::ShadowDayCounted;
 use models::risk_model::DriftJudged;
 use models::rule_input::RuleInputSetAside;
 use std::collections::{HashMap, HashSet};
@@ -67,7 +68,7 @@ pub(super) struct Keeper<J: Judge> {
     /// The input behind which the state was copied last.
     kept: i64,
     set_aside: SetAside,
-    /// What was forgotten when it was looked at last, by table.
+    /// What was forgotten when it was looked at last, by table, and what was withheld, by reason.
     forgotten: HashMap<&'static str, u64>,
     /// Inputs are read that may have been applied before.
     is_replaying: bool,
@@ -79,7 +80,7 @@ impl<J: Judge> Keeper<J> {
     pub async fn recover(whose: Whose, blank: J, context: RulesContext, progress: &Progress) -> Result<Self, String> {
         let set_aside = context.store.rules_set_aside(whose.no).await.map_err(|e| e.to_string())?;
         let (applied, state) = Self::newest_state(&whose, &blank, &context).await?;
-        let forgotten = state.forgotten().into_iter().collect();
+        let forgotten = state.forgotten().into_iter().chain(state.withheld()).collect();
         let mut keeper = Self {
             whose,
             blank,
@@ -172,6 +173,11 @@ impl<J: Judge> Keeper<J> {
                     told.drift(with_truth(judged, &truth));
                 }
             }
+            for counted in self.state.counted_shadows() {
+                if !self.is_shadow_counted(&counted, progress).await {
+                    told.shadow(counted);
+                }
+            }
             if told.len() >= FINDINGS_AT_ONCE {
                 self.tell(&mut told, progress).await;
             }
@@ -196,9 +202,10 @@ impl<J: Judge> Keeper<J> {
         days.iter().filter(|day| !is_stored(day)).cloned().collect()
     }
 
-    /// Those of the signs of harm that are not stored as they are, or newer: after a start some are told once more.
+    /// Those of the signs of harm that are not stored as they are, or newer: the first telling of each lies in the commit of its
+    /// input, and after a start some are told once more.
     async fn untold_signals(&self, signals: Vec<HarmSignal>, progress: &Progress) -> Vec<HarmSignal> {
-        if !self.is_replaying {
+        if !self.is_replaying && signals.iter().all(|signal| signal.revision > 1) {
             return signals;
         }
         let ids: Vec<HarmSignalId> = signals.iter().map(|signal| signal.id).collect();
@@ -216,6 +223,16 @@ impl<J: Judge> Keeper<J> {
     async fn is_judged(&self, judged: &DriftJudged, progress: &Progress) -> bool {
         loop {
             match self.context.store.is_drift_judged(judged).await {
+                Ok(is_stored) => return is_stored,
+                Err(error) => self.waits(&error.to_string(), progress).await,
+            }
+        }
+    }
+
+    /// Is this day of a version in the shadow stored? After a start its records are scored once more, and fewer of them.
+    async fn is_shadow_counted(&self, counted: &ShadowDayCounted, progress: &Progress) -> bool {
+        loop {
+            match self.context.store.is_shadow_counted(counted).await {
                 Ok(is_stored) => return is_stored,
                 Err(error) => self.waits(&error.to_string(), progress).await,
             }
@@ -275,6 +292,13 @@ impl<J: Judge> Keeper<J> {
         for (table, now) in self.state.forgotten() {
             let before = self.forgotten.insert(table, now).unwrap_or(0);
             self.context.metrics.forgot(table, now.saturating_sub(before));
+        }
+        for (reason, now) in self.state.withheld() {
+            let before = self.forgotten.insert(reason, now).unwrap_or(0);
+            // counted by whoever withheld them first
+            if !self.is_replaying {
+                self.context.metrics.withheld(reason, now.saturating_sub(before));
+            }
         }
     }
 
@@ -357,7 +381,8 @@ impl<J: Judge> Keeper<J> {
                 }
                 self.attempt(input).map_err(|panic| panic.to_string())?;
                 // told when they were counted first
-                drop((self.state.counted_days(), self.state.judged_days(), self.state.changed_signals()));
+                drop((self.state.counted_days(), self.state.judged_days()));
+                drop((self.state.changed_signals(), self.state.counted_shadows()));
                 at = J::place(input);
             }
             progress.beat();
@@ -375,7 +400,8 @@ impl<J: Judge> Keeper<J> {
     }
 }
 
-/// Applies an input without what was set aside of it.
+/// Applies an input without what was set aside of it. Scores that are set aside are as good as said: the state would give
+/// them again and again, each time as an input on which it panics.
 pub(super) fn hear_without<J: Judge>(
     set_aside: &SetAside,
     state: &mut J,
@@ -383,7 +409,7 @@ pub(super) fn hear_without<J: Judge>(
     inspect: Option<&Inspect>,
 ) -> Result<Vec<Finding>, PanicReport> {
     match set_aside.get(&J::place(input)) {
-        Some(positions) if positions.is_empty() => Ok(Vec::new()),
+        Some(positions) if positions.is_empty() => guard(|| state.leave_out(input)).map(|()| Vec::new()),
         Some(positions) => try_hear(state, input, &|place| !positions.contains(&place), inspect),
         None => try_hear(state, input, &|_| true, inspect),
     }

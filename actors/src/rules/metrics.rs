@@ -13,7 +13,7 @@ const MODES: [&str; 2] = ["live", "shadow"];
 /// Whose rules there are.
 const WHOSE: [&str; 2] = ["operator", "nation"];
 /// Tables that forget at a limit.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 19] = [
     "players",
     "devices",
     "accounts",
@@ -24,6 +24,7 @@ const TABLES: [&str; 17] = [
     "cases",
     "cases_shadow",
     "signals",
+    "players_at_risk",
     "nation_players",
     "nation_feature_players",
     "nation_unscored_players",
@@ -31,7 +32,11 @@ const TABLES: [&str; 17] = [
     "feature_players",
     "unscored_inputs",
     "unscored_players",
+    "shadow_players",
 ];
+/// Why a sign of harm is not given: as many of its giver's are remembered at the operator as may be, or nobody could name the
+/// player to it.
+const WITHHELD: [&str; 4] = ["model_full", "model_unattributable", "staff_full", "staff_unattributable"];
 /// Kinds of models whose scores are counted.
 const KINDS: [ModelKind; 2] = [ModelKind::TransactionRisk, ModelKind::PlayerRisk];
 
@@ -48,6 +53,7 @@ pub struct RuleMetrics {
     pub quiet: IntCounter,
     forgotten: IntCounterVec,
     scored: IntCounterVec,
+    withheld: IntCounterVec,
     /// Their states.
     pub states: StateMetrics,
 }
@@ -72,6 +78,10 @@ impl RuleMetrics {
             "Records that rules were applied to, also when they are read back, by whose rules (operator, nation)",
         );
         let scored = Opts::new("mlinzi_model_scored_total", "Records and players that a promoted model scored, stored");
+        let withheld = Opts::new(
+            "mlinzi_harm_signals_withheld_total",
+            "Signs of harm that were not given, by giver and reason: as many of them are remembered at the operator as may be (full), or nobody could name the player to it (unattributable)",
+        );
         let metrics = Self {
             judged: IntCounter::new("mlinzi_rule_inputs_judged_total", "Inputs that rules were applied to")?,
             records: IntCounterVec::new(records, &["of"])?,
@@ -83,6 +93,7 @@ impl RuleMetrics {
             )?,
             forgotten: IntCounterVec::new(forgotten, &["table"])?,
             scored: IntCounterVec::new(scored, &["kind"])?,
+            withheld: IntCounterVec::new(withheld, &["reason"])?,
             states: StateMetrics::register_as(registry, names, "States of rules")?,
         };
         // what nothing was found or forgotten of is 0, not missing
@@ -92,6 +103,7 @@ impl RuleMetrics {
         TABLES.iter().for_each(|table| metrics.forgotten.with_label_values(&[table]).reset());
         WHOSE.iter().for_each(|of| metrics.records.with_label_values(&[of]).reset());
         KINDS.iter().for_each(|kind| metrics.scored.with_label_values(&[kind.as_str()]).reset());
+        WITHHELD.iter().for_each(|reason| metrics.withheld.with_label_values(&[reason]).reset());
         registry.register(Box::new(metrics.judged.clone()))?;
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;
@@ -99,6 +111,7 @@ impl RuleMetrics {
         registry.register(Box::new(metrics.quiet.clone()))?;
         registry.register(Box::new(metrics.forgotten.clone()))?;
         registry.register(Box::new(metrics.scored.clone()))?;
+        registry.register(Box::new(metrics.withheld.clone()))?;
         Ok(metrics)
     }
 
@@ -113,6 +126,13 @@ impl RuleMetrics {
 
     pub(super) fn scored(&self, kind: ModelKind, count: u64) {
         self.scored.with_label_values(&[kind.as_str()]).inc_by(count);
+    }
+
+    /// Signs of harm that were not given; `reason` is one of a closed set.
+    pub(crate) fn withheld(&self, reason: &'static str, count: u64) {
+        if count > 0 {
+            self.withheld.with_label_values(&[reason]).inc_by(count);
+        }
     }
 
     pub(super) fn forgot(&self, table: &'static str, entries: u64) {

@@ -6,7 +6,7 @@
 
 use super::RETRY;
 use super::input::{Batch, Heard, Stored};
-use super::judge::OfOperator;
+use super::judge::{Acquainted, OfOperator};
 use super::keeper::{Keeper, RulesContext};
 use super::told::Whose;
 use crate::kernel::{DeadLetter, Handle, Progress, Work};
@@ -22,11 +22,11 @@ use models::record::Record;
 use models::risk_model::ModelKind;
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::ts::{SECOND, Ts};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::{Attachment, OperatorInputRow, RuleBatch};
+use store::{Attachment, OperatorInputRow, RuleBatch, StoreError};
 
 /// Records that are held while evidence is awaited; further batches are read back from the store.
 const HELD_RECORDS_MAX: usize = 50_000;
@@ -95,12 +95,12 @@ pub enum RulesMsg {
     Look,
     /// A second has passed.
     Clock,
-    /// Has anything been heard of a player lately?
+    /// What is known of a player?
     Knows {
         /// Who.
         player: MatchKey,
         /// Where the answer goes.
-        reply: Reply<bool>,
+        reply: Reply<Acquainted>,
     },
     /// A copy of the state to be kept, where it is worth it.
     Copy {
@@ -204,13 +204,6 @@ impl Held {
     }
 }
 
-/// What is said of players tells when: from then on the operator can know.
-fn say_when(input: &mut RuleInput, now: Ts) {
-    if let RuleInput::PlayersScored(scored) = input {
-        scored.said_at = Some(now);
-    }
-}
-
 /// The actor.
 pub struct OperatorRulesActor {
     keeper: Keeper<OfOperator>,
@@ -251,7 +244,7 @@ impl OperatorRulesActor {
                 return;
             }
             RulesMsg::Knows { player, reply } => {
-                reply.send(self.keeper.state.knows(*player, self.keeper.whose.currency));
+                reply.send(self.acquainted(*player));
                 return;
             }
         }
@@ -269,10 +262,17 @@ impl OperatorRulesActor {
         let risk = &mut self.keeper.state.risk;
         let mut inputs = risk.unsaid();
         inputs.extend(risk.due());
-        let now = self.keeper.context.clock.now();
-        inputs.iter_mut().for_each(|input| say_when(input, now));
+        let is_more_in_shadow = risk.score_shadow();
         if inputs.is_empty() {
+            if is_more_in_shadow {
+                self.slot.wake_after(Duration::ZERO);
+            }
             return true;
+        }
+        if let Err(error) = self.address(&mut inputs).await {
+            tracing::warn!(of = self.keeper.whose.code, %error, "scores wait for the store");
+            self.slot.wake_after(RETRY);
+            return false;
         }
         self.commit(inputs, Vec::new(), 0, progress).await;
         let risk = &mut self.keeper.state.risk;
@@ -281,6 +281,33 @@ impl OperatorRulesActor {
             self.slot.wake_after(if is_stored { Duration::ZERO } else { RETRY });
         }
         is_stored
+    }
+
+    /// What is said of players tells when, because from then on the operator can know, and who cannot be named to it.
+    async fn address(&self, inputs: &mut [RuleInput]) -> Result<(), StoreError> {
+        let Keeper { state, context, whose, .. } = &self.keeper;
+        for input in inputs {
+            let RuleInput::PlayersScored(scored) = input else { continue };
+            let mut nameless = state.high_without_records(scored);
+            let named = match context.store.contacts_named(whose.no, &nameless).await {
+                Err(error @ StoreError::Unreadable(_)) => {
+                    // it stays so, and records must not wait for it
+                    tracing::error!(of = whose.code, %error, "by what an operator has asked is not known");
+                    HashMap::new()
+                }
+                named => named?,
+            };
+            nameless.retain(|player| !named.contains_key(player));
+            scored.nameless = nameless;
+            scored.said_at = Some(context.clock.now());
+        }
+        Ok(())
+    }
+
+    fn acquainted(&self, player: MatchKey) -> Acquainted {
+        let Keeper { state, whose, .. } = &self.keeper;
+        let is_behind = self.is_behind || self.slot.behind.load(Ordering::Acquire);
+        Acquainted { is_behind, ..state.acquainted(player, whose.currency) }
     }
 
     async fn clock(&mut self, progress: &Progress) {
@@ -403,7 +430,8 @@ impl OperatorRulesActor {
             let stored = RuleInputStored::new((operator_no, jurisdiction), rules_seq, input);
             Event::RuleInputStored(RuleInputStored { facts_sha256, ..stored })
         };
-        let events = inputs.into_iter().map(event).collect();
+        let signals = self.foretold(&inputs);
+        let events = inputs.into_iter().map(event).chain(signals).collect();
         match self.keeper.context.writer.commit(events, attachments).await {
             Ok(receipt) => self.stored(&receipt.events, ready, progress).await,
             Err(error) => {
@@ -413,6 +441,17 @@ impl OperatorRulesActor {
                 self.slot.wake_after(RETRY);
             }
         }
+    }
+
+    /// The first telling of the signs of harm that follow from what is said of players: in the same commit, so that no time runs
+    /// for an answer while nobody can read them.
+    fn foretold(&mut self, inputs: &[RuleInput]) -> Vec<Event> {
+        let state = &mut self.keeper.state;
+        let signals = inputs.iter().flat_map(|input| match input {
+            RuleInput::PlayersScored(scored) => state.foretold(scored),
+            _ => Vec::new(),
+        });
+        signals.map(|signal| Event::HarmSignalSet(Box::new(signal))).collect()
     }
 
     async fn stored(&mut self, events: &[Committed], ready: usize, progress: &Progress) {

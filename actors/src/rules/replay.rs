@@ -5,8 +5,8 @@
 //!     └▶ findings of inputs in the span ─▶ beside rows of `rule_findings`, and, of live ones, the alerts
 //! stored alerts of rules ─▶ is there a finding of each?
 //! ```
-//! Inputs are read a few at a time, and what is stored of them beside: memory does not grow with the span. Nothing is
-//! written.
+//! Inputs are read a few at a time, and what is stored of them beside: memory does not grow with the span. Each is held
+//! against the journal first: of one that is not stored as that says nothing can be computed. Nothing is written.
 
 use super::input::Stored;
 use super::judge::{Judge, OfNation, OfOperator};
@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use store::{RuleFindingRow, StateOf, Store};
+use store::{AlteredInput, RuleFindingRow, StateOf, Store};
 
 /// Alerts read at once.
 const ALERTS_AT_ONCE: u32 = 256;
@@ -225,15 +225,15 @@ impl<'a, J: Judge> Past<'a, J> {
         // rows of inputs that are not there lie before the first one or behind the last one
         let mut looked = if self.begins_behind == 0 { i64::MIN } else { self.begins_behind };
         let mut behind = self.begins_behind;
+        self.hold_together().await?;
         loop {
             let rows = J::read(self.of.store, self.whose.no, behind, INPUTS_AT_ONCE).await?;
+            // behind the last one that is heard may lie others that should be
+            let through = rows.last().map_or(i64::MAX, |row| if J::GAPLESS { row.input_seq } else { row.seq });
+            self.hold_against_journal((behind, through)).await?;
             let inputs = rows.into_iter().map(Stored::read).collect::<Result<Vec<_>, _>>();
             let inputs = inputs.map_err(ReplayError::Unreadable)?;
             let Some(last) = inputs.last() else { break };
-            let altered = self.of.store.altered_facts(self.whose.no, (behind, J::place(last))).await?;
-            if let Some(place) = altered.first().copied() {
-                return Err(ReplayError::Altered { code: self.whose.code, place });
-            }
             behind = J::place(last);
             let (mut computed, mut in_span) = (BTreeMap::new(), HashMap::new());
             for input in &inputs {
@@ -266,6 +266,24 @@ impl<'a, J: Judge> Past<'a, J> {
             differences: self.differences,
             further: self.further,
         })
+    }
+
+    /// Every input is there.
+    async fn hold_together(&self) -> Result<(), ReplayError> {
+        match self.of.store.missing_rule_input(self.whose.no).await? {
+            None => Ok(()),
+            Some(input_seq) => Err(ReplayError::Gone { code: self.whose.code.clone(), input_seq }),
+        }
+    }
+
+    /// Inputs behind a place, up to another one, are stored as the journal says: place in it, set of rules, body, facts.
+    async fn hold_against_journal(&self, places: (i64, i64)) -> Result<(), ReplayError> {
+        match self.of.store.first_altered_input(self.whose.no, places).await? {
+            None => Ok(()),
+            Some(AlteredInput { place, fields }) => {
+                Err(ReplayError::Altered { code: self.whose.code.clone(), place, fields })
+            }
+        }
     }
 
     fn apply(&mut self, input: &Stored) -> Result<Vec<Finding>, ReplayError> {
@@ -424,15 +442,16 @@ async fn start<J: Judge>(of: &Rules<'_>, whose: &Whose, blank: J) -> Result<(i64
     Ok((0, blank))
 }
 
-/// The first input in the span, of those up to a position; behind all of them where there is none.
+/// The first input in the span by what the journal says, of those up to a position; behind all of them where there is none.
+/// One of which nobody can say when it was may lie in it.
 async fn first_in_span(of: &Rules<'_>, whose: OperatorNo, through: i64) -> Result<i64, ReplayError> {
     let mut after = 0;
     loop {
-        let heads = of.store.rule_input_heads(whose, (after, through), HEADS_AT_ONCE).await?;
-        let Some(last) = heads.last() else { return Ok(i64::MAX) };
-        after = last.place;
-        if let Some(first) = heads.iter().find(|head| head.at().is_some_and(|at| of.span.holds(at))) {
-            return Ok(first.place);
+        let times = of.store.rule_input_times(whose, (after, through), HEADS_AT_ONCE).await?;
+        let Some((last, _)) = times.last() else { return Ok(i64::MAX) };
+        after = *last;
+        if let Some((first, _)) = times.iter().find(|(_, at)| at.is_none_or(|at| of.span.holds(at))) {
+            return Ok(*first);
         }
     }
 }

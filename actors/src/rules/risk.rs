@@ -6,33 +6,39 @@
 //! day over ─▶ who played ─▶ vector ─▶ score ─▶ PlayersScored, the next input ─▶ rule player_at_risk
 //! the same over all operators ─▶ PlayersScored of the jurisdiction ─▶ rule player_at_risk_across_operators
 //! ```
+//! A version in the shadow scores the same vectors, and what it says is counted (`super::shadow`).
 //! A model scores what is stored behind its promotion in the journal. Where none is promoted nothing is scored and nothing
 //! is stored; the histories are kept in any case, so that one that is promoted later knows everybody.
 
 use super::input::{Batch, Stored};
+use super::shadow::{ShadowDay, Shadows};
 use crate::scoring::{DriftWatch, Scorer};
 use arc_swap::ArcSwapOption;
 use engine::features::live::{LiveFeatures, Scoring};
 use engine::features::live_players::LivePlayers;
 use engine::features::{player, transaction};
 use engine::rules::calendar::Spans;
+use engine::rules::nation::Place;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::Heard;
 use models::alert::Window;
 use models::ids::{OperatorNo, Seq};
+use models::match_key::MatchKey;
+use models::money::Currency;
 use models::record::Record;
 use models::risk_model::{DriftJudged, ModelKind};
 use models::rule_input::RuleInput;
 use models::score::{
     NAMED_FROM_PPM, NAMED_MAX, PLAYERS_MAX, PlayersScored, RecordsScored, RiskyRecord, ScoredPlayer, Scores,
 };
+use models::ts::Ts;
 use std::sync::Arc;
 
 /// A version that scores.
 pub struct Promoted {
     /// It.
     pub scorer: Scorer,
-    /// Where in the journal it was promoted: it scores what is stored behind.
+    /// Where in the journal it was promoted, or its shadow began: it scores what is stored behind.
     pub since: Seq,
 }
 
@@ -41,9 +47,33 @@ pub struct Promoted {
 pub struct Models {
     records: Arc<ArcSwapOption<Promoted>>,
     players: Arc<ArcSwapOption<Promoted>>,
+    shadow_records: Arc<ArcSwapOption<Promoted>>,
+    shadow_players: Arc<ArcSwapOption<Promoted>>,
 }
 
 impl Models {
+    fn of_shadow(&self, kind: ModelKind) -> Option<&ArcSwapOption<Promoted>> {
+        match kind {
+            ModelKind::TransactionRisk => Some(&self.shadow_records),
+            ModelKind::PlayerRisk => Some(&self.shadow_players),
+            ModelKind::Anomaly => None,
+        }
+    }
+
+    /// Another version of a kind scores in the shadow from now on, or none.
+    pub fn set_shadow(&self, kind: ModelKind, shadow: Option<Promoted>) {
+        if let Some(place) = self.of_shadow(kind) {
+            place.store(shadow.map(Arc::new));
+        }
+    }
+
+    /// The version of a kind in the shadow, and since where in the journal.
+    #[must_use]
+    pub fn shadow(&self, kind: ModelKind) -> Option<(u32, Seq)> {
+        let shadow = self.of_shadow(kind)?.load_full()?;
+        Some((shadow.scorer.version(), shadow.since))
+    }
+
     fn of(&self, kind: ModelKind) -> Option<&ArcSwapOption<Promoted>> {
         match kind {
             ModelKind::TransactionRisk => Some(&self.records),
@@ -62,13 +92,22 @@ impl Models {
 
 /// A version at work for an operator, with the watch on it.
 #[derive(Clone)]
-struct AtWork {
-    promoted: Arc<Promoted>,
+pub(super) struct AtWork {
+    pub promoted: Arc<Promoted>,
     watch: DriftWatch,
 }
 
 impl AtWork {
-    fn score(&mut self, vector: &[f32]) -> u32 {
+    pub fn new(promoted: Arc<Promoted>, operator: OperatorNo) -> Self {
+        Self { watch: promoted.scorer.watch(operator), promoted }
+    }
+
+    /// The day is over: how far what was scored has moved.
+    pub fn close(&mut self, day: Ts) -> DriftJudged {
+        self.watch.close(day)
+    }
+
+    pub fn score(&mut self, vector: &[f32]) -> u32 {
         let score = self.promoted.scorer.score(vector);
         self.watch.scored(vector, score);
         score
@@ -79,7 +118,7 @@ impl AtWork {
 fn take(at_work: &mut Option<AtWork>, promoted: Option<Arc<Promoted>>, operator: OperatorNo) {
     let known = at_work.as_ref().map(|at_work| Arc::as_ptr(&at_work.promoted));
     if known != promoted.as_ref().map(Arc::as_ptr) {
-        *at_work = promoted.map(|promoted| AtWork { watch: promoted.scorer.watch(operator), promoted });
+        *at_work = promoted.map(|promoted| AtWork::new(promoted, operator));
     }
 }
 
@@ -124,6 +163,7 @@ pub(super) struct Risk {
     live: LiveFeatures,
     records: Option<AtWork>,
     players: Option<AtWork>,
+    shadows: Shadows,
     /// Scores of players that are about to be stored.
     saying: Option<PlayersScored>,
     /// Days of drift that were judged since somebody asked last.
@@ -140,15 +180,32 @@ impl Risk {
         &self.live
     }
 
-    /// What the rules say of vectors holds from the next input on.
+    /// What the rules say of vectors, and the bounds of what is counted, hold from the next input on.
     pub fn set_rules(&mut self, set: &RuleSet) {
         self.live.set_rules(set);
+        self.shadows.set_rules(set);
+    }
+
+    /// A version that scores beside, and whatever it says is collected; from the next input on.
+    pub fn collect(&mut self, version: Arc<Promoted>, operator: OperatorNo) {
+        self.shadows.collect(version, operator);
+    }
+
+    /// Versions in the shadow.
+    pub fn shadows(&self) -> &Shadows {
+        &self.shadows
+    }
+
+    /// The same, for whoever collects what one says.
+    pub fn shadows_mut(&mut self) -> &mut Shadows {
+        &mut self.shadows
     }
 
     /// What is promoted now is at work from the next input on.
     pub fn set_models(&mut self, models: &Models, operator: OperatorNo) {
         take(&mut self.records, models.records.load_full(), operator);
         take(&mut self.players, models.players.load_full(), operator);
+        self.shadows.set(models.shadow_records.load_full(), models.shadow_players.load_full(), operator);
         if self.players.is_none() {
             self.live.players.forget_due();
             self.saying = None;
@@ -162,13 +219,29 @@ impl Risk {
         }
         let scores_it = |at_work: &Option<AtWork>| at_work.as_ref().is_some_and(|one| input.seq > one.promoted.since);
         let scoring = Scoring { records: scores_it(&self.records), players: scores_it(&self.players) };
+        let shadowed = self.shadows.of(input.seq);
         let mut vector = [0.0; transaction::WIDTH];
-        let there = self.live.hear(input.operator, heard, scoring, &mut vector);
-        if there
-            && scoring.records
-            && let Some(at_work) = &mut self.records
-        {
-            scores.add(place, at_work.score(&vector), &vector);
+        // one vector for both
+        let wanted = Scoring { records: scoring.records || shadowed.records, ..scoring };
+        if let Some(record) = heard.record {
+            self.shadows.before(record, &self.live.players);
+        }
+        let there = self.live.hear(input.operator, heard, wanted, &mut vector);
+        let Some(record) = heard.record else { return };
+        if shadowed.players {
+            self.shadows.played(record, heard.spans.day.end);
+        }
+        if !there {
+            return;
+        }
+        let mut live = None;
+        if let Some(at_work) = self.records.as_mut().filter(|_| scoring.records) {
+            let score_ppm = at_work.score(&vector);
+            scores.add(place, score_ppm, &vector);
+            live = Some((at_work.promoted.scorer.version(), score_ppm));
+        }
+        if shadowed.records {
+            self.shadows.record((place, record), &vector, live, heard.spans.day.start);
         }
     }
 
@@ -192,7 +265,13 @@ impl Risk {
     fn close(&mut self, day: Window) {
         let at_work = [&mut self.records, &mut self.players].into_iter().flatten();
         // of a day on which nothing was scored there is nothing to say
-        self.judged.extend(at_work.map(|one| one.watch.close(day.start)).filter(|judged| judged.rows > 0));
+        let judged = at_work.map(|one| one.close(day.start)).chain(self.shadows.close(day));
+        self.judged.extend(judged.filter(|judged| judged.rows > 0));
+    }
+
+    /// Days of versions in the shadow that nobody was told of. They are given once.
+    pub fn counted_shadows(&mut self) -> Vec<ShadowDay> {
+        self.shadows.counted()
     }
 
     /// Days of drift that nobody was told of. They are given once.
@@ -220,8 +299,21 @@ impl Risk {
 
     fn score_due(&mut self) -> Option<PlayersScored> {
         let at_work = self.players.as_mut()?;
-        let promoted = Arc::clone(&at_work.promoted);
-        score_due(&mut self.live.players, &promoted.scorer, |vector| at_work.score(vector))
+        let (promoted, shadows) = (Arc::clone(&at_work.promoted), &mut self.shadows);
+        let version = promoted.scorer.version();
+        score_due(&mut self.live.players, &promoted.scorer, |who, as_of, vector| {
+            let score_ppm = at_work.score(vector);
+            shadows.player(who, as_of, vector, Some((version, score_ppm)));
+            score_ppm
+        })
+    }
+
+    /// Lets the version in the shadow score players whose day is over and whom the promoted one does not score, a few at a
+    /// time. True: more of them wait.
+    pub fn score_shadow(&mut self) -> bool {
+        let is_promoted_next = self.players.is_some() && (self.saying.is_some() || self.live.players.due(1).is_some());
+        // whoever is due for both is scored with the vector that is made for the promoted one
+        !is_promoted_next && self.shadows.score_due(&self.live.players)
     }
 
     /// Do scores wait to be stored?
@@ -237,34 +329,46 @@ impl Risk {
     /// Scores of players are stored.
     pub fn players_said(&mut self, scored: &PlayersScored) {
         self.saying = None;
+        self.shadows.said(scored, &self.live.players);
         self.live.players.said(scored);
     }
 }
 
 /// Scores the next ones of those who are due. None: nobody is.
-fn score_due(live: &mut LivePlayers, scorer: &Scorer, mut score: impl FnMut(&[f32]) -> u32) -> Option<PlayersScored> {
+fn score_due(
+    live: &mut LivePlayers,
+    scorer: &Scorer,
+    mut score: impl FnMut((MatchKey, Currency), Ts, &[f32]) -> u32,
+) -> Option<PlayersScored> {
     loop {
         let (as_of, due) = live.due(PLAYERS_MAX)?;
         let mut players = Vec::with_capacity(due.len());
         let mut vector = [0.0; player::WIDTH];
         for (player, currency) in due {
-            if !live.write(player, currency, as_of, &mut vector) {
+            if !live.write(player, currency, &mut vector) {
                 // forgotten at the limit since: there is nothing to score
-                live.no_longer_due(player, currency);
+                live.no_longer_due(player, currency, as_of);
                 continue;
             }
-            let score_ppm = score(&vector);
+            let score_ppm = score((player, currency), as_of, &vector);
             let reasons = if score_ppm >= NAMED_FROM_PPM { scorer.reasons(&vector) } else { Vec::new() };
             players.push(ScoredPlayer { player, currency, score_ppm, reasons });
         }
         if !players.is_empty() {
-            return Some(PlayersScored { version: scorer.version(), as_of, said_at: None, players });
+            return Some(PlayersScored {
+                version: scorer.version(),
+                as_of,
+                said_at: None,
+                nameless: Vec::new(),
+                players,
+            });
         }
     }
 }
 
 /// What is kept of those who play at several operators of a jurisdiction, and which version scores them. Nobody watches
-/// its drift: the rows that a model learns from are of one operator each.
+/// its drift: the rows that a model learns from are of one operator each, and so is what it was calibrated on. Its rule is
+/// off until a jurisdiction promotes a version.
 #[derive(Clone)]
 pub(super) struct RiskAcross {
     live: LivePlayers,
@@ -304,10 +408,10 @@ impl RiskAcross {
         }
     }
 
-    /// Takes in a record of an input.
-    pub fn hear(&mut self, input: &Stored, record: &Record, spans: &Spans) {
+    /// Takes in a record of an input, whose player the rules know at some places.
+    pub fn hear(&mut self, input: &Stored, record: &Record, spans: &Spans, places: &[Place]) {
         let is_scored = self.promoted.as_ref().is_some_and(|promoted| input.seq > promoted.since);
-        self.live.hear(input.operator, record, spans, is_scored);
+        self.live.hear_across((input.operator, places), record, spans, is_scored);
     }
 
     /// The operators have told of everything before a day.
@@ -318,7 +422,7 @@ impl RiskAcross {
     /// Scores the next ones of those whose day is over. None: nobody is due, or those before are not heard yet.
     pub fn due(&mut self) -> Option<PlayersScored> {
         if let (None, Some(promoted)) = (&self.saying, &self.promoted) {
-            self.saying = score_due(&mut self.live, &promoted.scorer, |vector| promoted.scorer.score(vector));
+            self.saying = score_due(&mut self.live, &promoted.scorer, |_, _, vector| promoted.scorer.score(vector));
         }
         self.saying.clone().filter(|_| !self.is_said)
     }
@@ -339,6 +443,7 @@ fn risky(scorer: &Scorer, record: &Record, one: &Candidate) -> Option<RiskyRecor
     Some(RiskyRecord {
         record_id: record.record_id.clone(),
         player: record.player,
+        sold_at: if record.player.is_none() { transaction::sold_at(record) } else { None },
         at: record.occurred_at,
         score_ppm: one.score_ppm,
         reasons: scorer.reasons(&one.vector),

@@ -1,11 +1,14 @@
 use super::*;
-use crate::market::Kept;
+use crate::market::{Kept, SetAside};
+use crate::model_rows::tests::{vectors_as_said, vectors_before};
 use crate::rules::judge::{Judge, OfNation, OfOperator, Which};
+use crate::rules::keeper::hear_without;
 use crate::scoring::tests::{learnt, table};
-use engine::rules::finding::Finding;
+use engine::rules::calendar::Calendar;
+use engine::rules::finding::{Finding, Mode};
 use engine::rules::input::Facts;
 use engine::rules::nation::NationRules;
-use engine::rules::ruleset::RuleSet;
+use engine::rules::ruleset::{RuleSet, RuleVersion};
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use ml::tabular::artefact::Kind;
@@ -15,8 +18,11 @@ use models::harm_signal::SignalSource;
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
-use models::record::{Record, RecordKind, RecordStatus};
+use models::record::{Product, Record, RecordKind, RecordStatus};
 use models::ts::{DAY, HOUR, MINUTE, Ts};
+
+#[path = "risk_shadow_tests.rs"]
+mod shadow;
 
 /// 2 March 2026, 00:00 in Nairobi.
 const BEGIN: i64 = 1_772_398_800_000_000;
@@ -180,9 +186,24 @@ fn of_many_risky_records_the_highest_are_named() {
     assert_eq!((scores.scores[3], scores.scores[4]), (Some(NAMED_FROM_PPM), None));
 }
 
+/// The standard rules, and a version of the one across operators that somebody promoted.
+fn promoted_across() -> RuleSet {
+    let across = RuleVersion {
+        rule: "player_at_risk_across_operators".to_owned(),
+        version: 2,
+        jurisdiction: "KE".to_owned(),
+        effective_from: Ts(0),
+        effective_to: None,
+        mode: Mode::Live,
+        params: serde_json::json!({}),
+    };
+    let standard = RuleSet::standard("KE");
+    RuleSet::new("KE", standard.versions().cloned().chain([across]).collect()).unwrap()
+}
+
 fn nation(models: &Models) -> OfNation {
     let zone = TimeZone::get("Africa/Nairobi").unwrap();
-    let mut rules = OfNation::new(NationRules::new(JurisdictionNo(0), zone, &RuleSet::standard("KE")));
+    let mut rules = OfNation::new(NationRules::new(JurisdictionNo(0), zone, &promoted_across()));
     rules.set_models(models);
     rules
 }
@@ -247,10 +268,201 @@ fn who_plays_at_several_operators_is_scored_across_them_and_the_same_after_a_res
     let told: Vec<_> = found.iter().map(|finding| (finding.rule, finding.operators.clone())).collect();
     assert_eq!(told, [("player_at_risk_across_operators", vec![OperatorNo(1), OperatorNo(2)])]);
     assert_eq!(whole.risk.due(), None, "nobody else is due");
+    // until somebody promotes a version the rule is off
+    whole.set_rules(&RuleSet::standard("KE"));
+    assert!(hear_nation(&mut whole, &said(OperatorNo::of_nation(JurisdictionNo(0)))).is_empty());
     // a retired model says nothing
     whole.set_models(&Models::default());
     hear_nation(&mut whole, &input_of(40, 1, &[2], &known));
     assert_eq!(whole.risk.due(), None);
+}
+
+#[test]
+fn scores_that_are_set_aside_are_not_said_again() {
+    // as the keeper does where a state panics on an input: from the state before it on without it
+    let models = promoted();
+    let aside = SetAside::from([(7_777, Vec::new())]);
+    let mut rules = blank(&models);
+    (3..20).for_each(|n| drop(hear(&mut rules, &input(n))));
+    let said: Vec<RuleInput> = rules.risk.unsaid().into_iter().chain(rules.risk.due()).collect();
+    let mut rules = blank(&models).with_bytes(&rules.to_bytes().unwrap()).expect("its own bytes");
+    assert_eq!((said.len(), rules.risk.unsaid_len(), rules.risk.waits()), (18, 17, true));
+    for input in said {
+        let stored = Stored { seq: 9_999, operator: OperatorNo(1), input_seq: 7_777, rules_seq: 0, input, batch: None };
+        assert!(hear_without(&aside, &mut rules, &stored, None).is_ok_and(|found| found.is_empty()));
+    }
+    assert!(!rules.risk.waits() && rules.risk.due().is_none());
+
+    let known = Facts { is_identified: true, ..Facts::default() };
+    let mut all = nation(&models);
+    for n in 0..24 {
+        for operator in [1, 2] {
+            hear_nation(&mut all, &input_of(n, operator, &[2], &known));
+        }
+    }
+    let due = all.risk.due().expect("somebody is due");
+    let mut all = nation(&models).with_bytes(&all.to_bytes().unwrap()).expect("its own bytes");
+    assert_eq!(all.risk.due().as_ref(), Some(&due), "as long as nothing of it is heard");
+    all.risk.said();
+    let stored = |operator| Stored {
+        seq: 7_777,
+        operator,
+        input: RuleInput::PlayersScored(Box::new(due.clone())),
+        batch: None,
+        ..input(1)
+    };
+    // an operator's own says nothing of those across
+    for (operator, is_due) in [(OperatorNo(1), true), (OperatorNo::of_nation(JurisdictionNo(0)), false)] {
+        let stored = stored(operator);
+        assert!(hear_without(&aside, &mut all, &stored, None).is_ok_and(|found| found.is_empty()));
+        let mut again = nation(&models).with_bytes(&all.to_bytes().unwrap()).expect("its own bytes");
+        assert_eq!(again.risk.due().is_some(), is_due, "{operator:?}");
+    }
+    assert_eq!(all.risk.due(), None);
+    // who plays on is scored at the end of another day
+    for n in 24..34 {
+        for operator in [1, 2] {
+            hear_nation(&mut all, &input_of(n, operator, &[2], &known));
+        }
+    }
+    assert_eq!(all.risk.due().map(|due| due.as_of.0), Some(BEGIN + 4 * DAY));
+}
+
+/// Numbers that look drawn, and are the same every time.
+struct Drawn(u64);
+
+impl Drawn {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// Nine days of four players in two currencies, in the order in which they are told: much of it around midnight, some of it
+/// days late, and a day on which nobody plays. In New York the clocks go forward on one of them.
+fn market(zone: &TimeZone, seed: u64) -> Vec<Record> {
+    use RecordKind::{Deposit, Login, Payout, Stake, Withdrawal};
+    let (mut calendar, mut drawn, mut records) = (Calendar::new(zone.clone()), Drawn(seed), Vec::new());
+    let mut day = calendar.spans(Ts(BEGIN)).day;
+    for number in 0..9 {
+        let length = (day.end.0 - day.start.0) as u64;
+        let mut draw = || match drawn.below(6) {
+            0 => drawn.below(3 * MINUTE as u64),
+            1 => length - 1 - drawn.below(3 * MINUTE as u64),
+            _ => drawn.below(length),
+        };
+        let mut offsets: Vec<u64> = (0..24).map(|_| draw()).collect();
+        offsets.sort_unstable();
+        // nobody plays on the fifth day
+        for (n, offset) in offsets.into_iter().enumerate().filter(|_| number != 4) {
+            let late = if drawn.below(8) == 0 { 1 + drawn.below(3) as i64 } else { 0 };
+            let record_id = format!("{number}-{n}");
+            let kind = [Deposit, Stake, Payout, Stake, Login, Withdrawal][drawn.below(6) as usize];
+            records.push(Record {
+                id_digest: engine::ingest::id_digest(&record_id),
+                record_id,
+                kind,
+                occurred_at: day.start.plus(offset as i64 - late * DAY),
+                currency: if drawn.below(4) == 0 { Currency::EUR } else { Currency::KES },
+                amount_minor: 1 + drawn.below(90_000) as i64,
+                balance_after_minor: (drawn.below(2) == 0).then(|| drawn.below(70_000) as i64),
+                product: Some(if drawn.below(2) == 0 { Product::Slots } else { Product::Sportsbook }),
+                detail: format!(r#"{{"bet.odds":{}.5,"bet.live":{}}}"#, 1 + drawn.below(9), drawn.below(2) == 0),
+                ..record(0, 1 + u128::from(drawn.below(4)))
+            });
+        }
+        day = calendar.spans(day.end).day;
+    }
+    records
+}
+
+fn bits(vector: &[f32]) -> Vec<u32> {
+    vector.iter().map(|value| value.to_bits()).collect()
+}
+
+/// What was asked of the model about a player: as of when, and the bits of the vector.
+struct Asked {
+    player: MatchKey,
+    currency: Currency,
+    as_of: Ts,
+    bits: Vec<u32>,
+}
+
+/// Takes a market in as an operator's actor does, some records at once, killed now and then. Of so many batches one is
+/// followed by scores.
+fn asked_live(models: &Models, zone: &TimeZone, records: &[Record], one_of: u64) -> Vec<Asked> {
+    let (set, mut drawn, mut asked) = (RuleSet::standard("KE"), Drawn(one_of), Vec::new());
+    let new = || {
+        let mut rules = OfOperator::new(OperatorNo(1), OperatorRules::new(OperatorNo(1), zone.clone(), &set));
+        rules.set_rules(&set);
+        rules.set_models(models);
+        rules
+    };
+    let promoted = models.players.load_full().expect("a version");
+    let (mut rules, mut rest, mut place) = (new(), records, 0);
+    while !rest.is_empty() {
+        let (told, behind) = rest.split_at(rest.len().min(1 + drawn.below(9) as usize));
+        (rest, place) = (behind, place + 1);
+        let clock_at = told.iter().map(|record| record.occurred_at).max().unwrap_or(Ts(BEGIN));
+        let facts = Some(vec![Facts::default(); told.len()].into());
+        let batch = Batch { clock_at, clock: SourceClock::Event, records: told.into(), facts };
+        hear(&mut rules, &Stored { seq: SINCE + place, input_seq: place, batch: Some(batch), ..input(1) });
+        if drawn.below(5) == 0 {
+            rules = new().with_bytes(&rules.to_bytes().unwrap()).expect("its own bytes");
+        }
+        let live = &mut rules.risk.live.players;
+        let mut vectors = Vec::new();
+        while drawn.below(one_of) == 0 {
+            let scored = score_due(live, &promoted.scorer, |_, _, vector| {
+                vectors.push(bits(vector));
+                0
+            });
+            let Some(scored) = scored else { break };
+            let each = scored.players.iter().zip(vectors.drain(..));
+            asked.extend(each.map(|(one, bits)| Asked {
+                player: one.player,
+                currency: one.currency,
+                as_of: scored.as_of,
+                bits,
+            }));
+            live.said(&scored);
+        }
+    }
+    asked
+}
+
+#[test]
+fn a_row_to_learn_from_is_bit_for_bit_what_the_model_was_asked() {
+    let models = promoted();
+    for (seed, zone) in
+        (1..).zip(["Africa/Nairobi", "Africa/Lagos", "America/Sao_Paulo", "Asia/Kolkata", "America/New_York"])
+    {
+        let of = zone;
+        let zone = TimeZone::get(zone).unwrap();
+        let records = market(&zone, seed);
+        // whether scores are made at once or after some batches of the next day
+        for one_of in [1, 4] {
+            let asked = asked_live(&models, &zone, &records, one_of);
+            assert!(asked.len() > 10, "{of}: {}", asked.len());
+            for one in &asked {
+                // what is said of a score is said of the last instant of its day
+                let said = (one.player, one.as_of.plus(-1));
+                let rows = vectors_as_said(zone.clone(), &records, said);
+                assert!(rows.iter().any(|row| bits(row) == one.bits), "{of}: {} as of {}", one.player, one.as_of);
+            }
+        }
+        let asked = asked_live(&models, &zone, &records, 1);
+        for (n, label) in records.iter().enumerate().step_by(5) {
+            // days that were over when it was heard: with the record itself, at the latest
+            let heard_until = records[..=n].iter().map(|record| record.occurred_at).max().unwrap();
+            let own = |one: &&Asked| {
+                (Some(one.player), one.currency) == (label.player, label.currency) && one.as_of <= heard_until
+            };
+            let newest = asked.iter().filter(own).max_by_key(|one| one.as_of);
+            let rows: Vec<_> = vectors_before(zone.clone(), &records, label).iter().map(|row| bits(row)).collect();
+            assert_eq!(rows, newest.map(|one| one.bits.clone()).into_iter().collect::<Vec<_>>(), "{of}: record {n}");
+        }
+    }
 }
 
 #[test]
@@ -259,8 +471,8 @@ fn whose_level_becomes_high_is_told_of_once_and_the_clock_asks_for_an_answer() {
     let (set, now) = (RuleSet::standard("KE"), Ts(BEGIN + 2 * DAY + HOUR));
     let scored = |player, score_ppm, day: i64, said_at| {
         let one = ScoredPlayer { player: MatchKey(player), currency: Currency::KES, score_ppm, reasons: Vec::new() };
-        let (version, as_of) = (3, Ts(BEGIN + day * DAY));
-        RuleInput::PlayersScored(Box::new(PlayersScored { version, as_of, said_at, players: vec![one] }))
+        let (version, as_of, players) = (3, Ts(BEGIN + day * DAY), vec![one]);
+        RuleInput::PlayersScored(Box::new(PlayersScored { version, as_of, said_at, nameless: Vec::new(), players }))
     };
     let tick = |at| RuleInput::Tick { operator_seq: None, at };
     let unanswered = |findings: &[Finding]| findings.iter().filter(|f| f.rule == "harm_signal_unanswered").count();
@@ -303,4 +515,106 @@ fn whose_level_becomes_high_is_told_of_once_and_the_clock_asks_for_an_answer() {
     hear(&mut again, &Stored { batch: Some(batch), ..input(1) });
     let [told] = again.changed_signals().try_into().expect("the same sign");
     assert_eq!((told.answered_at, told.revision), (Some(now.plus(30 * MINUTE)), 2));
+}
+
+/// Players who are scored at the end of the second day, and when that is said.
+fn at_high_risk(players: std::ops::Range<u128>, said_at: Ts) -> PlayersScored {
+    let one =
+        |player| ScoredPlayer { player: key(player), currency: Currency::KES, score_ppm: 600_000, reasons: Vec::new() };
+    let (as_of, players) = (Ts(BEGIN + 2 * DAY), players.map(one).collect());
+    PlayersScored { version: 3, as_of, said_at: Some(said_at), nameless: Vec::new(), players }
+}
+
+#[test]
+fn a_sign_is_foretold_as_it_is_told_so_that_it_is_read_as_soon_as_time_runs() {
+    let now = Ts(BEGIN + 2 * DAY + HOUR);
+    let models = Models::default();
+    let mut rules = blank(&models);
+    (0..12).for_each(|n| drop(hear(&mut rules, &input(n))));
+    let today = at_high_risk(1..5, now);
+    // scores | whose signs follow
+    for (what, scored, wanted) in [
+        ("of an archive that is loaded a year later", at_high_risk(1..5, now.plus(365 * DAY)), vec![]),
+        (
+            "two of them cannot be named",
+            PlayersScored { nameless: [2, 4].map(key).to_vec(), ..today.clone() },
+            vec![1, 3],
+        ),
+        ("now they can, and are told of alone", today.clone(), vec![2, 4]),
+        ("all are told of this month", today, vec![]),
+    ] {
+        let foretold = rules.foretold(&scored);
+        said(&mut rules, RuleInput::PlayersScored(Box::new(scored)));
+        assert_eq!(rules.changed_signals(), foretold, "{what}");
+        let players: Vec<MatchKey> = foretold.iter().map(|signal| signal.player).collect();
+        assert_eq!(players, wanted.into_iter().map(key).collect::<Vec<_>>(), "{what}");
+    }
+    assert_eq!(rules.withheld(), [("model_unattributable", 2), ("model_full", 0)]);
+}
+
+fn key(player: u128) -> MatchKey {
+    MatchKey(player << 40)
+}
+
+#[test]
+fn who_has_deposits_can_be_found_by_them() {
+    let mut rules = blank(&Models::default());
+    (0..12).for_each(|n| drop(hear(&mut rules, &input(n))));
+    // a fourth one has never played
+    let scored = at_high_risk(1..5, Ts(BEGIN));
+    assert_eq!(rules.high_without_records(&scored), [key(4)]);
+    let known = rules.acquainted(key(1), Currency::KES);
+    assert!(known.is_known && known.has_room && !known.is_behind && known.records.len() == 3, "{known:?}");
+    let stranger = rules.acquainted(key(4), Currency::KES);
+    assert!(!stranger.is_known && stranger.records.is_empty(), "{stranger:?}");
+}
+
+#[test]
+fn an_answer_is_overdue_by_the_clock_of_whoever_sends() {
+    use SourceClock::{Event, Wall};
+    let (models, set, given) = (Models::default(), RuleSet::standard("KE"), Ts(BEGIN + 2 * DAY + HOUR));
+    let due = given.plus(HOUR);
+    let play = |clock, clock_at| {
+        let (records, facts) = (vec![record(0, 3)].into(), Some(vec![Facts::default()].into()));
+        Stored { batch: Some(Batch { clock_at, clock, records, facts }), ..input(1) }
+    };
+    let unanswered = |findings: &[Finding]| findings.iter().filter(|f| f.rule == "harm_signal_unanswered").count();
+    // clocks of batches from before the sign, and behind it | how long after the due time the wall clock is asked
+    type Row = (&'static str, Vec<(SourceClock, Ts)>, Vec<(SourceClock, Ts)>, Option<i64>);
+    let table: Vec<Row> = vec![
+        ("nothing was ever sent", vec![], vec![], Some(0)),
+        ("it follows the wall clock", vec![(Wall, given.plus(-3 * HOUR))], vec![], Some(0)),
+        ("records up to the sign", vec![(Event, given)], vec![], Some(0)),
+        ("records three hours behind it", vec![(Event, given.plus(-3 * HOUR))], vec![], Some(3 * HOUR)),
+        ("and then one", vec![(Event, given.plus(-3 * HOUR))], vec![(Event, given.plus(-HOUR))], Some(HOUR)),
+        ("late ones move no clock back", vec![(Event, given), (Event, given.plus(-HOUR))], vec![], Some(0)),
+        ("an archive", vec![(Event, given.plus(-DAY - 1))], vec![], None),
+        (
+            "an archive that comes to the day of the sign",
+            vec![(Event, Ts(DAY))],
+            vec![(Event, given.plus(-DAY))],
+            Some(DAY),
+        ),
+        ("an archive beside the wall clock", vec![(Wall, given), (Event, Ts(DAY))], vec![], Some(0)),
+    ];
+    for (what, before, behind, wanted) in table {
+        let mut rules = blank(&models);
+        rules.set_rules(&set);
+        before.into_iter().for_each(|(clock, at)| drop(hear(&mut rules, &play(clock, at))));
+        said(&mut rules, RuleInput::Signal { player: MatchKey(7), level: Severity::High, at: given, given: None });
+        behind.into_iter().for_each(|(clock, at)| drop(hear(&mut rules, &play(clock, at))));
+        let mut rules = blank(&models).with_bytes(&rules.to_bytes().unwrap()).expect("its own bytes");
+        rules.set_rules(&set);
+        let Some(after) = wanted else {
+            assert!((0..30).all(|day| !rules.needs_tick(due.plus(day * DAY + 1), &set)), "{what}");
+            // its own records say when the time is over, and nobody asks once more
+            assert_eq!(unanswered(&hear(&mut rules, &play(Event, due.plus(1)))), 1, "{what}");
+            assert!(!rules.needs_tick(due.plus(DAY), &set), "{what}");
+            continue;
+        };
+        let at = due.plus(after + 1);
+        assert!(!rules.needs_tick(at.plus(-1), &set) && rules.needs_tick(at, &set), "{what}");
+        assert_eq!(unanswered(&said(&mut rules, RuleInput::Tick { operator_seq: None, at })), 1, "{what}");
+        assert!(!rules.needs_tick(at.plus(DAY), &set), "{what}");
+    }
 }

@@ -11,6 +11,7 @@ use models::event::Event;
 use models::harm_signal::HarmSignal;
 use models::ids::{AlertId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
+use models::model_shadow::ShadowDayCounted;
 use models::money::Currency;
 use models::risk_model::DriftJudged;
 use std::collections::HashSet;
@@ -108,6 +109,11 @@ impl Told {
     /// Adds a day of a model's drift.
     pub fn drift(&mut self, judged: DriftJudged) {
         self.events.push(Event::ModelDriftJudged(Box::new(judged)));
+    }
+
+    /// Adds a day of a version in the shadow.
+    pub fn shadow(&mut self, counted: ShadowDayCounted) {
+        self.events.push(Event::ModelShadowCounted(Box::new(counted)));
     }
 
     pub fn len(&self) -> usize {

@@ -6,18 +6,20 @@
 
 use engine::rules::finding::Unit;
 use engine::rules::{player_at_risk, risky_transaction};
-use models::alert::{AlertRevision, RevisionKind};
+use models::alert::{AlertRevision, RevisionKind, Window};
 use models::alert_group::Resolution;
-use models::ids::OperatorNo;
+use models::ids::{AlertId, OperatorNo};
 use models::risk_model::{DriftJudged, ModelKind};
-use models::ts::Ts;
+use models::ts::{DAY, Ts};
 use store::{Store, StoreError};
 
-/// Groups that are asked for at once, and how often: most of those that are over ended by themselves.
+/// Groups that are asked for at once, and how often.
 const GROUPS_AT_ONCE: u32 = 200;
 const PAGES_MAX: u32 = 20;
-/// Alerts of them.
+/// Alerts of a span that are looked at.
 const ALERTS_MAX: usize = 500;
+/// How far a feed's clock may lie before the engine's.
+const AHEAD_MAX: i64 = DAY;
 
 /// Scores of a version at an operator since it was promoted, millionths, and whether they turned out to be positive.
 ///
@@ -29,28 +31,45 @@ pub(super) async fn found_out(store: &Store, judged: &DriftJudged) -> Result<Vec
         ModelKind::PlayerRisk => player_at_risk::ABOUT.name,
         ModelKind::Anomaly => return Ok(Vec::new()),
     };
+    if judged.is_shadow {
+        // no alert speaks of its scores
+        return Ok(Vec::new());
+    }
     let stored = store.model(judged.kind, judged.version).await?;
     let Some((_, promoted_at)) = stored.and_then(|stored| stored.promoted) else { return Ok(Vec::new()) };
-    let alerts = judged_alerts(store, judged.operator_no, rule).await?;
+    let span = Window { start: promoted_at, end: Ts(i64::MAX) };
+    // of more than are looked at the newest ones say how the model is now
+    let JudgedAlerts { alerts, is_cut: _ } = judged_alerts(store, (judged.operator_no, rule), span).await?;
     let scored = |(revisions, is_positive): &(Vec<AlertRevision>, bool)| {
         score(revisions, promoted_at).map(|score| (score, *is_positive))
     };
     Ok(alerts.iter().filter_map(scored).collect())
 }
 
-/// Alerts of a rule of an operator, or of all of a jurisdiction, that people have confirmed (true) or called a false alarm: the
-/// revisions of each, newest first, those of the newest groups first, as far as groups remember their alerts.
+/// Alerts that people have judged.
+#[derive(Debug, Default)]
+pub(super) struct JudgedAlerts {
+    /// The revisions of each, newest first, and whether it was confirmed (else: a false alarm); those of the newest groups first.
+    pub alerts: Vec<(Vec<AlertRevision>, bool)>,
+    /// There are more, which nobody looked at: as many are looked at as may be, or a group remembers no more of its own.
+    pub is_cut: bool,
+}
+
+/// Alerts of a rule of an operator, or of all of a jurisdiction, that people have confirmed or called a false alarm, and that
+/// spoke in a span, by the time of what they spoke of.
 ///
 /// # Errors
 /// [`StoreError`]
 pub(super) async fn judged_alerts(
     store: &Store,
-    operator: OperatorNo,
-    rule: &str,
-) -> Result<Vec<(Vec<AlertRevision>, bool)>, StoreError> {
-    let mut alerts = Vec::new();
+    (operator, rule): (OperatorNo, &str),
+    span: Window,
+) -> Result<JudgedAlerts, StoreError> {
+    let mut judged = JudgedAlerts::default();
+    // a group is hit by the engine's clock, behind which a feed's may not lie far
+    let since = span.start.plus(-AHEAD_MAX);
     for page in 0..PAGES_MAX {
-        let groups = store.resolved_groups(operator, rule, (page * GROUPS_AT_ONCE, GROUPS_AT_ONCE)).await?;
+        let groups = store.judged_groups((operator, rule), since, (page * GROUPS_AT_ONCE, GROUPS_AT_ONCE)).await?;
         let is_last = groups.len() < GROUPS_AT_ONCE as usize;
         for group in groups {
             let is_confirmed = match group.resolution {
@@ -58,19 +77,24 @@ pub(super) async fn judged_alerts(
                 Some(Resolution::FalseAlarm) => false,
                 _ => continue,
             };
+            judged.is_cut |= group.standing_more > 0;
             let newest = Some(group.last_alert).filter(|newest| !group.standing.contains(newest));
-            for alert in group.standing.iter().copied().chain(newest) {
-                alerts.push((store.alert(alert).await?, is_confirmed));
-                if alerts.len() >= ALERTS_MAX {
-                    return Ok(alerts);
+            let alerts: Vec<AlertId> = group.standing.iter().copied().chain(newest).collect();
+            let spoken = store.spoken_within(rule, &alerts, span).await?;
+            for alert in alerts.into_iter().filter(|alert| spoken.contains(alert)) {
+                if judged.alerts.len() >= ALERTS_MAX {
+                    judged.is_cut = true;
+                    return Ok(judged);
                 }
+                judged.alerts.push((store.alert(alert).await?, is_confirmed));
             }
         }
         if is_last {
-            break;
+            return Ok(judged);
         }
     }
-    Ok(alerts)
+    judged.is_cut = true;
+    Ok(judged)
 }
 
 /// The score that made an alert speak, of its revisions, newest first; none where it is of a version before, or counts
@@ -88,38 +112,49 @@ fn score(revisions: &[AlertRevision], promoted_at: Ts) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use models::ids::AlertId;
     use models::risk_model::DriftLevel;
     use serde_json::json;
     use store::OpenOptions;
 
     const PROMOTED_AT: i64 = 1_000;
 
-    /// An alert of a score, and its group as people left it.
-    async fn told(store: &Store, no: i64, rule: &str, (score, at): (i64, i64), resolution: Option<Resolution>) {
-        let mut alert =
-            AlertRevision { id: AlertId(no as u128), rule: rule.to_owned(), at: Ts(at), ..AlertRevision::for_tests() };
-        alert.evidence.observed = score;
-        alert.evidence.unit = Some(if score < 1_000 { "records" } else { "ppm" }.to_owned());
+    /// An alert of a score with its time, and how people left its group.
+    type Case<'a> = (i64, &'a str, (i64, i64), Option<Resolution>);
+
+    /// The rows of a case: its alert, its finding, its group.
+    fn rows((no, rule, (score, at), resolution): &Case<'_>) -> [String; 3] {
+        let rule = (*rule).to_owned();
+        let mut alert = AlertRevision { id: AlertId(*no as u128), rule, at: Ts(*at), ..AlertRevision::for_tests() };
+        alert.evidence.observed = *score;
+        alert.evidence.unit = Some(if *score < 1_000 { "records" } else { "ppm" }.to_owned());
         let state = if resolution.is_some() { "resolved" } else { "open" };
-        let group = json!({"id": format!("grp_{no:026}"), "rule": rule, "operator_no": 1, "jurisdiction": 0,
+        let group = json!({"id": format!("grp_{no:026}"), "rule": alert.rule, "operator_no": 1, "jurisdiction": 0,
             "subject": alert.subject, "state": state, "episode": 1, "severity": "high", "hits": 1, "standing": [alert.id],
             "standing_more": 0, "first_at": at, "last_at": at, "last_alert": alert.id, "last_window": alert.window,
             "resolution": resolution, "told": true, "notices": 0});
         let number =
             serde_json::from_value::<models::alert_group::AlertGroup>(group.clone()).expect("a group").state.code();
         let body = serde_json::to_string(&alert).expect("JSON");
-        let (id, alert) = (&group["id"], alert.id);
-        for sql in [
-            format!(
-                "INSERT INTO alert_revisions (alert_offset, id, operator_seq, operator_no, operator_offset, rule, kind, severity, body) VALUES ({no}, '{alert}', {no}, 1, {no}, '{rule}', 0, 0, '{body}')"
-            ),
-            format!(
-                "INSERT INTO alert_groups (id, jurisdiction, operator_no, rule, state, severity, last_at, body) VALUES ('{}', 0, 1, '{rule}', {number}, 0, {at}, '{group}')",
-                id.as_str().unwrap_or_default()
-            ),
-        ] {
-            assert_eq!(store.execute_for_tests(&sql).await.expect("a row"), 1);
+        let (id, rule, alert) = (group["id"].as_str().unwrap_or_default(), &alert.rule, alert.id);
+        [
+            format!("({no}, '{alert}', {no}, 1, {no}, '{rule}', 0, 0, '{body}')"),
+            format!("('{alert}', '{rule}', 1, 'live', 0, 1, {no}, 0, 1, 'raised', 'high', {at}, {no}, '')"),
+            format!("('{id}', 0, 1, '{rule}', {number}, 0, {at}, '{group}')"),
+        ]
+    }
+
+    async fn told(store: &Store, cases: &[Case<'_>]) {
+        let tables = [
+            "alert_revisions (alert_offset, id, operator_seq, operator_no, operator_offset, rule, kind, severity, body)",
+            "rule_findings (finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body)",
+            "alert_groups (id, jurisdiction, operator_no, rule, state, severity, last_at, body)",
+        ];
+        for some in cases.chunks(100) {
+            for (place, table) in tables.iter().enumerate() {
+                let values: Vec<String> = some.iter().map(|case| rows(case)[place].clone()).collect();
+                let sql = format!("INSERT INTO {table} VALUES {}", values.join(", "));
+                assert_eq!(store.execute_for_tests(&sql).await.expect("rows"), some.len() as u64);
+            }
         }
     }
 
@@ -138,6 +173,7 @@ mod tests {
             features: Vec::new(),
             calibration: None,
             reasons: Vec::new(),
+            is_shadow: false,
         };
         let (records, players) = (ModelKind::TransactionRisk, ModelKind::PlayerRisk);
         let metrics = json!({"rows": 900, "positives": 200, "auc_ppm": 1, "average_precision_ppm": 1, "brier_ppm": 1,
@@ -152,28 +188,59 @@ mod tests {
         }
         let (after, before) = (PROMOTED_AT + 5, PROMOTED_AT - 5);
         let (risky, at_risk) = ("risky_transaction", "player_at_risk");
-        for (no, (rule, score, at, resolution)) in (1..).zip([
-            (risky, 600_000, after, Some(Resolution::Confirmed)),
-            (risky, 700_000, after + 1, Some(Resolution::FalseAlarm)),
-            (risky, 510_000, after, Some(Resolution::Expected)),
-            (risky, 520_000, after, None),
-            // so many in an hour that the operator is named
-            (risky, 21, after, Some(Resolution::Confirmed)),
-            (risky, 530_000, before, Some(Resolution::Confirmed)),
-            (at_risk, 800_000, after, Some(Resolution::Confirmed)),
-            ("rapid_in_out", 900_000, after, Some(Resolution::Confirmed)),
-        ]) {
-            told(&store, no, rule, (score, at), resolution).await;
-        }
+        told(
+            &store,
+            &[
+                (1, risky, (600_000, after), Some(Resolution::Confirmed)),
+                (2, risky, (700_000, after + 1), Some(Resolution::FalseAlarm)),
+                (3, risky, (510_000, after), Some(Resolution::Expected)),
+                (4, risky, (520_000, after), None),
+                // so many in an hour that the operator is named
+                (5, risky, (21, after), Some(Resolution::Confirmed)),
+                (6, risky, (530_000, before), Some(Resolution::Confirmed)),
+                (7, at_risk, (800_000, after), Some(Resolution::Confirmed)),
+                (8, "rapid_in_out", (900_000, after), Some(Resolution::Confirmed)),
+            ],
+        )
+        .await;
         // of whom | what is known
         for (of, wanted) in [
             (judged(records, 1), &[(700_000, false), (600_000, true)][..]),
             (judged(players, 1), &[(800_000, true)]),
             (judged(records, 2), &[]),
             (DriftJudged { version: 3, ..judged(records, 1) }, &[]),
+            (DriftJudged { is_shadow: true, ..judged(records, 1) }, &[]),
             (judged(ModelKind::Anomaly, 1), &[]),
         ] {
             assert_eq!(found_out(&store, &of).await.expect("read"), wanted, "{of:?}");
+        }
+        store.close().await;
+    }
+
+    #[actix_rt::test]
+    async fn of_what_people_judged_the_span_is_taken_first_and_a_cut_is_said() {
+        let dir = testkit::temp_dir();
+        let store = Store::open(&testkit::sqlite_url(&dir), &OpenOptions::default()).await.expect("a store");
+        let rule = "risky_transaction";
+        // long ago one; then more than are looked at, one every ten microseconds
+        let many = ALERTS_MAX as i64 + 5;
+        let false_alarm = |no: i64| (no, rule, (700_000, no * 10), Some(Resolution::FalseAlarm));
+        let mut cases: Vec<Case<'_>> = (2..2 + many).map(false_alarm).collect();
+        cases.push((1, rule, (600_000, 10), Some(Resolution::Confirmed)));
+        cases.push((9_000, rule, (700_000, 15), None));
+        told(&store, &cases).await;
+        // span | how many are looked at, how many were confirmed, are there more
+        for (start, end, wanted) in [
+            (0, 15, (1, 1, false)),
+            (0, 45, (4, 1, false)),
+            (20, 20 + many * 10, (ALERTS_MAX, 0, true)),
+            (0, i64::MAX, (ALERTS_MAX, 0, true)),
+            (i64::MAX - 1, i64::MAX, (0, 0, false)),
+        ] {
+            let span = Window { start: Ts(start), end: Ts(end) };
+            let judged = judged_alerts(&store, (OperatorNo(1), rule), span).await.expect("read");
+            let confirmed = judged.alerts.iter().filter(|(_, is_confirmed)| *is_confirmed).count();
+            assert_eq!((judged.alerts.len(), confirmed, judged.is_cut), wanted, "{start} to {end}");
         }
         store.close().await;
     }

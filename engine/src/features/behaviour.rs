@@ -1,7 +1,8 @@
 //! How somebody plays, kept as it happens: sums of the open day, of the last twelve months, and of everything.
 //!
 //! The day closes with the player's first record of another day; what comes late for a closed day joins its month, and
-//! is no active day more. Every list has a limit.
+//! is no active day more. Who asks as of an instant is told of the open day, too, where it has ended by then
+//! ([`Behaviour::at`]). Every list has a limit.
 
 use super::details::Details;
 use super::recent::{Median, Usual};
@@ -89,6 +90,8 @@ pub struct Part {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Today {
     day: Part,
+    /// First instant behind it.
+    end: Ts,
     month: Ts,
     /// First and last record of play.
     first: Ts,
@@ -231,13 +234,14 @@ impl Behaviour {
         self.close();
         self.today = Today {
             day: Part { start: spans.day.start, sums: Sums::default() },
+            end: spans.day.end,
             month: spans.month.start,
             ..Today::default()
         };
     }
 
     fn close(&mut self) {
-        let Today { day, month, first, last } = self.today;
+        let Today { day, month, first, last, .. } = self.today;
         if day.start.0 == 0 {
             return;
         }
@@ -247,6 +251,28 @@ impl Behaviour {
             sums.hours_on = (last.0 - first.0) as f64 / HOUR as f64;
         }
         self.add(month, &sums);
+    }
+
+    /// Has anything been heard of them? One who was forgotten at a limit is as one of whom nobody ever heard.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.first_at.0 != 0
+    }
+
+    /// As of an instant: with the open day among the months where it has ended by then, without it where it goes on.
+    #[must_use]
+    pub fn at(&self, as_of: Ts) -> Self {
+        let mut known = self.clone();
+        if known.today.end <= as_of {
+            known.close();
+            known.today = Today::default();
+        }
+        known
+    }
+
+    /// They have been at an operator, too, whose records of them nobody heard here.
+    pub fn been_at(&mut self, operator: OperatorNo) {
+        join(&mut self.operators, operator);
     }
 
     /// Adds to a month; the oldest gives way to a newer one, and what is older than all of twelve is forgotten.
@@ -305,7 +331,8 @@ impl Behaviour {
     fn play(&mut self, at: Ts, sums: &mut Sums) {
         let before = self.played_at;
         let day = self.today.day.start;
-        let is_late = at < before;
+        // of a day that is closed nobody knows any more what came before and behind
+        let is_late = at < before || at < day;
         if is_late {
             return;
         }
@@ -362,7 +389,7 @@ impl Behaviour {
         self.balance = Some(now);
     }
 
-    /// The closed days of the months that began within so many days of an instant.
+    /// The closed days ([`Behaviour::at`]) of the months that began within so many days of an instant.
     #[must_use]
     pub fn since(&self, as_of: Ts, days: i64) -> Sums {
         let mut sums = Sums::default();

@@ -243,11 +243,15 @@ mod tests {
         assert_eq!(live.players.due(9), Some((end, vec![(first, currency), (second, currency)])));
         assert_eq!(live.players.due(1).unwrap().1.len(), 1, "a few at a time");
         let mut out = [0.0; player::WIDTH];
-        assert!(
-            live.players.write(first, currency, end, &mut out) && !live.players.write(key(9), currency, end, &mut out)
-        );
+        assert!(live.players.write(first, currency, &mut out) && !live.players.write(key(9), currency, &mut out));
         let scored = ScoredPlayer { player: first, currency, score_ppm: 5, reasons: Vec::new() };
-        live.players.said(&PlayersScored { version: 1, as_of: end, said_at: None, players: vec![scored] });
+        live.players.said(&PlayersScored {
+            version: 1,
+            as_of: end,
+            said_at: None,
+            nameless: Vec::new(),
+            players: vec![scored],
+        });
         assert_eq!(live.players.due(9).unwrap().1, [(second, currency)]);
         live.players.forget_due();
         assert_eq!(live.players.due(9), None);

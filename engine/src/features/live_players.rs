@@ -4,12 +4,26 @@
 //! record ─▶ hear ─▶ who has played ─ the day is over ─▶ due ─▶ (scored by the caller) ─▶ stored as an input ─▶ said
 //! ```
 //! An operator's actor keeps those of its players, a jurisdiction's actor those of whoever plays at several operators.
+//!
+//! A vector as of a day's end has every record of before that was heard until the day was told over, and none from behind
+//! the end, whenever it is asked for: who is heard of again while they are due has it written before, and of whoever is
+//! heard of behind the end of a day that is not yet told over a copy is kept that hears on for that day alone. What comes
+//! later than that for a day makes its player due at the next end.
+//!
+//! **Across operators** nobody is heard of before the rules over all operators know them at two of them, in one currency
+//! ([`crate::rules::nation`]: a bet, a deposit or a withdrawal at each). From then on everything is, and operators count
+//! from before; bets, deposits and days from before do not: they are lost to the history, which begins with the first record
+//! at the second operator. It takes no room for the many who play at one.
 
+use super::behaviour::Behaviour;
 use super::details::Details;
-use super::player::{self, Extractor};
+use super::player::{self, Extractor, write_of};
+use crate::rules::book::player_key;
 use crate::rules::calendar::Spans;
+use crate::rules::nation::Place;
 use crate::rules::ruleset::RuleSet;
-use crate::rules::table::Limit;
+use crate::rules::table::{Key, Limit};
+use models::alert::Window;
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
@@ -23,9 +37,22 @@ use std::collections::BTreeMap;
 pub const PLAYED_MAX: usize = player::OPERATOR_PLAYERS.entries as usize;
 /// How long after its end a day is over for a jurisdiction: the last operators have told of it by then.
 pub const DAY_SETTLED_AFTER: i64 = HOUR;
+/// Copies of histories that are kept between a day's end and when it is told over; who is one too many has no score of it.
+pub const COPIES_MAX: usize = 1 << 14;
 
 /// Players by key and currency.
-type Players = BTreeMap<u128, Vec<Currency>>;
+type Players = BTreeMap<Key, Vec<Currency>>;
+
+/// Somebody who is to be scored, in a currency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Due {
+    currency: Currency,
+    /// End of the newest day of theirs that is over.
+    as_of: Ts,
+    has_low_balance: bool,
+    /// The bits of the vector's places. Empty: nothing was heard of them since, and the history gives them.
+    vector: Vec<u32>,
+}
 
 /// The state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,26 +60,26 @@ pub struct LivePlayers {
     histories: Extractor,
     /// Whoever was seen at fewer operators is nobody to score.
     operators_min: usize,
-    /// Who has played on the day that is not over.
-    played: Players,
-    /// Who is to be scored, as of an instant.
-    due: Players,
-    due_as_of: Ts,
+    /// Who has played, by the end of the day; of whom was heard late stand under the end of the newest day that is over.
+    played: BTreeMap<Ts, Players>,
+    /// Who is to be scored.
+    due: BTreeMap<Key, Vec<Due>>,
+    /// End of the newest day that is over.
+    closed_until: Ts,
     /// End of the day that is not over, where days are told by [`LivePlayers::settled`]; 0 = none was.
     open_until: Ts,
+    /// Histories without what was heard from behind the end of that day, by key with currency.
+    copies: BTreeMap<Key, Behaviour>,
     /// Those for whom there was no room.
     unscored: u64,
 }
 
-fn note(players: &mut Players, player: u128, currency: Currency) -> bool {
-    if players.len() >= PLAYED_MAX && !players.contains_key(&player) {
-        return false;
-    }
-    let currencies = players.entry(player).or_default();
-    if !currencies.contains(&currency) {
-        currencies.push(currency);
-    }
-    true
+fn holds(players: &Players, player: Key, currency: Currency) -> bool {
+    players.get(&player).is_some_and(|currencies| currencies.contains(&currency))
+}
+
+fn bits(vector: &[f32; player::WIDTH]) -> Vec<u32> {
+    vector.iter().map(|value| value.to_bits()).collect()
 }
 
 impl LivePlayers {
@@ -72,10 +99,11 @@ impl LivePlayers {
         Self {
             histories: Extractor::new(player::Params::default(), limit),
             operators_min,
-            played: Players::new(),
-            due: Players::new(),
-            due_as_of: Ts(0),
+            played: BTreeMap::new(),
+            due: BTreeMap::new(),
+            closed_until: Ts(0),
             open_until: Ts(0),
+            copies: BTreeMap::new(),
             unscored: 0,
         }
     }
@@ -93,7 +121,27 @@ impl LivePlayers {
         }
     }
 
-    /// The same of a record whose details are read already.
+    /// The same across operators, of a player whom the rules know at some places, this one among them: below two it says
+    /// nothing, unless they have been heard of before.
+    pub fn hear_across(
+        &mut self,
+        (operator, places): (OperatorNo, &[Place]),
+        record: &Record,
+        spans: &Spans,
+        is_scored: bool,
+    ) {
+        let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return };
+        if self.histories.known(player.0, record.currency).is_none() {
+            if places.len() < self.operators_min {
+                return;
+            }
+            let operators = places.iter().map(|place| place.operator);
+            self.histories.been_at(player.0, record.currency, operators);
+        }
+        self.hear(operator, record, spans, is_scored);
+    }
+
+    /// Takes in a record whose details are read already.
     pub(super) fn hear_with(
         &mut self,
         operator: OperatorNo,
@@ -101,60 +149,166 @@ impl LivePlayers {
         spans: &Spans,
         is_scored: bool,
     ) {
-        let operators = self.histories.hear_with(operator, of, spans);
         let (record, _) = of;
-        if let (true, Some(player)) = (is_scored && operators >= self.operators_min, record.player)
-            && !note(&mut self.played, player.0, record.currency)
-        {
-            self.unscored += 1;
+        let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return };
+        self.write_before(player.0, record.currency);
+        self.copy(player.0, operator, of, spans);
+        let operators = self.histories.hear_with(operator, of, spans);
+        if is_scored && operators >= self.operators_min {
+            self.note(player.0, record.currency, spans.day.end);
         }
     }
 
-    /// A day is over: whoever has played is due.
+    /// Who is due is scored as they were when their day was told over: the vector is written before more is heard of them.
+    fn write_before(&mut self, player: Key, currency: Currency) {
+        let Some(all) = self.due.get_mut(&player) else { return };
+        let Some(due) = all.iter_mut().find(|due| due.currency == currency && due.vector.is_empty()) else { return };
+        if let Some(known) = self.histories.known(player, currency) {
+            let mut vector = [0.0; player::WIDTH];
+            write_of(known, due.has_low_balance, due.as_of, &mut vector);
+            due.vector = bits(&vector);
+        } else {
+            // forgotten at the limit: what comes now is the beginning of another history
+            self.unscored += 1;
+            self.no_longer_due(MatchKey(player), currency, Ts(i64::MAX));
+        }
+    }
+
+    /// Keeps a history as of the end of the day that is not told over, apart from one that goes on behind it.
+    fn copy(&mut self, player: Key, operator: OperatorNo, of: (&Record, &Details<'_>), spans: &Spans) {
+        let (record, _) = of;
+        if self.open_until.0 == 0 {
+            return;
+        }
+        let key = player_key(player, record.currency);
+        if record.occurred_at < self.open_until {
+            if let Some(copy) = self.copies.get_mut(&key) {
+                self.histories.hear_copy(copy, operator, of, spans);
+            }
+        } else if self.copies.len() < COPIES_MAX && !self.copies.contains_key(&key) {
+            let copy = self.histories.known(player, record.currency).cloned().unwrap_or_default();
+            self.copies.insert(key, copy);
+        }
+    }
+
+    fn note(&mut self, player: Key, currency: Currency, end: Ts) {
+        let players = self.played.values().map(BTreeMap::len).sum::<usize>();
+        let day = self.played.entry(end.max(self.closed_until)).or_default();
+        if players >= PLAYED_MAX && !day.contains_key(&player) {
+            self.unscored += 1;
+            return;
+        }
+        let currencies = day.entry(player).or_default();
+        if !currencies.contains(&currency) {
+            currencies.push(currency);
+        }
+    }
+
+    /// A day is over: whoever has played until its end is due, who has played behind it is not yet.
     pub fn close_day(&mut self, end: Ts) {
-        for (player, currencies) in std::mem::take(&mut self.played) {
+        let behind = self.played.split_off(&end.plus(1));
+        let over = std::mem::replace(&mut self.played, behind);
+        let mut copies = std::mem::take(&mut self.copies);
+        if end != self.open_until {
+            // as of the end of another day
+            copies.clear();
+        }
+        for (player, currencies) in over.into_values().flatten() {
             for currency in currencies {
-                if !note(&mut self.due, player, currency) {
-                    self.unscored += 1;
-                }
+                self.make_due((player, currency), end, copies.get(&player_key(player, currency)));
             }
         }
-        self.due_as_of = self.due_as_of.max(end);
+        self.closed_until = self.closed_until.max(end);
+    }
+
+    fn make_due(&mut self, (player, currency): (Key, Currency), as_of: Ts, copy: Option<&Behaviour>) {
+        let has_low_balance = self.histories.has_low_balance(currency);
+        let vector = match copy {
+            // at the others they were seen behind the end
+            Some(copy) if copy.operators.len() < self.operators_min => return,
+            Some(copy) => {
+                let mut vector = [0.0; player::WIDTH];
+                write_of(copy, has_low_balance, as_of, &mut vector);
+                bits(&vector)
+            }
+            None => Vec::new(),
+        };
+        let goes_on = copy.is_none() && self.played.values().any(|day| holds(day, player, currency));
+        let is_full = self.due.len() >= PLAYED_MAX && !self.due.contains_key(&player);
+        if goes_on || is_full {
+            self.unscored += 1;
+            return;
+        }
+        let all = self.due.entry(player).or_default();
+        all.retain(|due| due.currency != currency);
+        all.push(Due { currency, as_of, has_low_balance, vector });
     }
 
     /// Everything before this day is told: where another one was open, it is over. Clocks that run behind say nothing.
-    pub fn settled(&mut self, day: models::alert::Window) {
-        if self.open_until.0 > 0 && day.start >= self.open_until {
+    pub fn settled(&mut self, day: Window) {
+        if day.start > self.closed_until {
+            let is_between = |end: &Ts| *end > self.closed_until && *end < day.start;
+            let ends: Vec<Ts> = self.played.keys().copied().filter(is_between).collect();
+            ends.into_iter().for_each(|end| self.close_day(end));
             self.close_day(day.start);
         }
         self.open_until = self.open_until.max(day.end);
     }
 
-    /// Somebody is to be scored: as of when, and the first ones, at most `max`.
+    /// Somebody is to be scored: as of when, the oldest first, and the first ones, at most `max`.
     #[must_use]
     pub fn due(&self, max: usize) -> Option<(Ts, Vec<(MatchKey, Currency)>)> {
-        let each = self.due.iter().flat_map(|(key, currencies)| currencies.iter().map(move |c| (MatchKey(*key), *c)));
-        let first: Vec<_> = each.take(max).collect();
-        (!first.is_empty()).then_some((self.due_as_of, first))
+        let as_of = self.due.values().flatten().map(|due| due.as_of).min()?;
+        let each = self.due.iter().flat_map(|(key, all)| all.iter().map(move |due| (MatchKey(*key), due)));
+        let those = each.filter(|(_, due)| due.as_of == as_of).map(|(player, due)| (player, due.currency));
+        Some((as_of, those.take(max).collect()))
     }
 
-    /// The vector of a player. False: they are forgotten, and `out` stays as it is.
-    pub fn write(&self, player: MatchKey, currency: Currency, as_of: Ts, out: &mut [f32; player::WIDTH]) -> bool {
-        self.histories.write(player.0, currency, as_of, out)
+    /// In which currencies a player is due.
+    pub fn due_in(&self, player: MatchKey) -> impl Iterator<Item = Currency> {
+        self.due.get(&player.0).into_iter().flatten().map(|due| due.currency)
+    }
+
+    /// The vector of a player who is due. False: they are not, or are forgotten, and `out` stays as it is.
+    pub fn write(&self, player: MatchKey, currency: Currency, out: &mut [f32; player::WIDTH]) -> bool {
+        let mut all = self.due.get(&player.0).into_iter().flatten();
+        let Some(due) = all.find(|due| due.currency == currency) else { return false };
+        if due.vector.is_empty() {
+            let Some(known) = self.histories.known(player.0, currency) else { return false };
+            write_of(known, due.has_low_balance, due.as_of, out);
+            return true;
+        }
+        for (place, bits) in out.iter_mut().zip(&due.vector) {
+            *place = f32::from_bits(*bits);
+        }
+        true
+    }
+
+    /// The vector of a player by all that was heard of them, as of an instant. False: they are forgotten, or nothing was
+    /// heard, and `out` stays as it is.
+    pub fn write_at(
+        &self,
+        (player, currency): (MatchKey, Currency),
+        as_of: Ts,
+        out: &mut [f32; player::WIDTH],
+    ) -> bool {
+        let Some(known) = self.histories.known(player.0, currency) else { return false };
+        write_of(known, self.histories.has_low_balance(currency), as_of, out);
+        true
     }
 
     /// Scores are stored.
     pub fn said(&mut self, scored: &PlayersScored) {
         for player in &scored.players {
-            self.no_longer_due(player.player, player.currency);
+            self.no_longer_due(player.player, player.currency, scored.as_of);
         }
     }
 
-    /// Somebody is not to be scored any more.
-    pub fn no_longer_due(&mut self, player: MatchKey, currency: Currency) {
-        if let Some(currencies) = self.due.get_mut(&player.0) {
-            currencies.retain(|known| *known != currency);
-            if currencies.is_empty() {
+    /// Somebody is not to be scored any more as of an instant; a later day of theirs is.
+    pub fn no_longer_due(&mut self, player: MatchKey, currency: Currency, as_of: Ts) {
+        if let Some(all) = self.due.get_mut(&player.0) {
+            all.retain(|due| due.currency != currency || due.as_of > as_of);
+            if all.is_empty() {
                 self.due.remove(&player.0);
             }
         }
@@ -177,10 +331,13 @@ impl LivePlayers {
 mod tests {
     use super::*;
     use crate::rules::calendar::Calendar;
+    use crate::rules::input::{Facts, Input};
+    use crate::rules::nation::NationRules;
     use crate::windows::tests::record;
     use jiff::tz::TimeZone;
+    use models::jurisdiction::JurisdictionNo;
     use models::record::RecordKind;
-    use models::ts::DAY;
+    use models::ts::{DAY, MINUTE};
 
     const BEGIN: Ts = Ts(1_772_398_800_000_000);
 
@@ -188,20 +345,56 @@ mod tests {
         record(RecordKind::Stake, BEGIN.plus(hour * HOUR), 100, player)
     }
 
+    fn zone() -> TimeZone {
+        TimeZone::get("Africa/Nairobi").unwrap()
+    }
+
+    /// A jurisdiction's players, with what the rules know of them.
+    struct Across {
+        rules: NationRules,
+        players: LivePlayers,
+        calendar: Calendar,
+    }
+
+    impl Across {
+        fn new() -> Self {
+            let rules = NationRules::new(JurisdictionNo(0), zone(), &RuleSet::new("KE", Vec::new()).unwrap());
+            Self { rules, players: LivePlayers::across_operators(), calendar: Calendar::new(zone()) }
+        }
+
+        fn hear(&mut self, operator: u16, record: &Record, is_scored: bool) {
+            let (operator, facts) = (OperatorNo(operator), Facts { is_identified: true, ..Facts::default() });
+            self.rules.hear(operator, &Input::Play { record, facts: &facts }, &mut Vec::new());
+            let spans = self.calendar.spans(record.occurred_at);
+            let places = self.rules.places(record.player.unwrap(), record.currency);
+            self.players.hear_across((operator, places), record, &spans, is_scored);
+        }
+
+        /// The operators have told of everything before the day of an hour.
+        fn settled(&mut self, hour: i64) {
+            let day = self.calendar.spans(BEGIN.plus(hour * HOUR)).day;
+            self.players.settled(day);
+        }
+
+        /// The bits of a vector.
+        fn vector(&self, player: u128) -> Option<Vec<u32>> {
+            let (player, mut out) = (stake(player, 0).player.unwrap(), [0.0; player::WIDTH]);
+            self.players.write(player, Currency::KES, &mut out).then(|| bits(&out))
+        }
+    }
+
     /// (player, operator, hour) of stakes; who is due when the day's end is settled.
     fn due_after(plays: &[(u128, u16, i64)], is_scored: bool) -> Vec<MatchKey> {
-        let mut calendar = Calendar::new(TimeZone::get("Africa/Nairobi").unwrap());
-        let mut players = LivePlayers::across_operators();
-        players.settled(calendar.spans(BEGIN).day);
+        let mut all = Across::new();
+        all.settled(0);
         for (player, operator, hour) in plays {
-            let record = stake(*player, *hour);
-            players.hear(OperatorNo(*operator), &record, &calendar.spans(record.occurred_at), is_scored);
+            all.hear(*operator, &stake(*player, *hour), is_scored);
         }
-        assert_eq!(players.due(9), None, "the day is not over");
-        players.settled(calendar.spans(BEGIN.plus(HOUR)).day);
-        assert_eq!(players.due(9), None, "nor is it now");
-        players.settled(calendar.spans(BEGIN.plus(DAY)).day);
-        let Some((as_of, due)) = players.due(9) else { return Vec::new() };
+        assert_eq!(all.players.due(9), None, "the day is not over");
+        all.settled(1);
+        assert_eq!(all.players.due(9), None, "nor is it now");
+        all.settled(24);
+        let Some((as_of, due)) = all.players.due(9) else { return Vec::new() };
         assert_eq!(as_of, BEGIN.plus(DAY));
         due.into_iter().map(|(player, _)| player).collect()
     }
@@ -213,6 +406,8 @@ mod tests {
             ("two", &[(1, 1, 1), (1, 2, 2)], true, &[1]),
             ("two people at one each", &[(1, 1, 1), (2, 2, 2)], true, &[]),
             ("nothing is promoted", &[(1, 1, 1), (1, 2, 2)], false, &[]),
+            ("two, of which the first is heard of late", &[(1, 1, 1), (1, 2, -30)], true, &[1]),
+            ("the second one behind midnight, before the day is told over", &[(1, 1, 1), (1, 2, 24)], true, &[]),
         ] {
             let wanted: Vec<_> = wanted.iter().filter_map(|player| stake(*player, 1).player).collect();
             assert_eq!(due_after(plays, is_scored), wanted, "{what}");
@@ -220,8 +415,144 @@ mod tests {
     }
 
     #[test]
+    fn a_day_told_over_later_has_its_own_records_and_no_others() {
+        // hours of stakes as they are told, at two operators in turn, before the day is told over; hours of the day
+        for (what, hours, own) in [
+            ("all of the day", &[1, 2, 3, 23][..], &[1, 2, 3, 23][..]),
+            ("one of the next day at the end", &[1, 2, 3, 24], &[1, 2, 3]),
+            ("one of the next day in between", &[1, 2, 24, 3, 23, 24], &[1, 2, 3, 23]),
+            ("late ones of the day before", &[1, 2, -5, 24, -7, 3], &[1, 2, -5, -7, 3]),
+        ] {
+            let turn = |n: usize| 1 + n as u16 % 2;
+            let (mut all, mut alone) = (Across::new(), Across::new());
+            all.settled(-24);
+            alone.settled(-24);
+            // known at both from the day before on
+            for (n, hour) in [-20, -19].into_iter().enumerate() {
+                all.hear(turn(n), &stake(1, hour), true);
+                alone.hear(turn(n), &stake(1, hour), true);
+            }
+            all.settled(0);
+            alone.settled(0);
+            for (n, hour) in hours.iter().enumerate() {
+                all.hear(turn(n), &stake(1, *hour), true);
+                if own.contains(hour) {
+                    alone.hear(turn(n), &stake(1, *hour), true);
+                }
+            }
+            all.settled(24);
+            alone.settled(24);
+            let wanted = alone.vector(1);
+            assert!(wanted.is_some() && all.vector(1) == wanted, "{what}");
+            // and it stays so whatever is heard until it is scored, also across a restart
+            let bytes = crate::snapshot::write(&all.players).unwrap();
+            all.players = crate::snapshot::read(&bytes).unwrap();
+            for hour in [25, 2, 26] {
+                all.hear(1, &stake(1, hour), true);
+            }
+            assert_eq!((all.vector(1), all.players.due(9).map(|due| due.0)), (wanted, Some(BEGIN.plus(DAY))), "{what}");
+            // who has played behind midnight is due at the next end
+            let as_of = BEGIN.plus(DAY);
+            all.players.no_longer_due(stake(1, 0).player.unwrap(), Currency::KES, as_of);
+            assert_eq!(all.players.due(9), None, "{what}");
+            all.settled(48);
+            assert_eq!(all.players.due(9).map(|due| due.0), Some(BEGIN.plus(2 * DAY)), "{what}");
+        }
+    }
+
+    #[test]
+    fn each_day_is_due_by_itself_and_a_newer_one_takes_its_place() {
+        let mut all = Across::new();
+        all.settled(0);
+        for (operator, player, hour) in [(1, 1, 1), (2, 1, 2), (1, 2, 3), (2, 2, 4)] {
+            all.hear(operator, &stake(player, hour), true);
+        }
+        all.settled(24);
+        let [one, other] = [1, 2].map(|player| stake(player, 0).player.unwrap());
+        all.hear(1, &stake(1, 30), true);
+        all.settled(48);
+        // the other one has not played since
+        assert_eq!(all.players.due(9), Some((BEGIN.plus(DAY), vec![(other, Currency::KES)])));
+        let said = |player, day: i64| PlayersScored {
+            version: 1,
+            as_of: BEGIN.plus(day * DAY),
+            said_at: None,
+            nameless: Vec::new(),
+            players: vec![models::score::ScoredPlayer {
+                player,
+                currency: Currency::KES,
+                score_ppm: 1,
+                reasons: Vec::new(),
+            }],
+        };
+        all.players.said(&said(other, 1));
+        // what was said of the day before says nothing of the newer one
+        all.players.said(&said(one, 1));
+        assert_eq!(all.players.due(9), Some((BEGIN.plus(2 * DAY), vec![(one, Currency::KES)])));
+        all.players.said(&said(one, 2));
+        assert_eq!(all.players.due(9), None);
+    }
+
+    #[test]
+    fn who_plays_at_one_operator_takes_no_room_across_them() {
+        let mut all = Across::new();
+        all.settled(0);
+        for player in 1..=100 {
+            all.hear(1, &stake(player, 1), true);
+        }
+        assert_eq!(all.players.histories.players().0, 0);
+        for player in 1..=3 {
+            all.hear(2, &stake(player, 2), true);
+            all.hear(1, &stake(player, 3), true);
+        }
+        assert_eq!(all.players.histories.players().0, 3);
+        all.settled(24);
+        let of = |name: &str| {
+            let place = player::names().iter().position(|known| *known == name).unwrap();
+            f32::from_bits(all.vector(1).unwrap()[place])
+        };
+        // the bet at the first one before the second was seen is lost, that it was one is not
+        assert_eq!((of("bets_day_1m"), of("operators")), (2.0, 2.0));
+    }
+
+    #[test]
+    fn a_currency_is_due_by_itself_and_of_nobody_is_there_a_vector() {
+        let mut calendar = Calendar::new(zone());
+        let mut players = LivePlayers::of_operator();
+        let euros = Record { currency: Currency::EUR, ..stake(1, 2) };
+        for record in [stake(1, 1), euros] {
+            players.hear(OperatorNo(1), &record, &calendar.spans(record.occurred_at), true);
+        }
+        let (who, mut out) = (stake(1, 0).player.unwrap(), [0.0; player::WIDTH]);
+        assert!(!players.write(who, Currency::KES, &mut out), "not before the day is over");
+        players.close_day(BEGIN.plus(DAY));
+        assert_eq!(players.due_in(who).collect::<Vec<_>>(), [Currency::KES, Currency::EUR]);
+        players.no_longer_due(who, Currency::EUR, BEGIN.plus(DAY));
+        assert!(players.write(who, Currency::KES, &mut out) && !players.write(who, Currency::EUR, &mut out));
+    }
+
+    #[test]
+    fn who_goes_on_without_a_copy_has_no_score_of_the_day() {
+        let mut all = Across::new();
+        all.settled(0);
+        let late = |player: u128| record(RecordKind::Stake, BEGIN.plus(DAY + MINUTE), 100, player);
+        let last = 1 + COPIES_MAX as u128;
+        for player in 1..=last {
+            for operator in [1, 2] {
+                all.hear(operator, &stake(player, 1), true);
+            }
+        }
+        for player in 1..=last {
+            all.hear(1, &late(player), true);
+        }
+        all.settled(24);
+        assert_eq!((all.players.due.len(), all.players.forgotten().1), (COPIES_MAX, 1));
+        assert_eq!(all.vector(last), None);
+    }
+
+    #[test]
     fn a_clock_that_runs_behind_ends_no_day() {
-        let mut calendar = Calendar::new(TimeZone::get("Africa/Nairobi").unwrap());
+        let mut calendar = Calendar::new(zone());
         let mut players = LivePlayers::of_operator();
         let spans = calendar.spans(BEGIN);
         players.settled(spans.day);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Input ─▶ OperatorRules::hear_and ─▶ Heard ─┬▶ transaction::Extractor ─▶ [f32; N] of the record ─▶ score (actors)
-//!          (one book lookup a record)        └▶ player::Extractor: sums of the day ─▶ closed days ─▶ [f32; M] of a player
+//!          (one book lookup a record)        └▶ player::Extractor: sums of the day ─▶ days that are over ─▶ [f32; M] of a player
 //! ```
 //! Like the rules these are functions of numbered inputs: no clock, no chance, no logarithm whose last bit differs between
 //! machines. What is not known is missing (NaN), never 0. A vector's places have names, units, a meaning and a source in

@@ -1,4 +1,5 @@
-//! The vector of a player: how somebody plays, by closed days, at an operator or across operators.
+//! The vector of a player: how somebody plays, by closed days, at an operator or across operators. As of the end of a day
+//! it has that day, too, and nothing of a day that goes on.
 //!
 //! The markers are those of Spain's common detection model as far as records show them; "a day" is an active day, one
 //! with a bet. Horizons are the calendar months that began within 31, 186 and 372 days, and of these only closed days.
@@ -21,13 +22,13 @@ use models::ts::{DAY, Ts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Version of the table, for people.
-pub const VERSION: u32 = 1;
+/// Version of the table, for people. 2: the day whose end asks for a vector is part of it.
+pub const VERSION: u32 = 2;
 /// Places of the vector.
 pub const WIDTH: usize = FEATURES.len();
 /// Players of an operator that are remembered.
 pub const OPERATOR_PLAYERS: Limit = Limit { entries: 131_072, bytes: 48 << 20 };
-/// Players of a jurisdiction that are remembered.
+/// Players of a jurisdiction that are remembered: those of two operators or more.
 pub const NATION_PLAYERS: Limit = Limit { entries: 1 << 18, bytes: 96 << 20 };
 /// Days within which the months of the horizons began.
 const HORIZONS: [(&str, i64); 3] = [("1m", 31), ("6m", 186), ("12m", 372)];
@@ -196,21 +197,55 @@ impl Extractor {
         })
     }
 
-    /// The vector of a player as of an instant. False: nobody knows them, and `out` stays as it is.
+    /// What is known of a player. None: nothing, or they were forgotten at the limit.
+    pub(super) fn known(&self, player: Key, currency: Currency) -> Option<&Behaviour> {
+        self.players.get(player_key(player, currency)).filter(|known| known.is_known())
+    }
+
+    /// A player has been at operators whose records of them were not heard.
+    pub(super) fn been_at(&mut self, player: Key, currency: Currency, operators: impl Iterator<Item = OperatorNo>) {
+        let place = self.players.touch(player_key(player, currency));
+        self.players.change(place, |known| operators.for_each(|operator| known.been_at(operator)));
+    }
+
+    /// What [`Extractor::hear_with`] does to the history, done to a copy of it.
+    pub(super) fn hear_copy(
+        &self,
+        copy: &mut Behaviour,
+        operator: OperatorNo,
+        of: (&Record, &Details<'_>),
+        spans: &Spans,
+    ) {
+        copy.hear(operator, of, spans, self.params.low_balance(of.0.currency));
+    }
+
+    /// Does anybody say from where on a balance in this currency is low?
+    pub(super) fn has_low_balance(&self, currency: Currency) -> bool {
+        self.params.low_balance(currency).is_some()
+    }
+
+    /// The vector of a player as of an instant: the end of a day. False: nobody knows them, and `out` stays as it is. It has
+    /// everything that was heard, but what a day did that goes on at that instant stays out of its sums: to have nothing at
+    /// all of such a day whoever asks has to ask before a record of it is heard, as [`super::live_players`] does.
     pub fn write(&self, player: Key, currency: Currency, as_of: Ts, out: &mut [f32; WIDTH]) -> bool {
-        let Some(known) = self.players.get(player_key(player, currency)) else { return false };
-        let mut places = Places::new(FEATURES, out);
-        for (suffix, days) in HORIZONS {
-            write_horizon(known, as_of, days, suffix, &mut places);
-        }
-        let year = known.since(as_of, HORIZONS[2].1);
-        let has_low_balance = self.params.low_balance(currency).is_some();
-        write_account(known, (&year, has_low_balance), as_of, &mut places);
-        write_habits(known, &year, &mut places);
-        write_stakes(known, &year, &mut places);
-        debug_assert!(places.is_full());
+        let Some(known) = self.known(player, currency) else { return false };
+        write_of(known, self.has_low_balance(currency), as_of, out);
         true
     }
+}
+
+/// The vector of a history as of an instant.
+pub(super) fn write_of(known: &Behaviour, has_low_balance: bool, as_of: Ts, out: &mut [f32; WIDTH]) {
+    let known = &known.at(as_of);
+    let mut places = Places::new(FEATURES, out);
+    for (suffix, days) in HORIZONS {
+        write_horizon(known, as_of, days, suffix, &mut places);
+    }
+    let year = known.since(as_of, HORIZONS[2].1);
+    write_account(known, (&year, has_low_balance), as_of, &mut places);
+    write_habits(known, &year, &mut places);
+    write_stakes(known, &year, &mut places);
+    debug_assert!(places.is_full());
 }
 
 fn days_between(from: Ts, to: Ts) -> f64 {

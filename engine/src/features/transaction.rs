@@ -17,6 +17,7 @@ use crate::rules::structured_deposits;
 use crate::rules::table::{Key, Limit, Table, Weigh};
 use models::alert::Window;
 use models::record::{PlayChannel, Record, RecordKind, RecordStatus};
+use models::score::SoldAt;
 use models::ts::{DAY, HOUR, MINUTE, Ts};
 use serde::{Deserialize, Serialize};
 
@@ -344,6 +345,14 @@ impl Extractor {
             f64::from(shop.recent.count(record.occurred_at, SHORT, BUCKETS))
         })
     }
+}
+
+/// Where a record was made: its terminal, else its shop.
+#[must_use]
+pub fn sold_at(record: &Record) -> Option<SoldAt> {
+    let details = Details::of(record);
+    let terminal = details.terminal.as_deref().map(|terminal| SoldAt::Terminal(id_digest(terminal)));
+    terminal.or_else(|| details.outlet.as_deref().map(|outlet| SoldAt::Shop(id_digest(outlet))))
 }
 
 /// The terminal, else the shop.

@@ -9,7 +9,7 @@ use crate::rules::crowd::{Bet, Crowd, Event, Meet, Pair};
 use crate::rules::input::{Declared, Exclusions, Facts, Input, Signal, Trigger};
 use crate::rules::papers::Papers;
 use crate::rules::player::{Flow, Move, Player, VISIT, limit_type};
-use crate::rules::sums::Sums;
+use crate::rules::sums::{OfBet, Sums};
 use crate::rules::table::{Key, Limit, Table};
 use models::alert::{Severity, Window};
 use models::document_records::Detail;
@@ -31,8 +31,11 @@ pub const ACCOUNTS: Limit = Limit { entries: 65_536, bytes: 6 << 20 };
 pub const EVENTS: Limit = Limit { entries: 8_192, bytes: 2 << 20 };
 /// Pairs that bet against each other.
 pub const PAIRS: Limit = Limit { entries: 16_384, bytes: 2 << 20 };
-/// Signs of harm that wait for an answer, or had one.
-pub const SIGNALS_MAX: usize = 4_096;
+/// Signs of harm that are remembered of one giver, staff or model: of more none is given. A model's flood takes no room from
+/// staff.
+pub const SIGNALS_OF_ONE_MAX: usize = 4_096;
+/// Signs of harm that wait for an answer, or had one: of both, and those of staff that were under way as its limit was reached.
+pub const SIGNALS_MAX: usize = 2 * SIGNALS_OF_ONE_MAX + 256;
 /// How long a sign of harm is remembered.
 pub const SIGNALS_KEPT: i64 = 14 * DAY;
 /// Declarations that are remembered.
@@ -224,7 +227,8 @@ impl Book {
     }
 
     /// Ids of a player's newest deposits and withdrawals, the newest first.
-    pub(super) fn records_of(&self, player: Key, count: usize) -> Vec<String> {
+    #[must_use]
+    pub fn records_of(&self, player: Key, count: usize) -> Vec<String> {
         let currencies = self.sums.currencies().into_iter();
         let known = currencies.filter_map(|currency| self.players.get(player_key(player, currency)));
         let mut moves: Vec<&Move> = known.flat_map(|player| &player.moves).collect();
@@ -281,7 +285,8 @@ impl Book {
         if flow != Flow::default() {
             self.sums.add(record.occurred_at, record.currency, &flow);
             if let Some(product) = record.product.filter(|_| flow.stakes_minor != 0 || flow.payouts_minor != 0) {
-                let bet = record.bet_id.as_deref().map(|bet| id_digest(bet).into());
+                let id = record.bet_id.as_deref().map(|bet| id_digest(bet).into());
+                let bet = OfBet { id, channel: record.channel };
                 self.sums.played(spans.day.start, record.currency, product, &flow, bet);
             }
         }

@@ -48,6 +48,10 @@ pub enum Who {
     Declaration(u64),
     /// Windows of a length in a currency.
     Series(Granularity, Currency),
+    /// A terminal of a shop: digest of the operator's id of it.
+    Terminal(u64),
+    /// A shop: digest of the operator's id of it.
+    Shop(u64),
 }
 
 impl Who {
@@ -63,6 +67,8 @@ impl Who {
             Self::Invoice(number) => format!("invoice:{number:016x}"),
             Self::Product(code) => format!("product:{code}"),
             Self::Declaration(digest) => format!("declaration:{digest:016x}"),
+            Self::Terminal(digest) => format!("terminal:{digest:016x}"),
+            Self::Shop(digest) => format!("shop:{digest:016x}"),
             // the subject itself says which windows
             Self::Operator | Self::Series(..) => return None,
         })
@@ -219,6 +225,8 @@ pub fn finding_id(scope: Scope, (rule, version): (&str, u32), who: Who, matter: 
         Who::Product(code) => format!("product\0{code}"),
         Who::Operator => "operator".to_owned(),
         Who::Declaration(digest) => format!("declaration\0{digest:x}"),
+        Who::Terminal(digest) => format!("terminal\0{digest:x}"),
+        Who::Shop(digest) => format!("shop\0{digest:x}"),
         Who::Series(granularity, currency) => format!("series\0{}\0{currency}", granularity.as_str()),
     };
     let scope = match scope {

@@ -179,6 +179,21 @@ impl Licence {
         returns.get(&product).copied()
     }
 
+    /// What it says of a product in a span, as often as it began to speak, while it covers the product over one of the channels.
+    /// Nothing where it says nothing of it any more at the span's end.
+    fn returned_within(&self, product: Product, over: &[Option<PlayChannel>], span: Window) -> Vec<SaidReturn> {
+        let last = span.end.plus(-1);
+        if self.returned(last, product).is_none() {
+            return Vec::new();
+        }
+        let sayings = self.until(last);
+        let begins = sayings.iter().flat_map(|saying| std::iter::once(saying.at).chain(saying.valid_from));
+        let begins = begins.filter(|at| (span.start..span.end).contains(at));
+        let covers = |at: &Ts| over.iter().any(|channel| self.covers(*at, (Some(product), *channel)) == Some(Ok(())));
+        let held = std::iter::once(span.start).chain(begins).filter(covers);
+        held.filter_map(|at| self.returned(at, product)).collect()
+    }
+
     /// What of it changed, oldest first.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
         let said = move |through: usize| self.sayings[..=through].iter().rev().find_map(|saying| saying.compliance);
@@ -375,18 +390,19 @@ impl Licences {
         first
     }
 
-    /// What the licence that speaks of the product's return to player says in a span, the newest last, with its number; of
-    /// several licences the one that was spoken of last. None where none does at its end.
+    /// What licences say in a span that a product gives back, each value once with the number of a licence: of those that
+    /// covered it then over one of the channels of its bets, and still say something of it at the span's end.
     #[must_use]
-    pub fn returns(&self, product: Product, span: Window) -> Option<(&str, Vec<SaidReturn>)> {
-        let last = span.end.plus(-1);
-        let speaks = self.known.iter().filter(|(_, licence)| licence.returned(last, product).is_some());
-        let (_, licence) = speaks.max_by_key(|(key, licence)| (licence.at(last).map(|saying| saying.at), **key))?;
-        let within = licence.until(last).iter().map(|saying| saying.at).filter(|at| *at > span.start);
-        let mut returns: Vec<SaidReturn> =
-            std::iter::once(span.start).chain(within).filter_map(|at| licence.returned(at, product)).collect();
-        returns.dedup();
-        Some((&*licence.number, returns))
+    pub fn returns(&self, product: Product, over: &[Option<PlayChannel>], span: Window) -> Vec<(&str, SaidReturn)> {
+        let mut returns: Vec<(&str, SaidReturn)> = Vec::new();
+        for licence in self.known.values() {
+            for said in licence.returned_within(product, over, span) {
+                if returns.iter().all(|(_, known)| *known != said) {
+                    returns.push((&*licence.number, said));
+                }
+            }
+        }
+        returns
     }
 }
 
@@ -491,11 +507,12 @@ mod tests {
     fn what_a_document_leaves_out_was_said_before_and_is_not_forgotten() {
         let span = |from: i64, to: i64| Window { start: Ts(from), end: Ts(to) };
         let values = |licences: &Licences, span| {
-            licences.returns(Product::Slots, span).map(|(number, returns)| {
-                (number.to_owned(), returns.iter().map(|said| said.return_ppm).collect::<Vec<_>>())
-            })
+            let said = licences.returns(Product::Slots, &[None], span).into_iter();
+            let mut said: Vec<_> = said.map(|(number, said)| (number.to_owned(), said.return_ppm)).collect();
+            said.sort_unstable();
+            said
         };
-        let one = |ppm: &[i64]| Some(("L-1".to_owned(), ppm.to_vec()));
+        let one = |ppm: &[i64]| ppm.iter().map(|ppm| ("L-1".to_owned(), *ppm)).collect::<Vec<_>>();
         let mut licences = Licences::default();
         licences.entered(Ts(10), &returning(940_000));
         for n in 0..2 * SAYINGS_MAX as i64 {
@@ -511,11 +528,17 @@ mod tests {
         assert_eq!(values(&licences, span(50, 100)), one(&[950_000]));
         // an entry is the whole of a licence: it says that there is none
         licences.entered(Ts(60), &entry("L-1", LicenceState::Active));
-        assert_eq!(values(&licences, span(70, 100)), None);
-        // of two licences the one that was spoken of last
+        assert_eq!(values(&licences, span(70, 100)), one(&[]));
+        // of two licences both speak
         licences.entered(Ts(70), &operator::Licence { number: "L-2".to_owned(), ..returning(900_000) });
         licences.entered(Ts(80), &returning(970_000));
-        assert_eq!(values(&licences, span(90, 100)), one(&[970_000]));
+        let both = [("L-1".to_owned(), 970_000), ("L-2".to_owned(), 900_000)];
+        assert_eq!(values(&licences, span(90, 100)), both);
+        // one that is valid from within the span on speaks from then on
+        let from = operator::Licence { number: "L-3".to_owned(), valid_from: Ts(95), ..returning(800_000) };
+        licences.entered(Ts(85), &from);
+        assert_eq!(values(&licences, span(90, 95)), both);
+        assert_eq!(values(&licences, span(90, 96)).len(), 3);
     }
 
     #[test]

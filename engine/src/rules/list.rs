@@ -81,9 +81,10 @@ impl About {
     }
 }
 
-/// Rules that only some laws ask for: off, until a jurisdiction lets them run in the shadow, or proposes and promotes a
-/// version.
-pub const OFF_AT_FIRST: &[&str] = &[crate::rules::concurrent_play::ABOUT.name];
+/// Rules that only some laws ask for, or that stand on what nobody has validated yet: off, until a jurisdiction lets them run
+/// in the shadow, or proposes and promotes a version.
+pub const OFF_AT_FIRST: &[&str] =
+    &[crate::rules::concurrent_play::ABOUT.name, crate::rules::player_at_risk_across_operators::ABOUT.name];
 
 /// The version of a rule that nobody proposed. Where alerts of other versions are in journals already, the newest of them.
 #[must_use]

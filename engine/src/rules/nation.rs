@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use models::alert::Window;
 use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
+use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::Record;
 use models::score::ScoredPlayer;
@@ -218,6 +219,13 @@ impl NationRules {
     #[must_use]
     pub fn players(&self) -> (usize, u64) {
         (self.players.len(), self.players.evicted())
+    }
+
+    /// Where a player is known, in a currency: operators with whom they bet, paid in or were paid, at most [`PLACES_MAX`].
+    /// Nowhere, where nothing was heard of them or they were forgotten at the limit.
+    #[must_use]
+    pub fn places(&self, player: MatchKey, currency: Currency) -> &[Place] {
+        self.players.get(player_key(player.0, currency)).map_or(&[], |known| &known.places)
     }
 
     /// Findings that are remembered.

@@ -1,5 +1,10 @@
 //! A player of several operators whose score across all of them is high at the end of a day on which they played: each
 //! operator alone may have seen little of it.
+//!
+//! The model learns from rows of one operator each, and its probability is calibrated on those: of somebody who plays at
+//! three, amounts and counts are as of one heavy player, and nobody has shown that the probability holds. So the rule is off
+//! ([`crate::rules::list::OFF_AT_FIRST`]) until a jurisdiction has looked at what it finds, in the shadow or over history, and
+//! promotes a version of its own.
 
 use crate::rules::input::{Input, Trigger};
 use crate::rules::list::{About, Home};

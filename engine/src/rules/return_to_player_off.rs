@@ -1,8 +1,9 @@
 //! A product gives back more or less than its licence says, and farther off than chance goes.
 //!
-//! What the licence says is heard with it: a document of its authority, or what the regulator entered. Where no licence of the
-//! operator speaks of the product the parameter holds. A value that changed within the span accuses nobody who kept to one
-//! of those that held in it.
+//! What the licence says is heard with it: a document of its authority, or what the regulator entered. A product is held
+//! against the licences that cover it, for the product, over a channel of its bets, at a time of the span. Where none of them
+//! says what it gives back the parameter holds. Several values, of several licences or of one that changed, accuse nobody
+//! who kept to one of them, or to each for a part: less than the lowest is found, and more than the highest.
 //!
 //! Payouts are a sum of draws. How far their sum lies from licence value × stakes is held against two bounds: that of
 //! Maurer and Pontil with the variance that the payouts themselves show (their squares added up, which is never less than it)
@@ -29,7 +30,7 @@ use crate::rules::standing::{Cause, Details, Found, Out};
 use crate::rules::sums::{Even, ONE, Returned};
 use models::alert::{Severity, Window};
 use models::money::Currency;
-use models::record::Product;
+use models::record::{PlayChannel, Product};
 use models::ts::{DAY, HOUR};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -129,25 +130,31 @@ impl Looked {
     }
 }
 
-/// Values that a product is held against: a licence's with its number, or the parameter's.
+/// A value that a product is held against: a licence's with its number, or the parameter's.
 struct Licensed<'a> {
     number: Option<&'a str>,
-    /// The newest last; one at least.
-    values: Vec<Return>,
+    value: Return,
 }
 
 impl<'a> Licensed<'a> {
-    fn of(params: &Params, heard: &Heard<'a>, product: Product, span: Window) -> Option<Self> {
+    /// Those of a product whose bets were made over these channels.
+    fn of(
+        params: &Params,
+        heard: &Heard<'a>,
+        (product, over): (Product, &[Option<PlayChannel>]),
+        span: Window,
+    ) -> Vec<Self> {
         let set = params.products.get(&product);
-        let Some((number, said)) = heard.book.papers.licences.returns(product, span) else {
-            return set.map(|set| Self { number: None, values: vec![*set] });
-        };
+        let said = heard.book.papers.licences.returns(product, over, span);
+        if said.is_empty() {
+            return set.map(|set| Self { number: None, value: *set }).into_iter().collect();
+        }
         let unsaid = set.map_or(params.multiple_max, |set| set.multiple_max);
         let value = |said: SaidReturn| Return {
             return_ppm: said.return_ppm,
             multiple_max: said.multiple_max.unwrap_or(unsaid),
         };
-        Some(Self { number: Some(number), values: said.into_iter().map(value).collect() })
+        said.into_iter().map(|(number, said)| Self { number: Some(number), value: value(said) }).collect()
     }
 
     fn words(&self) -> String {
@@ -156,17 +163,18 @@ impl<'a> Licensed<'a> {
 }
 
 /// What a product gave back, held against one value.
-struct Held {
-    value: Return,
+struct Held<'a> {
+    licensed: Licensed<'a>,
     by_money: bool,
     is_off: bool,
     observed_ppm: i64,
 }
 
-impl Held {
-    fn against(value: Return, sums: &Returned, params: &Params) -> Self {
+impl<'a> Held<'a> {
+    fn against(licensed: Licensed<'a>, sums: &Returned, params: &Params) -> Self {
         // two looks, two sides
         let nats = nats_two_sided(params.certainty_digits) + LN_2;
+        let value = licensed.value;
         let (money, even) = (Looked::money(sums, &value), Looked::even(&sums.even, &value));
         let is_off = |looked: &Looked| {
             let off = (looked.observed_ppm(&value) - value.return_ppm).abs();
@@ -175,7 +183,16 @@ impl Held {
         let by_money = is_off(&money);
         let is_off = by_money || is_off(&even);
         let observed_ppm = if is_off && !by_money { &even } else { &money }.observed_ppm(&value);
-        Self { value, by_money, is_off, observed_ppm }
+        Self { licensed, by_money, is_off, observed_ppm }
+    }
+
+    fn return_ppm(&self) -> i64 {
+        self.licensed.value.return_ppm
+    }
+
+    /// Do players get less than it says?
+    fn is_short(&self) -> bool {
+        self.observed_ppm < self.return_ppm()
     }
 }
 
@@ -185,37 +202,42 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     let days = Window { start: closed.end.plus(-params.span_days * DAY - HOUR), end: closed.end };
     let window = Window { start: closed.end.plus(-params.span_days * DAY), end: closed.end };
     for product in Product::ALL.iter().copied() {
-        let Some(licensed) = Licensed::of(params, heard, product, window) else { continue };
         let sums = heard.book.sums.returned(days, params.currency, product);
-        let who = Who::Product(product.code());
         if sums.bets < params.bets_min.unsigned_abs() || sums.stakes <= 0 || sums.even.stakes <= 0 {
             continue;
         }
-        let held: Vec<Held> = licensed.values.iter().map(|value| Held::against(*value, &sums, params)).collect();
-        let Some(Held { value, by_money, observed_ppm, .. }) = held.last() else { continue };
-        let measured = Measured { observed: *observed_ppm, limit: value.return_ppm, unit: Unit::Ppm };
-        if held.iter().any(|held| !held.is_off) {
+        let over: Vec<Option<PlayChannel>> = sums.over().collect();
+        let licensed = Licensed::of(params, heard, (product, &over), window).into_iter();
+        let held: Vec<Held<'_>> = licensed.map(|licensed| Held::against(licensed, &sums, params)).collect();
+        let Some(nearest) = held.iter().min_by_key(|held| held.observed_ppm.abs_diff(held.return_ppm())) else {
+            continue;
+        };
+        let who = Who::Product(product.code());
+        let measured = Measured { observed: nearest.observed_ppm, limit: nearest.return_ppm(), unit: Unit::Ppm };
+        if held.iter().any(|held| !held.is_off || held.is_short() != nearest.is_short()) {
             out.cleared(who, closed.start, measured, "the product is back within what chance allows");
             continue;
         }
         // players are short-changed
-        let severity = if *observed_ppm < value.return_ppm { Severity::High } else { Severity::Medium };
-        out.found(Found { who, window, cause: Cause::Overlap, measured, severity }, |_| {
-            let percent = |ppm: i64| format!("{}.{:02}", ppm / 10_000, ppm / 100 % 100);
-            let reason = format!(
-                "{} gave back {} % of stakes in {} bets of {} days{}, {} says {} %; chance alone goes so far once in 10^{}",
-                product.as_str(),
-                percent(*observed_ppm),
-                sums.bets,
-                params.span_days,
-                if *by_money { "" } else { ", each counted as a bet of about the same size" },
-                licensed.words(),
-                percent(value.return_ppm),
-                params.certainty_digits
-            );
-            Details::of(vec![reason])
-        });
+        let severity = if nearest.is_short() { Severity::High } else { Severity::Medium };
+        let found = Found { who, window, cause: Cause::Overlap, measured, severity };
+        out.found(found, |_| Details::of(vec![words(params, product, &sums, nearest)]));
     }
+}
+
+fn words(params: &Params, product: Product, sums: &Returned, held: &Held<'_>) -> String {
+    let percent = |ppm: i64| format!("{}.{:02}", ppm / 10_000, ppm / 100 % 100);
+    format!(
+        "{} gave back {} % of stakes in {} bets of {} days{}, {} says {} %; chance alone goes so far once in 10^{}",
+        product.as_str(),
+        percent(held.observed_ppm),
+        sums.bets,
+        params.span_days,
+        if held.by_money { "" } else { ", each counted as a bet of about the same size" },
+        held.licensed.words(),
+        percent(held.return_ppm()),
+        params.certainty_digits
+    )
 }
 
 #[cfg(test)]
@@ -325,5 +347,46 @@ mod tests {
         assert!(found[0].reasons[0].contains("its licence L-1 says 94.00 %"), "{:?}", found[0].reasons);
         let found = played(begin(), 4_000, 40).run("return_to_player_off", parameter);
         assert!(found[0].reasons[0].contains(", its licence says 50.00 %"), "{:?}", found[0].reasons);
+    }
+
+    #[test]
+    fn of_several_licences_those_that_cover_the_product_count() {
+        use LicenceState::{Active, Suspended};
+        let (none, half): (&[&str], &[&str]) = (&[], &["product slots: 500000 ppm"]);
+        // L-1 says 94 per cent; what else is said, before and after it
+        let first = |story: Story| story.returning("slots", 940_000, Some(10)).entered("L-1", Active).online();
+        let other = |story: Story, ppm| story.returning("slots", ppm, Some(10));
+        let beside = |ppm| other(first(Story::at(60)), ppm);
+        let before = |ppm| first(other(Story::at(60), ppm).entered("L-2", Active));
+        let fifty = |story| played(story, 4_000, 10);
+        let over_the_counter = |story: Story| story.product("slots").retail().stake("anna", 100).online();
+        let table: [(&str, Story, &[&str]); 13] = [
+            ("94 alone", fifty(first(Story::at(60))), half),
+            ("the other says 50, and is spoken of last", fifty(beside(500_000).entered("L-2", Active)), none),
+            ("the other says 50, and was spoken of first", fifty(before(500_000)), none),
+            ("the other says 80", fifty(beside(800_000).entered("L-2", Active)), half),
+            ("the other says 10: of both a part", fifty(beside(100_000).entered("L-2", Active)), none),
+            ("150, and the other says 50", played(before(500_000), 4_000, 30), &["product slots: 1500000 ppm"]),
+            ("50 by one that is for poker", fifty(beside(500_000).licensed(&["poker"]).entered("L-2", Active)), half),
+            ("50 by one that is suspended", fifty(beside(500_000).entered("L-2", Suspended)), half),
+            ("50 by one that had expired", fifty(beside(500_000).valid_to(50).entered("L-2", Active)), half),
+            (
+                "50 by one that expires when everything is played",
+                fifty(beside(500_000).valid_to(1_400).entered("L-2", Active)),
+                none,
+            ),
+            ("50 by one for the counter", fifty(beside(500_000).over(&["retail"]).entered("L-2", Active)), half),
+            (
+                "the same, and some of it is played there",
+                fifty(over_the_counter(beside(500_000).over(&["retail"]).entered("L-2", Active))),
+                none,
+            ),
+            ("the other says nothing of slots", fifty(first(Story::at(60)).entered("L-2", Active)), half),
+        ];
+        check("return_to_player_off", "{}", &table);
+        // whom the finding names: the licence that says the least of what was not reached
+        let found = fifty(beside(800_000).entered("L-2", Active)).run("return_to_player_off", "{}");
+        assert_eq!((found[0].measured.observed, found[0].measured.limit), (500_000, 800_000));
+        assert!(found[0].reasons[0].contains("its licence L-2 says 80.00 %"), "{:?}", found[0].reasons);
     }
 }

@@ -11,6 +11,7 @@ use crate::rules::params::params;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
+use models::score::{RiskyRecord, SoldAt};
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -42,7 +43,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         return;
     }
     let found = Found {
-        who: scored.player.map_or(Who::Operator, |player| Who::Player(player.0)),
+        who: who(scored),
         window: Window { start: scored.at, end: scored.at.plus(1) },
         cause: Cause::Window,
         measured: Measured { observed: score, limit: params.score_min_ppm, unit: Unit::Ppm },
@@ -54,6 +55,16 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         let reasons = std::iter::once(said).chain(scored.reasons.iter().cloned());
         Details::of(reasons.collect()).with([scored.record_id.as_str()])
     });
+}
+
+/// Whose record it is; of nobody's where it was made, so that each terminal, else each shop, is a matter of its own.
+fn who(scored: &RiskyRecord) -> Who {
+    match (scored.player, scored.sold_at) {
+        (Some(player), _) => Who::Player(player.0),
+        (None, Some(SoldAt::Terminal(terminal))) => Who::Terminal(terminal),
+        (None, Some(SoldAt::Shop(shop))) => Who::Shop(shop),
+        (None, None) => Who::Operator,
+    }
 }
 
 #[cfg(test)]
@@ -86,13 +97,33 @@ mod tests {
                     &["player anna: 700000 ppm", "player anna: 700000 ppm", "operator: 3 records"],
                 ),
                 (
-                    "of nobody at a terminal",
-                    Story::at(10).anonymous_scored(600_000).anonymous_scored(700_000),
+                    "of nobody, and nobody says where",
+                    Story::at(10).anonymous_scored(None, 600_000).anonymous_scored(None, 700_000),
                     &["operator: 600000 ppm", "operator: 700000 ppm"],
+                ),
+                (
+                    "of nobody at a terminal and in a shop",
+                    Story::at(10)
+                        .anonymous_scored(Some("terminal 7"), 600_000)
+                        .anonymous_scored(Some("shop 7"), 700_000),
+                    &["terminal 7: 600000 ppm", "shop 7: 700000 ppm"],
                 ),
                 ("a payout says nothing by itself", Story::at(10).payout("anna", 900_000), &[]),
             ],
         );
+    }
+
+    #[test]
+    fn each_terminal_and_each_shop_is_a_group_of_its_own() {
+        let places = ["terminal 7", "terminal 8", "shop 7", "terminal 7"].map(Some).into_iter().chain([None, None]);
+        let found = places.fold(Story::at(10), |story, place| story.anonymous_scored(place, 600_000));
+        let found = found.all("risky_transaction", "{}");
+        assert_eq!(found.len(), 6, "each record is told of");
+        let subjects: Vec<_> = found.iter().map(|finding| finding.who.subject()).collect();
+        let different: std::collections::BTreeSet<_> = subjects.iter().collect();
+        assert_eq!((different.len(), &subjects[0]), (4, &subjects[3]), "the desk groups by it: {subjects:?}");
+        let named = |place: usize, kind: &str| subjects[place].as_deref().is_some_and(|who| who.starts_with(kind));
+        assert!(named(1, "terminal:") && named(2, "shop:") && subjects[4].is_none(), "{subjects:?}");
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl OperatorRules {
         self.active = set.active();
     }
 
+    /// The local day that an instant lies in.
+    pub fn day_of(&mut self, at: Ts) -> Window {
+        self.calendar.spans(at).day
+    }
+
     /// What the rules share.
     #[must_use]
     pub fn book(&self) -> &Book {

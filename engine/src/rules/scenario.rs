@@ -14,7 +14,7 @@ use models::match_key::MatchKey;
 use models::money::Currency;
 use models::operator::{Licence, LicensedReturn, OperatorState};
 use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus};
-use models::score::{RiskyRecord, ScoredPlayer};
+use models::score::{RiskyRecord, ScoredPlayer, SoldAt};
 use models::series::{SeriesScore, SeriesScored};
 use models::ts::{DAY, MINUTE, SECOND, Ts};
 use std::collections::BTreeMap;
@@ -156,6 +156,11 @@ impl Story {
 
     pub fn retail(mut self) -> Self {
         self.channel = Some(PlayChannel::Retail);
+        self
+    }
+
+    pub fn online(mut self) -> Self {
+        self.channel = Some(PlayChannel::Online);
         self
     }
 
@@ -479,18 +484,23 @@ impl Story {
     pub fn scored(mut self, who: &str, score_ppm: u32) -> Self {
         let player = key("player", who);
         self.names.push((format!("player {who}"), player));
-        self.scored_of(Some(MatchKey(player)), score_ppm)
+        self.scored_of((Some(MatchKey(player)), None), score_ppm)
     }
 
-    /// A record of nobody at a terminal is scored.
-    pub fn anonymous_scored(self, score_ppm: u32) -> Self {
-        self.scored_of(None, score_ppm)
+    /// A record of nobody is scored: made at `terminal …`, in `shop …`, or nobody says where.
+    pub fn anonymous_scored(mut self, place: Option<&str>, score_ppm: u32) -> Self {
+        let sold_at = place.map(|place| {
+            let digest = id_digest(place);
+            self.names.push((place.to_owned(), u128::from(digest)));
+            if place.starts_with("terminal") { SoldAt::Terminal(digest) } else { SoldAt::Shop(digest) }
+        });
+        self.scored_of((None, sold_at), score_ppm)
     }
 
-    fn scored_of(self, player: Option<MatchKey>, score_ppm: u32) -> Self {
+    fn scored_of(self, (player, sold_at): (Option<MatchKey>, Option<SoldAt>), score_ppm: u32) -> Self {
         let record_id = format!("scored-{}", self.heard.len() + 1);
         let (at, reasons) = (self.now, vec!["because".to_owned()]);
-        self.tell(Heard::RecordScored(RiskyRecord { record_id, player, at, score_ppm, reasons }))
+        self.tell(Heard::RecordScored(RiskyRecord { record_id, player, sold_at, at, score_ppm, reasons }))
     }
 
     /// Somebody is scored at the end of a day.

@@ -1,5 +1,5 @@
 //! A series of an operator's hours or days is unusual: higher, lower, shifted, restless, flat, or of another course than
-//! ever before, by its own history.
+//! ever before, by its own history; or the figures of an hour do not fit together as they used to.
 //!
 //! What is scored comes in ([`models::series`]): detectors learn outside of the rules, and a replay needs none. One cause
 //! moves several metrics at once and others later, so it is one finding of the window in which the first of them was
@@ -13,7 +13,7 @@ use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Granularity, Metric, Severity, Window};
 use models::money::Currency;
-use models::series::{Oddity, SeriesReason, SeriesScore};
+use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore};
 use models::ts::{DAY, HOUR, Ts};
 
 /// What it is.
@@ -21,7 +21,7 @@ pub const ABOUT: About = About {
     name: "series_unusual",
     home: Home::Operator,
     severity: Severity::High,
-    what: "an hour's or a day's count, stakes, payouts, revenue, players or hold is unlike its own history: a spike, a drop, a shift of level, a drift, a flat line, another course",
+    what: "an hour's or a day's count, stakes, payouts, revenue, players or hold is unlike its own history: a spike, a drop, a shift of level, a drift, a flat line, another course; or figures of an hour that are ordinary each and do not fit together",
     takes_back: "nothing: late data is the business of robust_deviation",
     hears: &[Trigger::Series],
 };
@@ -141,11 +141,17 @@ fn reasons(unusual: &[&SeriesScore]) -> Vec<String> {
     let Some((first, others)) = unusual.split_first() else { return Vec::new() };
     let mut said = vec![headline(first)];
     said.extend(first.reasons.iter().map(|reason| sentence(first, reason)));
-    let names: Vec<&str> = others.iter().take(OTHERS_MAX).map(|other| other.series.metric.as_str()).collect();
+    let names: Vec<&str> = others.iter().take(OTHERS_MAX).map(|other| name(other)).collect();
     if !names.is_empty() {
         said.push(format!("unusual as well: {}", names.join(", ").replace('_', " ")));
     }
     said
+}
+
+/// What is unusual, as others name it.
+fn name(score: &SeriesScore) -> &'static str {
+    let is_of_several = score.reasons.iter().any(|reason| reason.oddity == Oddity::Together);
+    if is_of_several { "the figures together" } else { score.series.metric.as_str() }
 }
 
 fn headline(score: &SeriesScore) -> String {
@@ -162,7 +168,7 @@ fn headline(score: &SeriesScore) -> String {
 fn sentence(score: &SeriesScore, reason: &SeriesReason) -> String {
     let series = score.series;
     let length = series.granularity.as_str();
-    let SeriesReason { oddity, observed, usual, .. } = *reason;
+    let SeriesReason { oddity, observed, usual, metric, .. } = *reason;
     let say = |value: i64| amount(value, series.metric, series.currency);
     let least = |unit: String| format!("{unit} is the most of a usual hundred {length}s");
     match oddity {
@@ -188,7 +194,26 @@ fn sentence(score: &SeriesScore, reason: &SeriesReason) -> String {
             thousandths(observed),
             least(thousandths(usual))
         ),
+        Oddity::Together => beside_others(metric.unwrap_or(series.metric), observed, usual, score.series),
     }
+}
+
+/// A metric that is not what the others of its window let expect.
+fn beside_others(metric: Metric, observed: i64, expected: i64, series: SeriesKey) -> String {
+    let side = if observed >= expected { "above" } else { "below" };
+    let apart = (i128::from(observed) - i128::from(expected)).abs();
+    let share = match i128::from(expected) {
+        // of nothing, and of less, there is no share
+        ..=0 => String::new(),
+        expected => format!("{} % ", thousandths(i64::try_from(apart * 100_000 / expected).unwrap_or(i64::MAX))),
+    };
+    format!(
+        "{}: {share}{side} what the other figures of the {} let expect; {}, and {} expected",
+        metric.as_str().replace('_', " "),
+        series.granularity.as_str(),
+        amount(observed, metric, series.currency),
+        amount(expected, metric, series.currency)
+    )
 }
 
 fn amount(value: i64, metric: Metric, currency: Currency) -> String {
@@ -212,13 +237,14 @@ mod tests {
     use crate::rules::scenario::{Story, check};
     use models::alert::RevisionKind;
     use models::ids::AlertId;
-    use models::series::{SeriesKey, ToldAlready};
+    use models::series::ToldAlready;
 
     /// The n-th hour of a story, or its n-th day, is unusual by so many thousandths.
     fn unusual(granularity: Granularity, metric: Metric, n: i64, score_milli: u32) -> SeriesScore {
         let length = if granularity == Granularity::Hour { HOUR } else { DAY };
         let start = Ts(crate::rules::scenario::BEGIN + n * length);
-        let reason = SeriesReason { oddity: Oddity::Above, surprise_milli: 9_000, observed: 500, usual: 80 };
+        let reason =
+            SeriesReason { oddity: Oddity::Above, surprise_milli: 9_000, observed: 500, usual: 80, metric: None };
         SeriesScore {
             series: SeriesKey { granularity, currency: Currency::KES, metric },
             window: Window { start, end: start.plus(length) },
@@ -235,6 +261,19 @@ mod tests {
 
     fn hour(metric: Metric, n: i64, score_milli: u32) -> SeriesScore {
         unusual(Granularity::Hour, metric, n, score_milli)
+    }
+
+    /// Stakes of the n-th hour are not what its players and count let expect.
+    fn together(n: i64, score_milli: u32) -> SeriesScore {
+        let part = |metric, observed, usual| SeriesReason {
+            oddity: Oddity::Together,
+            surprise_milli: 9_000,
+            observed,
+            usual,
+            metric: Some(metric),
+        };
+        let reasons = vec![part(Metric::Stakes, 700, 500), part(Metric::UniquePlayers, 30, 0)];
+        SeriesScore { value: 700, expected: 500, reasons, ..hour(Metric::Stakes, n, score_milli) }
     }
 
     fn story(inputs: Vec<Vec<SeriesScore>>) -> Story {
@@ -341,10 +380,50 @@ mod tests {
     }
 
     #[test]
+    fn figures_that_do_not_fit_together_are_one_more_series_of_their_cause() {
+        let told = |n: i64, before: i64| {
+            let window = hour(Metric::Count, n - before, 0).window;
+            SeriesScore { told: Some(ToldAlready { alert: AlertId(1), window }), ..together(n, 700) }
+        };
+        check(
+            "series_unusual",
+            "{}",
+            &[
+                ("an alert", story(vec![vec![together(5, 500)]]), &["series hour KES: 700 minor_units"]),
+                ("worth a word, and no alert", story(vec![vec![together(5, 499)]]), &[]),
+                ("the robust detector says something of that hour", story(vec![vec![told(40, 0)]]), &[]),
+                ("it said so two days before", story(vec![vec![told(60, 48)]]), &["series hour KES: 700 minor_units"]),
+                (
+                    "one metric alone said it three hours before",
+                    story(vec![vec![hour(Metric::Count, 5, 700)], vec![together(8, 710)]]),
+                    &["series hour KES: 705 records"],
+                ),
+                (
+                    "and one metric alone says it afterwards",
+                    story(vec![vec![together(5, 700)], vec![hour(Metric::Count, 8, 710)]]),
+                    &["series hour KES: 700 minor_units"],
+                ),
+            ],
+        );
+        let both = story(vec![vec![together(5, 700), hour(Metric::Stakes, 5, 510)]]).run("series_unusual", "{}");
+        assert_eq!(
+            both[0].reasons[1..],
+            [
+                "stakes: 40.0 % above what the other figures of the hour let expect; 700 minor units of KES, and 500 minor units of KES expected",
+                "unique players: above what the other figures of the hour let expect; 30 players, and 0 players expected",
+                "unusual as well: stakes",
+            ]
+        );
+        let both = story(vec![vec![together(5, 510), hour(Metric::Count, 5, 700)]]).run("series_unusual", "{}");
+        assert_eq!(both[0].reasons.last().map(String::as_str), Some("unusual as well: the figures together"));
+    }
+
+    #[test]
     fn everything_odd_is_a_sentence() {
         let score = hour(Metric::Hold, 5, 600);
         for oddity in Oddity::ALL {
-            let reason = SeriesReason { oddity: *oddity, surprise_milli: 1, observed: -84_000, usual: 12_345 };
+            let reason =
+                SeriesReason { oddity: *oddity, surprise_milli: 1, observed: -84_000, usual: 12_345, metric: None };
             let said = sentence(&score, &reason);
             assert!(said.contains("hour") && said.contains(';'), "{said}");
         }

@@ -9,7 +9,7 @@ use crate::rules::tally::Tally;
 use crate::snapshot::{SnapshotError, read, write};
 
 /// Layout of the bytes, and what follows from an input: it grows with every change of either.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 impl OperatorRules {
     /// Its bytes (postcard), not compressed. The same state gives the same bytes.

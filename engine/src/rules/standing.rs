@@ -43,6 +43,8 @@ impl From<Who> for Who2 {
             Who::Operator => Self(7, 0, 0),
             Who::Declaration(digest) => Self(8, digest.into(), 0),
             Who::Series(granularity, currency) => Self(9, granularity as u128, player_key(0, currency)),
+            Who::Terminal(digest) => Self(10, digest.into(), 0),
+            Who::Shop(digest) => Self(11, digest.into(), 0),
         }
     }
 }

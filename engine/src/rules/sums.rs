@@ -8,7 +8,7 @@ use crate::rules::player::Flow;
 use crate::rules::table::{Key, Limit, Table, Weigh};
 use models::alert::Window;
 use models::money::Currency;
-use models::record::Product;
+use models::record::{PlayChannel, Product};
 use models::ts::{HOUR, Ts};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,8 @@ pub const PRODUCT_DAYS_MAX: usize = 1_024;
 pub const OPEN_BETS: Limit = Limit { entries: 65_536, bytes: 0 };
 /// A stake of exactly its size class, in the sums in which every bet counts the same.
 pub const ONE: i64 = 1 << 20;
+/// The bit of bets that name no channel.
+const NO_CHANNEL: u8 = 1 << 7;
 
 /// Money of an hour; wide, so that the order of records cannot matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub struct Returned {
     pub stake_max: i64,
     /// The largest payout.
     pub payout_max: i64,
+    /// Channels of bets, a bit each, and one of bets that name none.
+    channels: u8,
     /// The same with every bet of about one size.
     pub even: Even,
 }
@@ -126,7 +130,17 @@ impl Even {
     }
 }
 
+fn channel_bit(channel: Option<PlayChannel>) -> u8 {
+    channel.map_or(NO_CHANNEL, |channel| 1 << channel.code())
+}
+
 impl Returned {
+    /// Channels that its bets were made over, each once; none of bets that name none.
+    pub fn over(&self) -> impl Iterator<Item = Option<PlayChannel>> {
+        let (channels, all) = (self.channels, PlayChannel::ALL.iter().copied().map(Some).chain([None]));
+        all.filter(move |channel| channels & channel_bit(*channel) != 0)
+    }
+
     /// With another.
     pub fn add(&mut self, other: &Self) {
         self.bets += other.bets;
@@ -136,8 +150,18 @@ impl Returned {
         self.stake_squares = self.stake_squares.saturating_add(other.stake_squares);
         self.stake_max = self.stake_max.max(other.stake_max);
         self.payout_max = self.payout_max.max(other.payout_max);
+        self.channels |= other.channels;
         self.even.add(&other.even);
     }
+}
+
+/// What a record says of its bet.
+#[derive(Clone, Copy, Debug)]
+pub struct OfBet {
+    /// Digest of its id.
+    pub id: Option<Key>,
+    /// The channel that it was made over.
+    pub channel: Option<PlayChannel>,
 }
 
 /// The sums.
@@ -182,10 +206,14 @@ impl Sums {
         }
     }
 
-    /// Adds a bet or its return on a product's day. `bet` is the digest of the bet's id, where the record names one.
-    pub fn played(&mut self, day: Ts, currency: Currency, product: Product, flow: &Flow, bet: Option<Key>) {
+    /// Adds a bet or its return on a product's day.
+    pub fn played(&mut self, day: Ts, currency: Currency, product: Product, flow: &Flow, bet: OfBet) {
+        let OfBet { id: bet, channel } = bet;
         let sums = self.products.entry((day, currency, product)).or_default();
-        sums.bets += u64::from(flow.stakes_minor > 0);
+        if flow.stakes_minor > 0 {
+            sums.bets += 1;
+            sums.channels |= channel_bit(channel);
+        }
         sums.stakes += i128::from(flow.stakes_minor);
         sums.payouts += i128::from(flow.payouts_minor);
         sums.payout_squares = sums.payout_squares.saturating_add(square(flow.payouts_minor.into()));
@@ -257,6 +285,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn channels_are_those_of_bets_in_the_span() {
+        use PlayChannel::{Online, Retail, Ussd};
+        let mut sums = Sums::default();
+        let flow = |stakes_minor, payouts_minor| Flow { stakes_minor, payouts_minor, ..Flow::default() };
+        // day | stake, payout | channel
+        let played = [
+            (0, flow(5, 0), Some(Ussd)),
+            (1, flow(5, 0), Some(Online)),
+            (1, flow(5, 0), Some(Online)),
+            (1, flow(0, 5), Some(Retail)),
+            (1, flow(-5, 0), Some(Retail)),
+            (2, flow(5, 0), None),
+        ];
+        for (day, flow, channel) in played {
+            sums.played(Ts(day), Currency::KES, Product::Slots, &flow, OfBet { id: None, channel });
+        }
+        let table: [(i64, i64, &[Option<PlayChannel>]); 4] =
+            [(0, 3, &[Some(Online), Some(Ussd), None]), (1, 2, &[Some(Online)]), (2, 3, &[None]), (3, 4, &[])];
+        for (from, to, wanted) in table {
+            let days = Window { start: Ts(from), end: Ts(to) };
+            let over: Vec<_> = sums.returned(days, Currency::KES, Product::Slots).over().collect();
+            assert_eq!(over, wanted, "{from} to {to}");
+        }
+    }
+
+    #[test]
     fn a_payout_counts_in_the_size_of_its_bet() {
         let one = i128::from(ONE);
         // told | stakes and payouts with the bets they name | even stakes, even payouts, payouts that are nobody's
@@ -274,7 +328,8 @@ mod tests {
             let mut sums = Sums::default();
             for (stakes_minor, payouts_minor, bet) in flows {
                 let flow = Flow { stakes_minor: *stakes_minor, payouts_minor: *payouts_minor, ..Flow::default() };
-                sums.played(Ts(0), Currency::KES, Product::ALL[0], &flow, *bet);
+                let bet = OfBet { id: *bet, channel: None };
+                sums.played(Ts(0), Currency::KES, Product::ALL[0], &flow, bet);
             }
             let day = Window { start: Ts(0), end: Ts(1) };
             let Even { stakes, payouts, unlinked, .. } = sums.returned(day, Currency::KES, Product::ALL[0]).even;

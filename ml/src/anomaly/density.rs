@@ -2,8 +2,9 @@
 //!
 //! History is made comparable (median and 1.4826 × median absolute deviation, Hampel 1974), turned onto its principal
 //! axes (linfa's PCA) and described by a mixture of normal distributions on the axes that carry most of the variance
-//! (linfa's GMM, fitted by EM: Dempster, Laird and Rubin 1977). What a row has outside these axes counts as a residual
-//! with the variance that history had there, as in probabilistic PCA (Tipping and Bishop 1999). The negative log
+//! (linfa's GMM, fitted by EM: Dempster, Laird and Rubin 1977), with exponential tails (Huber 1964): a day on which all of
+//! them are higher than ever before says little of how they fit each other. What a row has outside these axes counts as a
+//! residual with the variance that history had there, as in probabilistic PCA (Tipping and Bishop 1999). The negative log
 //! density of a row, its *energy*, is compared with the energies of history: the score is the share of history that
 //! was less unusual, and beyond the most unusual row an exponential tail.
 
@@ -22,6 +23,11 @@ pub const METRICS_MAX: usize = 32;
 const CLIP: f64 = 8.0;
 /// Added to the variances of the mixture, in robust variances: a metric that never moved still has a width.
 const VARIANCE_MIN: f64 = 0.01;
+
+/// Standard deviations from the mean of a distribution behind which its tail is exponential.
+const TAIL_FROM: f64 = 3.0;
+/// Steps towards the likeliest value of a metric: each is exact where no tail is in the way.
+const STEPS: usize = 8;
 
 /// Parameters with their version: changed ones are another version.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,8 +127,12 @@ pub struct Contribution {
     pub share: f64,
     /// What was seen.
     pub observed: f64,
-    /// What the other metrics let expect: its value in the nearest component.
+    /// What the other metrics of the row let expect: where it is likeliest, they as they are.
     pub expected: f64,
+    /// Standard deviation of the metric around that, the others as they are.
+    pub spread: f64,
+    /// √(2 × the energy that goes away with it): of one normal distribution, standard deviations from what is expected.
+    pub distance: f64,
 }
 
 /// Judgement of one row.
@@ -164,7 +174,7 @@ impl Density {
         let components = mixture(&params, scores)?;
         let mut density =
             Self { params, center, scale, mean, axes, components, residual_variance, energies: Vec::new(), tail: 1.0 };
-        let mut energies: Vec<f64> = standard.rows().into_iter().map(|row| density.energy(row).0).collect();
+        let mut energies: Vec<f64> = standard.rows().into_iter().map(|row| density.energy(row)).collect();
         energies.sort_by(f64::total_cmp);
         let tenth = energies.len() - energies.len().div_ceil(10);
         let start = energies[tenth];
@@ -193,31 +203,27 @@ impl Density {
         }
         // a value beyond any history stays beyond it, in numbers whose square is one
         let standard = ((&ArrayView1::from(row) - &self.center) / &self.scale).mapv(|z| z.clamp(-1e6, 1e6));
-        let (energy, nearest) = self.energy(standard.view());
-        Ok(DensityVerdict { score: self.rank(energy), energy, reasons: self.reasons(row, &standard, energy, nearest) })
+        let energy = self.energy(standard.view());
+        Ok(DensityVerdict { score: self.rank(energy), energy, reasons: self.reasons(row, &standard, energy) })
     }
 
-    /// Energy of a standardised row, and its nearest component.
-    fn energy(&self, standard: ArrayView1<'_, f64>) -> (f64, usize) {
+    /// Energy of a standardised row.
+    fn energy(&self, standard: ArrayView1<'_, f64>) -> f64 {
         let centred = &standard - &self.mean;
         let scores = self.axes.dot(&centred);
         let logs = self.components.iter().map(|c| {
             let apart = &scores - &c.mean;
-            c.log_height - 0.5 * apart.dot(&c.precision.dot(&apart))
+            c.log_height - huber(apart.dot(&c.precision.dot(&apart)))
         });
         let logs: Vec<f64> = logs.collect();
-        let (nearest, highest) = logs
-            .iter()
-            .copied()
-            .enumerate()
-            .fold((0, f64::NEG_INFINITY), |best, (i, log)| if log > best.1 { (i, log) } else { best });
+        let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = logs.iter().map(|log| (log - highest).exp()).sum();
         let mut energy = -(highest + sum.ln());
         if self.residual_variance > 0.0 {
             let outside = (centred.dot(&centred) - scores.dot(&scores)).max(0.0);
             energy += 0.5 * outside / self.residual_variance;
         }
-        (energy, nearest)
+        energy
     }
 
     fn rank(&self, energy: f64) -> f64 {
@@ -229,24 +235,65 @@ impl Density {
         }
     }
 
-    fn reasons(&self, row: &[f64], standard: &Array1<f64>, energy: f64, nearest: usize) -> Vec<Contribution> {
-        let expected = &self.mean + &self.axes.t().dot(&self.components[nearest].mean);
+    fn reasons(&self, row: &[f64], standard: &Array1<f64>, energy: f64) -> Vec<Contribution> {
         let typical = self.energies[self.energies.len() / 2];
         let excess = (energy - typical).max(f64::MIN_POSITIVE);
-        let mut all: Vec<Contribution> = (0..row.len())
-            .map(|metric| {
-                let mut mended = standard.clone();
-                mended[metric] = expected[metric];
-                let share = ((energy - self.energy(mended.view()).0) / excess).min(1.0);
-                let expected = self.center[metric] + expected[metric] * self.scale[metric];
-                Contribution { metric, share, observed: row[metric], expected }
-            })
-            .filter(|c| c.share > 0.0)
-            .collect();
-        all.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.metric.cmp(&b.metric)));
+        let contribution = |metric: usize| {
+            let (expected, spread, mended) = self.given_others(standard, metric)?;
+            let (share, distance) = (((energy - mended) / excess).min(1.0), (2.0 * (energy - mended)).max(0.0).sqrt());
+            let (center, scale) = (self.center[metric], self.scale[metric]);
+            let (expected, spread) = (center + expected * scale, spread * scale);
+            Some(Contribution { metric, share, observed: row[metric], expected, spread, distance })
+        };
+        let mut all: Vec<Contribution> = (0..row.len()).filter_map(contribution).filter(|c| c.distance > 0.0).collect();
+        all.sort_by(|a, b| b.distance.total_cmp(&a.distance).then(a.metric.cmp(&b.metric)));
         all.truncate(self.params.reasons_max);
         all
     }
+
+    /// Where a metric of a standardised row is likeliest, the others as they are: its mean and standard deviation in the
+    /// component that has it so, and the energy of the row with it there.
+    fn given_others(&self, standard: &Array1<f64>, metric: usize) -> Option<(f64, f64, f64)> {
+        let within = |component: &Component| {
+            let (expected, spread) = self.given_others_within(standard, metric, component)?;
+            let mut mended = standard.clone();
+            mended[metric] = expected;
+            Some((expected, spread, self.energy(mended.view())))
+        };
+        self.components.iter().filter_map(within).min_by(|one, other| one.2.total_cmp(&other.2))
+    }
+
+    /// Along one metric the energy of a component is a parabola, but for its tails: the lowest point, found by weighing
+    /// these down (Huber's weights), and how wide it is there.
+    fn given_others_within(&self, standard: &Array1<f64>, metric: usize, component: &Component) -> Option<(f64, f64)> {
+        let along = self.axes.column(metric);
+        let mut centred = standard - &self.mean;
+        let mut spread = 0.0;
+        for _ in 0..STEPS {
+            let scores = self.axes.dot(&centred);
+            let apart = &scores - &component.mean;
+            let pull = component.precision.dot(&apart);
+            let weight = TAIL_FROM / apart.dot(&pull).max(0.0).sqrt().max(TAIL_FROM);
+            let mut slope = weight * along.dot(&pull);
+            let mut curve = weight * along.dot(&component.precision.dot(&along));
+            if self.residual_variance > 0.0 {
+                slope += (centred[metric] - along.dot(&scores)) / self.residual_variance;
+                curve += (1.0 - along.dot(&along)).max(0.0) / self.residual_variance;
+            }
+            if curve.is_nan() || curve <= 0.0 {
+                return None;
+            }
+            centred[metric] -= slope / curve;
+            spread = curve.sqrt().recip();
+        }
+        Some((centred[metric] + self.mean[metric], spread))
+    }
+}
+
+/// Half of a squared distance, and its tangent behind [`TAIL_FROM`].
+fn huber(squared: f64) -> f64 {
+    let distance = squared.max(0.0).sqrt();
+    if distance <= TAIL_FROM { 0.5 * squared } else { TAIL_FROM * (distance - 0.5 * TAIL_FROM) }
 }
 
 /// Median and robust standard deviation; a column that hardly moves has a thousandth of its size, or 1.
@@ -399,6 +446,26 @@ mod tests {
                 assert!(verdict.reasons[0].share > 0.5, "{what}: {verdict:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_metric_is_expected_where_the_others_of_its_row_let_expect_it() {
+        let density = Density::train(DensityParams::default(), &history()).unwrap();
+        // a quiet and a busy day on which three are as they should be, and players are not
+        for (busy, players) in [(1.1, 100.0), (1.8, 20.0)] {
+            let row = [1000.0 * busy, players, 920.0 * busy, 300.0 * busy];
+            let verdict = density.score(&row).unwrap();
+            let Contribution { metric, expected, spread, distance, .. } = verdict.reasons[0];
+            assert_eq!(metric, 1, "{verdict:?}");
+            assert!((expected - 50.0 * busy).abs() < 5.0, "not the mean of all days: {verdict:?}");
+            assert!((players - expected).abs() > 3.0 * spread && spread > 0.0 && distance > 3.0, "{verdict:?}");
+            let mended = density.score(&[row[0], expected, row[2], row[3]]).unwrap();
+            assert!((verdict.energy - mended.energy - distance * distance / 2.0).abs() < 1e-6, "{mended:?}");
+        }
+        // all of them are low, as they never were, and none by itself
+        let together = density.score(&[500.0, 25.0, 460.0, 150.0]).unwrap();
+        assert!(together.score > 0.99, "{together:?}");
+        assert!(together.reasons.iter().all(|reason| reason.share < 0.5), "{together:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Streaming anomaly detection on one series, and density over several.
+//! Streaming anomaly detection on one series, and density over several ([`density`], as a stream [`together`]).
 //!
 //! [`Detector`] judges each point of a metric's series when it comes: fixed time and memory a point, nothing ahead,
 //! no training, no chance. Nine members look at a point; each is a sentence a person understands.
@@ -37,6 +37,7 @@ pub mod nab;
 mod season;
 mod shape;
 mod tail;
+pub mod together;
 
 #[cfg(test)]
 mod nab_tests;

@@ -38,7 +38,8 @@ impl DataClass {
         }
     }
 
-    /// Are its records documents of others, which no window, detector or national figure is made of?
+    /// Are its records documents of others, which no window, detector or national figure is made of? They are held against
+    /// the operator, so none of its own keys brings them.
     pub fn is_documents(self) -> bool {
         matches!(self, Self::Licences | Self::Invoices | Self::Payments | Self::BankStatements)
     }

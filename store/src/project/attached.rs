@@ -15,6 +15,10 @@ pub(super) fn attach<'a>(rows: &mut Gathered<'a>, attachment: &'a Attachment) {
         Attachment::KeySecret { key_id, sealed } => {
             rows.add(&SECRETS, [Val::Owned(key_id.to_string()), Val::Bytes(sealed.clone())]);
         }
+        Attachment::ReportSeal { id, sealed } => {
+            let values = [Val::Owned(id.to_string()), Val::BytesOpt(sealed.clone())];
+            rows.upsert(&REPORTED_EXCLUSION_SEALS, id.to_string(), values);
+        }
         Attachment::Idempotency(i) => rows.add(
             &IDEMPOTENCY,
             [

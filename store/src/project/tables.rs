@@ -129,6 +129,16 @@ pub(super) const OPERATOR_RULES: Table = Table {
 };
 pub(super) const EXCLUSION_REPORTS: Table =
     Table { name: "exclusion_reports", columns: &["exclusion_id", "operator_no", "at"], tail: "" };
+pub(super) const REPORTED_EXCLUSIONS: Table = Table {
+    name: "reported_exclusions",
+    columns: &["id", "operator_no", "jurisdiction", "state", "at", "expires_at", "exclusion_id", "revision", "body"],
+    tail: "ON CONFLICT (id) DO UPDATE SET state = excluded.state, exclusion_id = excluded.exclusion_id, revision = excluded.revision, body = excluded.body WHERE excluded.revision > reported_exclusions.revision",
+};
+pub(super) const REPORTED_EXCLUSION_SEALS: Table = Table {
+    name: "reported_exclusion_seals",
+    columns: &["id", "sealed"],
+    tail: "ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
+};
 pub(super) const RULE_INPUTS: Table = Table {
     name: "rule_inputs",
     columns: &["operator_no", "input_seq", "seq", "jurisdiction", "rules_seq", "operator_seq", "body", "facts"],

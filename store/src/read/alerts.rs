@@ -1,12 +1,19 @@
 //! Reads of alerts.
 
 use super::parse;
+use super::rules::RULES_OF_ALERTS;
 use crate::StoreError;
+use crate::contacts::places;
 use crate::db::Val;
 use crate::open::Store;
-use models::alert::{AlertRevision, Severity};
+use models::alert::{AlertRevision, RevisionKind, Severity, Window};
 use models::alert_group::{AlertGroup, AlertsGrouped, GroupState, Silence};
 use models::ids::{AlertId, OperatorNo};
+use models::ts::Ts;
+use std::collections::HashSet;
+
+/// Ids in one question: the texts of statements are few and stay prepared.
+const IDS_AT_ONCE: usize = 32;
 
 /// Which alerts.
 #[derive(Clone, Debug, Default)]
@@ -67,24 +74,60 @@ impl Store {
         Ok((stored, silences.collect::<Result<_, StoreError>>()?))
     }
 
-    /// Groups of a rule of an operator that are over, by people's hand or by themselves, the newest first: so many behind the
-    /// first ones.
-    pub async fn resolved_groups(
+    /// Groups of a rule of an operator that people have confirmed or called a false alarm, and that were last hit at `since` or
+    /// later, the newest first: so many behind the first ones.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn judged_groups(
         &self,
-        operator: OperatorNo,
-        rule: &str,
+        (operator, rule): (OperatorNo, &str),
+        since: Ts,
         (behind, limit): (u32, u32),
     ) -> Result<Vec<AlertGroup>, StoreError> {
-        let sql = "SELECT body FROM alert_groups WHERE operator_no = $1 AND rule = $2 AND state = $3 ORDER BY last_at DESC, id LIMIT $4 OFFSET $5";
+        // a quote within a text of the body is escaped, so that only the member itself can match
+        let sql = r#"SELECT body FROM alert_groups WHERE operator_no = $1 AND rule = $2 AND state = $3 AND last_at >= $4 AND (body LIKE '%"resolution":"confirmed"%' OR body LIKE '%"resolution":"false_alarm"%') ORDER BY last_at DESC, id LIMIT $5 OFFSET $6"#;
         let state = GroupState::Resolved.code();
         let values = [
             Val::Int(operator.0.into()),
             Val::Text(rule),
             Val::Int(state.into()),
+            Val::Int(since.0),
             Val::Int(limit.into()),
             Val::Int(behind.into()),
         ];
         self.rows(sql, &values).await?.iter().map(|row| parse("alert group", &row.text(0)?)).collect()
+    }
+
+    /// Those of some findings of a rule of which a live version spoke in a span, by the time of the input: raised or corrected.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn spoken_within(
+        &self,
+        rule: &str,
+        ids: &[AlertId],
+        span: Window,
+    ) -> Result<HashSet<AlertId>, StoreError> {
+        let (id, rows) = if RULES_OF_ALERTS.contains(&rule) {
+            ("id", format!("alert_revisions WHERE kind <> {}", RevisionKind::Withdrawn.code()))
+        } else {
+            ("finding_id", "rule_findings WHERE mode = 'live' AND kind <> 'withdrawn'".to_owned())
+        };
+        let ids_at_once = places(3, IDS_AT_ONCE);
+        let sql = format!("SELECT DISTINCT {id} FROM {rows} AND at >= $1 AND at < $2 AND {id} IN ({ids_at_once})");
+        let mut spoken = HashSet::new();
+        for chunk in ids.chunks(IDS_AT_ONCE) {
+            // padded with its last one, so that there is one statement
+            let last = chunk[chunk.len() - 1];
+            let padded = chunk.iter().copied().chain(std::iter::repeat_n(last, IDS_AT_ONCE - chunk.len()));
+            let mut values = vec![Val::Int(span.start.0), Val::Int(span.end.0)];
+            values.extend(padded.map(|id| Val::Owned(id.to_string())));
+            for row in self.rows(&sql, &values).await? {
+                spoken.insert(row.text(0)?.parse().map_err(|_| StoreError::Unreadable("id of a finding"))?);
+            }
+        }
+        Ok(spoken)
     }
 
     /// The newest revision of each alert that fits, newest first.

@@ -2,12 +2,12 @@
 
 use super::parse;
 use crate::StoreError;
-use crate::contacts::places;
+use crate::contacts::{match_key, places};
 use crate::db::{Row, Val};
 use crate::open::Store;
 use models::harm_signal::{HarmSignal, NamedBy};
 use models::ids::{HarmSignalId, OperatorNo};
-use models::match_key::KeyKind;
+use models::match_key::{KeyKind, MatchKey};
 use models::ts::Ts;
 use std::collections::HashMap;
 
@@ -52,6 +52,36 @@ impl Store {
             Ok(HarmSignal { named: signal.named.or(asked), ..signal })
         };
         self.rows(sql, &values).await?.iter().map(signal).collect()
+    }
+
+    /// What keys were made of by which an operator has asked about players, as far as that is known: with it the operator's own
+    /// tokens of them can be made.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn contacts_named(
+        &self,
+        operator: OperatorNo,
+        keys: &[MatchKey],
+    ) -> Result<HashMap<MatchKey, NamedBy>, StoreError> {
+        let sql = format!(
+            "SELECT match_key, kind, digest_version FROM operator_contacts WHERE operator_no = $1 AND match_key IN ({})",
+            places(2, IDS_AT_ONCE)
+        );
+        let mut known = HashMap::new();
+        for chunk in keys.chunks(IDS_AT_ONCE) {
+            // padded with its last one, so that there is one statement
+            let last = chunk[chunk.len() - 1];
+            let padded = chunk.iter().copied().chain(std::iter::repeat_n(last, IDS_AT_ONCE - chunk.len()));
+            let mut values = vec![Val::Int(operator.0.into())];
+            values.extend(padded.map(|key| Val::Bytes(key.to_bytes().to_vec())));
+            for row in self.rows(&sql, &values).await? {
+                if let Some(named) = named(&row)? {
+                    known.insert(match_key(row.bytes(0)?)?, named);
+                }
+            }
+        }
+        Ok(known)
     }
 
     /// A sign of harm as it stands.

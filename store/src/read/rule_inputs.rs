@@ -88,6 +88,18 @@ impl RuleInputHead {
     }
 }
 
+/// An input of rules that is not stored as the journal says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlteredInput {
+    /// Position: an operator's `input_seq`, and for rules over all operators the place in the journal.
+    pub place: i64,
+    /// Columns that say something else; `journal` alone where it does not know of the input at all.
+    pub fields: Vec<&'static str>,
+}
+
+/// Inputs that are held against the journal at once.
+const HELD_AT_ONCE: i64 = 64;
+
 const INPUT: &str = "SELECT i.seq, i.operator_no, i.input_seq, i.rules_seq, i.body, i.facts, b.batch_no, b.records, b.clock_at, s.body FROM rule_inputs i LEFT JOIN feed_batches b ON b.operator_no = i.operator_no AND b.operator_seq = i.operator_seq LEFT JOIN sources s ON s.source_no = b.source_no";
 
 impl Store {
@@ -142,27 +154,67 @@ impl Store {
         self.rows(&sql, &values).await?.iter().map(head).collect()
     }
 
-    /// Inputs behind `after`, up to `through`, beside which something else is stored of their records than the journal
-    /// says.
+    /// Places of inputs behind `after`, up to `through`, with their times, by what the journal says of them and not by what
+    /// is stored: no time of a batch whose head is gone, and of an input that the journal does not know. Of all operators
+    /// every input of the jurisdiction is among them, also what rules over all operators do not hear.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn altered_facts(&self, whose: OperatorNo, (after, through): (i64, i64)) -> Result<Vec<i64>, StoreError> {
-        let (place, mine, no) = of_whose(whose);
+    pub async fn rule_input_times(
+        &self,
+        whose: OperatorNo,
+        (after, through): (i64, i64),
+        limit: u32,
+    ) -> Result<Vec<(i64, Option<Ts>)>, StoreError> {
+        let (place, mine, no) = of_anybody(whose);
         let sql = format!(
-            "SELECT {place}, j.payload, i.facts FROM rule_inputs i JOIN journal j ON j.seq = i.seq WHERE {mine} AND {place} > $2 AND {place} <= $3 ORDER BY {place}"
+            "SELECT {place}, j.payload, b.clock_at FROM rule_inputs i {JOURNALED} LEFT JOIN feed_batches b ON b.operator_no = i.operator_no AND b.operator_seq = i.operator_seq WHERE {mine} AND {place} > $2 AND {place} <= $3 ORDER BY {place} LIMIT $4"
         );
-        let mut altered = Vec::new();
-        for row in self.rows(&sql, &[no, after, through].map(Val::Int)).await? {
-            let event = journal::decode(&row.text(1)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
-            let Event::RuleInputStored(stored) = event else { return Err(StoreError::Unreadable("input of rules")) };
-            let digest = row.bytes_opt(2)?.map(|facts| RuleInputStored::facts_digest(&facts));
-            // the journal says nothing of what was stored before it did
-            if stored.facts_sha256.is_some() && stored.facts_sha256 != digest {
-                altered.push(row.int(0)?);
+        let values = [no, after, through, limit.into()].map(Val::Int);
+        let time = |row: &Row| {
+            let (said, clock_at) = (journaled(row, 1)?, row.int_opt(2)?.map(Ts));
+            Ok((row.int(0)?, said.and_then(|said| said.input.at().or(clock_at))))
+        };
+        self.rows(&sql, &values).await?.iter().map(time).collect()
+    }
+
+    /// The first input behind `after`, up to `through`, that is not stored as the journal says. Of all operators those are
+    /// held against it that rules over all operators hear, or would hear by what the journal says.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn first_altered_input(
+        &self,
+        whose: OperatorNo,
+        (after, through): (i64, i64),
+    ) -> Result<Option<AlteredInput>, StoreError> {
+        let (place, mine, no) = of_anybody(whose);
+        let sql = format!(
+            "SELECT {place}, j.payload, i.operator_no, i.input_seq, i.jurisdiction, i.rules_seq, i.operator_seq, i.body, i.facts FROM rule_inputs i {JOURNALED} WHERE {mine} AND {place} > $2 AND {place} <= $3 ORDER BY {place} LIMIT $4"
+        );
+        let mut behind = after;
+        loop {
+            let rows = self.rows(&sql, &[no, behind, through, HELD_AT_ONCE].map(Val::Int)).await?;
+            let Some(last) = rows.last() else { return Ok(None) };
+            behind = last.int(0)?;
+            for row in &rows {
+                let fields = altered_fields(row, whose.nation().is_some())?;
+                if !fields.is_empty() {
+                    return Ok(Some(AlteredInput { place: row.int(0)?, fields }));
+                }
             }
         }
-        Ok(altered)
+    }
+
+    /// A number among an operator's inputs, or those of its own of all operators of a jurisdiction, that no row has
+    /// although one behind it is there: they are given without gaps.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn missing_rule_input(&self, whose: OperatorNo) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT MIN(i.input_seq) - 1 FROM rule_inputs i WHERE i.operator_no = $1 AND i.input_seq > 1 AND NOT EXISTS (SELECT 1 FROM rule_inputs b WHERE b.operator_no = i.operator_no AND b.input_seq = i.input_seq - 1)";
+        let rows = self.rows(sql, &[Val::Int(whose.0.into())]).await?;
+        Ok(rows.first().map_or(Ok(None), |row| row.int_opt(0))?)
     }
 
     /// Position of the newest input of an operator's rules, or of those over all operators; 0 = none.
@@ -204,7 +256,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn exclusions_reported(&self, span: Window) -> Result<Vec<(OperatorNo, u64)>, StoreError> {
-        let sql = "SELECT operator_no, COUNT(*) FROM exclusion_reports WHERE at >= $1 AND at < $2 GROUP BY operator_no ORDER BY operator_no";
+        let sql = "SELECT operator_no, COUNT(*) FROM (SELECT e.operator_no FROM exclusion_reports e WHERE e.at >= $1 AND e.at < $2 AND NOT EXISTS (SELECT 1 FROM reported_exclusions r WHERE r.exclusion_id = e.exclusion_id AND r.operator_no = e.operator_no AND r.at <= e.at) UNION ALL SELECT r.operator_no FROM reported_exclusions r WHERE r.at >= $1 AND r.at < $2) reported GROUP BY operator_no ORDER BY operator_no";
         let rows = self.rows(sql, &[Val::Int(span.start.0), Val::Int(span.end.0)]).await?;
         rows.iter().map(|row| Ok((OperatorNo(row.int(0)? as u16), row.int(1)? as u64))).collect()
     }
@@ -305,6 +357,38 @@ impl Store {
         rows.iter().map(|row| parse("alert", &row.text(0)?)).collect()
     }
 
+    /// The same below an offset.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn feed_silences_below(
+        &self,
+        operator: OperatorNo,
+        offset: i64,
+        limit: u32,
+    ) -> Result<Vec<AlertRevision>, StoreError> {
+        let sql = "SELECT body FROM alert_revisions WHERE operator_no = $1 AND rule = 'feed_silent' AND alert_offset < $2 ORDER BY alert_offset DESC LIMIT $3";
+        let values = [Val::Int(operator.0.into()), Val::Int(offset), Val::Int(limit.into())];
+        let rows = self.rows(sql, &values).await?;
+        rows.iter().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+
+    /// The newest revisions of the alerts that a feed of an operator is silent which stand, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn feed_silences_standing(
+        &self,
+        operator: OperatorNo,
+        limit: u32,
+    ) -> Result<Vec<AlertRevision>, StoreError> {
+        let sql = "SELECT a.body FROM alert_revisions a WHERE a.operator_no = $1 AND a.rule = 'feed_silent' AND a.kind <> $2 AND NOT EXISTS (SELECT 1 FROM alert_revisions n WHERE n.id = a.id AND n.alert_offset > a.alert_offset) ORDER BY a.alert_offset DESC LIMIT $3";
+        let withdrawn = RevisionKind::Withdrawn.code();
+        let values = [Val::Int(operator.0.into()), Val::Int(withdrawn.into()), Val::Int(limit.into())];
+        let rows = self.rows(sql, &values).await?;
+        rows.iter().map(|row| parse("alert", &row.text(0)?)).collect()
+    }
+
     /// Inputs that rules could not apply, with the positions of their records; none = all of it.
     ///
     /// # Errors
@@ -354,6 +438,50 @@ fn of_whose(whose: OperatorNo) -> (&'static str, &'static str, i64) {
         Some(jurisdiction) => ("i.seq", OF_NATION, jurisdiction.0.into()),
         None => ("i.input_seq", "i.operator_no = $1", whose.0.into()),
     }
+}
+
+/// The same of every input of a jurisdiction, whoever hears it: what rules over all operators hear hangs on columns that
+/// somebody may have changed.
+fn of_anybody(whose: OperatorNo) -> (&'static str, &'static str, i64) {
+    match whose.nation() {
+        Some(jurisdiction) => ("i.seq", "i.jurisdiction = $1", jurisdiction.0.into()),
+        None => of_whose(whose),
+    }
+}
+
+/// What the journal says of an input.
+const JOURNALED: &str = "LEFT JOIN journal j ON j.seq = i.seq AND j.kind = 'rule_input_stored'";
+
+/// The same, read from a column of [`JOURNALED`].
+fn journaled(row: &Row, column: usize) -> Result<Option<RuleInputStored>, StoreError> {
+    let Some(payload) = row.text_opt(column)? else { return Ok(None) };
+    match journal::decode(&payload) {
+        Ok(Event::RuleInputStored(stored)) => Ok(Some(stored)),
+        _ => Err(StoreError::Unreadable("journal payload")),
+    }
+}
+
+/// Columns of an input that say something else than the journal.
+fn altered_fields(row: &Row, is_nations: bool) -> Result<Vec<&'static str>, StoreError> {
+    let Some(said) = journaled(row, 1)? else { return Ok(vec!["journal"]) };
+    let digest = row.bytes_opt(8)?.map(|facts| RuleInputStored::facts_digest(&facts));
+    let is_own = said.operator_no.nation().is_some();
+    if is_nations && !is_own && digest.is_none() && said.facts_sha256.is_none() {
+        // nothing that is heard over all operators
+        return Ok(Vec::new());
+    }
+    let is_body = serde_json::from_str::<RuleInput>(&row.text(7)?).is_ok_and(|input| input == said.input);
+    let same = [
+        ("operator_no", row.int(2)? == i64::from(said.operator_no.0)),
+        ("input_seq", row.int(3)? == said.input_seq),
+        ("jurisdiction", row.int(4)? == i64::from(said.jurisdiction.0)),
+        ("rules_seq", row.int(5)? == said.rules_seq),
+        ("operator_seq", row.int_opt(6)? == said.input.operator_seq()),
+        ("body", is_body),
+        // the journal says nothing of facts that were stored before it did
+        ("facts", said.facts_sha256.is_none() || said.facts_sha256 == digest),
+    ];
+    Ok(same.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect())
 }
 
 fn rule_input(row: &Row, records: &mut HashMap<i64, Vec<Record>>) -> Result<RuleInputRow, StoreError> {

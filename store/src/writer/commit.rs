@@ -8,7 +8,7 @@ use crate::risk_models::ModelBytes;
 use models::alert::{RevisionKind, Severity, Window};
 use models::event::{Committed, Event, Exclusion, PersonKey};
 use models::feed::{DataClass, SourceClock};
-use models::ids::{AlertId, KeyId, OperatorNo, PersonNo, QuarantineId, Seq, SourceNo};
+use models::ids::{AlertId, ExclusionReportId, KeyId, OperatorNo, PersonNo, QuarantineId, Seq, SourceNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::quarantine::QuarantineForm;
@@ -141,6 +141,13 @@ pub enum Attachment {
         key_id: KeyId,
         /// AES-256-GCM, envelope.
         sealed: Vec<u8>,
+    },
+    /// About whom a reported exclusion is that waits; none once it is settled.
+    ReportSeal {
+        /// The report.
+        id: ExclusionReportId,
+        /// AES-256-GCM, envelope.
+        sealed: Option<Vec<u8>>,
     },
     /// The records of the commit's `FeedBatchStored`.
     FeedRecords(Arc<[Record]>),

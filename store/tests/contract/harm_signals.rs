@@ -77,6 +77,13 @@ pub async fn signs_of_harm_stand_as_they_were_told_last(kind: Kind) {
         node.commit(Vec::new(), vec![Attachment::Contacts(rows)]).await.expect("stored");
     }
     let all_of = HarmSignalQuery { limit: 9, ..query };
+    let keys: Vec<MatchKey> = (0..40).map(MatchKey).collect();
+    // operator | whom it can be named to by what it has asked
+    for (no, wanted) in [(1, vec![(MatchKey(7), phone)]), (2, vec![(MatchKey(8), phone)]), (3, Vec::new())] {
+        let named = store.contacts_named(OperatorNo(no), &keys).await.expect("read");
+        assert_eq!(named.into_iter().collect::<Vec<_>>(), wanted, "{no}");
+    }
+    assert!(store.contacts_named(OperatorNo(1), &[]).await.expect("read").is_empty());
     let named = store.harm_signals(&all_of).await.expect("read");
     assert!(named.iter().all(|signal| signal.named == (signal.player == MatchKey(7)).then_some(phone)), "{named:?}");
     node.stop().await;

@@ -3,10 +3,12 @@
 mod bench;
 mod classes;
 mod compliance;
+mod exclusion_reports;
 mod failures;
 mod harm_signals;
 mod integrity;
 mod keys;
+mod model_shadows;
 mod notices;
 mod proof;
 mod quarantine;
@@ -68,6 +70,7 @@ both!(
     rule_inputs::a_batch_is_heard_once,
     rule_inputs::findings_are_kept_once_and_read_newest_first,
     rule_inputs::what_inputs_led_to_is_read_by_their_places,
+    rule_inputs::inputs_are_held_against_the_journal,
     rule_inputs::exclusions_are_counted_by_who_reported_them,
     rules::backtests_are_kept_with_their_results,
     rule_inputs::an_input_is_scored_once,
@@ -80,10 +83,13 @@ both!(
     compliance::scores_are_kept_with_their_revisions,
     compliance::what_a_score_is_worked_out_of_is_read,
     harm_signals::signs_of_harm_stand_as_they_were_told_last,
+    exclusion_reports::reported_exclusions_stand_as_they_were_set_last,
     risk_models::a_model_is_kept_whole_and_once,
     risk_models::one_version_is_promoted_by_a_second_person,
     risk_models::one_goes_back_to_what_scored_before_and_one_step_alone,
     risk_models::drift_is_kept_by_day,
+    model_shadows::one_version_of_a_kind_scores_in_the_shadow,
+    model_shadows::a_day_in_the_shadow_is_kept_by_operator,
     risk_models::the_last_score_of_a_player_is_read_and_every_one_is_an_input,
     classes::sales_are_summed_by_day_and_outlet,
     classes::an_older_record_never_overwrites_a_newer_one,

@@ -140,6 +140,8 @@ async fn read(kind: Kind) -> Vec<String> {
     say("licences", &store.licences().await.expect("rows"));
     // when is the writer's own clock
     let set = store.operators_and_licences_set().await.expect("events");
+    let last = store.operator_or_licence_set_last_at().await.expect("a time");
+    assert_eq!(last, set.last().map(|(at, _)| *at), "the newest of them");
     let set: Vec<Event> = set.into_iter().map(|(_, event)| event).collect();
     assert!(
         matches!(set[..], [Event::OperatorSet(_), Event::LicenceSet(_)]),

@@ -18,7 +18,7 @@ use store::{Attachment, CommitError, ModelBytes, PlayerRiskQuery};
 
 const KIND: ModelKind = ModelKind::TransactionRisk;
 
-fn model(kind: ModelKind, version: u32) -> Model {
+pub fn model(kind: ModelKind, version: u32) -> Model {
     let held_out = ModelMetrics {
         rows: 1_000,
         positives: 100,
@@ -43,7 +43,7 @@ fn model(kind: ModelKind, version: u32) -> Model {
     }
 }
 
-fn registered(model: &Model, bytes: &[u8]) -> (Vec<Event>, Vec<Attachment>) {
+pub fn registered(model: &Model, bytes: &[u8]) -> (Vec<Event>, Vec<Attachment>) {
     let bytes = ModelBytes { kind: model.kind, version: model.version, bytes: bytes.to_vec() };
     (vec![Event::ModelRegistered(Box::new(model.clone()))], vec![Attachment::ModelBytes(bytes)])
 }
@@ -53,7 +53,7 @@ fn promoted(version: u32, by: &str) -> Event {
 }
 
 /// By whoever registered it: one person is enough.
-fn back(from: u32, version: u32) -> Event {
+pub fn back(from: u32, version: u32) -> Event {
     let rollback = Some(ModelRollback { from, reason: "it names everybody".to_owned() });
     Event::ModelPromoted(ModelPromoted { kind: KIND, version, by: "Wanjiku".to_owned(), rollback })
 }
@@ -210,6 +210,7 @@ pub async fn drift_is_kept_by_day(kind: Kind) {
         features: vec![("amount_minor".to_owned(), 110_000)],
         calibration: None,
         reasons: vec!["amounts".to_owned()],
+        is_shadow: false,
     };
     let abroad = match operator(3, "abroad") {
         Event::OperatorSet(abroad) => Event::OperatorSet(Operator { jurisdiction: JurisdictionNo(1), ..abroad }),
@@ -242,8 +243,13 @@ fn players(operator: u16, version: u32, day: i64, scores: &[(u128, u32)]) -> Eve
         score_ppm: *score_ppm,
         reasons: vec![format!("day {day}")],
     };
-    let scored =
-        PlayersScored { version, as_of: Ts(day * DAY), said_at: None, players: scores.iter().map(of).collect() };
+    let scored = PlayersScored {
+        version,
+        as_of: Ts(day * DAY),
+        said_at: None,
+        nameless: Vec::new(),
+        players: scores.iter().map(of).collect(),
+    };
     let input = RuleInput::PlayersScored(Box::new(scored));
     Event::RuleInputStored(RuleInputStored::new((OperatorNo(operator), JurisdictionNo(0)), 0, input))
 }

@@ -14,7 +14,9 @@ use models::score::PlayersScored;
 use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore, SeriesScored, ToldAlready};
 use models::ts::{HOUR, Ts};
 use std::sync::Arc;
-use store::{Attachment, CommitError, FindingsBy, RuleBatch, RuleFindingQuery, RuleFindingRow, RuleInputRow};
+use store::{
+    AlteredInput, Attachment, CommitError, FindingsBy, RuleBatch, RuleFindingQuery, RuleFindingRow, RuleInputRow,
+};
 
 const NOW: Ts = Ts(1_800_000_000 * 1_000_000);
 
@@ -108,7 +110,13 @@ pub async fn inputs_of_rules_are_numbered_and_read_with_their_batches(kind: Kind
     // and what is stored for all of them, which is no operator's
     let nation = |no| OperatorNo::of_nation(JurisdictionNo(no)).0;
     let scored = || {
-        RuleInput::PlayersScored(Box::new(PlayersScored { version: 1, as_of: NOW, said_at: None, players: Vec::new() }))
+        RuleInput::PlayersScored(Box::new(PlayersScored {
+            version: 1,
+            as_of: NOW,
+            said_at: None,
+            nameless: Vec::new(),
+            players: Vec::new(),
+        }))
     };
     node.commit(vec![heard(nation(0), 0, scored()), heard(nation(1), 1, scored())], Vec::new()).await.expect("stored");
     let all = store.nation_rule_inputs(JurisdictionNo(0), 0, 10).await.expect("rows");
@@ -261,6 +269,113 @@ pub async fn what_inputs_led_to_is_read_by_their_places(kind: Kind) {
     node.stop().await;
 }
 
+/// An input whose facts the journal knows by their digest.
+fn play(operator: u16, operator_seq: i64, facts: &[u8]) -> Event {
+    let input = RuleInput::Batch { operator_seq };
+    let new = RuleInputStored::new((OperatorNo(operator), JurisdictionNo(0)), 3, input);
+    Event::RuleInputStored(RuleInputStored { facts_sha256: Some(RuleInputStored::facts_digest(facts)), ..new })
+}
+
+/// What a replay stands on: whatever is stored of an input otherwise than the journal says is named.
+pub async fn inputs_are_held_against_the_journal(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    fill(&node).await;
+    let nation = OperatorNo::of_nation(JurisdictionNo(0));
+    let documents = heard(1, 0, RuleInput::Batch { operator_seq: 2 });
+    let tick = heard(1, 0, RuleInput::Tick { operator_seq: Some(3), at: NOW });
+    let score = PlayersScored { version: 1, as_of: NOW, said_at: None, nameless: Vec::new(), players: Vec::new() };
+    let score = heard(nation.0, 0, RuleInput::PlayersScored(Box::new(score)));
+    let known_of_one = vec![known(1, 1, Some(&[1, 2])), known(1, 2, None)];
+    node.commit(vec![play(1, 1, &[1, 2]), documents, tick], known_of_one).await.expect("stored");
+    node.commit(vec![play(2, 1, &[9])], vec![known(2, 1, Some(&[9]))]).await.expect("stored");
+    node.commit(vec![score], Vec::new()).await.expect("stored");
+
+    let store = &node.store;
+    let own = store.rule_inputs(OperatorNo(1), 0, 10).await.expect("rows");
+    let all = store.nation_rule_inputs(JurisdictionNo(0), 0, 10).await.expect("rows");
+    assert_eq!(seqs(&all), [(1, 1), (2, 1), (nation.0, 1)]);
+    let clock_at = |row: &RuleInputRow| row.batch.as_ref().map(|batch| batch.clock_at);
+    let times: [(i64, Option<Ts>); 3] = [(1, clock_at(&own[0])), (2, clock_at(&own[1])), (3, Some(NOW))];
+    let nine = if kind == Kind::Sqlite { "X'09'" } else { "'\\x09'" };
+    let nobody = "UPDATE rule_inputs SET rules_seq = 3 WHERE operator_no = 99".to_owned();
+    // what is changed, how it is undone | the place, by the first operator's numbers and by the journal's | what differs
+    let set = |what: &str, whose: &str| format!("UPDATE rule_inputs SET {what} WHERE {whose}");
+    let (first, second, third) =
+        ("operator_no = 1 AND input_seq = 1", "operator_no = 1 AND input_seq = 2", "operator_no = 1 AND input_seq = 3");
+    let body = |from: &str, to: &str| format!("body = REPLACE(body, '{from}', '{to}')");
+    let (now, later) = (NOW.0.to_string(), NOW.plus(1).0.to_string());
+    let table = [
+        (nobody.clone(), nobody, None, None, ""),
+        (
+            set(&body("_seq\":1", "_seq\":2"), first),
+            set(&body("_seq\":2", "_seq\":1"), first),
+            Some(1),
+            Some(all[0].seq),
+            "body",
+        ),
+        (
+            set("body = 'no json'", second),
+            set("body = '{\"what\":\"batch\",\"operator_seq\":2}'", second),
+            Some(2),
+            None,
+            "body",
+        ),
+        (set(&body(&now, &later), third), set(&body(&later, &now), third), Some(3), None, "body"),
+        (set("rules_seq = 4", second), set("rules_seq = 3", second), Some(2), None, "rules_seq"),
+        (set("operator_seq = 7", first), set("operator_seq = 1", first), Some(1), Some(all[0].seq), "operator_seq"),
+        (set("jurisdiction = 5", first), set("jurisdiction = 0", first), Some(1), None, "jurisdiction"),
+        (set("seq = seq + 1000", third), set("seq = seq - 1000", third), Some(3), Some(own[2].seq + 1_000), "journal"),
+        (
+            set("facts = NULL", "operator_no = 2"),
+            set(&format!("facts = {nine}"), "operator_no = 2"),
+            None,
+            Some(all[1].seq),
+            "facts",
+        ),
+        (
+            set(&body("\"version\":1", "\"version\":2"), "operator_no = 65280"),
+            set(&body("\"version\":2", "\"version\":1"), "operator_no = 65280"),
+            None,
+            Some(all[2].seq),
+            "body",
+        ),
+    ];
+    let everything = (0, i64::MAX);
+    for (change, undo, of_operator, of_nation, field) in table {
+        store.execute_for_tests(&change).await.expect("it is changed");
+        for (whose, place) in [(OperatorNo(1), of_operator), (nation, of_nation)] {
+            let altered = store.first_altered_input(whose, everything).await.expect("an answer");
+            let wanted = place.map(|place| AlteredInput { place, fields: vec![field] });
+            assert_eq!(altered, wanted, "{change}");
+            if let Some(place) = place {
+                let before = store.first_altered_input(whose, (0, place - 1)).await.expect("an answer");
+                let behind = store.first_altered_input(whose, (place, i64::MAX)).await.expect("an answer");
+                assert_eq!((before, behind), (None, None), "{change}");
+            }
+        }
+        if field == "body" {
+            let said = store.rule_input_times(OperatorNo(1), everything, 10).await.expect("times");
+            assert_eq!(said, times, "{change}: it is the journal that says when");
+        }
+        store.execute_for_tests(&undo).await.expect("it is undone");
+    }
+    let of_all = store.rule_input_times(nation, everything, 10).await.expect("times");
+    let mut places: Vec<i64> = own.iter().map(|row| row.seq).chain([all[1].seq, all[2].seq]).collect();
+    places.sort_unstable();
+    assert_eq!(of_all.iter().map(|(place, _)| *place).collect::<Vec<_>>(), places, "whoever hears it");
+    assert_eq!(store.rule_input_times(OperatorNo(1), (0, 3), 2).await.expect("times"), times[..2]);
+
+    // numbers are given without gaps
+    let missing = async |whose| store.missing_rule_input(whose).await.expect("an answer");
+    for whose in [OperatorNo(1), OperatorNo(2), OperatorNo(9), nation] {
+        assert_eq!(missing(whose).await, None, "{whose:?}");
+    }
+    store.execute_for_tests(&format!("DELETE FROM rule_inputs WHERE {second}")).await.expect("it is taken away");
+    assert_eq!((missing(OperatorNo(1)).await, missing(OperatorNo(2)).await), (Some(2), None));
+    node.stop().await;
+}
+
 pub async fn exclusions_are_counted_by_who_reported_them(kind: Kind) {
     let database = Database::fresh(kind).await;
     let node = database.open().await;
@@ -301,7 +416,13 @@ fn scored(operator: u16, operator_seq: i64, metrics: &[Metric]) -> SeriesScored 
         expected: -3,
         band: None,
         points: 200,
-        reasons: vec![SeriesReason { oddity: Oddity::Flat, surprise_milli: 4_000, observed: 30, usual: 2 }],
+        reasons: vec![SeriesReason {
+            oddity: Oddity::Flat,
+            surprise_milli: 4_000,
+            observed: 30,
+            usual: 2,
+            metric: None,
+        }],
         told: Some(ToldAlready { alert: AlertId(7), window: Window { start: NOW, end: NOW.plus(HOUR) } }),
     };
     SeriesScored { operator_seq, at: NOW, params_version: 1, scores: metrics.iter().map(score).collect() }
@@ -364,5 +485,17 @@ pub async fn silences_of_feeds_are_read_newest_first(kind: Kind) {
     assert_eq!(read(1, 10).await, [(4, 0), (1, 2), (1, 0)]);
     assert_eq!(read(1, 2).await, [(4, 0), (1, 2)]);
     assert_eq!((read(2, 9).await, read(3, 9).await), (vec![(3, 0)], vec![]));
+    // page by page
+    let newest = node.store.feed_silences_below(OperatorNo(1), i64::MAX, 2).await.expect("revisions");
+    let behind = node.store.feed_silences_below(OperatorNo(1), newest[1].offset, 2).await.expect("revisions");
+    let names = |revisions: &[AlertRevision]| revisions.iter().map(|r| (r.id.0, r.operator_seq)).collect::<Vec<_>>();
+    assert_eq!((names(&newest), names(&behind)), (vec![(4, 0), (1, 2)], vec![(1, 0)]));
+    let standing = async |no| names(&node.store.feed_silences_standing(OperatorNo(no), 9).await.expect("revisions"));
+    assert_eq!(standing(1).await, [(4, 0), (1, 2)], "the newest of each");
+    assert_eq!((standing(2).await, standing(3).await), (vec![(3, 0)], vec![]));
+    let Event::AlertRevised(over) = of(4, 1, "feed_silent", 1) else { unreachable!("a revision") };
+    let over = AlertRevision { kind: RevisionKind::Withdrawn, ..over };
+    node.commit(vec![Event::AlertRevised(over)], Vec::new()).await.expect("stored");
+    assert_eq!(standing(1).await, [(1, 2)], "what is over stands no more");
     node.stop().await;
 }

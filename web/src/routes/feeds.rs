@@ -50,7 +50,7 @@ pub struct SourceRequest {
     #[serde(default)]
     mapping: Option<String>,
     /// Class of data: `gaming_transactions`, `sales_redemptions`, `player_accounts`, `licences`, `invoices`, `payments`,
-    /// `bank_statements`. Records of kinds that are not its own are quarantined.
+    /// `bank_statements`; the last four only with staff's keys. Records of kinds that are not its own are quarantined.
     #[serde(default)]
     class: Option<String>,
     /// `wall` (default) or `event`.
@@ -197,6 +197,7 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     params(("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: same source")),
     responses((status = 201, description = "The source", body = SourceBody),
         (status = 200, description = "It was there, with the same settings", body = SourceBody),
+        (status = 403, description = "The key is an operator's, and the class is what others say of it"),
         (status = 409, description = "One of this name has other settings")),
     security(("bearer" = ["feeds:manage"]))
 )]
@@ -209,6 +210,7 @@ pub async fn create(
     caller.require(Scope::FeedsManage)?;
     parse::require_json(req.headers())?;
     let new = parse::json::<SourceRequest>(&body)?.check(&caller, &state)?;
+    may_speak(&caller, new.class)?;
     let made = state.engine.create_source(new, idempotency(&caller, &req, &body)?).await?;
     let view = view_of(&state, &made.source)?;
     let mut response = if made.created { HttpResponse::Created() } else { HttpResponse::Ok() };
@@ -241,6 +243,7 @@ fn view_of(state: &AppState, source: &Source) -> Result<SourceBody, Problem> {
         ("X-Mlinzi-Batch" = Option<i64>, Header, description = "The operator's own number of the batch, gapless from 1")),
     request_body(content = String, content_type = "application/x-ndjson", description = "Canonical records, one a line; or application/json with an array of them, which is empty where nothing happened"),
     responses((status = 200, description = "Durable before this answer", body = PushView),
+        (status = 403, description = "The key is an operator's, and the source has what others say of it"),
         (status = 409, description = "The tamper token does not follow: nothing is stored")),
     security(("bearer" = ["feeds:write"]))
 )]
@@ -253,6 +256,7 @@ pub async fn push(
     caller.require(Scope::FeedsWrite)?;
     parse::require_media_type(req.headers(), &["application/x-ndjson", "application/ndjson", "application/json"])?;
     let source = reach(&caller, &state, &req)?;
+    may_speak(&caller, source.class.data())?;
     let dry_run = match parse::parameter(&parse::query(&req, &["dry_run"])?, "dry_run") {
         None | Some("false") => false,
         Some("true") => true,
@@ -282,6 +286,19 @@ fn reach(caller: &Caller, state: &AppState, req: &HttpRequest) -> Result<Arc<Sou
         None => directory.operators.get(&source.operator_no).is_some_and(|o| o.jurisdiction == caller.jurisdiction()),
     });
     found.cloned().ok_or_else(|| Problem::not_found("source"))
+}
+
+/// What authorities and banks say of an operator is not its own word: rules and scores hold it against the operator. Only
+/// staff's keys bring it.
+fn may_speak(caller: &Caller, class: DataClass) -> Result<(), Problem> {
+    if caller.operator.is_none() || !class.is_documents() {
+        return Ok(());
+    }
+    let class = class.as_str();
+    let why = format!(
+        "{class} are what others say of an operator: ask the regulator, whose staff makes such sources and sends or fetches their records"
+    );
+    Err(Problem::new(Code::Forbidden, why))
 }
 
 impl SourceRequest {

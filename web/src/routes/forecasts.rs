@@ -9,7 +9,7 @@ use models::alert::Metric;
 use models::ids::OperatorId;
 use models::money::Currency;
 use models::operator::Scope;
-use models::ts::Ts;
+use models::ts::{DAY, Ts};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -46,11 +46,15 @@ pub struct ForecastView {
     pub newest_input_at: Option<Ts>,
     /// Sources that have never delivered: they are missing in the figures.
     pub inputs_missing: u32,
+    /// True: the first of `days` was over more than a day ago, because the newest day of the history is not yesterday: a feed that
+    /// goes by the clock of its records has stopped, or holds an archive. What is forecast follows on that history, and is not
+    /// about the days to come.
+    pub stale: bool,
     /// Why nothing is forecast; null where something is.
     pub not_forecast: Option<String>,
     /// How it was made; null where nothing is forecast.
     pub method: Option<MethodBody>,
-    /// From the day behind the newest one that is over on; empty where nothing is forecast.
+    /// From the day behind the newest one that is over on; empty where nothing is forecast. See `stale`.
     pub days: Vec<ForecastDay>,
     /// Days that are over, oldest first and none left out, 400 at most. The open day is not among them.
     pub history: Vec<HistoryDay>,
@@ -132,6 +136,11 @@ impl Asked {
     }
 }
 
+/// Do days of a forecast begin in the past, and not just at a midnight that nobody has told of yet?
+fn is_stale(days: &[ForecastDay], now: Ts) -> bool {
+    days.first().is_some_and(|first| first.to.plus(DAY) < now)
+}
+
 fn whole(value: f64) -> i64 {
     value.round() as i64
 }
@@ -178,6 +187,7 @@ fn method(forecasted: &Forecasted) -> Option<MethodBody> {
         ("currency" = Option<String>, Query, description = "The jurisdiction's where nothing is said", example = "KES"),
         ("days" = Option<u32>, Query, description = "Days ahead, 1 to 56; 14 where nothing is said")),
     responses((status = 200, description = "The forecast; with too few days that are known it is empty and `not_forecast` says so", body = ForecastView),
+        (status = 409, description = "Its feeds fell silent more often in these days than can be looked at"),
         (status = 503, description = "As many wait for forecasts as may")),
     security(("bearer" = []), ("bearer" = ["market:read"]))
 )]
@@ -195,6 +205,7 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     let forecasted = state.engine.forecast_of(ForecastAsked { operator, metric, currency, horizon }).await?;
     let failed = || Problem::new(Code::Internal, "the days have no names");
     let InputTimes { as_of, oldest_input_at, newest_input_at, inputs_missing } = forecasted.inputs;
+    let days = to_come(&forecasted, &zone).ok_or_else(failed)?;
     Ok(HttpResponse::Ok().json(ForecastView {
         operator: id,
         metric,
@@ -205,7 +216,8 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
         inputs_missing,
         not_forecast: forecasted.forecast.as_ref().err().map(NotForecast::to_string),
         method: method(&forecasted),
-        days: to_come(&forecasted, &zone).ok_or_else(failed)?,
+        stale: is_stale(&days, state.engine.now()),
+        days,
         history: history(&forecasted, &zone).ok_or_else(failed)?,
         time_zone: zone,
     }))
@@ -215,6 +227,28 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
 mod tests {
     use super::*;
     use actix_web::test::TestRequest;
+
+    #[test]
+    fn days_that_are_over_are_no_days_to_come() {
+        let first = |to: i64| ForecastDay {
+            day: "2026-03-02".to_owned(),
+            from: Ts(to - DAY),
+            to: Ts(to),
+            value: 1,
+            low_80: 0,
+            high_80: 2,
+        };
+        let now = Ts(100 * DAY);
+        // the end of the first day of the forecast | is it of the past?
+        for (what, days, wanted) in [
+            ("today", vec![first(100 * DAY + 1)], false),
+            ("yesterday, whose end nobody has told of yet", vec![first(99 * DAY)], false),
+            ("the day before", vec![first(99 * DAY - 1), first(100 * DAY - 1)], true),
+            ("nothing", vec![], false),
+        ] {
+            assert_eq!(is_stale(&days, now), wanted, "{what}");
+        }
+    }
 
     #[test]
     fn what_is_asked_for_is_read_exactly() {

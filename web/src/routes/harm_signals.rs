@@ -31,6 +31,8 @@ use crate::state::AppState;
 pub const SHOWN_DAYS: i64 = 90;
 /// Digits one after the other in a reason from which on they may name somebody.
 const DIGITS_MAX: usize = 5;
+/// Characters of the longest amount of money in a reason: `99,999,999`.
+const AMOUNT_MAX: usize = 10;
 
 /// A sign of harm to give. The player by `player` as alerts name them, or by at least one of `phone`, `id_number`, `bst`.
 #[derive(Deserialize, ToSchema)]
@@ -220,14 +222,18 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
 }
 
 /// Gives a sign of harm about one of its players to an operator, which has to act from then on. For staff. The player has to
-/// be one whom the operator knows by this identifier: it has asked about them, or sent records of them.
+/// be one whom the operator knows by this identifier: it has asked about them, or sent records of them. It reads the sign
+/// from the instant from which its time runs.
 #[utoipa::path(
     post, path = "/api/v1/operators/{id}/harm-signals", tag = "alerts", request_body = HarmSignalRequest,
     params(("id" = String, Path, description = "opr_…"),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: given once")),
     responses((status = 201, description = "The sign", body = HarmSignalView),
         (status = 404, description = "No such operator, or it knows no such player"),
-        (status = 409, description = "The operator is suspended or closed, and so cannot read it")),
+        (status = 409, description = "The operator is suspended or closed, and so cannot read it; or could not find out who \
+            it is: it has never asked about the player, and no deposit or withdrawal of theirs is remembered; or has as \
+            many signs of staff from the last 14 days as are followed"),
+        (status = 503, description = "The operator's rules are still reading; ask again after `Retry-After`")),
     security(("bearer" = ["alerts:manage"]))
 )]
 pub async fn give(
@@ -250,15 +256,75 @@ pub async fn give(
 }
 
 /// May a text name somebody: does it hold a number as long as a phone's or a document's, or an address?
+///
+/// People group digits by whatever is no letter (`0712,345,678`, `0712_345_678`), so only letters part two numbers. Days,
+/// times of day and amounts of money are nobody's.
 fn may_name(text: &str) -> bool {
     let mut digits = 0;
-    for letter in text.chars().filter(|letter| !matches!(letter, ' ' | '-' | '.' | '/' | '(' | ')')) {
-        digits = if letter.is_numeric() { digits + 1 } else { 0 };
-        if digits > DIGITS_MAX || letter == '@' {
-            return true;
+    for word in text.split_whitespace() {
+        if is_nobodys(word) {
+            digits = 0;
+            continue;
+        }
+        for letter in word.chars() {
+            if letter.is_numeric() {
+                digits += 1;
+            } else if letter.is_alphabetic() {
+                digits = 0;
+            }
+            if digits > DIGITS_MAX || letter == '@' {
+                return true;
+            }
         }
     }
     false
+}
+
+/// Is it a day, a time of day or a span of them, or an amount of money?
+fn is_nobodys(word: &str) -> bool {
+    let word = word.trim_matches(|letter: char| letter.is_ascii_punctuation());
+    is_day(word) || is_amount(word) || word.split(['-', '–']).all(is_time_of_day)
+}
+
+fn number(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<u32> {
+    let is_whole = digits.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_whole { text.parse().ok() } else { None }
+}
+
+/// `2026-03-12`, `12.3.2026` or `12/03/2026`: of this century's twenties or later, so that nobody's day of birth is one.
+fn is_day(word: &str) -> bool {
+    let is_one = |year, month, day| {
+        number(year, 4..=4).is_some_and(|year| (2020..2100).contains(&year))
+            && number(month, 1..=2).is_some_and(|month| (1..=12).contains(&month))
+            && number(day, 1..=2).is_some_and(|day| (1..=31).contains(&day))
+    };
+    ['-', '/', '.'].into_iter().any(|between| match word.split(between).collect::<Vec<_>>()[..] {
+        [first, month, last] => is_one(first, month, last) || is_one(last, month, first),
+        _ => false,
+    })
+}
+
+fn is_time_of_day(word: &str) -> bool {
+    word.split_once(':').is_some_and(|(hour, minute)| {
+        number(hour, 1..=2).is_some_and(|hour| hour < 24) && number(minute, 2..=2).is_some_and(|minute| minute < 60)
+    })
+}
+
+/// Digits in groups of three between commas, and perhaps hundredths: fewer of them than a phone has.
+fn is_amount(word: &str) -> bool {
+    let (whole, hundredths) = word.split_once('.').unwrap_or((word, "00"));
+    let mut groups = whole.split(',');
+    let begins = groups.next().is_some_and(|first| number(first, 1..=3).is_some());
+    let (mut count, mut are_of_three) = (0, true);
+    for group in groups {
+        count += 1;
+        are_of_three &= number(group, 3..=3).is_some();
+    }
+    begins
+        && are_of_three
+        && (1..=2).contains(&count)
+        && whole.len() <= AMOUNT_MAX
+        && number(hundredths, 1..=2).is_some()
 }
 
 impl HarmSignalRequest {
@@ -318,6 +384,23 @@ mod tests {
             ("id 12345678", true),
             ("+254-712-345-678", true),
             ("write to a@b.example", true),
+            // other separators
+            ("call 0712,345,678", true),
+            ("call 0712_345_678", true),
+            ("call 0712:345:678", true),
+            ("call 0712\u{a0}345\u{a0}678", true),
+            ("call 0712–345–678", true),
+            ("call 07'12'34'56'78", true),
+            ("call 712,345,678", true),
+            ("id 12 345 678", true),
+            ("id 1234, 5678", true),
+            ("born 12.03.1986", true),
+            ("2026-03-12 0712 345 678", true),
+            // and what is nobody's
+            ("lost KES 1,250,000.50 since 2026-03-12", false),
+            ("lost 12,500,000, 190,000 and 7,000 on 12/3/2026", false),
+            ("plays from 22:00-23:30 (since 1.12.2026).", false),
+            ("30 deposits in 24 hours, 12 of them failed", false),
         ] {
             assert_eq!(may_name(text), names, "{text}");
         }

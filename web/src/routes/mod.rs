@@ -6,6 +6,7 @@ pub mod bench;
 pub mod changes;
 pub mod class_data;
 pub mod compliance;
+pub mod exclusion_reports;
 pub mod feeds;
 pub mod forecasts;
 pub mod harm_signals;
@@ -17,6 +18,7 @@ pub mod links;
 pub mod list;
 pub mod lookup;
 pub mod metrics;
+pub mod model_shadows;
 pub mod notifications;
 pub mod nser;
 pub mod operators;
@@ -53,7 +55,7 @@ pub const BATCH_PATH: &str = "/api/v1/operators/batch/lookup";
 pub const METRICS_PATH: &str = "/metrics";
 
 /// Most paths; sizes the table of histograms.
-pub const PATHS_MAX: usize = 96;
+pub const PATHS_MAX: usize = 112;
 
 /// Which limit of body size holds for a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,10 +126,15 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     lane Lookup  get    "/api/v1/nser/lookup/{bst}" => lookup::nser_lookup_token;
     api Register post   "/api/v1/nser/register" => nser::register;
     api Register get    "/api/v1/nser/stats" => nser::stats;
+    api Register get    "/api/v1/nser/reports" => exclusion_reports::list;
+    api Register post   "/api/v1/nser/reports/{report}/approve" => exclusion_reports::approve;
+    api Register post   "/api/v1/nser/reports/{report}/refuse" => exclusion_reports::refuse;
     api Register get    "/api/v1/nser/{id}" => nser::get;
     api Register put    "/api/v1/nser/{id}/extend" => nser::extend;
     api Register get    "/api/v1/operators" => operators::list;
     api Register post   "/api/v1/operators/register" => operators::register;
+    api Register get    "/api/v1/operators/exclusions" => exclusion_reports::own;
+    api Register post   "/api/v1/operators/exclusions" => exclusion_reports::report;
     api Register get    "/api/v1/operators/{id}" => operators::get;
     api Register patch  "/api/v1/operators/{id}" => operators::patch;
     api Register get    "/api/v1/operators/{id}/licence" => licences::licences;
@@ -181,6 +188,9 @@ static ENDPOINTS: &[Endpoint] = endpoints! {
     api Register get    "/api/v1/players/{player}/risk" => players_at_risk::get;
     api Register post   "/api/v1/models/{kind}/{version}/promote" => risk_models::promote;
     api Register post   "/api/v1/models/{kind}/{version}/retire" => risk_models::retire;
+    api Register get    "/api/v1/models/{kind}/{version}/shadow" => model_shadows::read;
+    api Register post   "/api/v1/models/{kind}/{version}/shadow" => model_shadows::start;
+    api Register post   "/api/v1/models/{kind}/{version}/unshadow" => model_shadows::end;
     api Register get    "/api/v1/system/actors" => system::actors;
     api Register post   "/api/v1/system/actors/release" => system::release;
     api Register get    "/api/v1/rules" => rules::list;

@@ -245,7 +245,7 @@ pub async fn stats(caller: Caller, state: AppState) -> Result<HttpResponse, Prob
 }
 
 impl RegisterRequest {
-    fn check(self, caller: &Caller, state: &AppState) -> Result<NewExclusion, Problem> {
+    pub(super) fn check(self, caller: &Caller, state: &AppState) -> Result<NewExclusion, Problem> {
         let jurisdiction = caller.jurisdiction();
         let country = state
             .engine

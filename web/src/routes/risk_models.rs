@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use store::StoredModel;
 use utoipa::ToSchema;
 
+use super::model_shadows::ShadowBody;
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
@@ -66,6 +67,8 @@ pub struct ModelBody {
     pub ended_at: Option<Ts>,
     /// The way back by which it scores again, or no longer does; null where it is in its state by anything else.
     pub rollback: Option<RollbackBody>,
+    /// It scores in the shadow; null where it does not.
+    pub shadow: Option<ShadowBody>,
 }
 
 /// Somebody went back from a version to the one before.
@@ -159,6 +162,8 @@ pub struct DriftBody {
     pub score_index: Option<f64>,
     /// The same in sentences.
     pub reasons: Vec<String>,
+    /// It scored in the shadow that day: nobody was told.
+    pub is_shadow: bool,
 }
 
 fn share(ppm: u32) -> f64 {
@@ -199,7 +204,7 @@ impl From<&ModelActed> for ModelActBody {
 
 impl ModelBody {
     /// `acts` are those of its kind.
-    fn of(stored: &StoredModel, acts: &[ModelActed]) -> Self {
+    pub(super) fn of(stored: &StoredModel, acts: &[ModelActed]) -> Self {
         let model = &stored.model;
         let (promoted_by, promoted_at) = stored.promoted.clone().unzip();
         Self {
@@ -221,6 +226,7 @@ impl ModelBody {
             promoted_at,
             ended_at: stored.ended.as_ref().map(|(_, at)| *at),
             rollback: rollback_of(acts, model.version).map(RollbackBody::from),
+            shadow: stored.shadow.clone().map(|(by, since, reason)| ShadowBody { by, since, reason }),
         }
     }
 }
@@ -256,14 +262,24 @@ fn kind(req: &HttpRequest) -> Result<ModelKind, Problem> {
 }
 
 /// The version that a path names.
-fn which(req: &HttpRequest) -> Result<(ModelKind, u32), Problem> {
+pub(super) fn which(req: &HttpRequest) -> Result<(ModelKind, u32), Problem> {
     Ok((kind(req)?, parse::path_id(req, "version", "model")?))
 }
 
-fn required_reason(reason: Option<&str>) -> Result<String, Problem> {
+pub(super) fn required_reason(reason: Option<&str>) -> Result<String, Problem> {
     let mut fields = Fields::default();
     let reason = fields.required_text("/reason", reason, REASON_CHARS_MAX);
     fields.finish(reason)
+}
+
+/// A model scores everybody: no key of one jurisdiction decides for operators of another.
+pub(super) fn only_own_operators(caller: &Caller, state: &AppState) -> Result<(), Problem> {
+    let directory = state.engine.directory();
+    if directory.operators.values().any(|operator| operator.jurisdiction != caller.jurisdiction()) {
+        let why = "a model scores the operators of every jurisdiction, and there are others: whoever runs this node does it with `mlinzi model`";
+        return Err(Problem::new(Code::Forbidden, why));
+    }
+    Ok(())
 }
 
 async fn order(
@@ -273,11 +289,7 @@ async fn order(
     body: &[u8],
     (kind, command): (ModelKind, ModelCommand),
 ) -> Result<HttpResponse, Problem> {
-    let directory = state.engine.directory();
-    if directory.operators.values().any(|operator| operator.jurisdiction != caller.jurisdiction()) {
-        let why = "a model scores the operators of every jurisdiction, and there are others: whoever runs this node does it with `mlinzi model`";
-        return Err(Problem::new(Code::Forbidden, why));
-    }
+    only_own_operators(caller, state)?;
     let order = ModelOrder { kind, command, by: caller.entry.key.label.clone() };
     let version = state.engine.order_model(order, idempotency(caller, req, body)?).await?;
     let store = state.engine.store();
@@ -404,6 +416,7 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
         level: judged.level.as_str(),
         score_index: judged.score_psi_ppm.map(share),
         reasons: judged.reasons,
+        is_shadow: judged.is_shadow,
     };
     let drift = drift.into_iter().map(body).collect();
     let acts = store.model_acts(kind).await?;

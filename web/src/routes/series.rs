@@ -1,7 +1,7 @@
 //! Series of an operator's hours and days as their detectors see them: what is expected, how unusual the newest point is.
 
 use actix_web::{HttpRequest, HttpResponse};
-use actors::market::SeriesView;
+use actors::market::{SeriesView, TogetherView};
 use models::alert::{Granularity, Metric, Window};
 use models::ids::OperatorId;
 use models::money::Currency;
@@ -29,6 +29,9 @@ pub struct SeriesListView {
     pub operator: OperatorId,
     /// Those that are watched: hours and days of six metrics in each currency; empty before the first hour is over.
     pub items: Vec<SeriesItem>,
+    /// How the figures of an hour fit together, by currency; empty before the detectors of all six metrics know what to
+    /// expect of an hour.
+    pub together: Vec<TogetherItem>,
     /// Points that were worth a word (from half of what is an alert on), newest first, at most 50.
     pub unusual: Vec<UnusualPoint>,
 }
@@ -59,6 +62,30 @@ pub struct SeriesItem {
     pub points: u64,
     /// Its newest point.
     pub newest: NewestPoint,
+}
+
+/// How count, stakes, payouts and players of an hour fit together.
+#[derive(Serialize, ToSchema)]
+pub struct TogetherItem {
+    /// Currency.
+    #[schema(value_type = String)]
+    pub currency: Currency,
+    /// Nothing is said of them yet: 168 hours are described first, and 200 are judged.
+    pub learning: bool,
+    /// Hours remembered, at most 1,008.
+    pub rows: usize,
+    /// First instant of the newest hour that the description in force knows; null before there is one. It is made anew
+    /// once a day.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub fitted_at: Option<Ts>,
+    /// First instant of the newest hour that was judged. Hours with a missing figure are left out.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Ts,
+    /// First instant behind it.
+    #[schema(value_type = String, format = DateTime)]
+    pub to: Ts,
+    /// How little its figures fit each other, 0 to 1,000,000; half a million is an alert; 0 while it learns.
+    pub score_ppm: u32,
 }
 
 /// The newest point of a series. Money in minor units, hold in parts per million.
@@ -103,7 +130,8 @@ pub struct UnusualPoint {
     /// Lowest and highest single value that would have said nothing.
     pub band: Option<[i64; 2]>,
     /// What was odd, most surprising first: `above`, `below`, each also `_for_some` (six points) and `_for_long` (24),
-    /// `restless`, `flat`, `shape`.
+    /// `restless`, `flat`, `shape`; `together` where it is not what the other figures of the hour let expect, once for each
+    /// figure that fits the others less than usual.
     #[schema(value_type = Vec<String>)]
     pub oddities: Vec<Oddity>,
 }
@@ -135,6 +163,14 @@ impl From<&SeriesView> for SeriesItem {
     }
 }
 
+impl From<&TogetherView> for TogetherItem {
+    fn from(view: &TogetherView) -> Self {
+        let TogetherView { currency, is_learning, rows, fitted_at, newest } = *view;
+        let Window { start, end } = newest.window;
+        Self { currency, learning: is_learning, rows, fitted_at, from: start, to: end, score_ppm: newest.score_ppm }
+    }
+}
+
 impl From<&SeriesScore> for UnusualPoint {
     fn from(score: &SeriesScore) -> Self {
         Self {
@@ -163,10 +199,11 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     let id: OperatorId = parse::path_id(&req, "id", "operator")?;
     let operator_no = caller.operator_in_reach(&state.engine.directory(), id, Scope::MarketRead)?.operator_no;
     let items = state.engine.series(operator_no).iter().map(SeriesItem::from).collect();
+    let together = state.engine.figures_together(operator_no).iter().map(TogetherItem::from).collect();
     let scored = state.engine.store().newest_series_scores(operator_no, INPUTS_MAX).await?;
     let mut unusual: Vec<UnusualPoint> =
         scored.iter().flat_map(|scored| &scored.scores).map(UnusualPoint::from).collect();
     unusual.sort_by_key(|point| std::cmp::Reverse((point.to, point.score_ppm)));
     unusual.truncate(UNUSUAL_MAX);
-    Ok(HttpResponse::Ok().json(SeriesListView { operator: id, items, unusual }))
+    Ok(HttpResponse::Ok().json(SeriesListView { operator: id, items, together, unusual }))
 }

@@ -13,23 +13,36 @@ const CLASSES: [&str; 7] = [
     "bank_statements",
 ];
 
+/// What others say of an operator.
+const OF_OTHERS: [&str; 4] = ["licences", "invoices", "payments", "bank_statements"];
+
 /// A key of the operator that makes sources and pushes.
 async fn key(node: &Node, operator: &Operator) -> Key {
     let key = json!({"label": "k", "scopes": ["feeds:write", "feeds:manage"], "rate_per_second": 1000});
     operator.key(node, key).await
 }
 
-/// Where the records of a new source of a class are pushed.
-async fn source(node: &Node, key: &Key, class: &str) -> String {
-    let name = class.replace('_', "-");
-    let new = json!({"name": name, "class": class, "clock": "event", "horizon_days": 60}).to_string();
-    let made = node.call("POST", "/api/v1/feeds", Some(&key.bearer), &new).await;
-    assert_eq!((made.status, made.json()["class"].as_str()), (201, Some(class)), "{}", made.text);
-    format!("/api/v1/feeds/{}/records", made.json()["id"].as_str().expect("an id"))
+/// Where the records of a source are pushed, and with whose key.
+struct Pushed {
+    path: String,
+    bearer: String,
 }
 
-async fn push(node: &Node, key: &Key, path: &str, records: &Value) -> Value {
-    let pushed = node.call("POST", path, Some(&key.bearer), &records.to_string()).await;
+/// A new source of a class: of the operator's own making, or of staff's where others speak.
+async fn source(node: &Node, operator: &Operator, key: &Key, class: &str) -> Pushed {
+    let bearer = if OF_OTHERS.contains(&class) { &node.staff } else { &key.bearer };
+    let made = node.call("POST", "/api/v1/feeds", Some(bearer), &new_source(operator, class).to_string()).await;
+    assert_eq!((made.status, made.json()["class"].as_str()), (201, Some(class)), "{}", made.text);
+    let path = format!("/api/v1/feeds/{}/records", made.json()["id"].as_str().expect("an id"));
+    Pushed { path, bearer: bearer.clone() }
+}
+
+fn new_source(operator: &Operator, class: &str) -> Value {
+    json!({"operator": operator.id, "name": class.replace('_', "-"), "class": class, "clock": "event", "horizon_days": 60})
+}
+
+async fn push(node: &Node, Pushed { path, bearer }: &Pushed, records: &Value) -> Value {
+    let pushed = node.call("POST", path, Some(bearer), &records.to_string()).await;
     assert_eq!(pushed.status, 200, "{}", pushed.text);
     pushed.json()
 }
@@ -151,21 +164,21 @@ async fn every_class_is_pushed_and_read_back_also_after_a_restart() {
     let key = key(&node, &operator).await;
     let mut paths = Vec::new();
     for class in CLASSES {
-        let path = source(&node, &key, class).await;
+        let path = source(&node, &operator, &key, class).await;
         let silent = read(&node, &operator, class).await;
         assert_eq!((&silent["as_of"], &silent["inputs_missing"]), (&Value::Null, &json!(1)), "{class}");
-        let pushed = push(&node, &key, &path, &records(class)).await;
+        let pushed = push(&node, &path, &records(class)).await;
         assert_eq!((&pushed["accepted"], &pushed["quarantined"]), (&json!(2), &json!([])), "{class}: {pushed}");
         paths.push(path);
     }
     check(&node, &operator).await;
     // the same again changes nothing, before a restart and after it
     for (class, path) in CLASSES.iter().zip(&paths) {
-        assert_eq!(push(&node, &key, path, &records(class)).await["duplicates"], json!(2), "{class}");
+        assert_eq!(push(&node, path, &records(class)).await["duplicates"], json!(2), "{class}");
     }
     let node = node.restart(actors::engine::Faults::default()).await;
     for (class, path) in CLASSES.iter().zip(&paths) {
-        assert_eq!(push(&node, &key, path, &records(class)).await["duplicates"], json!(2), "{class}");
+        assert_eq!(push(&node, path, &records(class)).await["duplicates"], json!(2), "{class}");
     }
     check(&node, &operator).await;
     node.stop().await;
@@ -181,23 +194,69 @@ async fn a_class_takes_no_records_of_another_and_there_are_seven() {
         let made = node.call("POST", "/api/v1/feeds", Some(&key.bearer), &new).await;
         assert_eq!((made.status, &made.json()["errors"][0]["pointer"]), (422, &json!("/class")), "{}", made.text);
     }
-    let path = source(&node, &key, "bank_statements").await;
+    let path = source(&node, &operator, &key, "bank_statements").await;
     for class in CLASSES.iter().filter(|class| **class != "bank_statements") {
-        let pushed = push(&node, &key, &path, &records(class)).await;
+        let pushed = push(&node, &path, &records(class)).await;
         let refused = pushed["quarantined"].as_array().expect("a list");
         assert_eq!(refused.len(), 2, "{class}");
         assert!(refused.iter().all(|refusal| refusal["code"] == "wrong_class"), "{class}: {pushed}");
         let said = refused[0]["detail"].as_str().expect("a sentence");
         assert!(said.starts_with("kind: a source of bank_statements takes no "), "{said}");
     }
-    let listed = node.call("GET", &path.replace("/records", "/quarantine"), Some(&key.bearer), "").await.json();
+    let listed = node.call("GET", &path.path.replace("/records", "/quarantine"), Some(&key.bearer), "").await.json();
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(12));
     // play takes whatever players do, and no document
-    let play = source(&node, &key, "gaming_transactions").await;
+    let play = source(&node, &operator, &key, "gaming_transactions").await;
     for (class, taken) in [("sales_redemptions", 2), ("player_accounts", 2), ("payments", 0)] {
-        assert_eq!(push(&node, &key, &play, &records(class)).await["accepted"], json!(taken), "{class}");
+        assert_eq!(push(&node, &play, &records(class)).await["accepted"], json!(taken), "{class}");
     }
     assert_eq!(read(&node, &operator, "sales_redemptions").await["items"], json!([]), "that was play");
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn nobody_says_of_itself_what_others_say_of_it() {
+    let node = Node::start().await;
+    let operator = node.operator("acme").await;
+    let own = key(&node, &operator).await;
+    // who makes a source first, pushes to it, declares a day of it, reads and repairs what was refused: operator | staff
+    for class in CLASSES {
+        let (made_by_own, of_own) = if OF_OTHERS.contains(&class) { (403, 403) } else { (201, 200) };
+        let new = new_source(&operator, class).to_string();
+        let made = node.call("POST", "/api/v1/feeds", Some(&own.bearer), &new).await;
+        assert_eq!(made.status, made_by_own, "{class}: {}", made.text);
+        let again = node.call("POST", "/api/v1/feeds", Some(&node.staff), &new).await;
+        assert_eq!(again.status, if made_by_own == 403 { 201 } else { 200 }, "{class}: {}", again.text);
+        let source = format!("/api/v1/feeds/{}", again.json()["id"].as_str().expect("an id"));
+        let (one, broken) = (json!([records(class)[0]]).to_string(), json!([{"record_id": "broken"}]).to_string());
+        for path in ["/records?dry_run=true", "/records"] {
+            let pushed = node.call("POST", &format!("{source}{path}"), Some(&own.bearer), &one).await;
+            assert_eq!(pushed.status, of_own, "{class} {path}: {}", pushed.text);
+            let said = pushed.json()["detail"].as_str().unwrap_or_default().to_owned();
+            assert_eq!(said.contains("ask the regulator"), of_own == 403, "{class} {path}: {said}");
+        }
+        let pushed = node.call("POST", &format!("{source}/records"), Some(&node.staff), &one).await;
+        let stored = if of_own == 403 { "accepted" } else { "duplicates" };
+        assert_eq!((pushed.status, &pushed.json()[stored]), (200, &json!(1)), "{class}: {}", pushed.text);
+        let refused = node.call("POST", &format!("{source}/records"), Some(&node.staff), &broken).await;
+        assert_eq!(refused.json()["quarantined"].as_array().map(Vec::len), Some(1), "{class}: {}", refused.text);
+
+        let listed = node.call("GET", &format!("{source}/quarantine"), Some(&own.bearer), "").await;
+        let id = listed.json()["items"][0]["id"].as_str().expect("an id").to_owned();
+        let many = json!({"code": "missing_field", "apply": "as_sent"}).to_string();
+        let day =
+            json!({"day": "2026-11-01", "totals": [{"kind": "stake", "count": 1, "amount_minor": 100}]}).to_string();
+        let table = [
+            ("GET", format!("quarantine/{id}"), ""),
+            ("POST", format!("quarantine/{id}/replay"), one.trim_matches(['[', ']'])),
+            ("POST", "quarantine/replay".to_owned(), many.as_str()),
+            ("POST", "declarations".to_owned(), day.as_str()),
+        ];
+        for (method, path, body) in table {
+            let asked = node.call(method, &format!("{source}/{path}"), Some(&own.bearer), body).await;
+            assert_eq!(asked.status == 403, of_own == 403, "{class} {path}: {} {}", asked.status, asked.text);
+        }
+    }
     node.stop().await;
 }
 
@@ -207,8 +266,8 @@ async fn documents_are_in_no_figure() {
     let operator = node.operator("acme").await;
     let key = key(&node, &operator).await;
     for class in ["gaming_transactions", "invoices", "payments", "bank_statements", "licences"] {
-        let path = source(&node, &key, class).await;
-        push(&node, &key, &path, &records(class)).await;
+        let path = source(&node, &operator, &key, class).await;
+        push(&node, &path, &records(class)).await;
     }
     let bearer = format!("Bearer {}", node.staff);
     let headers = [("Sec-WebSocket-Protocol", "mlinzi.v1"), ("Authorization", bearer.as_str())];
@@ -232,12 +291,12 @@ async fn data_is_read_by_staff_page_by_page_within_its_jurisdiction() {
     let node = Node::start().await;
     let operator = node.operator("acme").await;
     let key = key(&node, &operator).await;
-    let path = source(&node, &key, "payments").await;
+    let path = source(&node, &operator, &key, "payments").await;
     let payment = |n: u32| {
         json!({"record_id": format!("y{n}"), "kind": "payment", "occurred_at": format!("2026-11-01T{:02}:00:00Z", n % 24), "money": kes(n.into()),
             "payment": {"reference": format!("T{n}"), "state": if n.is_multiple_of(2) { "completed" } else { "failed" }}})
     };
-    push(&node, &key, &path, &Value::from_iter((0..7).map(payment))).await;
+    push(&node, &path, &Value::from_iter((0..7).map(payment))).await;
     let (mut seen, mut next) = (Vec::new(), String::new());
     loop {
         let page = read(&node, &operator, &format!("payments?limit=3{next}")).await;

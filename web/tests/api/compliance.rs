@@ -59,8 +59,16 @@ async fn source(node: &Node, key: &Key, class: &str) -> String {
     format!("/api/v1/feeds/{}/records", made.json()["id"].as_str().expect("an id"))
 }
 
-async fn push(node: &Node, key: &Key, path: &str, records: &Value) -> Value {
-    let pushed = node.call("POST", path, Some(&key.bearer), &records.to_string()).await;
+/// The same of what others say of the operator: staff makes it, and pushes to it.
+async fn papers(node: &Node, operator: &Operator, class: &str) -> String {
+    let new = json!({"operator": operator.id, "name": class, "class": class, "expected_interval_seconds": 86_400});
+    let made = node.call("POST", "/api/v1/feeds", Some(&node.staff), &new.to_string()).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    format!("/api/v1/feeds/{}/records", made.json()["id"].as_str().expect("an id"))
+}
+
+async fn push(node: &Node, bearer: &str, path: &str, records: &Value) -> Value {
+    let pushed = node.call("POST", path, Some(bearer), &records.to_string()).await;
     assert_eq!(pushed.status, 200, "{}", pushed.text);
     pushed.json()
 }
@@ -104,7 +112,8 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     let (node, clock) = started().await;
     let operator = node.operator("acme").await;
     let key = key(&node, &operator).await;
-    let (play, invoices) = (source(&node, &key, "gaming_transactions").await, source(&node, &key, "invoices").await);
+    let play = source(&node, &key, "gaming_transactions").await;
+    let invoices = papers(&node, &operator, "invoices").await;
     let today = clock.day();
     let empty = read(&node, &operator, &node.staff, "").await.json();
     assert_eq!((&empty["current"], &empty["history"]), (&Value::Null, &json!([])), "no day is over");
@@ -114,15 +123,20 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     // one record of four is refused: nobody knows its kind
     let mut broken = stake("s4", at(-1));
     broken["kind"] = json!("wager");
-    let pushed =
-        push(&node, &key, &play, &json!([stake("s1", at(-3)), stake("s2", at(-2)), stake("s3", at(-1)), broken])).await;
+    let pushed = push(
+        &node,
+        &key.bearer,
+        &play,
+        &json!([stake("s1", at(-3)), stake("s2", at(-2)), stake("s3", at(-1)), broken]),
+    )
+    .await;
     assert_eq!((&pushed["accepted"], pushed["quarantined"].as_array().map(Vec::len)), (&json!(3), Some(1)));
     // an invoice that was due five days ago at noon, and nobody has paid
     let due = at(-5 * 24 * 60);
     let invoice = json!({"number": "T-1", "authority": "KRA", "due_at": due, "state": "issued", "paid_minor": 0});
     let invoice = json!([{"record_id": "i1", "kind": "invoice", "occurred_at": at(-20 * 24 * 60),
         "money": {"amount_minor": 100_000, "currency": "KES"}, "invoice": invoice}]);
-    push(&node, &key, &invoices, &invoice).await;
+    push(&node, &node.staff, &invoices, &invoice).await;
 
     clock.to_next_day_at(12);
     let seen = scored(&node, &operator, &today, |_| true).await;
@@ -163,11 +177,11 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     assert_eq!(node.journaled("compliance_scored").await.len(), 4);
 
     // paid late, as is heard of days after: the recent days are looked at again within the hour
-    let payments = source(&node, &key, "payments").await;
+    let payments = papers(&node, &operator, "payments").await;
     let paid = json!({"method": "mpesa", "account": "KE11 0000 4711", "reference": "p1", "invoice": "T-1", "authority": "KRA", "state": "completed"});
     let paid = json!([{"record_id": "p1", "kind": "payment", "occurred_at": due.plus(DAY),
         "money": {"amount_minor": 100_000, "currency": "KES"}, "payment": paid}]);
-    push(&node, &key, &payments, &paid).await;
+    push(&node, &node.staff, &payments, &paid).await;
     clock.0.fetch_add(HOUR + MINUTE, Ordering::SeqCst);
     let seen = scored(&node, &operator, &newest, |current| current["revision"] == 2).await;
     assert_eq!(said(&seen["current"], "payments").0, json!(1_000));
@@ -217,7 +231,7 @@ async fn logins_without_a_check_and_bets_behind_an_exclusion_are_counted_and_sco
     let mut records: Vec<Value> = (0..18).map(|n| record(&format!("asked-{n}"), "login", n, -30)).collect();
     records.extend([record("login-1", "login", 18, -29), record("login-2", "login", 19, -28)]);
     records.extend([record("asked-bet", "stake", 1, -20), record("excluded-bet", "stake", 2, -19)]);
-    let pushed = push(&node, &key, &play, &Value::from(records)).await;
+    let pushed = push(&node, &key.bearer, &play, &Value::from(records)).await;
     assert_eq!(pushed["accepted"], 22, "{pushed}");
 
     clock.to_next_day_at(12);
@@ -327,13 +341,13 @@ async fn operators_of_a_jurisdiction_are_ranked_the_lowest_first() {
             source(&node, &key, "gaming_transactions").await;
         }
         if code == "late" {
-            let invoices = source(&node, &key, "invoices").await;
+            let invoices = papers(&node, &operator, "invoices").await;
             let due = clock.now().plus(-20 * DAY);
             let invoice =
                 json!({"number": "T-1", "authority": "KRA", "due_at": due, "state": "overdue", "paid_minor": 0});
             let invoice = json!([{"record_id": "i1", "kind": "invoice", "occurred_at": due,
                 "money": {"amount_minor": 100_000, "currency": "KES"}, "invoice": invoice}]);
-            push(&node, &key, &invoices, &invoice).await;
+            push(&node, &node.staff, &invoices, &invoice).await;
         }
         operators.push((operator, key));
     }

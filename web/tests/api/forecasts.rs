@@ -107,6 +107,7 @@ async fn weeks_of_records_are_continued_with_an_interval() {
     assert_eq!(view["as_of"], json!(BEGIN.plus((DAYS - 1) * DAY + HOUR)));
     assert!(view["oldest_input_at"].is_string() && view["oldest_input_at"] == view["newest_input_at"], "{view}");
     assert_eq!(view["inputs_missing"], json!(0));
+    assert_eq!(view["stale"], true, "an archive's days to come are over");
 
     // fourteen days from the open one on
     let days = view["days"].as_array().expect("days");

@@ -23,7 +23,7 @@ use wire::{Heard, Request};
 use crate::node::{Key, Node};
 
 const SEED: u64 = 0x6d6c_696e_7a69;
-const REQUESTS: u64 = 11_000;
+const REQUESTS: u64 = 11_400;
 /// How often a request that an overloaded node turned away is sent again.
 const AGAIN: u32 = 20;
 /// Requests between two looks at the node.
@@ -92,7 +92,7 @@ fn watch_panics() {
 async fn prepare(node: &Node) -> (World, Witness) {
     let operator = node.operator("fuzz").await;
     let mut bearers = vec![node.staff.clone()];
-    for scopes in [&["lookup", "lookup:batch"][..], &["feeds:write", "feeds:manage"]] {
+    for scopes in [&["lookup", "lookup:batch", "register:report"][..], &["feeds:write", "feeds:manage"]] {
         let key = json!({"label": "k", "scopes": scopes, "rate_per_second": 10_000});
         bearers.push(operator.key(node, key).await.bearer);
     }
@@ -118,7 +118,7 @@ async fn prepare(node: &Node) -> (World, Witness) {
     let refused = node.call("GET", &format!("{path}/quarantine?limit=200"), Some(&bearers[2]), "").await.json();
     let refused = refused["items"].as_array().cloned().unwrap_or_default();
     let refused = refused.iter().map(|item| text(&item["id"])).collect();
-    let ids = vec![
+    let mut ids = vec![
         ("operator", operator.id.clone()),
         ("key", spare.id),
         ("source", text(&source["id"])),
@@ -128,6 +128,11 @@ async fn prepare(node: &Node) -> (World, Witness) {
         ("class", "gaming_transactions".to_owned()),
         ("class", "player_accounts".to_owned()),
     ];
+    // enough of them: each is settled once
+    for n in 0..40 {
+        let report = post("/api/v1/operators/exclusions", &bearers[1], new(&format!("+2547220000{n:02}"))).await;
+        ids.push(("report", text(&report["id"])));
+    }
     let key = json!({"label": "witness", "scopes": ["lookup"], "rate_per_second": 1000});
     (World { bearers, ids, refused }, Witness(node.operator("witness").await.key(node, key).await))
 }

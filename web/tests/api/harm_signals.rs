@@ -42,7 +42,7 @@ impl Watched {
     async fn push(&self, node: &Node, id: &str, kind: &str, player: Value) {
         let now = serde_json::to_value(node.engine.now()).expect("a time");
         let mut record = json!({"record_id": id, "kind": kind, "occurred_at": now, "player": player});
-        if kind == "deposit" {
+        if ["deposit", "stake"].contains(&kind) {
             record["money"] = json!({"amount_minor": 500, "currency": "KES"});
         }
         let pushed = node.call("POST", &self.records, Some(&self.key.bearer), &json!([record]).to_string()).await;
@@ -51,8 +51,13 @@ impl Watched {
 
     /// A deposit that the operator's rules have heard of.
     async fn plays(&self, node: &Node, no: OperatorNo, id: &str, phone: &str) {
-        self.push(node, id, "deposit", json!({"phone": phone})).await;
-        until("a deposit", async || {
+        self.does(node, no, (id, "deposit"), phone).await;
+    }
+
+    /// The same of another kind of record.
+    async fn does(&self, node: &Node, no: OperatorNo, (id, kind): (&str, &str), phone: &str) {
+        self.push(node, id, kind, json!({"phone": phone})).await;
+        until("a record", async || {
             let inputs = node.engine.store().rule_inputs(no, 0, 1_000).await.expect("inputs");
             let mut records = inputs.iter().filter_map(|input| input.batch.as_ref()).flat_map(|batch| &batch.records);
             records.any(|record| record.record_id == id).then_some(())
@@ -226,6 +231,42 @@ async fn signs_are_given_once_and_read_page_by_page() {
     assert_eq!(node.journaled("harm_signal_set").await.len(), before);
     let ids: BTreeSet<_> = all.iter().map(|one| text(one, "id")).collect();
     assert_eq!((ids.len(), before), (3, 3));
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_sign_is_read_as_soon_as_it_is_given_and_of_nobody_who_cannot_be_found() {
+    let node = Node::start_as(known()).await;
+    let acme = Watched::new(&node, "acme").await;
+    acme.does(&node, OperatorNo(1), ("s1", "stake"), ANNA).await;
+    acme.plays(&node, OperatorNo(1), "d1", BEN).await;
+    // its rules may be behind for long: what they are told of is there before they hear it
+    for count in 1..=8 {
+        let given = acme.give(&node, &sign(BEN, "high")).await;
+        assert_eq!((given.status, &given.json()["player"]["records"]), (201, &json!(["d1"])), "{}", given.text);
+        let own = items(&node, OWN, &acme.key.bearer).await;
+        assert_eq!((own.len(), &own[0]["id"]), (count, &given.json()["id"]));
+    }
+    // of whom there are bets alone, and about whom it has never asked, an identifier makes its token
+    let given = acme.give(&node, &sign(ANNA, "high")).await.json();
+    let unnamed = json!({"player": given["player"]["who"], "level": "high", "reason": "a complaint"});
+    let refused = acme.give(&node, &unnamed).await;
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    assert!(refused.text.contains("never asked"), "{}", refused.text);
+    let metrics = node.call("GET", "/metrics", None, "").await.text;
+    let counted = r#"mlinzi_harm_signals_withheld_total{reason="staff_unattributable"} 1"#;
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+    assert_eq!(node.journaled("harm_signal_set").await.len(), 9, "each is told once");
+    // it asks, and can find them from then on
+    let asked = json!({"phone": ANNA, "purpose": "login"}).to_string();
+    let asked = node.call("POST", "/api/v1/operators/lookup", Some(&acme.key.bearer), &asked).await;
+    let given = until("a contact", async || {
+        let given = acme.give(&node, &unnamed).await;
+        (given.status == 201).then(|| given.json())
+    });
+    let id = given.await["id"].clone();
+    let own = items(&node, OWN, &acme.key.bearer).await;
+    assert_eq!((&own[0]["id"], &own[0]["player"]["bst"]), (&id, &asked.json()["bst"]), "{own:#?}");
     node.stop().await;
 }
 

@@ -3,6 +3,7 @@
 use crate::live_rules::{known, until};
 use crate::node::{AheadClock, Key, Node, Operator, Setup};
 use actors::feeds::FeedsConfig;
+use futures_util::future::join_all;
 use models::ids::OperatorNo;
 use models::rule_input::RuleInput;
 use models::ts::{DAY, HOUR, SECOND, Ts};
@@ -20,7 +21,7 @@ fn licence(state: &str) -> Value {
 }
 
 /// With other fields, or more.
-fn with(mut licence: Value, fields: &Value) -> Value {
+pub fn with(mut licence: Value, fields: &Value) -> Value {
     let (object, fields) = (licence.as_object_mut().expect("an object"), fields.as_object().expect("an object"));
     object.extend(fields.clone());
     licence
@@ -142,6 +143,42 @@ async fn a_licence_that_is_revoked_is_heard_while_records_go_on() {
         until("news", async || Some(alerts(&node, "compliance_status_changed").await).filter(|all| all.len() == 2));
     changes.await;
     assert_eq!(alert(&node, "licence_lapsed").await["evidence"]["observed"], json!(2));
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn rules_order_entries_as_the_store_does() {
+    let clock = Arc::<AheadClock>::default();
+    let node = Node::start_as(Setup { clock: clock.clone(), ..known() }).await;
+    let operator = node.operator("acme").await;
+    let source = pushing(&node, &operator).await;
+    let in_order = async |entries: usize| {
+        let mut entered = entered(&node).await;
+        let times: Vec<Ts> = entered.iter().filter_map(RuleInput::at).collect();
+        assert!(times.len() == entries && times.is_sorted(), "{times:?}");
+        entered.pop().expect("an entry")
+    };
+    // many at once: what rules heard last is what is stored
+    let many: Vec<Value> = (0..16).map(|n| licence(if n % 2 == 0 { "active" } else { "suspended" })).collect();
+    join_all(many.iter().map(|licence| enter(&node, &operator, licence))).await;
+    let RuleInput::Licence { licence: last, .. } = in_order(16).await else { panic!("no licence") };
+    let path = format!("/api/v1/operators/{}/licence", operator.id);
+    let listed = node.call("GET", &path, Some(&node.staff), "").await.json();
+    assert_eq!(listed["items"][0]["state"], json!(last.state));
+    // the clock is set back between any two entries
+    for state in ["suspended", "active"] {
+        set_state(&node, &operator, state).await;
+        clock.go(-SECOND / 2);
+    }
+    for state in ["active", "suspended", "active", "revoked"] {
+        enter(&node, &operator, &licence(state)).await;
+        clock.go(-SECOND / 2);
+    }
+    in_order(22).await;
+    push(&node, &source, &[stake("s1", later())]).await;
+    let lapsed = alert(&node, "licence_lapsed").await;
+    let reasons = json!(["1 bets of the day were taken after the licence was revoked"]);
+    assert_eq!(lapsed["evidence"]["reasons"], reasons);
     node.stop().await;
 }
 

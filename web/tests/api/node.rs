@@ -200,6 +200,7 @@ impl Node {
                 Scope::SystemRead,
                 Scope::SystemManage,
                 Scope::FeedsManage,
+                Scope::FeedsWrite,
             ],
             purposes: Vec::new(),
             allow_from: Vec::new(),

@@ -36,7 +36,8 @@ async fn key(node: &Node, scopes: &[Scope]) -> (KeyId, String) {
     (issued.key.id, issued.bearer)
 }
 
-async fn second(node: &Node) -> String {
+/// Somebody else who may promote.
+pub async fn second(node: &Node) -> String {
     key(node, &[Scope::RulesManage]).await.1
 }
 

@@ -20,6 +20,8 @@ const SHIFT: i64 = 12 * 24 + 9;
 const MIDDLE: i64 = SHIFT + 15;
 /// Bets of an hour by day; by night there are two fewer.
 const BETS: i64 = 9;
+/// As many as figures are looked at together from: 60 records by night, too.
+const MANY_BETS: i64 = 32;
 
 /// Noise between −1 and 1 that is the same every time.
 fn noise(n: i64) -> f64 {
@@ -29,10 +31,10 @@ fn noise(n: i64) -> f64 {
 }
 
 /// The bets of an hour and what was won on them: amounts alone shift, and what is kept of them stays the same.
-fn hour(n: i64) -> Vec<Value> {
-    let (level, bets) = (if n < SHIFT { 1.0 } else { 1.5 }, if (8..23).contains(&(n % 24)) { BETS } else { BETS - 2 });
+fn hour(n: i64, bets: i64) -> Vec<Value> {
+    let (level, bets) = (if n < SHIFT { 1.0 } else { 1.5 }, if (8..23).contains(&(n % 24)) { bets } else { bets - 2 });
     let record = |kind: &str, bet: i64, amount: f64| {
-        let at = BEGIN.plus(n * HOUR + bet * 5 * MINUTE);
+        let at = BEGIN.plus(n * HOUR + bet * if bets > BETS { MINUTE } else { 5 * MINUTE });
         json!({"record_id": format!("{kind}-{n}-{bet}"), "kind": kind, "occurred_at": at.to_string(), "status": "successful",
             "player": {"phone": format!("07{:08}", 10_000_000 + n * 7 % 400 + bet)}, "product": "sportsbook",
             "money": {"amount_minor": amount as i64, "currency": "KES"}})
@@ -49,6 +51,8 @@ struct Weeks {
     operator: Operator,
     key: String,
     path: String,
+    /// Bets of an hour.
+    bets: i64,
 }
 
 impl Weeks {
@@ -61,7 +65,7 @@ impl Weeks {
         let made = node.call("POST", "/api/v1/feeds", Some(&key), &new.to_string()).await;
         assert_eq!(made.status, 201, "{}", made.text);
         let path = format!("/api/v1/feeds/{}/records", made.json()["id"].as_str().expect("an id"));
-        Self { node, operator, key, path }
+        Self { node, operator, key, path, bets: BETS }
     }
 
     async fn restart(self, setup: Setup) -> Self {
@@ -71,7 +75,7 @@ impl Weeks {
     /// Pushes hours, half a day at a time.
     async fn push(&self, hours: std::ops::Range<i64>) {
         for from in hours.clone().step_by(12) {
-            let records: Vec<Value> = (from..hours.end.min(from + 12)).flat_map(hour).collect();
+            let records: Vec<Value> = (from..hours.end.min(from + 12)).flat_map(|n| hour(n, self.bets)).collect();
             let pushed = self.node.call("POST", &self.path, Some(&self.key), &json!(records).to_string()).await;
             assert_eq!(pushed.json()["accepted"], json!(records.len()), "{}", pushed.text);
         }
@@ -173,6 +177,7 @@ async fn what_is_lost_of_series_is_learnt_again_and_nothing_of_the_past_is_told(
     };
     let before = weeks.series().await;
     assert_eq!(learning(&before), [("hour".to_owned(), false), ("day".to_owned(), true)]);
+    assert_eq!(before["together"], json!([]), "hours of few records are no rows");
     let store = weeks.node.engine.store();
     let gone = store.execute_for_tests("DELETE FROM series_states").await.expect("they are gone");
     assert_eq!(gone, 1, "kept before the first input");
@@ -197,5 +202,26 @@ async fn what_is_lost_of_series_is_learnt_again_and_nothing_of_the_past_is_told(
         let answer = weeks.node.call("GET", &path(operator), Some(&weeks.key), "").await;
         assert_eq!(answer.status, status, "{}", answer.text);
     }
+    weeks.node.stop().await;
+}
+
+#[actix_web::test]
+async fn figures_together_are_described_beside_the_market_and_again_after_a_restart() {
+    let hours = 16 * 24;
+    let weeks = Weeks { bets: MANY_BETS, ..Weeks::begin(known()).await };
+    weeks.push(0..hours).await;
+    weeks.closed(hours - 1).await;
+    let before = weeks.series().await["together"].clone();
+    assert_eq!(before.as_array().map(Vec::len), Some(1), "{before:#}");
+    let figures = &before[0];
+    assert_eq!((&figures["currency"], &figures["learning"]), (&json!("KES"), &json!(true)), "{before:#}");
+    let rows = figures["rows"].as_i64().expect("a number");
+    let at = |name: &str| Ts::parse(figures[name].as_str().expect("a time")).expect("a time");
+    // the newest of the first 168 hours, and some hours on
+    assert!((169..192).contains(&rows), "{before:#}");
+    assert_eq!((at("from").0 - at("fitted_at").0) / HOUR, rows - 168, "{before:#}");
+    let weeks = weeks.restart(known()).await;
+    // through all hours once more, and then the same
+    until("the same figures", async || (weeks.series().await["together"] == before).then_some(())).await;
     weeks.node.stop().await;
 }

@@ -83,7 +83,9 @@ impl Story {
                 names.sort_unstable();
                 format!("players {} {}", names[0], names[1])
             }
-            Who::Licence(key) | Who::Invoice(key) | Who::Declaration(key) => self.name(key.into()).to_owned(),
+            Who::Licence(key) | Who::Invoice(key) | Who::Declaration(key) | Who::Terminal(key) | Who::Shop(key) => {
+                self.name(key.into()).to_owned()
+            }
             Who::Product(code) => format!("product {}", Product::from_code(code).unwrap().as_str()),
             Who::Operator => "operator".to_owned(),
             Who::Series(granularity, currency) => format!("series {} {currency}", granularity.as_str()),

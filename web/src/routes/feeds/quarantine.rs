@@ -274,9 +274,10 @@ fn may_list(caller: &Caller) -> Result<(), Problem> {
     if caller.operator.is_some() && caller.has(Scope::FeedsWrite) { Ok(()) } else { caller.require(Scope::FeedsManage) }
 }
 
-/// What was sent may be seen and sent again by staff, and by the operator that sent it.
+/// What was sent may be seen and sent again by staff, and by the operator that sent it, unless it is what others say of it.
 fn may_replay(caller: &Caller, source: &Source) -> Result<(), Problem> {
     may_list(caller)?;
+    super::may_speak(caller, source.class.data())?;
     if caller.operator.is_some() && source.reader.is_some() {
         return Err(Problem::new(Code::Forbidden, "only staff sees what was fetched"));
     }

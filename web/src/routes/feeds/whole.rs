@@ -285,7 +285,8 @@ impl DeclarationRequest {
     post, path = "/api/v1/feeds/{source}/declarations", tag = "feeds", request_body = DeclarationRequest,
     params(("source" = String, Path, description = "src_…")),
     responses((status = 201, description = "Stored, beside what is stored of the day", body = DeclaredView),
-        (status = 200, description = "The same was declared before", body = DeclaredView)),
+        (status = 200, description = "The same was declared before", body = DeclaredView),
+        (status = 403, description = "The key is an operator's, and the source has what others say of it")),
     security(("bearer" = ["feeds:write"]))
 )]
 pub async fn declare(
@@ -297,6 +298,7 @@ pub async fn declare(
     caller.require(Scope::FeedsWrite)?;
     parse::require_json(req.headers())?;
     let source = reach(&caller, &state, &req)?;
+    super::may_speak(&caller, source.class.data())?;
     let new = parse::json::<DeclarationRequest>(&body)?.check(&caller)?;
     let Declared { compared, created, .. } = state.engine.declare(source.id, new).await?;
     let mut answer = if created { HttpResponse::Created() } else { HttpResponse::Ok() };

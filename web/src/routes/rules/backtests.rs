@@ -75,7 +75,8 @@ pub struct BacktestView {
     /// `only_candidate`, `only_live`, `confirmed` and `false_alarms` (alerts of the rule that people have `judged` so, and of
     /// how many of them `candidate` and `live` found something), `operator_days`, `days` (by operator and day), `examples_both`,
     /// `examples_only_candidate` and `examples_only_live` (the newest 20 of each, as the findings of a version), `operators`
-    /// (codes by number), `inputs`, `inputs_in_span`, `records`, `heard_from`, `complete`. Lists have it only in the one.
+    /// (codes by number), `inputs`, `inputs_in_span`, `records`, `heard_from`, `complete`, `judged_cut` (people judged more
+    /// alerts of the span than are looked at: the newest ones were). Lists have it only in the one.
     #[schema(value_type = Option<Object>)]
     pub result: Option<Box<RawValue>>,
 }

@@ -40,6 +40,11 @@ pub fn valid(chance: &mut Chance, method: &str, path: &str, n: usize) -> String 
         (_, "/api/v1/nser/register") => json!({"phone": phone(chance), "period": chance.pick(&["24_hours", "6_months",
             "permanent"]), "reason_class": "self", "channel": "web", "names": ["A", "B"], "county": "KE-30",
             "date_of_birth": "1990-05-01", "verification": {"method": "otp", "reference": "v"}}),
+        (_, "/api/v1/operators/exclusions") => {
+            json!({"phone": phone(chance), "period": "1_year", "reason_class": "self",
+            "channel": "operator"})
+        }
+        (_, p) if p.ends_with("/refuse") => json!({"reason": chance.pick(&["by_mistake", "withdrawn"])}),
         (_, p) if p.ends_with("/extend") => json!({"period": "5_years"}),
         (_, "/api/v1/operators/register") => json!({"code": format!("op-{n}"), "name": format!("Operator {n}")}),
         ("PATCH", _) => json!({"name": format!("Name {n}"), "state": "active"}),

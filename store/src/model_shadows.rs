@@ -1,0 +1,132 @@
+//! Versions of models in the shadow as stored: who let them score there, and what was counted a day.
+//!
+//! As with promotions, the statement holds to the rules: where it touches no row, the commit is refused, and with it the
+//! event.
+
+use crate::StoreError;
+use crate::db::{Conn, Val};
+use crate::open::Store;
+use crate::read::parse;
+use crate::risk_models::{StoredModel, refused};
+use models::alert::Window;
+use models::event::Event;
+use models::ids::Seq;
+use models::jurisdiction::JurisdictionNo;
+use models::model_shadow::{ModelShadowEnded, ModelShadowStarted, ShadowDayCounted};
+use models::risk_model::ModelKind;
+use models::ts::Ts;
+
+/// Writes what an event says of versions in the shadow.
+pub(crate) async fn settle(conn: &mut Conn, event: &Event, at: Ts) -> Result<(), sqlx::Error> {
+    match event {
+        Event::ModelShadowStarted(started) => start(conn, started, at).await,
+        Event::ModelShadowEnded(ModelShadowEnded { kind, version, .. }) => match end(conn, *kind, *version).await? {
+            1 => Ok(()),
+            _ => Err(refused("no such version in the shadow")),
+        },
+        // what scores for all to hear, by a way back as well, or never again, does not score beside itself
+        Event::ModelPromoted(promoted) => end(conn, promoted.kind, promoted.version).await.map(drop),
+        Event::ModelRetired(retired) => end(conn, retired.kind, retired.version).await.map(drop),
+        Event::ModelShadowCounted(counted) => count(conn, counted).await,
+        _ => Ok(()),
+    }
+}
+
+async fn start(conn: &mut Conn, started: &ModelShadowStarted, at: Ts) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO model_shadows (kind, version, started_by, started_at, reason) SELECT kind, version, $3, $4, $5 FROM models WHERE kind = $1 AND version = $2 AND state IN ('registered', 'replaced') AND NOT EXISTS (SELECT 1 FROM model_shadows AS other WHERE other.kind = $1)";
+    let values = [
+        Val::Text(started.kind.as_str()),
+        Val::Int(started.version.into()),
+        Val::Text(&started.by),
+        Val::Int(at.0),
+        Val::Text(&started.reason),
+    ];
+    match conn.run(sql, &values).await? {
+        1 => Ok(()),
+        _ => Err(refused("no such version that could score in the shadow, or another one does")),
+    }
+}
+
+async fn end(conn: &mut Conn, kind: ModelKind, version: u32) -> Result<u64, sqlx::Error> {
+    let sql = "DELETE FROM model_shadows WHERE kind = $1 AND version = $2";
+    conn.run(sql, &[Val::Text(kind.as_str()), Val::Int(version.into())]).await
+}
+
+async fn count(conn: &mut Conn, counted: &ShadowDayCounted) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO model_shadow_days (kind, version, operator_no, day, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (kind, version, operator_no, day) DO UPDATE SET body = excluded.body";
+    let values = [
+        Val::Text(counted.kind.as_str()),
+        Val::Int(counted.version.into()),
+        Val::Int(counted.operator_no.0.into()),
+        Val::Int(counted.day.0),
+        crate::project::body(counted),
+    ];
+    conn.run(sql, &values).await.map(|_| ())
+}
+
+impl Store {
+    /// The version of a kind that scores in the shadow.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn shadow_model(&self, kind: ModelKind) -> Result<Option<StoredModel>, StoreError> {
+        let models = self.models().await?;
+        Ok(models.into_iter().find(|stored| stored.model.kind == kind && stored.shadow.is_some()))
+    }
+
+    /// Where in the journal a version's shadow began last; none where it never did.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn model_shadow_began(&self, kind: ModelKind, version: u32) -> Result<Option<Seq>, StoreError> {
+        let sql = "SELECT seq, payload FROM journal WHERE kind = 'model_shadow_started' ORDER BY seq DESC";
+        for row in self.rows(sql, &[]).await? {
+            let event = crate::journal::decode(&row.text(1)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
+            if let Event::ModelShadowStarted(started) = event
+                && (started.kind, started.version) == (kind, version)
+            {
+                return Ok(Some(row.int(0)?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Is this day of a version in the shadow stored?
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn is_shadow_counted(&self, counted: &ShadowDayCounted) -> Result<bool, StoreError> {
+        let sql =
+            "SELECT COUNT(*) FROM model_shadow_days WHERE kind = $1 AND version = $2 AND operator_no = $3 AND day = $4";
+        let values = [
+            Val::Text(counted.kind.as_str()),
+            Val::Int(counted.version.into()),
+            Val::Int(counted.operator_no.0.into()),
+            Val::Int(counted.day.0),
+        ];
+        Ok(self.int(sql, &values).await? > 0)
+    }
+
+    /// Days of a version in the shadow at operators of a jurisdiction that begin in a span, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn model_shadow_days(
+        &self,
+        jurisdiction: JurisdictionNo,
+        (kind, version): (ModelKind, u32),
+        span: Window,
+        limit: u32,
+    ) -> Result<Vec<ShadowDayCounted>, StoreError> {
+        let sql = "SELECT body FROM model_shadow_days WHERE kind = $1 AND version = $2 AND day >= $3 AND day < $4 AND operator_no IN (SELECT operator_no FROM operators WHERE jurisdiction = $5) ORDER BY day DESC, operator_no LIMIT $6";
+        let values = [
+            Val::Text(kind.as_str()),
+            Val::Int(version.into()),
+            Val::Int(span.start.0),
+            Val::Int(span.end.0),
+            Val::Int(jurisdiction.0.into()),
+            Val::Int(limit.into()),
+        ];
+        self.rows(sql, &values).await?.iter().map(|row| parse("day of a shadow", &row.text(0)?)).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! Exclusions that operators report.
+
+use super::bench::{Database, Kind};
+use models::alert::Window;
+use models::event::{Event, Exclusion};
+use models::exclusion::{Channel, Period, ReasonClass};
+use models::exclusion_report::{ExclusionReport, ReportState};
+use models::ids::{ExclusionId, ExclusionReportId, KeyId, OperatorNo, PersonNo};
+use models::jurisdiction::JurisdictionNo;
+use models::ts::Ts;
+use store::{Attachment, ExclusionReportQuery, SealedTable};
+
+fn waiting(id: u128, operator: u16, at: i64) -> ExclusionReport {
+    ExclusionReport {
+        id: ExclusionReportId(id),
+        operator_no: OperatorNo(operator),
+        jurisdiction: JurisdictionNo(0),
+        period: Period::Months6,
+        reason_class: ReasonClass::Own,
+        channel: Channel::Operator,
+        reported_by: KeyId(9),
+        reported_at: Ts(at),
+        expires_at: Ts(at + 100),
+        state: ReportState::Waiting,
+        settled_by: None,
+        settled_at: None,
+        refused: None,
+        exclusion: None,
+        revision: 1,
+    }
+}
+
+fn registered(id: u128, operator: u16) -> Event {
+    Event::ExclusionRegistered(Exclusion {
+        id: ExclusionId(id),
+        person_no: PersonNo(1),
+        jurisdiction: JurisdictionNo(0),
+        period: Period::Year1,
+        at_end: Period::Year1.at_end(),
+        reason_class: ReasonClass::Own,
+        channel: Channel::Operator,
+        effective_at: Ts(40),
+        ends_at: None,
+        ended_at: None,
+        reported_by: Some(OperatorNo(operator)),
+    })
+}
+
+fn set(report: &ExclusionReport) -> Event {
+    Event::ExclusionReportSet(Box::new(report.clone()))
+}
+
+pub async fn reported_exclusions_stand_as_they_were_set_last(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let store = &node.store;
+    let all = [waiting(1, 1, 10), waiting(2, 1, 20), waiting(3, 2, 30)];
+    let sealed = |report: &ExclusionReport| Attachment::ReportSeal { id: report.id, sealed: Some(vec![1, 7, 3]) };
+    node.commit(all.iter().map(set).collect(), all.iter().map(sealed).collect()).await.expect("stored");
+    let settled = ExclusionReport {
+        state: ReportState::Approved,
+        settled_by: Some(KeyId(8)),
+        settled_at: Some(Ts(40)),
+        exclusion: Some(ExclusionId(5)),
+        revision: 2,
+        ..all[0].clone()
+    };
+    let gone = Attachment::ReportSeal { id: settled.id, sealed: None };
+    node.commit(vec![set(&settled)], vec![gone]).await.expect("stored");
+    // what is older changes nothing
+    node.commit(vec![set(&all[0])], Vec::new()).await.expect("stored");
+    assert_eq!(store.exclusion_report(settled.id).await.expect("read"), Some(settled.clone()));
+    assert_eq!(store.exclusion_report(ExclusionReportId(9)).await.expect("read"), None);
+    assert_eq!(store.exclusion_report_sealed(settled.id).await.expect("read"), None);
+    assert_eq!(store.exclusion_report_sealed(all[1].id).await.expect("read"), Some(vec![1, 7, 3]));
+    // a rotation finds those that are still there
+    let others = store.sealed_otherwise(SealedTable::ReportedExclusions, 1, None, 9).await.expect("read");
+    assert_eq!(others.len(), 2);
+
+    let every =
+        ExclusionReportQuery { jurisdiction: JurisdictionNo(0), operator: None, state: None, before: None, limit: 9 };
+    let table = [
+        (every, vec![3, 2, 1]),
+        (ExclusionReportQuery { limit: 2, ..every }, vec![3, 2]),
+        (ExclusionReportQuery { before: Some(all[1].id), ..every }, vec![1]),
+        (ExclusionReportQuery { operator: Some(OperatorNo(1)), ..every }, vec![2, 1]),
+        (ExclusionReportQuery { state: Some(ReportState::Waiting), ..every }, vec![3, 2]),
+        (ExclusionReportQuery { jurisdiction: JurisdictionNo(1), ..every }, vec![]),
+    ];
+    for (query, wanted) in table {
+        let found = store.exclusion_reports(&query).await.expect("read");
+        assert_eq!(found.iter().map(|report| report.id.0).collect::<Vec<_>>(), wanted, "{query:?}");
+    }
+    for (operator, count) in [(1, 1), (2, 1), (3, 0)] {
+        assert_eq!(store.exclusion_reports_waiting(OperatorNo(operator)).await.expect("read"), count);
+    }
+    for (now, limit, wanted) in [(119, 9, vec![]), (120, 9, vec![2]), (500, 9, vec![2, 3]), (500, 1, vec![2])] {
+        let due = store.exclusion_reports_due(Ts(now), limit).await.expect("read");
+        assert_eq!(due.iter().map(|report| report.id.0).collect::<Vec<_>>(), wanted, "{now}");
+    }
+    // by when they were reported, whatever became of them
+    let early = Window { start: Ts(0), end: Ts(25) };
+    assert_eq!(store.exclusions_reported(early).await.expect("counts"), [(OperatorNo(1), 2)]);
+    // the registration that a report led to is no second one; what somebody else reported of the same person is one
+    let approved = ExclusionReport { exclusion: Some(ExclusionId(7)), ..settled.clone() };
+    let approved = ExclusionReport { id: all[2].id, operator_no: OperatorNo(2), ..approved };
+    let added = Event::PersonAdded { person_no: PersonNo(1), birth_digest: None, keys: Vec::new() };
+    let events = vec![set(&approved), added, registered(7, 2), registered(5, 3)];
+    node.commit(events, Vec::new()).await.expect("stored");
+    let ever = Window { start: Ts(0), end: Ts(i64::MAX) };
+    let counted = store.exclusions_reported(ever).await.expect("counts");
+    assert_eq!(counted, [(OperatorNo(1), 2), (OperatorNo(2), 1), (OperatorNo(3), 1)]);
+    node.stop().await;
+}

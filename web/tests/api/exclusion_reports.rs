@@ -1,0 +1,188 @@
+//! Exclusions that operators report, end to end: they wait for the regulator, bind once somebody there has approved them, and
+//! leave nothing of anybody otherwise.
+
+use crate::live_rules::until;
+use crate::node::{AheadClock, Key, Node, Operator, Setup};
+use actors::engine::WAITING_MAX;
+use models::alert::Window;
+use models::ids::{ExclusionReportId, OperatorNo};
+use models::ts::{DAY, Ts};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const OWN: &str = "/api/v1/operators/exclusions";
+const REPORTS: &str = "/api/v1/nser/reports";
+const ANNA: &str = "0712000001";
+const BEN: &str = "0712000002";
+
+fn person(phone: &str) -> Value {
+    json!({"phone": phone, "period": "1_year", "reason_class": "self", "channel": "operator", "names": ["Wanjiku", "Otieno"]})
+}
+
+async fn reporting(node: &Node, operator: &Operator) -> Key {
+    let scopes = json!({"label": "k", "scopes": ["register:report", "lookup"], "rate_per_second": 1000});
+    operator.key(node, scopes).await
+}
+
+async fn call(node: &Node, method: &str, path: &str, bearer: &str, body: &Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let answer = node.call(method, path, Some(bearer), &body).await;
+    (answer.status, answer.json())
+}
+
+/// The id of a new report.
+async fn report(node: &Node, key: &Key, phone: &str) -> String {
+    let (status, made) = call(node, "POST", OWN, &key.bearer, &person(phone)).await;
+    assert_eq!((status, &made["state"]), (201, &json!("waiting")), "{made:#}");
+    made["id"].as_str().expect("an id").to_owned()
+}
+
+async fn items(node: &Node, path: &str, bearer: &str) -> Vec<Value> {
+    let (status, listed) = call(node, "GET", path, bearer, &Value::Null).await;
+    assert_eq!(status, 200, "{listed:#}");
+    listed["items"].as_array().cloned().expect("items")
+}
+
+/// What the operator is answered about somebody.
+async fn status_of(node: &Node, key: &Key, phone: &str) -> Value {
+    let asked = json!({"phone": phone, "purpose": "login"});
+    call(node, "POST", "/api/v1/operators/lookup", &key.bearer, &asked).await.1["status"].clone()
+}
+
+fn settle(id: &str, how: &str) -> String {
+    format!("{REPORTS}/{id}/{how}")
+}
+
+#[actix_web::test]
+async fn what_an_operator_reports_binds_once_staff_approves_it() {
+    let node = Node::start().await;
+    let (acme, other) = (node.operator("acme").await, node.operator("other").await);
+    let (key, others) = (reporting(&node, &acme).await, reporting(&node, &other).await);
+    let id = report(&node, &key, ANNA).await;
+    assert_eq!(status_of(&node, &key, ANNA).await, "not_excluded", "nobody has looked at it");
+
+    let waiting = items(&node, &format!("{REPORTS}?state=waiting&operator={}", acme.id), &node.staff).await;
+    assert_eq!((waiting.len(), &waiting[0]["id"], &waiting[0]["operator"]), (1, &json!(id), &json!(acme.id)));
+    assert!(!json!(waiting).to_string().contains("Wanjiku"), "{waiting:#?}");
+    for (path, bearer) in [(REPORTS, &node.neighbour), (OWN, &others.bearer)] {
+        assert_eq!(items(&node, path, bearer).await, Vec::<Value>::new(), "{path}");
+    }
+    for (bearer, refused) in [(&node.neighbour, 404), (&key.bearer, 403)] {
+        assert_eq!(call(&node, "POST", &settle(&id, "approve"), bearer, &Value::Null).await.0, refused);
+    }
+
+    let (status, approved) = call(&node, "POST", &settle(&id, "approve"), &node.staff, &Value::Null).await;
+    assert_eq!((status, &approved["state"]), (200, &json!("approved")), "{approved:#}");
+    assert_eq!(status_of(&node, &others, ANNA).await, "excluded", "everywhere");
+    let again = call(&node, "POST", &settle(&id, "approve"), &node.staff, &Value::Null).await;
+    assert_eq!(again, (200, approved.clone()));
+    let late = call(&node, "POST", &settle(&id, "refuse"), &node.staff, &json!({"reason": "by_mistake"})).await;
+    assert_eq!(late.0, 409, "{:#}", late.1);
+    let exclusion = format!("/api/v1/nser/{}", approved["exclusion_id"].as_str().expect("an id"));
+    assert_eq!(call(&node, "GET", &exclusion, &node.staff, &Value::Null).await.0, 200);
+    let own = items(&node, OWN, &key.bearer).await;
+    assert_eq!((&own[0]["state"], &own[0]["exclusion_id"]), (&json!("approved"), &Value::Null));
+
+    // one of the operator's, on the day of the report; and nobody in the clear
+    let registered = node.journaled("exclusion_registered").await;
+    assert_eq!((registered.len(), &registered[0]["reported_by"]), (1, &json!(1)), "{registered:#?}");
+    let ever = Window { start: Ts(0), end: Ts(i64::MAX) };
+    let counted = node.engine.store().exclusions_reported(ever).await.expect("counts");
+    assert_eq!(counted, [(OperatorNo(1), 1)]);
+    let journal = node.journaled("exclusion_report_set").await;
+    let said = json!(journal).to_string();
+    assert!(journal.len() == 2 && !said.contains("712000001") && !said.contains("Wanjiku"), "{said}");
+    let node = node.restart(actors::engine::Faults::default()).await;
+    assert_eq!(items(&node, REPORTS, &node.staff).await, [approved]);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn what_is_refused_or_forgotten_leaves_nothing_of_anybody() {
+    let clock = Arc::<AheadClock>::default();
+    let node = Node::start_as(Setup { clock: clock.clone(), ..Setup::default() }).await;
+    let acme = node.operator("acme").await;
+    let key = reporting(&node, &acme).await;
+    let (anna, ben) = (report(&node, &key, ANNA).await, report(&node, &key, BEN).await);
+    let by_mistake = json!({"reason": "by_mistake"});
+    // what is asked of whom | answered
+    let table = [
+        (settle(&anna, "refuse"), json!({}), 422),
+        (settle(&anna, "refuse"), json!({"reason": "because of Anna"}), 422),
+        (settle(&anna, "refuse"), by_mistake.clone(), 200),
+        (settle(&anna, "refuse"), by_mistake.clone(), 200),
+        (settle(&anna, "refuse"), json!({"reason": "withdrawn"}), 409),
+        (settle(&anna, "approve"), Value::Null, 409),
+        (settle("exr_00000000000000000000000007", "approve"), Value::Null, 404),
+    ];
+    for (path, body, wanted) in table {
+        let (status, answer) = call(&node, "POST", &path, &node.staff, &body).await;
+        assert_eq!(status, wanted, "{path} {body}: {answer:#}");
+    }
+    let own = items(&node, &format!("{OWN}?state=refused"), &key.bearer).await;
+    assert_eq!((own.len(), &own[0]["reason"]), (1, &json!("by_mistake")));
+
+    clock.go(7 * DAY);
+    until("it expires", async || {
+        let expired = items(&node, &format!("{REPORTS}?state=expired"), &node.staff).await;
+        (expired.len() == 1 && expired[0]["id"] == json!(ben)).then_some(())
+    })
+    .await;
+    assert_eq!(call(&node, "POST", &settle(&ben, "approve"), &node.staff, &Value::Null).await.0, 409);
+    for (id, phone) in [(anna, ANNA), (ben, BEN)] {
+        let id: ExclusionReportId = id.parse().expect("an id");
+        assert_eq!(node.engine.store().exclusion_report_sealed(id).await.expect("read"), None);
+        assert_eq!(status_of(&node, &key, phone).await, "not_excluded");
+    }
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn an_operator_speaks_of_itself_once_and_not_without_end() {
+    let node = Node::start().await;
+    let (acme, other) = (node.operator("acme").await, node.operator("other").await);
+    let key = reporting(&node, &acme).await;
+    let asks = acme.key(&node, json!({"label": "asks", "scopes": ["lookup"]})).await;
+    let with = |name: &str, value: Value| {
+        let mut person = person(ANNA);
+        person[name] = value;
+        person
+    };
+    // what is sent | with which key | answered, about what
+    let table = [
+        (person(ANNA), &asks.bearer, 403, Value::Null),
+        (person(ANNA), &node.staff, 403, Value::Null),
+        (with("phone", Value::Null), &key.bearer, 422, json!("")),
+        (with("phone", json!("0712")), &key.bearer, 422, json!("/phone")),
+        (with("reason_class", json!("court")), &key.bearer, 422, json!("/reason_class")),
+        (with("channel", json!("import")), &key.bearer, 422, json!("/channel")),
+        (with("effective_at", json!("2026-01-01T00:00:00Z")), &key.bearer, 422, json!("/effective_at")),
+        (with("reported_by", json!(other.id)), &key.bearer, 422, json!("/reported_by")),
+    ];
+    for (body, bearer, wanted, pointer) in table {
+        let (status, answer) = call(&node, "POST", OWN, bearer, &body).await;
+        assert_eq!((status, &answer["errors"][0]["pointer"]), (wanted, &pointer), "{body}: {answer:#}");
+    }
+    assert_eq!(items(&node, OWN, &key.bearer).await, Vec::<Value>::new());
+
+    // a repeated request is one report
+    let repeated = async |body: Value| {
+        let request = node.request("POST", OWN, Some(&key.bearer)).header("Idempotency-Key", "anna-1");
+        node.send(request.header("content-type", "application/json").body(body.to_string())).await
+    };
+    let (first, second) = (repeated(person(ANNA)).await, repeated(person(ANNA)).await);
+    assert_eq!((first.status, &first.text), (201, &second.text));
+    assert_eq!(repeated(person(BEN)).await.status, 409, "another body");
+    for n in 1..WAITING_MAX {
+        report(&node, &key, &format!("07130{n:05}")).await;
+    }
+    let (status, full) = call(&node, "POST", OWN, &key.bearer, &person(BEN)).await;
+    assert_eq!(status, 409, "{full:#}");
+    // there is room again where one is settled
+    let id = first.json()["id"].as_str().expect("an id").to_owned();
+    let (status, refused) =
+        call(&node, "POST", &settle(&id, "refuse"), &node.staff, &json!({"reason": "duplicate"})).await;
+    assert_eq!(status, 200, "{refused:#}");
+    report(&node, &key, BEN).await;
+    node.stop().await;
+}
