@@ -340,7 +340,8 @@ async fn check(url: &str) {
     assert!(resolved["confirmed"]["alerts"].as_u64() > Some(0), "{resolved}");
     let scores = market.scores([&first, &second]).await;
     let [_, _, both] = had(scores.iter().flatten(), 1);
-    assert!(resolved["confirmed"]["also"].as_u64() <= Some(both), "{both}: {resolved}");
+    let also = resolved["confirmed"]["also"].as_u64().expect("a number");
+    assert!(also <= both, "{both}: {resolved}");
     assert_eq!(resolved["false_alarms"]["alerts"], 0);
 
     // its promotion ends it, and what it says is heard from then on

@@ -53,7 +53,7 @@ async fn end(conn: &mut Conn, kind: ModelKind, version: u32) -> Result<u64, sqlx
 }
 
 async fn count(conn: &mut Conn, counted: &ShadowDayCounted) -> Result<(), sqlx::Error> {
-    let sql = "INSERT INTO model_shadow_days (kind, version, operator_no, day, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (kind, version, operator_no, day) DO UPDATE SET body = excluded.body";
+    let sql = "INSERT INTO model_shadow_days (kind, version, operator_no, day, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (kind, version, operator_no, day) DO NOTHING";
     let values = [
         Val::Text(counted.kind.as_str()),
         Val::Int(counted.version.into()),
@@ -127,6 +127,11 @@ impl Store {
             Val::Int(jurisdiction.0.into()),
             Val::Int(limit.into()),
         ];
-        self.rows(sql, &values).await?.iter().map(|row| parse("day of a shadow", &row.text(0)?)).collect()
+        let bodies = self.rows(sql, &values).await?.iter().map(|row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
+        // a day names up to a thousand records: months of a country are no work for a thread that answers
+        let parsed = tokio::task::spawn_blocking(move || {
+            bodies.iter().map(|body| parse("day of a shadow", body)).collect::<Result<Vec<_>, StoreError>>()
+        });
+        parsed.await.map_err(|_| StoreError::Unreadable("day of a shadow"))?
     }
 }
