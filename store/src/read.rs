@@ -129,13 +129,16 @@ impl Store {
         self.rows(sql, &[]).await?.iter().map(|row| Ok((Ts(row.int(0)?), decode(row.text(1)?)?))).collect()
     }
 
-    /// When an operator or a licence was set last; none where nobody has set any.
+    /// The latest time at which one of the last hundred operators and licences was set: a clock that was set back since does not
+    /// make it earlier. None where nobody has set any.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn operator_or_licence_set_last_at(&self) -> Result<Option<Ts>, StoreError> {
-        let sql = "SELECT at FROM journal WHERE kind IN ('operator_set', 'licence_set') ORDER BY seq DESC LIMIT 1";
-        self.rows(sql, &[]).await?.first().map(|row| Ok(Ts(row.int(0)?))).transpose()
+        let sql = "SELECT at FROM journal WHERE kind IN ('operator_set', 'licence_set') ORDER BY seq DESC LIMIT 100";
+        let rows = self.rows(sql, &[]).await?;
+        let times = rows.iter().map(|row| row.int(0).map(Ts)).collect::<Result<Vec<_>, _>>()?;
+        Ok(times.into_iter().max())
     }
 
     /// Every recognition.
