@@ -288,7 +288,14 @@ async fn how_long_a_silence_is_takes_versions() {
     let scopes = json!({"label": "k", "scopes": ["feeds:write", "feeds:manage"], "rate_per_second": 1000});
     let writes = acme.key(&node, scopes).await.bearer;
     let new = json!({"name": "bets", "class": "gaming_transactions", "expected_interval_seconds": 600}).to_string();
-    assert_eq!(node.call("POST", "/api/v1/feeds", Some(&writes), &new).await.status, 201);
+    let made = node.call("POST", "/api/v1/feeds", Some(&writes), &new).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    // it is listened to, and has spoken, before time passes
+    let records = format!("/api/v1/feeds/{}/records", made.json()["id"].as_str().expect("an id"));
+    let record = json!([{"record_id": "r1", "kind": "stake", "occurred_at": clock.now().to_string(), "status": "successful",
+        "player": {"phone": "0712345678"}, "money": {"amount_minor": 500, "currency": "KES"}}]);
+    let pushed = node.call("POST", &records, Some(&writes), &record.to_string()).await;
+    assert_eq!(pushed.json()["accepted"], json!(1), "{}", pushed.text);
     // two intervals, and not yet four
     clock.go(25 * MINUTE + SECOND);
     let group = wait_for(&node, "?rule=feed_silent", |_| true).await;
