@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 
-/// Version of the document; one of format 1 did not know its rows.
-pub const FORMAT: u32 = 2;
+/// Version of the document; one of format 1 did not know its rows, one of format 2 no member on steps.
+pub const FORMAT: u32 = 3;
 /// Bytes of a document.
 pub const BYTES_MAX: u64 = 256 << 20;
 

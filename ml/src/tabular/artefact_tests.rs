@@ -66,7 +66,7 @@ fn what_is_damaged_is_refused_by_name() {
         ("not JSON", "hello".to_owned(), "not an artefact"),
         ("cut short", text[..text.len() / 2].to_owned(), "not an artefact"),
         ("one digit changed", text.replacen("\"seed\":7", "\"seed\":8", 1), "digest is not that"),
-        ("another format", resealed("\"format\":2", "\"format\":1"), "an artefact of format 1"),
+        ("another format", resealed("\"format\":3", "\"format\":1"), "an artefact of format 1"),
         ("a feature too many", resealed("\"features\":6", "\"features\":7"), "do not fit"),
         ("a child beyond the tree", resealed("\"left\":[1,", "\"left\":[999,"), "do not fit"),
         ("a weight too few", resealed("\"stack\":{\"weights\":\"", "\"stack\":{\"weights\":\"1 "), "do not fit"),

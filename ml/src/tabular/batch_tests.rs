@@ -128,7 +128,7 @@ fn fraud_of_the_development_week() {
     let metrics = Metrics::of(&values, &labels).unwrap();
     let cards = card_precision(&scores, &truth);
     let inner = artefact.metrics;
-    let reached = metrics.auc >= 0.895 && metrics.average_precision >= 0.71 && cards >= 0.30;
+    let reached = metrics.auc >= 0.898 && metrics.average_precision >= 0.715 && cards >= 0.30;
     assert!(reached && metrics.calibration_error <= 0.005, "{metrics:?}, cards {cards}, held out {inner:?}");
 }
 

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 /// Steps of the optimiser.
 const STEPS_MAX: u64 = 200;
 /// Passes of FTRL end when it has seen about so many rows, or gone once through all.
-const FTRL_ROWS: usize = 20_000;
+const FTRL_ROWS: usize = 40_000;
+/// Step of FTRL before the gradients of a column make it smaller.
+const FTRL_RATE: f64 = 0.2;
 
 /// Log-odds as a weighted sum of scaled columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +58,8 @@ impl Linear {
         with_constant.slice_mut(s![.., 1..]).assign(&columns);
         let labels = Array1::from(labels.to_vec());
         let params = Ftrl::params_with_rng(Xoshiro256Plus::seed_from_u64(seed));
-        let params = params.alpha(0.05).beta(1.0).l1_ratio(0.0).l2_ratio(1.0).check().map_err(|e| e.to_string())?;
+        let params =
+            params.alpha(FTRL_RATE).beta(1.0).l1_ratio(0.0).l2_ratio(1.0).check().map_err(|e| e.to_string())?;
         let mut model = None;
         for _ in 0..FTRL_ROWS.div_ceil(labels.len().max(1)) {
             for row in 0..labels.len() {

@@ -9,6 +9,7 @@ use super::forest::Forest;
 use super::linear::Linear;
 use super::model::{Params, TrainError};
 use super::stack::held;
+use super::steps;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ pub enum MemberKind {
     Logistic,
     /// Logistic regression on standardised ranks.
     LogisticOfRanks,
-    /// Follow the regularised leader on standardised ranks.
+    /// Follow the regularised leader on standardised values and on steps of the ranks.
     Ftrl,
     /// Balanced forest on standardised ranks.
     Forest,
@@ -47,6 +48,7 @@ enum Member {
     Boosters(Vec<Booster>),
     OfValues(Linear),
     OfRanks(Linear),
+    OfSteps(Linear),
     Forest(Forest),
 }
 
@@ -95,7 +97,8 @@ impl Committee {
                 MemberKind::Logistic => logistic(&values).map(Member::OfValues),
                 MemberKind::LogisticOfRanks => logistic(&ranks).map(Member::OfRanks),
                 MemberKind::Ftrl => {
-                    Linear::ftrl(ranks.table(features.view()).view(), labels, params.seed).map(Member::OfRanks)
+                    let columns = steps::table(values.table(drawn.view()).view(), ranks.table(drawn.view()).view());
+                    Linear::ftrl(columns.view(), &drawn_labels, params.seed).map(Member::OfSteps)
                 }
                 MemberKind::Forest => {
                     let columns = ranks.table(features.view());
@@ -145,6 +148,18 @@ impl Committee {
                     let part = |column, value: f64| parts[self.ranks.feature(column)] += weight * value;
                     rest += weight * linear.explain(&views.ranks, part);
                 }
+                Member::OfSteps(linear) => {
+                    let feature = |column| match steps::source(self.values.width(), column) {
+                        steps::Source::Value(column) => self.values.feature(column),
+                        steps::Source::Rank(column) => self.ranks.feature(column),
+                    };
+                    // steps stand high or low in every row: what they say of the middle is no feature's
+                    let middle = steps::row(&vec![0.0; self.values.width()], &vec![0.0; self.ranks.width()]);
+                    linear.explain(&middle, |column, value| parts[feature(column)] -= weight * value);
+                    let here = steps::row(&views.values, &views.ranks);
+                    linear.explain(&here, |column, value| parts[feature(column)] += weight * value);
+                    rest += weight * linear.predict(&middle);
+                }
                 Member::Forest(forest) => {
                     let part = |column, value: f64| parts[self.ranks.feature(column)] += weight * value;
                     rest += weight * forest.explain(&views.ranks, part);
@@ -190,6 +205,7 @@ impl Committee {
                 Member::Boosters(bag) => !bag.is_empty() && bag.iter().all(|booster| booster.is_sound(width)),
                 Member::OfValues(linear) => linear.is_sound(self.values.width()),
                 Member::OfRanks(linear) => linear.is_sound(self.ranks.width()),
+                Member::OfSteps(linear) => linear.is_sound(steps::width(self.values.width(), self.ranks.width())),
                 Member::Forest(forest) => forest.is_sound(self.ranks.width()),
             })
     }
@@ -233,6 +249,7 @@ impl Member {
             Self::Boosters(bag) => bag.iter().map(|b| b.predict(&views.features)).sum::<f64>() / bag.len() as f64,
             Self::OfValues(linear) => linear.predict(&views.values),
             Self::OfRanks(linear) => linear.predict(&views.ranks),
+            Self::OfSteps(linear) => linear.predict(&steps::row(&views.values, &views.ranks)),
             Self::Forest(forest) => forest.predict(&views.ranks),
         }
     }

@@ -90,3 +90,30 @@ fn each_member_learns_by_itself_and_the_weightless_are_left_out() {
     let heard = fitted.members.iter().filter(|member| member.weight >= WEIGHT_MIN).count();
     assert_eq!(fitted.model.committee.members(), heard);
 }
+
+#[test]
+fn ftrl_bends_where_a_line_cannot_and_says_which_feature() {
+    let row = |i: usize| {
+        let x = i as f64 / 600.0;
+        format!("{i},{x},{},{}\n", i * 7 % 13, u8::from((0.3..0.7).contains(&x)))
+    };
+    let mut rows: Vec<String> = (0..600).map(row).collect();
+    Chance::new(3, 60).shuffle(&mut rows);
+    let (_, hill) = data(&format!("id,x,other,y\n{}", rows.concat()));
+    let alone = |kind| {
+        let mut params = Params { members: vec![kind], ..small(Kind::PlayerRisk) };
+        // nothing made of pairs, that the curve must come from the member
+        params.design.made_max = 0;
+        Model::fit(&hill, &params).unwrap()
+    };
+    let (bent, line) = (alone(MemberKind::Ftrl), alone(MemberKind::Logistic));
+    assert!(bent.metrics.auc > 0.9 && line.metrics.auc < 0.65, "{} {}", bent.metrics.auc, line.metrics.auc);
+    for row in hill.table.values.rows() {
+        let row = row.to_vec();
+        let (parts, rest) = bent.model.explain(&row);
+        assert_eq!(parts.len(), 2);
+        assert!((sigmoid(rest + parts.iter().sum::<f64>()) - bent.model.score(&row)).abs() < 1e-9);
+    }
+    let means = bent.model.importance(&hill.table.values);
+    assert!(means[0].0 > 3.0 * means[1].0, "{means:?}");
+}
