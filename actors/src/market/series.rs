@@ -44,7 +44,7 @@ const SILENT_PERMILLE: i64 = 20;
 const SERIES_BYTES_MAX: usize = 6_400 + 200;
 
 /// Alerts in 1,000 points where nothing happens, and points of rest behind one: a week of hours, two weeks of days.
-fn params(granularity: Granularity) -> Params {
+pub(crate) fn params(granularity: Granularity) -> Params {
     let (rate, rest_points) = if granularity == Granularity::Hour { (0.04, 160) } else { (0.3, 14) };
     Params { version: PARAMS_VERSION, rest_points, ..Params::with_alert_rate(rate) }
 }
