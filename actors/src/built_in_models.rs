@@ -48,7 +48,7 @@ const ANOMALY: Told = Told {
 const TOGETHER: Told = Told {
     predicts: "whether count, stakes, payouts and players of an hour fit each other",
     calibrated_on: "rate of alerts: the noise of the model `anomaly`; checked on two simulated quiet months",
-    limits: "it learns from the newest 1,008 hours and says nothing in the first 567; no public data was found to score it on",
+    limits: "it learns from the newest 1,008 hours and says nothing in the first 567; nothing public scores it here",
     figures: &[],
 };
 

@@ -64,7 +64,7 @@ impl Feed {
             self.next = self.next.plus(interval);
             self.late = self.dice.span(0.0, LATE_SHARE * interval as f64) as i64;
         }
-        let said = silence::judge(&self.versions, (&self.source, &self.code), self.heard, self.told, now)?;
+        let said = silence::judge(&self.versions, (&self.source, self.code.as_str()), self.heard, self.told, now)?;
         let standing = Standing { alert: said.id, window: said.window, severity: said.severity };
         self.told.standing = Some(standing).filter(|_| said.kind != RevisionKind::Withdrawn);
         self.told.hits += u64::from(said.kind == RevisionKind::Raised);
@@ -97,7 +97,7 @@ pub fn judged(scenario: &Scenario, seed: u64, (begin, days): (Ts, i64)) -> Tally
     let mut tally = Tally::default();
     for (no, operator) in scenario.operators.iter().enumerate() {
         let interval = Dice::new(seed, "interval of a feed", no as u64).between(INTERVALS.0, INTERVALS.1);
-        let mut feed = Feed::new((no, &operator.code), interval, seed, begin);
+        let mut feed = Feed::new((no, operator.code.as_str()), interval, seed, begin);
         let is_outage = |fault: &&Fault| fault.target == operator.code && fault.kind == FaultKind::Silence;
         let mut outages: Vec<(&Fault, bool)> =
             faults.all().iter().filter(is_outage).map(|fault| (fault, false)).collect();

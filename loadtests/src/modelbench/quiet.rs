@@ -3,8 +3,8 @@
 //! A hundred operators push what was played every minute, from the first minute on: a new operator is to be as quiet as
 //! an old one. Counted are the detector of the operator's state as it is live, what is unusual of its series, every rule
 //! that needs no model, and `feed_silent`, with pushes that come late or get lost. Not run are the rules that need a model,
-//! because none is promoted here, and the checks of integrity. Of several seeds (`MLINZI_QUIET_SEEDS`) the worst is given. Then, that quiet is not bought with deafness, each operator has one outage,
-//! drop or rise a day for a week.
+//! because none is promoted here, and the checks of integrity. Of several seeds (`MLINZI_QUIET_SEEDS`) the worst is given.
+//! Then, that quiet is not bought with deafness, each operator has one outage, drop or rise a day for a week.
 
 use super::feeds::Feed;
 use super::intake::{Intake, Known, number};
@@ -287,7 +287,8 @@ struct Outcome {
 /// Seeds that are asked for.
 fn seeds() -> anyhow::Result<u64> {
     let Some(asked) = std::env::var_os("MLINZI_QUIET_SEEDS") else { return Ok(1) };
-    let count = asked.to_str().and_then(|text| text.parse().ok()).filter(|count| (1..=SEEDS_MAX).contains(count));
+    let count =
+        asked.to_str().and_then(|text| text.parse::<u64>().ok()).filter(|count| (1..=SEEDS_MAX).contains(count));
     count.with_context(|| format!("MLINZI_QUIET_SEEDS: not from 1 to {SEEDS_MAX}"))
 }
 
@@ -330,7 +331,7 @@ fn outcome(seed: u64) -> anyhow::Result<Outcome> {
         state: OperatorState::new(number(no), operator.code.clone(), zone.clone()),
         watch: SeriesWatch::default(),
         rules: OperatorRules::new(number(no), zone.clone(), &set),
-        feed: Feed::new((no, &operator.code), 1, seed, BEGIN),
+        feed: Feed::new((no, operator.code.as_str()), 1, seed, BEGIN),
         seq: 0,
         planted: plans(no, seed),
     };
