@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::draft::{Digested, Draft, unless_interrupted};
 use crate::model::span;
 use crate::{complain, keys, model_backtest, say, serve};
+use actors::built_in_models::{self, BuiltIn};
 use actors::engine::Tools;
 use actors::model_rows::{self, RowsOrder, RowsSummary};
 use actors::model_shadows::{self, ShadowStep};
@@ -40,7 +41,7 @@ pub enum Command {
     Unshadow(Shadow),
     /// Runs a version over stored history, beside what was promoted then. Reads only.
     Backtest(model_backtest::Args),
-    /// Versions and what became of them.
+    /// Versions and what became of them, and the models that are part of the program.
     List {
         /// One JSON array instead of lines.
         #[arg(long)]
@@ -144,8 +145,7 @@ pub struct Features {
 }
 
 fn kind(text: &str) -> Result<ModelKind, String> {
-    let known = ModelKind::parse(text).filter(|kind| *kind != ModelKind::Anomaly);
-    known.ok_or_else(|| "not transaction_risk or player_risk".to_owned())
+    ModelKind::parse(text).ok_or_else(|| "not transaction_risk or player_risk".to_owned())
 }
 
 fn rows_kind(text: &str) -> Result<ModelKind, String> {
@@ -244,7 +244,8 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
     }
     let rollback = |model: &Model| rollback_of(acts.get(&model.kind)?, model.version);
     if json {
-        let all: Vec<_> = models.iter().map(|stored| as_json(stored, rollback(&stored.model))).collect();
+        let mut all: Vec<_> = models.iter().map(|stored| as_json(stored, rollback(&stored.model))).collect();
+        all.extend(built_in_models::all().iter().map(built_in_as_json));
         say(&serde_json::to_string_pretty(&all)?);
         return Ok(());
     }
@@ -275,7 +276,24 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
             share(average_precision_ppm),
         ));
     }
+    for BuiltIn { kind, version, parameters_sha256, .. } in built_in_models::all() {
+        let known = format!("as it goes; parameters {}", &parameters_sha256[..16]);
+        say(&format!(
+            "{kind:<17} {version:>7} {:<10} {:>7} {:>7} {:>7}  {known:<50}part of the program",
+            "built_in", "-", "-", "-"
+        ));
+    }
     Ok(())
+}
+
+fn built_in_as_json(model: &BuiltIn) -> serde_json::Value {
+    let BuiltIn { kind, version, parameters, parameters_sha256, calibrated_on, figures, card } = model;
+    let metrics: serde_json::Map<_, _> =
+        figures.iter().map(|(name, value)| ((*name).to_owned(), serde_json::json!(value))).collect();
+    serde_json::json!({
+        "kind": kind, "version": version, "built_in": true, "parameters": parameters,
+        "parameters_sha256": parameters_sha256, "calibrated_on": calibrated_on, "metrics": metrics, "card": card,
+    })
 }
 
 fn as_json(stored: &StoredModel, rollback: Option<&ModelActed>) -> serde_json::Value {
@@ -284,7 +302,7 @@ fn as_json(stored: &StoredModel, rollback: Option<&ModelActed>) -> serde_json::V
     let trained_on =
         model.trained_on.map(|of| serde_json::json!({"from": of.start.to_string(), "to": of.end.to_string()}));
     serde_json::json!({
-        "kind": kind, "version": version, "state": state, "artefact_sha256": artefact_sha256,
+        "kind": kind, "version": version, "built_in": false, "state": state, "artefact_sha256": artefact_sha256,
         "schema_sha256": schema_sha256, "data_sha256": data_sha256, "trained_on": trained_on, "held_out": held_out,
         "evaluation": evaluation,
         "registered_by": by, "registered_at": registered_at.to_string(),

@@ -152,7 +152,8 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     assert!(learnt.status.success(), "{}", said(&learnt));
     let does = |args: &[&str]| program::attempt(dir.path(), &store, &[&["model"][..], args].concat());
     // what is tried | does it go | what is said
-    let table: [(&[&str], bool, &str); 10] = [
+    let table: [(&[&str], bool, &str); 11] = [
+        (&["list"], true, "figures_together        2 built_in"),
         (&["promote", "transaction_risk", "1", "--by", "Otieno"], false, "no such model"),
         (&["register", &file, "--by", "Wanjiku", "--test", &test], true, "version 1 is registered"),
         (&["register", &file, "--by", "Wanjiku"], false, "this artefact is registered"),
@@ -172,7 +173,12 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
     assert_eq!((&listed[0]["state"], &listed[0]["registered_by"]), (&"retired".into(), &"Wanjiku".into()));
     let window = serde_json::json!({"from": "2026-01-01T00:00:00.000Z", "to": "2027-01-01T00:00:00.000Z"});
-    assert_eq!(listed[0]["trained_on"], window);
+    assert_eq!((&listed[0]["trained_on"], &listed[0]["built_in"]), (&window, &false.into()));
+    // and what is part of the program, with its papers
+    let built_in = listed.as_array().expect("a list").iter().filter(|model| model["built_in"] == true);
+    let built_in: Vec<_> =
+        built_in.map(|model| (model["kind"].as_str(), model["metrics"]["nab_dev_standard"].as_f64())).collect();
+    assert_eq!(built_in, [(Some("anomaly"), Some(75.3)), (Some("figures_together"), None), (Some("forecast"), None)]);
     // nobody has decided anything yet: a table of its header alone, for its owner only, and in the journal
     let out = dir.path().join("rows.csv");
     let path = out.display().to_string();

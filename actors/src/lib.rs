@@ -5,6 +5,7 @@
 
 pub mod api;
 mod auditor;
+pub mod built_in_models;
 pub mod changes;
 pub mod contacts;
 mod culprits;

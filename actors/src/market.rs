@@ -18,10 +18,12 @@ mod together;
 mod watching;
 
 pub use judging::RulesTaken;
+pub(crate) use series::params as series_params;
 pub use series::{FeedSilence, Newest, PARAMS_VERSION, SeriesView, SeriesWatch};
 pub use states::{KeepError, Kept, StateMetrics, pack};
 pub(crate) use states::{is_worth_it, newest, unpack};
 pub use stored::StoredInputs;
+pub(crate) use together::params as together_params;
 pub use together::{NewestRow, TogetherView};
 pub use watching::{SeriesMetrics, StoredSeries};
 

@@ -4,6 +4,7 @@
 use crate::api::FreshnessLabel;
 use models::quarantine::ReplayOutcome;
 use models::record::QuarantineCode;
+use models::risk_model::ModelKind;
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Figures of a node.
@@ -50,6 +51,10 @@ pub struct EngineMetrics {
     pub rule_brakes: IntCounter,
     /// Promoted versions of rules that raise far fewer alerts than was forecast.
     pub rules_below_forecast: IntGauge,
+    /// 1 where the promoted version of a model cannot be read and scores nothing, by `kind`.
+    pub models_not_scoring: IntGaugeVec,
+    /// When every day of operators that was over had its compliance score last, seconds since 1970.
+    pub compliance_complete_at: IntGauge,
 }
 
 /// Figures of the lookup evidence.
@@ -124,6 +129,9 @@ impl EngineMetrics {
         let replays = IntCounterVec::new(Opts::new("mlinzi_quarantine_replays_total", help), &["outcome"])?;
         ReplayOutcome::ALL.iter().for_each(|outcome| replays.with_label_values(&[outcome.as_str()]).reset());
         registry.register(Box::new(replays.clone()))?;
+        let help = "1 where the promoted version of a model cannot be read and scores nothing";
+        let models_not_scoring = labelled("mlinzi_model_not_scoring", help, "kind")?;
+        ModelKind::ALL.iter().for_each(|kind| models_not_scoring.with_label_values(&[kind.as_str()]).set(0));
         let age = "Age of the register's last proof of completeness, -1 = loading";
         let signed = "Age of the last signed checkpoint of the whole journal, -1 = none yet";
         Ok(Self {
@@ -166,6 +174,11 @@ impl EngineMetrics {
             rules_below_forecast: whole(
                 "mlinzi_rules_below_forecast",
                 "Versions of rules, promoted within seven days, that raise far fewer alerts than was forecast",
+            )?,
+            models_not_scoring,
+            compliance_complete_at: whole(
+                "mlinzi_compliance_complete_timestamp_seconds",
+                "When every day of operators that was over had its compliance score last; the start of the engine before that",
             )?,
         })
     }

@@ -59,9 +59,6 @@ pub enum RowsError {
     /// The writer.
     #[error("the rows cannot be written: {0}")]
     Write(#[from] std::io::Error),
-    /// Nothing is learnt from vectors of this kind.
-    #[error("no vectors are made for this kind of model")]
-    Kind,
     /// A time zone of the configuration.
     #[error("unknown time zone {0}")]
     Zone(String),
@@ -304,7 +301,7 @@ impl<'a> Making<'a> {
         let none = RuleSet::new("", Vec::new()).unwrap_or_else(|_| RuleSet::standard(""));
         let named = match order.kind {
             ModelKind::PlayerRisk => labels.players_of(operator),
-            ModelKind::TransactionRisk | ModelKind::Anomaly => BTreeMap::new(),
+            ModelKind::TransactionRisk => BTreeMap::new(),
         };
         Self {
             order,
@@ -421,7 +418,7 @@ pub async fn write(
     order: RowsOrder,
     mut out: impl Write,
 ) -> Result<RowsSummary, RowsError> {
-    let features: &[Feature] = crate::scoring::features_of(order.kind).ok_or(RowsError::Kind)?;
+    let features: &[Feature] = crate::scoring::features_of(order.kind);
     let labels = labels(store, directory, order.kind).await?;
     let secret = crate::secrets::random::<32>().map_err(|error| std::io::Error::other(error.to_string()))?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
@@ -449,7 +446,7 @@ pub async fn write(
     let positives = rows.iter().filter(|row| row.is_positive).count() as u64;
     let labels_left_out = match order.kind {
         ModelKind::TransactionRisk => labels.records().saturating_sub(names_found) as u64,
-        _ => 0,
+        ModelKind::PlayerRisk => 0,
     };
     Ok(RowsSummary { rows: rows.len() as u64, positives, labels_left_out })
 }

@@ -127,7 +127,7 @@ pub async fn found_out(
     days: &[ShadowDayCounted],
     span: Window,
 ) -> Result<FoundOut, StoreError> {
-    let Some(rule) = rule_of(kind) else { return Ok(FoundOut::default()) };
+    let rule = rule_of(kind);
     let mut operators: BTreeMap<OperatorNo, Had<'_>> = BTreeMap::new();
     for day in days {
         let had = operators.entry(day.operator_no).or_default();

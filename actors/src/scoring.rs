@@ -30,18 +30,14 @@ pub enum UnfitModel {
         /// Of this program.
         ours: String,
     },
-    /// Nothing of this kind is scored with an artefact.
-    #[error("no vectors are made for this kind of model")]
-    Kind,
 }
 
-/// What this program makes for a kind of model; none where it makes nothing.
+/// What this program makes for a kind of model.
 #[must_use]
-pub fn features_of(kind: ModelKind) -> Option<&'static [Feature]> {
+pub fn features_of(kind: ModelKind) -> &'static [Feature] {
     match kind {
-        ModelKind::TransactionRisk => Some(transaction::FEATURES),
-        ModelKind::PlayerRisk => Some(player::FEATURES),
-        ModelKind::Anomaly => None,
+        ModelKind::TransactionRisk => transaction::FEATURES,
+        ModelKind::PlayerRisk => player::FEATURES,
     }
 }
 
@@ -59,8 +55,7 @@ pub fn kind_of(artefact: &Artefact) -> ModelKind {
 /// # Errors
 /// [`UnfitModel`]
 pub fn check_schema(artefact: &Artefact) -> Result<String, UnfitModel> {
-    let ours = features_of(kind_of(artefact)).ok_or(UnfitModel::Kind)?;
-    let ours = schema_digest(ours.iter().map(|feature| feature.name));
+    let ours = schema_digest(features_of(kind_of(artefact)).iter().map(|feature| feature.name));
     let theirs = schema_digest(artefact.schema.features().iter().map(String::as_str));
     if theirs == ours { Ok(ours) } else { Err(UnfitModel::Schema { theirs, ours }) }
 }
@@ -83,8 +78,7 @@ impl Scorer {
     pub fn new(version: u32, artefact: Artefact) -> Result<Self, UnfitModel> {
         check_schema(&artefact)?;
         let kind = kind_of(&artefact);
-        let features = features_of(kind).ok_or(UnfitModel::Kind)?;
-        Ok(Self { kind, version, features, names: artefact.schema.features(), artefact })
+        Ok(Self { kind, version, features: features_of(kind), names: artefact.schema.features(), artefact })
     }
 
     /// What it predicts.

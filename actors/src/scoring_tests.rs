@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// Rows whose risk is an amount that is high against the player's own.
 pub(crate) fn table(kind: ModelKind, rows: usize) -> String {
-    let features = features_of(kind).unwrap();
+    let features = features_of(kind);
     let mut text = "id".to_owned();
     features.iter().for_each(|feature| write!(text, ",{}", feature.name).unwrap());
     text.push_str(",label\n");

@@ -12,13 +12,12 @@ use models::risk_model::ModelKind;
 use models::ts::Ts;
 use std::collections::HashSet;
 
-/// Name of the live rule that hears scores of a kind; none of a kind that no rule hears.
+/// Name of the live rule that hears scores of a kind.
 #[must_use]
-pub fn rule_of(kind: ModelKind) -> Option<&'static str> {
+pub fn rule_of(kind: ModelKind) -> &'static str {
     match kind {
-        ModelKind::TransactionRisk => Some(risky_transaction::ABOUT.name),
-        ModelKind::PlayerRisk => Some(player_at_risk::ABOUT.name),
-        ModelKind::Anomaly => None,
+        ModelKind::TransactionRisk => risky_transaction::ABOUT.name,
+        ModelKind::PlayerRisk => player_at_risk::ABOUT.name,
     }
 }
 
@@ -49,7 +48,7 @@ impl Bounds {
     /// Those of a set of rules.
     #[must_use]
     pub fn of(set: &RuleSet) -> Self {
-        let spans = |kind| rule_of(kind).map(|rule| spans(set, rule)).unwrap_or_default();
+        let spans = |kind| spans(set, rule_of(kind));
         Self { records: spans(ModelKind::TransactionRisk), players: spans(ModelKind::PlayerRisk), fixed: None }
     }
 

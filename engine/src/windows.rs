@@ -232,6 +232,12 @@ impl Cutter {
         (weekday * 24 + local.rem_euclid(DAY) / HOUR) as usize
     }
 
+    /// What the wall clock says where a window begins, as if it were UTC; a day's is midnight, even where the clocks skip it.
+    pub fn wall_clock(&mut self, granularity: Granularity, start: Ts) -> Ts {
+        let local = start.0 + self.offset(start);
+        Ts(if granularity == Granularity::Day { local - local.rem_euclid(DAY) } else { local })
+    }
+
     /// The first instant of a local day, given in days since 1970-01-01: not always 24 hours after the one before.
     fn midnight(&self, day: i64) -> Ts {
         let date = Date::constant(1970, 1, 1).checked_add(Span::new().days(day.clamp(-1, 2_900_000)));
@@ -434,6 +440,27 @@ pub(crate) mod tests {
         for (granularity, at, start, end) in table {
             let window = berlin.window(granularity, Ts::parse(at).unwrap());
             assert_eq!((window.start.to_string().as_str(), window.end.to_string().as_str()), (start, end), "{at}");
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_where_a_window_begins() {
+        use Granularity::{Day, Hour};
+        let table = [
+            ("Africa/Nairobi", Hour, "2026-03-29T01:00:00Z", "2026-03-29T04:00:00Z"),
+            ("Europe/Amsterdam", Hour, "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"),
+            ("Europe/Amsterdam", Hour, "2026-03-29T01:00:00Z", "2026-03-29T03:00:00Z"),
+            ("Europe/Amsterdam", Day, "2026-03-28T23:00:00Z", "2026-03-29T00:00:00Z"),
+            ("Europe/Amsterdam", Day, "2026-03-29T22:00:00Z", "2026-03-30T00:00:00Z"),
+            // the day began at one
+            ("America/Sao_Paulo", Hour, "2018-11-04T03:00:00Z", "2018-11-04T01:00:00Z"),
+            ("America/Sao_Paulo", Day, "2018-11-04T03:00:00Z", "2018-11-04T00:00:00Z"),
+        ];
+        for (zone, granularity, start, wanted) in table {
+            let mut cutter = Cutter::new(TimeZone::get(zone).unwrap());
+            let start = Ts::parse(start).unwrap();
+            assert_eq!(cutter.window(granularity, start).start, start, "{zone}: a window begins there");
+            assert_eq!(cutter.wall_clock(granularity, start), Ts::parse(wanted).unwrap(), "{zone} {start}");
         }
     }
 

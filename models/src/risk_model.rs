@@ -32,8 +32,8 @@ pub const SEEN_ONE_IN: u64 = 100;
 pub const CALIBRATION_PPM_MAX: u32 = 100_000;
 
 closed_set!(
-    /// What a model predicts.
-    ModelKind { TransactionRisk = "transaction_risk", PlayerRisk = "player_risk", Anomaly = "anomaly" }
+    /// What a model that is learnt predicts; what learns as it goes has no versions in the store.
+    ModelKind { TransactionRisk = "transaction_risk", PlayerRisk = "player_risk" }
 );
 closed_set!(
     /// Where a version is in its life.

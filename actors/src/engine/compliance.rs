@@ -19,7 +19,7 @@ use models::event::Event;
 use models::feed::Source;
 use models::ids::{OperatorNo, SourceNo};
 use models::operator::{Operator, OperatorState};
-use models::ts::{DAY, HOUR, MINUTE, Ts};
+use models::ts::{DAY, HOUR, MINUTE, SECOND, Ts};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -72,21 +72,29 @@ impl Engine {
         let mut interval = tokio::time::interval(LOOK_EVERY);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut known: HashMap<OperatorNo, Progress> = HashMap::new();
+        self.compliance_is_complete();
         loop {
             interval.tick().await;
             // what is late is made up for
             if self.0.sparing.load(Ordering::Relaxed) {
                 continue;
             }
-            if AssertUnwindSafe(self.score_operators(&mut known)).catch_unwind().await.is_err() {
-                tracing::error!("a look at the compliance of operators panicked");
+            match AssertUnwindSafe(self.score_operators(&mut known)).catch_unwind().await {
+                Ok(true) => self.compliance_is_complete(),
+                Ok(false) => {}
+                Err(_) => tracing::error!("a look at the compliance of operators panicked"),
             }
         }
     }
 
-    async fn score_operators(&self, known: &mut HashMap<OperatorNo, Progress>) {
+    fn compliance_is_complete(&self) {
+        self.0.metrics.compliance_complete_at.set(self.now().0 / SECOND);
+    }
+
+    /// Gives days that are over their scores; true where none is left.
+    async fn score_operators(&self, known: &mut HashMap<OperatorNo, Progress>) -> bool {
         let operators: Vec<Arc<Operator>> = self.directory().operators.values().cloned().collect();
-        let mut acts = None;
+        let (mut acts, mut is_complete) = (None, true);
         for operator in operators.iter().filter(|operator| operator.state != OperatorState::Closed) {
             let mut progress = known.get(&operator.operator_no).cloned();
             match self.score_operator(operator, &mut progress, &mut acts).await {
@@ -94,10 +102,12 @@ impl Engine {
                 Err(error) => {
                     // another process may have written: what is there is read anew
                     known.remove(&operator.operator_no);
+                    is_complete = false;
                     tracing::warn!(operator = %operator.id, %error, "compliance is scored later");
                 }
             }
         }
+        is_complete
     }
 
     async fn score_operator(

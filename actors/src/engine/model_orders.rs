@@ -47,6 +47,7 @@ impl Engine {
     /// operator's records must not wait for it.
     pub(super) async fn take_model(&self, kind: ModelKind) -> Result<(), StartError> {
         let store = &self.0.store;
+        let mut is_unreadable = false;
         let promoted = match risk_models::scorer(store, kind).await {
             Ok(Some(scorer)) => {
                 let since = store.model_promoted_at(kind, scorer.version()).await?;
@@ -56,9 +57,11 @@ impl Engine {
             Err(NoScorer::Store(error)) => return Err(error.into()),
             Err(error) => {
                 tracing::error!(kind = kind.as_str(), %error, "the promoted model does not score");
+                is_unreadable = true;
                 None
             }
         };
+        self.0.metrics.models_not_scoring.with_label_values(&[kind.as_str()]).set(is_unreadable.into());
         let version = promoted.as_ref().map(|promoted| promoted.scorer.version());
         tracing::info!(kind = kind.as_str(), version, "this version of the model scores");
         self.0.rules_context.models.set(kind, promoted);

@@ -16,7 +16,7 @@ use crate::directory::Directory;
 use crate::kernel::guard;
 use engine::operator_state::Closed;
 use engine::snapshot;
-use ml::anomaly::{Detector, Params, ReasonKind, Verdict};
+use ml::anomaly::{Detector, Moment, Params, ReasonKind, Verdict};
 use models::alert::{AlertRevision, Granularity, Metric, RevisionKind, Window};
 use models::ids::{AlertId, SourceId};
 use models::money::Currency;
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
 /// Version of the parameters of detectors and densities: states of another one are discarded. From 2 on figures are
-/// judged together, too.
+/// judged together, too, and hours and days are those of the wall clock.
 pub const PARAMS_VERSION: u32 = 2;
 /// Layout of the bytes of a state.
 const LAYOUT: u32 = 3;
@@ -44,7 +44,7 @@ const SILENT_PERMILLE: i64 = 20;
 const SERIES_BYTES_MAX: usize = 6_400 + 200;
 
 /// Alerts in 1,000 points where nothing happens, and points of rest behind one: a week of hours, two weeks of days.
-fn params(granularity: Granularity) -> Params {
+pub(crate) fn params(granularity: Granularity) -> Params {
     let (rate, rest_points) = if granularity == Granularity::Hour { (0.04, 160) } else { (0.3, 14) };
     Params { version: PARAMS_VERSION, rest_points, ..Params::with_alert_rate(rate) }
 }
@@ -230,12 +230,12 @@ impl SeriesWatch {
         is_missing: bool,
         heard: &mut Heard,
     ) -> [Option<Figure>; Metric::OF_RECORDS.len()] {
-        let Closed { currency, granularity, window, .. } = *closed;
+        let Closed { currency, granularity, window, wall_start, .. } = *closed;
         std::array::from_fn(|place| {
             let metric = Metric::OF_RECORDS[place];
             let is_thin = metric == Metric::Hold && closed.records < HOLD_RECORDS_MIN;
             let value = Some(closed.values[place]).filter(|_| !is_missing && !is_thin);
-            self.point(SeriesKey { granularity, currency, metric }, window, value, heard)
+            self.point(SeriesKey { granularity, currency, metric }, (window, wall_start), value, heard)
         })
     }
 
@@ -251,7 +251,13 @@ impl SeriesWatch {
     }
 
     /// Judges a point and learns it; gives what was expected of it where that is known.
-    fn point(&mut self, series: SeriesKey, window: Window, value: Option<i64>, heard: &mut Heard) -> Option<Figure> {
+    fn point(
+        &mut self,
+        series: SeriesKey,
+        (window, wall): (Window, Ts),
+        value: Option<i64>,
+        heard: &mut Heard,
+    ) -> Option<Figure> {
         if self.series.len() >= SERIES_MAX && !self.series.contains_key(&series) {
             heard.unwatched += 1;
             return None;
@@ -265,7 +271,7 @@ impl SeriesWatch {
         let points = watched.detector.points();
         // a panic must not leave a detector half-way, nor its operator's market without a state
         let mut detector = watched.detector.clone();
-        let Ok(verdict) = guard(|| detector.observe(window.start, given)) else {
+        let Ok(verdict) = guard(|| detector.observe_at(Moment { at: window.start, wall }, given)) else {
             heard.failed += 1;
             return None;
         };

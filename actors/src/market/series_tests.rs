@@ -1,6 +1,8 @@
 use super::super::states::newest_readable;
 use super::super::{OperatorStateRow, StateMetrics};
 use super::*;
+use engine::windows::Cutter;
+use jiff::tz::TimeZone;
 use models::alert::{Evidence, Severity, Subject};
 use models::ids::OperatorNo;
 use models::money::Currency;
@@ -30,6 +32,7 @@ fn closed(n: i64, level: f64) -> Closed {
         currency: Currency::KES,
         granularity: Granularity::Hour,
         window: hour(n),
+        wall_start: hour(n).start,
         values,
         records: 500,
         is_partial: false,
@@ -113,6 +116,51 @@ fn what_is_learnt_from_remembered_windows_is_what_was_heard() {
     let mut heard = SeriesWatch::default();
     scores(&mut heard, hours.iter().cloned());
     assert_eq!(SeriesWatch::learnt(&hours), heard);
+}
+
+/// Hour of the week in which Sunday begins.
+const SUNDAY: usize = 6 * 24;
+
+/// Hours of the week in which windows begin whose stakes were expected a quarter off, in the two weeks behind the change of
+/// the clocks in Amsterdam; people are there from 8 to 22, and hardly any on Sundays where days are looked at.
+fn unexpected(granularity: Granularity, is_by_wall: bool) -> Vec<usize> {
+    let at = |text| Ts::parse(text).expect("a time");
+    let (change, end) = (at("2026-03-29T01:00:00Z"), at("2026-04-12T00:00:00Z"));
+    let mut cutter = Cutter::new(TimeZone::get("Europe/Amsterdam").expect("a zone"));
+    let mut window = cutter.window(granularity, at("2026-01-05T12:00:00Z"));
+    let (mut watch, mut unexpected) = (SeriesWatch::default(), Vec::new());
+    for n in 0.. {
+        if window.start >= end {
+            break;
+        }
+        let of_week = cutter.hour_of_week(window.start);
+        let is_hour = granularity == Granularity::Hour;
+        let is_busy = if is_hour { (8..22).contains(&(of_week % 24)) } else { of_week != SUNDAY };
+        let usual = if is_busy { 10_000.0 } else { 2_000.0 };
+        let wall_start = if is_by_wall { cutter.wall_clock(granularity, window.start) } else { window.start };
+        // too few for a hold: no figures together
+        let of = closed(n, 1.0);
+        let values = of.values.map(|_| (usual * (1.0 + 0.03 * noise(n))) as i64);
+        let closed = Closed { granularity, window, wall_start, values, records: HOLD_RECORDS_MIN - 1, ..of };
+        watch.hear(std::slice::from_ref(&closed), window.end, &[]);
+        let stakes = watch.views().find(|view| view.series.metric == Metric::Stakes).expect("stakes");
+        let expected = stakes.newest.expected.expect("expected") as f64;
+        if window.start >= change && (expected - usual).abs() > 0.25 * usual {
+            unexpected.push(of_week);
+        }
+        window = cutter.window(granularity, window.end);
+    }
+    unexpected
+}
+
+#[test]
+fn a_change_of_the_clocks_moves_no_rhythm() {
+    let nothing = Vec::<usize>::new();
+    assert_eq!(unexpected(Granularity::Hour, true), nothing);
+    assert_eq!(unexpected(Granularity::Day, true), nothing);
+    // by UTC every hour is held against its neighbour, and no day has been there before
+    assert_eq!(unexpected(Granularity::Hour, false)[..2], [SUNDAY + 8, SUNDAY + 22]);
+    assert!(unexpected(Granularity::Day, false).contains(&SUNDAY));
 }
 
 #[test]

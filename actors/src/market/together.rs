@@ -37,7 +37,8 @@ const MONEY_FLOOR: f64 = 0.05;
 /// operator and day (docs/adr/0028).
 const ALERT_RATE: f64 = 0.02;
 
-fn params() -> TogetherParams {
+/// What figures together are judged by.
+pub(crate) fn params() -> TogetherParams {
     TogetherParams {
         density: DensityParams {
             version: PARAMS_VERSION,

@@ -48,6 +48,7 @@ fn closed(market: i64, n: i64, [stakes_times, players_times]: [f64; 2]) -> Close
         currency: Currency::KES,
         granularity: Granularity::Hour,
         window: hour(n),
+        wall_start: hour(n).start,
         values: [count, stakes, payouts, stakes - payouts, players, hold].map(|value| value as i64),
         records: count as u64,
         is_partial: false,

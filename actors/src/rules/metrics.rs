@@ -37,8 +37,6 @@ const TABLES: [&str; 19] = [
 /// Why a sign of harm is not given: as many of its giver's are remembered at the operator as may be, or nobody could name the
 /// player to it.
 const WITHHELD: [&str; 4] = ["model_full", "model_unattributable", "staff_full", "staff_unattributable"];
-/// Kinds of models whose scores are counted.
-const KINDS: [ModelKind; 2] = [ModelKind::TransactionRisk, ModelKind::PlayerRisk];
 
 /// Figures of rules.
 #[derive(Clone)]
@@ -102,7 +100,7 @@ impl RuleMetrics {
         }
         TABLES.iter().for_each(|table| metrics.forgotten.with_label_values(&[table]).reset());
         WHOSE.iter().for_each(|of| metrics.records.with_label_values(&[of]).reset());
-        KINDS.iter().for_each(|kind| metrics.scored.with_label_values(&[kind.as_str()]).reset());
+        ModelKind::ALL.iter().for_each(|kind| metrics.scored.with_label_values(&[kind.as_str()]).reset());
         WITHHELD.iter().for_each(|reason| metrics.withheld.with_label_values(&[reason]).reset());
         registry.register(Box::new(metrics.judged.clone()))?;
         registry.register(Box::new(metrics.records.clone()))?;

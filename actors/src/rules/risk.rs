@@ -52,41 +52,35 @@ pub struct Models {
 }
 
 impl Models {
-    fn of_shadow(&self, kind: ModelKind) -> Option<&ArcSwapOption<Promoted>> {
+    fn of_shadow(&self, kind: ModelKind) -> &ArcSwapOption<Promoted> {
         match kind {
-            ModelKind::TransactionRisk => Some(&self.shadow_records),
-            ModelKind::PlayerRisk => Some(&self.shadow_players),
-            ModelKind::Anomaly => None,
+            ModelKind::TransactionRisk => &self.shadow_records,
+            ModelKind::PlayerRisk => &self.shadow_players,
         }
     }
 
     /// Another version of a kind scores in the shadow from now on, or none.
     pub fn set_shadow(&self, kind: ModelKind, shadow: Option<Promoted>) {
-        if let Some(place) = self.of_shadow(kind) {
-            place.store(shadow.map(Arc::new));
-        }
+        self.of_shadow(kind).store(shadow.map(Arc::new));
     }
 
     /// The version of a kind in the shadow, and since where in the journal.
     #[must_use]
     pub fn shadow(&self, kind: ModelKind) -> Option<(u32, Seq)> {
-        let shadow = self.of_shadow(kind)?.load_full()?;
+        let shadow = self.of_shadow(kind).load_full()?;
         Some((shadow.scorer.version(), shadow.since))
     }
 
-    fn of(&self, kind: ModelKind) -> Option<&ArcSwapOption<Promoted>> {
+    fn of(&self, kind: ModelKind) -> &ArcSwapOption<Promoted> {
         match kind {
-            ModelKind::TransactionRisk => Some(&self.records),
-            ModelKind::PlayerRisk => Some(&self.players),
-            ModelKind::Anomaly => None,
+            ModelKind::TransactionRisk => &self.records,
+            ModelKind::PlayerRisk => &self.players,
         }
     }
 
     /// Another version of a kind scores from now on, or none.
     pub fn set(&self, kind: ModelKind, promoted: Option<Promoted>) {
-        if let Some(place) = self.of(kind) {
-            place.store(promoted.map(Arc::new));
-        }
+        self.of(kind).store(promoted.map(Arc::new));
     }
 }
 

@@ -175,7 +175,6 @@ impl Shadows {
         match kind {
             ModelKind::TransactionRisk => self.records = shadow,
             ModelKind::PlayerRisk => self.players = shadow,
-            ModelKind::Anomaly => {}
         }
     }
 

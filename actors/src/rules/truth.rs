@@ -29,7 +29,6 @@ pub(super) async fn found_out(store: &Store, judged: &DriftJudged) -> Result<Vec
     let rule = match judged.kind {
         ModelKind::TransactionRisk => risky_transaction::ABOUT.name,
         ModelKind::PlayerRisk => player_at_risk::ABOUT.name,
-        ModelKind::Anomaly => return Ok(Vec::new()),
     };
     if judged.is_shadow {
         // no alert speaks of its scores
@@ -210,7 +209,6 @@ mod tests {
             (judged(records, 2), &[]),
             (DriftJudged { version: 3, ..judged(records, 1) }, &[]),
             (DriftJudged { is_shadow: true, ..judged(records, 1) }, &[]),
-            (judged(ModelKind::Anomaly, 1), &[]),
         ] {
             assert_eq!(found_out(&store, &of).await.expect("read"), wanted, "{of:?}");
         }

@@ -1,7 +1,8 @@
 //! Hours and days that are over, as they stood when they closed: the points of an operator's series.
 
+use super::judge::Place;
 use super::{OperatorState, Standing};
-use crate::windows::{RETENTION, Sums};
+use crate::windows::{Cutter, RETENTION, Sums};
 use models::alert::{Granularity, Metric, RevisionKind, Window};
 use models::ids::AlertId;
 use models::money::Currency;
@@ -35,6 +36,8 @@ pub struct Closed {
     pub granularity: Granularity,
     /// It.
     pub window: Window,
+    /// What the jurisdiction's wall clock says where it begins, as if it were UTC.
+    pub wall_start: Ts,
     /// Its value by metric, in the order of [`Metric::OF_RECORDS`].
     pub values: [i64; Metric::OF_RECORDS.len()],
     /// Successful records of every kind.
@@ -44,27 +47,31 @@ pub struct Closed {
 }
 
 impl Closed {
-    fn new((currency, granularity, window): (Currency, Granularity, Window), sums: &Sums, is_partial: bool) -> Self {
+    fn new(place: Place, wall_start: Ts, sums: &Sums, is_partial: bool) -> Self {
+        let Place { currency, granularity, window } = place;
         let values = std::array::from_fn(|metric| sums.metric(Metric::OF_RECORDS[metric]));
-        Self { currency, granularity, window, values, records: sums.count, is_partial }
+        Self { currency, granularity, window, wall_start, values, records: sums.count, is_partial }
     }
 }
 
 impl OperatorState {
     /// A window that is over.
-    fn closed(&self, currency: Currency, granularity: Granularity, window: Window) -> Option<Closed> {
+    fn closed(&self, cutter: &mut Cutter, place: Place) -> Option<Closed> {
+        let Place { currency, granularity, window } = place;
         let sums = self.books.get(&currency)?.get(granularity, window.start)?;
-        Some(Closed::new((currency, granularity, window), sums, self.slept_through(window).is_some()))
+        let wall_start = cutter.wall_clock(granularity, window.start);
+        Some(Closed::new(place, wall_start, sums, self.slept_through(window).is_some()))
     }
 
     /// Windows of series that became points as the watermark moved from one time to the next, each series oldest first.
     pub(super) fn points(&self, from: Ts, until: Ts) -> Vec<Closed> {
         let late = |at: Ts| Ts(at.0.saturating_sub(HEARD_AFTER));
-        let mut all = Vec::new();
+        let (mut cutter, mut all) = (self.cutter.clone(), Vec::new());
         for (currency, book) in &self.books {
             for granularity in LENGTHS {
                 let over = book.ending_within(granularity, late(from), late(until));
-                all.extend(over.into_iter().filter_map(|window| self.closed(*currency, granularity, window)));
+                let place = |window| Place { currency: *currency, granularity, window };
+                all.extend(over.into_iter().filter_map(|window| self.closed(&mut cutter, place(window))));
             }
         }
         all

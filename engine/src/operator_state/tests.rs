@@ -273,6 +273,7 @@ fn windows_of_series_close_once_and_in_their_order() {
         for window in state.apply(input).closed {
             let place = (window.window.start.0 - 4 * DAY) / HOUR;
             assert_eq!((window.currency, window.is_partial), (Currency::KES, false));
+            assert_eq!(window.wall_start, window.window.start, "the zone is UTC");
             closed.push((window.granularity, place, window.values[Metric::Stakes as usize]));
         }
     }

@@ -45,7 +45,6 @@ fn rules(kind: ModelKind) -> &'static [(&'static str, FalseAlarm)] {
     match kind {
         ModelKind::TransactionRisk => TRANSACTION_RISK,
         ModelKind::PlayerRisk => PLAYER_RISK,
-        ModelKind::Anomaly => &[],
     }
 }
 
@@ -73,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_decision_labels_what_it_is_about() {
-        use ModelKind::{Anomaly, PlayerRisk, TransactionRisk};
+        use ModelKind::{PlayerRisk, TransactionRisk};
         // kind | rule | what a confirmation says, and what a false alarm says
         for (kind, rule, confirmed, false_alarm) in [
             (TransactionRisk, "rapid_in_out", Some(true), Some(false)),
@@ -91,7 +90,6 @@ mod tests {
             (TransactionRisk, "play_without_check", None, None),
             (PlayerRisk, "licence_lapsed", None, None),
             (TransactionRisk, "robust_deviation", None, None),
-            (Anomaly, "rapid_in_out", None, None),
             (TransactionRisk, "a_rule_of_tomorrow", None, None),
         ] {
             assert_eq!(label(kind, rule, true), confirmed, "{kind:?} {rule}");

@@ -1,6 +1,7 @@
 //! `make bench-models`: what rules and models reach, measured by commands. One file a group of figures.
 
 mod data;
+mod feeds;
 mod intake;
 mod planted;
 mod quiet;

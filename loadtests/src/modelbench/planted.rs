@@ -3,9 +3,12 @@
 //! Fifty small markets of one country, each with a law and people of its own. Everything goes through the ingest's
 //! validation and into the rules in the order of its time; the regulator has set the parameters that are law. The truth
 //! comes from the simulator alone: its stories, its episodes, its errors, and, where the law is arithmetic (net deposits
-//! of a month), from sums of what it sent, added up here once more. A finding is right where a case of its condition is
-//! about the same person or thing at an overlapping time; a case is found where a right finding is about it.
+//! of a month), from sums of what it sent, added up here once more. Beside the rules' actors the desk's rule `feed_silent`
+//! hears feeds with outages (`feeds.rs`). Not run, and so in neither figure: `series_unusual` and `robust_deviation`, which
+//! live in the market, the rules that need a model, and the checks of integrity. A finding is right where a case of its
+//! condition is about the same person or thing at an overlapping time; a case is found where a right finding is about it.
 
+use super::feeds;
 use super::intake::{Intake, Known, number};
 use super::sums::Sums;
 use crate::report::{Report, say};
@@ -23,6 +26,7 @@ use engine::rules::list::{self, ABOUT};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::{RuleSet, RuleVersion};
 use engine::rules::run::OperatorRules;
+use engine::silence;
 use jiff::tz::TimeZone;
 use models::alert::{RevisionKind, Severity, Window};
 use models::jurisdiction::JurisdictionNo;
@@ -33,6 +37,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What neither figure speaks of.
+const NOT_RUN: &str = "without series_unusual, robust_deviation, rules that need a model, and integrity";
 /// A rule about series, which are watched in the actor of the market.
 const SERIES: &str = "series_unusual";
 const SEEDS: u64 = 50;
@@ -40,7 +46,7 @@ const DAYS: i64 = 13;
 /// Monday, 2 March 2026, 00:00 in Nairobi.
 const BEGIN: Ts = Ts(1_772_398_800_000_000);
 /// Missed cases and wrong findings that are told, of each rule.
-const TOLD: usize = 3;
+pub const TOLD: usize = 3;
 
 /// A market of a seed: the small one of the simulator, in one country, with its schemes, a campaign with a check and one
 /// without, a licence that is suspended while bets go on, and one of which only the words change.
@@ -72,7 +78,7 @@ fn scenario(seed: u64) -> anyhow::Result<Scenario> {
         (how.count, how.threshold_minor) = (4, law.reported_minor);
     });
     players.colluder = Some(Colluders { pairs: 2, rounds_per_day: 1.0, stake_minor: 200_000 });
-    market.faults.clear();
+    market.faults = feeds::outages(&market, seed, DAYS);
     market.spikes.clear();
     let campaign = |operator: &str, day: u32, checked| Campaign {
         operator: operator.to_owned(),
@@ -137,18 +143,28 @@ struct Known2 {
 
 /// Counts of a rule over all markets.
 #[derive(Clone, Debug, Default)]
-struct Tally {
-    planted: u64,
-    found: u64,
-    findings: u64,
-    right: u64,
-    missed: Vec<String>,
-    wrong: Vec<String>,
+pub struct Tally {
+    pub planted: u64,
+    pub found: u64,
+    pub findings: u64,
+    pub right: u64,
+    pub missed: Vec<String>,
+    pub wrong: Vec<String>,
 }
 
 impl Tally {
     fn recall(&self) -> f64 {
         self.found as f64 / self.planted.max(1) as f64
+    }
+
+    fn add(&mut self, other: Self) {
+        let told = |texts: &mut Vec<String>, more: Vec<String>| texts.extend(more.into_iter().take(TOLD - texts.len()));
+        self.planted += other.planted;
+        self.found += other.found;
+        self.findings += other.findings;
+        self.right += other.right;
+        told(&mut self.missed, other.missed);
+        told(&mut self.wrong, other.wrong);
     }
 
     fn precision(&self) -> f64 {
@@ -467,6 +483,7 @@ fn market(seed: u64, tallies: &mut BTreeMap<&'static str, Tally>) -> anyhow::Res
     market.arithmetic();
     merge_pairs(&mut market.cases);
     settle(seed, market, tallies);
+    tallies.entry(silence::RULE).or_default().add(feeds::judged(&scenario, seed, (BEGIN, DAYS)));
     Ok(records)
 }
 
@@ -530,7 +547,9 @@ pub fn run(report: &mut Report) -> anyhow::Result<()> {
         "rule", "planted", "found", "recall", "findings", "precision"
     ));
     // nobody has promoted a model here, and no series is watched
-    let is_planted = |about: &&list::About| about.is_here() && !about.needs_model() && about.name != SERIES;
+    let is_planted = |about: &&list::About| {
+        about.name == silence::RULE || about.is_here() && !about.needs_model() && about.name != SERIES
+    };
     for about in ABOUT.iter().filter(is_planted) {
         let tally = tallies.entry(about.name).or_default();
         let (recall, precision) = (tally.recall(), tally.precision());
@@ -548,6 +567,7 @@ pub fn run(report: &mut Report) -> anyhow::Result<()> {
     let (recall, deaf) = worst(Tally::recall);
     let (precision, loud) = worst(Tally::precision);
     let what = format!("{SEEDS} markets of {DAYS} days, {} rules, {records} records", tallies.len());
-    report.add("planted_recall", recall, "ratio", &format!("≥ .95; worst rule ({deaf}); {what}"))?;
-    report.add("planted_precision", precision, "ratio", &format!("≥ .90; worst rule ({loud}); {what}"))
+    let (recall_of, precision_of) = (format!("≥ .95; worst rule ({deaf})"), format!("≥ .90; worst rule ({loud})"));
+    report.add("planted_recall", recall, "ratio", &format!("{recall_of}; {what}; {NOT_RUN}"))?;
+    report.add("planted_precision", precision, "ratio", &format!("{precision_of}; {what}; {NOT_RUN}"))
 }

@@ -141,6 +141,22 @@ pub struct Verdict {
     pub reasons: [Option<Reason>; REASONS_MAX],
 }
 
+/// When a point is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The instant.
+    pub at: Ts,
+    /// What the clock on the wall says there, as if it were UTC: it tells the hour of the day and of the week.
+    pub wall: Ts,
+}
+
+impl Moment {
+    /// Where the wall clock shows UTC, or no zone is known.
+    pub fn in_utc(at: Ts) -> Self {
+        Self { at, wall: at }
+    }
+}
+
 /// State of the detector of one series: fixed size, no allocation, and `observe` takes the same time at every point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detector {
@@ -197,13 +213,18 @@ impl Detector {
         self.tails[0].value_of(0.0).is_none()
     }
 
+    /// [`Self::observe_at`] of a series whose hours are those of UTC.
+    pub fn observe(&mut self, at: Ts, value: f64) -> Verdict {
+        self.observe_at(Moment::in_utc(at), value)
+    }
+
     /// Judges the next point of the series and learns it.
     ///
     /// The detector counts points, not seconds: time says only which hour of the day and week it is. So a gap is no
     /// anomaly by itself (a silent feed is the business of another rule) and the memories go on behind it; a point with
     /// the time of the one before, or an earlier time, is one more point in the order of arrival. A value that is not
     /// finite, or beyond [`MAGNITUDE_MAX`], is missing: score 0, nothing learnt, no rest used up.
-    pub fn observe(&mut self, at: Ts, value: f64) -> Verdict {
+    pub fn observe_at(&mut self, moment: Moment, value: f64) -> Verdict {
         if !value.is_finite() || value.abs() > MAGNITUDE_MAX {
             return Verdict::default();
         }
@@ -212,7 +233,7 @@ impl Detector {
             self.scales = [value; 7];
         }
         self.points += 1;
-        let expected = self.season.expect(at, value);
+        let expected = self.season.expect(moment, value);
         for (mean, span) in self.residuals.iter_mut().zip(SPANS) {
             mean.push(value - expected, span);
         }

@@ -44,4 +44,4 @@ mod nab_tests;
 #[cfg(test)]
 mod tests;
 
-pub use detector::{Detector, MAGNITUDE_MAX, Params, REASONS_MAX, Reason, ReasonKind, THRESHOLD, Verdict};
+pub use detector::{Detector, MAGNITUDE_MAX, Moment, Params, REASONS_MAX, Reason, ReasonKind, THRESHOLD, Verdict};

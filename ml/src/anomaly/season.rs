@@ -1,9 +1,11 @@
 //! What the hour lets expect: a profile of the day and one of the week, each learnt as the series goes.
 //!
-//! A profile is the mean of each quarter of an hour of a day, or of each hour of a week, in UTC. It counts as much as
+//! A profile is the mean of each quarter of an hour of a day, or of each hour of a week, by the wall clock: people keep
+//! their hours when the clocks change. What has passed between two points is counted in instants. It counts as much as
 //! it has proven: where it errs as much as the plain level does, the level is the forecast; where it explains half of
 //! the variance or more, it nearly is. The week takes over from the day only where it errs clearly less.
 
+use super::detector::Moment;
 use super::tail::Mean;
 use models::ts::{DAY, HOUR, SECOND, Ts};
 use serde::{Deserialize, Serialize};
@@ -55,8 +57,8 @@ struct Skill {
 }
 
 impl Season {
-    /// What was to be expected of the value `seen` at `at`; learns it afterwards. The first value is expected as it is.
-    pub fn expect(&mut self, at: Ts, seen: f64) -> f64 {
+    /// What was to be expected of the value `seen` at a moment; learns it afterwards. The first value is expected as it is.
+    pub fn expect(&mut self, Moment { at, wall }: Moment, seen: f64) -> f64 {
         let first_at = *self.first_at.get_or_insert(at);
         if let Some(last) = self.last_at.replace(at) {
             let seconds = at.0.saturating_sub(last.0) / SECOND;
@@ -68,8 +70,8 @@ impl Season {
             self.level.push(seen, LEVEL_MEMORY);
         }
         let level = self.level.value;
-        let day_bin = at.0.rem_euclid(DAY) / (DAY / DAY_BINS);
-        let week_bin = DAY_BINS + at.0.rem_euclid(WEEK) / (WEEK / WEEK_BINS);
+        let day_bin = wall.0.rem_euclid(DAY) / (DAY / DAY_BINS);
+        let week_bin = DAY_BINS + wall.0.rem_euclid(WEEK) / (WEEK / WEEK_BINS);
         let interval = self.interval.value.max(1.0);
         let day_memory = DAYS * (((DAY / DAY_BINS / SECOND) as f64) / interval).max(1.0);
         let week_memory = WEEKS * (((HOUR / SECOND) as f64) / interval).max(1.0);
@@ -119,8 +121,8 @@ fn judged(skill: &mut Skill, bin: Mean, level: f64, seen: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn monday(hours: i64) -> Ts {
-        Ts::parse("2026-01-05T00:00:00Z").unwrap().plus(hours * HOUR)
+    fn monday(hours: i64) -> Moment {
+        Moment::in_utc(Ts::parse("2026-01-05T00:00:00Z").unwrap().plus(hours * HOUR))
     }
 
     /// Largest error of the forecasts of the last of some weeks of hourly values.

@@ -1,6 +1,7 @@
 //! Models: their versions, papers and drift, and what people do with them. They are registered with `mlinzi model`.
 
 use actix_web::{HttpRequest, HttpResponse};
+use actors::built_in_models::{self, BuiltIn};
 use actors::engine::{ModelCommand, ModelOrder};
 use models::operator::Scope;
 use models::risk_model::{
@@ -23,6 +24,46 @@ use crate::state::AppState;
 pub struct ModelsView {
     /// By kind and number.
     pub models: Vec<ModelBody>,
+    /// Those that are part of the program: they learn as they go, and nobody promotes them.
+    pub built_in: Vec<BuiltInBody>,
+}
+
+/// A model that is part of the program.
+#[derive(Serialize, ToSchema)]
+pub struct BuiltInBody {
+    /// `anomaly`, `figures_together`, `forecast`.
+    pub kind: &'static str,
+    /// Version of its parameters.
+    pub version: u32,
+    /// Always true.
+    pub built_in: bool,
+    /// The parameters.
+    pub parameters: String,
+    /// SHA-256 of this text, hexadecimal.
+    pub parameters_sha256: String,
+    /// What they were chosen and calibrated on.
+    pub calibrated_on: &'static str,
+    /// What it reaches on public data.
+    pub metrics: Vec<BuiltInFigureBody>,
+    /// The model card, Markdown.
+    pub card: String,
+}
+
+/// A figure of such a model.
+#[derive(Serialize, ToSchema)]
+pub struct BuiltInFigureBody {
+    /// As in docs/BENCHMARKS.md.
+    pub name: &'static str,
+    /// Measured.
+    pub value: f64,
+}
+
+impl From<BuiltIn> for BuiltInBody {
+    fn from(model: BuiltIn) -> Self {
+        let BuiltIn { kind, version, parameters, parameters_sha256, calibrated_on, figures, card } = model;
+        let metrics = figures.iter().map(|(name, value)| BuiltInFigureBody { name, value: *value }).collect();
+        Self { kind, version, built_in: true, parameters, parameters_sha256, calibrated_on, metrics, card }
+    }
 }
 
 /// A version of a model.
@@ -375,7 +416,7 @@ pub async fn retire(
     order(&caller, &state, &req, &body, (kind, ModelCommand::Retire { version, reason })).await
 }
 
-/// Every version of every model.
+/// Every version of every model, and the models that are part of the program.
 #[utoipa::path(
     get, path = "/api/v1/models", tag = "models",
     responses((status = 200, description = "Models", body = ModelsView)),
@@ -390,7 +431,8 @@ pub async fn list(caller: Caller, state: AppState) -> Result<HttpResponse, Probl
         let acts = store.model_acts(of_kind[0].model.kind).await?;
         models.extend(of_kind.iter().map(|stored| ModelBody::of(stored, &acts)));
     }
-    Ok(HttpResponse::Ok().json(ModelsView { models }))
+    let built_in = built_in_models::all().into_iter().map(BuiltInBody::from).collect();
+    Ok(HttpResponse::Ok().json(ModelsView { models, built_in }))
 }
 
 /// A version: papers, model card, drift.

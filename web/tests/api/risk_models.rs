@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 async fn versions_papers_and_drift_are_read_by_staff_alone() {
     let node = Node::start().await;
     let listed = node.call("GET", "/api/v1/models", Some(&node.staff), "").await;
-    assert_eq!((listed.status, listed.json()), (200, json!({"models": []})));
+    assert_eq!((listed.status, &listed.json()["models"]), (200, &json!([])));
+    let built_in = listed.json()["built_in"].as_array().cloned().expect("models of the program");
+    let kinds: Vec<_> = built_in.iter().map(|model| (model["kind"].clone(), model["built_in"].clone())).collect();
+    assert_eq!(kinds, ["anomaly", "figures_together", "forecast"].map(|kind| (json!(kind), json!(true))));
+    assert_eq!(built_in[0]["metrics"][0], json!({"name": "nab_dev_standard", "value": 75.3}));
+    assert!(built_in[1]["card"].as_str().is_some_and(|card| card.starts_with("# Model card")), "{built_in:?}");
     let metrics = json!({"rows": 900, "positives": 200, "auc_ppm": 912_000, "average_precision_ppm": 700_000,
         "brier_ppm": 50_000, "calibration_error_ppm": 20_000});
     let model = json!({"kind": "player_risk", "version": 1, "artefact_sha256": "aa", "schema_sha256": "bb",

@@ -1,0 +1,134 @@
+//! Models that are part of the program: they learn as they go, or from each series anew, so no artefact of them is in the
+//! store and none is promoted. Here are their papers.
+//!
+//! Their figures are those of docs/BENCHMARKS.md; a test holds both together.
+
+use crate::market::{self, PARAMS_VERSION};
+use crate::{forecasts, secrets};
+use models::alert::Granularity;
+use ring::digest::{SHA256, digest};
+
+/// A figure and its value.
+pub type Figure = (&'static str, f64);
+
+/// A model that is part of the program, with its papers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuiltIn {
+    /// `anomaly`, `figures_together`, `forecast`.
+    pub kind: &'static str,
+    /// Version of its parameters.
+    pub version: u32,
+    /// The parameters.
+    pub parameters: String,
+    /// SHA-256 of this text, hexadecimal.
+    pub parameters_sha256: String,
+    /// What they were chosen and calibrated on.
+    pub calibrated_on: &'static str,
+    /// What it reaches on public data.
+    pub figures: &'static [Figure],
+    /// The model card, Markdown.
+    pub card: String,
+}
+
+/// What is said of a model beside its parameters.
+struct Told {
+    predicts: &'static str,
+    calibrated_on: &'static str,
+    limits: &'static str,
+    figures: &'static [Figure],
+}
+
+const ANOMALY: Told = Told {
+    predicts: "how unusual each hour and day of an operator's figures is, and what was to be expected of it",
+    calibrated_on: "numbers: 22 development series of the Numenta Anomaly Benchmark; rate of alerts: four kinds of noise, 200,000 points each",
+    limits: "it learns as it goes and says nothing of the first 200 points of a series; the figures are those of `mlinzi model anomaly` with its defaults (0.3 alerts in 1,000 points), not of the parameters here, which nobody has scored there",
+    figures: &[("nab_dev_standard", 75.3), ("nab_dev_low_fp", 67.7), ("nab_dev_low_fn", 79.6)],
+};
+
+const TOGETHER: Told = Told {
+    predicts: "whether count, stakes, payouts and players of an hour fit each other",
+    calibrated_on: "rate of alerts: the noise of the model `anomaly`; checked on two simulated quiet months",
+    limits: "it learns from the newest 1,008 hours and says nothing in the first 567; nothing public scores it here",
+    figures: &[],
+};
+
+const FORECAST: Told = Told {
+    predicts: "revenue and volume of the days ahead, with an interval that holds 80 % of them",
+    calibrated_on: "methods: development parts of M3, Tourism and New York; weights and widths are learnt from each input anew",
+    limits: "methods are weighed by earlier origins of the series that it is given: a short one has few",
+    figures: &[
+        ("forecast_m3_smape", 13.36),
+        ("forecast_m3_mase", 0.83),
+        ("forecast_m3_coverage", 0.803),
+        ("forecast_tourism_mase", 1.433),
+        ("forecast_tourism_coverage", 0.843),
+        ("forecast_ny_mase", 0.809),
+        ("forecast_ny_coverage", 0.821),
+    ],
+};
+
+impl BuiltIn {
+    fn new(kind: &'static str, version: u32, parameters: String, told: &Told) -> Self {
+        let parameters_sha256 = secrets::hex(digest(&SHA256, parameters.as_bytes()).as_ref());
+        let Told { predicts, calibrated_on, limits, figures } = *told;
+        let mut card = format!(
+            "# Model card: {kind}, version {version}\n\nBuilt in: there is no artefact, and nothing to promote.\n\n\
+             - It says {predicts}.\n- Calibrated on {calibrated_on}.\n- Limits: {limits}.\n- Parameters: `{parameters}`\n\
+             - SHA-256 of them: `{parameters_sha256}`\n"
+        );
+        if !figures.is_empty() {
+            card.push_str("\n| figure | measured |\n|---|---|\n");
+        }
+        figures.iter().for_each(|(name, value)| card.push_str(&format!("| `{name}` | {value} |\n")));
+        Self { kind, version, parameters, parameters_sha256, calibrated_on, figures, card }
+    }
+}
+
+/// All of them, with the parameters that are in force.
+#[must_use]
+pub fn all() -> Vec<BuiltIn> {
+    let [hours, days] = [Granularity::Hour, Granularity::Day].map(market::series_params);
+    let together = market::together_params();
+    let forecast = forecasts::params();
+    vec![
+        BuiltIn::new("anomaly", PARAMS_VERSION, format!("hours {hours:?}; days {days:?}"), &ANOMALY),
+        BuiltIn::new("figures_together", PARAMS_VERSION, format!("{together:?}"), &TOGETHER),
+        BuiltIn::new("forecast", forecast.version, format!("{forecast:?}"), &FORECAST),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_are_those_of_the_benchmarks() {
+        let benchmarks = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/BENCHMARKS.md"));
+        let benchmarks = benchmarks.expect("docs/BENCHMARKS.md");
+        let rows = [
+            ("nab_", "Numenta"),
+            ("forecast_m3_", "| M3"),
+            ("forecast_tourism_", "| Tourism"),
+            ("forecast_ny_", "| New York"),
+        ];
+        for (name, value) in all().iter().flat_map(|model| model.figures) {
+            let (_, row) = rows.iter().find(|(begin, _)| name.starts_with(begin)).expect("a row");
+            let line = benchmarks.lines().find(|line| line.starts_with('|') && line.contains(row)).expect("a line");
+            let text = value.to_string();
+            assert!(line.contains(text.trim_start_matches('0')), "{name} is {text}: {line}");
+        }
+    }
+
+    #[test]
+    fn each_has_papers_of_the_parameters_in_force() {
+        let all = all();
+        assert_eq!(all.iter().map(|model| model.kind).collect::<Vec<_>>(), ["anomaly", "figures_together", "forecast"]);
+        for model in &all {
+            assert!(model.parameters.contains(&format!("version: {}", model.version)), "{model:?}");
+            assert_eq!(model.parameters_sha256.len(), 64);
+            let told = [model.parameters.as_str(), model.parameters_sha256.as_str(), model.calibrated_on];
+            assert!(told.iter().all(|text| model.card.contains(text)), "{}", model.card);
+        }
+        assert!(all[0].parameters.contains("rest_points: 160") && all[0].parameters.contains("rest_points: 14"));
+    }
+}
