@@ -156,7 +156,8 @@ fn tell_held(held: &Held) -> anyhow::Result<()> {
     let whose = if held.operator.is_some() { "journal_of" } else { "journal_of_all" };
     say(&serde_json::to_string(&serde_json::json!({
         whose: held.code, "batches": held.batches, "records": held.records, "records_by_sha256": held.records_by_sha256,
-        "ticks": held.ticks, "inputs": held.inputs, "alerts": held.alerts, "differences": held.differences(),
+        "ticks": held.ticks, "inputs": held.inputs, "alerts": held.alerts,
+        "elsewhere_by_rule": held.elsewhere_by_rule, "differences": held.differences(),
     }))?);
     for Altered { what, how, place, fields, .. } in &held.altered {
         let what = match what {

@@ -112,7 +112,7 @@ pub struct OperatorReplay {
     /// Revisions in the span that are the same.
     pub same: u64,
     /// Revisions in the span that stand on something else than the operator's inputs and those of its rules, and are not
-    /// computed: silent feeds, integrity, trying of numbers, drift of models. They are held against the journal.
+    /// computed: silent feeds, integrity, trying of numbers. They are held against the journal.
     pub elsewhere: u64,
     /// The same by rule.
     #[serde(default)]
@@ -372,6 +372,11 @@ pub(crate) fn without(records: &[Record], aside: Option<&Vec<u32>>) -> Option<Ve
     Some(kept.map(|(record, _)| record.clone()).collect())
 }
 
+/// Do alerts of a rule stand on something else than inputs?
+fn is_elsewhere(rule: &str) -> bool {
+    rule != engine::detector::RULE && !is_of_rules(rule)
+}
+
 /// Stored revisions in the span.
 #[derive(Default)]
 struct Stored {
@@ -388,10 +393,10 @@ async fn stored(store: &Store, operator_no: OperatorNo, span: Span) -> Result<St
         let Some(last) = revisions.last() else { return Ok(stored) };
         after = last.operator_offset.unsigned_abs();
         for revision in revisions.into_iter().filter(|revision| span.holds(revision.at)) {
-            if revision.rule == engine::detector::RULE {
-                stored.found.insert((revision.operator_seq, revision.id), revision);
-            } else if !is_of_rules(&revision.rule) {
+            if is_elsewhere(&revision.rule) {
                 *stored.elsewhere.entry(revision.rule).or_default() += 1;
+            } else if revision.rule == engine::detector::RULE {
+                stored.found.insert((revision.operator_seq, revision.id), revision);
             }
         }
     }

@@ -8,7 +8,7 @@
 //! One walk over the journal serves all operators. Memory does not grow with it: of each source its newest chain digest is
 //! remembered, of each operator what differs, up to a limit.
 
-use super::{DIFFERENCES_MAX, Span};
+use super::{DIFFERENCES_MAX, Span, is_elsewhere};
 use crate::secrets;
 use crate::source::chain_of;
 use data_encoding::HEXLOWER;
@@ -104,6 +104,9 @@ pub struct Held {
     pub inputs: u64,
     /// Revisions of alerts in the span.
     pub alerts: u64,
+    /// Those of them that stand on no inputs and are not computed, by rule.
+    #[serde(default)]
+    pub elsewhere_by_rule: BTreeMap<String, u64>,
     /// What is not stored so.
     pub altered: Vec<Altered>,
     /// Further ones.
@@ -121,6 +124,7 @@ impl Held {
             ticks: 0,
             inputs: 0,
             alerts: 0,
+            elsewhere_by_rule: BTreeMap::new(),
             altered: Vec::new(),
             further: 0,
         }
@@ -328,6 +332,9 @@ impl Walk<'_> {
                 continue;
             };
             held.alerts += 1;
+            if is_elsewhere(&alert.rule) {
+                *held.elsewhere_by_rule.entry(alert.rule.clone()).or_default() += 1;
+            }
             match row {
                 None => held.gone(Kind::Alert, alert.offset, *seq),
                 Some(row) => held.changed(Kind::Alert, alert.offset, *seq, alert_fields(alert, &row)),
