@@ -4,12 +4,14 @@
 use crate::draft::Draft;
 use crate::{complain, config::Config, keys, say, serve};
 use actors::jws;
-use actors::replay::{self, DifferenceKind, Replay, Span};
+use actors::replay::held::{self, Altered, Held, Holder, How, Kind};
+use actors::replay::{self, CannotBeComputed, DifferenceKind, OperatorReplay, Replay, Span};
 use actors::rules::replay::{Rules, RulesDifference, RulesReplay, Stating};
 use actors::secrets::KeyRing;
 use anyhow::Context;
 use engine::operator_state::OperatorState;
 use jiff::tz::TimeZone;
+use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
 use models::operator::Operator;
 use models::ts::Ts;
@@ -51,7 +53,9 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         operators: Vec::with_capacity(operators.len()),
         rules: Vec::new(),
+        held: Vec::new(),
     };
+    let mut holders = Vec::with_capacity(operators.len());
     let (span, jurisdictions) = (Span { from, to }, &config.jurisdictions);
     let rules = Rules::read(&store, &ring.chain, jurisdictions, span).await?;
     for operator in operators {
@@ -63,10 +67,14 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
         let replayed = replay::operator(&store, (operator_no, id), code, blank, &judged_by, span).await?;
         report.operators.push(replayed);
         report.rules.push(rules.operator(&operator, of).await?);
+        holders.push(Holder { no: operator_no, id: Some(id), code: operator.code });
     }
     for (no, of) in jurisdictions.iter().enumerate().filter(|_| args.operator.is_empty()) {
-        report.rules.push(rules.nation(JurisdictionNo(no as u8), of).await?);
+        let no = JurisdictionNo(no as u8);
+        report.rules.push(rules.nation(no, of).await?);
+        holders.push(Holder { no: OperatorNo::of_nation(no), id: None, code: of.code.clone() });
     }
+    report.held = held::against_journal(&store, &holders, span).await?;
     if let Some(draft) = draft {
         draft.file().write_all(jws::sign(replay::TYPE, &report, &ring.checkpoint)?.as_bytes())?;
         draft.keep()?;
@@ -85,25 +93,33 @@ fn named(known: Vec<Operator>, names: &[String]) -> anyhow::Result<Vec<Operator>
     Ok(known.into_iter().filter(wanted).collect())
 }
 
-/// A line an operator, and one for its rules, on standard output, each difference on standard error.
+/// A line an operator, one for its rules, and one for what both stand on, on standard output, each difference on standard
+/// error.
 pub fn tell(report: &Replay) -> anyhow::Result<()> {
-    for operator in &report.operators {
-        say(&serde_json::to_string(&serde_json::json!({
-            "operator": operator.code, "inputs": operator.inputs, "records": operator.records,
-            "inputs_sha256": operator.inputs_sha256, "same": operator.same, "elsewhere": operator.elsewhere,
-            "differences": operator.differences.len() as u64 + operator.further,
-        }))?);
-        for difference in &operator.differences {
-            let revision = difference.computed.as_ref().or(difference.stored.as_ref());
-            let Some(revision) = revision else { continue };
-            let what = said(difference.kind);
-            complain(&format!("{}: alert {} at input {} {what}", operator.code, revision.id, revision.operator_seq));
-        }
-        if operator.further > 0 {
-            complain(&format!("{}: {} differences more", operator.code, operator.further));
-        }
+    report.operators.iter().try_for_each(tell_operator)?;
+    report.rules.iter().try_for_each(tell_rules)?;
+    report.held.iter().try_for_each(tell_held)
+}
+
+fn tell_operator(operator: &OperatorReplay) -> anyhow::Result<()> {
+    say(&serde_json::to_string(&serde_json::json!({
+        "operator": operator.code, "inputs": operator.inputs, "records": operator.records,
+        "inputs_sha256": operator.inputs_sha256, "same": operator.same, "elsewhere": operator.elsewhere,
+        "elsewhere_by_rule": operator.elsewhere_by_rule, "differences": operator.counted(),
+    }))?);
+    for difference in &operator.differences {
+        let revision = difference.computed.as_ref().or(difference.stored.as_ref());
+        let Some(revision) = revision else { continue };
+        let what = said(difference.kind);
+        complain(&format!("{}: alert {} at input {} {what}", operator.code, revision.id, revision.operator_seq));
     }
-    report.rules.iter().try_for_each(tell_rules)
+    if operator.further > 0 {
+        complain(&format!("{}: {} differences more", operator.code, operator.further));
+    }
+    if let Some(CannotBeComputed { what, .. }) = &operator.cannot_be_computed {
+        complain(&format!("{}: cannot be computed: {what}", operator.code));
+    }
+    Ok(())
 }
 
 /// The same of rules.
@@ -112,7 +128,7 @@ fn tell_rules(rules: &RulesReplay) -> anyhow::Result<()> {
     say(&serde_json::to_string(&serde_json::json!({
         whose: rules.code, "begins_behind": rules.begins_behind, "inputs": rules.inputs, "records": rules.records,
         "inputs_sha256": rules.inputs_sha256, "findings": rules.findings, "alerts": rules.alerts,
-        "differences": rules.differences.len() as u64 + rules.further,
+        "differences": rules.counted(),
     }))?);
     for RulesDifference { kind, what, input_seq, rule, id, fields, .. } in &rules.differences {
         let stating = match what {
@@ -128,6 +144,37 @@ fn tell_rules(rules: &RulesReplay) -> anyhow::Result<()> {
     }
     if rules.further > 0 {
         complain(&format!("rules of {}: {} differences more", rules.code, rules.further));
+    }
+    if let Some(CannotBeComputed { what, .. }) = &rules.cannot_be_computed {
+        complain(&format!("rules of {}: cannot be computed: {what}", rules.code));
+    }
+    Ok(())
+}
+
+/// What is not stored as the journal says.
+fn tell_held(held: &Held) -> anyhow::Result<()> {
+    let whose = if held.operator.is_some() { "journal_of" } else { "journal_of_all" };
+    say(&serde_json::to_string(&serde_json::json!({
+        whose: held.code, "batches": held.batches, "records": held.records, "records_by_sha256": held.records_by_sha256,
+        "ticks": held.ticks, "inputs": held.inputs, "alerts": held.alerts,
+        "elsewhere_by_rule": held.elsewhere_by_rule, "differences": held.differences(),
+    }))?);
+    for Altered { what, how, place, fields, .. } in &held.altered {
+        let what = match what {
+            Kind::Batch => "batch at input",
+            Kind::Tick => "tick at input",
+            Kind::RuleInput => "input of rules",
+            Kind::Alert => "alert at offset",
+        };
+        let how = match how {
+            How::Gone => "is in the journal and is not stored".to_owned(),
+            How::Unjournaled => "is stored and is not in the journal".to_owned(),
+            How::Changed => format!("is stored otherwise than the journal says: {}", fields.join(", ")),
+        };
+        complain(&format!("{}: {what} {place} {how}", held.code));
+    }
+    if held.further > 0 {
+        complain(&format!("{}: {} rows more are not as the journal says", held.code, held.further));
     }
     Ok(())
 }

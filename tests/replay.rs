@@ -69,10 +69,15 @@ async fn check(store: &str) {
     let report = dir.join("report.jws");
     let said = run(dir, store, &[&span[..], &["--out", text(&report)]].concat());
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(lines.len(), 7, "two operators, the rules of each, and those of three jurisdictions: {said}");
+    assert_eq!(lines.len(), 12, "two operators, rules and journal of each, and of three jurisdictions: {said}");
     for line in &lines[..2] {
         assert_eq!((&line["differences"], &line["records"]), (&json!(0), &json!(HOURS * 60)), "{line}");
         assert!(line["same"].as_u64() >= Some(told as u64), "{line}");
+    }
+    for line in &lines[7..9] {
+        let held = ["records", "records_by_sha256", "differences"].map(|name| line[name].as_i64());
+        assert_eq!(held, [HOURS * 60, HOURS * 60, 0].map(Some), "{line}");
+        assert!(line["journal_of"].is_string() && line["alerts"].as_u64() >= Some(told as u64), "{line}");
     }
     // the same inputs of two operators are not told apart by their digests; another span has fewer of them
     assert_eq!(lines[0]["inputs_sha256"].as_str().map(str::len), Some(64));
@@ -82,7 +87,7 @@ async fn check(store: &str) {
     assert_eq!((&said["same"], &said["differences"]), (&json!(0), &json!(0)), "{said}");
 
     // the report proves itself, and no byte of it can be changed
-    let verify = ["evidence", "verify", text(&report), "--jwks", text(&jwks_file)];
+    let verify = verify(&report, &jwks_file);
     assert!(run(dir, store, &verify).contains("\"operators\""));
     let mut bytes = std::fs::read(&report).expect("the report");
     let middle = bytes.len() / 2;
@@ -111,9 +116,52 @@ async fn check(store: &str) {
         assert_eq!(database.execute_for_tests(&sql).await.expect("it is changed"), 1, "{sql}");
         let (is_fine, said) = attempt(dir, store, &span);
         assert!(!is_fine && said.contains(what), "{what}: {said}");
-        assert!(said.contains("acme: ") && !said.contains("other: "), "{said}");
+        assert!(said.contains("acme: alert at offset ") && !said.contains("other: "), "{said}");
     }
+    check_records(&database, dir, store, &jwks_file).await;
     database.close().await;
+}
+
+/// Records, batches and alerts that are not stored as they were journaled are named, also in the signed report.
+async fn check_records(database: &store::Store, dir: &Path, url: &str, jwks: &Path) {
+    let batch = "batch_no = (SELECT MIN(batch_no) FROM feed_batches WHERE operator_no = 2)";
+    let record = format!("{batch} AND idx = 0");
+    let table = [
+        // nothing of it is alerted of: no difference in alerts would show it
+        (
+            format!("UPDATE feed_records SET amount_minor = amount_minor + 1, content_digest = 4711 WHERE {record}"),
+            " is stored otherwise than the journal says: records[0].content_digest, records.chain, records.records_sha256",
+        ),
+        (
+            format!("UPDATE feed_batches SET last_at = last_at + 1 WHERE {batch}"),
+            " is stored otherwise than the journal says: last_at",
+        ),
+        (
+            "DELETE FROM alert_revisions WHERE alert_offset = (SELECT MAX(alert_offset) FROM alert_revisions WHERE operator_no = 2 AND rule = 'robust_deviation')".to_owned(),
+            "other: alert at offset ",
+        ),
+        (
+            "UPDATE feed_records SET kind = 999 WHERE batch_no = (SELECT MAX(batch_no) FROM feed_batches WHERE operator_no = 2) AND idx = 0".to_owned(),
+            "other: cannot be computed: store: stored record kind cannot be read",
+        ),
+    ];
+    let span = ["replay", "--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"];
+    for (no, (change, wanted)) in table.into_iter().enumerate() {
+        assert_eq!(database.execute_for_tests(&change).await.expect("it is changed"), 1, "{change}");
+        let report = dir.join(format!("records-{no}.jws"));
+        let (is_fine, said) = attempt(dir, url, &[&span[..], &["--out", text(&report)]].concat());
+        assert!(!is_fine && said.contains(wanted), "{change}: {said}");
+        let told: Value = serde_json::from_str(&run(dir, url, &verify(&report, jwks))).expect("JSON");
+        let held = told["held"].as_array().expect("a list").iter().find(|held| held["code"] == "other");
+        assert!(
+            held.is_some_and(|held| held["altered"].as_array().is_some_and(|all| !all.is_empty())),
+            "{change}: {told}"
+        );
+    }
+}
+
+fn verify<'a>(report: &'a Path, jwks: &'a Path) -> [&'a str; 5] {
+    ["evidence", "verify", text(report), "--jwks", text(jwks)]
 }
 
 /// `2026-11-01T10:<minute>`, of a player with an amount.
@@ -182,6 +230,9 @@ async fn check_rules(store: &str) {
     // beside the running engine, and without it
     let (is_fine, lines, differences) = replayed(dir, store);
     assert!(is_fine && differences.is_empty(), "{lines:?} {differences:?}");
+    let jwks = get(&client, format!("{}/.well-known/jwks.json", server.base), &staff).await;
+    let jwks_file = dir.join("jwks.json");
+    std::fs::write(&jwks_file, jwks.to_string()).expect("a file");
     let found = figures(&lines);
     assert_eq!(
         found.iter().map(|(code, ..)| code.as_str()).collect::<Vec<_>>(),
@@ -245,7 +296,10 @@ async fn check_rules(store: &str) {
             "UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":0', '\"samples\":9') WHERE rule = 'net_deposits_across_operators'"
                 .to_owned(),
             "UPDATE alert_revisions SET body = REPLACE(body, '\"samples\":9', '\"samples\":0') WHERE rule = 'net_deposits_across_operators'",
-            vec![("KE: net_deposits_across_operators: alert of the finding alr_", changed, ": evidence.samples")],
+            vec![
+                ("KE: net_deposits_across_operators: alert of the finding alr_", changed, ": evidence.samples"),
+                ("KE: alert at offset ", "is stored otherwise than the journal says", ": body"),
+            ],
         ),
         (
             format!("INSERT INTO rule_changes (jurisdiction, rule, change, seq, body) VALUES (0, 'rapid_in_out', 1, 0, '{off}')"),
@@ -263,6 +317,7 @@ async fn check_rules(store: &str) {
             vec![
                 ("KE: net_deposits_across_operators: finding alr_", missing, ""),
                 ("acme: rapid_in_out: alert of the finding alr_", missing, ""),
+                ("acme: alert at offset ", "is in the journal and is not stored", ""),
             ],
         ),
     ];
@@ -276,15 +331,16 @@ async fn check_rules(store: &str) {
         }
         database.execute_for_tests(undo).await.expect("it is undone");
     }
-    check_inputs(&database, dir, store).await;
+    check_inputs(&database, dir, store, &jwks_file).await;
     database.close().await;
 }
 
-/// Inputs of rules that are not stored as the journal says: nothing is computed of them, and they are named.
-async fn check_inputs(database: &store::Store, dir: &Path, url: &str) {
+/// Inputs of rules that are not stored as the journal says: nothing is computed of them, they are named in the signed report,
+/// and everything else is computed all the same.
+async fn check_inputs(database: &store::Store, dir: &Path, url: &str, jwks: &Path) {
     let (first, third) = ("operator_no = 1 AND input_seq = 1", "operator_no = 1 AND input_seq = 3");
     let strange = "INSERT INTO rule_inputs (operator_no, input_seq, seq, jurisdiction, rules_seq, operator_seq, body, facts) VALUES (65280, 1, 9000000, 0, 0, NULL, '{\"what\":\"players_scored\",\"version\":1,\"as_of\":0,\"players\":[]}', NULL)";
-    // what is changed, how it is undone, what is said
+    // what is changed, how it is undone, of whom it cannot be computed, what is said
     let table = [
         (
             format!(
@@ -293,37 +349,67 @@ async fn check_inputs(database: &store::Store, dir: &Path, url: &str) {
             format!(
                 "UPDATE rule_inputs SET body = REPLACE(body, '\"operator_seq\":2', '\"operator_seq\":1') WHERE {first}"
             ),
+            "acme",
             "input 1 of acme is not what the journal says of it: body",
         ),
         (
             format!("UPDATE rule_inputs SET rules_seq = rules_seq + 7 WHERE {third}"),
             format!("UPDATE rule_inputs SET rules_seq = rules_seq - 7 WHERE {third}"),
+            "acme",
             "input 3 of acme is not what the journal says of it: rules_seq",
         ),
         // nobody has ever scored a player
         (
             strange.to_owned(),
             "DELETE FROM rule_inputs WHERE operator_no = 65280".to_owned(),
+            "KE",
             "input 9000000 of KE is not what the journal says of it: journal",
         ),
         (
             "UPDATE rule_inputs SET facts = NULL WHERE operator_no = 2".to_owned(),
             "SELECT 1".to_owned(),
+            "bets",
             "input 1 of bets is not what the journal says of it: facts",
         ),
         (
             format!("DELETE FROM rule_inputs WHERE {first}"),
             "SELECT 1".to_owned(),
+            "acme",
             "input 1 of acme is not stored, and inputs behind it are",
         ),
     ];
     let span = ["replay", "--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"];
-    for (change, undo, wanted) in table {
+    for (no, (change, undo, whose, wanted)) in table.into_iter().enumerate() {
         assert!(database.execute_for_tests(&change).await.expect("it is changed") > 0, "{change}");
-        let (is_fine, said) = attempt(dir, url, &span);
+        let report = dir.join(format!("inputs-{no}.jws"));
+        let (is_fine, said) = attempt(dir, url, &[&span[..], &["--out", text(&report)]].concat());
         assert!(!is_fine && said.contains(wanted), "{change}: {said}");
+        let told: Value = serde_json::from_str(&run(dir, url, &verify(&report, jwks))).expect("JSON");
+        let rules = told["rules"].as_array().expect("a list");
+        assert_eq!((rules.len(), told["operators"].as_array().map(Vec::len)), (5, Some(2)), "{change}: {told}");
+        let of = |code: &str| rules.iter().find(|of| of["code"] == code).expect("its rules");
+        assert_eq!(of(whose)["cannot_be_computed"]["what"], wanted, "{change}: {told}");
+        for code in ["acme", "bets"].into_iter().filter(|code| *code != whose) {
+            let of = of(code);
+            assert!(of.get("cannot_be_computed").is_none() || no > 3, "{change}: {told}");
+            assert!(of["inputs"].as_u64() > Some(0) || no > 3, "{change}: {told}");
+        }
         database.execute_for_tests(&undo).await.expect("it is undone");
     }
+    check_newest_input(database, dir, url).await;
+}
+
+/// No input behind it tells that it is gone; the journal does.
+async fn check_newest_input(database: &store::Store, dir: &Path, url: &str) {
+    let newest = "DELETE FROM rule_inputs WHERE operator_no = 2 AND input_seq = (SELECT MAX(input_seq) FROM rule_inputs WHERE operator_no = 2)";
+    let gone =
+        |said: &str| said.contains("bets: input of rules ") && said.contains("is in the journal and is not stored");
+    let span = ["replay", "--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z", "--operator", "bets"];
+    let (_, before) = attempt(dir, url, &span);
+    assert!(!gone(&before), "{before}");
+    assert_eq!(database.execute_for_tests(newest).await.expect("it is taken away"), 1);
+    let (is_fine, said) = attempt(dir, url, &span);
+    assert!(!is_fine && gone(&said), "{said}");
 }
 
 #[tokio::test]

@@ -5,11 +5,15 @@
 //!     └▶ OperatorState ─▶ revisions in the span ──────────────────────────────────────────────────┐
 //! stored revisions in the span ───────────────────────────────────────────────────────────────┴▶ differences
 //! ```
-//! What rules found is computed in [`crate::rules::replay`], and is part of the same report.
+//! What rules found is computed in [`crate::rules::replay`], and is part of the same report; and so is whether what it all stands
+//! on is stored as the journal says ([`held`]).
 //!
 //! Nobody is told anything and nothing is written. A difference means that the database was changed, or that this program
 //! judges otherwise than the one that ran then; both are worth knowing.
 
+pub mod held;
+
+use self::held::Held;
 use crate::kernel::guard;
 use crate::market::{RulesTaken, SetAside};
 use crate::rules::replay::{RulesReplay, is_of_rules};
@@ -22,7 +26,7 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::{OperatorInputRow, Store};
+use store::{OperatorInputRow, Store, StoreError};
 
 /// Type of a signed report.
 pub const TYPE: &str = "mlinzi-replay+jws";
@@ -64,16 +68,32 @@ pub struct Replay {
     /// What rules found: those of the operators, by code, and then those over all operators of a jurisdiction.
     #[serde(default)]
     pub rules: Vec<RulesReplay>,
+    /// What all of it stands on, held against the journal: of the same, in the same order.
+    #[serde(default)]
+    pub held: Vec<Held>,
 }
 
 impl Replay {
     /// Differences over all of it.
     #[must_use]
     pub fn differences(&self) -> u64 {
-        let alerts = self.operators.iter().map(|operator| operator.differences.len() as u64 + operator.further);
-        let rules = self.rules.iter().map(|rules| rules.differences.len() as u64 + rules.further);
-        alerts.chain(rules).sum()
+        let alerts = self.operators.iter().map(OperatorReplay::counted);
+        let rules = self.rules.iter().map(RulesReplay::counted);
+        alerts.chain(rules).chain(self.held.iter().map(Held::differences)).sum()
     }
+}
+
+/// Why nothing can be said of what follows from some inputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CannotBeComputed {
+    /// The input at which it ends; none where it is not one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<i64>,
+    /// Columns of the input that are not as the journal says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+    /// What is wrong, in words.
+    pub what: String,
 }
 
 /// What a replay says of an operator.
@@ -91,13 +111,27 @@ pub struct OperatorReplay {
     pub inputs_sha256: String,
     /// Revisions in the span that are the same.
     pub same: u64,
-    /// Revisions in the span that stand on something else than the operator's inputs and those of its rules: silent feeds,
-    /// integrity, trying of numbers.
+    /// Revisions in the span that stand on something else than the operator's inputs and those of its rules, and are not
+    /// computed: silent feeds, integrity, trying of numbers. They are held against the journal.
     pub elsewhere: u64,
+    /// The same by rule.
+    #[serde(default)]
+    pub elsewhere_by_rule: BTreeMap<String, u64>,
     /// What differs, in the order of the inputs.
     pub differences: Vec<Difference>,
     /// Further differences.
     pub further: u64,
+    /// Where it could not be computed to its end, why: nothing was compared then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_be_computed: Option<CannotBeComputed>,
+}
+
+impl OperatorReplay {
+    /// Differences; that it cannot be computed is one.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        self.differences.len() as u64 + self.further + u64::from(self.cannot_be_computed.is_some())
+    }
 }
 
 /// How stored and computed differ.
@@ -130,7 +164,7 @@ pub struct Difference {
 pub enum ReplayError {
     /// The database.
     #[error("store: {0}")]
-    Store(#[from] store::StoreError),
+    Store(#[from] StoreError),
     /// What is stored cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -172,6 +206,26 @@ pub enum ReplayError {
     },
 }
 
+impl ReplayError {
+    /// What a report says of it: what is stored is such that it cannot be computed.
+    ///
+    /// # Errors
+    /// The same one, where it is the database that cannot be asked
+    pub(crate) fn reported(self) -> Result<CannotBeComputed, Self> {
+        let (place, fields) = match &self {
+            Self::Store(StoreError::Unreadable(_)) | Self::Unreadable(_) => (None, Vec::new()),
+            Self::Store(StoreError::Database(_) | StoreError::Claimed) => return Err(self),
+            Self::TooMany { after, .. } => (Some(*after), Vec::new()),
+            Self::Altered { place, fields, .. } => {
+                (Some(*place), fields.iter().map(|field| (*field).to_owned()).collect())
+            }
+            Self::Gone { input_seq, .. } => (Some(*input_seq), Vec::new()),
+            Self::Panic { operator_seq, .. } => (Some(*operator_seq), Vec::new()),
+        };
+        Ok(CannotBeComputed { place, fields, what: self.to_string() })
+    }
+}
+
 /// Revisions by input and alert, offsets aside.
 type Revisions = BTreeMap<(i64, AlertId), AlertRevision>;
 
@@ -192,23 +246,21 @@ pub async fn operator(
     let taken = RulesTaken::new(store.operator_rules(operator_no).await?);
     let (state, digest) = (blank.judging_by(judged_by(0)), Context::new(&SHA256));
     let mut past = Past { code, state, set_aside, taken, judged_by, digest, inputs: 0, records: 0 };
-    let (mut after, mut computed) = (0, Revisions::new());
-    loop {
-        let inputs = store.operator_inputs(operator_no, after, CHUNK).await?;
-        let Some(last) = inputs.last() else { break };
-        after = last.seq();
-        for input in &inputs {
-            // a clock may have been set back: the inputs end where none of a chunk lies before the end of the span
-            for revision in past.apply(input)?.into_iter().filter(|revision| span.holds(revision.at)) {
-                computed.insert((revision.operator_seq, revision.id), revision);
-            }
+    let mut computed = Revisions::new();
+    let ended = past.replay(store, operator_no, span, &mut computed).await;
+    let cannot_be_computed = ended.err().map(ReplayError::reported).transpose()?;
+    let stored = stored(store, operator_no, span).await;
+    let (stored, cannot_be_computed) = match (stored, cannot_be_computed) {
+        (Ok(stored), why) => (stored, why),
+        (Err(error), why) => {
+            let unreadable = error.reported()?;
+            (Stored::default(), Some(why.unwrap_or(unreadable)))
         }
-        if inputs.iter().all(|input| at(input) >= span.to) {
-            break;
-        }
+    };
+    let (mut same, mut differences) = (0, Vec::new());
+    if cannot_be_computed.is_none() {
+        (same, differences) = compare(stored.found, computed);
     }
-    let (stored, elsewhere) = stored(store, operator_no, span).await?;
-    let (same, mut differences) = compare(stored, computed);
     let further = differences.len().saturating_sub(DIFFERENCES_MAX) as u64;
     differences.truncate(DIFFERENCES_MAX);
     Ok(OperatorReplay {
@@ -218,9 +270,11 @@ pub async fn operator(
         records: past.records,
         inputs_sha256: data_encoding::HEXLOWER.encode(past.digest.finish().as_ref()),
         same,
-        elsewhere,
+        elsewhere: stored.elsewhere.values().sum(),
+        elsewhere_by_rule: stored.elsewhere,
         differences,
         further,
+        cannot_be_computed,
     })
 }
 
@@ -245,6 +299,30 @@ struct Past<'a> {
 }
 
 impl Past<'_> {
+    /// Applies the inputs up to the end of the span, and gathers what they lead to in it.
+    async fn replay(
+        &mut self,
+        store: &Store,
+        operator_no: OperatorNo,
+        span: Span,
+        computed: &mut Revisions,
+    ) -> Result<(), ReplayError> {
+        let mut after = 0;
+        loop {
+            let inputs = store.operator_inputs(operator_no, after, CHUNK).await?;
+            let Some(last) = inputs.last() else { return Ok(()) };
+            after = last.seq();
+            for input in &inputs {
+                let revisions = self.apply(input)?.into_iter().filter(|revision| span.holds(revision.at));
+                computed.extend(revisions.map(|revision| ((revision.operator_seq, revision.id), revision)));
+            }
+            // a clock may have been set back: the inputs end where none of a chunk lies before the end of the span
+            if inputs.iter().all(|input| at(input) >= span.to) {
+                return Ok(());
+            }
+        }
+    }
+
     fn apply(&mut self, input: &OperatorInputRow) -> Result<Vec<AlertRevision>, ReplayError> {
         let operator_seq = input.seq();
         self.inputs += 1;
@@ -294,18 +372,31 @@ pub(crate) fn without(records: &[Record], aside: Option<&Vec<u32>>) -> Option<Ve
     Some(kept.map(|(record, _)| record.clone()).collect())
 }
 
-/// Stored revisions in the span that follow from the operator's inputs, and how many others there are.
-async fn stored(store: &Store, operator_no: OperatorNo, span: Span) -> Result<(Revisions, u64), ReplayError> {
-    let (mut found, mut elsewhere, mut after) = (Revisions::new(), 0, 0);
+/// Do alerts of a rule stand on something else than inputs?
+fn is_elsewhere(rule: &str) -> bool {
+    rule != engine::detector::RULE && !is_of_rules(rule)
+}
+
+/// Stored revisions in the span.
+#[derive(Default)]
+struct Stored {
+    /// Those that follow from the operator's inputs.
+    found: Revisions,
+    /// How many there are of other rules.
+    elsewhere: BTreeMap<String, u64>,
+}
+
+async fn stored(store: &Store, operator_no: OperatorNo, span: Span) -> Result<Stored, ReplayError> {
+    let (mut stored, mut after) = (Stored::default(), 0);
     loop {
         let revisions = store.operator_alerts(operator_no, after, CHUNK).await?;
-        let Some(last) = revisions.last() else { return Ok((found, elsewhere)) };
+        let Some(last) = revisions.last() else { return Ok(stored) };
         after = last.operator_offset.unsigned_abs();
         for revision in revisions.into_iter().filter(|revision| span.holds(revision.at)) {
-            if revision.rule == engine::detector::RULE {
-                found.insert((revision.operator_seq, revision.id), revision);
-            } else if !is_of_rules(&revision.rule) {
-                elsewhere += 1;
+            if is_elsewhere(&revision.rule) {
+                *stored.elsewhere.entry(revision.rule).or_default() += 1;
+            } else if revision.rule == engine::detector::RULE {
+                stored.found.insert((revision.operator_seq, revision.id), revision);
             }
         }
     }

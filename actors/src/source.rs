@@ -15,6 +15,7 @@ mod replay;
 mod whole;
 
 pub use commit::chain_digest;
+pub(crate) use commit::chain_of;
 pub(crate) use fetch::REFUSED_KNOWN_MAX;
 pub use fetch::{FetchMetrics, Under};
 pub use open::OpenCounts;

@@ -4,9 +4,11 @@
 //! names the field, never the value.
 
 mod classes;
+mod digests;
 mod documents;
 mod names;
 
+pub use digests::{content_digest, id_digest, records_digest};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
@@ -24,7 +26,6 @@ use models::token::{self, Token, TokenKey};
 use models::ts::Ts;
 pub(crate) use names::DIGEST;
 use names::{json_text, member, nameless, object};
-use ring::digest::{Context, SHA256, digest};
 use serde_json::value::RawValue;
 use std::fmt::Write;
 use std::ops::Range;
@@ -352,46 +353,6 @@ fn detail(
 pub fn age_of(record: &Record) -> Option<i64> {
     let rest = record.detail.strip_prefix("{\"")?.strip_prefix(AGE)?.strip_prefix("\":")?;
     rest.split([',', '}']).next()?.parse().ok()
-}
-
-/// First 64 bits of SHA-256 of a record id.
-pub fn id_digest(record_id: &str) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest(&SHA256, record_id.as_bytes()).as_ref()[..8]);
-    u64::from_be_bytes(first)
-}
-
-/// First 32 bits of SHA-256 over everything but the id, in a fixed order and length-prefixed.
-fn content_digest(r: &Record) -> u32 {
-    let mut bytes = Vec::with_capacity(256);
-    let mut text = |text: Option<&str>| {
-        let text = text.unwrap_or_default();
-        bytes.extend_from_slice(&(text.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(text.as_bytes());
-    };
-    text(Some(r.kind.as_str()));
-    text(Some(r.status.as_str()));
-    text(Some(r.currency.as_str()));
-    text(r.product.map(Product::as_str));
-    text(r.channel.map(PlayChannel::as_str));
-    text(r.replaces.as_deref());
-    text(r.bet_id.as_deref());
-    text(r.session_id.as_deref());
-    text(r.region.as_deref());
-    text(Some(&r.detail));
-    for number in [Some(r.occurred_at.0), Some(r.amount_minor), r.balance_after_minor] {
-        bytes.push(u8::from(number.is_some()));
-        bytes.extend_from_slice(&number.unwrap_or_default().to_be_bytes());
-    }
-    for key in [r.player, r.device, r.account] {
-        bytes.push(u8::from(key.is_some()));
-        bytes.extend_from_slice(&key.map_or(0, |k| k.0).to_be_bytes());
-    }
-    let mut context = Context::new(&SHA256);
-    context.update(&bytes);
-    let mut first = [0; 4];
-    first.copy_from_slice(&context.finish().as_ref()[..4]);
-    u32::from_be_bytes(first)
 }
 
 #[cfg(test)]

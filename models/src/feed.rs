@@ -197,6 +197,9 @@ pub struct FeedBatchStored {
     /// Refused before, and taken in by somebody's decision: the source itself delivered nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
+    /// Hex SHA-256 over all that is stored of the records; none in batches from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_sha256: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form

@@ -42,10 +42,11 @@ pub use priority::Background;
 pub use quarantine::{QuarantineCount, QuarantineItem, QuarantineQuery, SealedItem};
 pub use read::{
     ALERTS_OF_RULE_MAX, AlertQuery, AlteredInput, Arrivals, BatchSums, ClassPage, ClassQuery, ComplianceSpan,
-    ExclusionReportQuery, FindingCount, FindingRow, FindingsBy, FindingsOf, HarmSignalQuery, IdempotencyStored,
-    NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount, PlayerLimit, RULES_OF_ALERTS,
-    RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch, RuleInputHead, RuleInputRow, SalesDay,
-    SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence, StoredPayment,
+    ExclusionReportQuery, FindingCount, FindingRow, FindingsBy, FindingsOf, HELD_ROWS_MAX, HarmSignalQuery, HeldAlert,
+    HeldBatch, HeldInput, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount,
+    PlayerLimit, RULES_OF_ALERTS, RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch,
+    RuleInputHead, RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence,
+    StoredPayment,
 };
 pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, PlayerRisk, PlayerRiskQuery, StoredModel};
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};

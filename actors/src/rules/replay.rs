@@ -15,7 +15,7 @@ use super::quiet::Quiet;
 use super::told::{FindingId, Whose, revision, row};
 use super::{FOUND_AT_ONCE_MAX, HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use crate::market::{SetAside, unpack};
-use crate::replay::{DIFFERENCES_MAX, DifferenceKind, ReplayError, Span};
+use crate::replay::{CannotBeComputed, DIFFERENCES_MAX, DifferenceKind, ReplayError, Span};
 use crate::rule_versions::RuleVersions;
 use engine::operator_state::Deviations;
 use engine::rules::facts;
@@ -66,6 +66,17 @@ pub struct RulesReplay {
     pub differences: Vec<RulesDifference>,
     /// Further differences.
     pub further: u64,
+    /// Where it could not be computed to its end, why: what differs before that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_be_computed: Option<CannotBeComputed>,
+}
+
+impl RulesReplay {
+    /// Differences; that it cannot be computed is one.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        self.differences.len() as u64 + self.further + u64::from(self.cannot_be_computed.is_some())
+    }
 }
 
 /// What differs.
@@ -222,6 +233,24 @@ impl<'a, J: Judge> Past<'a, J> {
     }
 
     async fn replay(mut self, operator: Option<OperatorId>) -> Result<RulesReplay, ReplayError> {
+        let cannot_be_computed = self.compute().await.err().map(ReplayError::reported).transpose()?;
+        Ok(RulesReplay {
+            code: self.whose.code,
+            operator,
+            begins_behind: self.begins_behind,
+            inputs: self.inputs,
+            records: self.records,
+            inputs_sha256: data_encoding::HEXLOWER.encode(self.digest.finish().as_ref()),
+            findings: self.findings,
+            alerts: self.alerts,
+            differences: self.differences,
+            further: self.further,
+            cannot_be_computed,
+        })
+    }
+
+    /// Computes the span to its end, or to where it cannot be computed.
+    async fn compute(&mut self) -> Result<(), ReplayError> {
         // rows of inputs that are not there lie before the first one or behind the last one
         let mut looked = if self.begins_behind == 0 { i64::MIN } else { self.begins_behind };
         let mut behind = self.begins_behind;
@@ -253,19 +282,7 @@ impl<'a, J: Judge> Past<'a, J> {
         }
         let last = self.of.store.last_rule_input(self.whose.no).await?;
         self.compare((last.max(looked), i64::MAX), &HashMap::new(), BTreeMap::new()).await?;
-        self.unfounded_alerts().await?;
-        Ok(RulesReplay {
-            code: self.whose.code,
-            operator,
-            begins_behind: self.begins_behind,
-            inputs: self.inputs,
-            records: self.records,
-            inputs_sha256: data_encoding::HEXLOWER.encode(self.digest.finish().as_ref()),
-            findings: self.findings,
-            alerts: self.alerts,
-            differences: self.differences,
-            further: self.further,
-        })
+        self.unfounded_alerts().await
     }
 
     /// Every input is there.

@@ -6,6 +6,7 @@ use crate::api::{EngineError, PushOutcome};
 use crate::feeds::Cursor;
 use crate::register::{commit_error, new_id};
 use crate::secrets::{self, KeyRing};
+use engine::ingest;
 use engine::integrity::Accepted;
 use models::event::Event;
 use models::feed::{DataClass, FeedBatchStored};
@@ -151,6 +152,7 @@ impl SourceActor {
             batch_number: None,
             without_token: false,
             replayed: false,
+            records_sha256: Some(secrets::hex(&ingest::records_digest(records))),
         }
     }
 
@@ -231,11 +233,16 @@ pub(super) fn outcome(staged: &Staged, batch_id: Option<BatchId>, source_seq: i6
 
 /// SHA-256 over the digest of the batch before and every record's digests: later change of any is provable.
 pub fn chain_digest(before: &[u8; 32], records: &[Record]) -> [u8; 32] {
+    chain_of(before, records.iter().map(|record| (record.id_digest, record.content_digest)))
+}
+
+/// The same of digests of ids and of contents.
+pub(crate) fn chain_of(before: &[u8; 32], records: impl Iterator<Item = (u64, u32)>) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(before);
-    for record in records {
-        context.update(&record.id_digest.to_be_bytes());
-        context.update(&record.content_digest.to_be_bytes());
+    for (id, content) in records {
+        context.update(&id.to_be_bytes());
+        context.update(&content.to_be_bytes());
     }
     let mut out = [0; 32];
     out.copy_from_slice(context.finish().as_ref());

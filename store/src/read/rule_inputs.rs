@@ -190,7 +190,7 @@ impl Store {
     ) -> Result<Option<AlteredInput>, StoreError> {
         let (place, mine, no) = of_anybody(whose);
         let sql = format!(
-            "SELECT {place}, j.payload, i.operator_no, i.input_seq, i.jurisdiction, i.rules_seq, i.operator_seq, i.body, i.facts FROM rule_inputs i {JOURNALED} WHERE {mine} AND {place} > $2 AND {place} <= $3 ORDER BY {place} LIMIT $4"
+            "SELECT {place}, {HELD} {JOURNALED} WHERE {mine} AND {place} > $2 AND {place} <= $3 ORDER BY {place} LIMIT $4"
         );
         let mut behind = after;
         loop {
@@ -449,8 +449,11 @@ fn of_anybody(whose: OperatorNo) -> (&'static str, &'static str, i64) {
     }
 }
 
+/// Behind a first column, what [`altered_fields`] looks at.
+pub(super) const HELD: &str = "j.payload, i.operator_no, i.input_seq, i.jurisdiction, i.rules_seq, i.operator_seq, i.body, i.facts FROM rule_inputs i";
+
 /// What the journal says of an input.
-const JOURNALED: &str = "LEFT JOIN journal j ON j.seq = i.seq AND j.kind = 'rule_input_stored'";
+pub(super) const JOURNALED: &str = "LEFT JOIN journal j ON j.seq = i.seq AND j.kind = 'rule_input_stored'";
 
 /// The same, read from a column of [`JOURNALED`].
 fn journaled(row: &Row, column: usize) -> Result<Option<RuleInputStored>, StoreError> {
@@ -462,7 +465,7 @@ fn journaled(row: &Row, column: usize) -> Result<Option<RuleInputStored>, StoreE
 }
 
 /// Columns of an input that say something else than the journal.
-fn altered_fields(row: &Row, is_nations: bool) -> Result<Vec<&'static str>, StoreError> {
+pub(super) fn altered_fields(row: &Row, is_nations: bool) -> Result<Vec<&'static str>, StoreError> {
     let Some(said) = journaled(row, 1)? else { return Ok(vec!["journal"]) };
     let digest = row.bytes_opt(8)?.map(|facts| RuleInputStored::facts_digest(&facts));
     let is_own = said.operator_no.nation().is_some();

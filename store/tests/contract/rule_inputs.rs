@@ -15,7 +15,8 @@ use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore, SeriesScored,
 use models::ts::{HOUR, Ts};
 use std::sync::Arc;
 use store::{
-    AlteredInput, Attachment, CommitError, FindingsBy, RuleBatch, RuleFindingQuery, RuleFindingRow, RuleInputRow,
+    AlteredInput, Attachment, CommitError, FindingsBy, HeldInput, RuleBatch, RuleFindingQuery, RuleFindingRow,
+    RuleInputRow,
 };
 
 const NOW: Ts = Ts(1_800_000_000 * 1_000_000);
@@ -360,6 +361,15 @@ pub async fn inputs_are_held_against_the_journal(kind: Kind) {
         }
         store.execute_for_tests(&undo).await.expect("it is undone");
     }
+    // moved to another jurisdiction it is heard by nobody's rules; by its number it is found
+    let held = async |whose| store.held_inputs(whose, everything).await.expect("rows");
+    let score = HeldInput { input_seq: 1, seq: all[2].seq, fields: Vec::new() };
+    assert_eq!(held(nation).await, [score.clone()]);
+    store.execute_for_tests(&set("jurisdiction = 5", "operator_no = 65280")).await.expect("it is moved");
+    assert_eq!(held(nation).await, [HeldInput { fields: vec!["jurisdiction"], ..score }]);
+    store.execute_for_tests(&set("jurisdiction = 0", "operator_no = 65280")).await.expect("it is moved back");
+    let numbers: Vec<i64> = held(OperatorNo(1)).await.iter().map(|row| row.input_seq).collect();
+    assert_eq!(numbers, [1, 2, 3]);
     let of_all = store.rule_input_times(nation, everything, 10).await.expect("times");
     let mut places: Vec<i64> = own.iter().map(|row| row.seq).chain([all[1].seq, all[2].seq]).collect();
     places.sort_unstable();

@@ -185,6 +185,7 @@ pub fn batch(no: i64, operator: u16, records: &[Record]) -> (Event, Attachment) 
         batch_number: None,
         without_token: false,
         replayed: false,
+        records_sha256: None,
     };
     (Event::FeedBatchStored(batch), Attachment::FeedRecords(records.into()))
 }
