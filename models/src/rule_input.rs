@@ -365,6 +365,7 @@ mod tests {
                     as_of: Ts(5),
                     said_at: None,
                     nameless: Vec::new(),
+                    told: Vec::new(),
                     players: vec![ScoredPlayer {
                         player: MatchKey(1),
                         currency: Currency::KES,
