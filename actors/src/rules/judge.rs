@@ -221,7 +221,8 @@ impl OfOperator {
 
     fn tick(&mut self, at: Ts, findings: &mut Vec<Finding>) {
         self.ticked_at = self.ticked_at.max(at);
-        self.rules.hear(&Input::Tick { at, clock: self.wall() }, findings);
+        let clock = self.wall();
+        self.rules.hear(&Input::Tick { at, clock }, findings);
         self.harm.forget(self.rules.book());
     }
 

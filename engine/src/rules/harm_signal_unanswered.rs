@@ -219,6 +219,14 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_with_the_lag_raises_nothing_in_between() {
+        let waits = Story::at(100).signal_behind("anna", Severity::High, 3 * HOUR);
+        let hourly = (0..4).fold(waits, |story, _| story.after(minutes(56)).wall_tick());
+        let answered = hourly.before(minutes(180)).intervention("anna").after(minutes(56)).wall_tick();
+        assert!(answered.all("harm_signal_unanswered", "{}").is_empty());
+    }
+
+    #[test]
     fn until_when_an_answer_is_asked_for_is_the_rules_own_limit() {
         let version = |mode, from: i64, to: Option<i64>, params| RuleVersion {
             rule: ABOUT.name.to_owned(),

@@ -454,7 +454,8 @@ fn market(seed: u64, tallies: &mut BTreeMap<&'static str, Tally>) -> anyhow::Res
         events.sort_by_key(|(at, _)| *at);
         for (at, event) in &events {
             while tick <= *at {
-                (0..scenario.operators.len()).for_each(|no| market.hear(no, &Input::Tick { at: tick, clock: Clock::Records }));
+                (0..scenario.operators.len())
+                    .for_each(|no| market.hear(no, &Input::Tick { at: tick, clock: Clock::Records }));
                 tick = tick.plus(5 * MINUTE);
             }
             records += 1;
