@@ -227,6 +227,19 @@ fn an_answer_is_overdue_by_the_clock_of_whoever_sends() {
     }
 }
 
+#[test]
+fn another_sign_about_a_player_is_no_clock_for_the_first_one() {
+    let given = Ts(BEGIN + 2 * DAY + 12 * HOUR);
+    // how far records lie behind, minutes from the first sign to the second | is the first one found with it?
+    for (lag, after, wanted) in [(0, 61, 1), (180, 61, 0), (180, 240, 0), (180, 241, 1), (3 * 24 * 60, 300, 0)] {
+        let mut rules = blank(&Models::default());
+        hear(&mut rules, &play(SourceClock::Event, given.plus(-lag * MINUTE)));
+        assert_eq!(unanswered(&said(&mut rules, sign(7, given))), 0);
+        let found = said(&mut rules, sign(7, given.plus(after * MINUTE)));
+        assert_eq!(unanswered(&found), wanted, "{lag} minutes behind, {after} later");
+    }
+}
+
 /// Minutes behind noon at which somebody is found to be unanswered. Signs are given at some minutes, each about another player;
 /// the wall clock is asked every minute for six hours, where it wants to be; records come all the time, `lag` minutes late.
 fn found_at(signs: &[i64], lag: i64, has_papers: bool, answered_at: Option<i64>) -> Vec<(i64, usize)> {

@@ -54,7 +54,8 @@ impl Terms {
 /// [`Signalled::heard_to`]: crate::rules::book::Signalled::heard_to
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     let (mine, clock) = match heard.input {
-        Input::Signal { signal, .. } => (Some(signal.player.0), Clock::Records),
+        // it is given by the wall clock, and speaks of earlier signs about the player, too
+        Input::Signal { signal, .. } => (Some(signal.player.0), Clock::Wall),
         Input::Tick { clock, .. } => (None, *clock),
         _ => (heard.player.map(|(key, _)| key), Clock::Records),
     };
