@@ -104,7 +104,7 @@ mod tests {
         let scored = |version, key: u128, score_ppm| {
             let (player, currency) = (MatchKey(key), Currency::KES);
             let players = vec![ScoredPlayer { player, currency, score_ppm, reasons: Vec::new() }];
-            PlayersScored { version, as_of: Ts(0), said_at: None, nameless: Vec::new(), players }
+            PlayersScored { version, as_of: Ts(0), said_at: None, nameless: Vec::new(), told: Vec::new(), players }
         };
         let of = |keys: &[u128], operators: &[u16]| {
             levels.of(keys.iter().map(|key| MatchKey(*key)), |no| operators.contains(&no.0))

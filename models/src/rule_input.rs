@@ -365,6 +365,7 @@ mod tests {
                     as_of: Ts(5),
                     said_at: None,
                     nameless: Vec::new(),
+                    told: Vec::new(),
                     players: vec![ScoredPlayer {
                         player: MatchKey(1),
                         currency: Currency::KES,
@@ -374,6 +375,21 @@ mod tests {
                 })),
                 None,
                 r#"{"what":"players_scored","version":2,"as_of":5,"players":[{"player":"0000000000000000000001","currency":"KES","score_ppm":7,"reasons":[]}]}"#,
+            ),
+            (
+                RuleInput::PlayersScored(Box::new(PlayersScored {
+                    version: 2,
+                    as_of: Ts(5),
+                    said_at: Some(Ts(6)),
+                    nameless: vec![MatchKey(1)],
+                    told: vec![MatchKey(2)],
+                    players: Vec::new(),
+                })),
+                None,
+                concat!(
+                    r#"{"what":"players_scored","version":2,"as_of":5,"said_at":6,"nameless":["0000000000000000000001"],"#,
+                    r#""told":["0000000000000000000002"],"players":[]}"#
+                ),
             ),
         ];
         for (input, operator_seq, json) in table {

@@ -153,6 +153,10 @@ pub struct PlayersScored {
     /// or withdrawal of theirs is remembered. It is told nothing of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nameless: Vec<MatchKey>,
+    /// Those of whom the operator is told in the same commit: they, and nobody else, follow as signs of harm when this is heard,
+    /// whatever was heard in between.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<MatchKey>,
     /// They, at most [`PLAYERS_MAX`].
     pub players: Vec<ScoredPlayer>,
 }

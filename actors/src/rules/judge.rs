@@ -10,13 +10,14 @@ use engine::features::live_players::DAY_SETTLED_AFTER;
 use engine::rules::finding::{Finding, Mode};
 use engine::rules::harm::{Given, Harm, first_telling};
 use engine::rules::harm_signal_unanswered::Terms;
-use engine::rules::input::{Base, Declared, Exclusions, Input, Signal};
+use engine::rules::input::{Base, Clock, Declared, Exclusions, Input, Signal};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use engine::rules::snapshot::VERSION;
 use engine::rules::standing::Standing;
 use engine::snapshot;
+use models::alert::Severity;
 use models::compliance::ComplianceDayCounted;
 use models::feed::SourceClock;
 use models::harm_signal::{HarmSignal, RECORDS_MAX, SignalSource};
@@ -28,7 +29,7 @@ use models::record::{Record, RecordKind};
 use models::risk_model::{DriftJudged, RiskLevel};
 use models::rule_input::{DeclaredBase, RuleInput, SignalGiven};
 use models::score::{PlayersScored, ScoredPlayer};
-use models::ts::{DAY, HOUR, Ts};
+use models::ts::{HOUR, Ts};
 use std::collections::BTreeSet;
 use store::{RuleInputRow, Store, StoreError};
 
@@ -143,17 +144,25 @@ impl OfOperator {
         of_papers || (self.harm.open().next().is_some() && self.is_overdue(now, set))
     }
 
-    /// Is there a sign of harm whose time is over since the newest tick? Signs are given by the wall clock. Where records have
-    /// a clock of their own it is asked that much later by which they lay behind the sign: they bring the answer as late. What
-    /// lies further behind is an archive, and its batches alone say what time it is.
+    /// How far the clock of records has come, where they have one of their own.
+    fn event_at(&self) -> Option<Ts> {
+        self.event_at.filter(|_| !self.is_wall)
+    }
+
+    /// Whose time the wall clock tells.
+    fn wall(&self) -> Clock {
+        if self.is_wall { Clock::Records } else { Clock::Wall }
+    }
+
+    /// Is there a sign of harm whose time is over by the wall clock, and was not by the newest tick, nor by the clock of
+    /// records? Where those have one of their own each sign waits for as long as they lay behind when it was given: they
+    /// bring the answer as late. What lies further behind than a day is an archive, and its batches alone say what time it is.
     fn is_overdue(&self, now: Ts, set: &RuleSet) -> bool {
-        let terms = Terms::of(set);
-        let event_at = self.event_at.filter(|_| !self.is_wall);
-        let heard_to = event_at.map_or(self.ticked_at, |at| at.max(self.ticked_at));
-        self.harm.open().any(|sign| {
-            let behind = event_at.map_or(0, |at| sign.0.0.saturating_sub(at.0).max(0));
-            let is_over = |due: Ts| heard_to <= due && due.plus(behind) < now;
-            behind <= LIVE_BEHIND_MAX && terms.act_by(sign, now).is_some_and(is_over)
+        let (terms, clock, event_at) = (Terms::of(set), self.wall(), self.event_at());
+        self.harm.open().any(|(since, sign)| {
+            let Some(due) = terms.act_by((since, sign.level), now) else { return false };
+            let is_over = |at: Ts| sign.heard_to(at, clock).is_some_and(|until| until > due);
+            is_over(now) && !is_over(self.ticked_at) && event_at.is_none_or(|at| at <= due)
         })
     }
 
@@ -176,19 +185,29 @@ impl OfOperator {
         high.into_iter().filter(|player| book.records_of(player.0, 1).is_empty()).collect()
     }
 
-    /// Signs that will be due once these scores are heard, as they will be told first.
-    pub(super) fn foretold(&mut self, scored: &PlayersScored) -> Vec<HarmSignal> {
+    /// Of whom the operator is to be told with these scores.
+    pub(super) fn foretell(&mut self, scored: &PlayersScored) -> Vec<MatchKey> {
         if !scored.players.iter().any(|one| RiskLevel::of(one.score_ppm) == RiskLevel::High) {
             return Vec::new();
         }
         let month = self.rules.month(scored.as_of.plus(-1)).start;
-        let (book, operator) = (self.rules.book(), self.operator);
-        let due = self.harm.excerpt(scored).due(book, month, scored);
-        due.iter().map(|signal| first_telling(operator, book, signal, given_by_model(scored.version))).collect()
+        self.harm.foretell(self.rules.book(), month, scored)
+    }
+
+    /// The signs of whom the operator is told with these scores, as they are told first.
+    pub(super) fn first_tellings(&self, scored: &PlayersScored) -> Vec<HarmSignal> {
+        let Some(at) = scored.said_at else { return Vec::new() };
+        let told = scored.told.iter().map(|player| {
+            let signal = Signal { player: *player, level: Severity::High, at };
+            first_telling(self.operator, self.rules.book(), &signal, given_by_model(scored.version))
+        });
+        told.collect()
     }
 
     fn signal(&mut self, signal: Signal, given: Given, findings: &mut Vec<Finding>) {
-        self.rules.hear(&Input::Signal(signal), findings);
+        // how late records come is what it was when the sign was given: it shrinks while they catch up
+        let behind = self.event_at().map_or(0, |at| signal.at.0.saturating_sub(at.0).max(0));
+        self.rules.hear(&Input::Signal { signal, behind }, findings);
         self.harm.given(self.rules.book(), &signal, given);
     }
 
@@ -202,7 +221,8 @@ impl OfOperator {
 
     fn tick(&mut self, at: Ts, findings: &mut Vec<Finding>) {
         self.ticked_at = self.ticked_at.max(at);
-        self.rules.hear(&Input::Tick { at }, findings);
+        let clock = self.wall();
+        self.rules.hear(&Input::Tick { at, clock }, findings);
         self.harm.forget(self.rules.book());
     }
 
@@ -223,12 +243,18 @@ impl OfOperator {
         }
         risk.heard(input, batch, scores);
         match batch.clock {
-            SourceClock::Wall => (self.is_wall, self.event_at) = (true, None),
+            SourceClock::Wall => {
+                if !self.is_wall {
+                    // a tick of before has waited for records with a clock of their own
+                    self.ticked_at = Ts(0);
+                }
+                (self.is_wall, self.event_at) = (true, None);
+            }
             // an archive beside a live source is late data, and no clock
             SourceClock::Event if self.is_wall => {}
             SourceClock::Event => {
                 self.event_at = self.event_at.max(Some(batch.clock_at));
-                self.rules.hear(&Input::Tick { at: batch.clock_at }, findings);
+                self.rules.hear(&Input::Tick { at: batch.clock_at, clock: Clock::Records }, findings);
                 self.harm.forget(self.rules.book());
             }
         }
@@ -380,8 +406,6 @@ impl Judge for OfOperator {
 const HEAD_BYTES: usize = 18;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
 const LAYOUT_HERE: u32 = 5;
-/// How far the clock of records may lie behind the wall clock for a feed that is no archive.
-const LIVE_BEHIND_MAX: i64 = DAY;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;

@@ -42,6 +42,7 @@ fn players_scored(as_of: i64, scores: &[(u128, u32)]) -> PlayersScored {
         as_of: Ts(as_of),
         said_at: None,
         nameless: Vec::new(),
+        told: Vec::new(),
         players: scores.iter().map(of).collect(),
     }
 }

@@ -283,9 +283,10 @@ impl OperatorRulesActor {
         is_stored
     }
 
-    /// What is said of players tells when, because from then on the operator can know, and who cannot be named to it.
-    async fn address(&self, inputs: &mut [RuleInput]) -> Result<(), StoreError> {
-        let Keeper { state, context, whose, .. } = &self.keeper;
+    /// What is said of players tells when, because from then on the operator can know, who cannot be named to it, and of whom
+    /// it is told: nothing that is heard later changes that.
+    async fn address(&mut self, inputs: &mut [RuleInput]) -> Result<(), StoreError> {
+        let Keeper { state, context, whose, .. } = &mut self.keeper;
         for input in inputs {
             let RuleInput::PlayersScored(scored) = input else { continue };
             let mut nameless = state.high_without_records(scored);
@@ -300,6 +301,7 @@ impl OperatorRulesActor {
             nameless.retain(|player| !named.contains_key(player));
             scored.nameless = nameless;
             scored.said_at = Some(context.clock.now());
+            scored.told = state.foretell(scored);
         }
         Ok(())
     }
@@ -430,7 +432,7 @@ impl OperatorRulesActor {
             let stored = RuleInputStored::new((operator_no, jurisdiction), rules_seq, input);
             Event::RuleInputStored(RuleInputStored { facts_sha256, ..stored })
         };
-        let signals = self.foretold(&inputs);
+        let signals = self.first_tellings(&inputs);
         let events = inputs.into_iter().map(event).chain(signals).collect();
         match self.keeper.context.writer.commit(events, attachments).await {
             Ok(receipt) => self.stored(&receipt.events, ready, progress).await,
@@ -445,10 +447,10 @@ impl OperatorRulesActor {
 
     /// The first telling of the signs of harm that follow from what is said of players: in the same commit, so that no time runs
     /// for an answer while nobody can read them.
-    fn foretold(&mut self, inputs: &[RuleInput]) -> Vec<Event> {
-        let state = &mut self.keeper.state;
+    fn first_tellings(&self, inputs: &[RuleInput]) -> Vec<Event> {
+        let state = &self.keeper.state;
         let signals = inputs.iter().flat_map(|input| match input {
-            RuleInput::PlayersScored(scored) => state.foretold(scored),
+            RuleInput::PlayersScored(scored) => state.first_tellings(scored),
             _ => Vec::new(),
         });
         signals.map(|signal| Event::HarmSignalSet(Box::new(signal))).collect()

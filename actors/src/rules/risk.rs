@@ -305,7 +305,7 @@ impl Risk {
     /// Lets the version in the shadow score players whose day is over and whom the promoted one does not score, a few at a
     /// time. True: more of them wait.
     pub fn score_shadow(&mut self) -> bool {
-        let is_promoted_next = self.players.is_some() && (self.saying.is_some() || self.live.players.due(1).is_some());
+        let is_promoted_next = self.players.is_some() && (self.saying.is_some() || self.live.players.has_due());
         // whoever is due for both is scored with the vector that is made for the promoted one
         !is_promoted_next && self.shadows.score_due(&self.live.players)
     }
@@ -354,6 +354,7 @@ fn score_due(
                 as_of,
                 said_at: None,
                 nameless: Vec::new(),
+                told: Vec::new(),
                 players,
             });
         }

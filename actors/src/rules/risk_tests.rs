@@ -12,15 +12,15 @@ use engine::rules::ruleset::{RuleSet, RuleVersion};
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use ml::tabular::artefact::Kind;
-use models::alert::Severity;
 use models::feed::SourceClock;
-use models::harm_signal::SignalSource;
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::{Product, Record, RecordKind, RecordStatus};
 use models::ts::{DAY, HOUR, MINUTE, Ts};
 
+#[path = "risk_harm_tests.rs"]
+mod harm;
 #[path = "risk_shadow_tests.rs"]
 mod shadow;
 
@@ -462,159 +462,5 @@ fn a_row_to_learn_from_is_bit_for_bit_what_the_model_was_asked() {
             let rows: Vec<_> = vectors_before(zone.clone(), &records, label).iter().map(|row| bits(row)).collect();
             assert_eq!(rows, newest.map(|one| one.bits.clone()).into_iter().collect::<Vec<_>>(), "{of}: record {n}");
         }
-    }
-}
-
-#[test]
-fn whose_level_becomes_high_is_told_of_once_and_the_clock_asks_for_an_answer() {
-    let models = Models::default();
-    let (set, now) = (RuleSet::standard("KE"), Ts(BEGIN + 2 * DAY + HOUR));
-    let scored = |player, score_ppm, day: i64, said_at| {
-        let one = ScoredPlayer { player: MatchKey(player), currency: Currency::KES, score_ppm, reasons: Vec::new() };
-        let (version, as_of, players) = (3, Ts(BEGIN + day * DAY), vec![one]);
-        RuleInput::PlayersScored(Box::new(PlayersScored { version, as_of, said_at, nameless: Vec::new(), players }))
-    };
-    let tick = |at| RuleInput::Tick { operator_seq: None, at };
-    let unanswered = |findings: &[Finding]| findings.iter().filter(|f| f.rule == "harm_signal_unanswered").count();
-    let mut rules = blank(&models);
-    // nobody was told of what was said before this was there
-    said(&mut rules, scored(8, 900_000, 1, None));
-    said(&mut rules, scored(7, 499_999, 1, Some(now.plus(-DAY))));
-    assert!(rules.changed_signals().is_empty() && !rules.needs_tick(now.plus(DAY), &set));
-    said(&mut rules, scored(8, 900_000, 2, Some(now)));
-    said(&mut rules, scored(7, 600_000, 2, Some(now)));
-    let [told] = rules.changed_signals().try_into().expect("one sign");
-    assert_eq!(
-        (told.player, told.level, told.since, told.source, told.revision),
-        (MatchKey(7), Severity::High, now, SignalSource::Model { version: 3 }, 1)
-    );
-    // the same again, as after a commit of which nobody knew what became of it
-    said(&mut rules, scored(7, 600_000, 2, Some(now.plus(MINUTE))));
-    assert!(rules.changed_signals().is_empty());
-
-    let mut again = blank(&models).with_bytes(&rules.to_bytes().unwrap()).expect("its own bytes");
-    again.set_rules(&set);
-    assert!(again.changed_signals().is_empty(), "whoever had it took it");
-    said(&mut again, scored(7, 700_000, 3, Some(now.plus(20 * MINUTE))));
-    assert!(again.changed_signals().is_empty(), "it stays high");
-    // an hour to answer, and a tick once when it is over
-    let due = now.plus(HOUR);
-    assert!(!again.needs_tick(due, &set) && again.needs_tick(due.plus(1), &set));
-    assert_eq!(unanswered(&said(&mut again, tick(due))), 0);
-    assert_eq!(unanswered(&said(&mut again, tick(due.plus(1)))), 1);
-    assert!(!again.needs_tick(due.plus(DAY), &set));
-    // an intervention answers it, however late
-    let call = Record { kind: RecordKind::Intervention, occurred_at: now.plus(30 * MINUTE), ..record(0, 7) };
-    let call = Record { player: Some(MatchKey(7)), ..call };
-    let batch = Batch {
-        clock_at: due.plus(2),
-        clock: SourceClock::Wall,
-        records: vec![call].into(),
-        facts: Some(vec![Facts::default()].into()),
-    };
-    hear(&mut again, &Stored { batch: Some(batch), ..input(1) });
-    let [told] = again.changed_signals().try_into().expect("the same sign");
-    assert_eq!((told.answered_at, told.revision), (Some(now.plus(30 * MINUTE)), 2));
-}
-
-/// Players who are scored at the end of the second day, and when that is said.
-fn at_high_risk(players: std::ops::Range<u128>, said_at: Ts) -> PlayersScored {
-    let one =
-        |player| ScoredPlayer { player: key(player), currency: Currency::KES, score_ppm: 600_000, reasons: Vec::new() };
-    let (as_of, players) = (Ts(BEGIN + 2 * DAY), players.map(one).collect());
-    PlayersScored { version: 3, as_of, said_at: Some(said_at), nameless: Vec::new(), players }
-}
-
-#[test]
-fn a_sign_is_foretold_as_it_is_told_so_that_it_is_read_as_soon_as_time_runs() {
-    let now = Ts(BEGIN + 2 * DAY + HOUR);
-    let models = Models::default();
-    let mut rules = blank(&models);
-    (0..12).for_each(|n| drop(hear(&mut rules, &input(n))));
-    let today = at_high_risk(1..5, now);
-    // scores | whose signs follow
-    for (what, scored, wanted) in [
-        ("of an archive that is loaded a year later", at_high_risk(1..5, now.plus(365 * DAY)), vec![]),
-        (
-            "two of them cannot be named",
-            PlayersScored { nameless: [2, 4].map(key).to_vec(), ..today.clone() },
-            vec![1, 3],
-        ),
-        ("now they can, and are told of alone", today.clone(), vec![2, 4]),
-        ("all are told of this month", today, vec![]),
-    ] {
-        let foretold = rules.foretold(&scored);
-        said(&mut rules, RuleInput::PlayersScored(Box::new(scored)));
-        assert_eq!(rules.changed_signals(), foretold, "{what}");
-        let players: Vec<MatchKey> = foretold.iter().map(|signal| signal.player).collect();
-        assert_eq!(players, wanted.into_iter().map(key).collect::<Vec<_>>(), "{what}");
-    }
-    assert_eq!(rules.withheld(), [("model_unattributable", 2), ("model_full", 0)]);
-}
-
-fn key(player: u128) -> MatchKey {
-    MatchKey(player << 40)
-}
-
-#[test]
-fn who_has_deposits_can_be_found_by_them() {
-    let mut rules = blank(&Models::default());
-    (0..12).for_each(|n| drop(hear(&mut rules, &input(n))));
-    // a fourth one has never played
-    let scored = at_high_risk(1..5, Ts(BEGIN));
-    assert_eq!(rules.high_without_records(&scored), [key(4)]);
-    let known = rules.acquainted(key(1), Currency::KES);
-    assert!(known.is_known && known.has_room && !known.is_behind && known.records.len() == 3, "{known:?}");
-    let stranger = rules.acquainted(key(4), Currency::KES);
-    assert!(!stranger.is_known && stranger.records.is_empty(), "{stranger:?}");
-}
-
-#[test]
-fn an_answer_is_overdue_by_the_clock_of_whoever_sends() {
-    use SourceClock::{Event, Wall};
-    let (models, set, given) = (Models::default(), RuleSet::standard("KE"), Ts(BEGIN + 2 * DAY + HOUR));
-    let due = given.plus(HOUR);
-    let play = |clock, clock_at| {
-        let (records, facts) = (vec![record(0, 3)].into(), Some(vec![Facts::default()].into()));
-        Stored { batch: Some(Batch { clock_at, clock, records, facts }), ..input(1) }
-    };
-    let unanswered = |findings: &[Finding]| findings.iter().filter(|f| f.rule == "harm_signal_unanswered").count();
-    // clocks of batches from before the sign, and behind it | how long after the due time the wall clock is asked
-    type Row = (&'static str, Vec<(SourceClock, Ts)>, Vec<(SourceClock, Ts)>, Option<i64>);
-    let table: Vec<Row> = vec![
-        ("nothing was ever sent", vec![], vec![], Some(0)),
-        ("it follows the wall clock", vec![(Wall, given.plus(-3 * HOUR))], vec![], Some(0)),
-        ("records up to the sign", vec![(Event, given)], vec![], Some(0)),
-        ("records three hours behind it", vec![(Event, given.plus(-3 * HOUR))], vec![], Some(3 * HOUR)),
-        ("and then one", vec![(Event, given.plus(-3 * HOUR))], vec![(Event, given.plus(-HOUR))], Some(HOUR)),
-        ("late ones move no clock back", vec![(Event, given), (Event, given.plus(-HOUR))], vec![], Some(0)),
-        ("an archive", vec![(Event, given.plus(-DAY - 1))], vec![], None),
-        (
-            "an archive that comes to the day of the sign",
-            vec![(Event, Ts(DAY))],
-            vec![(Event, given.plus(-DAY))],
-            Some(DAY),
-        ),
-        ("an archive beside the wall clock", vec![(Wall, given), (Event, Ts(DAY))], vec![], Some(0)),
-    ];
-    for (what, before, behind, wanted) in table {
-        let mut rules = blank(&models);
-        rules.set_rules(&set);
-        before.into_iter().for_each(|(clock, at)| drop(hear(&mut rules, &play(clock, at))));
-        said(&mut rules, RuleInput::Signal { player: MatchKey(7), level: Severity::High, at: given, given: None });
-        behind.into_iter().for_each(|(clock, at)| drop(hear(&mut rules, &play(clock, at))));
-        let mut rules = blank(&models).with_bytes(&rules.to_bytes().unwrap()).expect("its own bytes");
-        rules.set_rules(&set);
-        let Some(after) = wanted else {
-            assert!((0..30).all(|day| !rules.needs_tick(due.plus(day * DAY + 1), &set)), "{what}");
-            // its own records say when the time is over, and nobody asks once more
-            assert_eq!(unanswered(&hear(&mut rules, &play(Event, due.plus(1)))), 1, "{what}");
-            assert!(!rules.needs_tick(due.plus(DAY), &set), "{what}");
-            continue;
-        };
-        let at = due.plus(after + 1);
-        assert!(!rules.needs_tick(at.plus(-1), &set) && rules.needs_tick(at, &set), "{what}");
-        assert_eq!(unanswered(&said(&mut rules, RuleInput::Tick { operator_seq: None, at })), 1, "{what}");
-        assert!(!rules.needs_tick(at.plus(DAY), &set), "{what}");
     }
 }

@@ -9,7 +9,8 @@
 //! the same. So after a restart a day is counted by what was heard since the kept state, as it is with drift.
 
 use super::risk::{AtWork, Promoted};
-use engine::features::live_players::{LivePlayers, PLAYED_MAX};
+use engine::features::live_players::LivePlayers;
+use engine::features::played::{PLAYED_MAX, Played};
 use engine::features::player;
 use engine::model_shadow::{Bounds, Scored, Tally};
 use engine::rules::ruleset::RuleSet;
@@ -22,7 +23,7 @@ use models::record::Record;
 use models::risk_model::{DriftJudged, ModelKind};
 use models::score::{PLAYERS_MAX, PlayersScored};
 use models::ts::Ts;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Version and score of the promoted model for the same vector, where one scored it.
@@ -107,7 +108,7 @@ pub(super) struct Shadows {
     players: Option<Shadow>,
     bounds: Bounds,
     /// Who has played since the shadow began, by the end of the day that is not over.
-    played: BTreeMap<Ts, BTreeSet<(MatchKey, Currency)>>,
+    played: Played,
     /// End of the newest day that is over.
     closed_until: Ts,
     /// Who is to be scored.
@@ -222,13 +223,8 @@ impl Shadows {
     pub fn played(&mut self, record: &Record, end: Ts) {
         // as of the promoted one: what is no play makes nobody due
         let Some(player) = record.player.filter(|_| record.kind.is_play()) else { return };
-        let players = self.played.values().map(BTreeSet::len).sum::<usize>();
-        let day = self.played.entry(end.max(self.closed_until)).or_default();
-        if players >= PLAYED_MAX && !day.contains(&(player, record.currency)) {
-            self.unscored += 1;
-            return;
-        }
-        day.insert((player, record.currency));
+        let has_room = self.played.note((player.0, record.currency), end.max(self.closed_until));
+        self.unscored += u64::from(!has_room);
     }
 
     /// A day is over. Gives how far what was scored has moved.
@@ -236,8 +232,8 @@ impl Shadows {
         if let Some(shadow) = &mut self.records {
             self.counted.extend(shadow.take(day.start));
         }
-        let behind = self.played.split_off(&day.end.plus(1));
-        for one in std::mem::replace(&mut self.played, behind).into_values().flatten() {
+        for (player, currency) in self.played.take_until(day.end) {
+            let one = (MatchKey(player), currency);
             if self.due.len() >= PLAYED_MAX && !self.due.contains_key(&one) {
                 self.unscored += 1;
             } else {

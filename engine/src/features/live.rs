@@ -250,6 +250,7 @@ mod tests {
             as_of: end,
             said_at: None,
             nameless: Vec::new(),
+            told: Vec::new(),
             players: vec![scored],
         });
         assert_eq!(live.players.due(9).unwrap().1, [(second, currency)]);

@@ -17,6 +17,8 @@
 
 use super::behaviour::Behaviour;
 use super::details::Details;
+use super::due::{Due, DuePlayers};
+use super::played::{PLAYED_MAX, Played};
 use super::player::{self, Extractor, write_of};
 use crate::rules::book::player_key;
 use crate::rules::calendar::Spans;
@@ -33,26 +35,10 @@ use models::ts::{HOUR, Ts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Players of a day that are scored at its end; beyond, they wait for another day of theirs.
-pub const PLAYED_MAX: usize = player::OPERATOR_PLAYERS.entries as usize;
 /// How long after its end a day is over for a jurisdiction: the last operators have told of it by then.
 pub const DAY_SETTLED_AFTER: i64 = HOUR;
 /// Copies of histories that are kept between a day's end and when it is told over; who is one too many has no score of it.
 pub const COPIES_MAX: usize = 1 << 14;
-
-/// Players by key and currency.
-type Players = BTreeMap<Key, Vec<Currency>>;
-
-/// Somebody who is to be scored, in a currency.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Due {
-    currency: Currency,
-    /// End of the newest day of theirs that is over.
-    as_of: Ts,
-    has_low_balance: bool,
-    /// The bits of the vector's places. Empty: nothing was heard of them since, and the history gives them.
-    vector: Vec<u32>,
-}
 
 /// The state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,9 +47,9 @@ pub struct LivePlayers {
     /// Whoever was seen at fewer operators is nobody to score.
     operators_min: usize,
     /// Who has played, by the end of the day; of whom was heard late stand under the end of the newest day that is over.
-    played: BTreeMap<Ts, Players>,
+    played: Played,
     /// Who is to be scored.
-    due: BTreeMap<Key, Vec<Due>>,
+    due: DuePlayers,
     /// End of the newest day that is over.
     closed_until: Ts,
     /// End of the day that is not over, where days are told by [`LivePlayers::settled`]; 0 = none was.
@@ -72,10 +58,6 @@ pub struct LivePlayers {
     copies: BTreeMap<Key, Behaviour>,
     /// Those for whom there was no room.
     unscored: u64,
-}
-
-fn holds(players: &Players, player: Key, currency: Currency) -> bool {
-    players.get(&player).is_some_and(|currencies| currencies.contains(&currency))
 }
 
 fn bits(vector: &[f32; player::WIDTH]) -> Vec<u32> {
@@ -99,8 +81,8 @@ impl LivePlayers {
         Self {
             histories: Extractor::new(player::Params::default(), limit),
             operators_min,
-            played: BTreeMap::new(),
-            due: BTreeMap::new(),
+            played: Played::default(),
+            due: DuePlayers::default(),
             closed_until: Ts(0),
             open_until: Ts(0),
             copies: BTreeMap::new(),
@@ -155,18 +137,18 @@ impl LivePlayers {
         self.copy(player.0, operator, of, spans);
         let operators = self.histories.hear_with(operator, of, spans);
         if is_scored && operators >= self.operators_min {
-            self.note(player.0, record.currency, spans.day.end);
+            let end = spans.day.end.max(self.closed_until);
+            self.unscored += u64::from(!self.played.note((player.0, record.currency), end));
         }
     }
 
     /// Who is due is scored as they were when their day was told over: the vector is written before more is heard of them.
     fn write_before(&mut self, player: Key, currency: Currency) {
-        let Some(all) = self.due.get_mut(&player) else { return };
-        let Some(due) = all.iter_mut().find(|due| due.currency == currency && due.vector.is_empty()) else { return };
+        let Some(due) = self.due.get(player, currency).filter(|due| due.vector.is_empty()) else { return };
         if let Some(known) = self.histories.known(player, currency) {
             let mut vector = [0.0; player::WIDTH];
             write_of(known, due.has_low_balance, due.as_of, &mut vector);
-            due.vector = bits(&vector);
+            self.due.write(player, currency, bits(&vector));
         } else {
             // forgotten at the limit: what comes now is the beginning of another history
             self.unscored += 1;
@@ -191,32 +173,16 @@ impl LivePlayers {
         }
     }
 
-    fn note(&mut self, player: Key, currency: Currency, end: Ts) {
-        let players = self.played.values().map(BTreeMap::len).sum::<usize>();
-        let day = self.played.entry(end.max(self.closed_until)).or_default();
-        if players >= PLAYED_MAX && !day.contains_key(&player) {
-            self.unscored += 1;
-            return;
-        }
-        let currencies = day.entry(player).or_default();
-        if !currencies.contains(&currency) {
-            currencies.push(currency);
-        }
-    }
-
     /// A day is over: whoever has played until its end is due, who has played behind it is not yet.
     pub fn close_day(&mut self, end: Ts) {
-        let behind = self.played.split_off(&end.plus(1));
-        let over = std::mem::replace(&mut self.played, behind);
+        let over = self.played.take_until(end);
         let mut copies = std::mem::take(&mut self.copies);
         if end != self.open_until {
             // as of the end of another day
             copies.clear();
         }
-        for (player, currencies) in over.into_values().flatten() {
-            for currency in currencies {
-                self.make_due((player, currency), end, copies.get(&player_key(player, currency)));
-            }
+        for (player, currency) in over {
+            self.make_due((player, currency), end, copies.get(&player_key(player, currency)));
         }
         self.closed_until = self.closed_until.max(end);
     }
@@ -233,22 +199,20 @@ impl LivePlayers {
             }
             None => Vec::new(),
         };
-        let goes_on = copy.is_none() && self.played.values().any(|day| holds(day, player, currency));
-        let is_full = self.due.len() >= PLAYED_MAX && !self.due.contains_key(&player);
+        let goes_on = copy.is_none() && self.played.holds(player, currency);
+        let is_full = self.due.len() >= PLAYED_MAX && !self.due.contains(player);
         if goes_on || is_full {
             self.unscored += 1;
             return;
         }
-        let all = self.due.entry(player).or_default();
-        all.retain(|due| due.currency != currency);
-        all.push(Due { currency, as_of, has_low_balance, vector });
+        self.due.insert(player, Due { currency, as_of, has_low_balance, vector });
     }
 
     /// Everything before this day is told: where another one was open, it is over. Clocks that run behind say nothing.
     pub fn settled(&mut self, day: Window) {
         if day.start > self.closed_until {
             let is_between = |end: &Ts| *end > self.closed_until && *end < day.start;
-            let ends: Vec<Ts> = self.played.keys().copied().filter(is_between).collect();
+            let ends: Vec<Ts> = self.played.ends().filter(is_between).collect();
             ends.into_iter().for_each(|end| self.close_day(end));
             self.close_day(day.start);
         }
@@ -258,21 +222,23 @@ impl LivePlayers {
     /// Somebody is to be scored: as of when, the oldest first, and the first ones, at most `max`.
     #[must_use]
     pub fn due(&self, max: usize) -> Option<(Ts, Vec<(MatchKey, Currency)>)> {
-        let as_of = self.due.values().flatten().map(|due| due.as_of).min()?;
-        let each = self.due.iter().flat_map(|(key, all)| all.iter().map(move |due| (MatchKey(*key), due)));
-        let those = each.filter(|(_, due)| due.as_of == as_of).map(|(player, due)| (player, due.currency));
-        Some((as_of, those.take(max).collect()))
+        self.due.oldest(max)
+    }
+
+    /// Is anybody to be scored?
+    #[must_use]
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty()
     }
 
     /// In which currencies a player is due.
     pub fn due_in(&self, player: MatchKey) -> impl Iterator<Item = Currency> {
-        self.due.get(&player.0).into_iter().flatten().map(|due| due.currency)
+        self.due.of(player.0).iter().map(|due| due.currency)
     }
 
     /// The vector of a player who is due. False: they are not, or are forgotten, and `out` stays as it is.
     pub fn write(&self, player: MatchKey, currency: Currency, out: &mut [f32; player::WIDTH]) -> bool {
-        let mut all = self.due.get(&player.0).into_iter().flatten();
-        let Some(due) = all.find(|due| due.currency == currency) else { return false };
+        let Some(due) = self.due.get(player.0, currency) else { return false };
         if due.vector.is_empty() {
             let Some(known) = self.histories.known(player.0, currency) else { return false };
             write_of(known, due.has_low_balance, due.as_of, out);
@@ -306,12 +272,7 @@ impl LivePlayers {
 
     /// Somebody is not to be scored any more as of an instant; a later day of theirs is.
     pub fn no_longer_due(&mut self, player: MatchKey, currency: Currency, as_of: Ts) {
-        if let Some(all) = self.due.get_mut(&player.0) {
-            all.retain(|due| due.currency != currency || due.as_of > as_of);
-            if all.is_empty() {
-                self.due.remove(&player.0);
-            }
-        }
+        self.due.remove(player.0, currency, as_of);
     }
 
     /// No model of player risk is promoted any more: nobody is due.
@@ -478,6 +439,7 @@ mod tests {
             as_of: BEGIN.plus(day * DAY),
             said_at: None,
             nameless: Vec::new(),
+            told: Vec::new(),
             players: vec![models::score::ScoredPlayer {
                 player,
                 currency: Currency::KES,

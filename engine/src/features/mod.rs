@@ -13,8 +13,10 @@
 
 pub mod behaviour;
 pub mod details;
+mod due;
 pub mod live;
 pub mod live_players;
+pub mod played;
 pub mod player;
 pub mod recent;
 pub mod transaction;

@@ -6,7 +6,7 @@
 use crate::ingest::id_digest;
 use crate::rules::calendar::{Calendar, Spans};
 use crate::rules::crowd::{Bet, Crowd, Event, Meet, Pair};
-use crate::rules::input::{Declared, Exclusions, Facts, Input, Signal, Trigger};
+use crate::rules::input::{Clock, Declared, Exclusions, Facts, Input, Signal, Trigger};
 use crate::rules::papers::Papers;
 use crate::rules::player::{Flow, Move, Player, VISIT, limit_type};
 use crate::rules::sums::{OfBet, Sums};
@@ -38,6 +38,8 @@ pub const SIGNALS_OF_ONE_MAX: usize = 4_096;
 pub const SIGNALS_MAX: usize = 2 * SIGNALS_OF_ONE_MAX + 256;
 /// How long a sign of harm is remembered.
 pub const SIGNALS_KEPT: i64 = 14 * DAY;
+/// How far the clock of records may lie behind the wall clock for a feed that is no archive.
+pub const LIVE_BEHIND_MAX: i64 = DAY;
 /// Declarations that are remembered.
 pub const DECLARED_MAX: usize = 128;
 /// Spans of exclusions that are remembered.
@@ -67,6 +69,21 @@ pub struct Signalled {
     pub level: Severity,
     /// The first intervention after it.
     pub answered_at: Option<Ts>,
+    /// How far the clock of the operator's records lay behind it when it was given, microseconds: their steady lag, by which
+    /// an answer is heard of later than it is made.
+    pub behind: i64,
+}
+
+impl Signalled {
+    /// Until when an answer has been heard of where a clock says `at`. None: the clock says nothing of it, because the records
+    /// are those of an archive.
+    #[must_use]
+    pub fn heard_to(&self, at: Ts, clock: Clock) -> Option<Ts> {
+        match clock {
+            Clock::Records => Some(at),
+            Clock::Wall => (self.behind <= LIVE_BEHIND_MAX).then(|| at.plus(-self.behind)),
+        }
+    }
 }
 
 /// A declaration as it is remembered.
@@ -414,9 +431,9 @@ impl Book {
         }
     }
 
-    /// Takes a sign of harm in.
-    pub(super) fn signal(&mut self, signal: &Signal) {
-        let known = Signalled { level: signal.level, answered_at: None };
+    /// Takes a sign of harm in, and how far the records lay behind it.
+    pub(super) fn signal(&mut self, signal: &Signal, behind: i64) {
+        let known = Signalled { level: signal.level, answered_at: None, behind };
         let known = self.signals.entry((signal.player.0, signal.at)).or_insert(known);
         known.level = known.level.max(signal.level);
         if self.signals.len() > SIGNALS_MAX {
@@ -530,14 +547,14 @@ pub(super) fn spans_of(calendar: &mut Calendar, input: &Input<'_>) -> (Ts, Spans
     let at = match input {
         Input::Play { record, .. } | Input::Document { record } => record.occurred_at,
         Input::Declared(declared) => declared.at,
-        Input::Signal(signal) => signal.at,
+        Input::Signal { signal, .. } => signal.at,
         Input::Licence { at, .. } | Input::OperatorState { at, .. } => *at,
         Input::Exclusions(exclusions) => exclusions.at,
         Input::Series(scored) => scored.at,
         Input::RecordScored { scored, .. } => scored.at,
         // within the day that it is about
         Input::PlayerScored { as_of, .. } => as_of.plus(-1),
-        Input::Tick { at } => *at,
+        Input::Tick { at, .. } => *at,
     };
     (at, calendar.spans(at))
 }

@@ -7,7 +7,8 @@
 //! A function of the operator's inputs like the book beside it: whoever hears them again tells the same. The first telling of
 //! a sign goes into the commit of the input that it follows from, so that no time runs while nobody can read it.
 
-use crate::rules::book::{Book, PLAYERS, SIGNALS_OF_ONE_MAX, Signalled};
+use crate::rules::at_risk::{AtRisk, is_high};
+use crate::rules::book::{Book, SIGNALS_OF_ONE_MAX, Signalled};
 use crate::rules::input::Signal;
 use crate::rules::table::Key;
 use crate::snapshot::{SnapshotError, read, write};
@@ -15,16 +16,11 @@ use models::alert::Severity;
 use models::harm_signal::{HarmSignal, NamedBy, RECORDS_MAX, SignalSource, id_of};
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
-use models::money::Currency;
-use models::risk_model::RiskLevel;
-use models::score::{PlayersScored, ScoredPlayer};
+use models::score::PlayersScored;
 use models::ts::{DAY, Ts};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-
-/// Players whose high level is remembered: as many as histories are kept of. Of more, whoever was told of longest ago gives
-/// way.
-pub const AT_RISK_MAX: usize = PLAYERS.entries as usize;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long after a day's end, or before it, its scores have to be said to be of today: those of an archive that is loaded
 /// now are not.
@@ -36,35 +32,6 @@ pub fn is_recent(said_at: Ts, day_end: Ts) -> bool {
     said_at.0.abs_diff(day_end.0) <= RECENT.unsigned_abs()
 }
 
-/// Why an operator is not told of a player whose level has become high. They are looked at again with their next score.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Withheld {
-    /// Nobody can name the player to it.
-    Nameless,
-    /// As many signs of the model are remembered as may be.
-    Full,
-}
-
-/// How a score is told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Telling {
-    /// The operator is told where a sign is due.
-    Told,
-    /// Nobody is told anything, as of scores from before anybody was, or of who is suspended; the level is remembered.
-    Untold,
-    /// A sign that is due is not given.
-    Withheld(Withheld),
-}
-
-/// A player who is at high risk, or was told of this month.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct AtRisk {
-    /// Currencies in which the newest score is high.
-    high: Vec<Currency>,
-    /// First instant of the month in which the operator was told last.
-    signalled: Option<Ts>,
-}
-
 /// Who gave a sign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Given {
@@ -72,6 +39,12 @@ pub struct Given {
     pub source: SignalSource,
     /// What the player's key was made of, where that is known.
     pub named: Option<NamedBy>,
+}
+
+impl Given {
+    fn is_of_model(&self) -> bool {
+        matches!(self.source, SignalSource::Model { .. })
+    }
 }
 
 /// A sign as it was told.
@@ -105,13 +78,20 @@ pub fn first_telling(operator_no: OperatorNo, book: &Book, signal: &Signal, give
     }
 }
 
+/// Since when the operator can know what some scores say. None: nobody is told of them, because they are from before anybody
+/// was or of an archive, or because the operator is suspended or closed and its keys read nothing.
+fn told_at(book: &Book, scored: &PlayersScored) -> Option<Ts> {
+    scored.said_at.filter(|at| is_recent(*at, scored.as_of) && book.trades(*at))
+}
+
 /// What is remembered of signs of harm.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Harm {
-    at_risk: BTreeMap<Key, AtRisk>,
+    at_risk: AtRisk,
     /// By player and instant: those that the book remembers.
     told: BTreeMap<(Key, Ts), Told>,
-    forgotten: u64,
+    /// How many of them a model gave.
+    of_models: usize,
     /// Signs that were not given, because nobody could be named, and because there was no room.
     nameless: u64,
     full: u64,
@@ -121,7 +101,7 @@ impl Harm {
     /// Players at high risk who gave way at the limit.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.forgotten
+        self.at_risk.forgotten()
     }
 
     /// Signs of a model that were not given: because nobody could name the player, and because there was no room.
@@ -133,78 +113,60 @@ impl Harm {
     /// How many more signs of the model, or else of staff, may be given.
     #[must_use]
     pub fn room(&self, of_model: bool) -> usize {
-        let is_of_model = |told: &&Told| matches!(told.given.source, SignalSource::Model { .. });
-        let count = self.told.values().filter(|told| is_of_model(told) == of_model).count();
+        let count = if of_model { self.of_models } else { self.told.len() - self.of_models };
         SIGNALS_OF_ONE_MAX.saturating_sub(count)
     }
 
-    /// As much of it as says which signs follow from some scores.
+    /// Of whom the operator is to be told with scores at the end of a day of the month that begins at `month`: whose level
+    /// becomes high, and of whom nobody was told this month. Of whom nobody can be named, or there is no room for, it is told
+    /// nothing.
     #[must_use]
-    pub fn excerpt(&self, scored: &PlayersScored) -> Self {
-        let known = |one: &ScoredPlayer| Some((one.player.0, self.at_risk.get(&one.player.0)?.clone()));
-        let at_risk = scored.players.iter().filter_map(known).collect();
-        Self { at_risk, told: self.told.clone(), ..Self::default() }
-    }
-
-    /// Signs that follow from scores at the end of a day of the month that begins at `month`: of whose level has become high.
-    /// They are to be given, in this order.
-    pub fn due(&mut self, book: &Book, month: Ts, scored: &PlayersScored) -> Vec<Signal> {
-        if scored.said_at.is_some_and(|at| !is_recent(at, scored.as_of)) {
+    pub fn foretell(&self, book: &Book, month: Ts, scored: &PlayersScored) -> Vec<MatchKey> {
+        if told_at(book, scored).is_none() {
             return Vec::new();
         }
-        // the keys of whoever is suspended or closed read nothing
-        let told_at = scored.said_at.filter(|at| book.trades(*at));
+        let (mut at_risk, room, mut told) = (self.at_risk.excerpt(scored), self.room(true), Vec::new());
+        for one in &scored.players {
+            let becomes_high = at_risk.becomes_high(one, month);
+            if becomes_high && (scored.nameless.contains(&one.player) || told.len() >= room) {
+                continue;
+            }
+            at_risk.hear(one, month, becomes_high);
+            if becomes_high {
+                told.push(one.player);
+            }
+        }
+        told
+    }
+
+    /// Signs that follow from scores at the end of a day of the month that begins at `month`: those that the operator was told
+    /// of with them ([`Harm::foretell`]), whatever was heard since. They are to be given, in this order.
+    pub fn due(&mut self, book: &Book, month: Ts, scored: &PlayersScored) -> Vec<Signal> {
+        let mut told: BTreeSet<MatchKey> = scored.told.iter().copied().collect();
+        let is_told_of = told_at(book, scored).is_some();
         let (room, mut due) = (self.room(true), Vec::new());
         for one in &scored.players {
-            let telling = match told_at {
-                None => Telling::Untold,
-                Some(_) if scored.nameless.contains(&one.player) => Telling::Withheld(Withheld::Nameless),
-                Some(_) if due.len() >= room => Telling::Withheld(Withheld::Full),
-                Some(_) => Telling::Told,
-            };
-            let is_due = self.scored(one, month, telling);
-            if let Some(at) = told_at.filter(|_| is_due) {
+            let is_told = is_high(one) && told.remove(&one.player);
+            if let (true, Some(at)) = (is_told, scored.said_at) {
+                self.at_risk.hear(one, month, true);
                 due.push(Signal { player: one.player, level: Severity::High, at });
+                continue;
+            }
+            if is_told_of && self.at_risk.becomes_high(one, month) {
+                // they are looked at again with their next score
+                if scored.nameless.contains(&one.player) {
+                    self.nameless += 1;
+                } else if due.len() >= room {
+                    self.full += 1;
+                }
+                continue;
+            }
+            let is_of_today = scored.said_at.is_none_or(|at| is_recent(at, scored.as_of));
+            if is_of_today {
+                self.at_risk.hear(one, month, false);
             }
         }
         due
-    }
-
-    /// A player was scored at the end of a day of the month that begins at `month`. True: a sign is due, because the level has
-    /// become high and none was given this month.
-    fn scored(&mut self, scored: &ScoredPlayer, month: Ts, telling: Telling) -> bool {
-        let is_high = RiskLevel::of(scored.score_ppm) == RiskLevel::High;
-        let key = scored.player.0;
-        if !is_high && !self.at_risk.contains_key(&key) {
-            return false;
-        }
-        let is_untold = |known: &AtRisk| known.high.is_empty() && known.signalled.is_none_or(|told| told < month);
-        let becomes_high = is_high && self.at_risk.get(&key).is_none_or(is_untold);
-        if let (true, Telling::Withheld(why)) = (becomes_high, telling) {
-            match why {
-                Withheld::Nameless => self.nameless += 1,
-                Withheld::Full => self.full += 1,
-            }
-            return false;
-        }
-        let known = self.at_risk.entry(key).or_default();
-        known.high.retain(|currency| *currency != scored.currency);
-        if is_high {
-            known.high.push(scored.currency);
-        }
-        let is_due = becomes_high && telling == Telling::Told;
-        if is_due {
-            known.signalled = Some(month);
-        }
-        if known.high.is_empty() && known.signalled.is_none_or(|told| told < month) {
-            self.at_risk.remove(&key);
-        }
-        while self.at_risk.len() > AT_RISK_MAX {
-            let oldest = self.at_risk.iter().min_by_key(|(key, known)| (known.signalled, **key)).map(|(key, _)| *key);
-            oldest.map(|key| self.at_risk.remove(&key));
-            self.forgotten += 1;
-        }
-        is_due
     }
 
     /// A sign was taken into the book.
@@ -212,9 +174,16 @@ impl Harm {
         let place = (signal.player.0, signal.at);
         // one too many for the book: it is counted there
         let Some(known) = book.signals.get(&place).copied() else { return };
-        let records = || book.records_of(signal.player.0, RECORDS_MAX);
-        let told = || Told { given, records: records(), known, revision: 0, is_untold: false };
-        self.told.entry(place).or_insert_with(told);
+        if let Entry::Vacant(free) = self.told.entry(place) {
+            self.of_models += usize::from(given.is_of_model());
+            free.insert(Told {
+                given,
+                records: book.records_of(signal.player.0, RECORDS_MAX),
+                known,
+                revision: 0,
+                is_untold: false,
+            });
+        }
         self.look(book, signal.player);
         self.forget(book);
     }
@@ -235,13 +204,14 @@ impl Harm {
     pub fn forget(&mut self, book: &Book) {
         if self.told.len() > book.signals.len() {
             self.told.retain(|place, _| book.signals.contains_key(place));
+            self.of_models = self.told.values().filter(|told| told.given.is_of_model()).count();
         }
     }
 
-    /// Signs that nobody has answered: since when, and how strong.
-    pub fn open(&self) -> impl Iterator<Item = (Ts, Severity)> {
+    /// Signs that nobody has answered, and since when.
+    pub fn open(&self) -> impl Iterator<Item = (Ts, Signalled)> {
         let open = self.told.iter().filter(|(_, told)| told.known.answered_at.is_none());
-        open.map(|((_, since), told)| (*since, told.known.level))
+        open.map(|((_, since), told)| (*since, told.known))
     }
 
     /// Signs that changed since somebody asked last. They are given once: whoever takes them behind an input commits them.
@@ -287,10 +257,14 @@ impl Harm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::input::Input;
     use crate::rules::ruleset::RuleSet;
     use crate::rules::run::OperatorRules;
     use crate::rules::scenario::{Story, minutes};
     use jiff::tz::TimeZone;
+    use models::money::Currency;
+    use models::operator::OperatorState;
+    use models::score::ScoredPlayer;
     use models::ts::HOUR;
 
     const MARCH: Ts = Ts(100 * DAY);
@@ -300,11 +274,45 @@ mod tests {
         ScoredPlayer { player: MatchKey(7), currency, score_ppm, reasons: Vec::new() }
     }
 
+    /// How a score is said.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Telling {
+        /// The operator is told where a sign is due.
+        Told,
+        /// From before anybody was told.
+        Untold,
+        /// Nobody can name the player.
+        Nameless,
+        /// As many signs are remembered as may be.
+        Full,
+    }
+
+    /// Scores as they are stored: with those of whom the operator is told.
+    fn stored(harm: &Harm, book: &Book, month: Ts, scored: PlayersScored) -> PlayersScored {
+        let told = harm.foretell(book, month, &scored);
+        PlayersScored { told, ..scored }
+    }
+
+    /// Says a score. True: a sign follows.
+    fn say(harm: &mut Harm, (one, month, telling): &(ScoredPlayer, Ts, Telling)) -> bool {
+        let book = Book::default();
+        harm.of_models = if *telling == Telling::Full { SIGNALS_OF_ONE_MAX } else { 0 };
+        let scored = PlayersScored {
+            version: 3,
+            as_of: *month,
+            said_at: (*telling != Telling::Untold).then_some(*month),
+            nameless: if *telling == Telling::Nameless { vec![one.player] } else { Vec::new() },
+            told: Vec::new(),
+            players: vec![one.clone()],
+        };
+        let scored = stored(harm, &book, *month, scored);
+        !harm.due(&book, *month, &scored).is_empty()
+    }
+
     #[test]
     fn a_level_that_becomes_high_is_told_once_a_month_and_not_while_it_stays() {
-        use Telling::{Told, Untold};
+        use Telling::{Full, Nameless, Told, Untold};
         let (kes, eur) = (|ppm| score(Currency::KES, ppm), |ppm| score(Currency::EUR, ppm));
-        let (nameless, full) = (Telling::Withheld(Withheld::Nameless), Telling::Withheld(Withheld::Full));
         // scores by month and how they are told of | which of them give a sign
         type Row = (&'static str, Vec<(ScoredPlayer, Ts, Telling)>, Vec<bool>);
         let table: Vec<Row> = vec![
@@ -347,32 +355,22 @@ mod tests {
             ),
             (
                 "nobody can name them; then somebody can",
-                vec![(kes(600_000), MARCH, nameless), (kes(600_000), MARCH, nameless), (kes(600_000), MARCH, Told)],
+                vec![(kes(600_000), MARCH, Nameless), (kes(600_000), MARCH, Nameless), (kes(600_000), MARCH, Told)],
                 vec![false, false, true],
             ),
             (
                 "no room; then there is",
-                vec![(kes(600_000), MARCH, full), (kes(600_000), MARCH, Told)],
+                vec![(kes(600_000), MARCH, Full), (kes(600_000), MARCH, Told)],
                 vec![false, true],
             ),
         ];
         for (what, scores, wanted) in table {
             let withheld = |wanted| scores.iter().filter(|(_, _, telling)| *telling == wanted).count() as u64;
-            let counts = (withheld(nameless), withheld(full));
+            let counts = (withheld(Nameless), withheld(Full));
             let mut harm = Harm::default();
-            let said: Vec<bool> =
-                scores.iter().map(|(scored, month, telling)| harm.scored(scored, *month, *telling)).collect();
+            let said: Vec<bool> = scores.iter().map(|one| say(&mut harm, one)).collect();
             assert_eq!((said, harm.withheld()), (wanted, counts), "{what}");
         }
-    }
-
-    #[test]
-    fn nobody_is_remembered_who_is_not_at_risk() {
-        let mut harm = Harm::default();
-        for (ppm, month) in [(600_000, MARCH), (100, APRIL)] {
-            harm.scored(&score(Currency::KES, ppm), month, Telling::Told);
-        }
-        assert_eq!(harm, Harm::default());
     }
 
     #[test]
@@ -388,7 +386,8 @@ mod tests {
     /// Scores of so many players at the end of the first of March.
     fn many(players: u128, said_at: Option<Ts>) -> PlayersScored {
         let players = (0..players).map(|n| ScoredPlayer { player: MatchKey(n), ..score(Currency::KES, 600_000) });
-        PlayersScored { version: 3, as_of: MARCH, said_at, nameless: Vec::new(), players: players.collect() }
+        let (nameless, told, players) = (Vec::new(), Vec::new(), players.collect());
+        PlayersScored { version: 3, as_of: MARCH, said_at, nameless, told, players }
     }
 
     #[test]
@@ -406,16 +405,45 @@ mod tests {
             ("a flood", many(all as u128 + 7, Some(at)), (all, (0, 7))),
         ] {
             let mut harm = Harm::default();
-            let mut excerpt = harm.excerpt(&scored);
+            let scored = stored(&harm, &book, MARCH, scored);
             let due = harm.due(&book, MARCH, &scored);
             assert_eq!((due.len(), harm.withheld()), wanted, "{what}");
             assert!(due.iter().all(|signal| signal.at == at && signal.level == Severity::High), "{what}");
-            assert_eq!(excerpt.due(&book, MARCH, &scored), due, "{what}: foretold");
+            assert_eq!(due.iter().map(|signal| signal.player).collect::<Vec<_>>(), scored.told, "{what}: foretold");
         }
         // what an archive says is not held against what is said today
         let mut harm = Harm::default();
-        assert!(harm.due(&book, MARCH, &many(1, Some(at.plus(365 * DAY)))).is_empty());
-        assert_eq!(harm.due(&book, MARCH, &many(1, Some(at))).len(), 1);
+        for (said_at, wanted) in [(at.plus(365 * DAY), 0), (at, 1)] {
+            let scored = stored(&harm, &book, MARCH, many(1, Some(said_at)));
+            assert_eq!(harm.due(&book, MARCH, &scored).len(), wanted);
+        }
+    }
+
+    #[test]
+    fn what_was_told_is_followed_whatever_is_heard_in_between() {
+        let set = RuleSet::new("KE", Vec::new()).unwrap();
+        let at = MARCH.plus(HOUR);
+        let state = |state| Input::OperatorState { at: at.plus(-1), state };
+        let suspended = || vec![state(OperatorState::Suspended)];
+        let again = || vec![state(OperatorState::Suspended), state(OperatorState::Active)];
+        // heard before the scores are made, and before they are heard | signs that are told and followed, and with the next score
+        for (what, before, between, wanted) in [
+            ("nothing happens", vec![], vec![], (1, 0)),
+            ("suspended before: nobody is told", suspended(), vec![], (0, 0)),
+            ("suspended in between: it was told", vec![], suspended(), (1, 0)),
+            ("let in again in between: nobody was told, and is with the next score", suspended(), again(), (0, 1)),
+        ] {
+            let mut rules = OperatorRules::new(OperatorNo(1), TimeZone::get("Africa/Nairobi").unwrap(), &set);
+            let mut harm = Harm::default();
+            before.iter().for_each(|input| rules.hear(input, &mut Vec::new()));
+            let scored = stored(&harm, rules.book(), MARCH, many(1, Some(at)));
+            between.iter().for_each(|input| rules.hear(input, &mut Vec::new()));
+            let due = harm.due(rules.book(), MARCH, &scored);
+            assert_eq!(due.iter().map(|signal| signal.player).collect::<Vec<_>>(), scored.told, "{what}");
+            let next = stored(&harm, rules.book(), MARCH, many(1, Some(at.plus(HOUR))));
+            assert_eq!((due.len(), harm.due(rules.book(), MARCH, &next).len()), wanted, "{what}");
+            assert_eq!(harm.withheld(), (0, 0), "{what}");
+        }
     }
 
     #[test]
@@ -425,7 +453,7 @@ mod tests {
         let mut harm = Harm::default();
         let mut give = |harm: &mut Harm, n: usize, source: &SignalSource| {
             let signal = Signal { player: MatchKey(n as u128), level: Severity::High, at: MARCH.plus(n as i64) };
-            rules.hear(&crate::rules::input::Input::Signal(signal), &mut Vec::new());
+            rules.hear(&Input::Signal { signal, behind: 0 }, &mut Vec::new());
             harm.given(rules.book(), &signal, Given { source: source.clone(), named: None });
         };
         let staff = SignalSource::Regulator { by: None, reason: None };
@@ -447,11 +475,11 @@ mod tests {
         for (_, input) in story.inputs() {
             rules.hear(&input, &mut Vec::new());
             match input {
-                crate::rules::input::Input::Signal(signal) => {
+                Input::Signal { signal, .. } => {
                     let source = SignalSource::Regulator { by: None, reason: Some("a relative called".to_owned()) };
                     harm.given(rules.book(), &signal, Given { source, named: None });
                 }
-                crate::rules::input::Input::Play { record, .. } => {
+                Input::Play { record, .. } => {
                     record.player.into_iter().for_each(|player| harm.look(rules.book(), player));
                 }
                 _ => harm.forget(rules.book()),

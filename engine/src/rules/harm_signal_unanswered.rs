@@ -1,7 +1,7 @@
 //! A sign of harm was given to the operator, and nobody intervened in time.
 
 use crate::rules::finding::{Measured, Mode, Unit, Who};
-use crate::rules::input::Trigger;
+use crate::rules::input::{Clock, Input, Trigger};
 use crate::rules::list::{About, Home};
 use crate::rules::params::{self, params};
 use crate::rules::ruleset::{RuleSet, RuleVersion};
@@ -49,10 +49,15 @@ impl Terms {
     }
 }
 
+/// A tick judges every sign by what has been heard until then ([`Signalled::heard_to`]), each by its own lag.
+///
+/// [`Signalled::heard_to`]: crate::rules::book::Signalled::heard_to
 pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
-    let mine = match heard.input {
-        crate::rules::input::Input::Signal(signal) => Some(signal.player.0),
-        _ => heard.player.map(|(key, _)| key),
+    let (mine, clock) = match heard.input {
+        // it is given by the wall clock, and speaks of earlier signs about the player, too
+        Input::Signal { signal, .. } => (Some(signal.player.0), Clock::Wall),
+        Input::Tick { clock, .. } => (None, *clock),
+        _ => (heard.player.map(|(key, _)| key), Clock::Records),
     };
     let all = (u128::MIN, Ts(i64::MIN))..=(u128::MAX, Ts(i64::MAX));
     let range = mine.map_or(all, |key| (key, Ts(i64::MIN))..=(key, Ts(i64::MAX)));
@@ -63,12 +68,13 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         }
         let who = Who::Player(*player);
         let due = since.plus(span);
-        let answered = signal.answered_at.unwrap_or(heard.at);
-        let minutes = (answered.0 - since.0).max(0) / MINUTE;
+        // nothing can be said of it by this clock
+        let Some(until) = signal.answered_at.or_else(|| signal.heard_to(heard.at, clock)) else { continue };
+        let minutes = (until.0 - since.0).max(0) / MINUTE;
         let measured = Measured { observed: minutes, limit: params.answer_minutes, unit: Unit::Minutes };
         match signal.answered_at {
             Some(at) if at <= due => out.cleared(who, *since, measured, "an intervention in time was reported later"),
-            None if heard.at <= due => {}
+            None if until <= due => {}
             is_answered => {
                 let found = Found {
                     who,
@@ -95,7 +101,7 @@ mod tests {
     use super::*;
     use crate::rules::scenario::{Story, check, minutes};
     use models::alert::RevisionKind;
-    use models::ts::HOUR;
+    use models::ts::{DAY, HOUR};
     use serde_json::json;
 
     #[test]
@@ -146,6 +152,79 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn the_wall_clock_waits_for_records_as_long_as_they_lag() {
+        use Severity::{High, Medium};
+        // records lie three hours behind
+        let sign = |who| Story::at(100).signal_behind(who, Medium, 3 * HOUR);
+        check(
+            "harm_signal_unanswered",
+            "{}",
+            &[
+                ("the hour is over on the wall alone", sign("anna").after(minutes(61)).wall_tick(), &[]),
+                ("an answer may come until then", sign("anna").after(minutes(240)).wall_tick(), &[]),
+                (
+                    "it would be there by now",
+                    sign("anna").after(minutes(241)).wall_tick(),
+                    &["player anna: 61 minutes"],
+                ),
+                (
+                    "hourly, as where there are documents, and the answer comes as late as everything",
+                    sign("anna")
+                        .after(minutes(61))
+                        .wall_tick()
+                        .after(minutes(60))
+                        .wall_tick()
+                        .after(minutes(60))
+                        .wall_tick()
+                        .after(minutes(30))
+                        .before(minutes(166))
+                        .intervention("anna")
+                        .after(minutes(60))
+                        .wall_tick(),
+                    &[],
+                ),
+                (
+                    "records themselves say that the hour is over",
+                    sign("anna").after(minutes(61)).tick(),
+                    &["player anna: 61 minutes"],
+                ),
+                (
+                    "of two signs the clock speaks of the one whose time is over",
+                    sign("anna")
+                        .after(minutes(30))
+                        .signal_behind("ben", High, 3 * HOUR)
+                        .after(minutes(211))
+                        .wall_tick(),
+                    &["player anna: 61 minutes"],
+                ),
+                (
+                    "each by its own lag",
+                    sign("anna").signal_behind("ben", High, 0).after(minutes(61)).wall_tick(),
+                    &["player ben: 61 minutes"],
+                ),
+                (
+                    "a day behind is no archive",
+                    Story::at(100).signal_behind("anna", High, DAY).after(DAY + minutes(61)).wall_tick(),
+                    &["player anna: 61 minutes"],
+                ),
+                (
+                    "of an archive the wall clock says nothing",
+                    Story::at(100).signal_behind("anna", High, DAY + 1).after(9 * DAY).wall_tick(),
+                    &[],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_answer_that_comes_with_the_lag_raises_nothing_in_between() {
+        let waits = Story::at(100).signal_behind("anna", Severity::High, 3 * HOUR);
+        let hourly = (0..4).fold(waits, |story, _| story.after(minutes(56)).wall_tick());
+        let answered = hourly.before(minutes(180)).intervention("anna").after(minutes(56)).wall_tick();
+        assert!(answered.all("harm_signal_unanswered", "{}").is_empty());
     }
 
     #[test]

@@ -147,6 +147,15 @@ pub struct Exclusions {
     pub at: Ts,
 }
 
+/// Whose time a tick tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// That of the operator's own records, be it the wall's: what was made until then has been heard.
+    Records,
+    /// The wall's, where records have a clock of their own, or there are none: what was made until then may still come.
+    Wall,
+}
+
 /// One thing heard, in the order in which it was numbered.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
@@ -179,7 +188,12 @@ pub enum Input<'a> {
     /// A declaration.
     Declared(Declared),
     /// A sign of harm.
-    Signal(Signal),
+    Signal {
+        /// It.
+        signal: Signal,
+        /// How far the clock of the operator's records lay behind it, microseconds; 0 where they follow the wall clock.
+        behind: i64,
+    },
     /// Exclusions reported.
     Exclusions(Exclusions),
     /// Series of the operator are unusual.
@@ -200,10 +214,12 @@ pub enum Input<'a> {
         /// First instant behind the day.
         as_of: Ts,
     },
-    /// The clock of the operator's inputs: what is overdue, and what is complete.
+    /// A clock: what is overdue, and what is complete.
     Tick {
         /// The time.
         at: Ts,
+        /// Whose.
+        clock: Clock,
     },
 }
 

@@ -15,6 +15,7 @@
 //! What a finding is known by, and what can take it back, says each rule's `ABOUT`. Two rules of the list run elsewhere and
 //! take versions all the same: `robust_deviation` in the market, `feed_silent` at the desk ([`timeline`]).
 
+mod at_risk;
 pub mod backtest;
 pub mod book;
 pub mod bound;

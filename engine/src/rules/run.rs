@@ -140,7 +140,7 @@ impl OperatorRules {
 
     /// Takes an input in; what follows joins `findings`, one revision of a finding for each list. Whoever hands in a
     /// batch hands in the same list for all of its records, and behind them a [`Input::Tick`] with the batch's clock
-    /// where no wall clock ticks.
+    /// where its records have one of their own.
     pub fn hear(&mut self, input: &Input<'_>, findings: &mut Vec<Finding>) {
         self.hear_and(input, findings, |_| ());
     }
@@ -213,8 +213,8 @@ impl OperatorRules {
                 self.book.declare(&declared);
                 (Some(Trigger::Declared), None, None)
             }
-            Input::Signal(signal) => {
-                self.book.signal(&signal);
+            Input::Signal { signal, behind } => {
+                self.book.signal(&signal, behind);
                 (Some(Trigger::Signal), None, None)
             }
             Input::Exclusions(exclusions) => {
@@ -225,7 +225,7 @@ impl OperatorRules {
             Input::Series(_) => (Some(Trigger::Series), None, None),
             Input::RecordScored { .. } => (Some(Trigger::RecordScored), None, None),
             Input::PlayerScored { .. } => (Some(Trigger::PlayerScored), None, None),
-            Input::Tick { at } => {
+            Input::Tick { at, .. } => {
                 self.book.tick(at);
                 (Some(Trigger::Tick), None, None)
             }

@@ -6,7 +6,7 @@ mod licences;
 pub use check::check;
 
 use crate::ingest::id_digest;
-use crate::rules::input::{AgeBand, Base, Declared, Excluded, Exclusions, Facts, Input, Signal};
+use crate::rules::input::{AgeBand, Base, Clock, Declared, Excluded, Exclusions, Facts, Input, Signal};
 use models::alert::{Severity, Window};
 use models::document_records::{Document, Invoice, InvoiceState, Payment, PaymentState};
 use models::ids::OperatorNo;
@@ -34,12 +34,12 @@ enum Heard {
     Licence(Ts, Box<Licence>),
     OperatorState(Ts, OperatorState),
     Declared(Declared),
-    Signal(Signal),
+    Signal(Signal, i64),
     Exclusions(Exclusions),
     Series(SeriesScored),
     RecordScored(RiskyRecord),
     PlayerScored(ScoredPlayer, Ts),
-    Tick(Ts),
+    Tick(Ts, Clock),
 }
 
 /// A story. Every step happens a minute after the one before.
@@ -444,13 +444,18 @@ impl Story {
     }
 
     pub fn signal(self, who: &str, level: Severity) -> Self {
+        self.signal_behind(who, level, 0)
+    }
+
+    /// A sign, behind which the operator's records lie so far.
+    pub fn signal_behind(self, who: &str, level: Severity, behind: i64) -> Self {
         // a sign that grows is the same sign
         let before = self.heard.iter().rev().find_map(|heard| match heard {
-            Heard::Signal(signal) if signal.player == MatchKey(key("player", who)) => Some(signal.at),
+            Heard::Signal(signal, _) if signal.player == MatchKey(key("player", who)) => Some(signal.at),
             _ => None,
         });
         let signal = Signal { player: MatchKey(key("player", who)), level, at: before.unwrap_or(self.now) };
-        let mut story = self.tell(Heard::Signal(signal));
+        let mut story = self.tell(Heard::Signal(signal, behind));
         story.names.push((format!("player {who}"), key("player", who)));
         story.now = story.now.plus(-MINUTE);
         story
@@ -511,9 +516,19 @@ impl Story {
         self.tell(Heard::PlayerScored(ScoredPlayer { player, currency, score_ppm, reasons }, as_of))
     }
 
+    /// The clock of the operator's records.
     pub fn tick(self) -> Self {
+        self.tick_of(Clock::Records)
+    }
+
+    /// The wall clock, beside records with a clock of their own.
+    pub fn wall_tick(self) -> Self {
+        self.tick_of(Clock::Wall)
+    }
+
+    fn tick_of(self, clock: Clock) -> Self {
         let at = self.now;
-        let mut story = self.tell(Heard::Tick(at));
+        let mut story = self.tell(Heard::Tick(at, clock));
         story.now = at;
         story
     }
@@ -527,14 +542,14 @@ impl Heard {
             Self::Licence(at, licence) => (OperatorNo(1), Input::Licence { at: *at, licence }),
             Self::OperatorState(at, state) => (OperatorNo(1), Input::OperatorState { at: *at, state: *state }),
             Self::Declared(declared) => (OperatorNo(1), Input::Declared(*declared)),
-            Self::Signal(signal) => (OperatorNo(1), Input::Signal(*signal)),
+            Self::Signal(signal, behind) => (OperatorNo(1), Input::Signal { signal: *signal, behind: *behind }),
             Self::Exclusions(exclusions) => (OperatorNo(1), Input::Exclusions(*exclusions)),
             Self::Series(scored) => (OperatorNo(1), Input::Series(scored)),
             Self::RecordScored(scored) => (OperatorNo(1), Input::RecordScored { scored, version: 3 }),
             Self::PlayerScored(scored, as_of) => {
                 (OperatorNo(1), Input::PlayerScored { scored, version: 3, as_of: *as_of })
             }
-            Self::Tick(at) => (OperatorNo(1), Input::Tick { at: *at }),
+            Self::Tick(at, clock) => (OperatorNo(1), Input::Tick { at: *at, clock: *clock }),
         }
     }
 }

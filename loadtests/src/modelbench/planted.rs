@@ -21,7 +21,7 @@ use crate::simulator::world::{Output, World};
 use anyhow::Context;
 use engine::ingest::id_digest;
 use engine::rules::finding::{Finding, Mode, Who};
-use engine::rules::input::{AgeBand, Base, Declared, Excluded, Exclusions, Input, Signal};
+use engine::rules::input::{AgeBand, Base, Clock, Declared, Excluded, Exclusions, Input, Signal};
 use engine::rules::list::{self, ABOUT};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::{RuleSet, RuleVersion};
@@ -226,7 +226,7 @@ impl Market<'_> {
             Said::Harm { operator, phone, is_weak } => {
                 let player = self.intake.phone(*operator, phone)?;
                 let level = if *is_weak { Severity::Low } else { Severity::High };
-                self.hear(*operator, &Input::Signal(Signal { player, level, at }));
+                self.hear(*operator, &Input::Signal { signal: Signal { player, level, at }, behind: 0 });
             }
             Said::Exclusions { operator, count } => {
                 let window = Window { start: at.plus(-DAY), end: at };
@@ -470,7 +470,8 @@ fn market(seed: u64, tallies: &mut BTreeMap<&'static str, Tally>) -> anyhow::Res
         events.sort_by_key(|(at, _)| *at);
         for (at, event) in &events {
             while tick <= *at {
-                (0..scenario.operators.len()).for_each(|no| market.hear(no, &Input::Tick { at: tick }));
+                (0..scenario.operators.len())
+                    .for_each(|no| market.hear(no, &Input::Tick { at: tick, clock: Clock::Records }));
                 tick = tick.plus(5 * MINUTE);
             }
             records += 1;

@@ -17,7 +17,7 @@ use actors::market::{PARAMS_VERSION, SeriesWatch};
 use anyhow::Context;
 use engine::operator_state::{Closed, OperatorInput, OperatorState};
 use engine::rules::finding::Finding;
-use engine::rules::input::Input;
+use engine::rules::input::{Clock, Input};
 use engine::rules::nation::NationRules;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
@@ -221,7 +221,7 @@ impl Market<'_> {
             }
         }
         if start.0 % HOUR == 0 {
-            desk.rules.hear(&Input::Tick { at: end }, &mut findings);
+            desk.rules.hear(&Input::Tick { at: end, clock: Clock::Records }, &mut findings);
         }
         desk.seq += 1;
         let (operator_seq, clock_at) = (desk.seq, end.plus(3 * SECOND));

@@ -248,6 +248,7 @@ fn players(operator: u16, version: u32, day: i64, scores: &[(u128, u32)]) -> Eve
         as_of: Ts(day * DAY),
         said_at: None,
         nameless: Vec::new(),
+        told: Vec::new(),
         players: scores.iter().map(of).collect(),
     };
     let input = RuleInput::PlayersScored(Box::new(scored));

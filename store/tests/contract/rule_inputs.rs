@@ -116,6 +116,7 @@ pub async fn inputs_of_rules_are_numbered_and_read_with_their_batches(kind: Kind
             as_of: NOW,
             said_at: None,
             nameless: Vec::new(),
+            told: Vec::new(),
             players: Vec::new(),
         }))
     };
@@ -285,7 +286,8 @@ pub async fn inputs_are_held_against_the_journal(kind: Kind) {
     let nation = OperatorNo::of_nation(JurisdictionNo(0));
     let documents = heard(1, 0, RuleInput::Batch { operator_seq: 2 });
     let tick = heard(1, 0, RuleInput::Tick { operator_seq: Some(3), at: NOW });
-    let score = PlayersScored { version: 1, as_of: NOW, said_at: None, nameless: Vec::new(), players: Vec::new() };
+    let (nameless, told, players) = (Vec::new(), Vec::new(), Vec::new());
+    let score = PlayersScored { version: 1, as_of: NOW, said_at: None, nameless, told, players };
     let score = heard(nation.0, 0, RuleInput::PlayersScored(Box::new(score)));
     let known_of_one = vec![known(1, 1, Some(&[1, 2])), known(1, 2, None)];
     node.commit(vec![play(1, 1, &[1, 2]), documents, tick], known_of_one).await.expect("stored");

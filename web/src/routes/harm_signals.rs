@@ -33,6 +33,41 @@ pub const SHOWN_DAYS: i64 = 90;
 const DIGITS_MAX: usize = 5;
 /// Characters of the longest amount of money in a reason: `99,999,999`.
 const AMOUNT_MAX: usize = 10;
+/// Digits of the longest one, hundredths among them, beside which nobody says of which money: a national id has eight.
+const BARE_AMOUNT_MAX: usize = 7;
+/// How people write money of the countries that we know, and of those that players come from. A closed list: three letters
+/// alone may be `TEL` or `NIN`.
+const CURRENCIES: &[&str] = &[
+    "KES",
+    "KSh",
+    "KShs",
+    "Sh",
+    "Shs",
+    "shilling",
+    "shillings",
+    "NGN",
+    "naira",
+    "₦",
+    "BRL",
+    "R$",
+    "reais",
+    "EUR",
+    "euro",
+    "euros",
+    "€",
+    "GBP",
+    "£",
+    "USD",
+    "US$",
+    "$",
+    "UGX",
+    "TZS",
+    "GHS",
+    "ZAR",
+    "RWF",
+    "INR",
+    "₹",
+];
 
 /// A sign of harm to give. The player by `player` as alerts name them, or by at least one of `phone`, `id_number`, `bst`.
 #[derive(Deserialize, ToSchema)]
@@ -258,12 +293,15 @@ pub async fn give(
 /// May a text name somebody: does it hold a number as long as a phone's or a document's, or an address?
 ///
 /// People group digits by whatever is no letter (`0712,345,678`, `0712_345_678`), so only letters part two numbers. Days,
-/// times of day and amounts of money are nobody's.
+/// times of day and amounts of money are nobody's, and part nothing either.
 fn may_name(text: &str) -> bool {
+    let text: String = text.chars().filter(|letter| !is_unseen(*letter)).collect();
+    let says = |word: &&str| word.contains(char::is_alphanumeric) || is_currency(word);
+    let words: Vec<&str> = text.split_whitespace().filter(says).collect();
     let mut digits = 0;
-    for word in text.split_whitespace() {
-        if is_nobodys(word) {
-            digits = 0;
+    for (place, word) in words.iter().enumerate() {
+        let before = place.checked_sub(1).map(|before| words[before]);
+        if is_nobodys(word, [before, words.get(place + 1).copied()]) {
             continue;
         }
         for letter in word.chars() {
@@ -272,18 +310,54 @@ fn may_name(text: &str) -> bool {
             } else if letter.is_alphabetic() {
                 digits = 0;
             }
-            if digits > DIGITS_MAX || letter == '@' {
+            if digits > DIGITS_MAX {
                 return true;
             }
         }
     }
-    false
+    text.contains(['@', '\u{ff20}'])
 }
 
-/// Is it a day, a time of day or a span of them, or an amount of money?
-fn is_nobodys(word: &str) -> bool {
-    let word = word.trim_matches(|letter: char| letter.is_ascii_punctuation());
-    is_day(word) || is_amount(word) || word.split(['-', '–']).all(is_time_of_day)
+/// Characters that take no room, or only say how others are written (Unicode's general category Cf and its like).
+fn is_unseen(letter: char) -> bool {
+    matches!(letter, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Is it a day, or, where no other number stands beside it, a time of day or a span of them, or an amount of money? Else it
+/// may be a part of a longer number (`0712 345,678`).
+fn is_nobodys(word: &str, beside: [Option<&str>; 2]) -> bool {
+    let whole = bare(word);
+    if is_day(whole) {
+        return true;
+    }
+    let mut beside = beside.into_iter().flatten().map(bare);
+    if beside.clone().any(|other| other.contains(char::is_numeric) && !is_day(other)) {
+        return false;
+    }
+    whole.split(['-', '–']).all(is_time_of_day)
+        || without_currency(whole)
+            .is_some_and(|(amount, has_one)| is_amount(amount, has_one || beside.any(is_currency)))
+}
+
+/// A word without the signs of a sentence.
+fn bare(word: &str) -> &str {
+    word.trim_matches(|letter: char| letter.is_ascii_punctuation() && letter != '$')
+}
+
+/// Is it the name or the sign of money?
+fn is_currency(word: &str) -> bool {
+    CURRENCIES.iter().any(|known| known.eq_ignore_ascii_case(bare(word)))
+}
+
+/// What may be an amount, without the currency that is written onto it (`KES90,000`, `90,000€`), and whether there is one.
+fn without_currency(word: &str) -> Option<(&str, bool)> {
+    let (first, last) = (word.find(|one: char| one.is_ascii_digit())?, word.rfind(|one: char| one.is_ascii_digit())?);
+    let around = [&word[..first], &word[last + 1..]];
+    let is_known = around.iter().all(|one| one.is_empty() || is_currency(one));
+    is_known.then_some((&word[first..=last], around.iter().any(|one| !one.is_empty())))
 }
 
 fn number(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<u32> {
@@ -310,19 +384,22 @@ fn is_time_of_day(word: &str) -> bool {
     })
 }
 
-/// Digits in groups of three between commas, and perhaps hundredths: fewer of them than a phone has.
-fn is_amount(word: &str) -> bool {
+/// Digits in groups of three between commas, and perhaps hundredths, the first of them no 0: fewer digits than a document's
+/// number has, or a currency beside them and fewer than a phone's.
+fn is_amount(word: &str, has_currency: bool) -> bool {
     let (whole, hundredths) = word.split_once('.').unwrap_or((word, "00"));
     let mut groups = whole.split(',');
-    let begins = groups.next().is_some_and(|first| number(first, 1..=3).is_some());
+    let begins = groups.next().is_some_and(|first| number(first, 1..=3).is_some() && !first.starts_with('0'));
     let (mut count, mut are_of_three) = (0, true);
     for group in groups {
         count += 1;
         are_of_three &= number(group, 3..=3).is_some();
     }
+    let digits = word.bytes().filter(u8::is_ascii_digit).count();
     begins
         && are_of_three
         && (1..=2).contains(&count)
+        && (has_currency || digits <= BARE_AMOUNT_MAX)
         && whole.len() <= AMOUNT_MAX
         && number(hundredths, 1..=2).is_some()
 }
@@ -396,9 +473,51 @@ mod tests {
             ("id 1234, 5678", true),
             ("born 12.03.1986", true),
             ("2026-03-12 0712 345 678", true),
+            // groups of a longer number that look like an amount, a time or a day by themselves
+            ("call 0712 345,678", true),
+            ("+254 712,345 678", true),
+            ("call 07,123,456 78", true),
+            ("id 12,345,678", true),
+            ("id 12,345,678.", true),
+            ("id 123,456.78", true),
+            ("call 712,345 - 678", true),
+            ("call 0712 (345,678)", true),
+            ("call 07:12 34:56 78", true),
+            ("call 07:12 13:45 16:17", true),
+            ("call 0712 3 2026-03-12 45 678", true),
+            ("TEL 12,345,678", true),
+            ("call KES712,345 678", true),
+            ("call KES 712,345,678", true),
+            // by dot, slash, dash, and what only looks like a space
+            ("call 0712.345.678", true),
+            ("id 12.345.678", true),
+            ("call 0712/345/678", true),
+            ("id 12/345/678", true),
+            ("call 0712-345-678", true),
+            ("call 0712\u{2011}345\u{2011}678", true),
+            ("call 0712\u{202f}345,678", true),
+            ("call 712\u{2007}345,678", true),
+            ("call 0712\u{a0}345,678", true),
+            // other digits, and what is not seen
+            ("call ٠٧١٢ ٣٤٥ ٦٧٨", true),
+            ("id ١٢٬٣٤٥٬٦٧٨", true),
+            ("call ٠٧١٢ 345,678", true),
+            ("id １２３４５６７８", true),
+            ("call 07\u{200b}12 34\u{200b}5,678", true),
+            ("id 12,\u{200d}345,\u{2060}678", true),
+            ("id 12,345\u{feff},678", true),
+            ("id 1\u{ad}2345678", true),
+            ("lost 90,000\u{200b}678", true),
+            ("write to a＠b.example", true),
+            ("write to @ 90,000", true),
             // and what is nobody's
             ("lost KES 1,250,000.50 since 2026-03-12", false),
-            ("lost 12,500,000, 190,000 and 7,000 on 12/3/2026", false),
+            ("lost KES 12,500,000 and 190,000 and 7,000 on 12/3/2026", false),
+            ("lost 1,250,000 in a week, 12,500.50 of it at night", false),
+            ("lost KES1,250,000.50 or $12,500,000 or 12,500,000 shillings", false),
+            ("lost (€ 12,500,000), won 90,000€", false),
+            ("lost 90,\u{200b}000 since 2026-03-12 22:00", false),
+            ("since 2026-03-12, 14 deposits", false),
             ("plays from 22:00-23:30 (since 1.12.2026).", false),
             ("30 deposits in 24 hours, 12 of them failed", false),
         ] {

@@ -291,6 +291,8 @@ async fn what_is_no_sign_or_nobodys_is_refused() {
         (json!({"phone": ANNA, "level": "high"}), 422, "/reason"),
         (with("reason", json!(long)), 422, "/reason"),
         (with("reason", json!("call 0712 345 678")), 422, "/reason"),
+        (with("reason", json!("call 0712 345,678")), 422, "/reason"),
+        (with("reason", json!("id 12,345,678")), 422, "/reason"),
         (json!({"level": "high", "reason": "who?"}), 422, "one of player"),
         (with("player", json!("player:0000000000000000000001")), 422, "/player"),
         (json!({"player": "player:7", "level": "high", "reason": "who?"}), 422, "/player"),
