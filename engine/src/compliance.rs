@@ -6,7 +6,8 @@
 //! Integers alone: the same facts give the same score. A component of which nothing was measured is left out, the others
 //! weigh more by it, and the score says so. Where it is in doubt the formula speaks for the operator: a check that fell
 //! into a gap of the evidence, a player whom the register cannot know, a payment whose day nobody can tell are counted
-//! apart and never held against anybody; where that leaves too little, it says so instead of a band. The formula for people is `docs/COMPLIANCE.md`.
+//! apart and never held against anybody; where that leaves too little, it says so instead of a band. The formula for people
+//! is `docs/COMPLIANCE.md`.
 
 pub mod alerts;
 pub mod feeds;

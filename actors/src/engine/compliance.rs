@@ -100,11 +100,7 @@ impl Engine {
         }
     }
 
-    async fn score_operator(
-        &self,
-        operator: &Operator,
-        progress: &mut Option<Progress>,
-    ) -> Result<(), EngineError> {
+    async fn score_operator(&self, operator: &Operator, progress: &mut Option<Progress>) -> Result<(), EngineError> {
         let zone = self.directory().jurisdiction(operator.jurisdiction).map(|j| j.time_zone.clone());
         let zone = zone.ok_or(EngineError::NotFound("jurisdiction"))?;
         let now = self.now();

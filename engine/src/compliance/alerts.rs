@@ -71,7 +71,8 @@ impl Confirmed {
     /// that the others stood in it.
     #[must_use]
     pub fn of(history: &History, operator_no: OperatorNo, span: Window) -> Self {
-        let is_own = |group: &AlertGroup| group.operator_no == operator_no && is_open(group.subject.metric, &group.rule);
+        let is_own =
+            |group: &AlertGroup| group.operator_no == operator_no && is_open(group.subject.metric, &group.rule);
         let mut last: BTreeMap<(GroupId, u32), Judged> = BTreeMap::new();
         for act in history.acts.iter().filter(|act| is_own(&act.group)) {
             let (is_judged, is_confirmed) = match act.action {

@@ -115,11 +115,8 @@ impl Payments {
     }
 
     pub(super) fn measure(&self) -> Measure {
-        let mut figures = vec![
-            ("invoices_due", self.due),
-            ("invoices_late", self.late),
-            ("day_of_payment_unknown", self.unknown),
-        ];
+        let mut figures =
+            vec![("invoices_due", self.due), ("invoices_late", self.late), ("day_of_payment_unknown", self.unknown)];
         let cuts = [("invoices_cut", self.invoices_cut), ("payments_cut", self.payments_cut)];
         figures.extend(cuts.into_iter().filter(|(_, cut)| *cut > 0));
         Measure { value: (self.due > 0).then(|| (self.days_late_milli + self.due - 1) / self.due), figures }

@@ -299,4 +299,36 @@ mod tests {
         let req = TestRequest::with_uri("/?from=2025-10-01&to=2026-11-04").to_http_request();
         assert!(Asked::of(&req, "Europe/Berlin", now).is_ok());
     }
+
+    #[test]
+    fn operators_of_whom_little_is_measured_come_first() {
+        let scored = |score_ppm, measured_weight| ComplianceScored {
+            operator_no: models::ids::OperatorNo(1),
+            jurisdiction: models::jurisdiction::JurisdictionNo(0),
+            day: "2026-11-20".to_owned(),
+            from: Ts(0),
+            to: Ts(1),
+            revision: 1,
+            formula: 4,
+            score_ppm,
+            measured_weight,
+            band: None,
+            components: Vec::new(),
+            at: Ts(2),
+        };
+        // as they are listed: score, measured weight
+        let listed = [
+            (None, 0),
+            (Some(100_000), 20),
+            (Some(ONE), LEAST_WEIGHT - 1),
+            (Some(0), 100),
+            (Some(100_000), LEAST_WEIGHT),
+            (Some(ONE), 100),
+        ];
+        let places = listed.map(|(score, weight)| Place::of(&scored(score, weight), OperatorId(7)));
+        assert!(places.windows(2).all(|pair| pair[0] > pair[1]), "the largest first");
+        for place in &places {
+            assert_eq!(place.to_string().parse::<Place>().ok().map(|read| read.0), Some(place.0), "a cursor says it");
+        }
+    }
 }
