@@ -264,7 +264,7 @@ impl Store {
     }
 
     /// The newest day of which an operator's rules were told how many exclusions it reported, and how many; none where its
-    /// newest [`INPUTS_SEARCHED`] inputs do not say.
+    /// newest half a million inputs do not say.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -407,9 +407,9 @@ async fn operators_of_whom_little_is_measured_are_ranked_first() {
 }
 
 /// Seconds of silence that a score has of a feed that never said a word, under a version of the rule.
-async fn silent_seconds(version: Option<Value>) -> i64 {
+async fn silent_seconds(version: Option<&Value>) -> i64 {
     let (node, clock) = started().await;
-    if let Some(parameters) = &version {
+    if let Some(parameters) = version {
         let other = second(&node).await;
         does(&node, &node.staff, "feed_silent/versions", &proposal(parameters.clone())).await;
         does(&node, &other, "feed_silent/versions/2/promote", &why("nobody should hear of it")).await;
@@ -442,7 +442,7 @@ async fn silent_seconds(version: Option<Value>) -> i64 {
 #[actix_web::test]
 async fn a_silence_counts_the_same_whatever_the_rule_says() {
     let standard = silent_seconds(None).await;
-    let loose = silent_seconds(Some(json!({"silent_intervals": 1_000, "dead_intervals": 2_000}))).await;
+    let loose = silent_seconds(Some(&json!({"silent_intervals": 1_000, "dead_intervals": 2_000}))).await;
     // made at noon, expected within the hour: eleven hours, but for how long the test took to make it
     for seconds in [standard, loose] {
         assert!((11 * 3_600 - 60..=11 * 3_600).contains(&seconds), "{standard} {loose}");

@@ -206,7 +206,7 @@ async fn days_of_a_stop_are_told_once_the_engine_is_back() {
     assert_eq!(count, 1);
     let clock = Arc::<AheadClock>::default();
     clock.go(3 * DAY);
-    let node = node.restart_as(Setup { clock: Arc::clone(&clock) as _, ..Setup::default() }).await;
+    let node = node.restart_as(Setup { clock, ..Setup::default() }).await;
     let are_told = async || Some(told(&node).await).filter(|days| days.len() >= 3);
     let days = until("the days of the stop are told", are_told).await;
     assert_eq!(days, [(first, 1), (first + 1, 0), (first + 2, 0)], "each once, and today not before there is one");
