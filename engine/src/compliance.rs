@@ -6,11 +6,13 @@
 //! Integers alone: the same facts give the same score. A component of which nothing was measured is left out, the others
 //! weigh more by it, and the score says so. Where it is in doubt the formula speaks for the operator: a check that fell
 //! into a gap of the evidence, a player whom the register cannot know, a payment whose day nobody can tell are counted
-//! apart and never held against anybody. The formula for people is `docs/COMPLIANCE.md`.
+//! apart and never held against anybody; where that leaves too little, it says so instead of a band. The formula for people
+//! is `docs/COMPLIANCE.md`.
 
 pub mod alerts;
 pub mod feeds;
 pub mod payments;
+pub mod silences;
 #[cfg(test)]
 mod tests;
 
@@ -18,13 +20,16 @@ use models::compliance::{Band, Component, ComponentScore, DayTally};
 use std::collections::BTreeMap;
 
 /// Version of the formula: it grows with every change of what follows from the same facts.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Days that a score stands on: the day itself and those before it.
 pub const SPAN_DAYS: i64 = 30;
 /// Full marks, and the whole of a share.
 pub const ONE: i64 = 1_000_000;
+/// Weight of which something must have been measured, of 100: a score of which less was has no band, only the name
+/// `not_enough_measured`.
+pub const LEAST_WEIGHT: i64 = 60;
 /// The formula in a sentence, published with every answer.
-pub const FORMULA: &str = "score = sum of weight * points over the components of which something was measured / sum of their weights, times 100, rounded down; points = the component's value on its published line, which is straight between the knots; the span is the day and the 29 days before it, by the jurisdiction's midnight";
+pub const FORMULA: &str = "score = sum of weight * points over the components of which something was measured / sum of their weights, times 100, rounded down; points = the component's value on its published line, which is straight between the knots; the span is the day and the 29 days before it, by the jurisdiction's midnight; a score of which less than 60 of 100 was measured has no band";
 
 /// What a value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +132,7 @@ pub const ABOUT: &[About] = &[
         what: "share of the time of all feeds in which none of them was silent: from one expected interval behind the last success, once four have passed, until it speaks again; a paused feed is expected to say nothing, a fetched document is as fresh as its schedule",
         unit: Unit::Ppm,
         line: &[(800_000, 0), (990_000, 900_000), (1_000_000, 1_000_000)],
-        source: "the alert feed_silent; the line is the project's own",
+        source: "four expected intervals, whatever the rule feed_silent is set to; the line is the project's own",
         nothing: "no feed was expected",
     },
     About {
@@ -151,15 +156,15 @@ pub const ABOUT: &[About] = &[
     About {
         component: Component::Alerts,
         weight: 10,
-        what: "points of the groups of alerts about the operator's duties and figures that somebody confirmed in the span: low 1, medium 3, high 8, critical 20; suspicions about its players, false alarms, expected ones and errors in data do not count",
+        what: "points of the groups of alerts about the operator's duties and figures that somebody confirmed in the span: low 1, medium 3, high 8, critical 20; suspicions about its players, false alarms, expected ones and errors in data do not count, and what nobody judged is shown",
         unit: Unit::AlertPoints,
         line: &[(0, 1_000_000), (8, 600_000), (40, 0)],
         source: "no law: two critical breaches in a month leave nothing",
-        nothing: "no feed was expected, so nobody watched",
+        nothing: "no feed was expected, so nobody watched, or groups stood and nobody judged one",
     },
 ];
 
-/// Bands, best first: from which score on.
+/// Bands, best first: from which score on, where enough was measured.
 pub const BANDS: &[(Band, i64)] = &[(Band::Good, 90), (Band::Fair, 75), (Band::Poor, 50), (Band::Critical, 0)];
 
 /// What was measured of a component, and what it was worked out of.
@@ -180,7 +185,7 @@ pub struct Facts {
     pub feeds: feeds::Feeds,
     /// Invoices.
     pub payments: payments::Payments,
-    /// Confirmed groups.
+    /// Groups of alerts, and what people made of them.
     pub alerts: alerts::Confirmed,
 }
 
@@ -193,7 +198,7 @@ pub struct Scored {
     pub score_ppm: Option<i64>,
     /// Weights of what was measured.
     pub measured_weight: i64,
-    /// Its name.
+    /// Its name; [`Band::NotEnoughMeasured`] where less than [`LEAST_WEIGHT`] was.
     pub band: Option<Band>,
 }
 
@@ -240,6 +245,20 @@ fn checks(days: &[DayTally]) -> Measure {
     }
 }
 
+/// How much of the play is of people whom the register can know, of the days of which it was counted: nothing where no bet
+/// was, or none was counted like that.
+fn identified(days: &[DayTally]) -> Vec<(&'static str, i64)> {
+    let known = days.iter().filter_map(|day| Some((day.bets, day.bets_unidentified?)));
+    let (bets, unidentified) = known.fold((0u64, 0u64), |(bets, unidentified), (own, others)| {
+        (bets.saturating_add(own), unidentified.saturating_add(others))
+    });
+    let all = counted(bets.saturating_add(unidentified));
+    if all == 0 {
+        return Vec::new();
+    }
+    vec![("bets_unidentified", counted(unidentified)), ("bets_identified_ppm", share(counted(bets), all))]
+}
+
 /// Minutes to the last bet: the worst, and the lower median.
 fn last_bets(days: &[DayTally]) -> (Measure, Measure) {
     let (bets, excluded) = (sum(days, |day| day.bets), sum(days, |day| day.bets_excluded));
@@ -248,10 +267,10 @@ fn last_bets(days: &[DayTally]) -> (Measure, Measure) {
     let worst = days.iter().map(|day| day.minutes_max).max().unwrap_or(0);
     let median = minutes.get(minutes.len().saturating_sub(1) / 2).copied().unwrap_or(0);
     let (people, beyond) = (counted(minutes.len() as u64), sum(days, |day| day.bets_beyond));
-    let measure = |value: u32| Measure {
-        value: (bets > 0).then_some(value.into()),
-        figures: vec![("bets", bets), ("bets_excluded", excluded), ("people_days", people), ("bets_beyond", beyond)],
-    };
+    let mut figures =
+        vec![("bets", bets), ("bets_excluded", excluded), ("people_days", people), ("bets_beyond", beyond)];
+    figures.extend(identified(days));
+    let measure = |value: u32| Measure { value: (bets > 0).then_some(value.into()), figures: figures.clone() };
     (measure(worst), measure(median))
 }
 
@@ -298,6 +317,7 @@ pub fn weigh(components: Vec<ComponentScore>) -> Scored {
     let (weight, sum) =
         measured.fold((0, 0), |(weights, sum), (weight, points)| (weights + weight, sum + weight * points));
     let score_ppm = (weight > 0).then(|| sum / weight);
-    let band = score_ppm.and_then(|ppm| BANDS.iter().find(|(_, from)| ppm / 10_000 >= *from)).map(|(band, _)| *band);
+    let named = score_ppm.and_then(|ppm| BANDS.iter().find(|(_, from)| ppm / 10_000 >= *from)).map(|(band, _)| *band);
+    let band = if weight < LEAST_WEIGHT { Some(Band::NotEnoughMeasured) } else { named };
     Scored { components, score_ppm, measured_weight: weight, band }
 }

@@ -107,7 +107,7 @@ pub struct Hearing {
 
 impl Hearing {
     /// Could it have said something by now? Whoever fetches has asked, or the time is over in which it should have.
-    fn had_its_chance(&self, expected: i64, now: Ts) -> bool {
+    pub(crate) fn had_its_chance(&self, expected: i64, now: Ts) -> bool {
         let Some(since) = self.since else { return false };
         let is_asked = self.asked_at.is_some_and(|at| at >= since);
         is_asked || now.0.saturating_sub(since.0) >= (LATE_INTERVALS * expected).min(CHANCE_MAX)

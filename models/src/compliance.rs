@@ -21,9 +21,14 @@ closed_set!(
     }
 );
 closed_set!(
-    /// What a score is called.
-    Band { Good = "good", Fair = "fair", Poor = "poor", Critical = "critical" }
+    /// What a score is called; the last one is none: too little was measured for one.
+    Band {
+        Good = "good", Fair = "fair", Poor = "poor", Critical = "critical", NotEnoughMeasured = "not_enough_measured",
+    }
 );
+
+/// Name of the figure that counts groups of alerts that are not over: it tells how it is now, and falls by itself.
+pub const OPEN: &str = "open";
 
 /// What was counted of an operator on a local day, by when it happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +43,11 @@ pub struct DayTally {
     pub unidentified: u64,
     /// Stakes and tickets of players whom the register can know.
     pub bets: u64,
-    /// Those of them that were accepted while the player was excluded.
+    /// Stakes and tickets of nobody, and of players whom the register cannot know; none in days that were counted before
+    /// they were.
+    #[serde(default)]
+    pub bets_unidentified: Option<u64>,
+    /// Those of `bets` that were accepted while the player was excluded.
     pub bets_excluded: u64,
     /// The sum of the minutes from the exclusion to each of those.
     pub minutes_sum: u64,
@@ -108,7 +117,7 @@ pub struct ComplianceScored {
     pub score_ppm: Option<i64>,
     /// Weights of the components of which something was measured, added up.
     pub measured_weight: i64,
-    /// What it is called; none where nothing was measured.
+    /// What it is called; none in scores of formulas before version 4 of which nothing was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub band: Option<Band>,
     /// Each component once, in the order of the formula.
@@ -125,10 +134,17 @@ impl ComplianceScored {
         self.score_ppm.map(|ppm| ppm / 10_000)
     }
 
-    /// Does it say the same as another one of the same day?
+    /// Does it say the same as another one of the same day? Groups that were open and are over by now make no other score.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
         let said = |of: &Self| (of.formula, of.score_ppm, of.measured_weight, of.band);
-        said(self) == said(other) && self.components == other.components
+        let lasting = |one: &ComponentScore| {
+            let mut one = one.clone();
+            one.figures.remove(OPEN);
+            one
+        };
+        said(self) == said(other)
+            && self.components.len() == other.components.len()
+            && self.components.iter().zip(&other.components).all(|(own, others)| lasting(own) == lasting(others))
     }
 }

@@ -16,6 +16,15 @@ use crate::money::Currency;
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
+/// A time in which a source was silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// Its first instant.
+    pub from: Ts,
+    /// The first instant behind it; none while it lasts.
+    pub to: Option<Ts>,
+}
+
 /// The clock a source is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

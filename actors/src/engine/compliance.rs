@@ -4,8 +4,8 @@
 use super::Engine;
 use crate::api::EngineError;
 use crate::register::{commit_error, unavailable};
-use engine::compliance::alerts::Confirmed;
-use engine::compliance::feeds::{Counts, Feeds, SourceFacts};
+use engine::compliance::alerts::{Confirmed, History};
+use engine::compliance::feeds::{Counts, Feeds, Silences, SourceFacts};
 use engine::compliance::payments::{Bill, Paid, Payments};
 use engine::compliance::{Facts, SPAN_DAYS, VERSION, score};
 use engine::integrity::completeness::declared;
@@ -13,7 +13,6 @@ use engine::integrity::totals::{day_after, day_of, day_span};
 use engine::{integrity, silence};
 use futures_util::FutureExt;
 use models::alert::Window;
-use models::alert_group::AlertActed;
 use models::compliance::ComplianceScored;
 use models::event::Event;
 use models::feed::Source;
@@ -44,6 +43,8 @@ const INVOICES_BACK: i64 = 400 * DAY;
 /// Rows of a list read at once, and lists of invoices and payments that are read at most.
 const ROWS_AT_ONCE: u32 = 500;
 const PAGES_MAX: usize = 10;
+/// Silences of a source in a span that are read at most: the newest. Of a minute expected, one silence takes five at least.
+const SILENCES_MAX: u32 = 10_000;
 /// Declared days of a source in a span at most: another zone's midnights may touch one more.
 const DECLARED_MAX: u32 = SPAN_DAYS as u32 + 2;
 
@@ -94,10 +95,10 @@ impl Engine {
     /// Gives days that are over their scores; true where none is left.
     async fn score_operators(&self, known: &mut HashMap<OperatorNo, Progress>) -> bool {
         let operators: Vec<Arc<Operator>> = self.directory().operators.values().cloned().collect();
-        let (mut acts, mut is_complete) = (None, true);
+        let mut is_complete = true;
         for operator in operators.iter().filter(|operator| operator.state != OperatorState::Closed) {
             let mut progress = known.get(&operator.operator_no).cloned();
-            match self.score_operator(operator, &mut progress, &mut acts).await {
+            match self.score_operator(operator, &mut progress).await {
                 Ok(()) => known.extend(progress.map(|progress| (operator.operator_no, progress))),
                 Err(error) => {
                     // another process may have written: what is there is read anew
@@ -110,12 +111,7 @@ impl Engine {
         is_complete
     }
 
-    async fn score_operator(
-        &self,
-        operator: &Operator,
-        progress: &mut Option<Progress>,
-        acts: &mut Option<Vec<AlertActed>>,
-    ) -> Result<(), EngineError> {
+    async fn score_operator(&self, operator: &Operator, progress: &mut Option<Progress>) -> Result<(), EngineError> {
         let zone = self.directory().jurisdiction(operator.jurisdiction).map(|j| j.time_zone.clone());
         let zone = zone.ok_or(EngineError::NotFound("jurisdiction"))?;
         let now = self.now();
@@ -138,8 +134,9 @@ impl Engine {
         };
         let recent = if is_again { back(RECENT_DAYS)? } else { missed.clone() };
         let mut day = missed.min(recent).max(first).max(back(CATCH_UP_DAYS)?);
+        let mut history = None;
         while day <= newest {
-            self.score_day(&Due { operator, zone: &zone, day: &day }, acts, &mut held.came).await?;
+            self.score_day(&Due { operator, zone: &zone, day: &day }, &mut history, &mut held.came).await?;
             held.scored = held.scored.max(Some(day.clone()));
             day = day_after(&day, 1).ok_or_else(is_none)?;
             tokio::time::sleep(PAUSE).await;
@@ -158,20 +155,17 @@ impl Engine {
     async fn score_day(
         &self,
         due: &Due<'_>,
-        acts: &mut Option<Vec<AlertActed>>,
+        history: &mut Option<History>,
         came: &mut Came,
     ) -> Result<(), EngineError> {
         let Due { operator, day, .. } = *due;
-        let acts = match acts {
-            Some(acts) => acts,
-            None => {
-                let since = self.now().plus(-(CATCH_UP_DAYS + SPAN_DAYS + 2) * DAY);
-                acts.insert(self.0.store.alert_acts(since).await.map_err(unavailable)?)
-            }
+        let history = match history {
+            Some(history) => history,
+            None => history.insert(self.history_of(operator.operator_no).await?),
         };
         let span = ComplianceSpan { operator_no: operator.operator_no, from: day, to: day };
         let before = self.0.store.compliance_scores(span).await.map_err(unavailable)?.pop();
-        let (facts, window) = self.compliance_facts(due, acts, came).await?;
+        let (facts, window) = self.compliance_facts(due, history, came).await?;
         let found = score(&facts);
         let scored = ComplianceScored {
             operator_no: operator.operator_no,
@@ -194,11 +188,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Groups of an operator's alerts and what people did with them, as far back as a score may stand on.
+    async fn history_of(&self, operator: OperatorNo) -> Result<History, EngineError> {
+        let since = self.now().plus(-(CATCH_UP_DAYS + SPAN_DAYS + 2) * DAY);
+        let (acts, acts_cut) = self.0.store.alert_acts(operator, since).await.map_err(unavailable)?;
+        let (groups, groups_cut) = self.0.store.alert_groups_of(operator, since).await.map_err(unavailable)?;
+        Ok(History { acts, groups, is_cut: acts_cut || groups_cut })
+    }
+
     /// Everything that the score of a day follows from, and the span that it stands on.
     async fn compliance_facts(
         &self,
         due: &Due<'_>,
-        acts: &[AlertActed],
+        history: &History,
         came: &mut Came,
     ) -> Result<(Facts, Window), EngineError> {
         let Due { operator, zone, day } = *due;
@@ -220,7 +222,7 @@ impl Engine {
             days: counted.into_iter().map(|(_, _, tally)| tally).collect(),
             feeds: self.feeds_of(operator.operator_no, &days, window, came).await?,
             payments: self.payments_of(operator.operator_no, window).await?,
-            alerts: Confirmed::of(acts, operator.operator_no, window),
+            alerts: Confirmed::of(history, operator.operator_no, window),
         };
         Ok((facts, window))
     }
@@ -242,13 +244,22 @@ impl Engine {
         if sources.is_empty() {
             return Ok(Feeds::default());
         }
-        let silences = store.alerts_of_rule(operator, silence::RULE).await.map_err(unavailable)?;
+        let since = store.silences_since().await.map_err(unavailable)?;
+        // of what was before they were measured the alerts tell, as they did
+        let told = if span.start < since {
+            store.alerts_of_rule(operator, silence::RULE).await.map_err(unavailable)?
+        } else {
+            Vec::new()
+        };
         let breaks = store.alerts_of_rule(operator, integrity::Trouble::Tampered.rule()).await.map_err(unavailable)?;
         let mut feeds = Feeds::default();
         for source in &sources {
             let batches = self.batches_of(source.source_no, days, came).await?;
             let counts = self.counts_of(source, span, batches).await?;
-            feeds.sources.extend(SourceFacts::of(source, days, &silences, &breaks, counts));
+            let within = (span.start, span.end);
+            let measured = store.source_silences(source.source_no, within, SILENCES_MAX).await.map_err(unavailable)?;
+            let silences = Silences { since, measured: &measured, told: &told };
+            feeds.sources.extend(SourceFacts::of(source, days, silences, &breaks, counts));
         }
         Ok(feeds)
     }
@@ -300,6 +311,7 @@ impl Engine {
         let first = ClassQuery { operator_no, state: None, from, to: None, behind: None, limit: ROWS_AT_ONCE };
         let mut bills = Vec::new();
         let mut query = first.clone();
+        let (mut invoices_cut, mut payments_cut) = (true, true);
         for _ in 0..PAGES_MAX {
             let page = store.invoices(&query).await.map_err(unavailable)?;
             bills.extend(page.rows.into_iter().map(|row| Bill {
@@ -308,7 +320,10 @@ impl Engine {
                 currency: row.currency,
                 said_at: row.occurred_at,
             }));
-            let Some(next) = page.next else { break };
+            let Some(next) = page.next else {
+                invoices_cut = false;
+                break;
+            };
             query.behind = Some(next);
         }
         if bills.is_empty() {
@@ -322,9 +337,13 @@ impl Engine {
                 amount_minor: row.amount_minor,
                 at: row.occurred_at,
             }));
-            let Some(next) = page.next else { break };
+            let Some(next) = page.next else {
+                payments_cut = false;
+                break;
+            };
             query.behind = Some(next);
         }
-        Ok(Payments::of(&bills, &payments, span))
+        let (invoices_cut, payments_cut) = (i64::from(invoices_cut), i64::from(payments_cut));
+        Ok(Payments { invoices_cut, payments_cut, ..Payments::of(&bills, &payments, span) })
     }
 }

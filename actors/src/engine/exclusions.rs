@@ -1,5 +1,6 @@
 //! How many exclusions each operator reports a day, told to its rules: while the day goes on whenever there are more, and
-//! once it is over. An operator that never reported one is told nothing of.
+//! once it is over. An operator that never reported one is told nothing of. A start goes on where the one before ended: at
+//! the newest day that was told.
 
 use super::Engine;
 use crate::api::EngineError;
@@ -17,8 +18,8 @@ use std::time::Duration;
 
 /// How often it is looked how many there are.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Days that are over and were not told, told at once at most.
-const DAYS_BACK: usize = 8;
+/// Days that are over and were not told, told at once at most: a stop of a month loses none.
+const DAYS_BACK: usize = 31;
 
 /// What an operator's rules were told last: the day, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ struct Told {
     count: Option<u64>,
 }
 
-/// What rules were told, by operator; an operator that reported one before the first look is there without a figure.
+/// What rules were told, by operator; one that reported before the first look and was told of none is there without a figure.
 #[derive(Debug, Default)]
 struct Telling {
     told: BTreeMap<OperatorNo, Option<Told>>,
@@ -72,7 +73,9 @@ impl Engine {
             let ever = Window { start: Ts(0), end: now };
             let known = self.0.store.exclusions_reported(ever).await.map_err(unavailable)?;
             for (operator, _) in known {
-                telling.told.entry(operator).or_insert(None);
+                let told = self.0.store.exclusions_told(operator).await.map_err(unavailable)?;
+                let told = told.map(|(window, count)| Told { day: window.start, count: Some(count) });
+                telling.told.entry(operator).or_insert(told);
             }
             telling.has_looked = true;
         }
@@ -144,12 +147,14 @@ mod tests {
         let day = |n: i64| Window { start: Ts(n * DAY), end: Ts((n + 1) * DAY) };
         let told = |n: i64| Some(Some(Told { day: day(n).start, count: Some(3) }));
         // what was told last | the days that are told on day 20
-        let table: [(Option<Option<Told>>, Vec<i64>); 5] = [
+        let table: [(Option<Option<Told>>, Vec<i64>); 6] = [
             (None, vec![20]),
             (Some(None), vec![19, 20]),
             (told(20), vec![20]),
             (told(18), vec![18, 19, 20]),
-            (told(1), (12..=20).collect()),
+            // a stop of three days
+            (told(16), vec![16, 17, 18, 19, 20]),
+            (told(-30), (-11..=20).collect()),
         ];
         for (last, expected) in table {
             let mut before = |of: Window| Window { start: of.start.plus(-DAY), end: of.start };

@@ -3,18 +3,34 @@
 //!
 //! A push or a fetch that stored something has said so with it. For the others a row a source is enough, written once an
 //! expected interval: a start finds every success but those of the last one.
+//!
+//! When they were silent is measured and kept for the compliance score, which goes by no rule that takes versions.
 
 use super::Engine;
 use crate::source::SourceGauge;
-use models::feed::Source;
-use models::ids::SourceNo;
+use engine::compliance::silences::measure;
+use engine::silence::Hearing;
+use models::feed::{Silence, Source};
+use models::ids::{SourceId, SourceNo};
 use models::ts::{SECOND, Ts};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use store::StoreError;
 
 /// Pause between two looks at the sources.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// What is remembered of silences between two looks.
+#[derive(Debug, Default)]
+struct Silences {
+    /// Since when those last that last.
+    standing: HashMap<SourceNo, Ts>,
+    /// When a source was last seen paused: nobody listened to it until then.
+    paused: HashMap<SourceId, Ts>,
+    is_read: bool,
+}
 
 /// The success of a source that is to be kept now: an expected interval newer than the one that is kept, or newer at all
 /// where it is the last chance.
@@ -29,10 +45,49 @@ impl Engine {
     pub(super) async fn keep_successes(&self) {
         let mut interval = tokio::time::interval(EVERY);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut silences = Silences::default();
         loop {
             interval.tick().await;
             self.write_successes(false).await;
+            if let Err(error) = self.measure_silences(&mut silences).await {
+                tracing::warn!(%error, "silences of sources are kept later");
+            }
         }
+    }
+
+    /// Keeps what sources fell silent or spoke again.
+    async fn measure_silences(&self, known: &mut Silences) -> Result<(), StoreError> {
+        if !known.is_read {
+            known.standing = self.0.store.standing_silences().await?.into_iter().collect();
+            known.is_read = true;
+        }
+        let now = self.now();
+        let mut found: Vec<(SourceNo, Silence)> = Vec::new();
+        for view in self.sources(None) {
+            if view.paused {
+                known.paused.insert(view.id, now);
+            }
+            let paused = known.paused.get(&view.id).copied();
+            let heard = Hearing {
+                last_success: view.last_success_at,
+                since: view.listening_since.map(|since| paused.map_or(since, |paused| paused.max(since))),
+                asked_at: view.polling.as_ref().and_then(|polling| polling.asked_at),
+            };
+            let no = view.source.source_no;
+            let silence = measure(&view.source, heard, known.standing.get(&no).copied(), now);
+            found.extend(silence.map(|silence| (no, silence)));
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.0.store.keep_source_silences(&found).await?;
+        for (no, silence) in found {
+            match silence.to {
+                None => known.standing.insert(no, silence.from),
+                Some(_) => known.standing.remove(&no),
+            };
+        }
+        Ok(())
     }
 
     /// Writes what is due, or with the last chance everything.

@@ -1,11 +1,11 @@
 //! Feeds: are they whole, do they come in time, and how much of them is refused?
 //!
-//! Silence and broken chains are read from the alerts that told of them, because those know what a feed was expected to
-//! do, whether anybody listened, and that a push without news is a success.
+//! Silences are measured by the formula itself ([`super::silences`]); of the time before they were, and of broken chains, the
+//! alerts tell that stood.
 
 use crate::compliance::{Measure, ONE, share};
 use models::alert::{AlertRevision, RevisionKind, Window};
-use models::feed::Source;
+use models::feed::{Silence, Source};
 use models::ids::{AlertId, SourceId};
 use models::ts::{SECOND, Ts};
 use std::collections::BTreeMap;
@@ -46,6 +46,28 @@ pub struct SourceFacts {
     pub counts: Counts,
 }
 
+/// What is known of a source's silences.
+#[derive(Clone, Copy, Debug)]
+pub struct Silences<'a> {
+    /// From when on they were measured.
+    pub since: Ts,
+    /// Those of the source that were.
+    pub measured: &'a [Silence],
+    /// The revisions of the alerts `feed_silent` in their order, of this source and others: for the time before.
+    pub told: &'a [AlertRevision],
+}
+
+impl Silences<'_> {
+    fn of(&self, source: SourceId) -> Vec<(Ts, Ts)> {
+        // the first expected interval behind the last success is no silence
+        let begin = |alert: &AlertRevision| alert.window.start.plus(alert.evidence.expected.max(0) * SECOND);
+        let before = troubles(self.told, source, begin).into_iter().filter(|(start, _)| *start < self.since);
+        let mut spans: Vec<(Ts, Ts)> = before.map(|(start, end)| (start, end.min(self.since))).collect();
+        spans.extend(self.measured.iter().map(|silence| (silence.from, silence.to.unwrap_or(Ts(i64::MAX)))));
+        apart(spans)
+    }
+}
+
 /// Times from one to another, apart from one another, ascending; without an end: until now.
 fn troubles(revisions: &[AlertRevision], source: SourceId, begin: impl Fn(&AlertRevision) -> Ts) -> Vec<(Ts, Ts)> {
     let mut spans: BTreeMap<AlertId, (Ts, Ts)> = BTreeMap::new();
@@ -62,7 +84,11 @@ fn troubles(revisions: &[AlertRevision], source: SourceId, begin: impl Fn(&Alert
             RevisionKind::Corrected => {}
         }
     }
-    let mut spans: Vec<(Ts, Ts)> = spans.into_values().collect();
+    apart(spans.into_values().collect())
+}
+
+/// The same times, none of them twice.
+fn apart(mut spans: Vec<(Ts, Ts)>) -> Vec<(Ts, Ts)> {
     spans.sort_unstable();
     let mut apart: Vec<(Ts, Ts)> = Vec::new();
     for (start, end) in spans {
@@ -80,13 +106,13 @@ fn covered(troubles: &[(Ts, Ts)], span: Window) -> i64 {
 }
 
 impl SourceFacts {
-    /// A source over `days`, one behind the other. `silences` and `breaks` are the revisions of the alerts `feed_silent`
-    /// and `feed_tampered` in their order, of this source and others.
+    /// A source over `days`, one behind the other. `breaks` are the revisions of the alerts `feed_tampered` in their order,
+    /// of this source and others.
     #[must_use]
     pub fn of(
         source: &Source,
         days: &[Window],
-        silences: &[AlertRevision],
+        silences: Silences<'_>,
         breaks: &[AlertRevision],
         counts: Counts,
     ) -> Option<Self> {
@@ -95,9 +121,7 @@ impl SourceFacts {
         if span.start >= span.end {
             return None;
         }
-        // the first expected interval behind the last success is no silence
-        let silent_from = |alert: &AlertRevision| alert.window.start.plus(alert.evidence.expected.max(0) * SECOND);
-        let silences = troubles(silences, source.id, silent_from);
+        let silences = silences.of(source.id);
         let breaks = troubles(breaks, source.id, |alert| alert.at);
         let there: Vec<Window> = days.iter().copied().filter(|day| day.end > source.created_at).collect();
         let count = |of: &dyn Fn(&Window) -> bool| there.iter().filter(|day| of(day)).count() as i64;

@@ -45,6 +45,10 @@ pub struct Payments {
     pub days_late_milli: i64,
     /// Paid, but nobody can say when: only a later version of the invoice says so.
     pub unknown: i64,
+    /// 1 where more invoices are stored than were read: the oldest are in none of these.
+    pub invoices_cut: i64,
+    /// 1 where more payments are stored than were read.
+    pub payments_cut: i64,
 }
 
 enum Standing {
@@ -111,13 +115,10 @@ impl Payments {
     }
 
     pub(super) fn measure(&self) -> Measure {
-        Measure {
-            value: (self.due > 0).then(|| (self.days_late_milli + self.due - 1) / self.due),
-            figures: vec![
-                ("invoices_due", self.due),
-                ("invoices_late", self.late),
-                ("day_of_payment_unknown", self.unknown),
-            ],
-        }
+        let mut figures =
+            vec![("invoices_due", self.due), ("invoices_late", self.late), ("day_of_payment_unknown", self.unknown)];
+        let cuts = [("invoices_cut", self.invoices_cut), ("payments_cut", self.payments_cut)];
+        figures.extend(cuts.into_iter().filter(|(_, cut)| *cut > 0));
+        Measure { value: (self.due > 0).then(|| (self.days_late_milli + self.due - 1) / self.due), figures }
     }
 }

@@ -1,16 +1,16 @@
 //! The formula as tables: what was measured, and what it is worth.
 
+mod judged;
+
 use super::alerts::Confirmed;
-use super::feeds::{Counts, Feeds, SourceFacts};
+use super::feeds::{Counts, Feeds, Silences, SourceFacts};
 use super::payments::{Bill, Paid, Payments};
 use super::*;
 use crate::operator_state::alert_id;
 use models::alert::{AlertRevision, Evidence, Granularity, Metric, RevisionKind, Severity, Subject, Window};
-use models::alert_group::{Act, ActionKind, AlertActed, AlertGroup, GroupState, Resolution};
 use models::document_records::{Invoice, InvoiceState, Payment, PaymentState};
-use models::feed::{DataClass, Source};
-use models::ids::{AlertId, GroupId, KeyId, OperatorNo, SourceId};
-use models::jurisdiction::JurisdictionNo;
+use models::feed::{DataClass, Silence, Source};
+use models::ids::{OperatorNo, SourceId};
 use models::money::Currency;
 use models::ts::{DAY, HOUR, SECOND, Ts};
 
@@ -82,15 +82,24 @@ fn components_without_anything_to_measure_are_left_out_and_said() {
         ([full, full, Some(0)], (Some(800_000), 100, Some(Band::Fair))),
         ([Some(0), full, full], (Some(500_000), 100, Some(Band::Poor))),
         ([Some(0), Some(0), full], (Some(200_000), 100, Some(Band::Critical))),
-        ([None, full, Some(0)], (Some(600_000), 50, Some(Band::Poor))),
-        ([None, None, Some(899_999)], (Some(899_999), 20, Some(Band::Fair))),
-        ([None, None, None], (None, 0, None)),
+        ([Some(0), None, full], (Some(285_714), 70, Some(Band::Critical))),
+        ([None, full, Some(0)], (Some(600_000), 50, Some(Band::NotEnoughMeasured))),
+        ([None, None, full], (full, 20, Some(Band::NotEnoughMeasured))),
+        ([None, None, None], (None, 0, Some(Band::NotEnoughMeasured))),
     ];
     for (points, wanted) in table {
         assert_eq!(with(points), wanted, "{points:?}");
     }
     let nobody = score(&Facts::default());
     assert_eq!((nobody.score_ppm, nobody.measured_weight), (None, 0));
+    // the least weight is enough
+    let weighing = |weight| {
+        let component = Component::Checks;
+        let one = ComponentScore { component, weight, value: full, points_ppm: full, figures: BTreeMap::new() };
+        weigh(vec![one]).band
+    };
+    assert_eq!(weighing(LEAST_WEIGHT), Some(Band::Good));
+    assert_eq!(weighing(LEAST_WEIGHT - 1), Some(Band::NotEnoughMeasured));
     assert!(nobody.components.iter().all(|one| one.value.is_none() && one.points_ppm.is_none()));
 }
 
@@ -149,6 +158,30 @@ fn minutes_to_the_last_bet_are_the_worst_and_the_median_of_the_span() {
     }
 }
 
+#[test]
+fn how_much_of_the_play_is_identified_is_a_figure() {
+    let played = |bets, bets_unidentified| DayTally { bets, bets_unidentified, ..DayTally::default() };
+    // days: bets, bets of nobody | bets of nobody, share that is identified
+    let table = [
+        ("nobody bet", vec![played(0, Some(0))], None),
+        ("all are known", vec![played(10, Some(0))], Some((0, ONE))),
+        ("nobody is", vec![played(0, Some(10))], Some((10, 0))),
+        ("one in four is, over two days", vec![played(1, Some(5)), played(1, Some(1))], Some((6, 250_000))),
+        (
+            "of a day of which it was not counted nothing is said",
+            vec![played(9, None), played(1, Some(1))],
+            Some((1, 500_000)),
+        ),
+        ("it was counted of none", vec![played(9, None)], None),
+    ];
+    for (what, days, wanted) in table {
+        let scored = score(&Facts { days, ..Facts::default() });
+        let figures = &scored.components[1].figures;
+        let named = ["bets_unidentified", "bets_identified_ppm"].map(|name| figures.get(name).copied());
+        assert_eq!(named, [wanted.map(|(bets, _)| bets), wanted.map(|(_, share)| share)], "{what}");
+    }
+}
+
 const NOON: i64 = DAY / 2;
 
 fn days(count: i64) -> Vec<Window> {
@@ -178,6 +211,11 @@ fn alert(rule: &str, source: SourceId, kind: RevisionKind, start: Ts, told: Ts) 
         operator_offset: 0,
         evidence: Evidence { expected: HOUR / SECOND, ..Evidence::default() },
     }
+}
+
+/// Silences of which only alerts tell, up to a time.
+fn as_told(since: Ts, told: &[AlertRevision]) -> Silences<'_> {
+    Silences { since, measured: &[], told }
 }
 
 #[test]
@@ -214,25 +252,60 @@ fn silences_and_broken_chains_are_counted_as_long_as_they_lasted() {
         ("it began behind it", vec![silent(Raised, at(10, 0), at(10, 4))], 0, 0),
         ("another source's", vec![alert("feed_silent", SourceId(77), Raised, at(1, 0), at(1, 4))], 0, 0),
     ];
+    // before they were measured the alerts tell of them, behind that nothing that a rule says counts
     for (what, told, hours, missing) in table {
-        let facts = SourceFacts::of(&source, &days(10), &told, &[], Counts::default()).unwrap();
-        assert_eq!((facts.silent / HOUR, facts.missing_days, facts.time / HOUR), (hours, missing, 240), "{what}");
+        let facts = |silences| SourceFacts::of(&source, &days(10), silences, &[], Counts::default()).unwrap();
+        let known = facts(as_told(at(10, 0), &told));
+        assert_eq!((known.silent / HOUR, known.missing_days, known.time / HOUR), (hours, missing, 240), "{what}");
+        let measured = facts(as_told(Ts(0), &told));
+        assert_eq!((measured.silent, measured.missing_days), (0, 0), "{what}: measured, whatever a rule says");
     }
+    let none = as_told(Ts(0), &[]);
     let broken = |kind, start, told| alert("feed_tampered", source.id, kind, start, told);
     let breaks = [
         broken(Raised, at(2, 3), at(2, 3)),
         broken(Withdrawn, at(2, 3), at(3, 3)),
         broken(Raised, at(9, 20), at(9, 20)),
     ];
-    let facts = SourceFacts::of(&source, &days(10), &[], &breaks, Counts::default()).unwrap();
+    let facts = SourceFacts::of(&source, &days(10), none, &breaks, Counts::default()).unwrap();
     assert_eq!((facts.broken_days, facts.silent), (3, 0));
     // made in the middle of the fourth day: only what came after counts
     let young = Source { created_at: at(3, 0).plus(NOON), ..source.clone() };
     let silent_before = [silent(Raised, at(0, 0), at(0, 4))];
-    let facts = SourceFacts::of(&young, &days(10), &silent_before, &[], Counts::default()).unwrap();
+    let before = as_told(at(10, 0), &silent_before);
+    let facts = SourceFacts::of(&young, &days(10), before, &[], Counts::default()).unwrap();
     assert_eq!((facts.days, facts.time / HOUR, facts.silent / HOUR), (7, 156, 156));
     let unborn = Source { created_at: at(10, 0), ..source };
-    assert_eq!(SourceFacts::of(&unborn, &days(10), &[], &[], Counts::default()), None);
+    assert_eq!(SourceFacts::of(&unborn, &days(10), none, &[], Counts::default()), None);
+}
+
+#[test]
+fn silences_count_as_they_were_measured() {
+    use RevisionKind::{Raised, Withdrawn};
+    let source = Source { expected_interval_seconds: 3_600, created_at: Ts(0), ..Source::for_tests() };
+    let was = |from, to| Silence { from, to: Some(to) };
+    // from the beginning of the second day on alerts told of one that lasted to the third day's noon
+    let told = [
+        alert("feed_silent", source.id, Raised, at(1, 0).plus(-HOUR), at(1, 3)),
+        alert("feed_silent", source.id, Withdrawn, at(1, 0).plus(-HOUR), at(2, 12)),
+    ];
+    // measured since, silences | hours silent, days missing
+    let table = [
+        ("none", Ts(0), vec![], 0, 0),
+        ("one of a day and a half", Ts(0), vec![was(at(3, 0), at(4, 12))], 36, 1),
+        ("two", Ts(0), vec![was(at(3, 0), at(3, 6)), was(at(4, 0), at(4, 6))], 12, 0),
+        ("it lasts", Ts(0), vec![Silence { from: at(9, 0), to: None }], 24, 1),
+        ("it began before the span and ended in it", Ts(0), vec![was(at(-5, 0), at(0, 6))], 6, 0),
+        ("before and behind the span", Ts(0), vec![was(at(-5, 0), at(-4, 0)), was(at(10, 0), at(11, 0))], 0, 0),
+        ("before they were measured the alerts tell", at(5, 0), vec![], 36, 1),
+        ("up to then, and no longer", at(2, 0), vec![], 24, 1),
+        ("both tell of one", at(2, 0), vec![was(at(1, 6), at(2, 12))], 36, 1),
+    ];
+    for (what, since, measured, hours, missing) in table {
+        let silences = Silences { since, measured: &measured, told: &told };
+        let facts = SourceFacts::of(&source, &days(10), silences, &[], Counts::default()).unwrap();
+        assert_eq!((facts.silent / HOUR, facts.missing_days), (hours, missing), "{what}");
+    }
 }
 
 #[test]
@@ -381,11 +454,14 @@ fn invoices_are_judged_as_they_stood_at_the_end_of_the_span() {
     ];
     for (what, bills, payments, [due, late, days_late_milli, unknown]) in table {
         let judged = Payments::of(&bills, &payments, span);
-        assert_eq!(judged, Payments { due, late, days_late_milli, unknown }, "{what}");
+        assert_eq!(judged, Payments { due, late, days_late_milli, unknown, ..Payments::default() }, "{what}");
     }
     // on average over what was due
-    let payments = Payments { due: 3, late: 1, days_late_milli: 1_000, unknown: 0 };
+    let payments = Payments { due: 3, late: 1, days_late_milli: 1_000, payments_cut: 1, ..Payments::default() };
     let scored = score(&Facts { payments, ..Facts::default() });
+    let figures = &scored.components[6].figures;
+    let cuts = ["invoices_cut", "payments_cut"].map(|name| figures.get(name).copied());
+    assert_eq!(cuts, [None, Some(1)], "what was not read is said");
     assert_eq!(value(&scored, Component::Payments), (Some(334), Some(976_142)));
 }
 
@@ -397,98 +473,6 @@ fn revision_subject() -> Subject {
         currency: Currency::KES,
         source: None,
         who: None,
-    }
-}
-
-fn acted(
-    group: u128,
-    episode: u32,
-    severity: Severity,
-    action: ActionKind,
-    why: Option<Resolution>,
-    at: Ts,
-) -> AlertActed {
-    let act = Act { by: KeyId(1), at };
-    let window = Window { start: at, end: at };
-    let group = AlertGroup {
-        id: GroupId(group),
-        rule: "feed_silent".to_owned(),
-        operator_no: OperatorNo(2),
-        jurisdiction: JurisdictionNo(0),
-        subject: revision_subject(),
-        state: GroupState::Resolved,
-        episode,
-        severity,
-        hits: 1,
-        standing: Vec::new(),
-        standing_more: 0,
-        first_at: at,
-        last_at: at,
-        last_alert: AlertId(1),
-        last_window: window,
-        reasons: Vec::new(),
-        acknowledged: None,
-        snoozed: None,
-        resolution: why,
-        resolved: Some(act),
-        muted_by: None,
-        silenced_by: None,
-        told: true,
-        told_severity: None,
-        held_in: None,
-        notices: 1,
-    };
-    AlertActed { action, act, group }
-}
-
-#[test]
-fn what_people_confirmed_counts_and_what_rules_said_does_not() {
-    use ActionKind::{Acknowledge, Reopen, Resolve};
-    use Severity::{Critical, High, Low};
-    let span = Window { start: at(0, 0), end: at(30, 0) };
-    let confirmed =
-        |group, episode, severity, at| acted(group, episode, severity, Resolve, Some(Resolution::Confirmed), at);
-    let resolved = |why, at| acted(1, 1, High, Resolve, Some(why), at);
-    let found = |rule: &str| {
-        let mut act = confirmed(1, 1, High, at(3, 0));
-        (act.group.rule, act.group.subject.metric) = (rule.to_owned(), Metric::Finding);
-        act
-    };
-    // what people did | points
-    let table: Vec<(&str, Vec<AlertActed>, i64)> = vec![
-        ("nothing", vec![], 0),
-        ("they confirmed one", vec![confirmed(1, 1, High, at(3, 0))], 8),
-        ("a duty", vec![found("licence_lapsed")], 8),
-        ("a player is suspected, and rightly", vec![found("structured_deposits")], 0),
-        ("of each kind", vec![confirmed(1, 1, Low, at(3, 0)), confirmed(2, 1, Critical, at(4, 0))], 21),
-        ("a false alarm", vec![resolved(Resolution::FalseAlarm, at(3, 0))], 0),
-        ("it was expected", vec![resolved(Resolution::Expected, at(3, 0))], 0),
-        ("an error in the data", vec![resolved(Resolution::DataError, at(3, 0))], 0),
-        ("only taken on", vec![acted(1, 1, High, Acknowledge, None, at(3, 0))], 0),
-        ("before the span, and behind it", vec![confirmed(1, 1, High, at(-1, 0)), confirmed(2, 1, High, at(30, 0))], 0),
-        ("confirmed twice is once", vec![confirmed(1, 1, High, at(3, 0)), confirmed(1, 1, High, at(4, 0))], 8),
-        ("two episodes are two", vec![confirmed(1, 1, High, at(3, 0)), confirmed(1, 2, High, at(4, 0))], 16),
-        (
-            "opened again behind the span",
-            vec![confirmed(1, 1, High, at(3, 0)), acted(1, 1, High, Reopen, None, at(31, 0))],
-            0,
-        ),
-        (
-            "and judged otherwise",
-            vec![
-                confirmed(1, 1, High, at(3, 0)),
-                acted(1, 1, High, Reopen, None, at(4, 0)),
-                resolved(Resolution::FalseAlarm, at(5, 0)),
-            ],
-            0,
-        ),
-    ];
-    let feeds = Feeds { sources: vec![SourceFacts { time: DAY, days: 1, ..SourceFacts::default() }] };
-    for (what, acts, wanted) in table {
-        let alerts = Confirmed::of(&acts, OperatorNo(2), span);
-        let scored = score(&Facts { alerts, feeds: feeds.clone(), ..Facts::default() });
-        assert_eq!(value(&scored, Component::Alerts).0, Some(wanted), "{what}");
-        assert_eq!(Confirmed::of(&acts, OperatorNo(3), span), Confirmed::default(), "{what}: somebody else's");
     }
 }
 
@@ -512,15 +496,16 @@ fn a_month_of_an_operator_has_the_score_an_inspector_expects() {
         let scored = score(&facts);
         (scored.score_ppm.unwrap() / 10_000, scored.band.unwrap(), scored.measured_weight)
     };
-    let table: [(&str, Change<'_>, (i64, Band, i64)); 8] = [
+    let table: [(&str, Change<'_>, (i64, Band, i64)); 9] = [
         ("everything in order", &|_| {}, (100, Band::Good, 100)),
         ("one entry in a hundred unchecked", &|f| f.days[0].lacking = 100, (87, Band::Fair, 100)),
         ("a tenth unchecked", &|f| f.days[0].lacking = 1_000, (75, Band::Fair, 100)),
         ("somebody bet a day after excluding herself", &|f| f.days[1] = bets(&[1_440]), (80, Band::Fair, 100)),
-        ("no play at all: the rest weighs more", &|f| f.days.clear(), (100, Band::Good, 55)),
+        ("no play at all: that is too little", &|f| f.days.clear(), (100, Band::NotEnoughMeasured, 55)),
+        ("alerts, and nobody judged one", &|f| (f.alerts.raised, f.alerts.unjudged) = (2, 2), (100, Band::Good, 90)),
         (
             "the tax three weeks late",
-            &|f| f.payments = Payments { due: 1, late: 1, days_late_milli: 21_000, unknown: 0 },
+            &|f| f.payments = Payments { due: 1, late: 1, days_late_milli: 21_000, ..Payments::default() },
             (91, Band::Good, 100),
         ),
         ("one critical breach confirmed", &|f| f.alerts.critical = 1, (93, Band::Good, 100)),
@@ -531,7 +516,7 @@ fn a_month_of_an_operator_has_the_score_an_inspector_expects() {
                 f.feeds.sources[0].silent = 3 * DAY;
                 f.feeds.sources[0].missing_days = 3;
                 f.alerts.critical = 2;
-                f.payments = Payments { due: 1, late: 1, days_late_milli: 30_000, unknown: 0 };
+                f.payments = Payments { due: 1, late: 1, days_late_milli: 30_000, ..Payments::default() };
             },
             (14, Band::Critical, 100),
         ),
@@ -540,8 +525,9 @@ fn a_month_of_an_operator_has_the_score_an_inspector_expects() {
         assert_eq!(with(change), wanted, "{what}");
     }
     assert_eq!(score(&good), score(&good.clone()), "the same facts, the same score");
+    let none = as_told(Ts(0), &[]);
     let archive = Source { class: DataClass::Invoices.into(), ..Source::for_tests() };
-    assert!(SourceFacts::of(&archive, &days(1), &[], &[], Counts::default()).unwrap().is_documents);
+    assert!(SourceFacts::of(&archive, &days(1), none, &[], Counts::default()).unwrap().is_documents);
 }
 
 /// `docs/COMPLIANCE.md` says what the code does, word for word.
@@ -553,6 +539,10 @@ fn the_published_formula_is_that_of_the_code() {
         BANDS[..BANDS.len() - 1].iter().map(|(band, from)| format!("{} from {from}", band.as_str())).collect();
     wanted.push(format!("{}, critical below", bands.join(", ")));
     wanted.push(format!("the {} days before it", SPAN_DAYS - 1));
+    wanted.push(format!("`not_enough_measured` below {LEAST_WEIGHT} of 100"));
+    assert!(FORMULA.contains(&format!("less than {LEAST_WEIGHT} of 100")));
+    let intervals = format!("once {} expected intervals have passed", silences::SILENT_INTERVALS);
+    assert!(page.contains(&intervals), "docs/COMPLIANCE.md does not say: {intervals}");
     for about in ABOUT {
         let line = about.line.iter().map(|(value, ppm)| format!("{value} = {} %", ppm / 10_000));
         let line = line.collect::<Vec<_>>().join(", ");

@@ -65,8 +65,8 @@ impl Tally {
             self.settle();
             return;
         }
-        let Some((player, _)) = heard.player else { return };
-        let (is_entry, is_bet) = (is_entry(heard), heard.trigger == Trigger::Bet);
+        let is_entry = heard.player.is_some() && is_entry(heard);
+        let is_bet = heard.trigger == Trigger::Bet;
         if !is_entry && !is_bet {
             return;
         }
@@ -74,8 +74,11 @@ impl Tally {
         if is_entry {
             day.enter(heard);
         }
-        if is_bet && heard.facts.is_identified {
-            day.bet(player, heard);
+        if is_bet {
+            match heard.player.filter(|_| heard.facts.is_identified) {
+                Some((player, _)) => day.bet(player, heard),
+                None => day.bet_of_nobody(),
+            }
         }
     }
 
@@ -149,10 +152,16 @@ impl Day {
         }
     }
 
+    fn bet_of_nobody(&mut self) {
+        let bets = self.tally.bets_unidentified.get_or_insert(0);
+        *bets = bets.saturating_add(1);
+    }
+
     fn told(&self) -> DayTally {
         let mut minutes: Vec<u32> = self.people.values().copied().collect();
         minutes.sort_unstable();
-        DayTally { minutes, ..self.tally.clone() }
+        let bets_unidentified = Some(self.tally.bets_unidentified.unwrap_or(0));
+        DayTally { minutes, bets_unidentified, ..self.tally.clone() }
     }
 }
 
@@ -259,6 +268,20 @@ mod tests {
         }
         let over = heard(&for_a_day(Story::at(1_540).stake("anna", 5)));
         assert_eq!(said(&over, DAY), ([0, 0, 0, 0, 1, 0], vec![]), "a day's break is over, on the next day");
+    }
+
+    #[test]
+    fn bets_of_nobody_are_counted_apart() {
+        let table = [
+            ("of somebody known", Story::at(60).stake("anna", 5), 1, 0),
+            ("of somebody whom the register cannot know", Story::at(60).stake("#7", 5), 0, 1),
+            ("over the counter", Story::at(60).anonymous_ticket(5).anonymous_ticket(5), 0, 2),
+            ("one that failed", Story::at(60).failed_stake("anna", 5).stake("anna", 5), 1, 0),
+        ];
+        for (what, story, bets, unidentified) in table {
+            let day = heard(&story).tally().day(Ts(BEGIN)).expect("a day");
+            assert_eq!((day.bets, day.bets_unidentified), (bets, Some(unidentified)), "{what}");
+        }
     }
 
     #[test]

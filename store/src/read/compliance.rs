@@ -5,7 +5,7 @@ use crate::StoreError;
 use crate::db::{Row, Val};
 use crate::open::Store;
 use models::alert::AlertRevision;
-use models::alert_group::AlertActed;
+use models::alert_group::{AlertActed, AlertGroup};
 use models::compliance::{ComplianceScored, DayTally};
 use models::event::Event;
 use models::ids::{OperatorNo, SourceNo};
@@ -14,8 +14,10 @@ use models::ts::Ts;
 
 /// Alerts of one rule of one operator that are read at most: the newest.
 pub const ALERTS_OF_RULE_MAX: u32 = 5_000;
-/// What people did with groups that is read at most: the newest.
-const ACTS_MAX: i64 = 20_000;
+/// What people did with an operator's groups that is read at most: the newest.
+const ACTS_MAX: usize = 20_000;
+/// Groups of an operator that are read at most: those that were hit last.
+const GROUPS_MAX: usize = 20_000;
 
 /// Days of an operator, from one to another, both inclusive: `YYYY-MM-DD`.
 #[derive(Clone, Copy, Debug)]
@@ -99,19 +101,36 @@ impl Store {
         self.rows(sql, &values).await?.iter().rev().map(|row| parse("alert", &row.text(0)?)).collect()
     }
 
-    /// What people did with groups of alerts since then, in its order.
-    pub async fn alert_acts(&self, since: Ts) -> Result<Vec<AlertActed>, StoreError> {
-        let sql =
-            "SELECT payload FROM journal WHERE kind = 'alert_acted' AND at >= $1 ORDER BY at DESC, seq DESC LIMIT $2";
-        let rows = self.rows(sql, &[Val::Int(since.0), Val::Int(ACTS_MAX)]).await?;
+    /// What people did with an operator's groups of alerts since then, in its order; and whether that is not all of it.
+    pub async fn alert_acts(&self, operator_no: OperatorNo, since: Ts) -> Result<(Vec<AlertActed>, bool), StoreError> {
+        // a quote within a text of the payload is escaped, so that only the member itself can match; of others' the number
+        // is looked at below
+        let sql = "SELECT payload FROM journal WHERE kind = 'alert_acted' AND at >= $1 AND payload LIKE $2 ORDER BY at DESC, seq DESC LIMIT $3";
+        let own = Val::Owned(format!("%\"operator_no\":{},%", operator_no.0));
+        let rows = self.rows(sql, &[Val::Int(since.0), own, Val::Int(ACTS_MAX as i64 + 1)]).await?;
         let mut acts = Vec::with_capacity(rows.len());
-        for row in rows.iter().rev() {
+        for row in rows.iter().take(ACTS_MAX).rev() {
             let event = crate::journal::decode(&row.text(0)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
             if let Event::AlertActed(acted) = event {
                 acts.push(acted);
             }
         }
-        Ok(acts)
+        acts.retain(|acted| acted.group.operator_no == operator_no);
+        Ok((acts, rows.len() > ACTS_MAX))
+    }
+
+    /// An operator's groups of alerts as they are that were hit since then, and whether that is not all of them.
+    pub async fn alert_groups_of(
+        &self,
+        operator_no: OperatorNo,
+        since: Ts,
+    ) -> Result<(Vec<AlertGroup>, bool), StoreError> {
+        let sql =
+            "SELECT body FROM alert_groups WHERE operator_no = $1 AND last_at >= $2 ORDER BY last_at DESC, id LIMIT $3";
+        let values = [Val::Int(operator_no.0.into()), Val::Int(since.0), Val::Int(GROUPS_MAX as i64 + 1)];
+        let rows = self.rows(sql, &values).await?;
+        let groups = rows.iter().take(GROUPS_MAX).map(|row| parse("alert group", &row.text(0)?));
+        Ok((groups.collect::<Result<_, StoreError>>()?, rows.len() > GROUPS_MAX))
     }
 
     /// What the batches of a source that came in a span add up to.

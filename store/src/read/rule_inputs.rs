@@ -97,6 +97,8 @@ pub struct AlteredInput {
     pub fields: Vec<&'static str>,
 }
 
+/// Inputs that are looked through for the newest one about exclusions: an operator that reports any is told of daily.
+const INPUTS_SEARCHED: i64 = 500_000;
 /// Inputs that are held against the journal at once.
 const HELD_AT_ONCE: i64 = 64;
 
@@ -259,6 +261,22 @@ impl Store {
         let sql = "SELECT operator_no, COUNT(*) FROM (SELECT e.operator_no FROM exclusion_reports e WHERE e.at >= $1 AND e.at < $2 AND NOT EXISTS (SELECT 1 FROM reported_exclusions r WHERE r.exclusion_id = e.exclusion_id AND r.operator_no = e.operator_no AND r.at <= e.at) UNION ALL SELECT r.operator_no FROM reported_exclusions r WHERE r.at >= $1 AND r.at < $2) reported GROUP BY operator_no ORDER BY operator_no";
         let rows = self.rows(sql, &[Val::Int(span.start.0), Val::Int(span.end.0)]).await?;
         rows.iter().map(|row| Ok((OperatorNo(row.int(0)? as u16), row.int(1)? as u64))).collect()
+    }
+
+    /// The newest day of which an operator's rules were told how many exclusions it reported, and how many; none where its
+    /// newest half a million inputs do not say.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn exclusions_told(&self, operator: OperatorNo) -> Result<Option<(Window, u64)>, StoreError> {
+        let after = self.last_rule_input(operator).await?.saturating_sub(INPUTS_SEARCHED);
+        let sql = "SELECT body FROM rule_inputs WHERE operator_no = $1 AND input_seq > $2 AND body LIKE '%\"what\":\"exclusions\"%' ORDER BY input_seq DESC LIMIT 1";
+        let rows = self.rows(sql, &[Val::Int(operator.0.into()), Val::Int(after)]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        match parse("input of rules", &row.text(0)?)? {
+            RuleInput::Exclusions { window, count, .. } => Ok(Some((window, count))),
+            _ => Err(StoreError::Unreadable("exclusions that were told")),
+        }
     }
 
     /// The newest place of the journal before an instant, and the newest position of each operator's batches that were

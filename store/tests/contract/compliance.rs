@@ -6,7 +6,7 @@ use models::alert::RevisionKind;
 use models::alert_group::{Act, ActionKind, AlertActed, AlertGroup, GroupState, Resolution};
 use models::compliance::{Band, ComplianceDayCounted, ComplianceScored, Component, ComponentScore, DayTally};
 use models::event::Event;
-use models::feed::FeedBatchStored;
+use models::feed::{FeedBatchStored, Silence};
 use models::ids::{GroupId, KeyId, OperatorNo, SourceNo};
 use models::jurisdiction::JurisdictionNo;
 use models::ts::{MINUTE, Ts};
@@ -162,17 +162,21 @@ pub async fn what_a_score_is_worked_out_of_is_read(kind: Kind) {
     let kinds: Vec<RevisionKind> = alerts.iter().map(|alert| alert.kind).collect();
     assert_eq!(kinds, [RevisionKind::Raised, RevisionKind::Withdrawn], "in their order");
     assert!(node.store.alerts_of_rule(OperatorNo(9), "feed_silent").await.expect("alerts").is_empty());
-    assert!(node.store.alert_acts(Ts(0)).await.expect("acts").is_empty());
+    let none = node.store.alert_acts(OperatorNo(1), Ts(0)).await.expect("acts");
+    assert!(none.0.is_empty() && !none.1);
     let before = SystemClock.now();
     node.commit(vec![acted(1, ActionKind::Resolve)], Vec::new()).await.expect("stored");
     node.commit(vec![acted(2, ActionKind::Resolve), acted(1, ActionKind::Reopen)], Vec::new()).await.expect("stored");
     let read = async |since| {
-        let acts = node.store.alert_acts(since).await.expect("acts");
+        let (acts, is_cut) = node.store.alert_acts(OperatorNo(1), since).await.expect("acts");
+        assert!(!is_cut);
         acts.iter().map(|act| (act.group.id.0, act.action)).collect::<Vec<_>>()
     };
     let all = [(1, ActionKind::Resolve), (2, ActionKind::Resolve), (1, ActionKind::Reopen)];
     assert_eq!(read(before.plus(-MINUTE)).await, all, "in their order");
     assert_eq!(read(before.plus(MINUTE)).await, [], "by when they were stored");
+    let others = node.store.alert_acts(OperatorNo(11), Ts(0)).await.expect("acts").0;
+    assert!(others.is_empty(), "another operator's");
 
     for (no, number) in [(1, Some(41)), (2, None), (3, Some(43))] {
         let (event, rows) = batch(no, 1, &[record(no as u32, Ts(no))]);
@@ -186,5 +190,38 @@ pub async fn what_a_score_is_worked_out_of_is_read(kind: Kind) {
     let refused = node.store.quarantined_between(SourceNo(1), Ts(0), Ts(i64::MAX)).await.expect("a count");
     assert_eq!(refused, 0);
     assert_eq!(node.store.source_integrity(SourceNo(1)).await.expect("a state").version, 0);
+    node.stop().await;
+}
+
+/// A silence is kept from its beginning, gets its end, and is read by the spans that it touches.
+pub async fn silences_are_kept_with_their_ends(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let store = &node.store;
+    assert_eq!(store.silences_since().await.expect("a time"), Ts(0), "nothing is from before");
+    let lasts = |no: u32, from| (SourceNo(no), Silence { from: Ts(from), to: None });
+    let was = |no: u32, from, to| (SourceNo(no), Silence { from: Ts(from), to: Some(Ts(to)) });
+    for kept in
+        [&[lasts(1, 10), lasts(2, 15)][..], &[was(1, 10, 20)], &[was(1, 30, 40), lasts(2, 15)], &[lasts(1, 50)], &[]]
+    {
+        store.keep_source_silences(kept).await.expect("they are kept");
+    }
+    let standing = store.standing_silences().await.expect("those that last");
+    assert_eq!(standing, [(SourceNo(1), Ts(50)), (SourceNo(2), Ts(15))]);
+    // source, span, limit | beginnings and ends
+    let table = [
+        (1, (0, 100), 9, vec![(10, Some(20)), (30, Some(40)), (50, None)]),
+        (1, (20, 50), 9, vec![(30, Some(40))]),
+        (1, (19, 31), 9, vec![(10, Some(20)), (30, Some(40))]),
+        (1, (60, 70), 9, vec![(50, None)]),
+        (1, (0, 100), 2, vec![(30, Some(40)), (50, None)]),
+        (2, (0, 15), 9, vec![]),
+        (3, (0, 100), 9, vec![]),
+    ];
+    for (no, (from, to), limit, wanted) in table {
+        let read = store.source_silences(SourceNo(no), (Ts(from), Ts(to)), limit).await.expect("silences");
+        let read: Vec<_> = read.iter().map(|silence| (silence.from.0, silence.to.map(|to| to.0))).collect();
+        assert_eq!(read, wanted, "source {no}, {from} to {to}");
+    }
     node.stop().await;
 }

@@ -511,3 +511,28 @@ pub async fn silences_of_feeds_are_read_newest_first(kind: Kind) {
     assert_eq!(standing(1).await, [(1, 2)], "what is over stands no more");
     node.stop().await;
 }
+
+/// What an operator's rules were told last of the exclusions that it reported.
+pub async fn the_newest_count_of_exclusions_is_found(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let told = |no: u16, day: i64, count| {
+        let window = Window { start: Ts(day * HOUR), end: Ts((day + 1) * HOUR) };
+        let input = RuleInput::Exclusions { window, count, players: None, at: None };
+        Event::RuleInputStored(RuleInputStored::new((OperatorNo(no), JurisdictionNo(0)), 0, input))
+    };
+    let tick = |no: u16| {
+        let input = RuleInput::Tick { operator_seq: None, at: Ts(9) };
+        Event::RuleInputStored(RuleInputStored::new((OperatorNo(no), JurisdictionNo(0)), 0, input))
+    };
+    let newest = async |no| {
+        let found = node.store.exclusions_told(OperatorNo(no)).await.expect("a count");
+        found.map(|(window, count)| (window.start.0 / HOUR, count))
+    };
+    node.commit(vec![tick(1)], Vec::new()).await.expect("stored");
+    assert_eq!(newest(1).await, None);
+    node.commit(vec![told(1, 4, 7), told(1, 5, 2), told(2, 8, 1), tick(1)], Vec::new()).await.expect("stored");
+    node.commit(vec![tick(1), tick(2)], Vec::new()).await.expect("stored");
+    assert_eq!((newest(1).await, newest(2).await, newest(3).await), (Some((5, 2)), Some((8, 1)), None));
+    node.stop().await;
+}

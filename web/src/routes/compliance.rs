@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
+use engine::compliance::{LEAST_WEIGHT, ONE};
 use engine::integrity::totals::{day_after, day_of, day_span};
 use models::compliance::{Band, ComplianceScored};
 use models::ids::OperatorId;
@@ -126,12 +127,12 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     }
 }
 
-/// Every operator of the jurisdiction by its score on a day, the lowest first; those of whom nothing was measured come
-/// last.
+/// Every operator of the jurisdiction by its score on a day: first those of whom too little was measured for a band, among
+/// them those of whom nothing was, then the lowest score first.
 #[utoipa::path(
     get, path = "/api/v1/compliance", tag = "compliance",
     params(("day" = Option<String>, Query, description = "YYYY-MM-DD; the newest that was scored where nothing is said"),
-        ("band" = Option<String>, Query, description = "good, fair, poor or critical"),
+        ("band" = Option<String>, Query, description = "good, fair, poor, critical or not_enough_measured"),
         ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query, description = "Of a list of the same day")),
     responses((status = 200, description = "Operators with their scores", body = RankingView)),
     security(("bearer" = ["market:read"]))
@@ -170,13 +171,19 @@ pub async fn rank(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     }))
 }
 
-/// Where an operator stands: lists give the largest first, so the lowest score is the largest place.
+/// Where an operator stands: lists give the largest first, so the lowest score is the largest place; larger than all of
+/// them are those of whom too little was measured.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Place(i64, OperatorId);
 
 impl Place {
     fn of(scored: &ComplianceScored, id: OperatorId) -> Self {
-        Self(scored.score_ppm.map_or(i64::MIN, |ppm| -ppm), id)
+        let place = match scored.score_ppm {
+            None => i64::MAX,
+            Some(ppm) if scored.measured_weight < LEAST_WEIGHT => 2 * ONE - ppm,
+            Some(ppm) => -ppm,
+        };
+        Self(place, id)
     }
 }
 
@@ -291,5 +298,37 @@ mod tests {
         // the clock goes back an hour and forth again: 400 days all the same
         let req = TestRequest::with_uri("/?from=2025-10-01&to=2026-11-04").to_http_request();
         assert!(Asked::of(&req, "Europe/Berlin", now).is_ok());
+    }
+
+    #[test]
+    fn operators_of_whom_little_is_measured_come_first() {
+        let scored = |score_ppm, measured_weight| ComplianceScored {
+            operator_no: models::ids::OperatorNo(1),
+            jurisdiction: models::jurisdiction::JurisdictionNo(0),
+            day: "2026-11-20".to_owned(),
+            from: Ts(0),
+            to: Ts(1),
+            revision: 1,
+            formula: 4,
+            score_ppm,
+            measured_weight,
+            band: None,
+            components: Vec::new(),
+            at: Ts(2),
+        };
+        // as they are listed: score, measured weight
+        let listed = [
+            (None, 0),
+            (Some(100_000), 20),
+            (Some(ONE), LEAST_WEIGHT - 1),
+            (Some(0), 100),
+            (Some(100_000), LEAST_WEIGHT),
+            (Some(ONE), 100),
+        ];
+        let places = listed.map(|(score, weight)| Place::of(&scored(score, weight), OperatorId(7)));
+        assert!(places.windows(2).all(|pair| pair[0] > pair[1]), "the largest first");
+        for place in &places {
+            assert_eq!(place.to_string().parse::<Place>().ok().map(|read| read.0), Some(place.0), "a cursor says it");
+        }
     }
 }

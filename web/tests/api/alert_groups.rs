@@ -8,7 +8,7 @@ use testkit::{Peer, Reply};
 
 const GROUPS: &str = "/api/v1/alerts/groups";
 
-async fn groups(node: &Node, query: &str) -> Vec<Value> {
+pub async fn groups(node: &Node, query: &str) -> Vec<Value> {
     let listed = node.call("GET", &format!("{GROUPS}{query}"), Some(&node.staff), "").await;
     assert_eq!(listed.status, 200, "{}", listed.text);
     listed.json()["items"].as_array().cloned().expect("items")

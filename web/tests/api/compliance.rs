@@ -1,6 +1,9 @@
 //! How operators keep to their duties: counted by the day, scored, shown, reported.
 
+use crate::alert_groups::{groups, wait_for};
+use crate::live_rules::until;
 use crate::node::{Answer, Key, Node, Operator, Setup};
+use crate::own_rules::{does, proposal, second, why};
 use actors::rules::Known;
 use engine::rules::input::{Excluded, Facts};
 use futures_util::future::LocalBoxFuture;
@@ -137,6 +140,8 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     let invoice = json!([{"record_id": "i1", "kind": "invoice", "occurred_at": at(-20 * 24 * 60),
         "money": {"amount_minor": 100_000, "currency": "KES"}, "invoice": invoice}]);
     push(&node, &node.staff, &invoices, &invoice).await;
+    // an alert that nobody judges
+    wait_for(&node, "?rule=late_remittance", |_| true).await;
 
     clock.to_next_day_at(12);
     let seen = scored(&node, &operator, &today, |_| true).await;
@@ -148,21 +153,29 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     assert_eq!(points, json!(1_000_000 - days_milli * 500_000 / 7_000 - i64::from(days_milli * 500_000 % 7_000 > 0)));
     assert_eq!(said(current, "completeness"), (json!(1_000_000), json!(1_000_000)));
     assert_eq!(said(current, "freshness"), (json!(1_000_000), json!(1_000_000)));
-    assert_eq!(said(current, "alerts"), (json!(0), json!(1_000_000)));
+    assert_eq!(said(current, "alerts"), (Value::Null, Value::Null), "nobody judged it, so nothing is known");
+    let history = &component(current, "alerts")["figures"];
+    assert!(history["raised"].as_i64() >= Some(1) && history["raised"] == history["unjudged"], "{history}");
     assert_eq!(component(current, "quarantine")["figures"], json!({"records_sent": 5, "records_quarantined": 1}));
     // whoever nobody could have asked about is in no share
     assert_eq!(said(current, "last_bet_worst"), (Value::Null, Value::Null));
     assert_eq!(
         (&current["measured_weight"], &current["revision"], &current["formula"]),
-        (&json!(55), &json!(1), &json!(3))
+        (&json!(45), &json!(1), &json!(4))
     );
+    assert_eq!(current["band"], "not_enough_measured", "a score of so little has no band");
+    assert_eq!(seen["formula"]["least_weight"], json!(60));
     let history = seen["history"].as_array().expect("a history");
     assert_eq!((history.len(), &history[0]["day"], &history[0]["score"]), (1, &json!(today), &current["score"]));
 
+    // stakes of nobody are counted with their day
+    let is_counted = async || (!node.journaled("compliance_day_counted").await.is_empty()).then_some(());
+    until("the day is counted", is_counted).await;
     // missed days are made up for; the invoice grows older with each
     clock.to_next_day_at(12);
     clock.to_next_day_at(12);
-    clock.to_next_day_at(12);
+    // no feed is silent for four intervals yet
+    clock.to_next_day_at(10);
     let newest = Ts(clock.now().0 - DAY).plus(3 * HOUR).to_string()[..10].to_owned();
     let seen = scored(&node, &operator, &newest, |_| true).await;
     let history = seen["history"].as_array().expect("a history");
@@ -170,11 +183,14 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     let payments: Vec<i64> = history.iter().map(|day| day["points_ppm"]["payments"].as_i64().unwrap_or(-1)).collect();
     assert!(payments.windows(2).all(|pair| pair[1] < pair[0]), "{payments:?}");
 
+    assert_eq!(component(&seen["current"], "last_bet_worst")["figures"]["bets_identified_ppm"], json!(0));
+
     // nothing is lost with the process, and no day is scored twice
+    let given = node.journaled("compliance_scored").await.len();
     let node = node.restart_as(Setup { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Setup::default() }).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(scored(&node, &operator, &newest, |_| true).await["history"], seen["history"]);
-    assert_eq!(node.journaled("compliance_scored").await.len(), 4);
+    assert_eq!(node.journaled("compliance_scored").await.len(), given);
 
     // paid late, as is heard of days after: the recent days are looked at again within the hour
     let payments = papers(&node, &operator, "payments").await;
@@ -233,6 +249,7 @@ async fn logins_without_a_check_and_bets_behind_an_exclusion_are_counted_and_sco
     records.extend([record("asked-bet", "stake", 1, -20), record("excluded-bet", "stake", 2, -19)]);
     let pushed = push(&node, &key.bearer, &play, &Value::from(records)).await;
     assert_eq!(pushed["accepted"], 22, "{pushed}");
+    wait_for(&node, "?rule=excluded_play", |_| true).await;
 
     clock.to_next_day_at(12);
     let is_counted = |current: &Value| component(current, "checks")["value"].is_number();
@@ -253,7 +270,9 @@ async fn logins_without_a_check_and_bets_behind_an_exclusion_are_counted_and_sco
     );
     assert_eq!(said(current, "last_bet_worst").0, json!(90));
     assert_eq!(said(current, "last_bet_median").0, json!(90));
-    assert_eq!(current["measured_weight"], json!(90), "no invoice was due");
+    let bets = &component(current, "last_bet_worst")["figures"];
+    assert_eq!((&bets["bets_unidentified"], &bets["bets_identified_ppm"]), (&json!(0), &json!(1_000_000)));
+    assert_eq!(current["measured_weight"], json!(80), "no invoice was due, and nobody judged an alert");
 
     // a start counts nothing twice
     let node = node.restart_as(setup()).await;
@@ -304,11 +323,13 @@ async fn a_report_is_read_as_csv_and_pdf_by_whom_it_concerns_alone() {
     assert_eq!((csv.status, csv.header("content-type").as_str()), (200, "text/csv; charset=utf-8"));
     let lines: Vec<Vec<&str>> = csv.text.split_terminator("\r\n").map(|line| line.split(',').collect()).collect();
     assert_eq!(lines.len(), 41, "a head and a row a day");
-    assert!(lines.iter().all(|line| line.len() == 8 + 2 * 8), "{lines:?}");
+    assert!(lines.iter().all(|line| line.len() == 8 + 2 * 8 + 4), "{lines:?}");
     for (line, day) in lines[1..].iter().zip(json["history"].as_array().expect("days")) {
         let score = day["score"].as_i64().map_or(String::new(), |score| score.to_string());
         assert_eq!((line[0], line[2]), (day["day"].as_str().expect("a day"), score.as_str()));
     }
+    let figures = &lines[0][8 + 2 * 8..];
+    assert_eq!(figures, ["bets_identified_ppm", "alerts_raised", "alerts_unjudged", "alerts_open"]);
     let hash = ring::digest::digest(&ring::digest::SHA256, csv.text.as_bytes());
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(json["history_sha256"], json!(hash), "whoever has the file can tell");
@@ -330,7 +351,7 @@ async fn a_report_is_read_as_csv_and_pdf_by_whom_it_concerns_alone() {
 }
 
 #[actix_web::test]
-async fn operators_of_a_jurisdiction_are_ranked_the_lowest_first() {
+async fn operators_of_whom_little_is_measured_are_ranked_first() {
     let (node, clock) = started().await;
     let today = clock.day();
     let mut operators = Vec::new();
@@ -365,9 +386,10 @@ async fn operators_of_a_jurisdiction_are_ranked_the_lowest_first() {
         let Some(next) = page["next_cursor"].as_str() else { break };
         cursor = format!("&cursor={next}");
     }
-    assert_eq!(codes, ["late", "calm", "idle"], "of whom nothing was measured comes last");
+    assert_eq!(codes, ["idle", "late", "calm"], "of whom nothing was measured comes first");
     let table = [
-        ("?band=good", node.staff.as_str(), 200, Some(1)),
+        ("?band=good", node.staff.as_str(), 200, Some(0)),
+        ("?band=not_enough_measured", node.staff.as_str(), 200, Some(3)),
         ("?day=2020-01-01", node.staff.as_str(), 200, Some(0)),
         ("?day=soon", node.staff.as_str(), 422, None),
         ("?band=best", node.staff.as_str(), 422, None),
@@ -382,4 +404,47 @@ async fn operators_of_a_jurisdiction_are_ranked_the_lowest_first() {
         assert_eq!(seen, items, "{query}");
     }
     node.stop().await;
+}
+
+/// Seconds of silence that a score has of a feed that never said a word, under a version of the rule.
+async fn silent_seconds(version: Option<&Value>) -> i64 {
+    let (node, clock) = started().await;
+    if let Some(parameters) = version {
+        let other = second(&node).await;
+        does(&node, &node.staff, "feed_silent/versions", &proposal(parameters.clone())).await;
+        does(&node, &other, "feed_silent/versions/2/promote", &why("nobody should hear of it")).await;
+    }
+    let operator = node.operator("acme").await;
+    let key = key(&node, &operator).await;
+    let new = json!({"name": "bets", "class": "gaming_transactions", "expected_interval_seconds": 3_600}).to_string();
+    assert_eq!(node.call("POST", "/api/v1/feeds", Some(&key.bearer), &new).await.status, 201);
+    let today = clock.day();
+    clock.to_next_day_at(12);
+    if version.is_none() {
+        wait_for(&node, "?rule=feed_silent", |_| true).await;
+    }
+    let has_silence = async || {
+        let standing = node.engine.store().standing_silences().await.expect("silences");
+        (!standing.is_empty()).then_some(())
+    };
+    until("the silence is measured", has_silence).await;
+    // the day may be scored before: then it is scored again within the hour
+    clock.0.fetch_add(HOUR + MINUTE, Ordering::SeqCst);
+    let figure = |current: &Value| component(current, "freshness")["figures"]["silent_seconds"].as_i64().unwrap_or(0);
+    let seen = scored(&node, &operator, &today, |current| figure(current) > 0).await;
+    if version.is_some() {
+        assert_eq!(groups(&node, "?rule=feed_silent").await, Vec::<Value>::new(), "the rule says nothing of it");
+    }
+    node.stop().await;
+    figure(&seen["current"])
+}
+
+#[actix_web::test]
+async fn a_silence_counts_the_same_whatever_the_rule_says() {
+    let standard = silent_seconds(None).await;
+    let loose = silent_seconds(Some(&json!({"silent_intervals": 1_000, "dead_intervals": 2_000}))).await;
+    // made at noon, expected within the hour: eleven hours, but for how long the test took to make it
+    for seconds in [standard, loose] {
+        assert!((11 * 3_600 - 60..=11 * 3_600).contains(&seconds), "{standard} {loose}");
+    }
 }

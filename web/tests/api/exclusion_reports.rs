@@ -186,3 +186,29 @@ async fn an_operator_speaks_of_itself_once_and_not_without_end() {
     report(&node, &key, BEN).await;
     node.stop().await;
 }
+
+/// Days of which the rules were told, first instants in days, and how many there were.
+async fn told(node: &Node) -> Vec<(i64, i64)> {
+    let inputs = node.journaled("rule_input_stored").await;
+    let counts = inputs.iter().map(|stored| &stored["input"]).filter(|input| input["what"] == "exclusions");
+    let said = |input: &Value| Some((input["window"]["start"].as_i64()? / DAY, input["count"].as_i64()?));
+    counts.map(|input| said(input).expect("a day and a count")).collect()
+}
+
+#[actix_web::test]
+async fn days_of_a_stop_are_told_once_the_engine_is_back() {
+    let node = Node::start().await;
+    let acme = node.operator("acme").await;
+    let key = reporting(&node, &acme).await;
+    report(&node, &key, ANNA).await;
+    let is_told = async || told(&node).await.into_iter().next();
+    let (first, count) = until("the day is told", is_told).await;
+    assert_eq!(count, 1);
+    let clock = Arc::<AheadClock>::default();
+    clock.go(3 * DAY);
+    let node = node.restart_as(Setup { clock, ..Setup::default() }).await;
+    let are_told = async || Some(told(&node).await).filter(|days| days.len() >= 3);
+    let days = until("the days of the stop are told", are_told).await;
+    assert_eq!(days, [(first, 1), (first + 1, 0), (first + 2, 0)], "each once, and today not before there is one");
+    node.stop().await;
+}

@@ -485,11 +485,14 @@ async fn many_exclusions_that_one_operator_reports_are_found() {
     for (operator, status) in [("opr_00000000000000000000000000", 422), ("acme", 422)] {
         assert_eq!(register(99, Some(operator)).await.status, status, "{operator}");
     }
-    // another start tells the same of the same day: nothing new follows from it
+    // another start goes on where the one before ended: one more is told of, and nothing new follows from it
     let before = stored(&node, "unusual_exclusions").await;
     let last = async |node: &Node| node.engine.store().last_rule_input(OperatorNo(1)).await.expect("a number");
     let inputs = last(&node).await;
     let node = node.restart_as(known()).await;
+    let more = json!({"phone": "0713099999", "period": "1_year", "reason_class": "self", "channel": "operator", "reported_by": acme.operator.id});
+    let more = node.call("POST", "/api/v1/nser/register", Some(&node.staff), &more.to_string()).await;
+    assert_eq!(more.status, 201, "{}", more.text);
     until("the day is told again", async || (last(&node).await > inputs).then_some(())).await;
     judged(&node, 1).await;
     let after = stored(&node, "unusual_exclusions").await;

@@ -37,7 +37,7 @@ fn setup(clock: &Arc<AheadClock>) -> Setup {
 }
 
 /// Another key of staff.
-async fn second(node: &Node) -> String {
+pub async fn second(node: &Node) -> String {
     let new = NewKey {
         operator: None,
         jurisdiction: JurisdictionNo(0),
@@ -135,17 +135,17 @@ impl Steady {
     }
 }
 
-async fn does(node: &Node, bearer: &str, path: &str, body: &Value) -> Value {
+pub async fn does(node: &Node, bearer: &str, path: &str, body: &Value) -> Value {
     let done = node.call("POST", &format!("/api/v1/rules/{path}"), Some(bearer), &body.to_string()).await;
     assert!(matches!(done.status, 200..=202), "{path}: {} {}", done.status, done.text);
     done.json()
 }
 
-fn proposal(parameters: Value) -> Value {
+pub fn proposal(parameters: Value) -> Value {
     json!({"parameters": parameters, "note": "look closer"})
 }
 
-fn why(note: &str) -> Value {
+pub fn why(note: &str) -> Value {
     json!({"note": note})
 }
 

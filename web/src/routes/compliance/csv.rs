@@ -3,11 +3,19 @@
 
 use std::fmt::Write as _;
 
-use models::compliance::{ComplianceScored, Component};
+use models::compliance::{ComplianceScored, Component, OPEN};
 use ring::digest::{SHA256, digest};
 
 /// The columns before those of the components.
 const COLUMNS: &str = "day,revision,score,score_ppm,band,measured_weight,formula,computed_at";
+
+/// The columns behind those of the components: figures that say how much nobody can or did judge.
+const FIGURES: [(&str, Component, &str); 4] = [
+    ("bets_identified_ppm", Component::LastBetWorst, "bets_identified_ppm"),
+    ("alerts_raised", Component::Alerts, "raised"),
+    ("alerts_unjudged", Component::Alerts, "unjudged"),
+    ("alerts_open", Component::Alerts, OPEN),
+];
 
 fn cell(number: Option<i64>) -> String {
     number.map_or(String::new(), |number| number.to_string())
@@ -19,6 +27,9 @@ pub(super) fn written(history: &[ComplianceScored]) -> String {
     for component in Component::ALL {
         let name = component.as_str();
         let _ = write!(text, ",{name}_value,{name}_points_ppm");
+    }
+    for (column, ..) in FIGURES {
+        let _ = write!(text, ",{column}");
     }
     text.push_str("\r\n");
     for scored in history {
@@ -38,6 +49,10 @@ pub(super) fn written(history: &[ComplianceScored]) -> String {
             let one = scored.components.iter().find(|one| one.component == *component);
             let (value, points) = (one.and_then(|one| one.value), one.and_then(|one| one.points_ppm));
             let _ = write!(text, ",{},{}", cell(value), cell(points));
+        }
+        for (_, component, figure) in FIGURES {
+            let one = scored.components.iter().find(|one| one.component == component);
+            let _ = write!(text, ",{}", cell(one.and_then(|one| one.figures.get(figure).copied())));
         }
         text.push_str("\r\n");
     }

@@ -1,7 +1,7 @@
 //! The report on paper: the newest score with each component, the history, the formula, lines to sign on.
 
-use engine::compliance::{ABOUT, BANDS, FORMULA, SPAN_DAYS, VERSION};
-use models::compliance::{ComplianceScored, Component};
+use engine::compliance::{ABOUT, BANDS, FORMULA, LEAST_WEIGHT, SPAN_DAYS, VERSION};
+use models::compliance::{Band, ComplianceScored, Component};
 
 use super::{Report, csv, views};
 use crate::report::{Column, ReportError, Sheets, Weight};
@@ -36,7 +36,11 @@ fn marks(scored: &ComplianceScored) -> String {
 }
 
 fn band(scored: &ComplianceScored) -> &'static str {
-    scored.band.map_or("-", |band| band.as_str())
+    match scored.band {
+        // short enough for a column
+        Some(Band::NotEnoughMeasured) => "too little",
+        named => named.map_or("-", |band| band.as_str()),
+    }
 }
 
 pub(super) fn pdf(report: &Report) -> Result<Vec<u8>, ReportError> {
@@ -154,7 +158,11 @@ fn formula(sheets: &mut Sheets) {
     sheets.text(&format!("Formula {VERSION}"), 13.0, Weight::Bold);
     sheets.text(FORMULA, TEXT, Weight::Regular);
     let bands: Vec<String> = BANDS.iter().map(|(band, from)| format!("{} from {from}", band.as_str())).collect();
-    sheets.text(&format!("Bands: {}. Span: {SPAN_DAYS} days.", bands.join(", ")), TEXT, Weight::Regular);
+    let bands = format!(
+        "Bands: {}; none where less than {LEAST_WEIGHT} of 100 was measured. Span: {SPAN_DAYS} days.",
+        bands.join(", ")
+    );
+    sheets.text(&bands, TEXT, Weight::Regular);
     sheets.skip(4.0);
     let columns = [
         column("Component", 1.7, false),

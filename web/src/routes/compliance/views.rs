@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::compliance::{ABOUT, BANDS, FORMULA, SPAN_DAYS, VERSION};
+use engine::compliance::{ABOUT, BANDS, FORMULA, LEAST_WEIGHT, SPAN_DAYS, VERSION};
 use models::compliance::{Band, ComplianceScored, Component};
 use models::ids::OperatorId;
 use models::operator::Operator;
@@ -53,7 +53,8 @@ pub struct ScoreView {
     pub score: Option<i64>,
     /// The same in millionths of full marks.
     pub score_ppm: Option<i64>,
-    /// `good`, `fair`, `poor`, `critical`; null where nothing was measured.
+    /// `good`, `fair`, `poor`, `critical`; `not_enough_measured` where less than the formula's `least_weight` was; null in
+    /// scores of formulas before version 4 of which nothing was measured.
     #[schema(value_type = Option<String>)]
     pub band: Option<Band>,
     /// Weights of the components of which something was measured, of 100.
@@ -120,6 +121,8 @@ pub struct FormulaView {
     pub span_days: i64,
     /// Components in their order.
     pub components: Vec<FormulaComponent>,
+    /// Weight of which something must have been measured, of 100, so that a score has a band.
+    pub least_weight: i64,
     /// Bands, best first.
     pub bands: Vec<BandView>,
 }
@@ -169,7 +172,7 @@ pub struct BandView {
 pub struct RankingView {
     /// The day; null where none was scored yet.
     pub day: Option<String>,
-    /// The lowest score first.
+    /// Those of whom too little was measured for a band, then the lowest score first.
     pub items: Vec<RankView>,
     /// Sent as `?cursor=` for the next page; null at the end.
     pub next_cursor: Option<String>,
@@ -285,6 +288,7 @@ impl FormulaView {
             formula: FORMULA,
             span_days: SPAN_DAYS,
             components: components.collect(),
+            least_weight: LEAST_WEIGHT,
             bands: BANDS.iter().map(|&(band, from)| BandView { band, from }).collect(),
         }
     }
