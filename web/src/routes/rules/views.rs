@@ -172,8 +172,8 @@ pub struct SpanView {
 /// How many alerts were expected of a version when it was promoted.
 #[derive(Serialize, ToSchema)]
 pub struct ForecastView {
-    /// `shadow` (what it found there), `backtest` (what its newest one has found, of a rule of the market) or `version_before`
-    /// (what the one that was live then had found).
+    /// `shadow` (what it found there), `backtest` (what its newest one has found), `version_before` (what was live until then
+    /// had found), or `none`: nothing was known, and all operators together may raise two alerts a day.
     #[schema(value_type = String)]
     pub basis: &'static str,
     /// Findings that it stands on.
@@ -226,7 +226,7 @@ pub struct PromotionView {
     /// First instant after it, at which what was live before is so again; null = open.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub to: Option<Ts>,
-    /// What was expected; null where there was nothing to learn it from, and so no brake.
+    /// What was expected; null where a release before had nothing to learn it from, and so no brake.
     pub forecast: Option<ForecastView>,
     /// The brake that ended it.
     pub brake: Option<BrakeView>,
