@@ -5,7 +5,7 @@ use super::model_brake::Scoring;
 use crate::api::{EngineError, IdempotencyKey};
 use crate::directory::Directory;
 use crate::idempotency;
-use crate::rates::{self, Raised, TRIED_MIN, Tried};
+use crate::rates::{self, TRIED_MIN, Tried};
 use crate::register::{commit_error, section, unavailable};
 use crate::rule_versions::{RuleCommand, RuleOrder, RuleOrdered};
 use engine::rules::brake::{self, Answers, HourCount, LOOKS_BACK, Pace, Shortfall};
@@ -184,9 +184,8 @@ impl Engine {
         tried: &[Tried],
     ) -> Result<Option<RateForecast>, EngineError> {
         let directory = self.0.directory.load_full();
-        let Raised { findings, operator_hours } =
-            rates::raised(&self.0.store, &directory, of, tried).await.map_err(unavailable)?;
-        Ok(brake::forecast(basis, findings, operator_hours))
+        let raised = rates::raised(&self.0.store, &directory, of, tried).await.map_err(unavailable)?;
+        Ok(brake::forecast(basis, raised.findings, raised.operator_hours))
     }
 
     /// What the newest backtest of a version that came to its end has found: a version's parameters never change.
