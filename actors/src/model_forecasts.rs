@@ -97,3 +97,7 @@ async fn of_version_before(
     let Raised { findings, operator_hours } = raised.map_err(|error| away(&error))?;
     Ok(brake::forecast(ForecastBasis::VersionBefore, findings, operator_hours))
 }
+
+#[cfg(test)]
+#[path = "model_forecasts_tests.rs"]
+mod tests;
