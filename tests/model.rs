@@ -228,7 +228,7 @@ async fn goes_back(store: &str) {
         (&back, false, "no version of this kind scores"),
         (&["promote", "transaction_risk", "1", "--by", "Otieno"], true, "version 1 is promoted"),
         (&back, false, "nothing scored before version 1"),
-        (&["promote", "transaction_risk", "2", "--by", "Otieno"], true, "version 2 is promoted"),
+        (&["promote", "transaction_risk", "2", "--by", "Otieno"], true, "risky_transaction: nothing is known of it"),
         (&["rollback", "anomaly", "--by", "Wanjiku", "--reason", "x"], false, "not transaction_risk or player_risk"),
         (&["rollback", "transaction_risk", "--by", "Wanjiku", "--reason", " "], false, "/reason"),
         (&["rollback", "transaction_risk", "--by", "Wanjiku"], false, "--reason"),

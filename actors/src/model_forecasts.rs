@@ -43,7 +43,7 @@ pub async fn forecasts(
             forecast = of_shadow(store, jurisdiction, (kind, version), now).await?;
         }
         if forecast.is_none() {
-            forecast = of_version_before(store, directory, (jurisdiction, &life), &before).await?;
+            forecast = of_version_before(store, directory, (jurisdiction, &*life), &before).await?;
         }
         let (rule, forecast) = (life.rule().to_owned(), forecast.unwrap_or(brake::NOTHING_KNOWN));
         forecasts.push(ModelForecast { jurisdiction, rule, forecast });

@@ -96,7 +96,7 @@ impl Engine {
 
     async fn look_at_model(&self, model: &Scoring, now: Ts) -> Result<Option<Departed>, EngineError> {
         for ModelForecast { jurisdiction, rule, forecast } in &model.forecasts {
-            let Some((live, from)) = self.answered(model.since, (*jurisdiction, rule), now) else { continue };
+            let Some((live, from)) = self.answered(model.since, (*jurisdiction, rule.as_str()), now) else { continue };
             let hours = self.heard(*jurisdiction, rule, live, (from, now)).await?;
             if let Some(departure) = brake::departure(forecast, &hours, pace_of(rule)) {
                 let told = model.forecasts.iter().map(|of| of.jurisdiction).collect();
@@ -176,7 +176,7 @@ impl Engine {
         {
             let life = directory.rule_versions().life(jurisdiction, &rule);
             let tried = life.map_or_else(Vec::new, |life| rates::live(life, span));
-            let raised = rates::raised(&self.0.store, &directory, (jurisdiction, &rule), &tried).await;
+            let raised = rates::raised(&self.0.store, &directory, (jurisdiction, rule.as_str()), &tried).await;
             let findings = raised.map_err(unavailable)?.findings;
             all.push(ModelLive { rule, forecast, findings, watched_until: model.since.plus(WATCHED) });
         }

@@ -219,12 +219,12 @@ impl Engine {
             let directory = self.directory();
             let live = directory.rule_versions().live_at(now);
             let watched = live.filter_map(|(no, life, version)| {
-                let from = answers_from((no, life), version, &models, now)?;
+                let from = answers_from((no, &**life), version, &models, now)?;
                 Some((no, Arc::clone(life), version.number, from))
             });
             watched.collect()
         };
-        let (mut stopped, mut below) = (self.look_at_models(&models, now).await?, BelowForecast::new());
+        let (mut stopped, mut below) = (0, BelowForecast::new());
         for (jurisdiction, life, version, from) in watched {
             let looked = self.look_at(jurisdiction, &life, version, (from, now)).await?;
             if let Some(departure) = looked.above {
@@ -234,7 +234,7 @@ impl Engine {
             }
         }
         self.note_below(below);
-        Ok(stopped)
+        Ok(stopped + self.look_at_models(&models, now).await?)
     }
 
     fn note_below(&self, below: BelowForecast) {
