@@ -13,7 +13,7 @@ use store::StoredModel;
 use utoipa::ToSchema;
 
 use super::model_shadows::ShadowBody;
-use super::rules::views::ForecastView;
+use super::rules::views::RateForecastView;
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
@@ -82,7 +82,7 @@ pub struct ModelLiveBody {
     /// The rule that raises them.
     pub rule: String,
     /// How many were expected when it was promoted; of `basis` `none` nothing was known, and the brake's floor holds.
-    pub forecast: ForecastView,
+    pub forecast: RateForecastView,
     /// How many have been raised since.
     pub seen: u64,
     /// Until then the brake looks at them.
@@ -224,7 +224,7 @@ impl From<&ModelActed> for ModelActBody {
 impl From<ModelLive> for ModelLiveBody {
     fn from(live: ModelLive) -> Self {
         let ModelLive { rule, forecast, findings, watched_until } = live;
-        Self { rule, forecast: ForecastView::from(forecast), seen: findings, watched_until }
+        Self { rule, forecast: RateForecastView::from(forecast), seen: findings, watched_until }
     }
 }
 
