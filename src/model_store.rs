@@ -5,8 +5,10 @@ use crate::config::Config;
 use crate::draft::{Digested, Draft, unless_interrupted};
 use crate::model::span;
 use crate::{complain, keys, model_backtest, say, serve};
+use actors::api::EngineError;
 use actors::built_in_models::{self, BuiltIn};
 use actors::engine::Tools;
+use actors::model_forecasts;
 use actors::model_rows::{self, RowsOrder, RowsSummary};
 use actors::model_shadows::{self, ShadowStep};
 use actors::risk_models;
@@ -15,7 +17,9 @@ use clap::{Args, Subcommand};
 use ml::tabular::artefact::Artefact;
 use ml::tabular::batch;
 use models::event::Event;
-use models::risk_model::{Model, ModelActed, ModelKind, ModelMetrics, NAME_CHARS_MAX, rollback_of};
+use models::jurisdiction::Jurisdiction;
+use models::risk_model::{Model, ModelActed, ModelForecast, ModelKind, ModelMetrics, NAME_CHARS_MAX, rollback_of};
+use models::rule::ForecastBasis;
 use std::collections::HashMap;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -187,10 +191,11 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<ExitCode> 
         }
         Command::Promote(Promote { which, by }) => {
             let (store, tools) = open(config).await?;
-            let done = risk_models::promote(&store, &tools.writer, (which.kind, which.version), &by).await;
+            let done = promote(&store, &tools, (which.kind, which.version), &by).await;
             close(&store).await;
-            done?;
+            let forecasts = done?;
             say(&format!("{} version {} is promoted", which.kind.as_str(), which.version));
+            forecasts.iter().for_each(|of| say(&expected(of, &config.jurisdictions)));
         }
         Command::Rollback(Rollback { kind, by, reason }) => {
             let (store, tools) = open(config).await?;
@@ -207,6 +212,30 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<ExitCode> 
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Promotes a version; gives what is expected of it.
+async fn promote(
+    store: &Store,
+    tools: &Tools,
+    which: (ModelKind, u32),
+    by: &str,
+) -> Result<Vec<ModelForecast>, EngineError> {
+    let directory = tools.directory.load_full();
+    let forecasts = model_forecasts::forecasts(store, &directory, which, SystemClock.now()).await?;
+    risk_models::promote(store, &tools.writer, which, by, forecasts.clone()).await?;
+    Ok(forecasts)
+}
+
+/// An expectation in words.
+fn expected(of: &ModelForecast, jurisdictions: &[Jurisdiction]) -> String {
+    let ModelForecast { jurisdiction, rule, forecast } = of;
+    let place = jurisdictions.get(usize::from(jurisdiction.0)).map_or("", |known| known.code.as_str());
+    if forecast.basis == ForecastBasis::Nothing {
+        return format!("{place} {rule}: nothing is known of it; more than two alerts a day may meet the brake");
+    }
+    let (rate, basis) = (forecast.expected_micro as f64 / 1e6, forecast.basis.as_str());
+    format!("{place} {rule}: {rate:.2} alerts a day and operator are expected ({basis})")
 }
 
 async fn shadow(config: &Config, order: Shadow, step: ShadowStep) -> anyhow::Result<()> {

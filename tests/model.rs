@@ -5,6 +5,8 @@ mod program;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
+use store::{Clock as _, OpenOptions, Store, SystemClock};
 
 fn mlinzi(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mlinzi")).arg("model").args(args).output().expect("it runs")
@@ -205,6 +207,19 @@ fn registered(dir: &Path, store: &str, (train, test): (&str, &str), seed: &str) 
     program::run(dir, store, &["model", "register", &file, "--by", "Wanjiku", "--test", test]);
 }
 
+/// Forty alerts of the rule that hears the model, as its actor would store them.
+async fn floods(url: &str) {
+    let store = Store::open(url, &OpenOptions::default()).await.expect("the store opens");
+    let at = SystemClock.now().0;
+    for n in 0..40 {
+        let sql = format!(
+            "INSERT INTO rule_findings (finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body) VALUES ('{n:032x}', 'risky_transaction', 1, 'live', 0, 1, {n}, {at}, {at}, 'raised', 'high', {at}, 0, '{{}}')"
+        );
+        store.execute_for_tests(&sql).await.expect("a finding");
+    }
+    store.close().await;
+}
+
 async fn goes_back(store: &str) {
     let dir = tempfile::tempdir().expect("a folder");
     program::prepare(dir.path(), store);
@@ -219,7 +234,7 @@ async fn goes_back(store: &str) {
         (&back, false, "no version of this kind scores"),
         (&["promote", "transaction_risk", "1", "--by", "Otieno"], true, "version 1 is promoted"),
         (&back, false, "nothing scored before version 1"),
-        (&["promote", "transaction_risk", "2", "--by", "Otieno"], true, "version 2 is promoted"),
+        (&["promote", "transaction_risk", "2", "--by", "Otieno"], true, "risky_transaction: nothing is known of it"),
         (&["rollback", "anomaly", "--by", "Wanjiku", "--reason", "x"], false, "not transaction_risk or player_risk"),
         (&["rollback", "transaction_risk", "--by", "Wanjiku", "--reason", " "], false, "/reason"),
         (&["rollback", "transaction_risk", "--by", "Wanjiku"], false, "--reason"),
@@ -280,6 +295,31 @@ async fn goes_back(store: &str) {
     let acts: Vec<_> = read["history"].as_array().expect("a history").iter().map(|act| &act["act"]).collect();
     assert_eq!(acts, ["registered", "promoted", "rolled_back"]);
     assert_eq!((&read["model"]["state"], &read["model"]["rollback"]["to"]), (&"replaced".into(), &1.into()));
+
+    // promoted once more, it brings about a flood: the engine goes back by itself, the first time it looks
+    assert_eq!(program::status(&client, path("3/promote"), &bearer, "{}".to_owned()).await, Some(200));
+    let read = program::get(&client, path("3"), &bearer).await;
+    let live = &read["model"]["live"][0];
+    assert_eq!((&live["rule"], &live["forecast"]["basis"]), (&"risky_transaction".into(), &"none".into()), "{read}");
+    server.stop();
+    floods(store).await;
+    let server = program::serve(&client, dir.path(), store).await;
+    let braked = async {
+        loop {
+            let path = format!("{}/api/v1/models/transaction_risk/1", server.base);
+            let first = program::get(&client, path, &bearer).await;
+            if first["model"]["state"] == "promoted" {
+                return first;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let first = tokio::time::timeout(Duration::from_secs(60), braked).await.expect("it is taken back in time");
+    let told = &first["model"]["rollback"];
+    assert_eq!((&told["from"], &told["to"], &told["by"]), (&3.into(), &1.into(), &"the brake".into()), "{first}");
+    let reason = told["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("risky_transaction: 40 alerts"), "{reason}");
+    assert_eq!(first["model"]["live"], serde_json::json!([]), "what is gone back to is not watched");
     server.stop();
     let (went, said) = program::attempt(dir.path(), store, &["audit", "verify"]);
     assert!(went, "{said}");

@@ -49,6 +49,8 @@ pub struct EngineMetrics {
     pub replays: IntCounterVec,
     /// Promoted versions of rules that the brake took back.
     pub rule_brakes: IntCounter,
+    /// Promoted versions of models that the brake took back.
+    pub model_brakes: IntCounter,
     /// Promoted versions of rules that raise far fewer alerts than was forecast.
     pub rules_below_forecast: IntGauge,
     /// 1 where the promoted version of a model cannot be read and scores nothing, by `kind`.
@@ -170,6 +172,10 @@ impl EngineMetrics {
             rule_brakes: counter(
                 "mlinzi_rule_brakes_total",
                 "Promoted versions of rules that were taken back because they raised far more alerts than was forecast",
+            )?,
+            model_brakes: counter(
+                "mlinzi_model_brakes_total",
+                "Promoted versions of models that were taken back because far more alerts came of them than was forecast",
             )?,
             rules_below_forecast: whole(
                 "mlinzi_rules_below_forecast",

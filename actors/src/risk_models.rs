@@ -11,8 +11,8 @@ use ml::tabular::metrics::Metrics;
 use models::alert::Window;
 use models::event::Event;
 use models::risk_model::{
-    CARD_BYTES_MAX, Model, ModelEvaluation, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelRollback,
-    ModelState, NAME_CHARS_MAX, REASON_CHARS_MAX, RowsCompared, way_back,
+    CARD_BYTES_MAX, Model, ModelEvaluation, ModelForecast, ModelKind, ModelMetrics, ModelPromoted, ModelRetired,
+    ModelRollback, ModelState, NAME_CHARS_MAX, REASON_CHARS_MAX, RowsCompared, way_back,
 };
 use std::io::Read;
 use store::{Attachment, MODEL_BYTES_MAX, ModelBytes, Store, StoreError, StoredModel};
@@ -125,7 +125,8 @@ pub(crate) async fn known(store: &Store, kind: ModelKind, version: u32) -> Resul
     store.model(kind, version).await.map_err(|error| away(&error))?.ok_or(EngineError::NotFound("model"))
 }
 
-/// Makes a version the one that scores. A second person does it, and only with a version that is validated.
+/// Makes a version the one that scores. A second person does it, and only with a version that is validated. What is expected
+/// of it says [`crate::model_forecasts`].
 ///
 /// # Errors
 /// It is not validated, was registered by the same person, is retired, or scores already.
@@ -134,8 +135,9 @@ pub async fn promote(
     writer: &WriterHandle,
     which: (ModelKind, u32),
     by: &str,
+    forecasts: Vec<ModelForecast>,
 ) -> Result<(), EngineError> {
-    let event = promotion(store, which, by).await?;
+    let event = promotion(store, which, by, forecasts).await?;
     writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
 }
 
@@ -143,7 +145,12 @@ pub async fn promote(
 ///
 /// # Errors
 /// As of [`promote`].
-pub async fn promotion(store: &Store, (kind, version): (ModelKind, u32), by: &str) -> Result<Event, EngineError> {
+pub async fn promotion(
+    store: &Store,
+    (kind, version): (ModelKind, u32),
+    by: &str,
+    forecasts: Vec<ModelForecast>,
+) -> Result<Event, EngineError> {
     let by = named("/by", by, NAME_CHARS_MAX)?;
     let stored = known(store, kind, version).await?;
     match stored.state {
@@ -158,7 +165,7 @@ pub async fn promotion(store: &Store, (kind, version): (ModelKind, u32), by: &st
     stored.model.validated().map_err(|error| refused(&error))?;
     // what this program cannot score with must not take the place of what it can
     scorer_of(store, &stored).await.map_err(|error| refused(&error))?;
-    Ok(Event::ModelPromoted(ModelPromoted { kind, version, by, rollback: None }))
+    Ok(Event::ModelPromoted(ModelPromoted { kind, version, by, rollback: None, forecasts }))
 }
 
 /// Lets the version that scored before the present one score again. One person is enough: it was seconded when it was
@@ -193,7 +200,8 @@ pub async fn rollback(store: &Store, kind: ModelKind, by: &str, reason: &str) ->
         why => EngineError::Conflict(format!("the version before, {version}, does not score any more: {why}")),
     })?;
     let rollback = Some(ModelRollback { from, reason });
-    Ok((version, Event::ModelPromoted(ModelPromoted { kind, version, by, rollback })))
+    let forecasts = Vec::new();
+    Ok((version, Event::ModelPromoted(ModelPromoted { kind, version, by, rollback, forecasts })))
 }
 
 /// Takes a version out of use for good; where it scored, nothing scores afterwards.

@@ -50,7 +50,7 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
     let first = register(&store, &writer, &document, None, "Wanjiku").await.expect("registered");
     assert_eq!((first.kind, first.version), (kind, 1));
     assert!(register(&store, &writer, &document, None, "Wanjiku").await.is_err(), "the same artefact twice");
-    conflict(promote(&store, &writer, (kind, 1), "Otieno").await, "never judged on a table of its own");
+    conflict(promote(&store, &writer, (kind, 1), "Otieno", Vec::new()).await, "never judged on a table of its own");
     assert!(scorer(&store, kind).await.expect("read").is_none());
 
     let other = batch::train(Kind::TransactionRisk, train.as_bytes(), None, 2).expect("another seed");
@@ -58,7 +58,10 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
     other.write(&mut document).expect("written");
     let own = batch::judge(&other, train.as_bytes()).expect("judged");
     let refused = register(&store, &writer, &document, Some(own), "Wanjiku").await.expect("registered");
-    conflict(promote(&store, &writer, (kind, refused.version), "Otieno").await, "the table that it was learnt from");
+    conflict(
+        promote(&store, &writer, (kind, refused.version), "Otieno", Vec::new()).await,
+        "the table that it was learnt from",
+    );
 
     // the same rows with a byte more, and other rows with a few of them among: neither is a table of its own
     for (seed, more) in [(4, train.clone() + "\n"), (5, from(&table(kind, 1_500), 580))] {
@@ -67,7 +70,10 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
         other.write(&mut document).expect("written");
         let judged = batch::judge(&other, more.as_bytes()).expect("judged");
         let refused = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
-        conflict(promote(&store, &writer, (kind, refused.version), "Otieno").await, "one in 100 of the rows");
+        conflict(
+            promote(&store, &writer, (kind, refused.version), "Otieno", Vec::new()).await,
+            "one in 100 of the rows",
+        );
     }
 
     let third = batch::train(Kind::TransactionRisk, train.as_bytes(), None, 3).expect("a third seed");
@@ -75,10 +81,10 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
     third.write(&mut document).expect("written");
     let judged = batch::judge(&third, test.as_bytes()).expect("judged");
     let third = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
-    conflict(promote(&store, &writer, (kind, 5), "wanjiku ").await, "a second person");
-    promote(&store, &writer, (kind, 5), "Otieno").await.expect("promoted");
-    conflict(promote(&store, &writer, (kind, 5), "Otieno").await, "scores already");
-    assert!(matches!(promote(&store, &writer, (kind, 9), "Otieno").await, Err(EngineError::NotFound(_))));
+    conflict(promote(&store, &writer, (kind, 5), "wanjiku ", Vec::new()).await, "a second person");
+    promote(&store, &writer, (kind, 5), "Otieno", Vec::new()).await.expect("promoted");
+    conflict(promote(&store, &writer, (kind, 5), "Otieno", Vec::new()).await, "scores already");
+    assert!(matches!(promote(&store, &writer, (kind, 9), "Otieno", Vec::new()).await, Err(EngineError::NotFound(_))));
 
     let scorer_now = scorer(&store, kind).await.expect("read").expect("one scores");
     assert_eq!((scorer_now.version(), third.version), (5, 5));
@@ -116,9 +122,9 @@ async fn what_scored_before_scores_again_while_it_still_can() {
         assert!(matches!(error, EngineError::Conflict(_)) && error.to_string().contains(wanted), "{error}");
     };
     refused("no version of this kind scores").await;
-    promote(&store, &writer, (kind, 1), "Otieno").await.expect("promoted");
+    promote(&store, &writer, (kind, 1), "Otieno", Vec::new()).await.expect("promoted");
     refused("nothing scored before version 1").await;
-    promote(&store, &writer, (kind, 2), "Otieno").await.expect("promoted");
+    promote(&store, &writer, (kind, 2), "Otieno", Vec::new()).await.expect("promoted");
     for (by, reason) in [("Wanjiku", " "), ("", "it names everybody"), ("Wanjiku", "two\nlines")] {
         assert!(matches!(back(by, reason).await, Err(EngineError::Invalid { .. })), "{by:?} {reason:?}");
     }
@@ -127,7 +133,7 @@ async fn what_scored_before_scores_again_while_it_still_can() {
     assert_eq!(scorer(&store, kind).await.expect("read").map(|scorer| scorer.version()), Some(1));
     refused("was itself gone back from").await;
 
-    promote(&store, &writer, (kind, 2), "Otieno").await.expect("seconded once more");
+    promote(&store, &writer, (kind, 2), "Otieno", Vec::new()).await.expect("seconded once more");
     store.execute_for_tests("UPDATE model_chunks SET bytes = x'00' WHERE version = 1").await.expect("spoilt");
     refused("does not score any more").await;
     store.execute_for_tests("DELETE FROM model_chunks WHERE version = 1").await.expect("gone");

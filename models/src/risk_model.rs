@@ -11,7 +11,9 @@
 //! every reader.
 
 use crate::ids::OperatorNo;
+use crate::jurisdiction::JurisdictionNo;
 use crate::record::closed_set;
+use crate::rule::RateForecast;
 use crate::ts::{Ts, micros};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,8 @@ use serde::{Deserialize, Serialize};
 pub const NAME_CHARS_MAX: usize = 100;
 /// Longest reason of a retirement or of a way back, characters.
 pub const REASON_CHARS_MAX: usize = 500;
+/// Who takes a promotion back whose alerts have left their forecast.
+pub const BY_BRAKE: &str = "the brake";
 /// Longest model card, bytes.
 pub const CARD_BYTES_MAX: usize = 256 << 10;
 /// Rows of the rarer class that an evaluation must stand on.
@@ -201,6 +205,20 @@ pub struct ModelPromoted {
     /// It scores again, because this was gone back from. Who does not know of it reads a promotion, which it is, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<ModelRollback>,
+    /// How many alerts are expected of each rule that hears it; none of a way back, nor of what older releases stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forecasts: Vec<ModelForecast>,
+}
+
+/// How many alerts a rule was expected to raise in a jurisdiction when a version of a model was promoted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelForecast {
+    /// Where.
+    pub jurisdiction: JurisdictionNo,
+    /// Name of the rule that hears the model.
+    pub rule: String,
+    /// How many.
+    pub forecast: RateForecast,
 }
 
 /// Why the version before scores again.
@@ -242,6 +260,45 @@ pub struct ModelActed {
     pub reason: Option<String>,
     /// The version that scored until a promotion or a way back; none where none did.
     pub other: Option<u32>,
+    /// Of a promotion: how many alerts were expected.
+    pub forecasts: Vec<ModelForecast>,
+}
+
+/// A span in which a version scored, half-open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scored {
+    /// Which.
+    pub version: u32,
+    /// By a promotion or a way back.
+    pub act: ModelAct,
+    /// Its first instant.
+    pub from: Ts,
+    /// First instant after it; none = it scores.
+    pub to: Option<Ts>,
+}
+
+/// When which version scored; `acts` are those of a kind, in their order.
+#[must_use]
+pub fn scored(acts: &[ModelActed]) -> Vec<Scored> {
+    let mut spans: Vec<Scored> = Vec::new();
+    for ModelActed { version, act, at, .. } in acts {
+        let open = spans.last_mut().filter(|span| span.to.is_none());
+        match act {
+            ModelAct::Registered => {}
+            ModelAct::Retired => {
+                if let Some(span) = open.filter(|span| span.version == *version) {
+                    span.to = Some(*at);
+                }
+            }
+            ModelAct::Promoted | ModelAct::RolledBack => {
+                if let Some(span) = open {
+                    span.to = Some(*at);
+                }
+                spans.push(Scored { version: *version, act: *act, from: *at, to: None });
+            }
+        }
+    }
+    spans
 }
 
 /// Why there is no way back.
@@ -373,6 +430,7 @@ mod tests {
             at: Ts(0),
             reason: None,
             other: *other,
+            forecasts: Vec::new(),
         };
         of.iter().map(acted).collect()
     }
@@ -392,6 +450,33 @@ mod tests {
             let acts = acts(&[&back[..], followed].concat());
             let told: Vec<u32> = (1..=3).filter(|version| rollback_of(&acts, *version).is_some()).collect();
             assert_eq!(told, wanted, "{followed:?}");
+        }
+    }
+
+    #[test]
+    fn one_version_scores_at_a_time() {
+        use ModelAct::{Promoted, Registered, Retired, RolledBack};
+        type Spans<'a> = &'a [(u32, ModelAct, i64, Option<i64>)];
+        // what was done, one act a microsecond | version, by what, from, to
+        let table: [(Acts<'_>, Spans<'_>); 5] = [
+            (&[(Registered, 1, None)], &[]),
+            (&[(Promoted, 1, None), (Registered, 2, None)], &[(1, Promoted, 0, None)]),
+            (&[(Promoted, 1, None), (Promoted, 2, Some(1))], &[(1, Promoted, 0, Some(1)), (2, Promoted, 1, None)]),
+            (
+                &[(Promoted, 1, None), (Promoted, 2, Some(1)), (RolledBack, 1, Some(2)), (Retired, 2, None)],
+                &[(1, Promoted, 0, Some(1)), (2, Promoted, 1, Some(2)), (1, RolledBack, 2, None)],
+            ),
+            (
+                &[(Promoted, 1, None), (Retired, 1, None), (Registered, 2, None), (Promoted, 2, None)],
+                &[(1, Promoted, 0, Some(1)), (2, Promoted, 3, None)],
+            ),
+        ];
+        for (of, wanted) in table {
+            let mut acts = acts(of);
+            (0..).zip(&mut acts).for_each(|(at, acted)| acted.at = Ts(at));
+            let spans = scored(&acts);
+            let told: Vec<_> = spans.iter().map(|s| (s.version, s.act, s.from.0, s.to.map(|to| to.0))).collect();
+            assert_eq!(told, wanted, "{of:?}");
         }
     }
 
@@ -430,7 +515,7 @@ mod tests {
     fn a_promotion_of_before_reads_as_it_was_written() {
         let before = r#"{"kind":"player_risk","version":2,"by":"Otieno"}"#;
         let read: ModelPromoted = serde_json::from_str(before).unwrap();
-        assert_eq!(read.rollback, None);
+        assert_eq!((&read.rollback, &read.forecasts), (&None, &Vec::new()));
         assert_eq!(serde_json::to_string(&read).unwrap(), before);
         let rollback = Some(ModelRollback { from: 3, reason: "it drifts".to_owned() });
         let back = ModelPromoted { rollback, ..read };
@@ -440,6 +525,18 @@ mod tests {
             r#"{"kind":"player_risk","version":2,"by":"Otieno","rollback":{"from":3,"reason":"it drifts"}}"#
         );
         assert_eq!(serde_json::from_str::<ModelPromoted>(&written).unwrap(), back);
+        let forecast = RateForecast {
+            basis: crate::rule::ForecastBasis::Nothing,
+            findings: 0,
+            operator_hours: 0,
+            expected_micro: 0,
+            upper_micro: 0,
+        };
+        let of = ModelForecast { jurisdiction: JurisdictionNo(0), rule: "player_at_risk".to_owned(), forecast };
+        let foreseen = ModelPromoted { rollback: None, forecasts: vec![of], ..back };
+        let written = serde_json::to_string(&foreseen).unwrap();
+        assert!(written.contains(r#""rule":"player_at_risk","forecast":{"basis":"none""#), "{written}");
+        assert_eq!(serde_json::from_str::<ModelPromoted>(&written).unwrap(), foreseen);
     }
 
     #[test]

@@ -18,6 +18,9 @@ closed_set!(
         VersionBefore = "version_before",
         /// What the version has found in its newest backtest.
         Backtest = "backtest",
+        /// Nothing: there was neither a shadow nor a backtest, and nothing was live before. No alert is expected, and the
+        /// brake's floor alone holds.
+        Nothing = "none",
     }
 );
 
@@ -94,7 +97,7 @@ pub enum RuleAct {
         /// First instant after it, at which what was live before is so again; none = open.
         #[serde(with = "micros::option", default)]
         to: Option<Ts>,
-        /// How many alerts are expected; none where there was nothing to learn it from.
+        /// How many alerts are expected; none in what older releases stored where there was nothing to learn it from.
         #[serde(default)]
         forecast: Option<RateForecast>,
     },

@@ -14,7 +14,8 @@ use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::risk_model::{
-    DriftJudged, Model, ModelAct, ModelActed, ModelKind, ModelPromoted, ModelRetired, ModelRollback, ModelState,
+    DriftJudged, Model, ModelAct, ModelActed, ModelForecast, ModelKind, ModelPromoted, ModelRetired, ModelRollback,
+    ModelState,
 };
 use models::score::ScoredPlayer;
 use models::ts::Ts;
@@ -85,8 +86,14 @@ async fn register(conn: &mut Conn, model: &Model, at: Ts) -> Result<(), sqlx::Er
         crate::project::body(model),
     ];
     conn.run(sql, &values).await?;
-    let registered =
-        Act { version: model.version, act: ModelAct::Registered, by: &model.by, reason: None, other: None };
+    let registered = Act {
+        version: model.version,
+        act: ModelAct::Registered,
+        by: &model.by,
+        reason: None,
+        other: None,
+        forecasts: &[],
+    };
     note(conn, model.kind, &registered, at).await
 }
 
@@ -97,10 +104,12 @@ struct Act<'a> {
     by: &'a str,
     reason: Option<&'a str>,
     other: Option<u32>,
+    forecasts: &'a [ModelForecast],
 }
 
 async fn note(conn: &mut Conn, kind: ModelKind, act: &Act<'_>, at: Ts) -> Result<(), sqlx::Error> {
-    let sql = "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, reason, other) SELECT $1, COALESCE(MAX(nr), 0) + 1, $2, $3, $4, $5, $6, $7 FROM model_acts WHERE kind = $1";
+    let sql = "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, reason, other, forecasts) SELECT $1, COALESCE(MAX(nr), 0) + 1, $2, $3, $4, $5, $6, $7, $8 FROM model_acts WHERE kind = $1";
+    let forecasts = if act.forecasts.is_empty() { Val::TextOpt(None) } else { crate::project::body(&act.forecasts) };
     let values = [
         Val::Text(kind.as_str()),
         Val::Int(act.version.into()),
@@ -109,6 +118,7 @@ async fn note(conn: &mut Conn, kind: ModelKind, act: &Act<'_>, at: Ts) -> Result
         Val::Int(at.0),
         Val::TextOpt(act.reason),
         Val::IntOpt(act.other.map(i64::from)),
+        forecasts,
     ];
     conn.run(sql, &values).await.map(|_| ())
 }
@@ -130,7 +140,8 @@ async fn promote(conn: &mut Conn, promoted: &ModelPromoted, at: Ts) -> Result<()
     if conn.run(sql, &[kind, version, by, now]).await? != 1 {
         return Err(refused("no such version that this person may promote"));
     }
-    let act = Act { version: number, act: ModelAct::Promoted, by: &promoted.by, reason: None, other };
+    let (by, forecasts) = (promoted.by.as_str(), promoted.forecasts.as_slice());
+    let act = Act { version: number, act: ModelAct::Promoted, by, reason: None, other, forecasts };
     note(conn, of, &act, at).await
 }
 
@@ -156,6 +167,7 @@ async fn go_back(
         by: &promoted.by,
         reason: Some(&rollback.reason),
         other: Some(rollback.from),
+        forecasts: &[],
     };
     note(conn, promoted.kind, &act, at).await
 }
@@ -167,8 +179,9 @@ async fn retire(conn: &mut Conn, retired: &ModelRetired, at: Ts) -> Result<(), s
         return Err(refused("no such version that could be retired"));
     }
     let ModelRetired { kind, version, by, reason } = retired;
-    note(conn, *kind, &Act { version: *version, act: ModelAct::Retired, by, reason: Some(reason), other: None }, at)
-        .await
+    let reason = Some(reason.as_str());
+    let act = Act { version: *version, act: ModelAct::Retired, by, reason, other: None, forecasts: &[] };
+    note(conn, *kind, &act, at).await
 }
 
 async fn drift(conn: &mut Conn, judged: &DriftJudged) -> Result<(), sqlx::Error> {
@@ -250,6 +263,7 @@ fn acted(row: &Row) -> Result<ModelActed, StoreError> {
         at: Ts(row.int(3)?),
         reason: row.text_opt(4)?,
         other: row.int_opt(5)?.map(|other| other as u32),
+        forecasts: row.text_opt(6)?.map_or_else(|| Ok(Vec::new()), |text| parse("forecasts", &text))?,
     })
 }
 
@@ -259,7 +273,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn model_acts(&self, kind: ModelKind) -> Result<Vec<ModelActed>, StoreError> {
-        let sql = "SELECT version, act, done_by, done_at, reason, other FROM model_acts WHERE kind = $1 ORDER BY nr";
+        let sql = "SELECT version, act, done_by, done_at, reason, other, forecasts FROM model_acts WHERE kind = $1 ORDER BY nr";
         self.rows(sql, &[Val::Text(kind.as_str())]).await?.iter().map(acted).collect()
     }
 

@@ -3,6 +3,7 @@
 use super::{Engine, StartError};
 use crate::api::{EngineError, IdempotencyKey};
 use crate::idempotency;
+use crate::model_forecasts;
 use crate::register::{commit_error, section};
 use crate::risk_levels::PLAYERS_MAX;
 use crate::risk_models::{self, NoScorer};
@@ -106,7 +107,10 @@ impl Engine {
         let ModelOrder { kind, command, by } = order;
         let (version, event) = match command {
             ModelCommand::Promote { version } => {
-                (*version, risk_models::promotion(store, (*kind, *version), by).await?)
+                let which = (*kind, *version);
+                let directory = self.0.directory.load_full();
+                let forecasts = model_forecasts::forecasts(store, &directory, which, clock).await?;
+                (*version, risk_models::promotion(store, which, by, forecasts).await?)
             }
             ModelCommand::Retire { version, reason } => {
                 (*version, risk_models::retirement(store, (*kind, *version), by, reason).await?)

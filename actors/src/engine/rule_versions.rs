@@ -1,14 +1,16 @@
 //! What people and the brake do with versions of rules. One change after the other; each is one event.
 
 use super::Engine;
+use super::model_brake::Scoring;
 use crate::api::{EngineError, IdempotencyKey};
 use crate::directory::Directory;
 use crate::idempotency;
+use crate::rates::{self, TRIED_MIN, Tried};
 use crate::register::{commit_error, section, unavailable};
 use crate::rule_versions::{RuleCommand, RuleOrder, RuleOrdered};
-use engine::rules::brake::{self, LOOKS_BACK, Pace, Shortfall, WATCHED};
-use engine::rules::life::{Life, Refused, Span, Version};
-use engine::rules::list::{self, Home};
+use engine::rules::brake::{self, Answers, HourCount, LOOKS_BACK, Pace, Shortfall};
+use engine::rules::life::{Life, Refused, Version};
+use engine::rules::list;
 use models::alert::{RevisionKind, Severity};
 use models::event::Event;
 use models::ids::{KeyId, NoticeId};
@@ -26,8 +28,6 @@ use store::{Attachment, FindingsOf};
 
 /// How often it is looked whether promoted versions keep to their forecasts.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How long a version has run in the shadow at least before a forecast is made of it.
-const SHADOW_MIN: i64 = HOUR;
 /// Keys that followed each other at most, looked at to find whose they are.
 const ROTATIONS_MAX: usize = 1_000;
 
@@ -139,7 +139,8 @@ impl Engine {
                     let why = "this key proposed the version: somebody else has to promote it";
                     return Err(EngineError::Forbidden(why));
                 }
-                Ok(life.promote(version, now, self.forecast(order.jurisdiction, life, version, now).await?))
+                let forecast = self.forecast(order.jurisdiction, life, version, now).await?;
+                Ok(life.promote(version, now, Some(forecast)))
             }
             RuleCommand::RollBack => life.roll_back(now),
             RuleCommand::TurnOff => life.turn_off(now),
@@ -153,53 +154,47 @@ impl Engine {
         self.0.writer.commit(vec![event], attachments).await.map(drop).map_err(commit_error)
     }
 
-    /// How many alerts a version will raise: as many as it found in the shadow, or in its newest backtest where the rule has no
-    /// shadow, else as many as what is live now has.
+    /// How many alerts a version will raise: as many as it found in the shadow, else in its newest backtest, else as many as
+    /// what was live before has. Where there is none of these, nothing is known.
     async fn forecast(
         &self,
         jurisdiction: JurisdictionNo,
         life: &Life,
         version: &Version,
         now: Ts,
-    ) -> Result<Option<RateForecast>, EngineError> {
-        let tried = self.forecast_of_backtest(jurisdiction, life, version).await?;
-        if tried.is_some() {
-            return Ok(tried);
+    ) -> Result<RateForecast, EngineError> {
+        let span = (now.plus(-LOOKS_BACK), now);
+        let (of, shadow) = ((jurisdiction, life.rule()), rates::in_shadow(version, span));
+        if rates::micros(&shadow) >= TRIED_MIN
+            && let Some(forecast) = self.rate(ForecastBasis::Shadow, of, &shadow).await?
+        {
+            return Ok(forecast);
         }
-        let begin = now.plus(-LOOKS_BACK);
-        let parts = |spans: &[Span]| -> Vec<(Ts, Ts)> { spans.iter().filter_map(|s| s.within(begin, now)).collect() };
-        let tried = parts(&version.shadows);
-        let (basis, number, mode, spans) = if tried.iter().map(|(from, to)| to.0 - from.0).sum::<i64>() >= SHADOW_MIN {
-            (ForecastBasis::Shadow, version.number, "shadow", tried)
-        } else {
-            let Some(live) = life.live_at(now) else { return Ok(None) };
-            (ForecastBasis::VersionBefore, live.number, "live", parts(&life.live_spans(live.number)))
-        };
-        let of = |(from, to): &(Ts, Ts)| FindingsOf {
-            jurisdiction,
-            rule: life.rule().to_owned(),
-            version: number,
-            mode,
-            from: *from,
-            to: *to,
-        };
-        let wanted: Vec<FindingsOf> = spans.iter().map(of).collect();
-        let findings = self.0.store.rule_hits(&wanted).await.map_err(unavailable)?.iter().sum();
-        let directory = self.directory();
-        let micros: i64 = spans.iter().map(|(from, to)| operator_micros(&directory, jurisdiction, *from, *to)).sum();
-        Ok(brake::forecast(basis, findings, (micros / HOUR) as u64))
+        if let Some(forecast) = self.forecast_of_backtest(jurisdiction, life, version).await? {
+            return Ok(forecast);
+        }
+        let before = self.rate(ForecastBasis::VersionBefore, of, &rates::live_before(life, span)).await?;
+        Ok(before.unwrap_or(brake::NOTHING_KNOWN))
     }
 
-    /// Of a version of a rule of the market: what its newest backtest has found.
+    async fn rate(
+        &self,
+        basis: ForecastBasis,
+        of: (JurisdictionNo, &str),
+        tried: &[Tried],
+    ) -> Result<Option<RateForecast>, EngineError> {
+        let directory = self.0.directory.load_full();
+        let raised = rates::raised(&self.0.store, &directory, of, tried).await.map_err(unavailable)?;
+        Ok(brake::forecast(basis, raised.findings, raised.operator_hours))
+    }
+
+    /// What the newest backtest of a version that came to its end has found: a version's parameters never change.
     async fn forecast_of_backtest(
         &self,
         jurisdiction: JurisdictionNo,
         life: &Life,
         version: &Version,
     ) -> Result<Option<RateForecast>, EngineError> {
-        if list::about(life.rule()).is_none_or(|about| about.home != Home::Market) {
-            return Ok(None);
-        }
         let (store, of) = (&self.0.store, (life.rule(), version.number));
         let newest_first = store.backtests(jurisdiction, of, BACKTESTS_LOOKED_AT).await.map_err(unavailable)?;
         let Some(done) = newest_first.iter().find(|row| row.state == BacktestState::Done) else { return Ok(None) };
@@ -211,26 +206,27 @@ impl Engine {
         }))
     }
 
-    /// Takes back promoted versions that raise far more alerts than was forecast; gives how many. Which raise far fewer is
-    /// noted: [`Self::below_forecast`]. The engine does so by itself every 30 seconds.
+    /// Takes back promoted versions, of rules and of models, that bring about far more alerts than was forecast; gives how
+    /// many. Which versions of rules raise far fewer is noted: [`Self::below_forecast`]. The engine does so by itself every 30
+    /// seconds.
     ///
     /// # Errors
     /// The store does not answer.
     pub async fn look_at_promotions(&self) -> Result<usize, EngineError> {
         let now = self.now();
-        let watched: Vec<(JurisdictionNo, Arc<Life>, u32)> = {
+        let models = self.scoring().await?;
+        let watched: Vec<(JurisdictionNo, Arc<Life>, u32, Ts)> = {
             let directory = self.directory();
             let live = directory.rule_versions().live_at(now);
-            let is_watched = |version: &Version| {
-                let watched = version.promotion.as_ref().filter(|promotion| promotion.forecast.is_some());
-                watched.is_some_and(|promotion| (0..=WATCHED).contains(&(now.0 - promotion.span.from.0)))
-            };
-            let watched = live.filter(|(.., version)| is_watched(version));
-            watched.map(|(no, life, version)| (no, Arc::clone(life), version.number)).collect()
+            let watched = live.filter_map(|(no, life, version)| {
+                let from = answers_from((no, &**life), version, &models, now)?;
+                Some((no, Arc::clone(life), version.number, from))
+            });
+            watched.collect()
         };
         let (mut stopped, mut below) = (0, BelowForecast::new());
-        for (jurisdiction, life, version) in watched {
-            let looked = self.look_at(jurisdiction, &life, version, now).await?;
+        for (jurisdiction, life, version, from) in watched {
+            let looked = self.look_at(jurisdiction, &life, version, (from, now)).await?;
             if let Some(departure) = looked.above {
                 stopped += usize::from(self.stop_version(jurisdiction, life.rule(), version, departure).await?);
             } else if let Some(shortfall) = looked.below {
@@ -238,7 +234,7 @@ impl Engine {
             }
         }
         self.note_below(below);
-        Ok(stopped)
+        Ok(stopped + self.look_at_models(&models, now).await?)
     }
 
     fn note_below(&self, below: BelowForecast) {
@@ -265,39 +261,47 @@ impl Engine {
         jurisdiction: JurisdictionNo,
         life: &Life,
         version: u32,
-        now: Ts,
+        (from, now): (Ts, Ts),
     ) -> Result<Looked, EngineError> {
         let promotion = life.version(version).and_then(|version| version.promotion.as_ref());
-        let Some((promotion, forecast)) = promotion.and_then(|p| Some((p, p.forecast?))) else {
+        let Some(forecast) = promotion.and_then(|promotion| promotion.forecast) else {
             return Ok(Looked::default());
         };
+        let hours = self.heard(jurisdiction, life.rule(), version, (from, now)).await?;
+        let below = brake::shortfall(&forecast, &hours, (from, now));
+        Ok(Looked { above: brake::departure(&forecast, &hours, pace_of(life.rule())), below })
+    }
+
+    /// What a live version has raised by the hour, from an instant to the hour that is under way.
+    pub(super) async fn heard(
+        &self,
+        jurisdiction: JurisdictionNo,
+        rule: &str,
+        version: u32,
+        (from, now): (Ts, Ts),
+    ) -> Result<Vec<HourCount>, EngineError> {
         let operators = {
             let directory = self.directory();
             let own = directory.operators.values().filter(|operator| operator.jurisdiction == jurisdiction);
             own.filter(|operator| operator.state == OperatorState::Active).count()
         };
-        let hours = brake::hours(promotion.span.from, now, u32::try_from(operators).unwrap_or(u32::MAX), |_| 0);
-        let Some(first) = hours.first() else { return Ok(Looked::default()) };
+        let hours = brake::hours(from, now, u32::try_from(operators).unwrap_or(u32::MAX), |_| 0);
+        let Some(first) = hours.first() else { return Ok(hours) };
         let of = FindingsOf {
             jurisdiction,
-            rule: life.rule().to_owned(),
+            rule: rule.to_owned(),
             version,
             mode: "live",
-            from: first.start.max(promotion.span.from),
+            from: first.start.max(from),
             to: now.floor_to(HOUR).plus(HOUR),
         };
         let counts = self.0.store.rule_finding_counts(&of).await.map_err(unavailable)?;
         let raised = counts.iter().filter(|count| count.kind == RevisionKind::Raised);
-        let hours: Vec<_> = hours
-            .iter()
-            .map(|hour| {
-                let findings = raised.clone().filter(|count| count.hour == hour.start).map(|count| count.count).sum();
-                brake::HourCount { findings, ..*hour }
-            })
-            .collect();
-        let below = brake::shortfall(&forecast, &hours, (promotion.span.from, now));
-        let pace = list::about(life.rule()).map_or(Pace::AllDay, Pace::of);
-        Ok(Looked { above: brake::departure(&forecast, &hours, pace), below })
+        let counted = hours.iter().map(|hour| {
+            let findings = raised.clone().filter(|count| count.hour == hour.start).map(|count| count.count).sum();
+            HourCount { findings, ..*hour }
+        });
+        Ok(counted.collect())
     }
 
     async fn stop_version(
@@ -369,15 +373,25 @@ fn is_same_person(directory: &Directory, one: KeyId, other: KeyId) -> bool {
     first(one) == first(other)
 }
 
-/// How long the operators of a jurisdiction were watched in a span, all together, microseconds.
-fn operator_micros(directory: &Directory, jurisdiction: JurisdictionNo, from: Ts, to: Ts) -> i64 {
-    let own = directory.operators.values().filter(|operator| operator.jurisdiction == jurisdiction);
-    own.filter(|operator| operator.state == OperatorState::Active)
-        .map(|operator| (to.0 - operator.registered_at.max(from).0).max(0))
-        .sum()
+/// From when on a live version of a rule is held against the forecast of its promotion: from that, or from the last change of
+/// the model that it hears. None where nothing of it is watched, or the model's promotion, being newer, answers for it.
+fn answers_from((no, life): (JurisdictionNo, &Life), version: &Version, models: &[Scoring], now: Ts) -> Option<Ts> {
+    let promotion = version.promotion.as_ref().filter(|promotion| promotion.forecast.is_some())?;
+    let from = promotion.span.from;
+    let about = list::about(life.rule())?;
+    let heard = models.iter().find(|model| about.hears_model(model.kind));
+    let model = heard.and_then(|model| model.watched(no, life.rule()));
+    let is_answered = brake::answers(Some(from), model, now) == Some(Answers::Rule);
+    is_answered.then(|| heard.map_or(from, |model| from.max(model.since)))
 }
 
-fn said(departure: &RateDeparture) -> String {
+/// When in the day a rule speaks.
+pub(super) fn pace_of(rule: &str) -> Pace {
+    list::about(rule).map_or(Pace::AllDay, Pace::of)
+}
+
+/// A departure in words.
+pub(super) fn said(departure: &RateDeparture) -> String {
     let RateDeparture { hours, findings, upper_micro, .. } = *departure;
     let expected = upper_micro as f64 / 1e6;
     format!("{findings} alerts within {hours} hours, where at most {expected:.1} were forecast")

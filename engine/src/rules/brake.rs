@@ -75,6 +75,32 @@ pub fn forecast(basis: ForecastBasis, findings: u64, operator_hours: u64) -> Opt
     })
 }
 
+/// What is expected where there was nothing to learn it from: nothing, so that [`FLOOR_MICRO`] alone is the limit.
+pub const NOTHING_KNOWN: RateForecast =
+    RateForecast { basis: ForecastBasis::Nothing, findings: 0, operator_hours: 0, expected_micro: 0, upper_micro: 0 };
+
+/// Which of two promotions answers for what a rule says that hears a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// That of the rule's version.
+    Rule,
+    /// That of the model's.
+    Model,
+}
+
+/// Of a rule's promotion and that of the model that it hears the newer one answers, while it is watched: it changed what is
+/// said last, and its forecast was made with the older one in force. Once it is taken back the older one answers again, for
+/// what is said from then on.
+#[must_use]
+pub fn answers(rule: Option<Ts>, model: Option<Ts>, now: Ts) -> Option<Answers> {
+    let is_watched = |from: &Ts| (0..=WATCHED).contains(&(now.0 - from.0));
+    match (rule.filter(is_watched), model.filter(is_watched)) {
+        (None, None) => None,
+        (rule, model) if model > rule => Some(Answers::Model),
+        _ => Some(Answers::Rule),
+    }
+}
+
 /// An hour of a version's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HourCount {
@@ -234,6 +260,45 @@ mod tests {
         for (what, forecast, findings, expected) in table {
             let found = departure(&forecast, &counts(&findings, 10), Pace::AllDay);
             assert_eq!(found.map(|d| (d.hours, d.findings)), expected, "{what}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn without_anything_to_learn_from_the_floor_holds() {
+        // findings by the hour | how many hours have left it, and with how many
+        for (findings, expected) in [
+            (vec![9], None),
+            (vec![40], Some((1, 40))),
+            (vec![0, 0, 20], Some((1, 20))),
+            ([vec![1; 8], vec![0; 16]].concat(), None),
+            (vec![1; 24], Some((24, 24))),
+        ] {
+            let found = departure(&NOTHING_KNOWN, &counts(&findings, 100), Pace::AllDay);
+            assert_eq!(found.map(|d| (d.hours, d.findings)), expected, "{findings:?}: {found:?}");
+        }
+        let live = (Ts(0), Ts(200 * HOUR));
+        assert_eq!(shortfall(&NOTHING_KNOWN, &counts(&[0; 199], 100), live), None, "nothing was expected");
+    }
+
+    #[test]
+    fn the_newer_promotion_answers_for_what_is_said() {
+        let now = Ts(20 * DAY);
+        let ago = |days: i64| Some(now.plus(-days * DAY));
+        // the rule's promotion | the model's | whose forecast holds
+        for (rule, model, wanted) in [
+            (None, None, None),
+            (ago(1), None, Some(Answers::Rule)),
+            (None, ago(1), Some(Answers::Model)),
+            (ago(2), ago(1), Some(Answers::Model)),
+            (ago(1), ago(2), Some(Answers::Rule)),
+            (ago(1), ago(1), Some(Answers::Rule)),
+            // one is not watched any more, or not yet
+            (ago(8), ago(1), Some(Answers::Model)),
+            (ago(1), ago(8), Some(Answers::Rule)),
+            (ago(8), ago(8), None),
+            (ago(2), ago(-1), Some(Answers::Rule)),
+        ] {
+            assert_eq!(answers(rule, model, now), wanted, "{rule:?} {model:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use crate::rules::params::{self, ParamAbout, Params as _, ParamsError};
 use crate::rules::run::Heard;
 use crate::rules::standing::Out;
 use models::alert::Severity;
+use models::risk_model::ModelKind;
 use serde::Serialize;
 
 /// Where a rule is at home.
@@ -59,6 +60,16 @@ impl About {
     #[must_use]
     pub fn is_standard(&self) -> bool {
         self.takes_versions() && !OFF_AT_FIRST.contains(&self.name)
+    }
+
+    /// Does it hear what a model of this kind says?
+    #[must_use]
+    pub fn hears_model(&self, kind: ModelKind) -> bool {
+        match kind {
+            ModelKind::TransactionRisk => self.hears.contains(&Trigger::RecordScored),
+            ModelKind::PlayerRisk => self.hears.contains(&Trigger::PlayerScored),
+            ModelKind::Anomaly => false,
+        }
     }
 
     /// Does it hear nothing but what models say? Without a promoted one it is silent.

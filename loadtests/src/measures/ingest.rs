@@ -40,6 +40,8 @@ struct Market {
 /// Records that rules have heard, of operators and of the nation.
 const HEARD: [&str; 2] =
     [r#"mlinzi_rule_records_judged_total{of="operator"}"#, r#"mlinzi_rule_records_judged_total{of="nation"}"#];
+/// Models that the brake has taken back.
+const MODEL_BRAKES: &str = "mlinzi_model_brakes_total";
 /// Records that the promoted model has scored.
 const SCORED: &str = r#"mlinzi_model_scored_total{kind="transaction_risk"}"#;
 /// Between two looks at them.
@@ -122,6 +124,12 @@ async fn measured(effort: Effort, market: &Market, report: &mut Report) -> anyho
         let cpu = (node.cpu()? - cpu).as_secs_f64() * 1e6 / measured as f64;
         say(&format!("  {}: {rate:.0}/s, {cpu:.1} µs of the engine's processor time a record", kind.name()));
         rates.push(rate);
+    }
+    if rules {
+        anyhow::ensure!(
+            metric(&node, MODEL_BRAKES).await? < 0.5,
+            "the brake has taken a model back: not everything was on"
+        );
     }
     let ended = now();
     for feed in &feeds {

@@ -8,9 +8,10 @@ use models::match_key::MatchKey;
 use models::money::Currency;
 use models::operator::Operator;
 use models::risk_model::{
-    DriftJudged, DriftLevel, Model, ModelAct, ModelKind, ModelMetrics, ModelPromoted, ModelRetired, ModelRollback,
-    ModelState,
+    DriftJudged, DriftLevel, Model, ModelAct, ModelForecast, ModelKind, ModelMetrics, ModelPromoted, ModelRetired,
+    ModelRollback, ModelState,
 };
+use models::rule::{ForecastBasis, RateForecast};
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::score::{PlayersScored, ScoredPlayer};
 use models::ts::{DAY, Ts};
@@ -48,14 +49,39 @@ pub fn registered(model: &Model, bytes: &[u8]) -> (Vec<Event>, Vec<Attachment>) 
     (vec![Event::ModelRegistered(Box::new(model.clone()))], vec![Attachment::ModelBytes(bytes)])
 }
 
+/// What was expected of a version when it was promoted: as many alerts as its number; of the first nothing is known.
+fn forecasts(version: u32) -> Vec<ModelForecast> {
+    let forecast = RateForecast {
+        basis: ForecastBasis::Shadow,
+        findings: version.into(),
+        operator_hours: 24,
+        expected_micro: 1,
+        upper_micro: 2,
+    };
+    let (jurisdiction, rule) = (JurisdictionNo(0), "risky_transaction".to_owned());
+    (version > 1).then_some(ModelForecast { jurisdiction, rule, forecast }).into_iter().collect()
+}
+
 fn promoted(version: u32, by: &str) -> Event {
-    Event::ModelPromoted(ModelPromoted { kind: KIND, version, by: by.to_owned(), rollback: None })
+    Event::ModelPromoted(ModelPromoted {
+        kind: KIND,
+        version,
+        by: by.to_owned(),
+        rollback: None,
+        forecasts: forecasts(version),
+    })
 }
 
 /// By whoever registered it: one person is enough.
 pub fn back(from: u32, version: u32) -> Event {
     let rollback = Some(ModelRollback { from, reason: "it names everybody".to_owned() });
-    Event::ModelPromoted(ModelPromoted { kind: KIND, version, by: "Wanjiku".to_owned(), rollback })
+    Event::ModelPromoted(ModelPromoted {
+        kind: KIND,
+        version,
+        by: "Wanjiku".to_owned(),
+        rollback,
+        forecasts: Vec::new(),
+    })
 }
 
 fn retired(version: u32) -> Event {
@@ -192,6 +218,11 @@ pub async fn one_goes_back_to_what_scored_before_and_one_step_alone(kind: Kind) 
     assert_eq!((acts[6].by.as_str(), acts[6].reason.as_deref()), ("Wanjiku", Some("it names everybody")));
     assert_eq!((acts[5].by.as_str(), acts[5].reason.as_deref()), ("Otieno", None));
     assert_eq!(acts[8].reason.as_deref(), Some("its data was wrong"));
+    // what was expected stays with each promotion; a way back has none
+    let expected: Vec<_> = acts.iter().map(|acted| acted.forecasts.clone()).collect();
+    let none = Vec::new;
+    let wanted = [none(), none(), none(), none(), forecasts(2), forecasts(3), none(), forecasts(3), none()];
+    assert_eq!(expected, wanted);
     assert_eq!(node.store.model_acts(ModelKind::PlayerRisk).await.expect("read").len(), 1, "of its own kind");
     node.stop().await;
 }

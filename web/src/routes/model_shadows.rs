@@ -13,7 +13,7 @@ use models::ts::{DAY, Ts};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::risk_models::{ModelBody, only_own_operators, required_reason, which};
+use super::risk_models::{ModelBody, only_own_operators, required_reason, shown, which};
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
@@ -210,7 +210,8 @@ async fn step(
     state.engine.order_shadow(order, idempotency(caller, req, body)?).await?;
     let store = state.engine.store();
     let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
-    Ok(HttpResponse::Ok().json(ModelBody::of(&stored, &store.model_acts(kind).await?)))
+    let acts = store.model_acts(kind).await?;
+    Ok(HttpResponse::Ok().json(shown(state, caller.jurisdiction(), &stored, &acts).await?))
 }
 
 /// Lets a version score in the shadow from now on, beside the promoted one or where none is promoted: no alert, no level of

@@ -2,10 +2,11 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use actors::built_in_models::{self, BuiltIn};
-use actors::engine::{ModelCommand, ModelOrder};
+use actors::engine::{ModelCommand, ModelLive, ModelOrder};
+use models::jurisdiction::JurisdictionNo;
 use models::operator::Scope;
 use models::risk_model::{
-    DriftJudged, ModelActed, ModelEvaluation, ModelKind, ModelMetrics, REASON_CHARS_MAX, rollback_of,
+    DriftJudged, ModelActed, ModelEvaluation, ModelKind, ModelMetrics, ModelState, REASON_CHARS_MAX, rollback_of,
 };
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use store::StoredModel;
 use utoipa::ToSchema;
 
 use super::model_shadows::ShadowBody;
+use super::rules::views::RateForecastView;
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
@@ -110,6 +112,23 @@ pub struct ModelBody {
     pub rollback: Option<RollbackBody>,
     /// It scores in the shadow; null where it does not.
     pub shadow: Option<ShadowBody>,
+    /// While it scores by a promotion: what was expected then of each live rule that hears it, and what has come. Empty where
+    /// it does not score, scores by a way back, or was promoted by a release before.
+    pub live: Vec<ModelLiveBody>,
+}
+
+/// Alerts that follow from a promoted version: what the brake holds against each other.
+#[derive(Serialize, ToSchema)]
+pub struct ModelLiveBody {
+    /// The rule that raises them.
+    pub rule: String,
+    /// How many were expected when it was promoted; of `basis` `none` nothing was known, and the brake's floor holds.
+    pub forecast: RateForecastView,
+    /// How many have been raised since.
+    pub seen: u64,
+    /// Until then the brake looks at them.
+    #[schema(value_type = String, format = DateTime)]
+    pub watched_until: Ts,
 }
 
 /// Somebody went back from a version to the one before.
@@ -238,14 +257,36 @@ impl From<&ModelActed> for RollbackBody {
 
 impl From<&ModelActed> for ModelActBody {
     fn from(acted: &ModelActed) -> Self {
-        let ModelActed { version, act, by, at, reason, other } = acted.clone();
+        let ModelActed { version, act, by, at, reason, other, .. } = acted.clone();
         Self { act: act.as_str(), version, replaced: other, by, at, reason }
     }
 }
 
+impl From<ModelLive> for ModelLiveBody {
+    fn from(live: ModelLive) -> Self {
+        let ModelLive { rule, forecast, findings, watched_until } = live;
+        Self { rule, forecast: RateForecastView::from(forecast), seen: findings, watched_until }
+    }
+}
+
+/// A version as staff of a jurisdiction sees it; `acts` are those of its kind.
+pub(super) async fn shown(
+    state: &AppState,
+    jurisdiction: JurisdictionNo,
+    stored: &StoredModel,
+    acts: &[ModelActed],
+) -> Result<ModelBody, Problem> {
+    let mut body = ModelBody::of(stored, acts);
+    if stored.state == ModelState::Promoted {
+        let live = state.engine.model_live(jurisdiction, (stored.model.kind, stored.model.version)).await?;
+        body.live = live.into_iter().map(ModelLiveBody::from).collect();
+    }
+    Ok(body)
+}
+
 impl ModelBody {
     /// `acts` are those of its kind.
-    pub(super) fn of(stored: &StoredModel, acts: &[ModelActed]) -> Self {
+    fn of(stored: &StoredModel, acts: &[ModelActed]) -> Self {
         let model = &stored.model;
         let (promoted_by, promoted_at) = stored.promoted.clone().unzip();
         Self {
@@ -268,6 +309,7 @@ impl ModelBody {
             ended_at: stored.ended.as_ref().map(|(_, at)| *at),
             rollback: rollback_of(acts, model.version).map(RollbackBody::from),
             shadow: stored.shadow.clone().map(|(by, since, reason)| ShadowBody { by, since, reason }),
+            live: Vec::new(),
         }
     }
 }
@@ -335,13 +377,15 @@ async fn order(
     let version = state.engine.order_model(order, idempotency(caller, req, body)?).await?;
     let store = state.engine.store();
     let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
-    Ok(HttpResponse::Ok().json(ModelBody::of(&stored, &store.model_acts(kind).await?)))
+    let acts = store.model_acts(kind).await?;
+    Ok(HttpResponse::Ok().json(shown(state, caller.jurisdiction(), &stored, &acts).await?))
 }
 
 /// Lets a version score from now on, in the place of the one before. Another person than the one who registered it has to
 /// do so, and it has to be validated: judged on a table that it was not learnt from. A person is known by the name of the
-/// key. A model scores the operators of every jurisdiction: where there are several with operators, no key of one of them
-/// may do this, but whoever runs the node.
+/// key. How many alerts are expected of it stands in `live`: within seven days, where far more come, the brake goes back to
+/// the version before, or retires this one where none scored before. A model scores the operators of every jurisdiction:
+/// where there are several with operators, no key of one of them may do this, but whoever runs the node.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/promote", tag = "models", request_body = PromoteRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
@@ -429,7 +473,9 @@ pub async fn list(caller: Caller, state: AppState) -> Result<HttpResponse, Probl
     let mut models = Vec::with_capacity(stored.len());
     for of_kind in stored.chunk_by(|a, b| a.model.kind == b.model.kind) {
         let acts = store.model_acts(of_kind[0].model.kind).await?;
-        models.extend(of_kind.iter().map(|stored| ModelBody::of(stored, &acts)));
+        for stored in of_kind {
+            models.push(shown(&state, caller.jurisdiction(), stored, &acts).await?);
+        }
     }
     let built_in = built_in_models::all().into_iter().map(BuiltInBody::from).collect();
     Ok(HttpResponse::Ok().json(ModelsView { models, built_in }))
@@ -464,6 +510,6 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
     let acts = store.model_acts(kind).await?;
     let of_it = |acted: &&ModelActed| acted.version == version || acted.other == Some(version);
     let history = acts.iter().filter(of_it).map(ModelActBody::from).collect();
-    let model = ModelBody::of(&stored, &acts);
+    let model = shown(&state, caller.jurisdiction(), &stored, &acts).await?;
     Ok(HttpResponse::Ok().json(ModelView { model, card: stored.model.card, history, drift }))
 }

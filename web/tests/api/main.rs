@@ -19,6 +19,7 @@ mod integrity;
 mod licences;
 mod live;
 mod live_rules;
+mod model_brake;
 mod model_shadows;
 mod node;
 mod notifications;

@@ -171,9 +171,9 @@ pub struct SpanView {
 
 /// How many alerts were expected of a version when it was promoted.
 #[derive(Serialize, ToSchema)]
-pub struct ForecastView {
-    /// `shadow` (what it found there), `backtest` (what its newest one has found, of a rule of the market) or `version_before`
-    /// (what the one that was live then had found).
+pub struct RateForecastView {
+    /// `shadow` (what it found there), `backtest` (what its newest one has found), `version_before` (what was live until then
+    /// had found), or `none`: nothing was known, and all operators together may raise two alerts a day.
     #[schema(value_type = String)]
     pub basis: &'static str,
     /// Findings that it stands on.
@@ -226,8 +226,8 @@ pub struct PromotionView {
     /// First instant after it, at which what was live before is so again; null = open.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub to: Option<Ts>,
-    /// What was expected; null where there was nothing to learn it from, and so no brake.
-    pub forecast: Option<ForecastView>,
+    /// What was expected; null where a release before had nothing to learn it from, and so no brake.
+    pub forecast: Option<RateForecastView>,
     /// The brake that ended it.
     pub brake: Option<BrakeView>,
 }
@@ -356,7 +356,7 @@ fn millionths(micro: u64) -> f64 {
     micro as f64 / 1e6
 }
 
-impl From<RateForecast> for ForecastView {
+impl From<RateForecast> for RateForecastView {
     fn from(forecast: RateForecast) -> Self {
         Self {
             basis: forecast.basis.as_str(),
@@ -388,7 +388,7 @@ impl From<&Promotion> for PromotionView {
             deed: DeedView::from(&promotion.deed),
             from: promotion.span.from,
             to: promotion.span.to,
-            forecast: promotion.forecast.map(ForecastView::from),
+            forecast: promotion.forecast.map(RateForecastView::from),
             brake: promotion.brake.map(BrakeView::from),
         }
     }
