@@ -2,9 +2,12 @@
 //! nothing can grow.
 
 use crate::api::FreshnessLabel;
+use models::exclusion_report::ReportState;
 use models::quarantine::ReplayOutcome;
 use models::record::QuarantineCode;
+use models::ts::{SECOND, Ts};
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use store::ReportsWaiting;
 
 /// Figures of a node.
 pub struct EngineMetrics {
@@ -50,6 +53,46 @@ pub struct EngineMetrics {
     pub rule_brakes: IntCounter,
     /// Promoted versions of rules that raise far fewer alerts than was forecast.
     pub rules_below_forecast: IntGauge,
+    /// Exclusions that operators report.
+    pub reports: ReportMetrics,
+}
+
+/// Figures of exclusions that operators report.
+pub struct ReportMetrics {
+    /// Those that wait for staff.
+    pub waiting: IntGauge,
+    /// Age of the oldest of them, seconds; 0 where none waits.
+    pub oldest_seconds: Gauge,
+    /// What became of them, by `outcome`.
+    pub outcomes: IntCounterVec,
+}
+
+impl ReportMetrics {
+    /// What an approval comes to that names somebody else.
+    pub const MISMATCHED: &'static str = "mismatched";
+
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let help = "Exclusions that operators reported and staff has not looked at";
+        let waiting = IntGauge::new("mlinzi_reported_exclusions_waiting", help)?;
+        let help = "Age of the oldest reported exclusion that waits for staff, 0 = none waits";
+        let oldest_seconds = Gauge::new("mlinzi_reported_exclusions_oldest_seconds", help)?;
+        let help = "Reported exclusions by what became of them (approved, refused, expired; mismatched: a try to approve one for another person)";
+        let outcomes = IntCounterVec::new(Opts::new("mlinzi_reported_exclusions_total", help), &["outcome"])?;
+        let settled =
+            ReportState::ALL.iter().filter(|state| **state != ReportState::Waiting).map(|state| state.as_str());
+        settled.chain([Self::MISMATCHED]).for_each(|outcome| outcomes.with_label_values(&[outcome]).reset());
+        registry.register(Box::new(waiting.clone()))?;
+        registry.register(Box::new(oldest_seconds.clone()))?;
+        registry.register(Box::new(outcomes.clone()))?;
+        Ok(Self { waiting, oldest_seconds, outcomes })
+    }
+
+    /// Sets how many wait, and since when the oldest does.
+    pub fn show(&self, waiting: ReportsWaiting, now: Ts) {
+        self.waiting.set(waiting.count.cast_signed());
+        let age = waiting.since.map_or(0, |since| now.0.saturating_sub(since.0).max(0));
+        self.oldest_seconds.set(age as f64 / SECOND as f64);
+    }
 }
 
 /// Figures of the lookup evidence.
@@ -167,6 +210,7 @@ impl EngineMetrics {
                 "mlinzi_rules_below_forecast",
                 "Versions of rules, promoted within seven days, that raise far fewer alerts than was forecast",
             )?,
+            reports: ReportMetrics::register(registry)?,
         })
     }
 
