@@ -235,7 +235,7 @@ async fn whoever_names_somebody_else_registers_nobody() {
     let table = [
         (&anna, json!({}), 422),
         (&anna, json!({"phone": "0712"}), 422),
-        (&anna, json!({"phone": ANNA, "period": "permanent"}), 422),
+        (&anna, json!({"phone": ANNA, "period": "permanent"}), 400),
         (&both, named(BEN), 409),
         (&both, json!({"phone": BEN, "id_number": "12345679"}), 409),
         (&both, json!({"phone": BEN, "id_number": "12345678"}), 200),

@@ -161,6 +161,7 @@ impl Node {
         let _ = self.stop.send(());
         self.served.await.expect("the server does not panic").expect("the server ends well");
         // what it could not write is lost, as at a crash
+        self.engine.evidence().refuse();
         self.engine.stop(Duration::from_secs(1)).await;
         Self::start_on(dir, material, Setup::default()).await
     }
