@@ -126,13 +126,19 @@ fn transactions(rows: std::ops::Range<usize>) -> String {
     let names = engine::features::transaction::names();
     let mut text = format!("id,{},label\n", names.join(","));
     for n in rows {
-        let amount = n * 7_919 % 100;
+        // each by itself: rhythms of the rows would be learnt in the place of the amount
+        let drawn = |place: usize| {
+            let mixed = ((n << 32 | place) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (mixed >> 33) % 100
+        };
+        let amount = drawn(names.len());
         write!(text, "r{n}").expect("a text");
         for (place, name) in names.iter().enumerate() {
-            let value = if *name == "amount_to_mean" { amount } else { n * (place + 13) % 97 };
+            let value = if *name == "amount_to_mean" { amount } else { drawn(place) };
             write!(text, ",{value}").expect("a text");
         }
-        writeln!(text, ",{}", u8::from(amount + n * 31 % 40 > 100)).expect("a text");
+        writeln!(text, ",{}", u8::from(amount + drawn(names.len() + 1) * 40 / 100 > 100)).expect("a text");
     }
     text
 }

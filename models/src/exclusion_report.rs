@@ -100,15 +100,15 @@ mod tests {
             settled_at: settled.1,
             exclusion: Some(ExclusionId(8)),
             revision: 2,
-            ..waiting.clone()
+            ..waiting
         };
         let refused = ExclusionReport {
             state: ReportState::Refused,
             refused: Some(RefusalReason::ByMistake),
             exclusion: None,
-            ..approved.clone()
+            ..approved
         };
-        let asked_for = ExclusionReport { expires_at: None, mismatches: 2, ..waiting.clone() };
+        let asked_for = ExclusionReport { expires_at: None, mismatches: 2, ..waiting };
         for report in [waiting, approved, refused, asked_for] {
             let text = serde_json::to_string(&report).unwrap();
             assert_eq!(serde_json::from_str::<ExclusionReport>(&text).unwrap(), report, "{text}");

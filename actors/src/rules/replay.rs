@@ -155,7 +155,7 @@ impl<'a> Rules<'a> {
         let whose = Whose { no, jurisdiction, code: operator.code.clone(), currency: of.currency };
         let zone = zone(of)?;
         let blank = OfOperator::new(no, OperatorRules::new(no, zone, &self.versions.set(jurisdiction).1));
-        Past::begin(self, whose, blank).await?.replay(Some(operator.id)).await
+        Box::pin(Past::begin(self, whose, blank)).await?.replay(Some(operator.id)).await
     }
 
     /// The rules over all operators of a jurisdiction.

@@ -45,7 +45,7 @@ pub(super) struct Row {
 #[derive(Clone)]
 enum Sink {
     /// Counted beside the promoted version.
-    Tally(Tally),
+    Tally(Box<Tally>),
     /// Collected by whoever knows what the promoted version said then.
     Rows(Vec<Row>),
 }
@@ -163,7 +163,7 @@ impl Shadows {
             if is_at_work(place.as_ref(), new.as_ref()) {
                 continue;
             }
-            let tally = || Sink::Tally(Tally::new(EXAMPLES_MAX));
+            let tally = || Sink::Tally(Box::new(Tally::new(EXAMPLES_MAX)));
             let before = std::mem::replace(place, new.map(|new| Shadow::new(new, operator, tally())));
             self.counted.extend(before.and_then(|mut shadow| shadow.take(shadow.newest)));
         }

@@ -366,7 +366,7 @@ pub async fn inputs_are_held_against_the_journal(kind: Kind) {
     // moved to another jurisdiction it is heard by nobody's rules; by its number it is found
     let held = async |whose| store.held_inputs(whose, everything).await.expect("rows");
     let score = HeldInput { input_seq: 1, seq: all[2].seq, fields: Vec::new() };
-    assert_eq!(held(nation).await, [score.clone()]);
+    assert_eq!(held(nation).await, std::slice::from_ref(&score));
     store.execute_for_tests(&set("jurisdiction = 5", "operator_no = 65280")).await.expect("it is moved");
     assert_eq!(held(nation).await, [HeldInput { fields: vec!["jurisdiction"], ..score }]);
     store.execute_for_tests(&set("jurisdiction = 0", "operator_no = 65280")).await.expect("it is moved back");

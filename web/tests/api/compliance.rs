@@ -418,6 +418,10 @@ async fn silent_seconds(version: Option<&Value>) -> i64 {
     let key = key(&node, &operator).await;
     let new = json!({"name": "bets", "class": "gaming_transactions", "expected_interval_seconds": 3_600}).to_string();
     assert_eq!(node.call("POST", "/api/v1/feeds", Some(&key.bearer), &new).await.status, 201);
+    // nothing is held against a source that nobody listens to
+    let is_heard =
+        async || node.engine.sources(None).iter().all(|source| source.listening_since.is_some()).then_some(());
+    until("it is listened to", is_heard).await;
     let today = clock.day();
     clock.to_next_day_at(12);
     if version.is_none() {
