@@ -368,7 +368,7 @@ async fn features(config: &Config, order: Features) -> anyhow::Result<()> {
         tools.writer.commit(vec![event], Vec::new()).await.context("the export cannot be journaled")?;
         Ok((summary, file_sha256))
     });
-    let (summary, sha256) = done.await.context("there is no export")?;
+    let (summary, sha256) = Box::pin(done).await.context("there is no export")?;
     draft.keep()?;
     close(&store).await;
     let RowsSummary { rows, positives, labels_left_out } = summary;

@@ -66,7 +66,7 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
         let judged_by = |seq| rules.deviations_as_of(jurisdiction, seq);
         let replayed = replay::operator(&store, (operator_no, id), code, blank, &judged_by, span).await?;
         report.operators.push(replayed);
-        report.rules.push(rules.operator(&operator, of).await?);
+        report.rules.push(Box::pin(rules.operator(&operator, of)).await?);
         holders.push(Holder { no: operator_no, id: Some(id), code: operator.code });
     }
     for (no, of) in jurisdictions.iter().enumerate().filter(|_| args.operator.is_empty()) {

@@ -438,7 +438,7 @@ mod tests {
     fn windows_of_the_span_are_judged_by_the_version_that_is_tried() {
         let life = Life::standard("KE", "robust_deviation").unwrap();
         let given = json!({"threshold_milli": 4_000});
-        let [live, candidate] = deviations(&life, 4, given.clone(), Ts(100)).unwrap();
+        let [live, candidate] = deviations(&life, 4, given, Ts(100)).unwrap();
         let version = |of: &Deviations, at| of.at(Ts(at)).map(|params| (params.version, params.threshold_milli));
         let table = [(99, Some((3, 6_000)), Some((3, 6_000))), (100, Some((3, 6_000)), Some((4, 4_000)))];
         for (at, of_live, of_candidate) in table {

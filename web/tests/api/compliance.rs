@@ -411,7 +411,7 @@ async fn silent_seconds(version: Option<&Value>) -> i64 {
     let (node, clock) = started().await;
     if let Some(parameters) = version {
         let other = second(&node).await;
-        does(&node, &node.staff, "feed_silent/versions", &proposal(parameters.clone())).await;
+        does(&node, &node.staff, "feed_silent/versions", &proposal(parameters)).await;
         does(&node, &other, "feed_silent/versions/2/promote", &why("nobody should hear of it")).await;
     }
     let operator = node.operator("acme").await;

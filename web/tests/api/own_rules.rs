@@ -141,7 +141,7 @@ pub async fn does(node: &Node, bearer: &str, path: &str, body: &Value) -> Value 
     done.json()
 }
 
-pub fn proposal(parameters: Value) -> Value {
+pub fn proposal(parameters: &Value) -> Value {
     json!({"parameters": parameters, "note": "look closer"})
 }
 
@@ -153,7 +153,7 @@ pub fn why(note: &str) -> Value {
 async fn there_and_back() -> Steady {
     let steady = Steady::begin().await;
     let Steady { node, clock, other, .. } = &steady;
-    let made = steady.does(&node.staff, "/versions", &proposal(json!({"threshold_milli": 3_000}))).await;
+    let made = steady.does(&node.staff, "/versions", &proposal(&json!({"threshold_milli": 3_000}))).await;
     assert_eq!((&made["version"], &made["state"]), (&json!(4), &json!("proposed")), "{made}");
     assert_eq!(made["differs"], json!([{"name": "threshold_milli", "live": 6_000, "this": 3_000}]));
     let own = format!("/api/v1/rules/{RULE}/versions/4/promote");
@@ -208,7 +208,7 @@ async fn a_tighter_version_tells_of_a_spike_from_its_promotion_to_its_end_and_af
 async fn a_version_of_the_markets_rule_is_tried_over_history_instead_of_a_shadow() {
     let steady = there_and_back().await;
     let Steady { node, other, .. } = &steady;
-    let made = steady.does(&node.staff, "/versions", &proposal(json!({"threshold_milli": 4_000}))).await;
+    let made = steady.does(&node.staff, "/versions", &proposal(&json!({"threshold_milli": 4_000}))).await;
     assert_eq!(made["version"], 5, "{made}");
     let path = format!("/api/v1/rules/{RULE}/versions/5");
     let run = json!({"run": true, "note": "x"}).to_string();
@@ -282,7 +282,7 @@ async fn how_long_a_silence_is_takes_versions() {
     let clock = Arc::<AheadClock>::default();
     let node = Node::start_as(setup(&clock)).await;
     let other = second(&node).await;
-    does(&node, &node.staff, "feed_silent/versions", &proposal(json!({"silent_intervals": 2}))).await;
+    does(&node, &node.staff, "feed_silent/versions", &proposal(&json!({"silent_intervals": 2}))).await;
     does(&node, &other, "feed_silent/versions/2/promote", &why("feeds are told of too late")).await;
     let acme = node.operator("acme").await;
     let scopes = json!({"label": "k", "scopes": ["feeds:write", "feeds:manage"], "rate_per_second": 1000});
