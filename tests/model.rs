@@ -2,6 +2,7 @@
 
 mod program;
 
+use program::play::drawn;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -127,11 +128,7 @@ fn transactions(rows: std::ops::Range<usize>) -> String {
     let mut text = format!("id,{},label\n", names.join(","));
     for n in rows {
         // each by itself: rhythms of the rows would be learnt in the place of the amount
-        let drawn = |place: usize| {
-            let mixed = ((n << 32 | place) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            (mixed >> 33) % 100
-        };
+        let drawn = |place| drawn(n, place) % 100;
         let amount = drawn(names.len());
         write!(text, "r{n}").expect("a text");
         for (place, name) in names.iter().enumerate() {

@@ -1,6 +1,6 @@
 use super::*;
+use crate::risk_models::tests::open;
 use crate::scoring::tests::table;
-use crate::writer::CommitMetrics;
 use ml::tabular::artefact::Kind;
 use ml::tabular::batch;
 use models::alert::Window;
@@ -11,22 +11,6 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{OpenOptions, SystemClock};
-
-struct Answer;
-
-impl store::Sink for Answer {
-    fn publish(&mut self, group: store::CommittedGroup) {
-        group.members.into_iter().for_each(store::Member::complete);
-    }
-    fn head(&mut self, _: models::ids::Seq, _: Ts) {}
-}
-
-async fn open(url: &str) -> (Store, WriterHandle) {
-    let store = Store::open(url, &OpenOptions::default()).await.expect("a store");
-    let clock = Arc::new(SystemClock);
-    let writer = store.start_writer(Box::new(Answer), [7; 32], clock, Duration::from_secs(10)).await.expect("a writer");
-    (store, WriterHandle::new(writer, CommitMetrics::unregistered().expect("metrics")))
-}
 
 #[actix_rt::test]
 async fn one_person_lets_one_version_of_a_kind_score_in_the_shadow() {

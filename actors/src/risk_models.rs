@@ -278,4 +278,4 @@ pub async fn scorer(store: &Store, kind: ModelKind) -> Result<Option<Scorer>, No
 
 #[cfg(test)]
 #[path = "risk_models_tests.rs"]
-mod tests;
+pub(crate) mod tests;

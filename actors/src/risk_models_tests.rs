@@ -1,6 +1,6 @@
 use super::*;
 use crate::scoring::tests::{learnt, table};
-use crate::writer::CommitMetrics;
+use crate::writer::{Answers, CommitMetrics};
 use ml::tabular::artefact::Kind;
 use ml::tabular::batch;
 use models::ts::Ts;
@@ -8,19 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{OpenOptions, SystemClock};
 
-struct Answer;
-
-impl store::Sink for Answer {
-    fn publish(&mut self, group: store::CommittedGroup) {
-        group.members.into_iter().for_each(store::Member::complete);
-    }
-    fn head(&mut self, _: models::ids::Seq, _: Ts) {}
-}
-
-async fn open(url: &str) -> (Store, WriterHandle) {
+/// A store, and a writer as tools have it.
+pub(crate) async fn open(url: &str) -> (Store, WriterHandle) {
     let store = Store::open(url, &OpenOptions::default()).await.expect("a store");
     let clock = Arc::new(SystemClock);
-    let writer = store.start_writer(Box::new(Answer), [7; 32], clock, Duration::from_secs(10)).await.expect("a writer");
+    let writer =
+        store.start_writer(Box::new(Answers), [7; 32], clock, Duration::from_secs(10)).await.expect("a writer");
     (store, WriterHandle::new(writer, CommitMetrics::unregistered().expect("metrics")))
 }
 

@@ -1,6 +1,8 @@
 //! The running program, as its users meet it.
 #![allow(dead_code, clippy::needless_pass_by_value)] // each test file uses its part
 
+pub mod play;
+
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::Path;

@@ -2,20 +2,17 @@
 //! is. What is judged, and by which limits, stands in [`engine::rules::brake`].
 
 use super::Engine;
-use super::rule_versions::{pace_of, said};
+use super::rule_versions::{brake_notice, pace_of, said};
 use crate::api::EngineError;
 use crate::rates;
 use crate::register::{commit_error, unavailable};
 use crate::risk_models;
 use engine::rules::brake::{self, Answers, WATCHED};
-use models::alert::Severity;
-use models::ids::NoticeId;
 use models::jurisdiction::JurisdictionNo;
-use models::notice::{Notice, NoticeKind};
+use models::notice::Notice;
 use models::risk_model::{BY_BRAKE, ModelAct, ModelForecast, ModelKind, scored};
 use models::rule::RateForecast;
 use models::ts::Ts;
-use ring::digest::{SHA256, digest};
 use std::collections::BTreeSet;
 use store::Attachment;
 
@@ -184,27 +181,11 @@ impl Engine {
     }
 }
 
-/// What people are told of it: kinds, numbers and figures, never a person.
+/// What people are told of it.
 fn notice(departed: &Departed, jurisdiction: JurisdictionNo, follows: &str, at: Ts) -> Notice {
     let Departed { version, since, kind, rule, reason, .. } = departed;
     let kind = kind.as_str();
-    let text = format!("model brake\0{}\0{kind}\0{version}\0{}", jurisdiction.0, since.0);
-    let mut first = [0; 16];
-    first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
-    let id = NoticeId(u128::from_be_bytes(first));
-    Notice {
-        id,
-        kind: NoticeKind::Raised,
-        number: 1,
-        group: format!("brake-{id}"),
-        alerts: Vec::new(),
-        severity: Severity::High,
-        rule: rule.clone(),
-        operator: None,
-        jurisdiction,
-        title: format!("{kind}: the brake stopped version {version}"),
-        lines: vec![reason.clone(), follows.to_owned()],
-        at,
-        count: 1,
-    }
+    let told = (format!("{kind}: the brake stopped version {version}"), vec![reason.clone(), follows.to_owned()]);
+    let which = format!("model brake\0{}\0{kind}\0{version}\0{}", jurisdiction.0, since.0);
+    brake_notice(&which, (rule, jurisdiction), told, at)
 }

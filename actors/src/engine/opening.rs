@@ -4,7 +4,7 @@ use super::StartError;
 use crate::directory::Directory;
 use crate::secrets::{KeyMaterial, KeyRing, Keys};
 use crate::staff::Staff;
-use crate::writer::{CommitMetrics, WriterHandle};
+use crate::writer::{Answers, CommitMetrics, WriterHandle};
 use arc_swap::ArcSwap;
 use models::jurisdiction::Jurisdiction;
 use models::key_version::{KeyPurpose, KeyStates, KeyVersion};
@@ -33,17 +33,10 @@ pub async fn tools(
     material: &KeyMaterial,
     clock: Arc<dyn Clock>,
 ) -> Result<Tools, StartError> {
-    struct Answer;
-    impl store::Sink for Answer {
-        fn publish(&mut self, group: store::CommittedGroup) {
-            group.members.into_iter().for_each(store::Member::complete);
-        }
-        fn head(&mut self, _: models::ids::Seq, _: Ts) {}
-    }
     let keys = keys_of(store, material).await?;
     let ring = keys.hold();
     let directory = Arc::new(ArcSwap::from_pointee(load_directory(jurisdictions, store, &ring).await?));
-    let writer = store.start_writer(Box::new(Answer), ring.chain, clock, Duration::from_secs(10)).await?;
+    let writer = store.start_writer(Box::new(Answers), ring.chain, clock, Duration::from_secs(10)).await?;
     let next = store.next_numbers().await?;
     let metrics = CommitMetrics::unregistered().map_err(|e| StartError::Actor(e.to_string()))?;
     let writer = WriterHandle::new(writer, metrics);

@@ -397,17 +397,29 @@ pub(super) fn said(departure: &RateDeparture) -> String {
     format!("{findings} alerts within {hours} hours, where at most {expected:.1} were forecast")
 }
 
-/// What people are told of it: rules and figures, never a person.
+/// What people are told of it.
 fn notice(changed: &RuleChanged, version: u32) -> Notice {
     let RuleChanged { jurisdiction, rule, change, at, note, act, .. } = changed;
-    let text = format!("brake\0{}\0{rule}\0{change}", jurisdiction.0);
-    let mut first = [0; 16];
-    first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
-    let id = NoticeId(u128::from_be_bytes(first));
     let now = match act {
         RuleAct::RolledBack { to: Some(to), .. } => format!("version {to} is live again"),
         _ => "the rule is off, as it was before".to_owned(),
     };
+    let told = (format!("{rule}: the brake stopped version {version}"), vec![note.clone(), now]);
+    let which = format!("brake\0{}\0{rule}\0{change}", jurisdiction.0);
+    brake_notice(&which, (rule, *jurisdiction), told, *at)
+}
+
+/// A notice that a brake took something back: rules, numbers and figures, never a person. `which` tells this time from all
+/// others.
+pub(super) fn brake_notice(
+    which: &str,
+    (rule, jurisdiction): (&str, JurisdictionNo),
+    (title, lines): (String, Vec<String>),
+    at: Ts,
+) -> Notice {
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest(&SHA256, which.as_bytes()).as_ref()[..16]);
+    let id = NoticeId(u128::from_be_bytes(first));
     Notice {
         id,
         kind: NoticeKind::Raised,
@@ -415,12 +427,12 @@ fn notice(changed: &RuleChanged, version: u32) -> Notice {
         group: format!("brake-{id}"),
         alerts: Vec::new(),
         severity: Severity::High,
-        rule: rule.clone(),
+        rule: rule.to_owned(),
         operator: None,
-        jurisdiction: *jurisdiction,
-        title: format!("{rule}: the brake stopped version {version}"),
-        lines: vec![note.clone(), now],
-        at: *at,
+        jurisdiction,
+        title,
+        lines,
+        at,
         count: 1,
     }
 }

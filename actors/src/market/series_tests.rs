@@ -9,15 +9,15 @@ use models::money::Currency;
 use models::ts::{HOUR, MINUTE};
 
 /// 5 January 2026, a Monday.
-const BEGIN: i64 = 1_767_571_200_000_000;
+pub(super) const BEGIN: i64 = 1_767_571_200_000_000;
 
-fn hour(n: i64) -> Window {
+pub(super) fn hour(n: i64) -> Window {
     let start = Ts(BEGIN + n * HOUR);
     Window { start, end: start.plus(HOUR) }
 }
 
 /// Noise between −1 and 1 that is the same every time.
-fn noise(n: i64) -> f64 {
+pub(super) fn noise(n: i64) -> f64 {
     let mixed = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ mixed >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed >> 11) as f64 / (1u64 << 52) as f64 - 1.0

@@ -2,6 +2,7 @@
 
 use super::super::states::newest_readable;
 use super::super::{OperatorStateRow, StateMetrics};
+use super::tests::{BEGIN, hour, noise};
 use super::*;
 use engine::rules::finding::Finding;
 use engine::rules::input::Input;
@@ -12,26 +13,12 @@ use models::ids::OperatorNo;
 use models::series::{SeriesScored, ToldAlready};
 use models::ts::HOUR;
 
-/// 5 January 2026, a Monday.
-const BEGIN: i64 = 1_767_571_200_000_000;
 /// The first hour that can be an alert: 199 teach the detectors, 168 are described, 200 are judged.
 const SPEAKS_FROM: i64 = 199 + 168 + 200;
 /// An hour of which the figures do not fit each other.
 const ODD: i64 = 643;
 /// The end of the stories.
 const END: i64 = 700;
-
-fn hour(n: i64) -> Window {
-    let start = Ts(BEGIN + n * HOUR);
-    Window { start, end: start.plus(HOUR) }
-}
-
-/// Noise between −1 and 1 that is the same every time.
-fn noise(n: i64) -> f64 {
-    let mixed = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ mixed >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-}
 
 /// The n-th hour of a market: busy or not, all figures follow how many records there are, each with some noise of its
 /// own; what is paid out has exponential tails. Stakes and players are so many times as high.

@@ -148,7 +148,7 @@ pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried,
         let (nation, code) = (OperatorNo::of_nation(of.no), &of.jurisdiction.code);
         let blank = OfNation::new(NationRules::new(of.no, zone, &set));
         trying.hear_all(nation, code, blank).await?;
-        trying.hear_of_people(nation, trial.life.rule()).await?;
+        trying.counts.hear_of_people(of.store, (nation, trial), &mut trying.backtest).await?;
         codes.insert(nation.0, code.clone());
     } else {
         trying.parts.1 = codes.len().max(1);
@@ -156,7 +156,7 @@ pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried,
             trying.parts.0 = part;
             let blank = OfOperator::new(OperatorNo(*no), OperatorRules::new(OperatorNo(*no), zone.clone(), &set));
             trying.hear_all(OperatorNo(*no), code, blank).await?;
-            trying.hear_of_people(OperatorNo(*no), trial.life.rule()).await?;
+            trying.counts.hear_of_people(of.store, (OperatorNo(*no), trial), &mut trying.backtest).await?;
         }
     }
     let Trying { backtest, counts, .. } = trying;
@@ -172,6 +172,24 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// What people found out of the rule's alerts in the span: the revision that spoke last says when and of whom.
+    pub(super) async fn hear_of_people(
+        &mut self,
+        store: &Store,
+        (whose, trial): (OperatorNo, &Trial),
+        backtest: &mut Backtest,
+    ) -> Result<(), StoreError> {
+        let span = Window { start: trial.span.from, end: trial.span.to };
+        let judged = judged_alerts(store, (whose, trial.life.rule()), span).await?;
+        self.judged_cut |= judged.is_cut;
+        for (revisions, is_confirmed) in judged.alerts {
+            let spoke = revisions.iter().find(|revision| revision.kind != RevisionKind::Withdrawn);
+            let spoke = spoke.filter(|revision| trial.span.holds(revision.at));
+            backtest.judged(spoke.map(|revision| Judged::of(revision, is_confirmed)));
+        }
+        Ok(())
+    }
+
     /// With what was found.
     pub(super) fn tried(self, span: Span, operators: BTreeMap<u16, String>, backtest: Backtest) -> Tried {
         let Self { inputs, inputs_in_span, records, judged_cut } = self;
@@ -236,19 +254,6 @@ impl Trying<'_> {
         let day = day_of(at, &self.of.jurisdiction.time_zone).unwrap_or_default();
         self.backtest.active(input.operator, &day);
         findings.into_iter().for_each(|finding| self.backtest.hear(input.operator, &day, finding));
-        Ok(())
-    }
-
-    /// What people found out of the rule's alerts in the span: the revision that spoke last says when and of whom.
-    async fn hear_of_people(&mut self, whose: OperatorNo, rule: &str) -> Result<(), BacktestError> {
-        let span = Window { start: self.span.from, end: self.span.to };
-        let judged = judged_alerts(self.of.store, (whose, rule), span).await?;
-        self.counts.judged_cut |= judged.is_cut;
-        for (revisions, is_confirmed) in judged.alerts {
-            let spoke = revisions.iter().find(|revision| revision.kind != RevisionKind::Withdrawn);
-            let spoke = spoke.filter(|revision| self.span.holds(revision.at));
-            self.backtest.judged(spoke.map(|revision| Judged::of(revision, is_confirmed)));
-        }
         Ok(())
     }
 

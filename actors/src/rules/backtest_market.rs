@@ -42,7 +42,7 @@ pub(super) async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result
     for (part, (no, code)) in codes.iter().enumerate() {
         trying.parts.0 = part;
         trying.hear_all(OperatorNo(*no), code).await?;
-        trying.hear_of_people(OperatorNo(*no)).await?;
+        trying.counts.hear_of_people(of.store, (OperatorNo(*no), trial), &mut trying.backtest).await?;
     }
     let Trying { backtest, counts, .. } = trying;
     Ok(counts.tried(trial.span, codes, backtest))
@@ -137,19 +137,6 @@ impl Trying<'_> {
             for revision in effects.revisions.iter().filter(|_| is_in_span) {
                 self.backtest.hear(no, &day, of_alert(revision, mode));
             }
-        }
-        Ok(())
-    }
-
-    /// What people found out of the rule's alerts in the span: the revision that spoke last says when and of what.
-    async fn hear_of_people(&mut self, no: OperatorNo) -> Result<(), BacktestError> {
-        let span = Window { start: self.span.from, end: self.span.to };
-        let judged = judged_alerts(self.of.store, (no, detector::RULE), span).await?;
-        self.counts.judged_cut |= judged.is_cut;
-        for (revisions, is_confirmed) in judged.alerts {
-            let spoke = revisions.iter().find(|revision| revision.kind != RevisionKind::Withdrawn);
-            let spoke = spoke.filter(|revision| self.span.holds(revision.at));
-            self.backtest.judged(spoke.map(|revision| Judged::of(revision, is_confirmed)));
         }
         Ok(())
     }
