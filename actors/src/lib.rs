@@ -39,6 +39,7 @@ pub mod risk_models;
 pub mod rule_versions;
 pub mod rules;
 pub mod scoring;
+pub mod second_person;
 pub mod secrets;
 pub mod source;
 mod spine;

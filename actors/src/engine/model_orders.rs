@@ -8,6 +8,7 @@ use crate::risk_levels::PLAYERS_MAX;
 use crate::risk_models::{self, NoScorer};
 use crate::rules::Promoted;
 use models::risk_model::ModelKind;
+use models::who::Who;
 
 /// What is done with a version.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ pub struct ModelOrder {
     /// What is done.
     pub command: ModelCommand,
     /// Who wants it.
-    pub by: String,
+    pub by: Who,
 }
 
 impl Engine {
@@ -103,7 +104,8 @@ impl Engine {
         let ModelOrder { kind, command, by } = order;
         let (version, event) = match command {
             ModelCommand::Promote { version } => {
-                (*version, risk_models::promotion(store, (*kind, *version), by).await?)
+                let directory = self.0.directory.load_full();
+                (*version, risk_models::promotion(store, &directory, (*kind, *version), by).await?)
             }
             ModelCommand::Retire { version, reason } => {
                 (*version, risk_models::retirement(store, (*kind, *version), by, reason).await?)
