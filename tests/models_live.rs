@@ -18,7 +18,7 @@ use models::jurisdiction::JurisdictionNo;
 use models::rule_input::RuleInput;
 use models::score::{PlayersScored, RecordsScored, ScoredPlayer};
 use models::ts::Ts;
-use program::{get, phone, post, prepare, run, serve, status};
+use program::{get, hand, phone, post, prepare, run, serve, status};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -60,7 +60,7 @@ fn table(features: &[Feature], risky: &str, from: f64, rows: std::ops::Range<usi
     text
 }
 
-/// Learns, registers as Wanjiku, with a table of its own to be validated on.
+/// Learns, registers with a key of Wanjiku, with a table of its own to be validated on.
 fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&str, f64)) -> Artefact {
     let (train, test) = (table(features, risky.0, risky.1, 0..600), table(features, risky.0, risky.1, 600..1_200));
     let artefact = batch::train(kind, train.as_bytes(), None, 1).expect("learnt");
@@ -70,7 +70,8 @@ fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&
     std::fs::write(&file, document).expect("a file");
     std::fs::write(&rows, test).expect("a file");
     let path = |path: &Path| path.display().to_string();
-    run(dir, store, &["model", "register", &path(&file), "--test", &path(&rows), "--by", "Wanjiku"]);
+    let key = hand(dir, store, "Wanjiku");
+    run(dir, store, &["model", "register", &path(&file), "--test", &path(&rows), "--key-file", &key]);
     artefact
 }
 

@@ -39,7 +39,7 @@ pub async fn forecasts(
     let mut forecasts = Vec::with_capacity(hearing.len());
     for (jurisdiction, life) in hearing {
         let mut forecast = None;
-        if rule_of(kind) == Some(life.rule()) {
+        if rule_of(kind) == life.rule() {
             forecast = of_shadow(store, jurisdiction, (kind, version), now).await?;
         }
         if forecast.is_none() {

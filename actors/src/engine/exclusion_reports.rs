@@ -13,6 +13,7 @@ use super::Engine;
 use crate::api::{EngineError, IdempotencyKey, NewExclusion};
 use crate::idempotency;
 use crate::register::{commit_error, new_id, section, unavailable};
+use crate::second_person::are_of_one_person;
 use bytes::Bytes;
 use models::event::Event;
 use models::evidence::sha256;
@@ -132,7 +133,7 @@ impl Engine {
     /// Registers what was reported, and settles the report.
     ///
     /// # Errors
-    /// The report waits no longer, or the registration is refused.
+    /// The report waits no longer, is of the same person, or the registration is refused.
     pub async fn approve_report(
         &self,
         id: ExclusionReportId,
@@ -143,6 +144,10 @@ impl Engine {
         section(async move {
             let _one_at_a_time = engine.0.ruling.lock().await;
             let report = engine.waiting_report(new.jurisdiction, id).await?;
+            if are_of_one_person(&engine.directory(), report.reported_by, by) {
+                let why = "whoever reported an exclusion does not approve it: a second person does";
+                return Err(EngineError::Forbidden(why));
+            }
             let registered = engine.register(new, Some(own_key(id))).await?;
             let exclusion = Some(registered.exclusion.id);
             engine.settle(ExclusionReport { state: ReportState::Approved, exclusion, ..report }, Some(by)).await

@@ -68,7 +68,6 @@ impl About {
         match kind {
             ModelKind::TransactionRisk => self.hears.contains(&Trigger::RecordScored),
             ModelKind::PlayerRisk => self.hears.contains(&Trigger::PlayerScored),
-            ModelKind::Anomaly => false,
         }
     }
 
