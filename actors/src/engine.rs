@@ -27,7 +27,7 @@ mod tasks;
 
 pub use backtests::Backtests;
 pub use config::{EngineConfig, Faults};
-pub use exclusion_reports::{NewExclusionReport, WAITING_MAX};
+pub use exclusion_reports::{Approval, MISMATCHES_MAX, NewExclusionReport, WAITING_MAX};
 pub use harm_signals::NewHarmSignal;
 pub use model_brake::ModelLive;
 pub use model_orders::{ModelCommand, ModelOrder};
@@ -199,6 +199,8 @@ struct Inner {
     notifiers: Notifiers,
     /// One declaration, or comparison of one, after the other.
     declaring: OnePer<SourceId>,
+    /// One exclusion that an operator reports, or what becomes of one, after the other.
+    reporting: OnePer<OperatorNo>,
     /// Versions that are run over history, and where their reading and writing is done.
     backtests: Backtests,
     forecasts: Forecasts,

@@ -2,10 +2,13 @@
 //! nothing can grow.
 
 use crate::api::FreshnessLabel;
+use models::exclusion_report::ReportState;
 use models::quarantine::ReplayOutcome;
 use models::record::QuarantineCode;
 use models::risk_model::ModelKind;
+use models::ts::{SECOND, Ts};
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use store::ReportsWaiting;
 
 /// Figures of a node.
 pub struct EngineMetrics {
@@ -57,6 +60,46 @@ pub struct EngineMetrics {
     pub models_not_scoring: IntGaugeVec,
     /// When every day of operators that was over had its compliance score last, seconds since 1970.
     pub compliance_complete_at: IntGauge,
+    /// Exclusions that operators report.
+    pub reports: ReportMetrics,
+}
+
+/// Figures of exclusions that operators report.
+pub struct ReportMetrics {
+    /// Those that wait for staff.
+    pub waiting: IntGauge,
+    /// Age of the oldest of them, seconds; 0 where none waits.
+    pub oldest_seconds: Gauge,
+    /// What became of them, by `outcome`.
+    pub outcomes: IntCounterVec,
+}
+
+impl ReportMetrics {
+    /// What an approval comes to that names somebody else.
+    pub const MISMATCHED: &'static str = "mismatched";
+
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let help = "Exclusions that operators reported and staff has not looked at";
+        let waiting = IntGauge::new("mlinzi_reported_exclusions_waiting", help)?;
+        let help = "Age of the oldest reported exclusion that waits for staff, 0 = none waits";
+        let oldest_seconds = Gauge::new("mlinzi_reported_exclusions_oldest_seconds", help)?;
+        let help = "Reported exclusions by what became of them (approved, refused, expired; mismatched: a try to approve one for another person)";
+        let outcomes = IntCounterVec::new(Opts::new("mlinzi_reported_exclusions_total", help), &["outcome"])?;
+        let settled =
+            ReportState::ALL.iter().filter(|state| **state != ReportState::Waiting).map(|state| state.as_str());
+        settled.chain([Self::MISMATCHED]).for_each(|outcome| outcomes.with_label_values(&[outcome]).reset());
+        registry.register(Box::new(waiting.clone()))?;
+        registry.register(Box::new(oldest_seconds.clone()))?;
+        registry.register(Box::new(outcomes.clone()))?;
+        Ok(Self { waiting, oldest_seconds, outcomes })
+    }
+
+    /// Sets how many wait, and since when the oldest does.
+    pub fn show(&self, waiting: ReportsWaiting, now: Ts) {
+        self.waiting.set(waiting.count.cast_signed());
+        let age = waiting.since.map_or(0, |since| now.0.saturating_sub(since.0).max(0));
+        self.oldest_seconds.set(age as f64 / SECOND as f64);
+    }
 }
 
 /// Figures of the lookup evidence.
@@ -186,6 +229,7 @@ impl EngineMetrics {
                 "mlinzi_compliance_complete_timestamp_seconds",
                 "When every day of operators that was over had its compliance score last; the start of the engine before that",
             )?,
+            reports: ReportMetrics::register(registry)?,
         })
     }
 

@@ -29,6 +29,7 @@ use futures_util::future::LocalBoxFuture;
 use jiff::tz::TimeZone;
 use models::event::{Committed, Event, Exclusion, PersonKey};
 use models::exclusion::{AtEnd, Period};
+use models::exclusion_report::ExclusionReport;
 use models::ids::{CaseId, ExclusionId, PersonNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::{MatchKey, OpaqueKind};
@@ -239,7 +240,18 @@ impl Register {
         now: Ts,
     ) -> Result<Registered, EngineError> {
         let this = Arc::clone(&self.0);
-        section(async move { this.register(new, idempotency, now).await }).await
+        section(async move { this.register(new, idempotency, None, now).await }).await
+    }
+
+    /// Registers what an operator reported, and settles the report, as it is given here, in the same commit.
+    pub async fn register_reported(
+        &self,
+        new: NewExclusion,
+        report: ExclusionReport,
+        now: Ts,
+    ) -> Result<Registered, EngineError> {
+        let this = Arc::clone(&self.0);
+        section(async move { this.register(new, None, Some(report), now).await }).await
     }
 
     /// Extends an exclusion by a period that starts now.
@@ -335,10 +347,11 @@ impl Inner {
         &self,
         new: NewExclusion,
         idempotency: Option<IdempotencyKey>,
+        report: Option<ExclusionReport>,
         now: Ts,
     ) -> Result<Registered, EngineError> {
         for _ in 1..ROTATED_TRIES {
-            match self.register_once(&new, idempotency.as_ref(), now).await {
+            match self.register_once(&new, idempotency.as_ref(), report.as_ref(), now).await {
                 Err(Refused::Rotated) => tokio::time::sleep(ROTATED_PAUSE).await,
                 Err(Refused::Error(error)) => return Err(error),
                 Ok(registered) => return Ok(registered),
@@ -352,6 +365,7 @@ impl Inner {
         &self,
         new: &NewExclusion,
         idempotency: Option<&IdempotencyKey>,
+        report: Option<&ExclusionReport>,
         now: Ts,
     ) -> Result<Registered, Refused> {
         self.version()?;
@@ -390,8 +404,15 @@ impl Inner {
         let mut attachments = vec![Attachment::Vault(vault)];
         let status = if outcome.created { 201 } else { 200 };
         attachments.extend(idempotency::attachment(idempotency, status, outcome.exclusion.id, now));
+        let mut events = outcome.events;
+        if let Some(report) = report {
+            let settled = ExclusionReport { exclusion: Some(outcome.exclusion.id), ..report.clone() };
+            attachments.push(Attachment::ReportSeal { id: settled.id, sealed: None });
+            // before the register's own, whose sequence is its version
+            events.insert(0, Event::ExclusionReportSet(Box::new(settled)));
+        }
         deciding.done();
-        let committed = self.writer.commit_in(ring.epoch, outcome.events, attachments).await;
+        let committed = self.writer.commit_in(ring.epoch, events, attachments).await;
         Ok(self.registered(&committed?, outcome.exclusion, outcome.created))
     }
 

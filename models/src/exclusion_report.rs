@@ -40,9 +40,9 @@ pub struct ExclusionReport {
     /// When.
     #[serde(with = "micros")]
     pub reported_at: Ts,
-    /// First instant at which it waits no longer.
-    #[serde(with = "micros")]
-    pub expires_at: Ts,
+    /// First instant at which it waits no longer; none where it waits until somebody has looked at it.
+    #[serde(with = "micros::option", default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Ts>,
     /// What became of it.
     pub state: ReportState,
     /// With which key it was approved or refused.
@@ -57,8 +57,16 @@ pub struct ExclusionReport {
     /// The exclusion that it led to: a new one, or the one that the person had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusion: Option<ExclusionId>,
+    /// How often somebody would have approved it for another person.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub mismatches: u32,
     /// Grows with every change, from 1.
     pub revision: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_none_yet(count: &u32) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]
@@ -76,12 +84,13 @@ mod tests {
             channel: Channel::Operator,
             reported_by: KeyId(3),
             reported_at: Ts(4),
-            expires_at: Ts(5),
+            expires_at: Some(Ts(5)),
             state: ReportState::Waiting,
             settled_by: None,
             settled_at: None,
             refused: None,
             exclusion: None,
+            mismatches: 0,
             revision: 1,
         };
         let settled = (Some(KeyId(6)), Some(Ts(7)));
@@ -99,7 +108,8 @@ mod tests {
             exclusion: None,
             ..approved.clone()
         };
-        for report in [waiting, approved, refused] {
+        let asked_for = ExclusionReport { expires_at: None, mismatches: 2, ..waiting.clone() };
+        for report in [waiting, approved, refused, asked_for] {
             let text = serde_json::to_string(&report).unwrap();
             assert_eq!(serde_json::from_str::<ExclusionReport>(&text).unwrap(), report, "{text}");
         }

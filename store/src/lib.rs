@@ -13,6 +13,7 @@ mod contacts;
 mod db;
 mod evidence;
 mod evidence_roots;
+mod exclusion_reports;
 mod journal;
 mod keys;
 mod model_shadows;
@@ -44,9 +45,9 @@ pub use read::{
     ALERTS_OF_RULE_MAX, AlertQuery, AlteredInput, Arrivals, BatchSums, ClassPage, ClassQuery, ComplianceSpan,
     ExclusionReportQuery, FindingCount, FindingRow, FindingsBy, FindingsOf, HELD_ROWS_MAX, HarmSignalQuery, HeldAlert,
     HeldBatch, HeldInput, IdempotencyStored, NextNumbers, OperatorInputRow, PackedPeople, PersonDossier, PlayerAccount,
-    PlayerLimit, RULES_OF_ALERTS, RecordDigest, RegisterStats, RowPlace, RuleFindingQuery, RuleInputBatch,
-    RuleInputHead, RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice, StoredLicence,
-    StoredPayment,
+    PlayerLimit, RULES_OF_ALERTS, RecordDigest, RegisterStats, ReportsWaiting, RowPlace, RuleFindingQuery,
+    RuleInputBatch, RuleInputHead, RuleInputRow, SalesDay, SourceSpan, StoredBankLine, StoredHead, StoredInvoice,
+    StoredLicence, StoredPayment,
 };
 pub use risk_models::{MODEL_BYTES_MAX, ModelBytes, PlayerRisk, PlayerRiskQuery, StoredModel};
 pub use snapshots::{SnapshotLost, SnapshotRow, SnapshotSink, SnapshotSource};

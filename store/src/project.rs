@@ -91,6 +91,7 @@ pub async fn write(conn: &mut Conn, events: &[(Event, Ts)], attachments: &[&Atta
         crate::quarantine::settle(conn, event).await?;
         crate::risk_models::settle(conn, event, *at).await?;
         crate::model_shadows::settle(conn, event, *at).await?;
+        crate::exclusion_reports::settle(conn, event).await?;
     }
     for attachment in attachments {
         if let Attachment::Rewrapped(table, seals) = attachment {
@@ -217,16 +218,15 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         Event::ExclusionExtended(e)
         | Event::ExclusionRenewed(e)
         | Event::ExclusionLapsed(e) => exclusion(rows, e),
-        Event::ExclusionReportSet(report) => rows.upsert(
+        Event::ExclusionReportSet(report) if report.revision == 1 => rows.add(
             &REPORTED_EXCLUSIONS,
-            report.id.to_string(),
             [
                 Val::Owned(report.id.to_string()),
                 Val::Int(report.operator_no.0.into()),
                 Val::Int(report.jurisdiction.0.into()),
                 Val::Text(report.state.as_str()),
                 Val::Int(report.reported_at.0),
-                Val::Int(report.expires_at.0),
+                Val::Int(report.expires_at.map_or(i64::MAX, |at| at.0)),
                 report.exclusion.map_or(Val::TextOpt(None), |id| Val::Owned(id.to_string())),
                 Val::Int(report.revision.into()),
                 body(report),
@@ -418,6 +418,8 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::QuarantineReplayed(_)
         | Event::QuarantineDismissed(_)
         | Event::QuarantineRead(_)
+        // a later state, settled behind the rows: see `exclusion_reports::settle`
+        | Event::ExclusionReportSet(_)
         // settled behind the rows: see `risk_models::settle`
         | Event::ModelRegistered(_)
         | Event::ModelEvaluated(_)

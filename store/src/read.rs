@@ -19,7 +19,7 @@ pub use classes::{
     StoredLicence, StoredPayment,
 };
 pub use compliance::{ALERTS_OF_RULE_MAX, BatchSums, ComplianceSpan};
-pub use exclusion_reports::ExclusionReportQuery;
+pub use exclusion_reports::{ExclusionReportQuery, ReportsWaiting};
 pub use feeds::{OperatorInputRow, RecordDigest, StoredHead};
 pub use harm_signals::HarmSignalQuery;
 pub use held::{HELD_ROWS_MAX, HeldAlert, HeldBatch, HeldInput};

@@ -210,6 +210,7 @@ impl Engine {
             sparing: AtomicBool::new(false),
             notifiers,
             declaring: OnePer::default(),
+            reporting: OnePer::default(),
             backtests: Backtests::default(),
             forecasts: Forecasts::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             runtime: tokio::runtime::Handle::current(),

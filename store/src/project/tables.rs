@@ -132,7 +132,8 @@ pub(super) const EXCLUSION_REPORTS: Table =
 pub(super) const REPORTED_EXCLUSIONS: Table = Table {
     name: "reported_exclusions",
     columns: &["id", "operator_no", "jurisdiction", "state", "at", "expires_at", "exclusion_id", "revision", "body"],
-    tail: "ON CONFLICT (id) DO UPDATE SET state = excluded.state, exclusion_id = excluded.exclusion_id, revision = excluded.revision, body = excluded.body WHERE excluded.revision > reported_exclusions.revision",
+    // what became of it: `exclusion_reports::settle`
+    tail: "",
 };
 pub(super) const REPORTED_EXCLUSION_SEALS: Table = Table {
     name: "reported_exclusion_seals",

@@ -9,7 +9,19 @@ use models::ids::{ExclusionReportId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::ts::Ts;
 
-/// Which reports of a jurisdiction, the newest first.
+/// A report that waits without end, because the person asked for it.
+const WITHOUT_END: &str = "(CASE WHEN expires_at = 9223372036854775807 THEN 1 ELSE 0 END)";
+
+/// Reports that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportsWaiting {
+    /// How many.
+    pub count: u64,
+    /// Since when the oldest does.
+    pub since: Option<Ts>,
+}
+
+/// Which reports of a jurisdiction, the newest first; of those that wait, those first that the person asked for.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct ExclusionReportQuery {
@@ -36,7 +48,6 @@ impl Store {
         let filters = [
             ("operator_no =", query.operator.map(|operator| Val::Int(operator.0.into()))),
             ("state =", query.state.map(|state| Val::Text(state.as_str()))),
-            ("id <", query.before.map(|id| Val::Owned(id.to_string()))),
         ];
         for (condition, value) in filters {
             if let Some(value) = value {
@@ -44,7 +55,19 @@ impl Store {
                 sql.push_str(&format!(" AND {condition} ${}", values.len()));
             }
         }
-        sql.push_str(" ORDER BY id DESC LIMIT $2");
+        let is_urgent_first = query.state == Some(ReportState::Waiting);
+        if let Some(before) = query.before {
+            values.push(Val::Owned(before.to_string()));
+            let n = values.len();
+            let behind = format!("(SELECT {WITHOUT_END} FROM reported_exclusions WHERE id = ${n})");
+            sql.push_str(&if is_urgent_first {
+                format!(" AND ({WITHOUT_END} < {behind} OR ({WITHOUT_END} = {behind} AND id < ${n}))")
+            } else {
+                format!(" AND id < ${n}")
+            });
+        }
+        let first = if is_urgent_first { format!("{WITHOUT_END} DESC, ") } else { String::new() };
+        sql.push_str(&format!(" ORDER BY {first}id DESC LIMIT $2"));
         self.rows(&sql, &values).await?.iter().map(report).collect()
     }
 
@@ -65,6 +88,19 @@ impl Store {
         let sql = "SELECT COUNT(*) FROM reported_exclusions WHERE operator_no = $1 AND state = 'waiting'";
         let rows = self.rows(sql, &[Val::Int(operator.0.into())]).await?;
         Ok(rows.first().ok_or(StoreError::Unreadable("count"))?.int(0)?.unsigned_abs())
+    }
+
+    /// How many reports wait, over all operators, and since when.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn exclusion_reports_open(&self) -> Result<ReportsWaiting, StoreError> {
+        let sql = "SELECT COUNT(*), COALESCE(MIN(at), 0) FROM reported_exclusions WHERE state = 'waiting'";
+        let rows = self.rows(sql, &[]).await?;
+        let row = rows.first().ok_or(StoreError::Unreadable("count"))?;
+        let count = row.int(0)?.unsigned_abs();
+        let since = Ts(row.int(1)?);
+        Ok(ReportsWaiting { count, since: (count > 0).then_some(since) })
     }
 
     /// Reports that have waited for too long, the oldest first.

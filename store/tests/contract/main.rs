@@ -86,6 +86,8 @@ both!(
     compliance::silences_are_kept_with_their_ends,
     harm_signals::signs_of_harm_stand_as_they_were_told_last,
     exclusion_reports::reported_exclusions_stand_as_they_were_set_last,
+    exclusion_reports::a_report_is_settled_once_and_with_all_of_its_commit,
+    exclusion_reports::what_a_person_asked_for_stands_first_and_waits_without_end,
     risk_models::a_model_is_kept_whole_and_once,
     risk_models::one_version_is_promoted_by_a_second_person,
     risk_models::a_version_is_judged_while_it_does_not_score,

@@ -5,22 +5,26 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::api::NewExclusion;
 use actors::directory::Directory;
-use actors::engine::NewExclusionReport;
+use actors::engine::{Approval, NewExclusionReport};
+use actors::identity::Identifiers;
 use models::exclusion::{Channel, Period, ReasonClass};
 use models::exclusion_report::{ExclusionReport, RefusalReason, ReportState};
 use models::ids::{ExclusionId, ExclusionReportId, OperatorId, OperatorNo};
 use models::operator::{Operator, Scope};
-use models::ts::Ts;
+use models::ts::{DAY, Ts};
 use serde::{Deserialize, Serialize};
 use store::ExclusionReportQuery;
 use utoipa::ToSchema;
 
 use super::list::{ListView, cursor};
-use super::nser::RegisterRequest;
+use super::nser::{RegisterRequest, country, identifiers};
 use crate::extractors::{Body, Caller, idempotency::idempotency};
 use crate::parse::{self, Fields};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
+
+/// What is answered where a registration was valid as it was reported, and is not by now.
+const NOT_ANY_MORE: &str = "the report can no longer be registered: it does not pass the checks of a registration; refuse it, and let the operator report anew";
 
 /// A reported exclusion. Nothing in it says who.
 #[derive(Serialize, ToSchema)]
@@ -45,9 +49,12 @@ pub struct ExclusionReportView {
     /// When it was reported.
     #[schema(value_type = String, format = DateTime)]
     pub reported_at: Ts,
-    /// First instant at which it waits no longer.
-    #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Ts,
+    /// First instant at which it waits no longer: nobody looked at it, and nobody is registered. Null where the person asked
+    /// for it (`self`): it waits until somebody does.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Ts>,
+    /// It has waited for more than a day.
+    pub overdue: bool,
     /// When it was approved or refused, or expired.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub settled_at: Option<Ts>,
@@ -70,10 +77,40 @@ impl ExclusionReportView {
             channel: report.channel,
             reported_at: report.reported_at,
             expires_at: report.expires_at,
+            overdue: report.state == ReportState::Waiting && caller.now > report.reported_at.plus(DAY),
             settled_at: report.settled_at,
             reason: report.refused.map(RefusalReason::as_str),
             exclusion_id: report.exclusion.filter(|_| caller.operator.is_none()),
         }
+    }
+}
+
+/// Whom the operator's paper names: exactly the identifiers that the operator reported. What was reported is shown to nobody,
+/// and an approval that names somebody else registers nobody.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveRequest {
+    /// Mobile number as people write it.
+    #[serde(default)]
+    phone: Option<String>,
+    /// Number of an identity document.
+    #[serde(default)]
+    id_number: Option<String>,
+    /// `national_id` (default), `alien_id`, `passport`, `maisha`, `kra_pin`, `nin`.
+    #[serde(default)]
+    id_type: Option<String>,
+    /// Country that issued the document, ISO 3166-1 alpha-2; the jurisdiction's by default.
+    #[serde(default)]
+    id_country: Option<String>,
+}
+
+impl ApproveRequest {
+    fn check(&self, caller: &Caller, state: &AppState) -> Result<Identifiers, Problem> {
+        let country = country(caller, state)?;
+        let mut fields = Fields::default();
+        let document = [self.id_number.as_deref(), self.id_type.as_deref(), self.id_country.as_deref()];
+        let named = identifiers(&mut fields, self.phone.as_deref(), document, country);
+        fields.finish(Some(named))
     }
 }
 
@@ -86,8 +123,8 @@ pub struct RefuseRequest {
     reason: Option<String>,
 }
 
-/// Reports an exclusion that a person made with the caller. It waits for the regulator, a week at most, and binds everywhere
-/// once it is approved; the operator itself keeps the person out from now on.
+/// Reports an exclusion that a person made with the caller. It waits for the regulator, a week at most unless the person
+/// asked for it, and binds everywhere once it is approved; the operator itself keeps the person out from now on.
 #[utoipa::path(
     post, path = "/api/v1/operators/exclusions", tag = "register", request_body = RegisterRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: reported once")),
@@ -132,7 +169,8 @@ pub async fn own(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
     page(&caller, &state, &parse::query(&req, &["state", "limit", "cursor"])?, Some(own)).await
 }
 
-/// Exclusions that operators reported, the newest first. For staff.
+/// Exclusions that operators reported, the newest first; with `state=waiting` those first that the person asked for, which
+/// wait without end. For staff.
 #[utoipa::path(
     get, path = "/api/v1/nser/reports", tag = "register",
     params(("state" = Option<String>, Query, description = "`waiting`, `approved`, `refused` or `expired`"),
@@ -154,26 +192,36 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     page(&caller, &state, &pairs, operator.transpose()?).await
 }
 
-/// Approves what an operator reported: the person is registered, from now on, as reported by it. For staff.
+/// Approves what an operator reported: the person is registered, from now on, as reported by it. For staff, who names the same
+/// person as the operator did.
 #[utoipa::path(
-    post, path = "/api/v1/nser/reports/{report}/approve", tag = "register",
+    post, path = "/api/v1/nser/reports/{report}/approve", tag = "register", request_body = ApproveRequest,
     params(("report" = String, Path, description = "exr_…")),
     responses((status = 200, description = "Approved; the same once more changes nothing", body = ExclusionReportView),
         (status = 403, description = "The key is of whoever reported it, by its name or by the keys it follows"),
-        (status = 409, description = "It is refused or expired")),
+        (status = 409, description = "It is refused or expired, names somebody else (three times: it is to be refused), or can \
+            no longer be registered")),
     security(("bearer" = ["register:write"]))
 )]
-pub async fn approve(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
+pub async fn approve(
+    caller: Caller,
+    state: AppState,
+    req: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RegisterWrite)?;
     let id: ExclusionReportId = parse::path_id(&req, "report", "reported exclusion")?;
+    let named = parse::json_body::<ApproveRequest>(req.headers(), &body)?.check(&caller, &state)?;
     let known = state.engine.exclusion_report(caller.jurisdiction(), id).await?;
     let report = if known.state == ReportState::Approved {
         known
     } else {
         let sent = state.engine.reported_exclusion(&known).await?;
-        let mut new = parse::json::<RegisterRequest>(&sent)?.check(&caller, &state)?;
+        let read = parse::json::<RegisterRequest>(&sent).and_then(|sent| sent.check(&caller, &state));
+        // nothing is wrong with what staff sent
+        let mut new = read.map_err(|_| Problem::new(Code::Conflict, NOT_ANY_MORE))?;
         new.reported_by = Some(known.operator_no);
-        state.engine.approve_report(id, new, caller.entry.key.id).await?
+        state.engine.approve_report(id, Approval { new, named }, caller.entry.key.id).await?
     };
     Ok(HttpResponse::Ok().json(ExclusionReportView::of(&report, &caller, &state.engine.directory())))
 }

@@ -9,7 +9,7 @@ use models::event::Exclusion;
 use models::exclusion::{AtEnd, Channel, Period, ReasonClass};
 use models::ids::{ExclusionId, OperatorId, OperatorNo};
 use models::operator::Scope;
-use models::phone::Phone;
+use models::phone::{Country, Phone};
 use models::ts::{DAY, SECOND, Ts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -244,23 +244,35 @@ pub async fn stats(caller: Caller, state: AppState) -> Result<HttpResponse, Prob
     }))
 }
 
+/// Where numbers without a country's code are from.
+pub(super) fn country(caller: &Caller, state: &AppState) -> Result<Country, Problem> {
+    let directory = state.engine.directory();
+    let known = directory.jurisdiction(caller.jurisdiction()).map(|jurisdiction| jurisdiction.country);
+    known.ok_or_else(|| Problem::new(Code::NotReady, "the jurisdiction of the key is not configured"))
+}
+
+/// What a body says that somebody is known by; of the document its number, type and country of issue.
+pub(super) fn identifiers(
+    fields: &mut Fields,
+    phone: Option<&str>,
+    [number, kind, issuer]: [Option<&str>; 3],
+    country: Country,
+) -> Identifiers {
+    if phone.is_none() && number.is_none() {
+        fields.wrong("", "at least one of phone and id_number is needed");
+    }
+    let phone = phone.and_then(|text| fields.take("/phone", Phone::parse(text, country)));
+    let document = number.and_then(|number| read_document(fields, number, kind, issuer, country));
+    Identifiers { document, phone }
+}
+
 impl RegisterRequest {
     pub(super) fn check(self, caller: &Caller, state: &AppState) -> Result<NewExclusion, Problem> {
         let jurisdiction = caller.jurisdiction();
-        let country = state
-            .engine
-            .directory()
-            .jurisdiction(jurisdiction)
-            .map(|j| j.country)
-            .ok_or_else(|| Problem::new(Code::NotReady, "the jurisdiction of the key is not configured"))?;
+        let country = country(caller, state)?;
         let mut fields = Fields::default();
-        let phone = self.phone.as_deref().and_then(|text| fields.take("/phone", Phone::parse(text, country)));
-        let document = self.id_number.as_deref().and_then(|number| {
-            read_document(&mut fields, number, self.id_type.as_deref(), self.id_country.as_deref(), country)
-        });
-        if self.phone.is_none() && self.id_number.is_none() {
-            fields.wrong("", "at least one of phone and id_number is needed");
-        }
+        let document = [self.id_number.as_deref(), self.id_type.as_deref(), self.id_country.as_deref()];
+        let known_by = identifiers(&mut fields, self.phone.as_deref(), document, country);
         let period = fields.known("/period", self.period.as_deref(), wire::<Period>);
         let reason_class = fields.known("/reason_class", self.reason_class.as_deref(), wire::<ReasonClass>);
         let channel = fields.known("/channel", self.channel.as_deref(), wire::<Channel>);
@@ -273,7 +285,6 @@ impl RegisterRequest {
         }
         let reported_by = self.reporter(&mut fields, caller, state);
         let mut person = self.person(&mut fields, caller.now);
-        let known_by = Identifiers { document, phone };
         known_by.reveal(&mut person);
         let closed_sets = period.zip(reason_class).zip(channel);
         let ((period, reason_class), channel) = fields.finish(closed_sets)?;

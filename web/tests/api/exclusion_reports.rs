@@ -3,20 +3,27 @@
 
 use crate::live_rules::until;
 use crate::node::{AheadClock, Key, Node, Operator, Setup};
-use actors::engine::WAITING_MAX;
+use actors::engine::{MISMATCHES_MAX, WAITING_MAX};
 use models::alert::Window;
 use models::ids::{ExclusionReportId, OperatorNo};
 use models::ts::{DAY, Ts};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 const OWN: &str = "/api/v1/operators/exclusions";
 const REPORTS: &str = "/api/v1/nser/reports";
 const ANNA: &str = "0712000001";
 const BEN: &str = "0712000002";
+const CAROL: &str = "0712000003";
 
 fn person(phone: &str) -> Value {
     json!({"phone": phone, "period": "1_year", "reason_class": "self", "channel": "operator", "names": ["Wanjiku", "Otieno"]})
+}
+
+/// What staff reads off the operator's paper.
+fn named(phone: &str) -> Value {
+    json!({"phone": phone})
 }
 
 async fn reporting(node: &Node, operator: &Operator) -> Key {
@@ -30,9 +37,15 @@ async fn call(node: &Node, method: &str, path: &str, bearer: &str, body: &Value)
     (answer.status, answer.json())
 }
 
-/// The id of a new report.
+/// The id of a new report of what a person asked for.
 async fn report(node: &Node, key: &Key, phone: &str) -> String {
-    let (status, made) = call(node, "POST", OWN, &key.bearer, &person(phone)).await;
+    report_for(node, key, phone, "self").await
+}
+
+async fn report_for(node: &Node, key: &Key, phone: &str, reason_class: &str) -> String {
+    let mut body = person(phone);
+    body["reason_class"] = json!(reason_class);
+    let (status, made) = call(node, "POST", OWN, &key.bearer, &body).await;
     assert_eq!((status, &made["state"]), (201, &json!("waiting")), "{made:#}");
     made["id"].as_str().expect("an id").to_owned()
 }
@@ -83,13 +96,13 @@ async fn what_an_operator_reports_binds_once_staff_approves_it() {
         assert_eq!(items(&node, path, bearer).await, Vec::<Value>::new(), "{path}");
     }
     for (bearer, refused) in [(&node.neighbour, 404), (&key.bearer, 403)] {
-        assert_eq!(call(&node, "POST", &settle(&id, "approve"), bearer, &Value::Null).await.0, refused);
+        assert_eq!(call(&node, "POST", &settle(&id, "approve"), bearer, &named(ANNA)).await.0, refused);
     }
 
-    let (status, approved) = call(&node, "POST", &settle(&id, "approve"), &node.staff, &Value::Null).await;
+    let (status, approved) = call(&node, "POST", &settle(&id, "approve"), &node.staff, &named("+254 712 000001")).await;
     assert_eq!((status, &approved["state"]), (200, &json!("approved")), "{approved:#}");
     assert_eq!(status_of(&node, &others, ANNA).await, "excluded", "everywhere");
-    let again = call(&node, "POST", &settle(&id, "approve"), &node.staff, &Value::Null).await;
+    let again = call(&node, "POST", &settle(&id, "approve"), &node.staff, &named(ANNA)).await;
     assert_eq!(again, (200, approved.clone()));
     let late = call(&node, "POST", &settle(&id, "refuse"), &node.staff, &json!({"reason": "by_mistake"})).await;
     assert_eq!(late.0, 409, "{:#}", late.1);
@@ -118,7 +131,8 @@ async fn what_is_refused_or_forgotten_leaves_nothing_of_anybody() {
     let node = Node::start_as(Setup { clock: clock.clone(), ..Setup::default() }).await;
     let acme = node.operator("acme").await;
     let key = reporting(&node, &acme).await;
-    let (anna, ben) = (report(&node, &key, ANNA).await, report(&node, &key, BEN).await);
+    let (anna, ben) = (report(&node, &key, ANNA).await, report_for(&node, &key, BEN, "operator_harm").await);
+    let carol = report(&node, &key, CAROL).await;
     let by_mistake = json!({"reason": "by_mistake"});
     // what is asked of whom | answered
     let table = [
@@ -127,8 +141,8 @@ async fn what_is_refused_or_forgotten_leaves_nothing_of_anybody() {
         (settle(&anna, "refuse"), by_mistake.clone(), 200),
         (settle(&anna, "refuse"), by_mistake.clone(), 200),
         (settle(&anna, "refuse"), json!({"reason": "withdrawn"}), 409),
-        (settle(&anna, "approve"), Value::Null, 409),
-        (settle("exr_00000000000000000000000007", "approve"), Value::Null, 404),
+        (settle(&anna, "approve"), named(ANNA), 409),
+        (settle("exr_00000000000000000000000007", "approve"), named(ANNA), 404),
     ];
     for (path, body, wanted) in table {
         let (status, answer) = call(&node, "POST", &path, &node.staff, &body).await;
@@ -143,7 +157,27 @@ async fn what_is_refused_or_forgotten_leaves_nothing_of_anybody() {
         (expired.len() == 1 && expired[0]["id"] == json!(ben)).then_some(())
     })
     .await;
-    assert_eq!(call(&node, "POST", &settle(&ben, "approve"), &node.staff, &Value::Null).await.0, 409);
+    assert_eq!(call(&node, "POST", &settle(&ben, "approve"), &node.staff, &named(BEN)).await.0, 409);
+    // what a person asked for still waits, and everybody sees for how long
+    for (path, bearer) in [(REPORTS, &node.staff), (OWN, &key.bearer)] {
+        let waiting = items(&node, &format!("{path}?state=waiting"), bearer).await;
+        assert_eq!((waiting.len(), &waiting[0]["id"]), (1, &json!(carol)), "{waiting:#?}");
+        assert_eq!((&waiting[0]["overdue"], &waiting[0]["expires_at"]), (&json!(true), &Value::Null));
+    }
+    until("it is measured", async || {
+        let metrics = node.call("GET", "/metrics", Some(&node.staff), "").await.text;
+        let of = |name: &str| {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(-1.0)
+        };
+        let outcomes = |outcome: &str| of(&format!("mlinzi_reported_exclusions_total{{outcome=\"{outcome}\"}}"));
+        let waits = of("mlinzi_reported_exclusions_waiting ") == 1.0;
+        let oldest = of("mlinzi_reported_exclusions_oldest_seconds ");
+        let settled = ["approved", "refused", "expired"].map(outcomes) == [0.0, 1.0, 1.0];
+        (waits && oldest >= 7.0 * 86_400.0 && settled).then_some(())
+    })
+    .await;
+    assert_eq!(call(&node, "POST", &settle(&carol, "approve"), &node.staff, &named(CAROL)).await.0, 200);
     for (id, phone) in [(anna, ANNA), (ben, BEN)] {
         let id: ExclusionReportId = id.parse().expect("an id");
         assert_eq!(node.engine.store().exclusion_report_sealed(id).await.expect("read"), None);
@@ -225,5 +259,88 @@ async fn days_of_a_stop_are_told_once_the_engine_is_back() {
     let are_told = async || Some(told(&node).await).filter(|days| days.len() >= 3);
     let days = until("the days of the stop are told", are_told).await;
     assert_eq!(days, [(first, 1), (first + 1, 0), (first + 2, 0)], "each once, and today not before there is one");
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn whoever_names_somebody_else_registers_nobody() {
+    let node = Node::start().await;
+    let acme = node.operator("acme").await;
+    let key = reporting(&node, &acme).await;
+    let (anna, both) = (report(&node, &key, ANNA).await, {
+        let mut body = person(BEN);
+        body["id_number"] = json!("12345678");
+        call(&node, "POST", OWN, &key.bearer, &body).await.1["id"].as_str().expect("an id").to_owned()
+    });
+    // which report | whom staff names | answered
+    let table = [
+        (&anna, json!({}), 422),
+        (&anna, json!({"phone": "0712"}), 422),
+        (&anna, json!({"phone": ANNA, "period": "permanent"}), 400),
+        (&both, named(BEN), 409),
+        (&both, json!({"phone": BEN, "id_number": "12345679"}), 409),
+        (&both, json!({"phone": BEN, "id_number": "12345678"}), 200),
+    ];
+    for (id, body, wanted) in table {
+        let (status, answer) = call(&node, "POST", &settle(id, "approve"), &node.staff, &body).await;
+        assert_eq!(status, wanted, "{body}: {answer:#}");
+    }
+    for _ in 0..MISMATCHES_MAX {
+        let (status, answer) = call(&node, "POST", &settle(&anna, "approve"), &node.staff, &named(CAROL)).await;
+        assert_eq!(status, 409, "{answer:#}");
+        assert!(!answer.to_string().contains("71200000"), "{answer:#}");
+    }
+    // too often: it is refused, also to whoever knows by now
+    let node = node.restart(actors::engine::Faults::default()).await;
+    assert_eq!(call(&node, "POST", &settle(&anna, "approve"), &node.staff, &named(ANNA)).await.0, 409);
+    for phone in [ANNA, CAROL] {
+        assert_eq!(status_of(&node, &key, phone).await, "not_excluded", "{phone}");
+    }
+    let reason = json!({"reason": "not_verified"});
+    assert_eq!(call(&node, "POST", &settle(&anna, "refuse"), &node.staff, &reason).await.0, 200);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn an_approval_that_cannot_be_stored_registers_nobody_and_the_report_waits() {
+    let node = Node::start().await;
+    let acme = node.operator("acme").await;
+    let key = reporting(&node, &acme).await;
+    let id = report(&node, &key, ANNA).await;
+    node.engine.store().stop_writer(Duration::ZERO).await;
+    let (status, answer) = call(&node, "POST", &settle(&id, "approve"), &node.staff, &named(ANNA)).await;
+    assert_eq!(status, 503, "{answer:#}");
+
+    let node = node.restart_unwritten().await;
+    assert_eq!(items(&node, &format!("{REPORTS}?state=waiting"), &node.staff).await.len(), 1);
+    assert_eq!(status_of(&node, &key, ANNA).await, "not_excluded");
+    let (status, approved) = call(&node, "POST", &settle(&id, "approve"), &node.staff, &named(ANNA)).await;
+    assert_eq!(status, 200, "{approved:#}");
+    assert_eq!(status_of(&node, &key, ANNA).await, "excluded");
+    assert_eq!(node.journaled("exclusion_registered").await.len(), 1);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn of_an_approval_and_a_refusal_at_the_same_time_one_stands_whole() {
+    let node = Node::start().await;
+    let acme = node.operator("acme").await;
+    let key = reporting(&node, &acme).await;
+    let reason = json!({"reason": "withdrawn"});
+    for n in 0..8 {
+        let phone = format!("07140000{n:02}");
+        let id = report(&node, &key, &phone).await;
+        let ((approve, refuse), body) = ((settle(&id, "approve"), settle(&id, "refuse")), named(&phone));
+        let ((yes, _), (no, answer)) = futures_util::future::join(
+            call(&node, "POST", &approve, &node.staff, &body),
+            call(&node, "POST", &refuse, &node.staff, &reason),
+        )
+        .await;
+        assert!(matches!((yes, no), (200, 409) | (409, 200)), "{yes} {no}: {answer:#}");
+        let wanted = if yes == 200 { "excluded" } else { "not_excluded" };
+        assert_eq!(status_of(&node, &key, &phone).await, wanted);
+        let said = answer["detail"].as_str().unwrap_or_default();
+        assert!(no == 200 || said.contains("approved"), "{answer:#}");
+    }
     node.stop().await;
 }

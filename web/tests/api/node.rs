@@ -154,6 +154,18 @@ impl Node {
         self.restart_as(Setup { faults, ..Setup::default() }).await
     }
 
+    /// The same after an end at which its writer was away.
+    pub async fn restart_unwritten(mut self) -> Self {
+        let dir = std::mem::replace(&mut self.dir, testkit::temp_dir());
+        let material = self.material.clone();
+        let _ = self.stop.send(());
+        self.served.await.expect("the server does not panic").expect("the server ends well");
+        // what it could not write is lost, as at a crash
+        self.engine.evidence().refuse();
+        self.engine.stop(Duration::from_secs(1)).await;
+        Self::start_on(dir, material, Setup::default()).await
+    }
+
     /// The same with other settings.
     pub async fn restart_as(mut self, setup: Setup) -> Self {
         let dir = std::mem::replace(&mut self.dir, testkit::temp_dir());
