@@ -73,7 +73,7 @@ async fn whoever_reports_for_an_operator_does_not_approve_it_with_a_key_of_staff
     // the name of the node's key of staff
     let key = acme.key(&node, json!({"label": " Staff", "scopes": ["register:report"]})).await;
     let id = report(&node, &key, ANNA).await;
-    let (status, refused) = call(&node, "POST", &settle(&id, "approve"), &node.staff, &Value::Null).await;
+    let (status, refused) = call(&node, "POST", &settle(&id, "approve"), &node.staff, &named(ANNA)).await;
     assert_eq!(status, 403, "{refused:#}");
     assert!(refused["detail"].as_str().is_some_and(|why| why.contains("a second person does")), "{refused:#}");
     assert_eq!(items(&node, &format!("{REPORTS}?state=waiting"), &node.staff).await.len(), 1, "it waits on");
