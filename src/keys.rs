@@ -61,7 +61,7 @@ fn changed_at(path: &Path) -> Option<SystemTime> {
 }
 
 /// Reads a file that nobody else may read.
-fn read_private(path: &Path) -> Result<Vec<u8>, KeyError> {
+pub fn read_private(path: &Path) -> Result<Vec<u8>, KeyError> {
     refuse_open_file(path)?;
     std::fs::read(path).map_err(|e| KeyError::Unreadable(format!("{}: {e}", path.display())))
 }

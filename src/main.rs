@@ -1,6 +1,7 @@
 //! `mlinzi`: the one binary. This file only dispatches; one file per subcommand.
 
 mod audit;
+mod by;
 mod config;
 mod demo;
 mod draft;

@@ -3,12 +3,14 @@
 //! Input is read whole or refused; output appears under its name only when it is complete, so a run that fails leaves what
 //! was there before.
 
+use crate::by::By;
 use crate::config::Config;
 use crate::{complain, model_store, say};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use ml::tabular::artefact::{Artefact, Kind, Window};
 use ml::{anomaly, forecast, tabular};
+use models::risk_model::ModelKind;
 use models::ts::Ts;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -31,7 +33,7 @@ pub enum Command {
     Forecast(Forecasting),
     /// Learns a model and keeps it as an artefact.
     Train(Training),
-    /// Judges an artefact by a labelled table that it has not seen.
+    /// Judges an artefact, or a registered version, by a labelled table that it has not seen.
     Evaluate(Evaluation),
     /// Writes an artefact's model card (Markdown).
     Card {
@@ -113,15 +115,22 @@ pub struct Training {
     seed: u64,
 }
 
-/// An artefact and a table.
+/// An artefact, in a file or registered, and a table.
 #[derive(Args)]
 pub struct Evaluation {
-    /// Artefact.
-    #[arg(long)]
-    model: PathBuf,
+    /// Of a registered version: `transaction_risk` or `player_risk`. What comes out is written into its papers.
+    #[arg(value_parser = model_store::kind, requires = "version")]
+    kind: Option<ModelKind>,
+    /// Its number.
+    version: Option<u32>,
+    /// Artefact in a file, in the place of a registered version; its figures are printed.
+    #[arg(long, conflicts_with = "kind", required_unless_present = "kind")]
+    model: Option<PathBuf>,
     /// Labelled table.
     #[arg(long)]
     test: PathBuf,
+    #[command(flatten)]
+    by: By,
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
@@ -156,6 +165,9 @@ fn written<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> anyhow::R
 pub async fn run(command: Models, load: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
     match command {
         Models::InStore(command) => Box::pin(model_store::run(&load()?, command)).await,
+        Models::OnFiles(Command::Evaluate(Evaluation {
+            kind: Some(kind), version: Some(version), test, by, ..
+        })) => Box::pin(model_store::evaluate(&load()?, (kind, version), &test, &by)).await,
         Models::OnFiles(command) => on_files(command).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -182,7 +194,9 @@ fn on_files(command: Command) -> anyhow::Result<()> {
             let digest = written(&output, |out| Ok(artefact.write(out)?))?;
             say(&artefact.card(&digest));
         }
-        Command::Evaluate(Evaluation { model, test }) => {
+        Command::Evaluate(Evaluation { model, test, by, .. }) => {
+            anyhow::ensure!(!by.is_given(), "--by, --key-file: of a file nothing is written down");
+            let model = model.context("--model, or kind and number of a registered version")?;
             let (artefact, _) = artefact(&model)?;
             let judged = tabular::batch::judge(&artefact, open(&test)?)?;
             say(&serde_json::to_string_pretty(&judged.metrics)?);

@@ -1,11 +1,11 @@
-//! `mlinzi model register|promote|rollback|shadow|unshadow|retire|list|features`: models and the store. They work beside a
-//! running engine.
+//! `mlinzi model register|evaluate|promote|rollback|shadow|unshadow|retire|list|features`: models and the store. They work
+//! beside a running engine.
 
+use crate::by::By;
 use crate::config::Config;
 use crate::draft::{Digested, Draft, unless_interrupted};
 use crate::model::span;
 use crate::{complain, keys, model_backtest, say, serve};
-use actors::api::EngineError;
 use actors::built_in_models::{self, BuiltIn};
 use actors::engine::Tools;
 use actors::model_forecasts;
@@ -20,6 +20,7 @@ use models::event::Event;
 use models::jurisdiction::Jurisdiction;
 use models::risk_model::{Model, ModelActed, ModelForecast, ModelKind, ModelMetrics, NAME_CHARS_MAX, rollback_of};
 use models::rule::ForecastBasis;
+use models::who::Who;
 use std::collections::HashMap;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -60,10 +61,9 @@ pub enum Command {
 pub struct Register {
     /// Artefact, as `train` wrote it.
     file: PathBuf,
-    /// Who registers it.
-    #[arg(long)]
-    by: String,
-    /// Labelled table that it has not seen, to validate it: without one it cannot be promoted.
+    #[command(flatten)]
+    by: By,
+    /// Labelled table that it has not seen, to validate it: before it was judged on one it cannot be promoted.
     #[arg(long)]
     test: Option<PathBuf>,
 }
@@ -83,9 +83,8 @@ pub struct Which {
 pub struct Promote {
     #[command(flatten)]
     which: Which,
-    /// Who promotes it: not who registered it.
-    #[arg(long)]
-    by: String,
+    #[command(flatten)]
+    by: By,
 }
 
 /// A way back.
@@ -94,9 +93,8 @@ pub struct Rollback {
     /// `transaction_risk` or `player_risk`.
     #[arg(value_parser = kind)]
     kind: ModelKind,
-    /// Who goes back.
-    #[arg(long)]
-    by: String,
+    #[command(flatten)]
+    by: By,
     /// Why.
     #[arg(long)]
     reason: String,
@@ -107,9 +105,8 @@ pub struct Rollback {
 pub struct Shadow {
     #[command(flatten)]
     which: Which,
-    /// Who wants it.
-    #[arg(long)]
-    by: String,
+    #[command(flatten)]
+    by: By,
     /// Why.
     #[arg(long)]
     reason: String,
@@ -120,9 +117,8 @@ pub struct Shadow {
 pub struct Retire {
     #[command(flatten)]
     which: Which,
-    /// Who ends it.
-    #[arg(long)]
-    by: String,
+    #[command(flatten)]
+    by: By,
     /// Why.
     #[arg(long)]
     reason: String,
@@ -148,7 +144,8 @@ pub struct Features {
     out: PathBuf,
 }
 
-fn kind(text: &str) -> Result<ModelKind, String> {
+/// A kind of which versions are registered, by its name.
+pub fn kind(text: &str) -> Result<ModelKind, String> {
     ModelKind::parse(text).ok_or_else(|| "not transaction_risk or player_risk".to_owned())
 }
 
@@ -177,54 +174,54 @@ pub async fn run(config: &Config, command: Command) -> anyhow::Result<ExitCode> 
         Command::Shadow(order) => shadow(config, order, ShadowStep::Start).await?,
         Command::Unshadow(order) => shadow(config, order, ShadowStep::End).await?,
         Command::Backtest(args) => return Box::pin(model_backtest::run(config, args)).await,
-        Command::Register(order) => {
-            let document = std::fs::read(&order.file).with_context(|| order.file.display().to_string())?;
-            let evaluation = order.test.as_ref().map(|test| evaluate(&document, test)).transpose()?;
-            let (store, tools) = open(config).await?;
-            let done = risk_models::register(&store, &tools.writer, &document, evaluation, &order.by).await;
-            close(&store).await;
-            let model = done?;
-            say(&format!("{} version {} is registered", model.kind.as_str(), model.version));
-            if let Err(reason) = model.validated() {
-                complain(&format!("it cannot be promoted: {reason}"));
-            }
-        }
-        Command::Promote(Promote { which, by }) => {
-            let (store, tools) = open(config).await?;
-            let done = promote(&store, &tools, (which.kind, which.version), &by).await;
-            close(&store).await;
-            let forecasts = done?;
-            say(&format!("{} version {} is promoted", which.kind.as_str(), which.version));
-            forecasts.iter().for_each(|of| say(&expected(of, &config.jurisdictions)));
-        }
+        Command::Register(order) => register(config, order).await?,
+        Command::Promote(order) => promote(config, order).await?,
         Command::Rollback(Rollback { kind, by, reason }) => {
-            let (store, tools) = open(config).await?;
-            let done = risk_models::roll_back(&store, &tools.writer, kind, &by, &reason).await;
-            close(&store).await;
-            say(&format!("{} version {} scores again", kind.as_str(), done?));
+            let version = as_somebody(config, &by, async |store, tools, who| {
+                Ok(risk_models::roll_back(store, &tools.writer, kind, who, &reason).await?)
+            })
+            .await?;
+            say(&format!("{} version {version} scores again", kind.as_str()));
         }
-        Command::Retire(Retire { which, by, reason }) => {
-            let (store, tools) = open(config).await?;
-            let done = risk_models::retire(&store, &tools.writer, (which.kind, which.version), &by, &reason).await;
-            close(&store).await;
-            done?;
-            say(&format!("{} version {} is retired", which.kind.as_str(), which.version));
+        Command::Retire(Retire { which: Which { kind, version }, by, reason }) => {
+            as_somebody(config, &by, async |store, tools, who| {
+                Ok(risk_models::retire(store, &tools.writer, (kind, version), who, &reason).await?)
+            })
+            .await?;
+            say(&format!("{} version {version} is retired", kind.as_str()));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Promotes a version; gives what is expected of it.
-async fn promote(
-    store: &Store,
-    tools: &Tools,
-    which: (ModelKind, u32),
-    by: &str,
-) -> Result<Vec<ModelForecast>, EngineError> {
-    let directory = tools.directory.load_full();
-    let forecasts = model_forecasts::forecasts(store, &directory, which, SystemClock.now()).await?;
-    risk_models::promote(store, &tools.writer, which, by, forecasts.clone()).await?;
-    Ok(forecasts)
+/// Opens the store, does something there as whoever gives the order, and closes it again.
+async fn as_somebody<T>(
+    config: &Config,
+    by: &By,
+    act: impl AsyncFnOnce(&Store, &Tools, &Who) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let (store, tools) = open(config).await?;
+    let done = match by.who(&tools.directory.load_full(), SystemClock.now()) {
+        Ok(who) => act(&store, &tools, &who).await,
+        Err(error) => Err(error),
+    };
+    close(&store).await;
+    done
+}
+
+/// Promotes a version, and says what is expected of it.
+async fn promote(config: &Config, order: Promote) -> anyhow::Result<()> {
+    let Promote { which: Which { kind, version }, by } = order;
+    let forecasts = as_somebody(config, &by, async |store, tools, who| {
+        let directory = tools.directory.load_full();
+        let forecasts = model_forecasts::forecasts(store, &directory, (kind, version), SystemClock.now()).await?;
+        risk_models::promote(store, &tools.writer, &directory, (kind, version), who, forecasts.clone()).await?;
+        Ok(forecasts)
+    })
+    .await?;
+    say(&format!("{} version {version} is promoted", kind.as_str()));
+    forecasts.iter().for_each(|of| say(&expected(of, &config.jurisdictions)));
+    Ok(())
 }
 
 /// An expectation in words.
@@ -238,12 +235,46 @@ fn expected(of: &ModelForecast, jurisdictions: &[Jurisdiction]) -> String {
     format!("{place} {rule}: {rate:.2} alerts a day and operator are expected ({basis})")
 }
 
+async fn register(config: &Config, order: Register) -> anyhow::Result<()> {
+    let Register { file, by, test } = order;
+    let document = std::fs::read(&file).with_context(|| file.display().to_string())?;
+    let evaluation = match &test {
+        Some(test) => Some(judge(&Artefact::read(document.as_slice())?.0, test)?),
+        None => None,
+    };
+    let model = as_somebody(config, &by, async |store, tools, who| {
+        Ok(risk_models::register(store, &tools.writer, &document, evaluation, who).await?)
+    })
+    .await?;
+    say(&format!("{} version {} is registered", model.kind.as_str(), model.version));
+    tell_what_is_missing(&model);
+    Ok(())
+}
+
+/// Has a registered version judged on a table; what comes out is in its papers from then on.
+pub async fn evaluate(config: &Config, which: (ModelKind, u32), test: &Path, by: &By) -> anyhow::Result<ExitCode> {
+    let model = as_somebody(config, by, async |store, tools, who| {
+        let judged = judge(&risk_models::unjudged(store, which).await?, test)?;
+        Ok(risk_models::evaluate(store, &tools.writer, which, judged, who).await?)
+    })
+    .await?;
+    say(&format!("{} version {} is judged", model.kind.as_str(), model.version));
+    tell_what_is_missing(&model);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell_what_is_missing(model: &Model) {
+    if let Err(reason) = model.validated() {
+        complain(&format!("it cannot be promoted: {reason}"));
+    }
+}
+
 async fn shadow(config: &Config, order: Shadow, step: ShadowStep) -> anyhow::Result<()> {
     let Shadow { which: Which { kind, version }, by, reason } = order;
-    let (store, tools) = open(config).await?;
-    let done = model_shadows::take_step(&store, &tools.writer, (kind, version), step, (&by, &reason)).await;
-    close(&store).await;
-    done?;
+    as_somebody(config, &by, async |store, tools, who| {
+        Ok(model_shadows::take_step(store, &tools.writer, (kind, version), step, (who, &reason)).await?)
+    })
+    .await?;
     let what = if step == ShadowStep::Start { "scores in the shadow" } else { "is out of the shadow" };
     say(&format!("{} version {version} {what}", kind.as_str()));
     Ok(())
@@ -255,10 +286,9 @@ pub async fn close(store: &Store) {
     store.close().await;
 }
 
-fn evaluate(document: &[u8], test: &Path) -> anyhow::Result<batch::Judgement> {
-    let (artefact, _) = Artefact::read(document)?;
+fn judge(artefact: &Artefact, test: &Path) -> anyhow::Result<batch::Judgement> {
     let table = std::fs::File::open(test).with_context(|| test.display().to_string())?;
-    batch::judge(&artefact, std::io::BufReader::new(table)).with_context(|| test.display().to_string())
+    batch::judge(artefact, std::io::BufReader::new(table)).with_context(|| test.display().to_string())
 }
 
 fn share(ppm: u32) -> f64 {
@@ -289,6 +319,9 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
             promoted.as_ref().map_or_else(|| model.by.clone(), |(by, _)| format!("{}, promoted by {by}", model.by));
         let trained_on =
             model.trained_on.map_or_else(|| "not given".to_owned(), |of| format!("{} to {}", of.start, of.end));
+        if let Some(judge) = &model.evaluated_by {
+            by.push_str(&format!(", judged by {}", judge.name));
+        }
         if let Some(ModelActed { version, other, by: who, reason, .. }) = rollback(model) {
             let (from, reason) = (other.unwrap_or_default(), reason.as_deref().unwrap_or_default());
             by.push_str(&format!(", gone back from {from} to {version} by {who}: {reason}"));
@@ -334,7 +367,8 @@ fn as_json(stored: &StoredModel, rollback: Option<&ModelActed>) -> serde_json::V
         "kind": kind, "version": version, "built_in": false, "state": state, "artefact_sha256": artefact_sha256,
         "schema_sha256": schema_sha256, "data_sha256": data_sha256, "trained_on": trained_on, "held_out": held_out,
         "evaluation": evaluation,
-        "registered_by": by, "registered_at": registered_at.to_string(),
+        "registered_by": by, "registered_by_key": model.by_key, "registered_at": registered_at.to_string(),
+        "evaluated_by": model.evaluated_by,
         "promoted_by": promoted.as_ref().map(|(by, _)| by),
         "promoted_at": promoted.as_ref().map(|(_, at)| at.to_string()),
         "ended_by": ended.as_ref().and_then(|(by, _)| by.as_ref()),

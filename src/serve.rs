@@ -20,6 +20,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use web::rate::Rates;
 use web::{AppState, ServerOptions, WebOptions};
 
+/// How bearers of keys begin outside the sandbox.
+pub const KEY_PREFIX: &str = "mk_live_";
+
 /// Opens the configured store.
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let options = OpenOptions {
@@ -95,7 +98,7 @@ async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Runn
         batch_strangers_per_day: config.engine.batch_strangers_per_day,
         jurisdictions: config.jurisdictions.clone(),
         family: config.engine.family.clone(),
-        key_prefix: "mk_live_",
+        key_prefix: KEY_PREFIX,
         feeds: feeds(&config.feeds),
         notify: notify_setup(config)?,
         known: None,

@@ -202,12 +202,68 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     assert!(went, "{said}");
 }
 
-/// A validated version, registered by Wanjiku.
-fn registered(dir: &Path, store: &str, (train, test): (&str, &str), seed: &str) {
+/// An artefact in a file.
+fn learnt(dir: &Path, train: &str, seed: &str) -> String {
     let file = dir.join(format!("model{seed}.json")).display().to_string();
     let learnt = mlinzi(&["train", "--kind", "transaction_risk", "--train", train, "--output", &file, "--seed", seed]);
     assert!(learnt.status.success(), "{}", said(&learnt));
-    program::run(dir, store, &["model", "register", &file, "--by", "Wanjiku", "--test", test]);
+    file
+}
+
+/// A validated version, registered by Wanjiku.
+fn registered(dir: &Path, store: &str, (train, test): (&str, &str), seed: &str, wanjiku: [&str; 2]) {
+    let file = learnt(dir, train, seed);
+    program::run(dir, store, &[&["model", "register", &file, "--test", test][..], &wanjiku].concat());
+}
+
+#[test]
+fn two_people_are_two_keys_where_there_are_keys() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let store = format!("sqlite:{}", dir.join("store.db").display());
+    program::prepare(dir, &store);
+    let train = write(dir, "train.csv", &transactions(0..600));
+    let test = write(dir, "test.csv", &transactions(600..1_500));
+    let file = learnt(dir, &train, "1");
+    let [wanjiku, also_hers, otieno] = ["Wanjiku", " wanjiku", "Otieno"].map(|label| program::hand(dir, &store, label));
+    let nobody = write(dir, "nobody.key", "mk_live_00000000000000000000000000_x");
+    let own = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
+    std::fs::set_permissions(&nobody, own).expect("for its owner alone");
+    let promote = ["promote", "transaction_risk", "1"];
+    let evaluate = ["evaluate", "transaction_risk", "1", "--test", &test];
+    // what is tried | who says it | does it go | what is said
+    let table: [(&[&str], &[&str], bool, &str); 19] = [
+        (&["register", &file], &[], false, "who gives the order"),
+        (&["register", &file], &["--by", "Achieng"], true, "version 1 is registered"),
+        (&promote, &["--key-file", &otieno], false, "never judged on a table of its own"),
+        (&evaluate, &[], false, "who gives the order"),
+        (&evaluate, &["--by", "Kamau"], true, "version 1 is judged"),
+        // judged it is, and who registered it is a word
+        (&promote, &["--by", "Otieno"], false, "a typed name proves nobody"),
+        (&promote, &["--key-file", &otieno], false, "have it judged again"),
+        (&evaluate, &["--key-file", &wanjiku], true, "version 1 is judged"),
+        (&promote, &["--key-file", &wanjiku], false, "had a model judged"),
+        (&promote, &["--key-file", &also_hers], false, "had a model judged"),
+        (&promote, &["--key-file", &nobody], false, "the key is not valid"),
+        (&promote, &["--key-file", &test], false, "chmod 600"),
+        (&promote, &["--key-file", &otieno, "--by", "Otieno"], false, "cannot be used with"),
+        (&promote, &["--key-file", &otieno], true, "version 1 is promoted"),
+        (&evaluate, &["--key-file", &otieno], false, "scores already"),
+        (&["evaluate", "transaction_risk", "9", "--test", &test], &["--key-file", &otieno], false, "no such model"),
+        (&["evaluate", "--model", &file, "--test", &test], &["--by", "Kamau"], false, "nothing is written down"),
+        (&["evaluate", "--model", &file, "--test", &test], &[], true, "average_precision"),
+        (&["list"], &[], true, "Achieng, promoted by Otieno, judged by Wanjiku"),
+    ];
+    for (what, who, goes, wanted) in table {
+        let (went, said) = program::attempt(dir, &store, &[&["model"][..], what, who].concat());
+        assert!(went == goes && said.contains(wanted), "{what:?} {who:?}: {said}");
+    }
+    let listed: serde_json::Value =
+        serde_json::from_str(&program::run(dir, &store, &["model", "list", "--json"])).expect("JSON");
+    let [registered, judged] = [&listed[0]["registered_by_key"], &listed[0]["evaluated_by"]];
+    assert_eq!((registered, &judged["name"]), (&serde_json::Value::Null, &"Wanjiku".into()));
+    let (went, said) = program::attempt(dir, &store, &["audit", "verify"]);
+    assert!(went, "{said}");
 }
 
 /// Forty alerts of the rule that hears the model, as its actor would store them.
@@ -230,7 +286,9 @@ async fn goes_back(store: &str) {
         write(dir.path(), "train.csv", &transactions(0..600)),
         write(dir.path(), "test.csv", &transactions(600..1_500)),
     );
-    ["1", "2", "3"].iter().for_each(|seed| registered(dir.path(), store, (&train, &test), seed));
+    for seed in ["1", "2"] {
+        registered(dir.path(), store, (&train, &test), seed, ["--by", "Wanjiku"]);
+    }
     let does = |args: &[&str]| program::attempt(dir.path(), store, &[&["model"][..], args].concat());
     let back = ["rollback", "transaction_risk", "--by", "Wanjiku", "--reason", "it names everybody"];
     let table: [(&[&str], bool, &str); 10] = [
@@ -255,6 +313,8 @@ async fn goes_back(store: &str) {
     assert_eq!((&listed[0]["state"], &listed[1]["state"]), (&"promoted".into(), &"replaced".into()));
 
     // a running engine does the same for who may, and what is promoted in between is told of
+    let wanjiku = program::hand(dir.path(), store, "Wanjiku");
+    registered(dir.path(), store, (&train, &test), "3", ["--key-file", &wanjiku]);
     let bearer = program::run(
         dir.path(),
         store,

@@ -19,7 +19,7 @@ use models::rule_input::RuleInput;
 use models::score::{PlayersScored, RecordsScored, ScoredPlayer};
 use models::ts::Ts;
 use program::play::{day, table};
-use program::{get, phone, post, prepare, run, serve, status};
+use program::{get, hand, phone, post, prepare, run, serve, status};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -29,7 +29,7 @@ use store::{OpenOptions, RuleFindingQuery, RuleInputRow, Store};
 const PATIENCE: Duration = Duration::from_secs(90);
 const OPERATOR: OperatorNo = OperatorNo(1);
 
-/// Learns, registers as Wanjiku, with a table of its own to be validated on.
+/// Learns, registers with a key of Wanjiku, with a table of its own to be validated on.
 fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&str, f64)) -> Artefact {
     let (train, test) = (table(features, risky.0, risky.1, 0..600), table(features, risky.0, risky.1, 600..1_200));
     let artefact = batch::train(kind, train.as_bytes(), None, 1).expect("learnt");
@@ -39,7 +39,8 @@ fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&
     std::fs::write(&file, document).expect("a file");
     std::fs::write(&rows, test).expect("a file");
     let path = |path: &Path| path.display().to_string();
-    run(dir, store, &["model", "register", &path(&file), "--test", &path(&rows), "--by", "Wanjiku"]);
+    let key = hand(dir, store, "Wanjiku");
+    run(dir, store, &["model", "register", &path(&file), "--test", &path(&rows), "--key-file", &key]);
     artefact
 }
 

@@ -16,7 +16,7 @@ use models::rule_input::RuleInput;
 use models::score::RecordsScored;
 use models::ts::{DAY, Ts};
 use program::play::{day, table};
-use program::{Server, attempt, get, post, prepare, run, serve, status};
+use program::{Server, attempt, get, hand, phone, post, prepare, run, serve, status};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,7 +32,7 @@ const DAY_ROWS: u64 = 43;
 /// The first of the days in Nairobi.
 const FIRST_DAY: &str = "2025-12-31T21:00:00Z";
 
-/// Learns, registers as Wanjiku, with a table of its own to be validated on.
+/// Learns, registers with a key of Wanjiku, with a table of its own to be validated on.
 fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&str, f64)) -> Artefact {
     let (train, test) = (table(features, risky.0, risky.1, 0..600), table(features, risky.0, risky.1, 600..1_200));
     let artefact = batch::train(kind, train.as_bytes(), None, 1).expect("learnt");
@@ -42,7 +42,8 @@ fn register(dir: &Path, store: &str, kind: Kind, features: &[Feature], risky: (&
     std::fs::write(&file, document).expect("a file");
     std::fs::write(&rows, test).expect("a file");
     let path = |path: &Path| path.display().to_string();
-    run(dir, store, &["model", "register", &path(&file), "--test", &path(&rows), "--by", "Wanjiku"]);
+    let key = hand(dir, store, "Wanjiku");
+    run(dir, store, &["model", "register", &path(&file), "--test", &path(&rows), "--key-file", &key]);
     artefact
 }
 
@@ -437,10 +438,11 @@ fn the_command_begins_and_ends_a_shadow() {
     let listed: Value = serde_json::from_str(&run(dir, &url, &["model", "list", "--json"])).expect("JSON");
     assert_eq!((&listed[0]["shadow"], &listed[1]["shadow"]["reason"]), (&Value::Null, &json!("the new product")));
     // promoted, it is out of it
-    run(dir, &url, &["model", "promote", "transaction_risk", "2", "--by", "Otieno"]);
+    let otieno = hand(dir, &url, "Otieno");
+    run(dir, &url, &["model", "promote", "transaction_risk", "2", "--key-file", &otieno]);
     assert!(!run(dir, &url, &["model", "list"]).contains("in the shadow"));
     // and so it is where somebody goes back to it
-    run(dir, &url, &["model", "promote", "transaction_risk", "1", "--by", "Otieno"]);
+    run(dir, &url, &["model", "promote", "transaction_risk", "1", "--key-file", &otieno]);
     run(dir, &url, &["model", "shadow", "transaction_risk", "2", "--by", "Wanjiku", "--reason", "what was missed"]);
     assert!(run(dir, &url, &["model", "list"]).contains("in the shadow by Wanjiku"));
     let back = run(dir, &url, &["model", "rollback", "transaction_risk", "--by", "Wanjiku", "--reason", "too many"]);

@@ -42,6 +42,7 @@ pub mod risk_models;
 pub mod rule_versions;
 pub mod rules;
 pub mod scoring;
+pub mod second_person;
 pub mod secrets;
 pub mod source;
 mod spine;

@@ -3,7 +3,7 @@
 
 use crate::api::EngineError;
 use crate::register::commit_error;
-use crate::risk_models::{NoScorer, away, known, named, scorer_of};
+use crate::risk_models::{NoScorer, away, known, named, named_who, scorer_of};
 use crate::writer::WriterHandle;
 use engine::model_shadow::{name_of_record, rule_of};
 use engine::rules::finding::Unit;
@@ -12,8 +12,9 @@ use models::alert_group::Resolution;
 use models::event::Event;
 use models::ids::OperatorNo;
 use models::model_shadow::{ModelShadowEnded, ModelShadowStarted, ShadowDayCounted};
-use models::risk_model::{ModelKind, ModelState, NAME_CHARS_MAX, REASON_CHARS_MAX};
+use models::risk_model::{ModelKind, ModelState, REASON_CHARS_MAX};
 use models::ts::DAY;
+use models::who::Who;
 use std::collections::{BTreeMap, HashMap};
 use store::{Store, StoreError};
 
@@ -45,14 +46,14 @@ pub async fn step(
     store: &Store,
     (kind, version): (ModelKind, u32),
     step: ShadowStep,
-    (by, reason): (&str, &str),
+    (by, reason): (&Who, &str),
 ) -> Result<Event, EngineError> {
-    let (by, reason) = (named("/by", by, NAME_CHARS_MAX)?, named("/reason", reason, REASON_CHARS_MAX)?);
+    let (Who { name: by, key: by_key }, reason) = (named_who(by)?, named("/reason", reason, REASON_CHARS_MAX)?);
     let stored = known(store, kind, version).await?;
     let conflict = |why: &str| Err(EngineError::Conflict(why.to_owned()));
     if step == ShadowStep::End {
         return match stored.shadow {
-            Some(_) => Ok(Event::ModelShadowEnded(ModelShadowEnded { kind, version, by, reason })),
+            Some(_) => Ok(Event::ModelShadowEnded(ModelShadowEnded { kind, version, by, by_key, reason })),
             None => conflict("this version is not in the shadow"),
         };
     }
@@ -69,7 +70,7 @@ pub async fn step(
         NoScorer::Store(error) => away(&error),
         why => EngineError::Conflict(format!("it cannot score here: {why}")),
     })?;
-    Ok(Event::ModelShadowStarted(ModelShadowStarted { kind, version, by, reason }))
+    Ok(Event::ModelShadowStarted(ModelShadowStarted { kind, version, by, by_key, reason }))
 }
 
 /// Begins or ends the shadow of a version, for a tool.
@@ -81,7 +82,7 @@ pub async fn take_step(
     writer: &WriterHandle,
     which: (ModelKind, u32),
     of: ShadowStep,
-    said: (&str, &str),
+    said: (&Who, &str),
 ) -> Result<(), EngineError> {
     let event = step(store, which, of, said).await?;
     writer.commit(vec![event], Vec::new()).await.map(drop).map_err(commit_error)

@@ -23,7 +23,9 @@ async fn one_person_lets_one_version_of_a_kind_score_in_the_shadow() {
         let mut document = Vec::new();
         artefact.write(&mut document).expect("written");
         // never judged on a table of its own: it may score where nobody hears it
-        crate::risk_models::register(&store, &writer, &document, None, "Wanjiku").await.expect("registered");
+        crate::risk_models::register(&store, &writer, &document, None, &Who::typed("Wanjiku"))
+            .await
+            .expect("registered");
     }
     store.execute_for_tests("UPDATE model_chunks SET bytes = x'00' WHERE version = 2").await.expect("spoilt");
     use ShadowStep::{End, Start};
@@ -39,7 +41,7 @@ async fn one_person_lets_one_version_of_a_kind_score_in_the_shadow() {
         (1, End, "seen enough", None),
         (1, Start, "once more", None),
     ] {
-        let done = take_step(&store, &writer, (kind, version), of, ("Wanjiku", reason)).await;
+        let done = take_step(&store, &writer, (kind, version), of, (&Who::typed("Wanjiku"), reason)).await;
         match (done, wanted) {
             (Ok(()), None) => {}
             (Err(error), Some(wanted)) => {
@@ -51,9 +53,12 @@ async fn one_person_lets_one_version_of_a_kind_score_in_the_shadow() {
     }
     let shadow = store.shadow_model(kind).await.expect("read").expect("one");
     assert_eq!(shadow.shadow.map(|(by, _, reason)| (by, reason)), Some(("Wanjiku".into(), "once more".into())));
-    crate::risk_models::retire(&store, &writer, (kind, 1), "Otieno", "of old data").await.expect("retired");
+    crate::risk_models::retire(&store, &writer, (kind, 1), &Who::typed("Otieno"), "of old data")
+        .await
+        .expect("retired");
     assert!(store.shadow_model(kind).await.expect("read").is_none(), "its retirement ends it");
-    let again = take_step(&store, &writer, (kind, 1), Start, ("Wanjiku", "why")).await.expect_err("retired");
+    let again =
+        take_step(&store, &writer, (kind, 1), Start, (&Who::typed("Wanjiku"), "why")).await.expect_err("retired");
     assert!(again.to_string().contains("retired"), "{again}");
     store.stop_writer(Duration::from_secs(5)).await;
 }

@@ -2,8 +2,10 @@
 //! read one to score with.
 
 use crate::api::EngineError;
+use crate::directory::Directory;
 use crate::register::commit_error;
 use crate::scoring::{Scorer, check_schema, kind_of};
+use crate::second_person;
 use crate::writer::WriterHandle;
 use ml::tabular::artefact::{Artefact, BYTES_MAX};
 use ml::tabular::batch::Judgement;
@@ -11,9 +13,10 @@ use ml::tabular::metrics::Metrics;
 use models::alert::Window;
 use models::event::Event;
 use models::risk_model::{
-    CARD_BYTES_MAX, Model, ModelEvaluation, ModelForecast, ModelKind, ModelMetrics, ModelPromoted, ModelRetired,
-    ModelRollback, ModelState, NAME_CHARS_MAX, REASON_CHARS_MAX, RowsCompared, way_back,
+    CARD_BYTES_MAX, Model, ModelEvaluated, ModelEvaluation, ModelForecast, ModelKind, ModelMetrics, ModelPromoted,
+    ModelRetired, ModelRollback, ModelState, NAME_CHARS_MAX, REASON_CHARS_MAX, RowsCompared, way_back,
 };
+use models::who::Who;
 use std::io::Read;
 use store::{Attachment, MODEL_BYTES_MAX, ModelBytes, Store, StoreError, StoredModel};
 
@@ -38,6 +41,14 @@ pub(crate) fn named(pointer: &'static str, text: &str, chars_max: usize) -> Resu
         ));
     }
     Ok(text.to_owned())
+}
+
+/// Who does something, with a name that may be stored; that of a key is.
+pub(crate) fn named_who(by: &Who) -> Result<Who, EngineError> {
+    if by.key.is_some() {
+        return Ok(by.clone());
+    }
+    Ok(Who::typed(named("/by", &by.name, NAME_CHARS_MAX)?))
 }
 
 fn ppm(share: f64) -> u32 {
@@ -86,15 +97,17 @@ pub async fn register(
     writer: &WriterHandle,
     document: &[u8],
     evaluation: Option<Judgement>,
-    by: &str,
+    by: &Who,
 ) -> Result<Model, EngineError> {
-    let by = named("/by", by, NAME_CHARS_MAX)?;
+    let Who { name, key } = named_who(by)?;
     let (artefact, artefact_sha256) = Artefact::read(document).map_err(|error| invalid("/artefact", &error))?;
     let schema_sha256 = check_schema(&artefact).map_err(|error| invalid("/artefact", &error))?;
     let kind = kind_of(&artefact);
     let known = store.models().await.map_err(|error| away(&error))?;
-    if known.iter().any(|known| known.model.artefact_sha256 == artefact_sha256) {
-        return Err(EngineError::Conflict("this artefact is registered".to_owned()));
+    if let Some(same) = known.iter().find(|known| known.model.artefact_sha256 == artefact_sha256) {
+        let Model { kind, version, .. } = &same.model;
+        let why = format!("this artefact is registered, as version {version} of {}", kind.as_str());
+        return Err(EngineError::Conflict(why));
     }
     let card = artefact.card(&artefact_sha256);
     if card.len() > CARD_BYTES_MAX {
@@ -112,7 +125,9 @@ pub async fn register(
         trained_on: artefact.window.map(|window| Window { start: window.from, end: window.to }),
         held_out: metrics_of(&artefact.metrics),
         evaluation: evaluation.map(evaluation_of),
-        by,
+        by: name,
+        by_key: key,
+        evaluated_by: None,
         card,
     };
     let bytes = ModelBytes { kind, version: model.version, bytes: pack(document)? };
@@ -125,19 +140,62 @@ pub(crate) async fn known(store: &Store, kind: ModelKind, version: u32) -> Resul
     store.model(kind, version).await.map_err(|error| away(&error))?.ok_or(EngineError::NotFound("model"))
 }
 
+/// The artefact of a registered version, to have it judged on a table of its own.
+///
+/// # Errors
+/// There is none, it scores already or is retired, or what is stored is not what was registered.
+pub async fn unjudged(store: &Store, (kind, version): (ModelKind, u32)) -> Result<Artefact, EngineError> {
+    let stored = judgeable(store, (kind, version)).await?;
+    artefact_of(store, &stored.model).await.map_err(|error| match error {
+        NoScorer::Store(error) => away(&error),
+        why => EngineError::Conflict(why.to_string()),
+    })
+}
+
+async fn judgeable(store: &Store, (kind, version): (ModelKind, u32)) -> Result<StoredModel, EngineError> {
+    let stored = known(store, kind, version).await?;
+    match stored.state {
+        ModelState::Registered | ModelState::Replaced => Ok(stored),
+        ModelState::Promoted => Err(EngineError::Conflict("this version scores already".to_owned())),
+        ModelState::Retired => Err(EngineError::Conflict("this version is retired".to_owned())),
+    }
+}
+
+/// Puts into the papers of a registered version what a table of its own says of it, in the place of what was said before.
+/// Gives the papers.
+///
+/// # Errors
+/// There is none, it scores already or is retired.
+pub async fn evaluate(
+    store: &Store,
+    writer: &WriterHandle,
+    (kind, version): (ModelKind, u32),
+    judged: Judgement,
+    by: &Who,
+) -> Result<Model, EngineError> {
+    let by = named_who(by)?;
+    let StoredModel { model, .. } = judgeable(store, (kind, version)).await?;
+    let evaluation = evaluation_of(judged);
+    let event = ModelEvaluated { kind, version, evaluation: evaluation.clone(), by: by.clone() };
+    writer.commit(vec![Event::ModelEvaluated(event)], Vec::new()).await.map_err(commit_error)?;
+    Ok(Model { evaluation: Some(evaluation), evaluated_by: Some(by), ..model })
+}
+
 /// Makes a version the one that scores. A second person does it, and only with a version that is validated. What is expected
 /// of it says [`crate::model_forecasts`].
 ///
 /// # Errors
-/// It is not validated, was registered by the same person, is retired, or scores already.
+/// It is not validated, was registered or judged by the same person, one of both people is known by a typed name alone
+/// where there are keys that could say it, or it is retired, or scores already.
 pub async fn promote(
     store: &Store,
     writer: &WriterHandle,
+    directory: &Directory,
     which: (ModelKind, u32),
-    by: &str,
+    by: &Who,
     forecasts: Vec<ModelForecast>,
 ) -> Result<(), EngineError> {
-    let event = promotion(store, which, by, forecasts).await?;
+    let event = promotion(store, directory, which, by, forecasts).await?;
     writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
 }
 
@@ -147,25 +205,26 @@ pub async fn promote(
 /// As of [`promote`].
 pub async fn promotion(
     store: &Store,
+    directory: &Directory,
     (kind, version): (ModelKind, u32),
-    by: &str,
+    by: &Who,
     forecasts: Vec<ModelForecast>,
 ) -> Result<Event, EngineError> {
-    let by = named("/by", by, NAME_CHARS_MAX)?;
+    let by = named_who(by)?;
     let stored = known(store, kind, version).await?;
     match stored.state {
         ModelState::Promoted => return Err(EngineError::Conflict("this version scores already".to_owned())),
         ModelState::Retired => return Err(EngineError::Conflict("this version is retired".to_owned())),
         ModelState::Registered | ModelState::Replaced => {}
     }
-    if stored.model.by.to_lowercase() == by.to_lowercase() {
-        return Err(EngineError::Forbidden("whoever registered a model does not promote it: a second person does"));
-    }
+    second_person::second(directory, &stored.model, &by)?;
     let refused = |error: &dyn ToString| EngineError::Conflict(format!("it is not validated: {}", error.to_string()));
     stored.model.validated().map_err(|error| refused(&error))?;
     // what this program cannot score with must not take the place of what it can
     scorer_of(store, &stored).await.map_err(|error| refused(&error))?;
-    Ok(Event::ModelPromoted(ModelPromoted { kind, version, by, rollback: None, forecasts }))
+    second_person::both_proven(directory, &stored.model, &by)?;
+    let Who { name: by, key: by_key } = by;
+    Ok(Event::ModelPromoted(ModelPromoted { kind, version, by, by_key, rollback: None, forecasts }))
 }
 
 /// Lets the version that scored before the present one score again. One person is enough: it was seconded when it was
@@ -177,7 +236,7 @@ pub async fn roll_back(
     store: &Store,
     writer: &WriterHandle,
     kind: ModelKind,
-    by: &str,
+    by: &Who,
     reason: &str,
 ) -> Result<u32, EngineError> {
     let (version, event) = rollback(store, kind, by, reason).await?;
@@ -189,8 +248,8 @@ pub async fn roll_back(
 ///
 /// # Errors
 /// As of [`roll_back`].
-pub async fn rollback(store: &Store, kind: ModelKind, by: &str, reason: &str) -> Result<(u32, Event), EngineError> {
-    let (by, reason) = (named("/by", by, NAME_CHARS_MAX)?, named("/reason", reason, REASON_CHARS_MAX)?);
+pub async fn rollback(store: &Store, kind: ModelKind, by: &Who, reason: &str) -> Result<(u32, Event), EngineError> {
+    let (Who { name: by, key: by_key }, reason) = (named_who(by)?, named("/reason", reason, REASON_CHARS_MAX)?);
     let acts = store.model_acts(kind).await.map_err(|error| away(&error))?;
     let (from, version) = way_back(&acts).map_err(|why| EngineError::Conflict(why.to_string()))?;
     let stored = known(store, kind, version).await?;
@@ -201,7 +260,7 @@ pub async fn rollback(store: &Store, kind: ModelKind, by: &str, reason: &str) ->
     })?;
     let rollback = Some(ModelRollback { from, reason });
     let forecasts = Vec::new();
-    Ok((version, Event::ModelPromoted(ModelPromoted { kind, version, by, rollback, forecasts })))
+    Ok((version, Event::ModelPromoted(ModelPromoted { kind, version, by, by_key, rollback, forecasts })))
 }
 
 /// Takes a version out of use for good; where it scored, nothing scores afterwards.
@@ -212,7 +271,7 @@ pub async fn retire(
     store: &Store,
     writer: &WriterHandle,
     which: (ModelKind, u32),
-    by: &str,
+    by: &Who,
     reason: &str,
 ) -> Result<(), EngineError> {
     let event = retirement(store, which, by, reason).await?;
@@ -226,14 +285,14 @@ pub async fn retire(
 pub async fn retirement(
     store: &Store,
     (kind, version): (ModelKind, u32),
-    by: &str,
+    by: &Who,
     reason: &str,
 ) -> Result<Event, EngineError> {
-    let (by, reason) = (named("/by", by, NAME_CHARS_MAX)?, named("/reason", reason, REASON_CHARS_MAX)?);
+    let (Who { name: by, key: by_key }, reason) = (named_who(by)?, named("/reason", reason, REASON_CHARS_MAX)?);
     if known(store, kind, version).await?.state == ModelState::Retired {
         return Err(EngineError::Conflict("this version is retired".to_owned()));
     }
-    Ok(Event::ModelRetired(ModelRetired { kind, version, by, reason }))
+    Ok(Event::ModelRetired(ModelRetired { kind, version, by, by_key, reason }))
 }
 
 /// Why a stored version cannot score.
@@ -255,14 +314,18 @@ pub enum NoScorer {
 /// # Errors
 /// [`NoScorer`]
 pub async fn scorer_of(store: &Store, stored: &StoredModel) -> Result<Scorer, NoScorer> {
-    let Model { kind, version, artefact_sha256, .. } = &stored.model;
+    Ok(Scorer::new(stored.model.version, artefact_of(store, &stored.model).await?)?)
+}
+
+async fn artefact_of(store: &Store, model: &Model) -> Result<Artefact, NoScorer> {
+    let Model { kind, version, artefact_sha256, .. } = model;
     let damaged = |error: &dyn ToString| NoScorer::Damaged(error.to_string());
     let document = unpack(&store.model_bytes(*kind, *version).await?).map_err(|error| damaged(&error))?;
     let (artefact, sha256) = Artefact::read(document.as_slice()).map_err(|error| damaged(&error))?;
     if sha256 != *artefact_sha256 {
         return Err(damaged(&"another digest"));
     }
-    Ok(Scorer::new(*version, artefact)?)
+    Ok(artefact)
 }
 
 /// The version of a kind that scores, ready to; none where none is promoted.

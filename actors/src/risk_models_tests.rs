@@ -3,6 +3,7 @@ use crate::scoring::tests::{learnt, table};
 use crate::writer::{Answers, CommitMetrics};
 use ml::tabular::artefact::Kind;
 use ml::tabular::batch;
+use models::ids::KeyId;
 use models::ts::Ts;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ fn from(table: &str, row: usize) -> String {
 async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
     let dir = testkit::temp_dir();
     let (store, writer) = open(&testkit::sqlite_url(&dir)).await;
+    let nobody = Directory::default();
     let kind = ModelKind::TransactionRisk;
     let (train, test) = (table(kind, 600), from(&table(kind, 1_500), 600));
     let artefact = learnt(Kind::TransactionRisk, &train);
@@ -38,21 +40,33 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
         assert!(error.to_string().contains(wanted), "{error}");
     };
 
-    assert!(matches!(register(&store, &writer, b"{}", None, "Wanjiku").await, Err(EngineError::Invalid { .. })));
-    assert!(matches!(register(&store, &writer, &document, None, " ").await, Err(EngineError::Invalid { .. })));
-    let first = register(&store, &writer, &document, None, "Wanjiku").await.expect("registered");
+    assert!(matches!(
+        register(&store, &writer, b"{}", None, &Who::typed("Wanjiku")).await,
+        Err(EngineError::Invalid { .. })
+    ));
+    assert!(matches!(
+        register(&store, &writer, &document, None, &Who::typed(" ")).await,
+        Err(EngineError::Invalid { .. })
+    ));
+    let first = register(&store, &writer, &document, None, &Who::typed("Wanjiku")).await.expect("registered");
     assert_eq!((first.kind, first.version), (kind, 1));
-    assert!(register(&store, &writer, &document, None, "Wanjiku").await.is_err(), "the same artefact twice");
-    conflict(promote(&store, &writer, (kind, 1), "Otieno", Vec::new()).await, "never judged on a table of its own");
+    assert!(
+        register(&store, &writer, &document, None, &Who::typed("Wanjiku")).await.is_err(),
+        "the same artefact twice"
+    );
+    conflict(
+        promote(&store, &writer, &nobody, (kind, 1), &Who::typed("Otieno"), Vec::new()).await,
+        "never judged on a table of its own",
+    );
     assert!(scorer(&store, kind).await.expect("read").is_none());
 
     let other = batch::train(Kind::TransactionRisk, train.as_bytes(), None, 2).expect("another seed");
     document.clear();
     other.write(&mut document).expect("written");
     let own = batch::judge(&other, train.as_bytes()).expect("judged");
-    let refused = register(&store, &writer, &document, Some(own), "Wanjiku").await.expect("registered");
+    let refused = register(&store, &writer, &document, Some(own), &Who::typed("Wanjiku")).await.expect("registered");
     conflict(
-        promote(&store, &writer, (kind, refused.version), "Otieno", Vec::new()).await,
+        promote(&store, &writer, &nobody, (kind, refused.version), &Who::typed("Otieno"), Vec::new()).await,
         "the table that it was learnt from",
     );
 
@@ -62,9 +76,10 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
         document.clear();
         other.write(&mut document).expect("written");
         let judged = batch::judge(&other, more.as_bytes()).expect("judged");
-        let refused = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
+        let refused =
+            register(&store, &writer, &document, Some(judged), &Who::typed("Wanjiku")).await.expect("registered");
         conflict(
-            promote(&store, &writer, (kind, refused.version), "Otieno", Vec::new()).await,
+            promote(&store, &writer, &nobody, (kind, refused.version), &Who::typed("Otieno"), Vec::new()).await,
             "one in 100 of the rows",
         );
     }
@@ -73,11 +88,17 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
     document.clear();
     third.write(&mut document).expect("written");
     let judged = batch::judge(&third, test.as_bytes()).expect("judged");
-    let third = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
-    conflict(promote(&store, &writer, (kind, 5), "wanjiku ", Vec::new()).await, "a second person");
-    promote(&store, &writer, (kind, 5), "Otieno", Vec::new()).await.expect("promoted");
-    conflict(promote(&store, &writer, (kind, 5), "Otieno", Vec::new()).await, "scores already");
-    assert!(matches!(promote(&store, &writer, (kind, 9), "Otieno", Vec::new()).await, Err(EngineError::NotFound(_))));
+    let third = register(&store, &writer, &document, Some(judged), &Who::typed("Wanjiku")).await.expect("registered");
+    conflict(
+        promote(&store, &writer, &nobody, (kind, 5), &Who::typed("wanjiku "), Vec::new()).await,
+        "a second person",
+    );
+    promote(&store, &writer, &nobody, (kind, 5), &Who::typed("Otieno"), Vec::new()).await.expect("promoted");
+    conflict(promote(&store, &writer, &nobody, (kind, 5), &Who::typed("Otieno"), Vec::new()).await, "scores already");
+    assert!(matches!(
+        promote(&store, &writer, &nobody, (kind, 9), &Who::typed("Otieno"), Vec::new()).await,
+        Err(EngineError::NotFound(_))
+    ));
 
     let scorer_now = scorer(&store, kind).await.expect("read").expect("one scores");
     assert_eq!((scorer_now.version(), third.version), (5, 5));
@@ -89,9 +110,51 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
     // bytes that are not what was registered score nothing
     store.execute_for_tests("UPDATE model_chunks SET bytes = x'00' WHERE version = 5").await.expect("spoilt");
     assert!(matches!(scorer(&store, kind).await, Err(NoScorer::Damaged(_))));
-    retire(&store, &writer, (kind, 5), "Otieno", "spoilt").await.expect("retired");
-    conflict(retire(&store, &writer, (kind, 5), "Otieno", "again").await, "retired");
+    retire(&store, &writer, (kind, 5), &Who::typed("Otieno"), "spoilt").await.expect("retired");
+    conflict(retire(&store, &writer, (kind, 5), &Who::typed("Otieno"), "again").await, "retired");
     assert!(scorer(&store, kind).await.expect("read").is_none());
+    store.stop_writer(Duration::from_secs(5)).await;
+}
+
+#[actix_rt::test]
+async fn what_was_registered_without_a_judgement_is_judged_afterwards() {
+    let dir = testkit::temp_dir();
+    let (store, writer) = open(&testkit::sqlite_url(&dir)).await;
+    let (nobody, kind) = (Directory::default(), ModelKind::TransactionRisk);
+    let (train, test) = (table(kind, 600), from(&table(kind, 1_500), 600));
+    let mut document = Vec::new();
+    batch::train(Kind::TransactionRisk, train.as_bytes(), None, 3)
+        .expect("learnt")
+        .write(&mut document)
+        .expect("written");
+    let [registers, other] = ["Wanjiku", "Otieno"].map(Who::typed);
+    let judge = Who { name: "Achieng".to_owned(), key: Some(KeyId(9)) };
+    register(&store, &writer, &document, None, &registers).await.expect("registered");
+    let refused = async |by: &Who, wanted: &str| {
+        let error = promote(&store, &writer, &nobody, (kind, 1), by, Vec::new()).await.expect_err(wanted);
+        assert!(error.to_string().contains(wanted), "{error}");
+    };
+    refused(&other, "never judged on a table of its own").await;
+
+    let judged = async |table: &str, by: &Who| {
+        let judged = batch::judge(&unjudged(&store, (kind, 1)).await?, table.as_bytes()).expect("judged");
+        evaluate(&store, &writer, (kind, 1), judged, by).await
+    };
+    // a table that it was learnt from validates nothing, and one of its own takes its place
+    judged(&train, &judge).await.expect("written into its papers");
+    refused(&other, "the table that it was learnt from").await;
+    assert!(matches!(judged(&test, &Who::typed(" ")).await, Err(EngineError::Invalid { .. })));
+    let papers = judged(&test, &judge).await.expect("written into its papers");
+    assert_eq!((papers.validated(), papers.evaluated_by.as_ref()), (Ok(()), Some(&judge)));
+    assert_eq!(known(&store, kind, 1).await.expect("read").model, papers);
+    // neither who registered it nor who had it judged
+    refused(&judge, "had a model judged").await;
+    refused(&Who::typed("wanjiku"), "registered a model").await;
+    promote(&store, &writer, &nobody, (kind, 1), &other, Vec::new()).await.expect("promoted");
+    for (version, wanted) in [(1, "scores already"), (9, "no such model")] {
+        let error = unjudged(&store, (kind, version)).await.expect_err(wanted);
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
     store.stop_writer(Duration::from_secs(5)).await;
 }
 
@@ -99,6 +162,7 @@ async fn a_model_scores_when_a_second_person_promoted_a_validated_version() {
 async fn what_scored_before_scores_again_while_it_still_can() {
     let dir = testkit::temp_dir();
     let (store, writer) = open(&testkit::sqlite_url(&dir)).await;
+    let nobody = Directory::default();
     let kind = ModelKind::TransactionRisk;
     let (train, test) = (table(kind, 600), from(&table(kind, 1_500), 600));
     for (seed, version) in [(3, 1), (2, 2)] {
@@ -106,18 +170,19 @@ async fn what_scored_before_scores_again_while_it_still_can() {
         let mut document = Vec::new();
         artefact.write(&mut document).expect("written");
         let judged = batch::judge(&artefact, test.as_bytes()).expect("judged");
-        let model = register(&store, &writer, &document, Some(judged), "Wanjiku").await.expect("registered");
+        let model =
+            register(&store, &writer, &document, Some(judged), &Who::typed("Wanjiku")).await.expect("registered");
         assert_eq!(model.version, version);
     }
-    let back = async |by: &str, reason: &str| roll_back(&store, &writer, kind, by, reason).await;
+    let back = async |by: &str, reason: &str| roll_back(&store, &writer, kind, &Who::typed(by), reason).await;
     let refused = async |wanted: &str| {
         let error = back("Wanjiku", "it names everybody").await.expect_err(wanted);
         assert!(matches!(error, EngineError::Conflict(_)) && error.to_string().contains(wanted), "{error}");
     };
     refused("no version of this kind scores").await;
-    promote(&store, &writer, (kind, 1), "Otieno", Vec::new()).await.expect("promoted");
+    promote(&store, &writer, &nobody, (kind, 1), &Who::typed("Otieno"), Vec::new()).await.expect("promoted");
     refused("nothing scored before version 1").await;
-    promote(&store, &writer, (kind, 2), "Otieno", Vec::new()).await.expect("promoted");
+    promote(&store, &writer, &nobody, (kind, 2), &Who::typed("Otieno"), Vec::new()).await.expect("promoted");
     for (by, reason) in [("Wanjiku", " "), ("", "it names everybody"), ("Wanjiku", "two\nlines")] {
         assert!(matches!(back(by, reason).await, Err(EngineError::Invalid { .. })), "{by:?} {reason:?}");
     }
@@ -126,12 +191,12 @@ async fn what_scored_before_scores_again_while_it_still_can() {
     assert_eq!(scorer(&store, kind).await.expect("read").map(|scorer| scorer.version()), Some(1));
     refused("was itself gone back from").await;
 
-    promote(&store, &writer, (kind, 2), "Otieno", Vec::new()).await.expect("seconded once more");
+    promote(&store, &writer, &nobody, (kind, 2), &Who::typed("Otieno"), Vec::new()).await.expect("seconded once more");
     store.execute_for_tests("UPDATE model_chunks SET bytes = x'00' WHERE version = 1").await.expect("spoilt");
     refused("does not score any more").await;
     store.execute_for_tests("DELETE FROM model_chunks WHERE version = 1").await.expect("gone");
     refused("does not score any more").await;
-    retire(&store, &writer, (kind, 1), "Otieno", "spoilt").await.expect("retired");
+    retire(&store, &writer, (kind, 1), &Who::typed("Otieno"), "spoilt").await.expect("retired");
     refused("is retired").await;
     assert_eq!(scorer(&store, kind).await.expect("read").map(|scorer| scorer.version()), Some(2), "as it was");
     store.stop_writer(Duration::from_secs(5)).await;

@@ -18,7 +18,7 @@ use crate::match_key::{KeyKind, MatchKey};
 use crate::model_shadow::{ModelShadowEnded, ModelShadowStarted, ShadowDayCounted};
 use crate::operator::{ApiKey, Licence, Operator};
 use crate::quarantine::{QuarantineDismissed, QuarantineRead, QuarantineReplayed};
-use crate::risk_model::{DriftJudged, Model, ModelPromoted, ModelRetired};
+use crate::risk_model::{DriftJudged, Model, ModelEvaluated, ModelPromoted, ModelRetired};
 use crate::rule::RuleChanged;
 use crate::rule_input::{RuleInputSetAside, RuleInputStored};
 use crate::ts::{Ts, micros};
@@ -444,6 +444,8 @@ pub enum Event {
     ComplianceScored(ComplianceScored),
     /// A model was registered with its papers; the artefact itself comes with it.
     ModelRegistered(Box<Model>),
+    /// A registered version was judged on a table of its own.
+    ModelEvaluated(ModelEvaluated),
     /// A version of a model is the one that scores.
     ModelPromoted(ModelPromoted),
     /// A version of a model is out of use for good.
@@ -533,6 +535,7 @@ impl Event {
             Self::ComplianceDayCounted(_) => "compliance_day_counted",
             Self::ComplianceScored(_) => "compliance_scored",
             Self::ModelRegistered(_) => "model_registered",
+            Self::ModelEvaluated(_) => "model_evaluated",
             Self::ModelPromoted(_) => "model_promoted",
             Self::ModelRetired(_) => "model_retired",
             Self::ModelDriftJudged(_) => "model_drift_judged",

@@ -35,3 +35,4 @@ pub mod score;
 pub mod series;
 pub mod token;
 pub mod ts;
+pub mod who;

@@ -8,7 +8,7 @@
 //! says how many there were from the bound on, and names a few. Whoever plays at several operators is scored at each of
 //! them, and not across them.
 
-use crate::ids::OperatorNo;
+use crate::ids::{KeyId, OperatorNo};
 use crate::match_key::MatchKey;
 use crate::money::Currency;
 use crate::risk_model::ModelKind;
@@ -29,6 +29,9 @@ pub struct ModelShadowStarted {
     pub kind: ModelKind,
     pub version: u32,
     pub by: String,
+    /// With which key; none where the name was only typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_key: Option<KeyId>,
     pub reason: String,
 }
 
@@ -40,6 +43,9 @@ pub struct ModelShadowEnded {
     pub kind: ModelKind,
     pub version: u32,
     pub by: String,
+    /// With which key; none where the name was only typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_key: Option<KeyId>,
     pub reason: String,
 }
 

@@ -248,6 +248,12 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
+    /// Has the key the scope? A scope for staff on a key of an operator counts for nothing.
+    #[must_use]
+    pub fn holds(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) && (self.operator_no.is_none() || scope.for_operators())
+    }
+
     /// Does the key live at `now`?
     pub fn is_live(&self, now: Ts) -> bool {
         self.revoked_at.is_none_or(|at| now < at) && self.expires_at.is_none_or(|at| now < at)

@@ -10,11 +10,12 @@
 //! present one, be gone back to by one person ([`way_back`]). Shares are in millionths, so that a payload says the same to
 //! every reader.
 
-use crate::ids::OperatorNo;
+use crate::ids::{KeyId, OperatorNo};
 use crate::jurisdiction::JurisdictionNo;
 use crate::record::closed_set;
 use crate::rule::RateForecast;
 use crate::ts::{Ts, micros};
+use crate::who::Who;
 use serde::{Deserialize, Serialize};
 
 /// Longest name of a person, characters.
@@ -163,11 +164,23 @@ pub struct Model {
     pub evaluation: Option<ModelEvaluation>,
     /// Who registered it.
     pub by: String,
+    /// With which key; none where the name was only typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_key: Option<KeyId>,
+    /// Who had it judged on the table of its own, where that was not when it was registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluated_by: Option<Who>,
     /// The model card, Markdown.
     pub card: String,
 }
 
 impl Model {
+    /// Who registered it.
+    #[must_use]
+    pub fn registered_by(&self) -> Who {
+        Who { name: self.by.clone(), key: self.by_key }
+    }
+
     /// Is it validated: may somebody promote it?
     ///
     /// # Errors
@@ -194,6 +207,17 @@ impl Model {
     }
 }
 
+/// A registered version was judged on a table of its own; what was said of it before is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ModelEvaluated {
+    pub kind: ModelKind,
+    pub version: u32,
+    pub evaluation: ModelEvaluation,
+    /// Who had it judged.
+    pub by: Who,
+}
+
 /// A person made a version the one that scores; the one before is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -202,6 +226,9 @@ pub struct ModelPromoted {
     pub version: u32,
     /// Not who registered it, unless it is a way back: that was seconded when it was promoted.
     pub by: String,
+    /// With which key; none where the name was only typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_key: Option<KeyId>,
     /// It scores again, because this was gone back from. Who does not know of it reads a promotion, which it is, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<ModelRollback>,
@@ -237,12 +264,18 @@ pub struct ModelRetired {
     pub kind: ModelKind,
     pub version: u32,
     pub by: String,
+    /// With which key; none where the name was only typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_key: Option<KeyId>,
     pub reason: String,
 }
 
 closed_set!(
     /// What was done with a version.
-    ModelAct { Registered = "registered", Promoted = "promoted", RolledBack = "rolled_back", Retired = "retired" }
+    ModelAct {
+        Registered = "registered", Promoted = "promoted", RolledBack = "rolled_back", Retired = "retired",
+        Evaluated = "evaluated",
+    }
 );
 
 /// An act in the life of the versions of a kind.
@@ -254,6 +287,8 @@ pub struct ModelActed {
     pub act: ModelAct,
     /// Who.
     pub by: String,
+    /// With which key; none where the name was only typed, and of before migration 0043.
+    pub by_key: Option<KeyId>,
     /// When.
     pub at: Ts,
     /// Why, where a reason is asked for.
@@ -284,7 +319,7 @@ pub fn scored(acts: &[ModelActed]) -> Vec<Scored> {
     for ModelActed { version, act, at, .. } in acts {
         let open = spans.last_mut().filter(|span| span.to.is_none());
         match act {
-            ModelAct::Registered => {}
+            ModelAct::Registered | ModelAct::Evaluated => {}
             ModelAct::Retired => {
                 if let Some(span) = open.filter(|span| span.version == *version) {
                     span.to = Some(*at);
@@ -337,7 +372,8 @@ pub fn way_back(acts: &[ModelActed]) -> Result<(u32, u32), NoWayBack> {
 #[must_use]
 pub fn rollback_of(acts: &[ModelActed], version: u32) -> Option<&ModelActed> {
     let moved = |acted: &&ModelActed| {
-        acted.act != ModelAct::Registered && (acted.version == version || acted.other == Some(version))
+        !matches!(acted.act, ModelAct::Registered | ModelAct::Evaluated)
+            && (acted.version == version || acted.other == Some(version))
     };
     acts.iter().rev().find(moved).filter(|acted| acted.act == ModelAct::RolledBack)
 }
@@ -400,6 +436,8 @@ mod tests {
             held_out: metrics,
             evaluation,
             by: "Wanjiku".to_owned(),
+            by_key: None,
+            evaluated_by: None,
             card: String::new(),
         }
     }
@@ -427,6 +465,7 @@ mod tests {
             version: *version,
             act: *act,
             by: "Otieno".to_owned(),
+            by_key: None,
             at: Ts(0),
             reason: None,
             other: *other,

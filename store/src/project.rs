@@ -422,6 +422,7 @@ fn project<'a>(rows: &mut Gathered<'a>, event: &'a Event, at: Ts) {
         | Event::ExclusionReportSet(_)
         // settled behind the rows: see `risk_models::settle`
         | Event::ModelRegistered(_)
+        | Event::ModelEvaluated(_)
         | Event::ModelPromoted(_)
         | Event::ModelRetired(_)
         | Event::ModelDriftJudged(_)

@@ -9,13 +9,13 @@ use crate::open::Store;
 use crate::read::parse;
 use crate::writer::CommitError;
 use models::event::Event;
-use models::ids::{OperatorNo, Seq};
+use models::ids::{KeyId, OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::risk_model::{
-    DriftJudged, Model, ModelAct, ModelActed, ModelForecast, ModelKind, ModelPromoted, ModelRetired, ModelRollback,
-    ModelState,
+    DriftJudged, Model, ModelAct, ModelActed, ModelEvaluated, ModelForecast, ModelKind, ModelPromoted, ModelRetired,
+    ModelRollback, ModelState,
 };
 use models::score::ScoredPlayer;
 use models::ts::Ts;
@@ -68,6 +68,7 @@ pub(crate) async fn keep(conn: &mut Conn, model: &ModelBytes) -> Result<(), sqlx
 pub(crate) async fn settle(conn: &mut Conn, event: &Event, at: Ts) -> Result<(), sqlx::Error> {
     match event {
         Event::ModelRegistered(model) => register(conn, model, at).await,
+        Event::ModelEvaluated(evaluated) => evaluate(conn, evaluated, at).await,
         Event::ModelPromoted(promoted) => promote(conn, promoted, at).await,
         Event::ModelRetired(retired) => retire(conn, retired, at).await,
         Event::ModelDriftJudged(judged) => drift(conn, judged).await,
@@ -89,7 +90,7 @@ async fn register(conn: &mut Conn, model: &Model, at: Ts) -> Result<(), sqlx::Er
     let registered = Act {
         version: model.version,
         act: ModelAct::Registered,
-        by: &model.by,
+        by: (&model.by, model.by_key),
         reason: None,
         other: None,
         forecasts: &[],
@@ -97,28 +98,48 @@ async fn register(conn: &mut Conn, model: &Model, at: Ts) -> Result<(), sqlx::Er
     note(conn, model.kind, &registered, at).await
 }
 
+/// The papers with what came out on a table of its own. What scores, or never does again, is judged no more.
+async fn evaluate(conn: &mut Conn, evaluated: &ModelEvaluated, at: Ts) -> Result<(), sqlx::Error> {
+    let ModelEvaluated { kind, version, evaluation, by } = evaluated;
+    let place = [Val::Text(kind.as_str()), Val::Int((*version).into())];
+    let sql = "SELECT body FROM models WHERE kind = $1 AND version = $2 AND state IN ('registered', 'replaced')";
+    let rows = conn.rows(sql, &place).await?;
+    let row = rows.first().ok_or_else(|| refused("no such version that could be judged"))?;
+    let mut model: Model = serde_json::from_str(&row.text(0)?).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+    model.evaluation = Some(evaluation.clone());
+    model.evaluated_by = Some(by.clone());
+    let sql = "UPDATE models SET body = $3 WHERE kind = $1 AND version = $2";
+    conn.run(sql, &[&place[..], &[crate::project::body(&model)]].concat()).await?;
+    let by = (by.name.as_str(), by.key);
+    let act = Act { version: *version, act: ModelAct::Evaluated, by, reason: None, other: None, forecasts: &[] };
+    note(conn, *kind, &act, at).await
+}
+
 /// An act on its way into the history of a kind.
 struct Act<'a> {
     version: u32,
     act: ModelAct,
-    by: &'a str,
+    by: (&'a str, Option<KeyId>),
     reason: Option<&'a str>,
     other: Option<u32>,
     forecasts: &'a [ModelForecast],
 }
 
 async fn note(conn: &mut Conn, kind: ModelKind, act: &Act<'_>, at: Ts) -> Result<(), sqlx::Error> {
-    let sql = "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, reason, other, forecasts) SELECT $1, COALESCE(MAX(nr), 0) + 1, $2, $3, $4, $5, $6, $7, $8 FROM model_acts WHERE kind = $1";
+    let sql = "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, reason, other, forecasts, done_by_key) SELECT $1, COALESCE(MAX(nr), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9 FROM model_acts WHERE kind = $1";
     let forecasts = if act.forecasts.is_empty() { Val::TextOpt(None) } else { crate::project::body(&act.forecasts) };
+    let (name, key) = act.by;
+    let key = key.map(|key| key.to_string());
     let values = [
         Val::Text(kind.as_str()),
         Val::Int(act.version.into()),
         Val::Text(act.act.as_str()),
-        Val::Text(act.by),
+        Val::Text(name),
         Val::Int(at.0),
         Val::TextOpt(act.reason),
         Val::IntOpt(act.other.map(i64::from)),
         forecasts,
+        Val::TextOpt(key.as_deref()),
     ];
     conn.run(sql, &values).await.map(|_| ())
 }
@@ -140,7 +161,7 @@ async fn promote(conn: &mut Conn, promoted: &ModelPromoted, at: Ts) -> Result<()
     if conn.run(sql, &[kind, version, by, now]).await? != 1 {
         return Err(refused("no such version that this person may promote"));
     }
-    let (by, forecasts) = (promoted.by.as_str(), promoted.forecasts.as_slice());
+    let (by, forecasts) = ((promoted.by.as_str(), promoted.by_key), promoted.forecasts.as_slice());
     let act = Act { version: number, act: ModelAct::Promoted, by, reason: None, other, forecasts };
     note(conn, of, &act, at).await
 }
@@ -164,7 +185,7 @@ async fn go_back(
     let act = Act {
         version: promoted.version,
         act: ModelAct::RolledBack,
-        by: &promoted.by,
+        by: (&promoted.by, promoted.by_key),
         reason: Some(&rollback.reason),
         other: Some(rollback.from),
         forecasts: &[],
@@ -178,8 +199,8 @@ async fn retire(conn: &mut Conn, retired: &ModelRetired, at: Ts) -> Result<(), s
     if conn.run(sql, &[&place[..], &[Val::Text(&retired.by), Val::Int(at.0)]].concat()).await? != 1 {
         return Err(refused("no such version that could be retired"));
     }
-    let ModelRetired { kind, version, by, reason } = retired;
-    let reason = Some(reason.as_str());
+    let ModelRetired { kind, version, by, by_key, reason } = retired;
+    let (by, reason) = ((by.as_str(), *by_key), Some(reason.as_str()));
     let act = Act { version: *version, act: ModelAct::Retired, by, reason, other: None, forecasts: &[] };
     note(conn, *kind, &act, at).await
 }
@@ -260,6 +281,10 @@ fn acted(row: &Row) -> Result<ModelActed, StoreError> {
         version: row.int(0)? as u32,
         act: ModelAct::parse(&row.text(1)?).ok_or(StoreError::Unreadable("model act"))?,
         by: row.text(2)?,
+        by_key: match row.text_opt(7)? {
+            Some(key) => Some(key.parse().map_err(|_| StoreError::Unreadable("key of a model's act"))?),
+            None => None,
+        },
         at: Ts(row.int(3)?),
         reason: row.text_opt(4)?,
         other: row.int_opt(5)?.map(|other| other as u32),
@@ -273,7 +298,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn model_acts(&self, kind: ModelKind) -> Result<Vec<ModelActed>, StoreError> {
-        let sql = "SELECT version, act, done_by, done_at, reason, other, forecasts FROM model_acts WHERE kind = $1 ORDER BY nr";
+        let sql = "SELECT version, act, done_by, done_at, reason, other, forecasts, done_by_key FROM model_acts WHERE kind = $1 ORDER BY nr";
         self.rows(sql, &[Val::Text(kind.as_str())]).await?.iter().map(acted).collect()
     }
 

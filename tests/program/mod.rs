@@ -37,6 +37,7 @@ impl Server {
 fn command(dir: &Path, store: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command.arg("--store").arg(store).arg("--keys").arg(dir.join("keys.toml")).env("MLINZI__LOG__LEVEL", "warn");
+    command.env_remove("MLINZI_KEY");
     command
 }
 
@@ -105,6 +106,17 @@ pub async fn get(client: &reqwest::Client, url: String, key: &str) -> Value {
 
 pub fn phone(n: usize) -> String {
     format!("07{n:08}")
+}
+
+/// A file with a new key of somebody who may manage rules.
+pub fn hand(dir: &Path, store: &str, label: &str) -> String {
+    let made = run(dir, store, &["key", "create", "--label", label, "--scope", "rules:manage", "--json"]);
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let file = dir.join(format!("{}.key", made["id"].as_str().expect("an id")));
+    std::fs::write(&file, made["bearer"].as_str().expect("a bearer")).expect("a file");
+    let own = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
+    std::fs::set_permissions(&file, own).expect("for its owner alone");
+    file.display().to_string()
 }
 
 /// Keys of the engine, and a staff key that may do everything: its bearer.

@@ -15,6 +15,7 @@ use crate::idempotency;
 use crate::identity::Identifiers;
 use crate::metrics::ReportMetrics;
 use crate::register::{commit_error, new_id, section, unavailable};
+use crate::second_person::are_of_one_person;
 use bytes::Bytes;
 use models::event::Event;
 use models::exclusion::{Channel, Period, ReasonClass};
@@ -175,8 +176,9 @@ impl Engine {
             return Ok(report);
         }
         let report = self.still_waits(report)?;
-        if report.reported_by == by {
-            return Err(EngineError::Forbidden("whoever reported an exclusion does not approve it"));
+        if are_of_one_person(&self.directory(), report.reported_by, by) {
+            let why = "whoever reported an exclusion does not approve it: a second person does";
+            return Err(EngineError::Forbidden(why));
         }
         if report.mismatches >= MISMATCHES_MAX {
             return Err(EngineError::Conflict("it was approved for somebody else too often: refuse it".to_owned()));

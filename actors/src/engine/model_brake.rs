@@ -13,6 +13,7 @@ use models::notice::Notice;
 use models::risk_model::{BY_BRAKE, ModelAct, ModelForecast, ModelKind, scored};
 use models::rule::RateForecast;
 use models::ts::Ts;
+use models::who::Who;
 use std::collections::BTreeSet;
 use store::Attachment;
 
@@ -129,12 +130,13 @@ impl Engine {
         if now_scoring.is_none_or(|model| (model.version, model.since) != (*version, *since)) {
             return Ok(false);
         }
-        let store = &self.0.store;
-        let (event, follows) = match risk_models::rollback(store, *kind, BY_BRAKE, reason).await {
+        // no person and no key: what takes a promotion back takes no second one
+        let (store, by) = (&self.0.store, Who::typed(BY_BRAKE));
+        let (event, follows) = match risk_models::rollback(store, *kind, &by, reason).await {
             Ok((before, event)) => (event, format!("version {before} scores again")),
             // nothing that could score has scored before
             Err(EngineError::Conflict(_)) => {
-                let event = risk_models::retirement(store, (*kind, *version), BY_BRAKE, reason).await?;
+                let event = risk_models::retirement(store, (*kind, *version), &by, reason).await?;
                 (event, "the version is retired, and nothing scores".to_owned())
             }
             Err(error) => return Err(error),

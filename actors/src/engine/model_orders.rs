@@ -9,6 +9,7 @@ use crate::risk_levels::PLAYERS_MAX;
 use crate::risk_models::{self, NoScorer};
 use crate::rules::Promoted;
 use models::risk_model::ModelKind;
+use models::who::Who;
 
 /// What is done with a version.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ pub struct ModelOrder {
     /// What is done.
     pub command: ModelCommand,
     /// Who wants it.
-    pub by: String,
+    pub by: Who,
 }
 
 impl Engine {
@@ -110,7 +111,7 @@ impl Engine {
                 let which = (*kind, *version);
                 let directory = self.0.directory.load_full();
                 let forecasts = model_forecasts::forecasts(store, &directory, which, clock).await?;
-                (*version, risk_models::promotion(store, which, by, forecasts).await?)
+                (*version, risk_models::promotion(store, &directory, which, by, forecasts).await?)
             }
             ModelCommand::Retire { version, reason } => {
                 (*version, risk_models::retirement(store, (*kind, *version), by, reason).await?)

@@ -9,6 +9,7 @@ use crate::register::{commit_error, section};
 use crate::risk_models::{self, NoScorer};
 use crate::rules::Promoted;
 use models::risk_model::ModelKind;
+use models::who::Who;
 
 /// Somebody begins or ends the shadow of a version.
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ pub struct ShadowOrder {
     /// Which of both.
     pub step: ShadowStep,
     /// Who wants it.
-    pub by: String,
+    pub by: Who,
     /// Why.
     pub reason: String,
 }

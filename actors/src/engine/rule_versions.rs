@@ -3,17 +3,17 @@
 use super::Engine;
 use super::model_brake::Scoring;
 use crate::api::{EngineError, IdempotencyKey};
-use crate::directory::Directory;
 use crate::idempotency;
 use crate::rates::{self, TRIED_MIN, Tried};
 use crate::register::{commit_error, section, unavailable};
 use crate::rule_versions::{RuleCommand, RuleOrder, RuleOrdered};
+use crate::second_person::are_of_one_person;
 use engine::rules::brake::{self, Answers, HourCount, LOOKS_BACK, Pace, Shortfall};
 use engine::rules::life::{Life, Refused, Version};
 use engine::rules::list;
 use models::alert::{RevisionKind, Severity};
 use models::event::Event;
-use models::ids::{KeyId, NoticeId};
+use models::ids::NoticeId;
 use models::jurisdiction::JurisdictionNo;
 use models::notice::{Notice, NoticeKind};
 use models::operator::OperatorState;
@@ -28,8 +28,6 @@ use store::{Attachment, FindingsOf};
 
 /// How often it is looked whether promoted versions keep to their forecasts.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// Keys that followed each other at most, looked at to find whose they are.
-const ROTATIONS_MAX: usize = 1_000;
 
 /// Backtests of a version that are looked through for one that came to its end.
 const BACKTESTS_LOOKED_AT: u32 = 50;
@@ -135,8 +133,9 @@ impl Engine {
             RuleCommand::Promote(version) => {
                 let version = life.promotable(*version, now).map_err(refused)?;
                 let proposer = version.proposal.as_ref().and_then(|deed| deed.by);
-                if proposer.is_some_and(|proposer| is_same_person(&self.directory(), proposer, order.by)) {
-                    let why = "this key proposed the version: somebody else has to promote it";
+                if proposer.is_some_and(|proposer| are_of_one_person(&self.directory(), proposer, order.by)) {
+                    let why =
+                        "this key, or one of the same name, proposed the version: somebody else has to promote it";
                     return Err(EngineError::Forbidden(why));
                 }
                 let forecast = self.forecast(order.jurisdiction, life, version, now).await?;
@@ -362,15 +361,6 @@ fn refused(refused: Refused) -> EngineError {
         Refused::Time { what, .. } => EngineError::Invalid { pointer: "/effective_from", detail: what.to_owned() },
         Refused::Contradicts(what) => EngineError::Conflict(what),
     }
-}
-
-/// Are two keys one that was rotated?
-fn is_same_person(directory: &Directory, one: KeyId, other: KeyId) -> bool {
-    let first = |key: KeyId| {
-        let before = |key: &KeyId| directory.keys.get(key).and_then(|entry| entry.key.rotated_from);
-        std::iter::successors(Some(key), before).take(ROTATIONS_MAX).last().unwrap_or(key)
-    };
-    first(one) == first(other)
 }
 
 /// From when on a live version of a rule is held against the forecast of its promotion: from that, or from the last change of

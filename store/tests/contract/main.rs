@@ -90,6 +90,7 @@ both!(
     exclusion_reports::what_a_person_asked_for_stands_first_and_waits_without_end,
     risk_models::a_model_is_kept_whole_and_once,
     risk_models::one_version_is_promoted_by_a_second_person,
+    risk_models::a_version_is_judged_while_it_does_not_score,
     risk_models::one_goes_back_to_what_scored_before_and_one_step_alone,
     risk_models::drift_is_kept_by_day,
     model_shadows::one_version_of_a_kind_scores_in_the_shadow,

@@ -16,12 +16,12 @@ const KIND: ModelKind = ModelKind::TransactionRisk;
 
 fn started(kind: ModelKind, version: u32) -> Event {
     let (by, reason) = ("Wanjiku".to_owned(), "it knows the new product".to_owned());
-    Event::ModelShadowStarted(ModelShadowStarted { kind, version, by, reason })
+    Event::ModelShadowStarted(ModelShadowStarted { kind, version, by, by_key: None, reason })
 }
 
 fn ended(version: u32) -> Event {
     let (by, reason) = ("Otieno".to_owned(), "seen enough".to_owned());
-    Event::ModelShadowEnded(ModelShadowEnded { kind: KIND, version, by, reason })
+    Event::ModelShadowEnded(ModelShadowEnded { kind: KIND, version, by, by_key: None, reason })
 }
 
 /// What else is done with a version, as the journal says it.

@@ -2,19 +2,20 @@
 
 use super::bench::{Database, Kind, operator};
 use models::event::Event;
-use models::ids::OperatorNo;
+use models::ids::{KeyId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::operator::Operator;
 use models::risk_model::{
-    DriftJudged, DriftLevel, Model, ModelAct, ModelForecast, ModelKind, ModelMetrics, ModelPromoted, ModelRetired,
-    ModelRollback, ModelState,
+    DriftJudged, DriftLevel, Model, ModelAct, ModelEvaluated, ModelEvaluation, ModelForecast, ModelKind, ModelMetrics,
+    ModelPromoted, ModelRetired, ModelRollback, ModelState,
 };
 use models::rule::{ForecastBasis, RateForecast};
 use models::rule_input::{RuleInput, RuleInputStored};
 use models::score::{PlayersScored, ScoredPlayer};
 use models::ts::{DAY, Ts};
+use models::who::Who;
 use store::{Attachment, CommitError, ModelBytes, PlayerRiskQuery};
 
 const KIND: ModelKind = ModelKind::TransactionRisk;
@@ -40,6 +41,8 @@ pub fn model(kind: ModelKind, version: u32) -> Model {
         held_out,
         evaluation: None,
         by: "Wanjiku".to_owned(),
+        by_key: None,
+        evaluated_by: None,
         card: "# Model card".to_owned(),
     }
 }
@@ -67,6 +70,7 @@ fn promoted(version: u32, by: &str) -> Event {
         kind: KIND,
         version,
         by: by.to_owned(),
+        by_key: None,
         rollback: None,
         forecasts: forecasts(version),
     })
@@ -79,6 +83,7 @@ pub fn back(from: u32, version: u32) -> Event {
         kind: KIND,
         version,
         by: "Wanjiku".to_owned(),
+        by_key: None,
         rollback,
         forecasts: Vec::new(),
     })
@@ -86,7 +91,7 @@ pub fn back(from: u32, version: u32) -> Event {
 
 fn retired(version: u32) -> Event {
     let reason = "its data was wrong".to_owned();
-    Event::ModelRetired(ModelRetired { kind: KIND, version, by: "Otieno".to_owned(), reason })
+    Event::ModelRetired(ModelRetired { kind: KIND, version, by: "Otieno".to_owned(), by_key: Some(KeyId(7)), reason })
 }
 
 pub async fn a_model_is_kept_whole_and_once(kind: Kind) {
@@ -153,6 +158,53 @@ pub async fn one_version_is_promoted_by_a_second_person(kind: Kind) {
     let journal = node.store.journal_events("model_promoted").await.expect("read");
     assert_eq!(journal.len(), 3, "what was refused is not in the journal");
     assert_eq!(node.store.model_promoted_at(KIND, 3).await.expect("read"), None);
+}
+
+pub async fn a_version_is_judged_while_it_does_not_score(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    let first = model(KIND, 1);
+    let (events, attachments) = registered(&first, b"bytes");
+    node.commit(events, attachments).await.expect("it is kept");
+    let by = Who { name: "Achieng".to_owned(), key: Some(KeyId(9)) };
+    let evaluation =
+        |table: &str| ModelEvaluation { data_sha256: table.repeat(64), metrics: first.held_out, compared: None };
+    let judged = |version: u32, table: &str| {
+        let evaluation = evaluation(table);
+        Event::ModelEvaluated(ModelEvaluated { kind: KIND, version, evaluation, by: by.clone() })
+    };
+    // what is tried | does it go | on which table it is judged then
+    let table = [
+        (judged(2, "d"), false, None),
+        (judged(1, "d"), true, Some("d")),
+        (judged(1, "e"), true, Some("e")),
+        (promoted(1, "Otieno"), true, Some("e")),
+        (judged(1, "f"), false, Some("e")),
+        (retired(1), true, Some("e")),
+        (judged(1, "f"), false, Some("e")),
+    ];
+    for (event, goes, wanted) in table {
+        let done = node.commit(vec![event.clone()], Vec::new()).await;
+        assert_eq!(done.is_ok(), goes, "{event:?}: {done:?}");
+        let known = node.store.model(KIND, 1).await.expect("read").expect("there").model;
+        assert_eq!(known.evaluation, wanted.map(evaluation), "{event:?}");
+        assert_eq!(known.evaluated_by, wanted.map(|_| by.clone()), "{event:?}");
+        assert_eq!((&known.by, &known.card), (&first.by, &first.card), "the rest stays");
+    }
+    let acts = node.store.model_acts(KIND).await.expect("read");
+    let told: Vec<_> = acts.iter().map(|acted| (acted.act, acted.by.as_str(), acted.by_key)).collect();
+    use ModelAct::{Evaluated, Promoted, Registered, Retired};
+    assert_eq!(
+        told,
+        [
+            (Registered, "Wanjiku", None),
+            (Evaluated, "Achieng", by.key),
+            (Evaluated, "Achieng", by.key),
+            (Promoted, "Otieno", None),
+            (Retired, "Otieno", Some(KeyId(7))),
+        ]
+    );
+    node.stop().await;
 }
 
 pub async fn one_goes_back_to_what_scored_before_and_one_step_alone(kind: Kind) {
@@ -223,6 +275,7 @@ pub async fn one_goes_back_to_what_scored_before_and_one_step_alone(kind: Kind) 
     let none = Vec::new;
     let wanted = [none(), none(), none(), none(), forecasts(2), forecasts(3), none(), forecasts(3), none()];
     assert_eq!(expected, wanted);
+    assert_eq!((acts[8].by_key, acts[6].by_key), (Some(KeyId(7)), None), "with which key");
     assert_eq!(node.store.model_acts(ModelKind::PlayerRisk).await.expect("read").len(), 1, "of its own kind");
     node.stop().await;
 }

@@ -101,7 +101,7 @@ impl Caller {
 
 /// Has the key the scope? A scope for staff on a key of an operator counts for nothing.
 pub(crate) fn holds(entry: &KeyEntry, scope: Scope) -> bool {
-    entry.key.scopes.contains(&scope) && (entry.key.operator_no.is_none() || scope.for_operators())
+    entry.key.holds(scope)
 }
 
 /// What a key may watch. An operator's key watches its own operator, where it works with feeds.
@@ -220,6 +220,16 @@ fn identify<'d>(
 ) -> Result<(&'d Arc<KeyEntry>, Option<&'d Arc<Operator>>), AuthFailure> {
     let header = head.headers.get(header::AUTHORIZATION).ok_or(AuthFailure::Missing)?;
     let bearer = Bearer::parse(header.to_str().unwrap_or_default(), prefix).ok_or(AuthFailure::Malformed)?;
+    let entry = proven(directory, &bearer, now)?;
+    let operator = match entry.key.operator_no {
+        // a key of an operator that is not there is a key of nobody
+        Some(no) => Some(directory.operators.get(&no).ok_or(AuthFailure::Unknown)?),
+        None => None,
+    };
+    Ok((entry, operator))
+}
+
+fn proven<'d>(directory: &'d Directory, bearer: &Bearer<'_>, now: Ts) -> Result<&'d Arc<KeyEntry>, AuthFailure> {
     let entry = directory.keys.get(&bearer.key).ok_or(AuthFailure::Unknown)?;
     let sent = digest(&SHA256, bearer.secret.as_bytes());
     if !bool::from(sent.as_ref().ct_eq(&entry.secret_sha256)) {
@@ -228,12 +238,14 @@ fn identify<'d>(
     if !entry.key.is_live(now) {
         return Err(AuthFailure::Dead);
     }
-    let operator = match entry.key.operator_no {
-        // a key of an operator that is not there is a key of nobody
-        Some(no) => Some(directory.operators.get(&no).ok_or(AuthFailure::Unknown)?),
-        None => None,
-    };
-    Ok((entry, operator))
+    Ok(entry)
+}
+
+/// Whose a bearer is (`mk_live_…`), for tools on the machine itself: they have no request, and no address to call from. None
+/// where it is not of this form, not known, or its key is dead.
+#[must_use]
+pub fn key_of_bearer<'d>(directory: &'d Directory, prefix: &str, token: &str, now: Ts) -> Option<&'d Arc<KeyEntry>> {
+    proven(directory, &Bearer::of_token(token, prefix)?, now).ok()
 }
 
 /// `mk_live_<key id>_<secret>` (or `mk_test_…`), the id with or without its own prefix.
@@ -245,7 +257,14 @@ struct Bearer<'a> {
 impl<'a> Bearer<'a> {
     fn parse(header: &'a str, prefix: &str) -> Option<Self> {
         let (scheme, token) = header.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("bearer") || token.len() > BEARER_BYTES_MAX {
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        Self::of_token(token, prefix)
+    }
+
+    fn of_token(token: &'a str, prefix: &str) -> Option<Self> {
+        if token.len() > BEARER_BYTES_MAX {
             return None;
         }
         let rest = token.trim().strip_prefix(prefix)?;

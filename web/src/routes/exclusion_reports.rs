@@ -198,6 +198,7 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     post, path = "/api/v1/nser/reports/{report}/approve", tag = "register", request_body = ApproveRequest,
     params(("report" = String, Path, description = "exr_…")),
     responses((status = 200, description = "Approved; the same once more changes nothing", body = ExclusionReportView),
+        (status = 403, description = "The key is of whoever reported it, by its name or by the keys it follows"),
         (status = 409, description = "It is refused or expired, names somebody else (three times: it is to be refused), or can \
             no longer be registered")),
     security(("bearer" = ["register:write"]))

@@ -10,6 +10,7 @@ use models::ids::OperatorNo;
 use models::model_shadow::{EXAMPLES_MAX, ShadowCounts, ShadowDayCounted, ShadowExample};
 use models::operator::Scope;
 use models::ts::{DAY, Ts};
+use models::who::Who;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -206,7 +207,7 @@ async fn step(
     let sent: ModelShadowRequest = parse::json_body(req.headers(), body)?;
     let reason = required_reason(sent.reason.as_deref())?;
     only_own_operators(caller, state)?;
-    let order = ShadowOrder { kind, version, step, by: caller.entry.key.label.clone(), reason };
+    let order = ShadowOrder { kind, version, step, by: Who::from(&caller.entry.key), reason };
     state.engine.order_shadow(order, idempotency(caller, req, body)?).await?;
     let store = state.engine.store();
     let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;

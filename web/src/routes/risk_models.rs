@@ -3,12 +3,14 @@
 use actix_web::{HttpRequest, HttpResponse};
 use actors::built_in_models::{self, BuiltIn};
 use actors::engine::{ModelCommand, ModelLive, ModelOrder};
+use models::ids::KeyId;
 use models::jurisdiction::JurisdictionNo;
 use models::operator::Scope;
 use models::risk_model::{
     DriftJudged, ModelActed, ModelEvaluation, ModelKind, ModelMetrics, ModelState, REASON_CHARS_MAX, rollback_of,
 };
 use models::ts::Ts;
+use models::who::Who;
 use serde::{Deserialize, Serialize};
 use store::StoredModel;
 use utoipa::ToSchema;
@@ -97,6 +99,14 @@ pub struct ModelBody {
     pub not_validated: Option<String>,
     /// Who registered it.
     pub registered_by: String,
+    /// With which key; null where the name was only typed.
+    #[schema(value_type = Option<String>)]
+    pub registered_by_key: Option<KeyId>,
+    /// Who had it judged on a table of its own after it was registered; null where that was done then.
+    pub evaluated_by: Option<String>,
+    /// With which key; null where the name was only typed.
+    #[schema(value_type = Option<String>)]
+    pub evaluated_by_key: Option<KeyId>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub registered_at: Ts,
@@ -150,7 +160,7 @@ pub struct RollbackBody {
 /// Something that was done with a version.
 #[derive(Serialize, ToSchema)]
 pub struct ModelActBody {
-    /// `registered`, `promoted`, `rolled_back` (it scores again), `retired`.
+    /// `registered`, `evaluated`, `promoted`, `rolled_back` (it scores again), `retired`.
     pub act: &'static str,
     /// Of which version: another one that took this one's place, or this one.
     pub version: u32,
@@ -158,6 +168,9 @@ pub struct ModelActBody {
     pub replaced: Option<u32>,
     /// Who.
     pub by: String,
+    /// With which key; null where the name was only typed, and of before migration 0043.
+    #[schema(value_type = Option<String>)]
+    pub by_key: Option<KeyId>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Ts,
@@ -257,8 +270,8 @@ impl From<&ModelActed> for RollbackBody {
 
 impl From<&ModelActed> for ModelActBody {
     fn from(acted: &ModelActed) -> Self {
-        let ModelActed { version, act, by, at, reason, other, .. } = acted.clone();
-        Self { act: act.as_str(), version, replaced: other, by, at, reason }
+        let ModelActed { version, act, by, by_key, at, reason, other, .. } = acted.clone();
+        Self { act: act.as_str(), version, replaced: other, by, by_key, at, reason }
     }
 }
 
@@ -303,6 +316,9 @@ impl ModelBody {
             evaluation_seen_share: model.evaluation.as_ref().and_then(seen_share),
             not_validated: model.validated().err().map(|reason| reason.to_string()),
             registered_by: model.by.clone(),
+            registered_by_key: model.by_key,
+            evaluated_by: model.evaluated_by.as_ref().map(|by| by.name.clone()),
+            evaluated_by_key: model.evaluated_by.as_ref().and_then(|by| by.key),
             registered_at: stored.registered_at,
             promoted_by,
             promoted_at,
@@ -373,7 +389,7 @@ async fn order(
     (kind, command): (ModelKind, ModelCommand),
 ) -> Result<HttpResponse, Problem> {
     only_own_operators(caller, state)?;
-    let order = ModelOrder { kind, command, by: caller.entry.key.label.clone() };
+    let order = ModelOrder { kind, command, by: Who::from(&caller.entry.key) };
     let version = state.engine.order_model(order, idempotency(caller, req, body)?).await?;
     let store = state.engine.store();
     let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
@@ -382,16 +398,18 @@ async fn order(
 }
 
 /// Lets a version score from now on, in the place of the one before. Another person than the one who registered it has to
-/// do so, and it has to be validated: judged on a table that it was not learnt from. A person is known by the name of the
-/// key. How many alerts are expected of it stands in `live`: within seven days, where far more come, the brake goes back to
-/// the version before, or retires this one where none scored before. A model scores the operators of every jurisdiction:
-/// where there are several with operators, no key of one of them may do this, but whoever runs the node.
+/// do so, and it has to be validated: judged on a table that it was not learnt from. A person is known by the keys that
+/// followed each other and by the name on them; whoever had a version judged after it was registered does not promote it
+/// either. One that was registered under a typed name has to be judged again with a key (`mlinzi model evaluate`). How many
+/// alerts are expected of it stands in `live`: within seven days, where far more come, the brake goes back to the version
+/// before, or retires this one where none scored before. A model scores the operators of every jurisdiction: where there are
+/// several with operators, no key of one of them may do this, but whoever runs the node.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/promote", tag = "models", request_body = PromoteRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version", body = ModelBody),
-        (status = 403, description = "The key has the name of whoever registered the version, or there are operators of other jurisdictions"),
+        (status = 403, description = "The key is of whoever registered the version or had it judged, by its name or by the keys it follows; the version was registered under a typed name alone; or there are operators of other jurisdictions"),
         (status = 404, description = "There is none"),
         (status = 409, description = "It is not validated, is retired, or scores already")),
     security(("bearer" = ["rules:manage"]))

@@ -67,6 +67,21 @@ fn settle(id: &str, how: &str) -> String {
 }
 
 #[actix_web::test]
+async fn whoever_reports_for_an_operator_does_not_approve_it_with_a_key_of_staff() {
+    let node = Node::start().await;
+    let acme = node.operator("acme").await;
+    // the name of the node's key of staff
+    let key = acme.key(&node, json!({"label": " Staff", "scopes": ["register:report"]})).await;
+    let id = report(&node, &key, ANNA).await;
+    let (status, refused) = call(&node, "POST", &settle(&id, "approve"), &node.staff, &named(ANNA)).await;
+    assert_eq!(status, 403, "{refused:#}");
+    assert!(refused["detail"].as_str().is_some_and(|why| why.contains("a second person does")), "{refused:#}");
+    assert_eq!(items(&node, &format!("{REPORTS}?state=waiting"), &node.staff).await.len(), 1, "it waits on");
+    assert_eq!(node.journaled("exclusion_registered").await.len(), 0);
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn what_an_operator_reports_binds_once_staff_approves_it() {
     let node = Node::start().await;
     let (acme, other) = (node.operator("acme").await, node.operator("other").await);

@@ -22,10 +22,15 @@ const KE: JurisdictionNo = JurisdictionNo(0);
 
 /// A key of staff, beside those of the node.
 async fn key(node: &Node, scopes: &[Scope]) -> (KeyId, String) {
+    key_of(node, "somebody else", scopes).await
+}
+
+/// The same for somebody by name.
+async fn key_of(node: &Node, label: &str, scopes: &[Scope]) -> (KeyId, String) {
     let new = NewKey {
         operator: None,
         jurisdiction: KE,
-        label: "somebody else".to_owned(),
+        label: label.to_owned(),
         scopes: scopes.to_vec(),
         purposes: Vec::new(),
         allow_from: Vec::new(),
@@ -321,17 +326,20 @@ async fn who_may_read_and_who_may_write() {
 }
 
 #[actix_web::test]
-async fn nobody_promotes_twice_at_once_nor_with_a_key_that_follows_the_proposers() {
+async fn nobody_promotes_twice_at_once_nor_with_another_key_of_the_proposers() {
     let node = Node::start().await;
-    let (proposer, bearer) = key(&node, &[Scope::RulesManage]).await;
-    let (promoter, other) = key(&node, &[Scope::RulesManage]).await;
+    let (proposer, bearer) = key_of(&node, "Wanjiku", &[Scope::RulesManage]).await;
+    let (promoter, other) = key_of(&node, "Otieno", &[Scope::RulesManage]).await;
+    let (_, also_hers) = key_of(&node, " wanjiku", &[Scope::RulesManage]).await;
     for deposits_min in [4, 5] {
         let body = json!({"parameters": {"deposits_min": deposits_min}, "note": "x"});
         assert_eq!(post(&node, &bearer, "/versions", &body).await.0, 201);
     }
     let follows = node.engine.rotate_key(proposer, 3_600, None).await.expect("a key that follows");
-    let (status, refused) = post(&node, &follows.bearer, "/versions/2/promote", &why("x")).await;
-    assert_eq!(status, 403, "{refused}");
+    for hers in [&follows.bearer, &also_hers] {
+        let (status, refused) = post(&node, hers, "/versions/2/promote", &why("x")).await;
+        assert_eq!(status, 403, "{refused}");
+    }
 
     let promote = |version: u32| {
         let order = RuleOrder {

@@ -191,7 +191,7 @@ pub async fn shadow(
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` of the rule")),
     responses((status = 200, description = "The version", body = VersionView),
-        (status = 403, description = "This key, or one that it follows, proposed the version"),
+        (status = 403, description = "This key, one that it follows, or one of the same name proposed the version"),
         (status = 409, description = "It was promoted before, its time is over, or somebody was faster")),
     security(("bearer" = ["rules:manage"]))
 )]
