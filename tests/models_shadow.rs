@@ -16,7 +16,7 @@ use models::rule_input::RuleInput;
 use models::score::RecordsScored;
 use models::ts::{DAY, Ts};
 use program::play::{day, table};
-use program::{Server, attempt, get, hand, phone, post, prepare, run, serve, status};
+use program::{Server, attempt, get, hand, post, prepare, run, serve, status};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -8,9 +8,8 @@ use models::ids::AlertId;
 use models::model_shadow::ShadowFound;
 use models::ts::Ts;
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Duration;
-use store::{OpenOptions, SystemClock};
+use store::OpenOptions;
 
 #[actix_rt::test]
 async fn one_person_lets_one_version_of_a_kind_score_in_the_shadow() {

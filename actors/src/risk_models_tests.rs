@@ -4,7 +4,6 @@ use crate::writer::{Answers, CommitMetrics};
 use ml::tabular::artefact::Kind;
 use ml::tabular::batch;
 use models::ids::KeyId;
-use models::ts::Ts;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{OpenOptions, SystemClock};

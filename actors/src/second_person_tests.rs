@@ -87,6 +87,9 @@ fn model(by: &Who, evaluated_by: Option<&Who>) -> Model {
     }
 }
 
+/// Registered by, had it judged, promotes; who cannot: why, where no key could say it, and where keys could.
+type Case<'a> = (&'a Who, Option<&'a Who>, &'a Who, Option<&'a str>, Option<&'a str>);
+
 #[test]
 fn a_promotion_takes_two_people_who_are_known_by_keys_where_there_are_keys() {
     let revoked = ApiKey { revoked_at: Some(Ts(1)), ..key(6, "Achieng", None) };
@@ -97,8 +100,7 @@ fn a_promotion_takes_two_people_who_are_known_by_keys_where_there_are_keys() {
     let keyed = |name: &str, id: u128| Who { name: name.to_owned(), key: Some(KeyId(id)) };
     let (wanjiku, otieno) = (keyed("Wanjiku", 1), keyed("Otieno", 3));
     let (typed, other) = (Who::typed("Wanjiku"), Who::typed("Otieno"));
-    // registered by | had it judged | promotes | who cannot: why, where no key could say it, and where keys could
-    let table: [(&Who, Option<&Who>, &Who, Option<&str>, Option<&str>); 9] = [
+    let table: [Case<'_>; 9] = [
         (&wanjiku, None, &otieno, None, None),
         (&wanjiku, None, &wanjiku, Some("registered a model"), Some("registered a model")),
         (&wanjiku, Some(&otieno), &otieno, Some("had a model judged"), Some("had a model judged")),

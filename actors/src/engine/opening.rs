@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use models::jurisdiction::Jurisdiction;
 use models::key_version::{KeyPurpose, KeyStates, KeyVersion};
 use models::match_key::DigestKey;
-use models::ts::Ts;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Clock, Store};

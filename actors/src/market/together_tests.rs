@@ -2,7 +2,7 @@
 
 use super::super::states::newest_readable;
 use super::super::{OperatorStateRow, StateMetrics};
-use super::tests::{BEGIN, hour, noise};
+use super::tests::{hour, noise};
 use super::*;
 use engine::rules::finding::Finding;
 use engine::rules::input::Input;
@@ -11,7 +11,6 @@ use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use models::ids::OperatorNo;
 use models::series::{SeriesScored, ToldAlready};
-use models::ts::HOUR;
 
 /// The first hour that can be an alert: 199 teach the detectors, 168 are described, 200 are judged.
 const SPEAKS_FROM: i64 = 199 + 168 + 200;

@@ -9,17 +9,14 @@
 
 use super::INPUTS_AT_ONCE;
 use super::backtest::{BacktestError, Counts, Of, Trial, Tried, WARM_UP, Watch};
-use super::truth::judged_alerts;
 use crate::kernel::guard;
 use crate::market::SetAside;
 use crate::replay::{Span, again, at, without};
-use engine::detector;
 use engine::integrity::totals::day_of;
 use engine::operator_state::{Deviations, OperatorState};
-use engine::rules::backtest::{Backtest, Judged, deviations, of_alert};
+use engine::rules::backtest::{Backtest, deviations, of_alert};
 use engine::rules::finding::Mode;
 use jiff::tz::TimeZone;
-use models::alert::{RevisionKind, Window};
 use models::ids::OperatorNo;
 use models::ts::{HOUR, Ts};
 use std::collections::BTreeMap;
