@@ -151,7 +151,7 @@ async fn registered_by(conn: &mut Conn, (kind, version): (ModelKind, u32)) -> Re
 /// The jurisdictions that have operators.
 async fn in_use(conn: &mut Conn) -> Result<BTreeSet<JurisdictionNo>, sqlx::Error> {
     let rows = conn.rows("SELECT DISTINCT jurisdiction FROM operators", &[]).await?;
-    rows.iter().map(|row| Ok(JurisdictionNo(row.int(0)? as u8))).collect()
+    rows.iter().map(|row| row.int(0).map(|no| JurisdictionNo(no as u8))).collect()
 }
 
 /// The papers with what came out on a table of its own. They are of every jurisdiction: what scores in one, or never does
@@ -423,11 +423,10 @@ impl Store {
         jurisdiction: JurisdictionNo,
         (kind, version): (ModelKind, u32),
     ) -> Result<Option<StoredModel>, StoreError> {
+        let (acts, shadows) = (self.model_acts(jurisdiction, kind).await?, self.shadows(jurisdiction).await?);
         let sql = format!("SELECT {COLUMNS} FROM models WHERE kind = $1 AND version = $2");
         let rows = self.rows(&sql, &[Val::Text(kind.as_str()), Val::Int(version.into())]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let acts = self.model_acts(jurisdiction, kind).await?;
-        stored(row, &acts, &self.shadows(jurisdiction).await?).map(Some)
+        rows.first().map(|row| stored(row, &acts, &shadows)).transpose()
     }
 
     /// The version of a kind that scores in a jurisdiction.
