@@ -3,6 +3,7 @@
 mod data;
 mod feeds;
 mod intake;
+mod odd;
 mod planted;
 mod quiet;
 mod speed;

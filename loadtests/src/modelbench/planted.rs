@@ -4,12 +4,13 @@
 //! validation and into the rules in the order of its time; the regulator has set the parameters that are law. The truth
 //! comes from the simulator alone: its stories, its episodes, its errors, and, where the law is arithmetic (net deposits
 //! of a month), from sums of what it sent, added up here once more. Beside the rules' actors the desk's rule `feed_silent`
-//! hears feeds with outages (`feeds.rs`). Not run, and so in neither figure: `series_unusual` and `robust_deviation`, which
-//! live in the market, the rules that need a model, and the checks of integrity. A finding is right where a case of its
+//! hears feeds with outages (`feeds.rs`), and `series_unusual` has longer markets of its own (`odd.rs`). Not run, and so in
+//! neither figure: `robust_deviation`, the rules that need a model, and the checks of integrity. A finding is right where a case of its
 //! condition is about the same person or thing at an overlapping time; a case is found where a right finding is about it.
 
 use super::feeds;
 use super::intake::{Intake, Known, number};
+use super::odd;
 use super::sums::Sums;
 use crate::report::{Report, say};
 use crate::simulator::cases::{self, Law, Said, Stories, offices};
@@ -38,9 +39,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What neither figure speaks of.
-const NOT_RUN: &str = "without series_unusual, robust_deviation, rules that need a model, and integrity";
-/// A rule about series, which are watched in the actor of the market.
-const SERIES: &str = "series_unusual";
+const NOT_RUN: &str = "without robust_deviation, rules that need a model, and integrity";
+/// A rule about series, which are watched in the actor of the market: it has markets of its own (`odd.rs`).
+pub const SERIES: &str = "series_unusual";
 const SEEDS: u64 = 50;
 const DAYS: i64 = 13;
 /// Monday, 2 March 2026, 00:00 in Nairobi.
@@ -539,18 +540,19 @@ fn settle(seed: u64, mut market: Market<'_>, tallies: &mut BTreeMap<&'static str
 /// The engine refuses what the simulator says.
 pub fn run(report: &mut Report) -> anyhow::Result<()> {
     let mut tallies: BTreeMap<&'static str, Tally> = BTreeMap::new();
-    let mut records = 0;
+    let (mut records, mut curve) = (0, odd::Curve::default());
     for seed in 1..=SEEDS {
         records += market(seed, &mut tallies)?;
+        let (of_series, heard) = odd::judged(seed, &mut curve)?;
+        of_series.into_iter().for_each(|tally| tallies.entry(SERIES).or_default().add(tally));
+        records += heard;
     }
     say(&format!(
         "  {:<32} {:>8} {:>8} {:>8} {:>9} {:>9}",
         "rule", "planted", "found", "recall", "findings", "precision"
     ));
-    // nobody has promoted a model here, and no series is watched
-    let is_planted = |about: &&list::About| {
-        about.name == silence::RULE || about.is_here() && !about.needs_model() && about.name != SERIES
-    };
+    // nobody has promoted a model here
+    let is_planted = |about: &&list::About| about.name == silence::RULE || about.is_here() && !about.needs_model();
     for about in ABOUT.iter().filter(is_planted) {
         let tally = tallies.entry(about.name).or_default();
         let (recall, precision) = (tally.recall(), tally.precision());
@@ -561,6 +563,7 @@ pub fn run(report: &mut Report) -> anyhow::Result<()> {
         tally.missed.iter().for_each(|text| say(&format!("  {rule} missed: {text}")));
         tally.wrong.iter().for_each(|text| say(&format!("  {rule} wrong: {text}")));
     }
+    curve.tell();
     let worst = |of: fn(&Tally) -> f64| {
         let by = |(rule, tally): (&&'static str, &Tally)| (of(tally), *rule);
         tallies.iter().map(by).min_by(|one, other| one.0.total_cmp(&other.0)).unwrap_or_default()
