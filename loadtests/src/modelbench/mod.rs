@@ -6,8 +6,10 @@ mod intake;
 mod odd;
 mod planted;
 mod quiet;
+mod scored;
 mod speed;
 mod sums;
+mod tally;
 
 use crate::report::{Figures, Report, say};
 

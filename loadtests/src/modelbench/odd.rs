@@ -9,7 +9,8 @@
 //! say whether or not `robust_deviation` has said it already (`also_told`): that one is counted beside it.
 
 use super::intake::{Intake, number};
-use super::planted::{SERIES, TOLD, Tally};
+use super::planted::SERIES;
+use super::tally::{TOLD, Tally};
 use crate::report::say;
 use crate::simulator::dice::Dice;
 use crate::simulator::quiet;
