@@ -5,7 +5,8 @@
 //! with the models of the planted markets (`scored.rs`), and `feed_silent`, with pushes that come late or get lost. Not run are
 //! the checks of integrity. Of three seeds (`MLINZI_QUIET_SEEDS` asks for another number) the
 //! worst is given, and the mean beside it.
-//! Then, that quiet is not bought with deafness, each operator has one outage, drop or rise a day for a week.
+//! Then, that quiet is not bought with deafness, each operator has an outage, drop or rise every second day for a week, of
+//! which what `robust_deviation` sees is counted: `series_unusual` has measures of its own (`odd.rs`).
 
 use super::feeds::Feed;
 use super::intake::{Intake, Known, number};
@@ -331,7 +332,7 @@ pub fn run(report: &mut Report) -> anyhow::Result<()> {
         deafest.seen,
         "ratio",
         &format!(
-            "of {} planted that touch {LARGE} records or more, a week behind the quiet month; the worst of {seeds} seeds ({}), their mean {:.3}",
+            "of {} planted that touch {LARGE} records or more, by robust_deviation alone, a week behind the quiet month; the worst of {seeds} seeds ({}), their mean {:.3}",
             deafest.large,
             deafest.seed,
             mean(|of| of.seen)
