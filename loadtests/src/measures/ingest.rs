@@ -162,7 +162,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// What was stored before the measure is scored, too.
+    /// From the first score on: the model is at work.
     async fn begin(node: &Node) -> anyhow::Result<Self> {
         let start = Instant::now();
         while metric(node, SCORED).await? < 0.5 {
