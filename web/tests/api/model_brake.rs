@@ -1,7 +1,8 @@
 //! The brake of models, and of rules of which nothing was known: through the running node, with findings as they are stored.
 
 use crate::node::{AheadClock, Node, Setup};
-use crate::rules::{Found, second, store_findings_of};
+use crate::rule_findings::{Found, store_findings_of};
+use crate::rules::second;
 use models::ts::{HOUR, MINUTE};
 use serde_json::{Value, json};
 use std::sync::Arc;
