@@ -360,6 +360,54 @@ pub async fn each_jurisdiction_has_its_own_and_an_act_of_before_counts_in_every_
     node.stop().await;
 }
 
+/// What a store of migration 0044 holds of four versions: one scores, in the place of another, one is retired, and one is in
+/// the shadow. There are operators in two jurisdictions.
+fn of_before() -> Vec<String> {
+    let mut rows = Vec::new();
+    for (number, state) in [(1, "replaced"), (2, "promoted"), (3, "retired"), (4, "registered")] {
+        let papers = serde_json::to_string(&model(KIND, number)).expect("JSON");
+        rows.push(format!(
+            "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, body) VALUES ('transaction_risk', {number}, 'a{number}', '{state}', 'Wanjiku', 0, '{papers}')"
+        ));
+    }
+    let acts = [("promoted", 1, "NULL"), ("promoted", 2, "1"), ("retired", 3, "NULL")];
+    for (nr, (act, number, other)) in (1..).zip(acts) {
+        rows.push(format!(
+            "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, other) VALUES ('transaction_risk', {nr}, {number}, '{act}', 'Otieno', {nr}, {other})"
+        ));
+    }
+    rows.push("INSERT INTO model_shadows (kind, version, started_by, started_at, reason) VALUES ('transaction_risk', 4, 'Wanjiku', 9, 'why')".to_owned());
+    for no in [0, 1] {
+        rows.push(format!(
+            "INSERT INTO operators (operator_no, id, code, jurisdiction, body) VALUES ({no}, 'o{no}', 'o{no}', {no}, '{{}}')"
+        ));
+    }
+    rows
+}
+
+pub async fn what_scored_for_all_scores_in_every_jurisdiction_after_the_upgrade(kind: Kind) {
+    let database = Database::as_of(kind, 44).await;
+    for row in of_before() {
+        assert_eq!(database.run(&row).await.expect("a row"), 1, "{row}");
+    }
+    let node = database.open().await;
+    use ModelState::{Promoted, Registered, Replaced, Retired};
+    // the third has no operators yet, and nothing that could score in the shadow
+    for (no, shadow) in [(HOME, Some(4)), (ABROAD, Some(4)), (JurisdictionNo(2), None)] {
+        let known = node.store.models(no).await.expect("read");
+        let states: Vec<_> = known.iter().map(|stored| stored.state).collect();
+        assert_eq!(states, [Replaced, Promoted, Retired, Registered], "{no:?}");
+        assert_eq!(known[1].promoted, Some(("Otieno".to_owned(), Ts(2))), "{no:?}");
+        assert_eq!(known[0].ended, Some(("Otieno".to_owned(), Ts(2))), "{no:?}");
+        let in_shadow = node.store.shadow_model(no, KIND).await.expect("read");
+        assert_eq!(in_shadow.map(|stored| stored.model.version), shadow, "{no:?}");
+    }
+    // from here on each goes its own way, also back from what was promoted for all
+    node.commit(vec![back_in(ABROAD, 2, 1)], Vec::new()).await.expect("it goes back");
+    assert_eq!(scoring(&node).await, [Some(2), Some(1), Some(2)]);
+    node.stop().await;
+}
+
 pub async fn drift_is_kept_by_day(kind: Kind) {
     let database = Database::fresh(kind).await;
     let node = database.open().await;
