@@ -38,7 +38,8 @@ pub enum Command {
     Register(Register),
     /// Makes a version the one that scores in a jurisdiction. A second person does it, and only with one that is validated.
     Promote(Promote),
-    /// Lets the version that scored in a jurisdiction before the present one score there again. One person is enough: it was seconded then.
+    /// Lets the version that scored in a jurisdiction before the present one score there again. One person is enough: it was
+    /// seconded then.
     Rollback(Rollback),
     /// Takes a version out of use in a jurisdiction for good.
     Retire(Retire),

@@ -1,5 +1,5 @@
-//! Which versions of models are in the shadow of each jurisdiction: read at the start, and whenever somebody begins or ends one, or what scores
-//! for all to hear changes.
+//! Which versions of models are in the shadow of each jurisdiction: read at the start, and whenever somebody begins or ends
+//! one, or what scores for all to hear changes.
 
 use super::{Engine, StartError};
 use crate::api::{EngineError, IdempotencyKey};
