@@ -212,10 +212,11 @@ async fn step(
     answer(state, jurisdiction, (kind, version)).await
 }
 
-/// Lets a version score in the shadow of your jurisdiction from now on, beside the promoted one or where none is promoted: no
-/// alert, no level of risk and no stored score follows from it, and what it would have said is counted by operator and day. One person is
-/// enough, and it need not be validated. One version of a kind at a time; its promotion, a way back to it, or its retirement
-/// ends it. Whoever plays at several operators is scored at each of them, and not across them.
+/// Lets a version score in the shadow of your jurisdiction from now on, beside the promoted one or where none is
+/// promoted: no alert, no level of risk and no stored score follows from it, and what it would have said is counted by
+/// operator and day. One person is enough, and it need not be validated. One version of a kind at a time; its promotion,
+/// a way back to it, or its retirement ends it. Whoever plays at several operators is scored at each of them, and not
+/// across them.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/shadow", tag = "models", request_body = ModelShadowRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),

@@ -219,7 +219,8 @@ pub struct ModelView {
     pub model: ModelBody,
     /// The model card, Markdown.
     pub card: String,
-    /// What was done with it, and what took its place, in the jurisdiction of the key or in every one, oldest first. Of before migration 0036 the last promotion alone.
+    /// What was done with it, and what took its place, in the jurisdiction of the key or in every one, oldest first.
+    /// Of before migration 0036 the last promotion alone.
     pub history: Vec<ModelActBody>,
     /// Days on which its scores were held against what it was learnt from, newest first.
     pub drift: Vec<DriftBody>,
@@ -440,9 +441,9 @@ pub async fn promote(
     order(&caller, &state, &req, &body, (kind, ModelCommand::Promote { version })).await
 }
 
-/// Lets the version that scored in your jurisdiction right before the present one score there again, at once: where a promotion turns out badly. One
-/// person is enough, because a second one had promoted it. It is one step: what was gone back from scores again by a
-/// promotion alone.
+/// Lets the version that scored in your jurisdiction right before the present one score there again, at once: where a
+/// promotion turns out badly. One person is enough, because a second one had promoted it. It is one step: what was gone
+/// back from scores again by a promotion alone.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/rollback", tag = "models", request_body = ModelRollbackRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"),
