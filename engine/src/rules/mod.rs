@@ -38,7 +38,7 @@ pub mod nation;
 pub mod papers;
 pub mod params;
 pub mod player;
-pub mod ring;
+pub mod rings;
 pub mod ruleset;
 pub mod run;
 pub mod snapshot;

@@ -6,7 +6,7 @@ use crate::rules::book::{player_key, spans_of};
 use crate::rules::calendar::{Calendar, Spans};
 use crate::rules::finding::{Finding, Scope};
 use crate::rules::input::{Facts, Input, Trigger};
-use crate::rules::ring::{Alike, Ring, Rings};
+use crate::rules::rings::{Alike, Ring, Rings};
 use crate::rules::ruleset::{Active, RuleSet};
 use crate::rules::standing::{Out, Standing};
 use crate::rules::table::{Key, Limit, Table, Weigh};

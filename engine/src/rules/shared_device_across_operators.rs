@@ -1,16 +1,17 @@
 //! Several people play on one device, spread over operators, each of which sees too few to ask.
 //!
-//! `shared_device` counts the accounts of one operator; this rule counts people over operators, and leaves out each operator at
-//! which they alone are more than `people_max`: its own rule says that. An id of a device may be an operator's own number for
-//! it, and equal numbers of two operators are no device. So what two operators say of an id is held together only where somebody
-//! was on it at both: the ring whose members each play at one operator alone is not found.
+//! `shared_device` counts the accounts of one operator; this rule counts people over operators, and is silent where at any of them
+//! alone they are more than `people_max`: its own rule has found the device. Both have the same limits at first; whoever changes
+//! one of the two changes both. An id of a device may be an operator's own number for it, and equal numbers of two operators are
+//! no device. So what two operators say of an id is held together only where somebody was on it at both: a ring whose members
+//! each play at one operator alone is not found.
 
 use crate::rules::finding::Who;
 use crate::rules::input::Trigger;
 use crate::rules::list::{About, Home};
 use crate::rules::nation::NationHeard;
 use crate::rules::params::params;
-use crate::rules::ring::{Bond, Spread};
+use crate::rules::rings::{Bond, Spread};
 use crate::rules::standing::Out;
 use models::alert::Severity;
 

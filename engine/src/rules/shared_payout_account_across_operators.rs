@@ -1,16 +1,18 @@
 //! Several people are paid out to one payment account by several operators, each of which sees too few to ask.
 //!
-//! `shared_payout_account` counts the accounts of one operator; this rule counts people over operators, and leaves out each
-//! operator at which they alone are more than `people_max`: its own rule says that. Somebody who plays at many operators and is
-//! paid to their own number everywhere is one person. Two operators are held together only where people are known by the same
-//! digest at both: one names people by phone, another by document, and one person would count as two.
+//! `shared_payout_account` counts the accounts of one operator; this rule counts people over operators, and is silent where at any
+//! of them alone they are more than `people_max`: its own rule has found the number. Both have the same limits at first; whoever
+//! changes one of the two changes both. Somebody who plays at many operators and is paid to their own number everywhere is one
+//! person. Two operators are held together only where people are known by the same digest at both: one names people by phone,
+//! another by document, and one person would count as two. A number is the same where two operators write it alike; written
+//! otherwise it is another one, and a ring is missed rather than made up.
 
 use crate::rules::finding::Who;
 use crate::rules::input::Trigger;
 use crate::rules::list::{About, Home};
 use crate::rules::nation::NationHeard;
 use crate::rules::params::params;
-use crate::rules::ring::{Bond, Spread};
+use crate::rules::rings::{Bond, Spread};
 use crate::rules::standing::Out;
 use models::alert::Severity;
 
@@ -95,7 +97,7 @@ mod tests {
                     &[],
                 ),
                 (
-                    "beside one whose own rule says so",
+                    "a bank's number, which everybody has",
                     couple()
                         .withdraw("carl", 5)
                         .at_operator(2)
@@ -103,7 +105,7 @@ mod tests {
                         .withdraw("emil", 5)
                         .at_operator(3)
                         .withdraw("fay", 5),
-                    &["account wallet: 3 players"],
+                    &[],
                 ),
                 ("the third has an operator's own account number", couple().at_operator(2).withdraw("#7", 5), &[]),
                 ("the third only pays in from there", couple().at_operator(2).deposit("carl", 5), &[]),

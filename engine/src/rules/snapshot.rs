@@ -2,7 +2,7 @@
 
 use crate::rules::book::Book;
 use crate::rules::nation::{NationPlayer, NationRules};
-use crate::rules::ring::Rings;
+use crate::rules::rings::Rings;
 use crate::rules::run::OperatorRules;
 use crate::rules::standing::Standing;
 use crate::rules::table::Table;

@@ -6,7 +6,7 @@ use crate::rules::finding::{Finding, Mode, RECORDS_MAX};
 use crate::rules::input::{Base, Facts, Input, Trigger};
 use crate::rules::list::{ABOUT, Home, OFF_AT_FIRST, Typed};
 use crate::rules::nation::NationRules;
-use crate::rules::ring::RINGS;
+use crate::rules::rings::RINGS;
 use crate::rules::ruleset::{RuleSet, RuleVersion};
 use crate::rules::run::OperatorRules;
 use crate::rules::scenario::{BEGIN, Story, minutes};

@@ -234,7 +234,7 @@ impl Spread<'_> {
         }
         let span = self.span_days * DAY;
         let here = ring.within(at.plus(-span), at.plus(span)).filter(|guest| guest.operator == operator);
-        // the operator's own rule says it: an id that everybody has costs no more than this
+        // an id that everybody has costs no more than this
         if people(here) > self.people_max {
             return;
         }
@@ -263,15 +263,19 @@ impl Spread<'_> {
         });
     }
 
-    /// The people of the span that ends then, where they are spread: operators whose own rule speaks of it are left out.
+    /// The people of the span that ends then, where they are spread. Where they are too many at any operator alone, held together
+    /// or not, its own rule has found the number; and it may be one that everybody has, of a bank or of a maker of devices.
     fn spread<'r>(&self, ring: &'r Ring, operator: OperatorNo, end: Ts) -> Option<Vec<&'r Guest>> {
-        let guests: Vec<&Guest> = ring.within(end.plus(-self.span_days * DAY), end).collect();
-        let mut company = self.bond.company(operator, &guests);
+        let mut guests: Vec<&Guest> = ring.within(end.plus(-self.span_days * DAY), end).collect();
+        let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
         let at = |one: OperatorNo| guests.iter().copied().filter(move |guest| guest.operator == one);
-        company.retain(|one| people(at(*one)) <= self.people_max);
-        let spread: Vec<&Guest> = guests.iter().copied().filter(|guest| company.contains(&guest.operator)).collect();
-        let is_spread = company.len() > 1 && people(spread.iter().copied()) > self.people_max;
-        is_spread.then_some(spread)
+        if operators.iter().any(|one| people(at(*one)) > self.people_max) {
+            return None;
+        }
+        let company = self.bond.company(operator, &guests);
+        guests.retain(|guest| company.contains(&guest.operator));
+        let is_spread = company.len() > 1 && people(guests.iter().copied()) > self.people_max;
+        is_spread.then_some(guests)
     }
 }
 
