@@ -24,7 +24,7 @@ const SEED: u64 = 1;
 #[derive(Subcommand)]
 pub enum Command {
     /// Scores a series: `timestamp,value` in, the same rows with `anomaly_score` out.
-    Anomaly(InOut),
+    Anomaly(Detection),
     /// Learns the risk of transactions from one table and scores another: id first, label last.
     Fraud(Scoring),
     /// Learns the risk of players from one table and scores another: id first, label last.
@@ -54,13 +54,16 @@ pub enum Models {
     InStore(model_store::Command),
 }
 
-/// One file to another.
+/// One file to another, and how rarely the detector is to speak.
 #[derive(Args)]
-pub struct InOut {
+pub struct Detection {
     #[arg(long)]
     input: PathBuf,
     #[arg(long)]
     output: PathBuf,
+    /// Alerts in 1,000 points where nothing happens, 0.01 to 1.7. The default is 0.3 at most; hours of live series have 0.04.
+    #[arg(long, value_name = "ALERTS", value_parser = alert_rate, allow_negative_numbers = true)]
+    alert_rate: Option<f64>,
 }
 
 /// Two tables and their scores.
@@ -133,6 +136,12 @@ pub struct Evaluation {
     by: By,
 }
 
+fn alert_rate(text: &str) -> Result<f64, String> {
+    let (fewest, most) = (anomaly::ALERT_RATE_MIN, anomaly::ALERT_RATE_MAX);
+    let rate = text.parse::<f64>().ok().filter(|rate| (fewest..=most).contains(rate));
+    rate.ok_or_else(|| format!("not {fewest} to {most} alerts in 1,000 points"))
+}
+
 fn kind(text: &str) -> Result<Kind, String> {
     let known = [Kind::TransactionRisk, Kind::PlayerRisk];
     let names = known.map(Kind::as_str).join(" or ");
@@ -174,9 +183,9 @@ pub async fn run(command: Models, load: impl FnOnce() -> anyhow::Result<Config>)
 
 fn on_files(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Anomaly(InOut { input, output }) => {
-            let done =
-                written(&output, |out| Ok(anomaly::batch::run(anomaly::Params::default(), open(&input)?, out)?))?;
+        Command::Anomaly(Detection { input, output, alert_rate }) => {
+            let params = alert_rate.map_or_else(anomaly::Params::default, anomaly::Params::with_alert_rate);
+            let done = written(&output, |out| Ok(anomaly::batch::run(params, open(&input)?, out)?))?;
             say(&format!("{} rows, {} without a value, {} at the threshold", done.rows, done.missing, done.alerts));
         }
         Command::Fraud(order) => score(Kind::TransactionRisk, &order)?,

@@ -15,6 +15,20 @@ const WATCHING: &[&str] = &[
     "deploy/prometheus/prometheus.yaml",
 ];
 
+/// What begins the names of metrics of which the dashboard shows each.
+const SHOWN: &[&str] = &[
+    "mlinzi_compliance_",
+    "mlinzi_feed_",
+    "mlinzi_forecast",
+    "mlinzi_harm_signals_",
+    "mlinzi_model_",
+    "mlinzi_notices_",
+    "mlinzi_operator_",
+    "mlinzi_quarantine_",
+    "mlinzi_rule",
+    "mlinzi_series_",
+];
+
 /// Files that set options of the program by its environment.
 const SETTING: &[&str] = &["deploy/Dockerfile", "deploy/compose.yaml", "deploy/mlinzi.service"];
 
@@ -68,11 +82,24 @@ async fn every_metric_that_is_watched_is_exposed() {
     }
     let dashboard = words(&read("deploy/grafana/mlinzi.json"), &["mlinzi_"]).len();
     assert!(dashboard > 20, "the dashboard shows {dashboard} metrics: the search finds too few");
-    // whoever is woken by an alert of a notice wants to see what it was
-    for name in words(&read("deploy/prometheus/alerts.yaml"), &["mlinzi_notices_"]) {
-        assert!(read("deploy/grafana/mlinzi.json").contains(name), "the dashboard does not show {name}");
-    }
     server.stop();
+
+    let dashboard = read("deploy/grafana/mlinzi.json");
+    let shown = words(&dashboard, &["mlinzi_"]);
+    // whoever is woken by an alert wants to see what it was
+    for name in words(&read("deploy/prometheus/alerts.yaml"), &["mlinzi_"]) {
+        assert!(shown.contains(name), "the dashboard does not show {name}, of which an alert speaks");
+    }
+    // and whoever is on call, how feeds, rules, models and scores fare; of a histogram any part will do
+    let names = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let families: Vec<_> = names.filter(|name| SHOWN.iter().any(|family| name.starts_with(family))).collect();
+    for family in SHOWN {
+        assert!(families.iter().any(|name| name.starts_with(family)), "the program has no metrics {family}…");
+    }
+    for name in families {
+        let parts = ["", "_bucket", "_count"].map(|part| format!("{name}{part}"));
+        assert!(parts.iter().any(|part| shown.contains(part.as_str())), "the dashboard does not show {name}");
+    }
 }
 
 /// `MLINZI__…` and values as a file sets them: `NAME=value` or `NAME: value`, a reference by `$` is none.

@@ -59,13 +59,41 @@ fn a_series_comes_back_with_scores_that_later_rows_do_not_change() {
 }
 
 #[test]
+fn a_series_is_judged_at_a_wanted_rate_of_alerts() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let input = write(dir.path(), "series.csv", &series(2_016));
+    let judged = |rate: &[&str]| {
+        let out = write(dir.path(), "out.csv", "");
+        let done = mlinzi(&[&["anomaly", "--input", &input, "--output", &out][..], rate].concat());
+        assert!(done.status.success(), "{rate:?}: {}", said(&done));
+        scores(&out)
+    };
+    let usual = judged(&[]);
+    assert_eq!(judged(&["--alert-rate", "0.3"]), usual, "the default's rate");
+    let first = usual.iter().position(|score| *score >= 0.5).expect("an alert");
+    // until the first alert both see the same, and the rarer it is to speak, the less a point is worth
+    let live = judged(&["--alert-rate", "0.04"]);
+    assert!(live.iter().zip(&usual).take(first).all(|(live, usual)| live <= usual));
+    assert!(live[first] < usual[first], "{} and {}", live[first], usual[first]);
+    let often = judged(&["--alert-rate", "1.7"]);
+    assert!(often[..=first].iter().zip(&usual).any(|(often, usual)| often > usual));
+}
+
+#[test]
 fn what_is_refused_names_row_and_column_and_leaves_the_output_alone() {
     let dir = tempfile::tempdir().expect("a folder");
     let bad = write(dir.path(), "bad.csv", "timestamp,value\n2026-01-01 00:00:00,1\nnever,2\n");
+    let good = write(dir.path(), "good.csv", "timestamp,value\n2026-01-01 00:00:00,1\n");
     let series = write(dir.path(), "series.csv", "series_id,ds,y\na,2026-01-01,1\na,2026-02-01,x\n");
     let out = write(dir.path(), "out.csv", "as it was");
-    let table: [(&[&str], &str); 4] = [
+    let rate = "not 0.01 to 1.7 alerts in 1,000 points";
+    let table: [(&[&str], &str); 9] = [
         (&["anomaly", "--input", &bad, "--output", &out], "row 2, column timestamp"),
+        (&["anomaly", "--input", &good, "--output", &out, "--alert-rate", "0.009"], rate),
+        (&["anomaly", "--input", &good, "--output", &out, "--alert-rate", "1.8"], rate),
+        (&["anomaly", "--input", &good, "--output", &out, "--alert-rate", "-1"], rate),
+        (&["anomaly", "--input", &good, "--output", &out, "--alert-rate", "NaN"], rate),
+        (&["anomaly", "--input", &good, "--output", &out, "--alert-rate", "few"], rate),
         (&["forecast", "--train", &series, "--horizon", "3", "--period", "12", "--output", &out], "column y"),
         (&["forecast", "--train", &series, "--horizon", "0", "--period", "12", "--output", &out], "horizon 0"),
         (&["fraud", "--train", "/nowhere.csv", "--test", &bad, "--output", &out], "/nowhere.csv"),
@@ -75,7 +103,7 @@ fn what_is_refused_names_row_and_column_and_leaves_the_output_alone() {
         assert!(!done.status.success() && said(&done).contains(wanted), "{args:?}: {}", said(&done));
         assert_eq!(std::fs::read_to_string(&out).expect("read"), "as it was", "{args:?}");
     }
-    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 3, "nothing beside it stays");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 4, "nothing beside it stays");
 }
 
 #[test]

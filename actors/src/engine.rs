@@ -1,8 +1,10 @@
 //! The engine's front door: what can be asked of it, and how it stops. How it is assembled stands in `start.rs`, what it
 //! does by itself in `tasks.rs`, what is read and checked before anything starts in `opening.rs`.
 
+mod administration;
 mod alerts;
 mod backtests;
+mod changes_feed;
 mod compliance;
 mod config;
 mod exclusion_reports;
@@ -37,11 +39,9 @@ pub use quarantine::{Quarantined, ReplayMany, ReplayedMany};
 pub use rotation::{LeftBehind, left_behind};
 
 use crate::api::{
-    CreatedSource, EngineError, IdempotencyKey, IssuedKey, NewExclusion, NewKey, NewOperator, NewSource, NodeFreshness,
-    NodeState, OperatorChange, PushOutcome, Registered, SourceView, Unready,
+    EngineError, IdempotencyKey, NewExclusion, NodeFreshness, NodeState, PushOutcome, Registered, SourceView, Unready,
 };
 use crate::auditor::{AuditMsg, Auditing};
-use crate::changes::{self, Changes, Reader};
 use crate::contacts::Contacts;
 use crate::desk::{DeskMsg, DeskView};
 use crate::directory::Directory;
@@ -72,10 +72,8 @@ use engine::register::index::{IndexReader, IndexState};
 use models::event::{Event, Exclusion};
 use models::evidence::Credential;
 use models::exclusion::Period;
-use models::ids::{ExclusionId, KeyId, LookupId, OperatorId, OperatorNo, Seq, SourceId};
-use models::jurisdiction::{JurisdictionNo, JurisdictionSet, Recognition};
-use models::operator::{Licence, Operator};
-use models::token::Opened;
+use models::ids::{ExclusionId, LookupId, OperatorNo, SourceId};
+use models::jurisdiction::JurisdictionNo;
 use models::ts::{MINUTE, SECOND, Ts};
 use parking_lot::{Mutex, RwLock};
 use rule_versions::BelowForecast;
@@ -114,41 +112,12 @@ pub enum StartError {
 
 /// How far the clock may have been set back since the register's last proof of freshness.
 const CLOCK_BACK_MAX: i64 = -5 * SECOND;
-/// Requests of an operator that may wait for a change at the same time.
-const CHANGES_WAITING_MAX: usize = 8;
-/// How often a request that waits looks whether there is one.
-const CHANGES_EVERY: Duration = Duration::from_millis(250);
 /// How long a stop waits for notices that are under way.
 const NOTICE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it waits for the times of the sources' last successes.
 const SUCCESSES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a push waits for its source.
 const PUSH_MAX: Duration = Duration::from_secs(60);
-
-/// Somebody waits for a change.
-struct Waits<'a>(&'a Mutex<HashMap<OperatorNo, usize>>, OperatorNo);
-
-impl<'a> Waits<'a> {
-    fn of(waiting: &'a Mutex<HashMap<OperatorNo, usize>>, operator: OperatorNo) -> Result<Self, EngineError> {
-        let mut held = waiting.lock();
-        let count = held.entry(operator).or_default();
-        if *count >= CHANGES_WAITING_MAX {
-            return Err(EngineError::Overloaded("as many of the operator wait for changes as may"));
-        }
-        *count += 1;
-        Ok(Self(waiting, operator))
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        let mut held = self.0.lock();
-        if let Some(count) = held.get_mut(&self.1) {
-            *count -= 1;
-        }
-        held.retain(|_, count| *count > 0);
-    }
-}
 
 /// The running engine; cheap to clone.
 #[derive(Clone)]
@@ -325,48 +294,6 @@ impl Engine {
         vec![Jwk::of(&self.0.keys.load().checkpoint_public_key())]
     }
 
-    /// What has changed behind `after` for people the operator has asked about: at once where something has, else within
-    /// `wait`. Without `after`: nothing, and where the feed stands now.
-    pub async fn changes(
-        &self,
-        operator_no: OperatorNo,
-        jurisdiction: JurisdictionNo,
-        after: Option<(Seq, JurisdictionSet)>,
-        limit: usize,
-        wait: Duration,
-    ) -> Result<Changes, EngineError> {
-        let Some((mut after, bound_then)) = after else {
-            let fresh = self.freshness();
-            if matches!(fresh.state, NodeState::Loading | NodeState::Stale) {
-                return Err(EngineError::Unavailable("the register"));
-            }
-            let bound = self.directory().binding(jurisdiction, self.now());
-            return Ok(Changes { next: fresh.register_version, bound, ..Changes::default() });
-        };
-        let _waits = (!wait.is_zero()).then(|| Waits::of(&self.0.waiting, operator_no)).transpose()?;
-        changes::is_a_place(&self.0.store, after).await?;
-        let until = tokio::time::Instant::now() + wait;
-        loop {
-            let now = self.now();
-            let jurisdictions = self.directory().binding(jurisdiction, now);
-            let reader = Reader { operator_no, jurisdictions, bound_then, now };
-            if matches!(self.freshness_at(now).state, NodeState::Loading | NodeState::Stale) {
-                return Err(EngineError::Unavailable("the register"));
-            }
-            let index = self.0.index.load_full();
-            let read = changes::read(&self.0.store, &self.0.contacts, &index, reader, after, limit).await;
-            let found = read?;
-            let behind = tokio::time::Instant::now() < until;
-            if !found.items.is_empty() || !(behind || found.more) {
-                return Ok(found);
-            }
-            after = found.next;
-            if !found.more {
-                tokio::time::sleep(CHANGES_EVERY).await;
-            }
-        }
-    }
-
     /// The share of its time that the busiest worker works: what nobody waits for gives way.
     pub fn workers_are_busy(&self, share: f32) {
         self.0.contacts.give_way_to(share);
@@ -375,28 +302,6 @@ impl Engine {
     /// Every lookup answered until then is among the contacts.
     pub fn contacts_through(&self) -> Ts {
         self.0.contacts.through()
-    }
-
-    /// Replaces an operator's token by one of the next generation, which it gives; one that is not live is gone.
-    pub async fn rotate_token(
-        &self,
-        operator: Option<OperatorNo>,
-        token: Opened,
-        reason: &'static str,
-        idempotency: Option<IdempotencyKey>,
-    ) -> Result<u8, EngineError> {
-        let (inner, now) = (Arc::clone(&self.0), self.now());
-        section(async move { inner.staff.rotate_token(operator, token, reason, idempotency, now).await }).await
-    }
-
-    /// A jurisdiction recognises another one's exclusions, or no longer does.
-    pub async fn set_recognition(
-        &self,
-        recognition: Recognition,
-        idempotency: Option<IdempotencyKey>,
-    ) -> Result<(), EngineError> {
-        let (inner, now) = (Arc::clone(&self.0), self.now());
-        section(async move { inner.staff.set_recognition(recognition, idempotency, now).await }).await
     }
 
     /// What register and evidence know of the players of a batch.
@@ -480,79 +385,6 @@ impl Engine {
     /// Ends and renews exclusions that are due now; the engine does so by itself every second.
     pub async fn sweep(&self) -> Result<usize, EngineError> {
         self.0.register.sweep(self.now()).await
-    }
-
-    /// Puts an operator under supervision.
-    pub async fn create_operator(
-        &self,
-        new: NewOperator,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Operator, EngineError> {
-        let (inner, now) = (Arc::clone(&self.0), self.now());
-        section(async move { inner.staff.create_operator(new, key, now).await }).await
-    }
-
-    /// Takes in an operator of another register, as it is there: a sandbox knows those of the live one.
-    pub async fn mirror_operator(&self, operator: &Operator) -> Result<(), EngineError> {
-        let (inner, operator) = (Arc::clone(&self.0), operator.clone());
-        section(async move { inner.staff.mirror_operator(operator).await }).await
-    }
-
-    /// Changes an operator.
-    pub async fn change_operator(
-        &self,
-        id: OperatorId,
-        change: OperatorChange,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Operator, EngineError> {
-        let no = self.directory().operator_by_id.get(&id).copied().ok_or(EngineError::NotFound("operator"))?;
-        let inner = Arc::clone(&self.0);
-        section(async move { inner.staff.change_operator(no, change, key, &*inner.clock).await }).await
-    }
-
-    /// Adds or changes a licence.
-    pub async fn set_licence(&self, licence: Licence, key: Option<IdempotencyKey>) -> Result<Licence, EngineError> {
-        let inner = Arc::clone(&self.0);
-        section(async move { inner.staff.set_licence(licence, key, &*inner.clock).await }).await
-    }
-
-    /// Makes a key.
-    pub async fn create_key(&self, new: NewKey, key: Option<IdempotencyKey>) -> Result<IssuedKey, EngineError> {
-        let (inner, now) = (Arc::clone(&self.0), self.now());
-        section(async move { inner.staff.create_key(new, key, now).await }).await
-    }
-
-    /// Follows a key with a new one.
-    pub async fn rotate_key(
-        &self,
-        id: KeyId,
-        overlap_seconds: u32,
-        key: Option<IdempotencyKey>,
-    ) -> Result<IssuedKey, EngineError> {
-        let (inner, now) = (Arc::clone(&self.0), self.now());
-        section(async move { inner.staff.rotate_key(id, overlap_seconds, key, now).await }).await
-    }
-
-    /// Kills a key.
-    pub async fn revoke_key(&self, id: KeyId) -> Result<(), EngineError> {
-        let (inner, now) = (Arc::clone(&self.0), self.now());
-        section(async move { inner.staff.revoke_key(id, now).await }).await
-    }
-
-    /// Makes a source.
-    pub async fn create_source(
-        &self,
-        new: NewSource,
-        key: Option<IdempotencyKey>,
-    ) -> Result<CreatedSource, EngineError> {
-        let engine = self.clone();
-        section(async move {
-            let made = engine.0.staff.create_source(new, key, engine.now()).await?;
-            let source = Arc::new(made.source.clone());
-            engine.start_source(&source).map_err(|_| EngineError::Unavailable("the source's actor"))?;
-            Ok(made)
-        })
-        .await
     }
 
     /// Sources with their positions.

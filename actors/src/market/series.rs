@@ -43,9 +43,12 @@ const SILENT_PERMILLE: i64 = 20;
 /// Bytes of a detector as it is kept, at most, and what lies beside it.
 const SERIES_BYTES_MAX: usize = 6_400 + 200;
 
+/// Alerts in 1,000 hours of a series where nothing happens (`mlinzi model anomaly --alert-rate`).
+pub const HOURLY_ALERT_RATE: f64 = 0.04;
+
 /// Alerts in 1,000 points where nothing happens, and points of rest behind one: a week of hours, two weeks of days.
 pub(crate) fn params(granularity: Granularity) -> Params {
-    let (rate, rest_points) = if granularity == Granularity::Hour { (0.04, 160) } else { (0.3, 14) };
+    let (rate, rest_points) = if granularity == Granularity::Hour { (HOURLY_ALERT_RATE, 160) } else { (0.3, 14) };
     Params { version: PARAMS_VERSION, rest_points, ..Params::with_alert_rate(rate) }
 }
 

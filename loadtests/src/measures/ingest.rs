@@ -44,6 +44,10 @@ const HEARD: [&str; 2] =
 const MODEL_BRAKES: &str = "mlinzi_model_brakes_total";
 /// Records that the promoted model has scored.
 const SCORED: &str = r#"mlinzi_model_scored_total{kind="transaction_risk"}"#;
+/// What must have been scored of what was measured: less means that scoring stopped on the way.
+const SCORED_SHARE_MIN: f64 = 0.99;
+/// Scores are stored behind the rules: so long they may lag at the end.
+const SCORES_WITHIN: Duration = Duration::from_mins(1);
 /// Between two looks at them.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -115,8 +119,7 @@ async fn measured(effort: Effort, market: &Market, report: &mut Report) -> anyho
     let started = now();
     let rate = push_all(&node, &feeds, &mut counted, market, preload).await?;
     say(&format!("  {}: {preload} rows stored at {rate:.0}/s, {record_bytes:.0} bytes a record", kind.name()));
-    let scored = async || if rules { metric(&node, SCORED).await } else { Ok(0.0) };
-    let scored_before = scored().await?;
+    let mut scoring = if rules { Some(Watched::begin(&node).await?) } else { None };
     let mut rates = Vec::new();
     for _ in 0..rounds {
         let cpu = node.cpu()?;
@@ -124,12 +127,9 @@ async fn measured(effort: Effort, market: &Market, report: &mut Report) -> anyho
         let cpu = (node.cpu()? - cpu).as_secs_f64() * 1e6 / measured as f64;
         say(&format!("  {}: {rate:.0}/s, {cpu:.1} µs of the engine's processor time a record", kind.name()));
         rates.push(rate);
-    }
-    if rules {
-        anyhow::ensure!(
-            metric(&node, MODEL_BRAKES).await? < 0.5,
-            "the brake has taken a model back: not everything was on"
-        );
+        if let Some(scoring) = &mut scoring {
+            scoring.still_scores(&node).await?;
+        }
     }
     let ended = now();
     for feed in &feeds {
@@ -142,9 +142,65 @@ async fn measured(effort: Effort, market: &Market, report: &mut Report) -> anyho
         kind.name(),
         if rules { "windows hold and all rules, with both models promoted, have heard" } else { "the windows hold" }
     );
-    let share = (scored().await? - scored_before) * 100.0 / (rounds as u64 * measured) as f64;
-    let reference = if rules { format!("{reference}; {share:.0} % of them scored and stored so") } else { reference };
+    let reference = match &scoring {
+        Some(scoring) => {
+            let share = scoring.share(&node, rounds as u64 * measured).await?;
+            format!("{reference}; {:.0} % of them scored and stored so", share * 100.0)
+        }
+        None => reference,
+    };
     report.add(name, median(&rates), "1/s", &reference)
+}
+
+/// Whether the promoted model goes on scoring. It has no shadow's days behind it, so that its promotion expects what the
+/// product expects where nothing is known, and the brake may take it back: a run without it would be another measure.
+struct Watched {
+    /// Scored before anything was measured.
+    before: f64,
+    /// Scored when it was looked at last.
+    seen: f64,
+}
+
+impl Watched {
+    /// From the first score on: the model is at work.
+    async fn begin(node: &Node) -> anyhow::Result<Self> {
+        let start = Instant::now();
+        while metric(node, SCORED).await? < 0.5 {
+            anyhow::ensure!(start.elapsed() < SCORES_WITHIN, "no record is scored: the promoted model is not at work");
+            tokio::time::sleep(LOOK).await;
+        }
+        let before = metric(node, SCORED).await?;
+        Ok(Self { before, seen: before })
+    }
+
+    /// Fails by name where scoring stopped in the round that is over.
+    async fn still_scores(&mut self, node: &Node) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            metric(node, MODEL_BRAKES).await? < 0.5,
+            "the brake has taken a model back: not everything was on"
+        );
+        let scored = metric(node, SCORED).await?;
+        anyhow::ensure!(scored > self.seen, "nothing was scored in a round: scoring stopped after {scored:.0} records");
+        self.seen = scored;
+        Ok(())
+    }
+
+    /// The share of so many measured records that was scored, once the last scores are stored.
+    async fn share(&self, node: &Node, records: u64) -> anyhow::Result<f64> {
+        let start = Instant::now();
+        loop {
+            let scored = metric(node, SCORED).await? - self.before;
+            let share = scored / records as f64;
+            if share >= SCORED_SHARE_MIN {
+                return Ok(share);
+            }
+            anyhow::ensure!(
+                start.elapsed() < SCORES_WITHIN,
+                "scoring stopped: {scored:.0} of {records} measured records are scored"
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 /// Pushes records from all operators at once; gives records a second, until the last of them is stored *and* counted in

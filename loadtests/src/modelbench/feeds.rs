@@ -5,7 +5,7 @@
 //! they last and how often feeds push is nothing that the rule says.
 
 use super::intake::number;
-use super::planted::{TOLD, Tally};
+use super::tally::{TOLD, Tally};
 use crate::simulator::dice::Dice;
 use crate::simulator::faults::{Fault, Faults};
 use crate::simulator::scenario::{FaultKind, PlannedFault, Scenario};

@@ -57,9 +57,14 @@ const RATES: [(f64, f64); 10] = [
     (0.01, 8.0),
 ];
 
+/// The fewest alerts in 1,000 points of noise that parameters are known for.
+pub const ALERT_RATE_MIN: f64 = RATES[RATES.len() - 1].0;
+/// The most.
+pub const ALERT_RATE_MAX: f64 = RATES[0].0;
+
 impl Params {
     /// Parameters that give about `alerts` alerts in 1,000 points where nothing happens; 0.01 to 1.7, the nearer of the
-    /// two beyond. The default's rate is 0.3 at most.
+    /// two beyond ([`ALERT_RATE_MIN`], [`ALERT_RATE_MAX`]). The default's rate is 0.3 at most.
     pub fn with_alert_rate(alerts: f64) -> Self {
         let quietest = RATES[RATES.len() - 1].1;
         let surprise_alert = match RATES.iter().position(|(rate, _)| alerts >= *rate) {

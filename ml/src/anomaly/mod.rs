@@ -44,4 +44,7 @@ mod nab_tests;
 #[cfg(test)]
 mod tests;
 
-pub use detector::{Detector, MAGNITUDE_MAX, Moment, Params, REASONS_MAX, Reason, ReasonKind, THRESHOLD, Verdict};
+pub use detector::{
+    ALERT_RATE_MAX, ALERT_RATE_MIN, Detector, MAGNITUDE_MAX, Moment, Params, REASONS_MAX, Reason, ReasonKind,
+    THRESHOLD, Verdict,
+};

@@ -140,6 +140,8 @@ fn a_wanted_alert_rate_is_kept_on_noise() {
     assert_eq!(Params::with_alert_rate(0.3).surprise_alert, Params::default().surprise_alert, "the default's rate");
     assert_eq!(Params::with_alert_rate(f64::NAN).surprise_alert, 8.0, "no rate: as quiet as it can be");
     assert_eq!(Params::with_alert_rate(1e9).surprise_alert, 2.0);
+    let ends = [ALERT_RATE_MIN, ALERT_RATE_MAX].map(|rate| Params::with_alert_rate(rate).surprise_alert);
+    assert_eq!(ends, [8.0, 2.0], "of the rates that there are numbers for");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod notifications;
 mod own_rules;
 mod quarantine;
 mod risk_models;
+mod rule_findings;
 mod rules;
 mod series;
 mod tls;

@@ -1,10 +1,18 @@
 //! The brake of models, and of rules of which nothing was known: through the running node, with findings as they are stored.
 
 use crate::node::{AheadClock, Node, Setup};
-use crate::rules::{Found, second, store_findings_of};
-use models::ts::{HOUR, MINUTE};
+use crate::rule_findings::{Found, store_findings_of};
+use crate::rules::second;
+use actors::notifiers::{Channel, NotifySetup, OpenChannel, SendError};
+use engine::routing::Router;
+use futures_util::future::BoxFuture;
+use models::alert::Severity;
+use models::jurisdiction::JurisdictionNo;
+use models::notice::Notice;
+use models::ts::{HOUR, MINUTE, Ts};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use store::Clock as _;
 
 const RISKY: &str = "risky_transaction";
@@ -12,8 +20,13 @@ const RISKY: &str = "risky_transaction";
 /// A node with an operator whose first model of transaction risk was promoted just now, without a shadow; the clock runs ahead
 /// as it is told to.
 async fn begin() -> (Node, Arc<AheadClock>) {
+    begin_as(NotifySetup::default()).await
+}
+
+/// The same where somebody is told.
+async fn begin_as(notify: NotifySetup) -> (Node, Arc<AheadClock>) {
     let clock = Arc::<AheadClock>::default();
-    let node = Node::start_as(Setup { clock: clock.clone(), ..Setup::default() }).await;
+    let node = Node::start_as(Setup { clock: clock.clone(), notify, ..Setup::default() }).await;
     node.operator("acme").await;
     let metrics = json!({"rows": 900, "positives": 200, "auc_ppm": 912_000, "average_precision_ppm": 700_000,
         "brier_ppm": 50_000, "calibration_error_ppm": 20_000});
@@ -109,6 +122,70 @@ async fn a_model_whose_alerts_leave_their_forecast_is_taken_back_by_itself() {
     looks(&node).await;
     assert_eq!(node.journaled("model_retired").await.len(), 1);
     assert_eq!(rule(&node, RISKY).await, (json!(1), Value::Null));
+    node.stop().await;
+}
+
+/// Keeps every notice that goes out.
+#[derive(Default)]
+struct Keeps(Mutex<Vec<Notice>>);
+
+impl Channel for Keeps {
+    fn send<'a>(&'a self, notice: &'a Notice, _: Ts) -> BoxFuture<'a, Result<(), SendError>> {
+        self.0.lock().expect("nobody panicked").push(notice.clone());
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// What the log of notices says once so many have gone out.
+async fn sent(node: &Node, many: usize) -> Vec<Value> {
+    let all = async {
+        loop {
+            let log = get(node, "/api/v1/notifications?state=sent").await;
+            let items = log["items"].as_array().cloned().unwrap_or_default();
+            if items.len() >= many {
+                return items;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("somebody is told")
+}
+
+#[actix_web::test]
+async fn staff_is_told_once_that_a_model_was_taken_back_and_why() {
+    let keeps = Arc::<Keeps>::default();
+    let channel = OpenChannel { name: "desk".to_owned(), kind: "fixed", per_minute: 600, channel: keeps.clone() };
+    let router = Router::new(&[], &["desk".to_owned()], &["desk"], &[]).expect("routes");
+    let (node, clock) = begin_as(NotifySetup { channels: vec![channel], router: Arc::new(router) }).await;
+    clock.go(2 * HOUR);
+    // within the forecast nobody is told anything
+    raises(&node, &clock, (RISKY, 1), 9).await;
+    looks(&node).await;
+    assert_eq!(get(&node, "/api/v1/notifications").await["items"], json!([]));
+    raises(&node, &clock, (RISKY, 1), 40).await;
+    looks(&node).await;
+    let told = sent(&node, 1).await;
+    let history = get(&node, "/api/v1/models/transaction_risk/1").await["history"].clone();
+    let last = history.as_array().and_then(|acts| acts.last()).cloned().expect("an act");
+    let item = &told[0];
+    assert_eq!(item["title"], "transaction_risk: the brake stopped version 1", "{item}");
+    assert_eq!(item["lines"], json!([last["reason"], "the version is retired, and nothing scores"]), "{item}");
+    assert_eq!(
+        (&item["kind"], &item["severity"], &item["rule"], &item["operator_code"], &item["channel"]),
+        (&json!("raised"), &json!("high"), &json!(RISKY), &Value::Null, &json!("desk")),
+        "{item}"
+    );
+    // the channel got what the log says, as something of the jurisdiction whose model it was
+    let went: Vec<Notice> = keeps.0.lock().expect("nobody panicked").clone();
+    let of = |notice: &Notice| (notice.title.clone(), notice.severity, notice.jurisdiction, notice.operator.clone());
+    let wanted = (item["title"].as_str().expect("a title").to_owned(), Severity::High, JurisdictionNo(0), None);
+    assert_eq!(went.iter().map(of).collect::<Vec<_>>(), [wanted]);
+    // once, and nobody of another jurisdiction reads it
+    looks(&node).await;
+    let all = get(&node, "/api/v1/notifications").await["items"].clone();
+    assert_eq!(all.as_array().map(Vec::len), Some(1), "{all}");
+    let others = node.call("GET", "/api/v1/notifications", Some(&node.neighbour), "").await;
+    assert_eq!((others.status, &others.json()["items"]), (200, &json!([])));
     node.stop().await;
 }
 
