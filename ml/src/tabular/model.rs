@@ -1,8 +1,8 @@
 //! A model of rows with a label: a committee, what each member's word counts, and how good that is on rows held out.
 //!
 //! Everything that is chosen from the rows – trees of a booster, weights, calibration – is chosen on rows that the
-//! members have not seen: whole groups of rows where the table says whose they are (`folds`), else blocks in their order where
-//! rows are in order of time, else stratified folds, more than once.
+//! members have not seen: whole groups of rows where the table says whose they are (`folds`), else blocks in their
+//! order where rows are in order of time, else stratified folds, more than once.
 
 use super::booster::{self, HoldOut};
 use super::dataset::Labelled;

@@ -79,7 +79,7 @@ pub struct Canary {
 }
 
 impl Canary {
-    /// The interval of chance is [`CANARY_ERRORS`] standard errors of the Mann–Whitney statistic (Hanley and McNeil 1982)
+    /// The interval of chance is [`CANARY_ERRORS`] standard errors of the Mann–Whitney statistic (1947)
     /// about a half, counted in persons: rows of one person are no evidence of their own.
     fn new(auc: f64, positives: usize, negatives: usize) -> Self {
         let (p, n) = (positives.max(1) as f64, negatives.max(1) as f64);
