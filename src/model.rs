@@ -199,9 +199,12 @@ fn on_files(command: Command) -> anyhow::Result<()> {
         Command::Train(Training { kind, train, from, to, output, seed }) => {
             let window = from.zip(to).map(|(from, to)| span(&from, &to)).transpose()?;
             let window = window.map(|(from, to)| Window { from, to });
-            let artefact = tabular::batch::train(kind, open(&train)?, window, seed)?;
+            let artefact = tabular::batch::train_validated(kind, open(&train)?, window, seed)?;
             let digest = written(&output, |out| Ok(artefact.write(out)?))?;
             say(&artefact.card(&digest));
+            if let Some(warning) = artefact.validation.as_ref().and_then(tabular::validate::Validation::warning) {
+                complain(&format!("not validated: {warning}"));
+            }
         }
         Command::Evaluate(Evaluation { model, test, by, .. }) => {
             anyhow::ensure!(!by.is_given(), "--by, --key-file: of a file nothing is written down");

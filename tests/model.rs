@@ -222,7 +222,7 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     let flags = "--kind transaction_risk --from 2026-01-01T00:00:00.000Z --to 2027-01-01T00:00:00.000Z";
     assert!(said.contains(flags), "{said}");
     let text = std::fs::read_to_string(&out).expect("read");
-    assert!(text.starts_with("id,is_stake,") && text.ends_with(",label\n"), "{text}");
+    assert!(text.starts_with("id,@group,@operator,@day,is_stake,") && text.ends_with(",label\n"), "{text}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&out).expect("a file").permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert!(!does(&order).0, "what is there stays");

@@ -27,6 +27,7 @@ use engine::rules::labels::label;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
+use ml::tabular::sides::{DAY, GROUP, OPERATOR};
 use models::alert::AlertRevision;
 use models::alert_group::{ActionKind, Resolution};
 use models::event::Event;
@@ -223,6 +224,9 @@ pub async fn labels(store: &Store, directory: &Directory, kind: ModelKind) -> Re
 struct Row {
     at: Ts,
     id: String,
+    /// Pseudonym of the player, the same at every operator; empty where a record names none.
+    group: String,
+    operator: OperatorNo,
     values: Vec<f32>,
     is_positive: bool,
 }
@@ -355,7 +359,9 @@ impl<'a> Making<'a> {
             Some((is_positive, _)) if is_of_players => self.player_before(record, is_positive),
             Some((is_positive, names)) if there => {
                 let id = self.pseudonym(b"record", &record.id_digest.to_be_bytes());
-                self.rows.push(Row { at: record.occurred_at, id, values: vector.to_vec(), is_positive });
+                let group = record.player.map(|player| self.group(player)).unwrap_or_default();
+                let (at, operator, values) = (record.occurred_at, self.operator, vector.to_vec());
+                self.rows.push(Row { at, id, group, operator, values, is_positive });
                 self.names_found += names;
             }
             _ => {}
@@ -396,7 +402,16 @@ impl<'a> Making<'a> {
         }
         self.done.insert((player, currency), self.rows.len());
         let id = self.pseudonym(b"player", &[&player.to_bytes()[..], currency.as_str().as_bytes()].concat());
-        self.rows.push(Row { at, id, values: values.to_vec(), is_positive });
+        let (group, operator) = (self.group(player), self.operator);
+        self.rows.push(Row { at, id, group, operator, values: values.to_vec(), is_positive });
+    }
+
+    /// Of a person at any operator: so that whoever learns holds all their rows out together.
+    fn group(&self, player: MatchKey) -> String {
+        let mut context = hmac::Context::with_key(self.key);
+        context.update(b"group");
+        context.update(&player.to_bytes());
+        crate::secrets::hex(&context.sign().as_ref()[..16])
     }
 
     fn pseudonym(&self, what: &[u8], id: &[u8]) -> String {
@@ -408,7 +423,8 @@ impl<'a> Making<'a> {
     }
 }
 
-/// Writes the rows of everything that has a label, in order of time: an id, the features, `label` (1 = confirmed).
+/// Writes the rows of everything that has a label, in order of time: an id, whose it is, where and on which day (UTC; no
+/// finer, so that no record is found again by its time), the features, `label` (1 = confirmed).
 ///
 /// # Errors
 /// [`RowsError`]
@@ -442,7 +458,7 @@ pub async fn write(
         }
     }
     rows.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
-    write_rows(features, &rows, &mut out)?;
+    write_rows(directory, features, &rows, &mut out)?;
     let positives = rows.iter().filter(|row| row.is_positive).count() as u64;
     let labels_left_out = match order.kind {
         ModelKind::TransactionRisk => labels.records().saturating_sub(names_found) as u64,
@@ -501,14 +517,16 @@ fn hear<'a>(
     Ok(())
 }
 
-fn write_rows(features: &[Feature], rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
-    write!(out, "id")?;
+fn write_rows(directory: &Directory, features: &[Feature], rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
+    write!(out, "id,{GROUP},{OPERATOR},{DAY}")?;
     for feature in features {
         write!(out, ",{}", feature.name)?;
     }
     writeln!(out, ",label")?;
     for row in rows {
-        write!(out, "{}", row.id)?;
+        let operator = directory.operators.get(&row.operator).map_or("", |known| known.code.as_str());
+        let at = row.at.to_string();
+        write!(out, "{},{},{operator},{}", row.id, row.group, at.get(..10).unwrap_or_default())?;
         for value in &row.values {
             match value.is_nan() {
                 true => write!(out, ",")?,

@@ -182,12 +182,43 @@ fn a_record_with_a_label_is_a_row_and_leads_back_to_nobody() {
     let place = transaction::names().iter().position(|name| *name == "minutes_since_deposit").unwrap();
     assert_eq!(made[0].values[place], 10.0);
     let mut text = Vec::new();
-    write_rows(transaction::FEATURES, &made, &mut text).unwrap();
+    write_rows(&directory(), transaction::FEATURES, &made, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("id,is_stake,") && lines[0].ends_with(",products,label"), "{}", lines[0]);
-    assert_eq!(lines[1].split(',').count(), transaction::WIDTH + 2);
+    assert!(
+        lines[0].starts_with("id,@group,@operator,@day,is_stake,") && lines[0].ends_with(",products,label"),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(lines[1].split(',').count(), transaction::WIDTH + 5);
+    let sides: Vec<&str> = lines[1].split(',').skip(1).take(3).collect();
+    assert_eq!(sides, [made[0].group.as_str(), "op-1", &Ts(BEGIN).to_string()[..10]]);
     assert!(lines[1].starts_with(&made[0].id) && lines[1].ends_with(",1") && !text.contains("r2"), "{text}");
+}
+
+#[test]
+fn a_person_is_one_group_at_every_operator_and_no_feature_is_named_like_a_side() {
+    use RecordKind::Deposit;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    let order = RowsOrder { kind: ModelKind::TransactionRisk, from: Ts(BEGIN), to: Ts(BEGIN + DAY) };
+    let records = [record(1, Deposit, 0, 1_000, 5), record(2, Deposit, 1, 1_000, 5), record(3, Deposit, 2, 1_000, 6)];
+    let ids: Vec<String> = records.iter().map(|record| record.record_id.clone()).collect();
+    let at = |no: u16| {
+        let mut labels = Labels::default();
+        labels.add(OperatorNo(no), &ids, true);
+        let zone = TimeZone::get("Africa/Nairobi").unwrap();
+        let rows = made(Making::new(order, OperatorNo(no), &labels, &key, zone), &records);
+        rows.into_iter().map(|row| (row.group, row.id)).collect::<Vec<_>>()
+    };
+    let (here, there) = (at(1), at(2));
+    assert_eq!(here.len(), 3);
+    assert!(here[0].0 == here[1].0 && here[0].0 != here[2].0, "{here:?}");
+    for (a, b) in here.iter().zip(&there) {
+        assert!(a.0 == b.0 && a.1 != b.1, "the person is the same, the row is not");
+    }
+    for feature in transaction::FEATURES.iter().chain(player::FEATURES) {
+        assert!(!feature.name.starts_with('@'), "{}", feature.name);
+    }
 }
 
 #[test]

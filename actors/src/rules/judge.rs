@@ -512,6 +512,7 @@ impl Judge for OfNation {
             ("nation_feature_players", histories),
             ("nation_unscored_players", unscored),
         ];
+        forgotten.extend(self.rules.rings().forgotten());
         forgotten.extend(cases_forgotten(self.rules.standing()));
         forgotten
     }

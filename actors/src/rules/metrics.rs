@@ -13,7 +13,7 @@ const MODES: [&str; 2] = ["live", "shadow"];
 /// Whose rules there are.
 const WHOSE: [&str; 2] = ["operator", "nation"];
 /// Tables that forget at a limit.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 22] = [
     "players",
     "devices",
     "accounts",
@@ -26,6 +26,9 @@ const TABLES: [&str; 19] = [
     "signals",
     "players_at_risk",
     "nation_players",
+    "nation_devices",
+    "nation_accounts",
+    "nation_operator_pairs",
     "nation_feature_players",
     "nation_unscored_players",
     "feature_records",

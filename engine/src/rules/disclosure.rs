@@ -80,6 +80,8 @@ mod tests {
         for (rule, wanted) in [
             ("structured_deposits", true),
             ("concurrent_play", true),
+            ("shared_payout_account_across_operators", true),
+            ("shared_device_across_operators", true),
             ("model_drift", true),
             ("licence_lapsed", false),
             ("series_unusual", false),

@@ -2,8 +2,8 @@
 //!
 //! A model learns what its name says. That an operator did not ask the register about somebody makes that person no risk,
 //! and a report of laundering is no sign of harm; so each kind of model has a closed list. A rule that is not named here
-//! (the operators' duties, figures, feeds and licences; the waiting time that some laws ask for between operators) labels
-//! nothing.
+//! (the operators' duties, figures, feeds and licences; the waiting time that some laws ask for between operators; devices and
+//! payout numbers over operators, of which an alert names no player) labels nothing.
 
 use models::risk_model::ModelKind;
 

@@ -207,6 +207,8 @@ rules! {
         concurrent_play ConcurrentPlay,
         structured_across_operators StructuredAcrossOperators,
         player_at_risk_across_operators PlayerAtRiskAcrossOperators,
+        shared_payout_account_across_operators SharedPayoutAccountAcrossOperators,
+        shared_device_across_operators SharedDeviceAcrossOperators,
     }
     engine {
         robust_deviation RobustDeviation,

@@ -6,6 +6,7 @@ use crate::rules::book::{player_key, spans_of};
 use crate::rules::calendar::{Calendar, Spans};
 use crate::rules::finding::{Finding, Scope};
 use crate::rules::input::{Facts, Input, Trigger};
+use crate::rules::rings::{Alike, Ring, Rings};
 use crate::rules::ruleset::{Active, RuleSet};
 use crate::rules::standing::{Out, Standing};
 use crate::rules::table::{Key, Limit, Table, Weigh};
@@ -80,6 +81,10 @@ impl NationPlayer {
     /// The deposits that are remembered, oldest first.
     pub fn deposits(&self) -> impl DoubleEndedIterator<Item = &Moved> {
         self.moves.iter().filter(|moved| moved.is_deposit())
+    }
+
+    fn is_at(&self, operator: OperatorNo) -> bool {
+        self.places.iter().any(|place| place.operator == operator)
     }
 
     fn place(&mut self, operator: OperatorNo) -> &mut Place {
@@ -165,6 +170,12 @@ pub struct NationHeard<'a> {
     pub player: Key,
     /// What is known of them.
     pub known: &'a NationPlayer,
+    /// The people of the device, where they were heard of on it anew.
+    pub device: Option<(Key, &'a Ring)>,
+    /// The people who were paid out to the account, where they are one of them anew.
+    pub account: Option<(Key, &'a Ring)>,
+    /// Which operators name people alike.
+    pub alike: &'a Alike,
 }
 
 impl NationHeard<'_> {
@@ -188,6 +199,7 @@ pub struct NationRules {
     pub(super) calendar: Calendar,
     pub(super) active: Active,
     pub(super) players: Table<NationPlayer>,
+    pub(super) rings: Rings,
     pub(super) standing: Standing,
 }
 
@@ -206,6 +218,7 @@ impl NationRules {
             calendar: Calendar::new(zone),
             active: set.active(),
             players: Table::new(limit),
+            rings: Rings::default(),
             standing: Standing::default(),
         }
     }
@@ -219,6 +232,12 @@ impl NationRules {
     #[must_use]
     pub fn players(&self) -> (usize, u64) {
         (self.players.len(), self.players.evicted())
+    }
+
+    /// Devices and payment accounts of people of all operators.
+    #[must_use]
+    pub fn rings(&self) -> &Rings {
+        &self.rings
     }
 
     /// Where a player is known, in a currency: operators with whom they bet, paid in or were paid, at most [`PLACES_MAX`].
@@ -256,19 +275,52 @@ impl NationRules {
         let trigger = match Trigger::of(record) {
             trigger @ Some(Trigger::Bet | Trigger::Deposit | Trigger::Withdrawal) => trigger,
             _ if record.replaces.is_some() => None,
+            Some(Trigger::Entry) if record.device.is_some() => {
+                return self.entered(operator, (input, record), findings);
+            }
             _ => return,
         };
         let (at, spans) = spans_of(&mut self.calendar, input);
-        let Self { scope, active, players, standing, .. } = self;
+        let Self { scope, active, players, rings, standing, .. } = self;
         let place = players.touch(player_key(player.0, record.currency));
-        let was = players.change(place, |known| known.note(operator, record, &spans));
+        let (was, is_new) = players.change(place, |known| {
+            let knew = known.is_at(operator);
+            (known.note(operator, record, &spans), !knew && known.is_at(operator))
+        });
         let known = players.at(place);
+        if is_new {
+            let others = known.places.iter().filter(|place| place.operator != operator);
+            others.for_each(|other| rings.alike.add(operator, other.operator));
+        }
+        let joined = rings.note(operator, record, trigger);
+        let (device, account) = rings.at(joined);
+        let alike = &rings.alike;
         let undone = was.as_ref().map(|_| Trigger::Undone);
         let undone_at = was.filter(Moved::is_deposit).map(|was| was.at);
+        let player = player.0;
         for trigger in [undone, trigger].into_iter().flatten() {
-            let heard = NationHeard { input, trigger, at, spans, operator, undone_at, player: player.0, known };
+            let heard =
+                NationHeard { input, trigger, at, spans, operator, undone_at, player, known, device, account, alike };
             judge((*scope, active, standing), &heard, findings);
         }
+    }
+
+    /// Somebody came in on a device. Whoever does no more than that takes no room among the players.
+    fn entered(&mut self, operator: OperatorNo, (input, record): (&Input<'_>, &Record), findings: &mut Vec<Finding>) {
+        let (Some(player), trigger) = (record.player, Trigger::Entry) else { return };
+        let joined = self.rings.note(operator, record, Some(trigger));
+        if joined.device.is_none() {
+            return;
+        }
+        let (at, spans) = spans_of(&mut self.calendar, input);
+        let Self { scope, active, players, rings, standing, .. } = self;
+        let (none, alike) = (NationPlayer::default(), &rings.alike);
+        let known = players.get(player_key(player.0, record.currency)).unwrap_or(&none);
+        let (device, account) = rings.at(joined);
+        let player = player.0;
+        let heard =
+            NationHeard { input, trigger, at, spans, operator, undone_at: None, player, known, device, account, alike };
+        judge((*scope, active, standing), &heard, findings);
     }
 
     fn scored(
@@ -278,11 +330,13 @@ impl NationRules {
         findings: &mut Vec<Finding>,
     ) {
         let (at, spans) = spans_of(&mut self.calendar, input);
-        let Self { scope, active, players, standing, .. } = self;
+        let Self { scope, active, players, rings, standing, .. } = self;
         let (trigger, none) = (Trigger::PlayerScored, NationPlayer::default());
         let known = players.get(player_key(scored.player.0, scored.currency)).unwrap_or(&none);
         let player = scored.player.0;
-        let heard = NationHeard { input, trigger, at, spans, operator, undone_at: None, player, known };
+        let (device, account, alike) = (None, None, &rings.alike);
+        let heard =
+            NationHeard { input, trigger, at, spans, operator, undone_at: None, player, known, device, account, alike };
         judge((*scope, active, standing), &heard, findings);
     }
 }

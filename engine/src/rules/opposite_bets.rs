@@ -3,6 +3,10 @@
 //! A record says on what it is by `game.id` and, as free data, `extra.selection` and `extra.market`; without a game and
 //! a selection the rule is silent. Bets of several parts do not count. Odds (`bet.odds`), where both have them, must
 //! cover about everything that can happen: two outcomes of twenty are not opposite.
+//!
+//! There is no such rule across operators. Game, market and selection are each operator's own words for an event: the same
+//! match has another id at every operator, and the same short id stands for another match. Stakes, odds and times alone fit
+//! thousands of strangers on a busy evening. It would take ids of events that all operators share, which no feed has.
 
 use crate::rules::crowd::{MEET_DIFFERENCE_PERMILLE_MAX, Meet};
 use crate::rules::finding::{Measured, Unit, Who};

@@ -2,6 +2,7 @@
 
 use crate::rules::book::Book;
 use crate::rules::nation::{NationPlayer, NationRules};
+use crate::rules::rings::Rings;
 use crate::rules::run::OperatorRules;
 use crate::rules::standing::Standing;
 use crate::rules::table::Table;
@@ -38,7 +39,7 @@ impl NationRules {
     /// # Errors
     /// [`SnapshotError`]
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
-        write(&(&self.players, &self.standing))
+        write(&(&self.players, &self.rings, &self.standing))
     }
 
     /// Rules before any input, as they stood when the bytes were made.
@@ -46,7 +47,7 @@ impl NationRules {
     /// # Errors
     /// [`SnapshotError`]: not all of the bytes are a state's.
     pub fn with_bytes(self, bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let (players, standing): (Table<NationPlayer>, Standing) = read(bytes)?;
-        Ok(Self { players, standing, ..self })
+        let (players, rings, standing): (Table<NationPlayer>, Rings, Standing) = read(bytes)?;
+        Ok(Self { players, rings, standing, ..self })
     }
 }

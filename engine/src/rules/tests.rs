@@ -6,6 +6,7 @@ use crate::rules::finding::{Finding, Mode, RECORDS_MAX};
 use crate::rules::input::{Base, Facts, Input, Trigger};
 use crate::rules::list::{ABOUT, Home, OFF_AT_FIRST, Typed};
 use crate::rules::nation::NationRules;
+use crate::rules::rings::RINGS;
 use crate::rules::ruleset::{RuleSet, RuleVersion};
 use crate::rules::run::OperatorRules;
 use crate::rules::scenario::{BEGIN, Story, minutes};
@@ -237,6 +238,7 @@ fn eager() -> RuleSet {
                 "rapid_in_out" => r#"{"deposits_min_minor": 1}"#,
                 "payout_elsewhere" => r#"{"amount_min_minor": 0}"#,
                 "shared_device" | "shared_payout_account" => r#"{"accounts_max": 1}"#,
+                "shared_payout_account_across_operators" => r#"{"people_max": 1, "alike_min": 1}"#,
                 "opposite_bets" => r#"{"alone_min_minor": 1}"#,
                 "dormant_burst" => r#"{"dormant_days": 30, "amount_min_minor": 500}"#,
                 "net_deposit_threshold" => r#"{"currency": "KES", "adult_minor": 1500, "under_24_minor": 500}"#,
@@ -494,6 +496,8 @@ fn a_million_players_stay_within_the_limits() {
     assert!(rules.to_bytes().unwrap().len() < 64 << 20, "what is kept of an operator");
     assert_eq!(nation.players().0, 1_000);
     assert!(nation.players().1 >= 999_000);
+    assert_eq!(nation.rings().held(), [RINGS.entries as usize, 500_000], "every other one is paid out");
+    assert!(nation.rings().forgotten()[..2].iter().all(|(_, count)| *count > 0), "lists of ids have a limit, too");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 pub mod offices;
 mod players;
+mod rings;
 
 use super::dice::Dice;
 use super::people::Member;
@@ -101,6 +102,10 @@ pub fn plant(scenario: &Scenario, law: Law, seed: u64, (begin, days): (Ts, i64),
         players::ALL.iter().for_each(|story| story(&mut teller));
     }
     offices::tell(&mut teller, times);
+    // behind the others: what those draw stays what it is
+    for _ in 0..times {
+        rings::ALL.iter().for_each(|story| story(&mut teller));
+    }
     let mut stories = teller.stories;
     stories.said.sort_by_key(|(at, _)| *at);
     stories

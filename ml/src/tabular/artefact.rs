@@ -8,6 +8,7 @@ use super::drift::Baseline;
 use super::metrics::Metrics;
 use super::model::{Fitted, MemberReport, Model, Params, TrainError};
 use super::seen::SeenRows;
+use super::validate::Validation;
 use models::ts::Ts;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,9 @@ pub struct Artefact {
     pub params: Params,
     /// On rows held out while it was learnt.
     pub metrics: Metrics,
+    /// What learning again has shown; None where it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
     /// Members that were asked.
     pub members: Vec<MemberReport>,
     /// Trees of each booster.
@@ -155,12 +159,20 @@ impl Artefact {
             schema,
             params,
             metrics,
+            validation: None,
             members,
             rounds,
             importance,
             baseline: Baseline::of(&data.table.values, &held_out),
             model,
         })
+    }
+
+    /// Learns again from the rows it was learnt from: see [`Validation`].
+    #[must_use]
+    pub fn validated(mut self, data: &Labelled) -> Self {
+        self.validation = Some(Validation::of(data, &self.params));
+        self
     }
 
     /// Writes the document; answers with its digest.
@@ -238,6 +250,9 @@ impl Artefact {
         ];
         for (name, value) in rows {
             writeln!(out, "| {name} | {value:.4} |")?;
+        }
+        if let Some(validation) = &self.validation {
+            validation.write(out)?;
         }
         writeln!(out, "\n## Members\n\n| member | weight | AUC | average precision |\n|---|---|---|---|")?;
         for member in &self.members {

@@ -37,6 +37,21 @@ pub fn train(kind: Kind, table: impl Read, window: Option<Window>, seed: u64) ->
     Ok(Artefact::train(kind, schema, &data, Params::of(kind, seed), window)?)
 }
 
+/// `mlinzi model train`: the same, and learns again to see whether it holds elsewhere and later
+/// ([`super::validate::Validation`]).
+///
+/// # Errors
+/// What is wrong with the table, or with learning from it.
+pub fn train_validated(
+    kind: Kind,
+    table: impl Read,
+    window: Option<Window>,
+    seed: u64,
+) -> Result<Artefact, BatchError> {
+    let (schema, data) = Schema::learn(table).map_err(BatchError::Training)?;
+    Ok(Artefact::train(kind, schema, &data, Params::of(kind, seed), window)?.validated(&data))
+}
+
 /// Scores a table: writes its id column's name and `score`, and a line a row in their order. Answers with the rows.
 ///
 /// # Errors

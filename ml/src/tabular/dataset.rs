@@ -2,9 +2,11 @@
 //!
 //! A column whose every cell is a number is a feature; a column of words becomes one indicator a word, as long as there
 //! are few. Empty cells and the usual words for nothing are missing, which is not 0. What a column is, is learnt from
-//! the training rows once and kept in the [`Schema`].
+//! the training rows once and kept in the [`Schema`]. The columns of [`super::sides`] are no features.
 
-use ndarray::Array2;
+use super::sides::{self, Sides, is_side};
+use models::ts::Ts;
+use ndarray::{Array2, Axis};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -77,6 +79,12 @@ pub enum TableError {
         /// Column's name.
         column: String,
     },
+    /// A day that is none.
+    #[error("row {row}, column {column}: not a day like 2026-03-01", column = sides::DAY)]
+    Day {
+        /// Row.
+        row: usize,
+    },
     /// All rows have the same label, or there are none.
     #[error("column {column}: both labels are needed, there are only rows of {only:?}")]
     OneClass {
@@ -131,6 +139,25 @@ pub struct Labelled {
     pub labels: Vec<bool>,
     /// SHA-256 of the bytes read, hexadecimal.
     pub sha256: String,
+    /// Whose the rows are, where and when.
+    pub sides: Sides,
+}
+
+impl Labelled {
+    /// These rows alone, in this order.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    pub(super) fn select(&self, rows: &[usize]) -> Self {
+        let Table { id, ids, values } = &self.table;
+        let ids = rows.iter().map(|row| ids[*row].clone()).collect();
+        Self {
+            table: Table { id: id.clone(), ids, values: values.select(Axis(0), rows) },
+            labels: rows.iter().map(|row| self.labels[*row]).collect(),
+            sha256: self.sha256.clone(),
+            sides: self.sides.select(rows),
+        }
+    }
 }
 
 impl Schema {
@@ -141,10 +168,11 @@ impl Schema {
     pub fn learn(reader: impl Read) -> Result<(Self, Labelled), TableError> {
         let cells = Cells::read(reader)?;
         let n = cells.header.len();
-        if n < 3 {
+        let of_features = |at: &usize| !is_side(&cells.header[*at]);
+        if !(1..n - 1).any(|at| of_features(&at)) {
             return Err(TableError::TooFewColumns(n));
         }
-        let columns = (1..n - 1).map(|at| cells.column(at)).collect::<Result<Vec<_>, _>>()?;
+        let columns = (1..n - 1).filter(of_features).map(|at| cells.column(at)).collect::<Result<Vec<_>, _>>()?;
         let (negative, positive) = cells.classes(n - 1)?;
         let (id, label) = (cells.header[0].clone(), cells.header[n - 1].clone());
         let schema = Self { id, columns, label, negative, positive };
@@ -195,7 +223,7 @@ impl Schema {
                 _ => return Err(TableError::Label { row: row + 1, column: self.label.clone() }),
             }
         }
-        Ok(Labelled { table: self.table(cells)?, labels, sha256: cells.sha256.clone() })
+        Ok(Labelled { table: self.table(cells)?, labels, sha256: cells.sha256.clone(), sides: cells.sides()? })
     }
 
     fn table(&self, cells: &Cells) -> Result<Table, TableError> {
@@ -292,6 +320,23 @@ impl Cells {
             }
         }
         Ok(Column { name, words: words.into_iter().map(str::to_owned).collect() })
+    }
+
+    fn sides(&self) -> Result<Sides, TableError> {
+        // the id is the first column, the label the last: neither is one of these, whatever its name
+        let inner = 1..self.header.len() - 1;
+        let find = |name: &str| self.find(name).ok().filter(|at| inner.contains(at));
+        let texts = |at: usize| self.texts(at).map(|(_, text)| text);
+        let month = |(row, text): (usize, &str)| match text {
+            "" => Ok(String::new()),
+            _ if Ts::parse_day(text).is_ok() => Ok(text.get(..7).unwrap_or_default().to_owned()),
+            _ => Err(TableError::Day { row }),
+        };
+        Ok(Sides {
+            groups: find(sides::GROUP).map(|at| sides::groups(texts(at))),
+            operators: find(sides::OPERATOR).map(|at| texts(at).map(str::to_owned).collect()),
+            months: find(sides::DAY).map(|at| self.texts(at).map(month).collect::<Result<Vec<_>, _>>()).transpose()?,
+        })
     }
 
     /// The two values of the label, the positive one second.

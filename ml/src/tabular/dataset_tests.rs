@@ -19,6 +19,21 @@ fn numbers_words_and_nothing() {
 }
 
 #[test]
+fn whose_where_and_when_are_no_features() {
+    let text = "id,@group,a,@operator,@day,y\n1,p,2,op,2026-03-01,0\n2,,3,,,1\n3,p,4,op,2026-04-30,1\n";
+    let (schema, data) = learn(text).unwrap();
+    assert_eq!(schema.features(), ["a"]);
+    let months = ["2026-03", "", "2026-04"].map(str::to_owned).to_vec();
+    let operators = ["op", "", "op"].map(str::to_owned).to_vec();
+    let wanted = Sides { groups: Some(vec![0, 1, 0]), operators: Some(operators), months: Some(months) };
+    assert_eq!(data.sides, wanted);
+    assert_eq!(learn("id,a,y\n1,2,0\n2,3,1\n").unwrap().1.sides, Sides::default());
+    let wrong = learn("id,a,@day,y\n1,2,2026-03-01,0\n2,3,soon,1\n").unwrap_err();
+    assert_eq!(wrong.to_string(), "row 2, column @day: not a day like 2026-03-01");
+    assert_eq!(learn("id,@day,@group,y\n").unwrap_err(), TableError::TooFewColumns(4));
+}
+
+#[test]
 fn which_label_scores_high() {
     let table = [
         ("0", "1", "1"),

@@ -4,7 +4,8 @@
 //! and `tree`; `linear` and `forest` from linfa on the scales of `axes`, FTRL on `steps` of them), `stack` says what each
 //! one's word counts so that the answer is a probability, and `model` holds rows out for whatever is chosen. `artefact` is
 //! the model with its papers, `seen` knows the rows it was learnt from, `drift` watches whether it still fits, `batch` is
-//! what the commands call.
+//! what the commands call. `sides` are the columns that say whose a row is, where and when, `folds` keeps a person's rows
+//! together, `validate` learns again without an operator, without the newest month, and from columns that say nothing.
 //!
 //! # What was tried for transactions
 //! Inside the training week of the development set, in three blocks of time and in five folds of cards (rows linked where the
@@ -48,6 +49,7 @@ pub mod dataset;
 pub mod design;
 pub mod drift;
 mod exact;
+mod folds;
 pub mod forest;
 mod linear;
 pub mod members;
@@ -55,7 +57,9 @@ pub mod metrics;
 pub mod model;
 mod presets;
 pub mod seen;
+pub mod sides;
 mod solve;
 mod stack;
 mod steps;
 mod tree;
+pub mod validate;

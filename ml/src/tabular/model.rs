@@ -1,12 +1,13 @@
 //! A model of rows with a label: a committee, what each member's word counts, and how good that is on rows held out.
 //!
 //! Everything that is chosen from the rows – trees of a booster, weights, calibration – is chosen on rows that the
-//! members have not seen: blocks in their order where rows are in order of time, else stratified folds, more than once.
+//! members have not seen: whole groups of rows where the table says whose they are (`folds`), else blocks in their
+//! order where rows are in order of time, else stratified folds, more than once.
 
 use super::booster::{self, HoldOut};
-use super::chance::Chance;
 use super::dataset::Labelled;
 use super::design;
+use super::folds::assignments;
 use super::forest;
 use super::members::{Committee, MemberKind};
 use super::metrics::{Metrics, ranking, sigmoid};
@@ -40,6 +41,9 @@ pub enum TrainError {
         /// Last row of the fold.
         to: usize,
     },
+    /// All rows of a label are of one group.
+    #[error("the rows of a label are all of one group: without it there is but one label to learn from")]
+    OneClassGroup,
     /// A member could not be fitted.
     #[error("the member {name} cannot be fitted: {reason}")]
     Member {
@@ -144,7 +148,7 @@ impl Model {
                 return Err(TrainError::TooFewRows { label: label.to_owned(), rows });
             }
         }
-        let (held, rounds) = hold_out(values, labels, params)?;
+        let (held, rounds) = hold_out(data, params)?;
         let stack = Stack::fit(&held.scores, &held.labels, params.stack_l2);
         let probabilities = held.cross_fitted(params);
         let members = held.members(&stack, params);
@@ -264,15 +268,23 @@ impl HeldOut {
 }
 
 /// Fits the committee without each fold and asks it about that fold; also the trees that were best.
-fn hold_out(values: ArrayView2<'_, f64>, labels: &[bool], params: &Params) -> Result<(HeldOut, usize), TrainError> {
+fn hold_out(data: &Labelled, params: &Params) -> Result<(HeldOut, usize), TrainError> {
+    let (values, labels, groups) = (data.table.values.view(), data.labels.as_slice(), data.sides.groups.as_deref());
     let mut parts = Vec::new();
     let mut curve: Vec<f64> = Vec::new();
-    for folds in assignments(labels, params) {
+    for folds in assignments(labels, groups, params) {
         for fold in 0..params.folds {
             let (inner, outer): (Vec<usize>, Vec<usize>) = (0..labels.len()).partition(|row| folds[*row] != fold);
+            // there are fewer groups than folds
+            if outer.is_empty() {
+                continue;
+            }
             let of = |rows: &[usize]| rows.iter().map(|row| labels[*row]).collect::<Vec<bool>>();
             let (inner_labels, outer_labels) = (of(&inner), of(&outer));
             if inner_labels.iter().all(|y| *y) || !inner_labels.contains(&true) {
+                if groups.is_some() {
+                    return Err(TrainError::OneClassGroup);
+                }
                 let ends = (outer.first(), outer.last());
                 let [from, to] = [ends.0, ends.1].map(|row| row.map_or(0, |row| row + 1));
                 return Err(TrainError::OneClassFold { from, to });
@@ -298,26 +310,6 @@ fn hold_out(values: ArrayView2<'_, f64>, labels: &[bool], params: &Params) -> Re
         }
     }
     Ok((held, rounds))
-}
-
-/// The fold of each row, once or more.
-fn assignments(labels: &[bool], params: &Params) -> Vec<Vec<usize>> {
-    let n = labels.len();
-    match params.order {
-        Order::InTime => vec![(0..n).map(|row| row * params.folds / n).collect()],
-        Order::Shuffled(times) => (0..times.max(1))
-            .map(|time| {
-                let mut chance = Chance::new(params.seed, 100 + time as u64);
-                let mut folds = vec![0; n];
-                for class in [true, false] {
-                    let mut rows: Vec<usize> = (0..n).filter(|row| labels[*row] == class).collect();
-                    chance.shuffle(&mut rows);
-                    rows.iter().enumerate().for_each(|(at, row)| folds[*row] = at % params.folds);
-                }
-                folds
-            })
-            .collect(),
-    }
 }
 
 #[cfg(test)]

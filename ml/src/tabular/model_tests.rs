@@ -1,6 +1,7 @@
 use super::*;
 use crate::tabular::artefact::Kind;
 use crate::tabular::batch_data::{noise, table};
+use crate::tabular::chance::Chance;
 use crate::tabular::dataset::Schema;
 
 fn small(kind: Kind) -> Params {

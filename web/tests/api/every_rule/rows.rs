@@ -112,7 +112,7 @@ fn kes(amount_minor: i64) -> Value {
 
 /// Every row.
 pub fn all() -> Vec<Row> {
-    [of_the_register(), of_money(), of_limits(), of_crowds(), of_papers(), of_several_operators()]
+    [of_the_register(), of_money(), of_limits(), of_crowds(), of_papers(), of_several_operators(), of_rings()]
         .into_iter()
         .flatten()
         .collect()
@@ -428,6 +428,50 @@ fn of_several_operators() -> Vec<Row> {
                 vec![
                     Step::Pushed(PLAY, json!([deposit("d1", 0, 80_000_000), deposit("d2", 10, 80_000_000)])),
                     Step::ElsewherePushed(json!([deposit("d3", 20, amount)])),
+                ]
+            },
+        },
+    ]
+}
+
+fn of_rings() -> Vec<Row> {
+    vec![
+        Row {
+            rule: "shared_payout_account_across_operators",
+            who: "account:",
+            severity: "medium",
+            unit: "players",
+            observed: 3,
+            limit: 2,
+            records: &["w1", "w2", "w3"],
+            tale: |m, is_so| {
+                // a number of this market alone: all of them are one jurisdiction
+                let wallet = format!("wallet-of-market-{}", m.number);
+                let out =
+                    |id: &str, minute, person| m.moved(id, "withdrawal", minute, (person, 100_000, wallet.as_str()));
+                // whom both operators know by the same name
+                let regular = |id: &str, person| m.money(id, "deposit", 0, (person, 1_000));
+                let here = [regular("d4", 4), regular("d5", 5), regular("d6", 6), out("w1", 10, 1), out("w2", 20, 2)];
+                let third = if is_so { 3 } else { 1 };
+                let there = [regular("e4", 4), regular("e5", 5), regular("e6", 6), out("w3", 30, third)];
+                vec![Step::Pushed(PLAY, json!(here)), Step::ElsewherePushed(json!(there))]
+            },
+        },
+        Row {
+            rule: "shared_device_across_operators",
+            who: "device:",
+            severity: "low",
+            unit: "players",
+            observed: 3,
+            limit: 2,
+            records: &["l1", "l2", "l3", "l4"],
+            tale: |m, is_so| {
+                let handset = json!({"device_id": format!("handset-of-market-{}", m.number), "channel": "online"});
+                let login = |id: &str, minute, person| with(m.record(id, "login", minute, person), &handset);
+                let third = if is_so { 3 } else { 2 };
+                vec![
+                    Step::Pushed(PLAY, json!([login("l1", 0, 1), login("l2", 10, 2)])),
+                    Step::ElsewherePushed(json!([login("l3", 20, 1), login("l4", 30, third)])),
                 ]
             },
         },
