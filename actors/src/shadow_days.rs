@@ -8,16 +8,16 @@
 //! Days of a country name millions of records, and of those only what a judged alert is about matters: so alerts are read
 //! first, and of the names of a day nothing else is kept.
 
+use crate::directory::Directory;
+use crate::rules::truth::{JudgedAlerts, judged_alerts, score};
 use engine::model_shadow::{name_of_record, rule_of};
-use engine::rules::finding::Unit;
-use engine::shadow_days::{DaysAdder, DaysSum, ExamplesPage};
-use models::alert::{AlertRevision, RevisionKind, Window};
-use models::alert_group::Resolution;
+use engine::shadow_days::{DaysAdder, DaysSum, ExamplesPage, of_days};
+use jiff::tz::TimeZone;
+use models::alert::{AlertRevision, Window};
 use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
 use models::model_shadow::ShadowDayCounted;
 use models::risk_model::ModelKind;
-use models::ts::DAY;
 use std::collections::HashMap;
 use store::{Store, StoreError};
 
@@ -25,14 +25,8 @@ use store::{Store, StoreError};
 const DAYS_MAX: u32 = 10_000;
 /// Days that are in memory with their names: of five hundred records each, about a megabyte.
 const DAYS_AT_ONCE: u32 = 100;
-/// Groups that are asked for at once.
-const GROUPS_AT_ONCE: u32 = 200;
-/// Pages of them of an operator.
-const PAGES_MAX: u32 = 10;
 /// Alerts that are looked at for one answer.
 const ALERTS_MAX: usize = 1_000;
-/// The longest span that an alert of these rules speaks of: a month.
-const WINDOW_MAX: i64 = 31 * DAY;
 
 /// Alerts that people resolved alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,8 +81,15 @@ pub struct DaysOf {
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn read(store: &Store, of: DaysOf, page: ExamplesPage) -> Result<ShadowDays, StoreError> {
-    let mut asked = Asked::read(store, of).await?;
+pub async fn read(
+    store: &Store,
+    directory: &Directory,
+    of: DaysOf,
+    page: ExamplesPage,
+) -> Result<ShadowDays, StoreError> {
+    let zone = directory.jurisdiction(of.jurisdiction).and_then(|known| TimeZone::get(&known.time_zone).ok());
+    let days = of_days(of.span, zone.unwrap_or(TimeZone::UTC));
+    let mut asked = Asked::read(store, of, days).await?;
     let mut adder = DaysAdder::new(page);
     let days = each(store, of, DAYS_MAX, |day| {
         asked.hear(&day);
@@ -139,53 +140,29 @@ struct Asked {
 }
 
 impl Asked {
-    /// What people have judged of the live rule at the operators that have such days.
-    async fn read(store: &Store, of: DaysOf) -> Result<Self, StoreError> {
+    /// What people have judged of what the live rule said on such days, at the operators that have some.
+    async fn read(store: &Store, of: DaysOf, days: Window) -> Result<Self, StoreError> {
         let rule = rule_of(of.version.0);
-        let mut asked = Self::default();
-        let mut looked = 0;
+        let (mut asked, mut left) = (Self::default(), ALERTS_MAX);
         for operator in store.model_shadow_operators(of.jurisdiction, of.version, of.span).await? {
-            for page in 0..PAGES_MAX {
-                let at_once = (page * GROUPS_AT_ONCE, GROUPS_AT_ONCE);
-                // what ended long before the span is of no interest
-                let groups = store.judged_groups((operator, rule), of.span.start.plus(-WINDOW_MAX), at_once).await?;
-                let is_last = groups.len() < GROUPS_AT_ONCE as usize;
-                for group in groups {
-                    let is_confirmed = match group.resolution {
-                        Some(Resolution::Confirmed) => true,
-                        Some(Resolution::FalseAlarm) => false,
-                        _ => continue,
-                    };
-                    let newest = Some(group.last_alert).filter(|newest| !group.standing.contains(newest));
-                    for alert in group.standing.iter().copied().chain(newest) {
-                        if looked >= ALERTS_MAX {
-                            asked.is_cut = true;
-                            return Ok(asked);
-                        }
-                        looked += 1;
-                        asked.ask((operator, is_confirmed), &store.alert(alert).await?, of.span);
-                    }
-                }
-                if is_last {
-                    break;
-                }
-                asked.is_cut |= page + 1 == PAGES_MAX;
+            let JudgedAlerts { alerts, is_cut } = judged_alerts(store, (operator, rule), days, left).await?;
+            left -= alerts.len();
+            asked.is_cut |= is_cut;
+            alerts.iter().for_each(|(spoke, is_confirmed)| asked.ask((operator, *is_confirmed), spoke));
+            if is_cut && left == 0 {
+                break;
             }
         }
         Ok(asked)
     }
 
-    /// An alert more, where it is of the span and of a score.
-    fn ask(&mut self, (operator, is_confirmed): (OperatorNo, bool), revisions: &[AlertRevision], span: Window) {
-        let spoke = |revision: &&AlertRevision| {
-            let is_score = revision.evidence.unit.as_deref() == Some(Unit::Ppm.as_str());
-            let overlaps = revision.window.start < span.end && span.start < revision.window.end;
-            // of many records at once the operator is named with their number
-            revision.kind != RevisionKind::Withdrawn && is_score && overlaps
-        };
-        let Some(revision) = revisions.iter().find(spoke) else { return };
-        let mut names: Vec<String> = revision.evidence.records.iter().map(|record| name_of_record(record)).collect();
-        let player = revision.subject.who.as_deref().and_then(|who| who.strip_prefix("player:"));
+    /// An alert more, where it is of a score.
+    fn ask(&mut self, (operator, is_confirmed): (OperatorNo, bool), spoke: &AlertRevision) {
+        if score(spoke).is_none() {
+            return;
+        }
+        let mut names: Vec<String> = spoke.evidence.records.iter().map(|record| name_of_record(record)).collect();
+        let player = spoke.subject.who.as_deref().and_then(|who| who.strip_prefix("player:"));
         names.extend(player.map(str::to_owned));
         let named = self.named.entry(operator).or_default();
         named.extend(names.iter().map(|name| (name.clone(), None)));

@@ -1,8 +1,10 @@
 use super::*;
+use engine::rules::finding::Unit;
 use engine::shadow_days::DAYS_SHOWN;
+use models::alert_group::Resolution;
 use models::ids::AlertId;
 use models::model_shadow::{ShadowCounts, ShadowFound};
-use models::ts::Ts;
+use models::ts::{DAY, Ts};
 use serde_json::json;
 use store::OpenOptions;
 
@@ -15,20 +17,24 @@ enum About {
     Many,
 }
 
-/// An alert on what happened at an instant, and its group as people left it.
-async fn told(store: &Store, no: i64, (about, start): (About, i64), rule: &str, resolution: Option<Resolution>) {
+/// An alert on what happened at an instant, and its group as people left it. What it says of a player is about their month.
+async fn told(store: &Store, no: i64, (about, at): (About, i64), rule: &str, resolution: Option<Resolution>) {
     let mut alert = AlertRevision { id: AlertId(no as u128), rule: rule.to_owned(), ..AlertRevision::for_tests() };
-    alert.window = Window { start: Ts(start), end: Ts(start + 1) };
+    alert.at = Ts(at);
+    alert.window = Window { start: Ts(at), end: Ts(at + 1) };
     alert.evidence.unit = Some(Unit::Ppm.as_str().to_owned());
     match about {
         About::Record(id) => alert.evidence.records = vec![id.to_owned()],
-        About::Player(player) => alert.subject.who = Some(format!("player:{player:022x}")),
+        About::Player(player) => {
+            alert.subject.who = Some(format!("player:{player:022x}"));
+            alert.window = Window { start: Ts(at - 15 * DAY), end: Ts(at + 15 * DAY) };
+        }
         About::Many => alert.evidence.unit = Some("records".to_owned()),
     }
     let state = if resolution.is_some() { "resolved" } else { "open" };
     let group = json!({"id": format!("grp_{no:026}"), "rule": rule, "operator_no": 1, "jurisdiction": 0,
         "subject": alert.subject, "state": state, "episode": 1, "severity": "high", "hits": 1, "standing": [alert.id],
-        "standing_more": 0, "first_at": start, "last_at": start, "last_alert": alert.id, "last_window": alert.window,
+        "standing_more": 0, "first_at": at, "last_at": at, "last_alert": alert.id, "last_window": alert.window,
         "resolution": resolution, "told": true, "notices": 0});
     let number =
         serde_json::from_value::<models::alert_group::AlertGroup>(group.clone()).expect("a group").state.code();
@@ -38,7 +44,10 @@ async fn told(store: &Store, no: i64, (about, start): (About, i64), rule: &str, 
             "INSERT INTO alert_revisions (alert_offset, id, operator_seq, operator_no, operator_offset, rule, kind, severity, body) VALUES ({no}, '{id}', {no}, 1, {no}, '{rule}', 0, 0, '{body}')"
         ),
         format!(
-            "INSERT INTO alert_groups (id, jurisdiction, operator_no, rule, state, severity, last_at, body) VALUES ('grp_{no:026}', 0, 1, '{rule}', {number}, 0, {start}, '{group}')"
+            "INSERT INTO rule_findings (finding_id, rule, version, mode, jurisdiction_no, operator_no, input_seq, window_start, window_end, kind, severity, at, seq, body) VALUES ('{id}', '{rule}', 1, 'live', 0, 1, {no}, 0, 1, 'raised', 'high', {at}, {no}, '')"
+        ),
+        format!(
+            "INSERT INTO alert_groups (id, jurisdiction, operator_no, rule, state, severity, last_at, body) VALUES ('grp_{no:026}', 0, 1, '{rule}', {number}, 0, {at}, '{group}')"
         ),
     ] {
         assert_eq!(store.execute_for_tests(&sql).await.expect("a row"), 1);
@@ -105,8 +114,14 @@ async fn what_people_resolved_is_held_against_what_a_version_had() {
         (About::Many, within, risky, confirmed),
         // of another time, and of another rule
         (About::Record("had"), 30 * DAY, risky, confirmed),
-        (About::Record("had"), 60 * DAY, risky, confirmed),
+        (About::Record("had"), span.start.0 - 1, risky, confirmed),
+        (About::Record("had"), span.end.0, risky, confirmed),
+        (About::Player(7), span.start.0 - 1, at_risk, confirmed),
+        (About::Player(7), span.end.0, at_risk, confirmed),
         (About::Record("had"), within, "rapid_in_out", confirmed),
+        // at its edges
+        (About::Record("had"), span.start.0, risky, confirmed),
+        (About::Record("had"), span.end.0 - 1, risky, confirmed),
         (About::Player(7), within, at_risk, confirmed),
         (About::Player(8), within, at_risk, false_alarm),
         (About::Player(9), within, at_risk, false_alarm),
@@ -120,7 +135,7 @@ async fn what_people_resolved_is_held_against_what_a_version_had() {
     with_operators(&store, 1..=2).await;
     // days, each of a version of its own | confirmed | false alarms
     for (version, (kind, days, confirmed, false_alarms)) in (1..).zip([
-        (records, vec![day(1, within, &[name("had"), name("had too")], &[name("missed")])], of(2, 1), of(1, 1)),
+        (records, vec![day(1, within, &[name("had"), name("had too")], &[name("missed")])], of(4, 3), of(1, 1)),
         (records, vec![day(2, within, &[name("had")], &[])], of(0, 0), of(0, 0)),
         (records, vec![], of(0, 0), of(0, 0)),
         (
@@ -140,7 +155,7 @@ async fn what_people_resolved_is_held_against_what_a_version_had() {
     ]) {
         counted(&store, (kind, version), &days).await;
         let of = DaysOf { jurisdiction: HOME, version: (kind, version), span };
-        let found = read(&store, of, NO_EXAMPLE).await.expect("read").resolved;
+        let found = read(&store, &Directory::default(), of, NO_EXAMPLE).await.expect("read").resolved;
         assert_eq!(found, FoundOut { confirmed, false_alarms, is_cut: false }, "{days:?}");
     }
     store.close().await;
@@ -159,7 +174,7 @@ async fn days_are_read_a_few_at_a_time_and_added_up_to_a_limit() {
     // more than are in memory at once, and than are shown; the fourth operator is nobody's
     let days: Vec<_> = (0..200).flat_map(|n| [1, 2, 3, 4].map(|no| day(no, n * DAY, &[], &[]))).collect();
     counted(&store, of.version, &days).await;
-    let ShadowDays { sum, is_cut, .. } = read(&store, of, NO_EXAMPLE).await.expect("read");
+    let ShadowDays { sum, is_cut, .. } = read(&store, &Directory::default(), of, NO_EXAMPLE).await.expect("read");
     assert_eq!((sum.total.rows, sum.days.len(), is_cut), (6_000, DAYS_SHOWN, false));
     assert_eq!(sum.operators.values().map(|(days, _)| *days).collect::<Vec<_>>(), [200, 200, 200]);
     // at most | how many are read, and which is the last of them

@@ -1,6 +1,9 @@
 //! Days of a version in the shadow, added up one at a time: whatever a country counts in a quarter, what is kept of it is
 //! one sum an operator, the newest days without the names in them, and a page of examples.
 
+use crate::rules::calendar::Calendar;
+use jiff::tz::TimeZone;
+use models::alert::Window;
 use models::ids::OperatorNo;
 use models::model_shadow::{ShadowCounts, ShadowDayCounted, ShadowExample};
 use models::ts::Ts;
@@ -76,6 +79,19 @@ pub struct DaysSum {
     pub examples: Vec<(OperatorNo, ShadowExample)>,
     /// The last one of the page, where there are more behind it.
     pub next: Option<ExamplePlace>,
+}
+
+/// What the local days that begin in a span are made of: from the beginning of the first one to the end of the last one; of
+/// no length where none begins there.
+#[must_use]
+pub fn of_days(span: Window, zone: TimeZone) -> Window {
+    let mut calendar = Calendar::new(zone);
+    // the first midnight from an instant on: the last day is over at the one behind the span
+    let mut midnight = |at: Ts| {
+        let day = calendar.spans(at).day;
+        if day.start < at { day.end } else { day.start }
+    };
+    Window { start: midnight(span.start), end: midnight(span.end) }
 }
 
 /// Adds days up.
@@ -214,6 +230,49 @@ mod tests {
                 assert_eq!(behind, Some(next));
             }
             assert_eq!((read.as_slice(), pages), (wanted.as_slice(), wanted.len().div_ceil(limit)), "{limit}");
+        }
+    }
+
+    #[test]
+    fn days_of_a_span_are_those_that_begin_in_it_as_a_whole() {
+        // zone | span | what its days are made of
+        let table = [
+            ("UTC", "2026-03-02T00:00:00Z", "2026-03-04T00:00:00Z", "2026-03-02T00:00:00Z", "2026-03-04T00:00:00Z"),
+            (
+                "UTC",
+                "2026-03-02T00:00:00.001Z",
+                "2026-03-04T00:00:00.001Z",
+                "2026-03-03T00:00:00Z",
+                "2026-03-05T00:00:00Z",
+            ),
+            (
+                "UTC",
+                "2026-03-01T23:59:59.999Z",
+                "2026-03-03T23:59:59.999Z",
+                "2026-03-02T00:00:00Z",
+                "2026-03-04T00:00:00Z",
+            ),
+            ("UTC", "2026-03-02T00:00:00.001Z", "2026-03-03T00:00:00Z", "2026-03-03T00:00:00Z", "2026-03-03T00:00:00Z"),
+            (
+                "Africa/Nairobi",
+                "2026-03-02T00:00:00Z",
+                "2026-03-04T00:00:00Z",
+                "2026-03-02T21:00:00Z",
+                "2026-03-04T21:00:00Z",
+            ),
+            // a day of 25 hours
+            (
+                "Europe/Berlin",
+                "2026-10-24T22:00:00Z",
+                "2026-10-25T22:59:59Z",
+                "2026-10-24T22:00:00Z",
+                "2026-10-25T23:00:00Z",
+            ),
+        ];
+        for (zone, start, end, first, behind) in table {
+            let at = |text| Ts::parse(text).unwrap();
+            let days = of_days(Window { start: at(start), end: at(end) }, TimeZone::get(zone).unwrap());
+            assert_eq!((days.start, days.end), (at(first), at(behind)), "{zone}: {start} to {end}");
         }
     }
 

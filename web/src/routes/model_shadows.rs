@@ -110,7 +110,7 @@ pub struct ShadowResolvedBody {
     pub confirmed: ShadowAlsoBody,
     /// False alarms.
     pub false_alarms: ShadowAlsoBody,
-    /// There are more than were looked at.
+    /// There are more than were looked at, or than a group remembers.
     pub is_cut: bool,
 }
 
@@ -296,8 +296,8 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     let store = state.engine.store();
     let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
     let of = DaysOf { jurisdiction: caller.jurisdiction(), version: (kind, version), span };
-    let ShadowDays { sum, resolved, is_cut } = shadow_days::read(store, of, page).await?;
     let directory = state.engine.directory();
+    let ShadowDays { sum, resolved, is_cut } = shadow_days::read(store, &directory, of, page).await?;
     let code = |no: OperatorNo| directory.operators.get(&no).map(|operator| operator.code.clone());
     let view = ModelShadowView {
         kind: kind.as_str(),
