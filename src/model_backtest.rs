@@ -68,9 +68,9 @@ async fn over(
     span: Span,
 ) -> anyhow::Result<ModelTried> {
     let (kind, version) = (args.which.kind, args.which.version);
-    let stored = store.model(kind, version).await?;
-    let stored = stored.with_context(|| format!("no version {version} of {}", kind.as_str()))?;
-    let scorer = risk_models::scorer_of(store, &stored).await.context("it cannot score here")?;
+    let model = store.papers_of_model((kind, version)).await?;
+    let model = model.with_context(|| format!("no version {version} of {}", kind.as_str()))?;
+    let scorer = risk_models::scorer_of(store, &model).await.context("it cannot score here")?;
     let mut operators: Vec<_> = directory.operators.values().map(Arc::clone).collect();
     operators.sort_by(|a, b| a.code.cmp(&b.code));
     if let Some(code) = &args.operator {

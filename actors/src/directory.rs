@@ -19,7 +19,7 @@ use models::rule_input::{RuleInput, RuleInputStored};
 use models::token::{TokenKey, TokenMaster};
 use models::ts::Ts;
 use ring::hmac;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -192,7 +192,12 @@ impl Directory {
         jurisdiction: JurisdictionNo,
         keys: impl IntoIterator<Item = MatchKey>,
     ) -> Option<RiskLevel> {
-        self.risk_levels.of(keys, |operator| self.jurisdiction_of(operator) == Some(jurisdiction))
+        self.risk_levels.of(jurisdiction, keys)
+    }
+
+    /// The jurisdictions that have operators.
+    pub fn jurisdictions_in_use(&self) -> BTreeSet<JurisdictionNo> {
+        self.operators.values().map(|operator| operator.jurisdiction).collect()
     }
 
     /// The versions of rules, and what became of them.

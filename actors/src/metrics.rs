@@ -5,7 +5,6 @@ use crate::api::FreshnessLabel;
 use models::exclusion_report::ReportState;
 use models::quarantine::ReplayOutcome;
 use models::record::QuarantineCode;
-use models::risk_model::ModelKind;
 use models::ts::{SECOND, Ts};
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use store::ReportsWaiting;
@@ -56,7 +55,7 @@ pub struct EngineMetrics {
     pub model_brakes: IntCounter,
     /// Promoted versions of rules that raise far fewer alerts than was forecast.
     pub rules_below_forecast: IntGauge,
-    /// 1 where the promoted version of a model cannot be read and scores nothing, by `kind`.
+    /// 1 where the promoted version of a model cannot be read and scores nothing, by `kind` and `jurisdiction`.
     pub models_not_scoring: IntGaugeVec,
     /// When every day of operators that was over had its compliance score last, seconds since 1970.
     pub compliance_complete_at: IntGauge,
@@ -175,8 +174,10 @@ impl EngineMetrics {
         ReplayOutcome::ALL.iter().for_each(|outcome| replays.with_label_values(&[outcome.as_str()]).reset());
         registry.register(Box::new(replays.clone()))?;
         let help = "1 where the promoted version of a model cannot be read and scores nothing";
-        let models_not_scoring = labelled("mlinzi_model_not_scoring", help, "kind")?;
-        ModelKind::ALL.iter().for_each(|kind| models_not_scoring.with_label_values(&[kind.as_str()]).set(0));
+        // which jurisdictions there are says the start
+        let models_not_scoring =
+            IntGaugeVec::new(Opts::new("mlinzi_model_not_scoring", help), &["kind", "jurisdiction"])?;
+        registry.register(Box::new(models_not_scoring.clone()))?;
         let age = "Age of the register's last proof of completeness, -1 = loading";
         let signed = "Age of the last signed checkpoint of the whole journal, -1 = none yet";
         Ok(Self {

@@ -1,5 +1,5 @@
-//! How many alerts a version of a model will bring about, rule by rule and jurisdiction by jurisdiction: forecast at its
-//! promotion, and held against what comes by the brake.
+//! How many alerts a version of a model will bring about in a jurisdiction, rule by rule: forecast at its promotion there, and
+//! held against what comes by the brake.
 //!
 //! Its shadow says so where it had one: rows at or above the bound at which the live rule would have spoken. A rule of whom
 //! the shadow counts nothing (`player_at_risk_across_operators`), and a version without a shadow, are expected to raise as
@@ -16,7 +16,8 @@ use engine::rules::life::Life;
 use engine::rules::list;
 use models::alert::Window;
 use models::jurisdiction::JurisdictionNo;
-use models::risk_model::{ModelForecast, ModelKind, scored};
+use models::model_life::scored;
+use models::risk_model::{ModelForecast, ModelKind};
 use models::rule::{ForecastBasis, RateForecast};
 use models::ts::{DAY, HOUR, Ts};
 use std::sync::Arc;
@@ -25,20 +26,21 @@ use store::Store;
 /// Days of a shadow that are read of a jurisdiction at most, the newest ones: of a hundred operators the 28 that count.
 const SHADOW_DAYS_MAX: u32 = 2_800;
 
-/// How many alerts are expected of the rules that hear a model once a version of it is promoted.
+/// How many alerts are expected of the rules of a jurisdiction that hear a model once a version of it is promoted there.
 ///
 /// # Errors
 /// The store does not answer.
 pub async fn forecasts(
     store: &Store,
     directory: &Directory,
+    jurisdiction: JurisdictionNo,
     (kind, version): (ModelKind, u32),
     now: Ts,
 ) -> Result<Vec<ModelForecast>, EngineError> {
-    let before = before(store, kind, now).await?;
-    let hearing = hearing(directory, kind, now);
+    let before = before(store, (jurisdiction, kind), now).await?;
+    let hearing = hearing(directory, (jurisdiction, kind), now);
     let mut forecasts = Vec::with_capacity(hearing.len());
-    for (jurisdiction, life) in hearing {
+    for life in hearing {
         let mut forecast = None;
         if rule_of(kind) == life.rule() {
             forecast = of_shadow(store, jurisdiction, (kind, version), now).await?;
@@ -52,16 +54,21 @@ pub async fn forecasts(
     Ok(forecasts)
 }
 
-/// The rules that are live and hear a model.
-fn hearing(directory: &Directory, kind: ModelKind, now: Ts) -> Vec<(JurisdictionNo, Arc<Life>)> {
+/// The rules of a jurisdiction that are live and hear a model.
+fn hearing(directory: &Directory, (jurisdiction, kind): (JurisdictionNo, ModelKind), now: Ts) -> Vec<Arc<Life>> {
     let live = directory.rule_versions().live_at(now);
     let hears = |life: &Life| list::about(life.rule()).is_some_and(|about| about.hears_model(kind));
-    live.filter(|(_, life, _)| hears(life)).map(|(no, life, _)| (no, Arc::clone(life))).collect()
+    live.filter(|(no, life, _)| *no == jurisdiction && hears(life)).map(|(_, life, _)| Arc::clone(life)).collect()
 }
 
-/// When the version that scored last did so, within the last 28 days; where that is too short to say much, when any did.
-async fn before(store: &Store, kind: ModelKind, now: Ts) -> Result<Vec<(Ts, Ts)>, EngineError> {
-    let scored = scored(&store.model_acts(kind).await.map_err(|error| away(&error))?);
+/// When the version that scored last in a jurisdiction did so, within the last 28 days; where that is too short to say much,
+/// when any did.
+async fn before(
+    store: &Store,
+    (jurisdiction, kind): (JurisdictionNo, ModelKind),
+    now: Ts,
+) -> Result<Vec<(Ts, Ts)>, EngineError> {
+    let scored = scored(&store.model_acts(jurisdiction, kind).await.map_err(|error| away(&error))?);
     let begin = now.plus(-LOOKS_BACK);
     let last = scored.last().map(|span| span.version);
     let within = |only: Option<u32>| -> Vec<(Ts, Ts)> {

@@ -93,7 +93,7 @@ async fn what_is_expected_is_the_shadows_else_what_the_version_before_brought_ab
         for row in &rows {
             store.execute_for_tests(row).await.expect("a row");
         }
-        let forecasts = forecasts(&store, &directory, of, NOW).await.expect("forecasts");
+        let forecasts = forecasts(&store, &directory, JurisdictionNo(0), of, NOW).await.expect("forecasts");
         let told: Vec<_> = forecasts
             .iter()
             .map(|of| (of.rule.as_str(), of.forecast.basis, of.forecast.findings, of.forecast.operator_hours))

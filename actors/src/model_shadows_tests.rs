@@ -5,6 +5,8 @@ use ml::tabular::artefact::Kind;
 use ml::tabular::batch;
 use std::time::Duration;
 
+const HOME: JurisdictionNo = JurisdictionNo(0);
+
 #[actix_rt::test]
 async fn one_person_lets_one_version_of_a_kind_score_in_the_shadow() {
     let dir = testkit::temp_dir();
@@ -34,7 +36,7 @@ async fn one_person_lets_one_version_of_a_kind_score_in_the_shadow() {
         (1, End, "seen enough", None),
         (1, Start, "once more", None),
     ] {
-        let done = take_step(&store, &writer, (kind, version), of, (&Who::typed("Wanjiku"), reason)).await;
+        let done = take_step(&store, &writer, HOME, (kind, version), of, (&Who::typed("Wanjiku"), reason)).await;
         match (done, wanted) {
             (Ok(()), None) => {}
             (Err(error), Some(wanted)) => {
@@ -44,14 +46,21 @@ async fn one_person_lets_one_version_of_a_kind_score_in_the_shadow() {
             (done, wanted) => panic!("{version} {of:?}: {done:?} instead of {wanted:?}"),
         }
     }
-    let shadow = store.shadow_model(kind).await.expect("read").expect("one");
+    let shadow = store.shadow_model(HOME, kind).await.expect("read").expect("one");
     assert_eq!(shadow.shadow.map(|(by, _, reason)| (by, reason)), Some(("Wanjiku".into(), "once more".into())));
-    crate::risk_models::retire(&store, &writer, (kind, 1), &Who::typed("Otieno"), "of old data")
+    // each jurisdiction has a shadow of its own
+    let abroad = JurisdictionNo(1);
+    let end = async |no| take_step(&store, &writer, no, (kind, 1), End, (&Who::typed("Otieno"), "why")).await;
+    assert!(end(abroad).await.expect_err("not there").to_string().contains("not in the shadow"));
+    take_step(&store, &writer, abroad, (kind, 1), Start, (&Who::typed("Otieno"), "why")).await.expect("there, too");
+    end(abroad).await.expect("ended there");
+    assert!(store.shadow_model(HOME, kind).await.expect("read").is_some(), "and not here");
+    crate::risk_models::retire(&store, &writer, HOME, (kind, 1), &Who::typed("Otieno"), "of old data")
         .await
         .expect("retired");
-    assert!(store.shadow_model(kind).await.expect("read").is_none(), "its retirement ends it");
+    assert!(store.shadow_model(HOME, kind).await.expect("read").is_none(), "its retirement ends it");
     let again =
-        take_step(&store, &writer, (kind, 1), Start, (&Who::typed("Wanjiku"), "why")).await.expect_err("retired");
+        take_step(&store, &writer, HOME, (kind, 1), Start, (&Who::typed("Wanjiku"), "why")).await.expect_err("retired");
     assert!(again.to_string().contains("retired"), "{again}");
     store.stop_writer(Duration::from_secs(5)).await;
 }

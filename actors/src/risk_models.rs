@@ -1,5 +1,5 @@
 //! Commands on models: register an artefact with its papers, promote a version, go back to the one before, retire one;
-//! read one to score with.
+//! read one to score with. What is registered and judged is of the node; who scores is of each jurisdiction.
 
 use crate::api::EngineError;
 use crate::directory::Directory;
@@ -12,9 +12,11 @@ use ml::tabular::batch::Judgement;
 use ml::tabular::metrics::Metrics;
 use models::alert::Window;
 use models::event::Event;
+use models::jurisdiction::JurisdictionNo;
+use models::model_life::{self, way_back};
 use models::risk_model::{
     CARD_BYTES_MAX, Model, ModelEvaluated, ModelEvaluation, ModelForecast, ModelKind, ModelMetrics, ModelPromoted,
-    ModelRetired, ModelRollback, ModelState, NAME_CHARS_MAX, REASON_CHARS_MAX, RowsCompared, way_back,
+    ModelRetired, ModelRollback, ModelState, NAME_CHARS_MAX, REASON_CHARS_MAX, RowsCompared,
 };
 use models::who::Who;
 use std::io::Read;
@@ -103,9 +105,9 @@ pub async fn register(
     let (artefact, artefact_sha256) = Artefact::read(document).map_err(|error| invalid("/artefact", &error))?;
     let schema_sha256 = check_schema(&artefact).map_err(|error| invalid("/artefact", &error))?;
     let kind = kind_of(&artefact);
-    let known = store.models().await.map_err(|error| away(&error))?;
-    if let Some(same) = known.iter().find(|known| known.model.artefact_sha256 == artefact_sha256) {
-        let Model { kind, version, .. } = &same.model;
+    let known = store.model_papers().await.map_err(|error| away(&error))?;
+    if let Some(same) = known.iter().find(|known| known.artefact_sha256 == artefact_sha256) {
+        let Model { kind, version, .. } = same;
         let why = format!("this artefact is registered, as version {version} of {}", kind.as_str());
         return Err(EngineError::Conflict(why));
     }
@@ -113,7 +115,7 @@ pub async fn register(
     if card.len() > CARD_BYTES_MAX {
         return Err(invalid("/artefact", &format!("its card is longer than {CARD_BYTES_MAX} bytes")));
     }
-    let last = known.iter().filter(|known| known.model.kind == kind).map(|known| known.model.version).max();
+    let last = known.iter().filter(|known| known.kind == kind).map(|known| known.version).max();
     let model = Model {
         kind,
         version: last.unwrap_or(0) + 1,
@@ -136,53 +138,63 @@ pub async fn register(
     Ok(model)
 }
 
-pub(crate) async fn known(store: &Store, kind: ModelKind, version: u32) -> Result<StoredModel, EngineError> {
-    store.model(kind, version).await.map_err(|error| away(&error))?.ok_or(EngineError::NotFound("model"))
+/// A version, and what became of it in a jurisdiction.
+pub(crate) async fn known(
+    store: &Store,
+    jurisdiction: JurisdictionNo,
+    which: (ModelKind, u32),
+) -> Result<StoredModel, EngineError> {
+    store.model(jurisdiction, which).await.map_err(|error| away(&error))?.ok_or(EngineError::NotFound("model"))
 }
 
 /// The artefact of a registered version, to have it judged on a table of its own.
 ///
 /// # Errors
-/// There is none, it scores already or is retired, or what is stored is not what was registered.
-pub async fn unjudged(store: &Store, (kind, version): (ModelKind, u32)) -> Result<Artefact, EngineError> {
-    let stored = judgeable(store, (kind, version)).await?;
-    artefact_of(store, &stored.model).await.map_err(|error| match error {
+/// There is none, it scores already somewhere or is retired everywhere, or what is stored is not what was registered.
+pub async fn unjudged(store: &Store, directory: &Directory, which: (ModelKind, u32)) -> Result<Artefact, EngineError> {
+    let model = judgeable(store, directory, which).await?;
+    artefact_of(store, &model).await.map_err(|error| match error {
         NoScorer::Store(error) => away(&error),
         why => EngineError::Conflict(why.to_string()),
     })
 }
 
-async fn judgeable(store: &Store, (kind, version): (ModelKind, u32)) -> Result<StoredModel, EngineError> {
-    let stored = known(store, kind, version).await?;
-    match stored.state {
-        ModelState::Registered | ModelState::Replaced => Ok(stored),
-        ModelState::Promoted => Err(EngineError::Conflict("this version scores already".to_owned())),
-        ModelState::Retired => Err(EngineError::Conflict("this version is retired".to_owned())),
-    }
+async fn judgeable(
+    store: &Store,
+    directory: &Directory,
+    (kind, version): (ModelKind, u32),
+) -> Result<Model, EngineError> {
+    let model = store.papers_of_model((kind, version)).await.map_err(|error| away(&error))?;
+    let model = model.ok_or(EngineError::NotFound("model"))?;
+    let acts = store.all_model_acts(kind).await.map_err(|error| away(&error))?;
+    let judged = model_life::judgeable(&acts, &directory.jurisdictions_in_use(), version);
+    judged.map_err(|why| EngineError::Conflict(why.to_string()))?;
+    Ok(model)
 }
 
 /// Puts into the papers of a registered version what a table of its own says of it, in the place of what was said before.
 /// Gives the papers.
 ///
 /// # Errors
-/// There is none, it scores already or is retired.
+/// There is none, it scores already somewhere or is retired everywhere.
 pub async fn evaluate(
     store: &Store,
     writer: &WriterHandle,
+    directory: &Directory,
     (kind, version): (ModelKind, u32),
     judged: Judgement,
     by: &Who,
 ) -> Result<Model, EngineError> {
     let by = named_who(by)?;
-    let StoredModel { model, .. } = judgeable(store, (kind, version)).await?;
+    let model = judgeable(store, directory, (kind, version)).await?;
     let evaluation = evaluation_of(judged);
     let event = ModelEvaluated { kind, version, evaluation: evaluation.clone(), by: by.clone() };
     writer.commit(vec![Event::ModelEvaluated(event)], Vec::new()).await.map_err(commit_error)?;
     Ok(Model { evaluation: Some(evaluation), evaluated_by: Some(by), ..model })
 }
 
-/// Makes a version the one that scores. A second person does it, and only with a version that is validated. What is expected
-/// of it says [`crate::model_forecasts`].
+/// Makes a version the one that scores in a jurisdiction. A second person does it, and only with a version that is validated.
+/// What is expected of it says [`crate::model_forecasts`].
 ///
 /// # Errors
 /// It is not validated, was registered or judged by the same person, one of both people is known by a typed name alone
@@ -191,11 +203,12 @@ pub async fn promote(
     store: &Store,
     writer: &WriterHandle,
     directory: &Directory,
+    jurisdiction: JurisdictionNo,
     which: (ModelKind, u32),
     by: &Who,
     forecasts: Vec<ModelForecast>,
 ) -> Result<(), EngineError> {
-    let event = promotion(store, directory, which, by, forecasts).await?;
+    let event = promotion(store, directory, jurisdiction, which, by, forecasts).await?;
     writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
 }
 
@@ -206,12 +219,13 @@ pub async fn promote(
 pub async fn promotion(
     store: &Store,
     directory: &Directory,
+    jurisdiction: JurisdictionNo,
     (kind, version): (ModelKind, u32),
     by: &Who,
     forecasts: Vec<ModelForecast>,
 ) -> Result<Event, EngineError> {
     let by = named_who(by)?;
-    let stored = known(store, kind, version).await?;
+    let stored = known(store, jurisdiction, (kind, version)).await?;
     match stored.state {
         ModelState::Promoted => return Err(EngineError::Conflict("this version scores already".to_owned())),
         ModelState::Retired => return Err(EngineError::Conflict("this version is retired".to_owned())),
@@ -221,25 +235,26 @@ pub async fn promotion(
     let refused = |error: &dyn ToString| EngineError::Conflict(format!("it is not validated: {}", error.to_string()));
     stored.model.validated().map_err(|error| refused(&error))?;
     // what this program cannot score with must not take the place of what it can
-    scorer_of(store, &stored).await.map_err(|error| refused(&error))?;
+    scorer_of(store, &stored.model).await.map_err(|error| refused(&error))?;
     second_person::both_proven(directory, &stored.model, &by)?;
     let Who { name: by, key: by_key } = by;
-    Ok(Event::ModelPromoted(ModelPromoted { kind, version, by, by_key, rollback: None, forecasts }))
+    let jurisdiction = Some(jurisdiction);
+    Ok(Event::ModelPromoted(ModelPromoted { kind, version, jurisdiction, by, by_key, rollback: None, forecasts }))
 }
 
-/// Lets the version that scored before the present one score again. One person is enough: it was seconded when it was
-/// promoted. Gives its number.
+/// Lets the version that scored in a jurisdiction before the present one score there again. One person is enough: it was
+/// seconded when it was promoted. Gives its number.
 ///
 /// # Errors
 /// There is none, it was gone back from itself, is retired, or does not score any more.
 pub async fn roll_back(
     store: &Store,
     writer: &WriterHandle,
-    kind: ModelKind,
+    of: (JurisdictionNo, ModelKind),
     by: &Who,
     reason: &str,
 ) -> Result<u32, EngineError> {
-    let (version, event) = rollback(store, kind, by, reason).await?;
+    let (version, event) = rollback(store, of, by, reason).await?;
     writer.commit(vec![event], Vec::new()).await.map_err(commit_error)?;
     Ok(version)
 }
@@ -248,33 +263,40 @@ pub async fn roll_back(
 ///
 /// # Errors
 /// As of [`roll_back`].
-pub async fn rollback(store: &Store, kind: ModelKind, by: &Who, reason: &str) -> Result<(u32, Event), EngineError> {
+pub async fn rollback(
+    store: &Store,
+    (jurisdiction, kind): (JurisdictionNo, ModelKind),
+    by: &Who,
+    reason: &str,
+) -> Result<(u32, Event), EngineError> {
     let (Who { name: by, key: by_key }, reason) = (named_who(by)?, named("/reason", reason, REASON_CHARS_MAX)?);
-    let acts = store.model_acts(kind).await.map_err(|error| away(&error))?;
+    let acts = store.model_acts(jurisdiction, kind).await.map_err(|error| away(&error))?;
     let (from, version) = way_back(&acts).map_err(|why| EngineError::Conflict(why.to_string()))?;
-    let stored = known(store, kind, version).await?;
+    let stored = known(store, jurisdiction, (kind, version)).await?;
     // what this program cannot score with must not take the place of what it can
-    scorer_of(store, &stored).await.map_err(|error| match error {
+    scorer_of(store, &stored.model).await.map_err(|error| match error {
         NoScorer::Store(error) => away(&error),
         why => EngineError::Conflict(format!("the version before, {version}, does not score any more: {why}")),
     })?;
-    let rollback = Some(ModelRollback { from, reason });
-    let forecasts = Vec::new();
-    Ok((version, Event::ModelPromoted(ModelPromoted { kind, version, by, by_key, rollback, forecasts })))
+    let (rollback, forecasts) = (Some(ModelRollback { from, reason }), Vec::new());
+    let jurisdiction = Some(jurisdiction);
+    let back = ModelPromoted { kind, version, jurisdiction, by, by_key, rollback, forecasts };
+    Ok((version, Event::ModelPromoted(back)))
 }
 
-/// Takes a version out of use for good; where it scored, nothing scores afterwards.
+/// Takes a version out of use in a jurisdiction for good; where it scored, nothing scores afterwards.
 ///
 /// # Errors
 /// There is none, or it is retired.
 pub async fn retire(
     store: &Store,
     writer: &WriterHandle,
+    jurisdiction: JurisdictionNo,
     which: (ModelKind, u32),
     by: &Who,
     reason: &str,
 ) -> Result<(), EngineError> {
-    let event = retirement(store, which, by, reason).await?;
+    let event = retirement(store, jurisdiction, which, by, reason).await?;
     writer.commit(vec![event], Vec::new()).await.map(|_| ()).map_err(commit_error)
 }
 
@@ -284,15 +306,17 @@ pub async fn retire(
 /// As of [`retire`].
 pub async fn retirement(
     store: &Store,
+    jurisdiction: JurisdictionNo,
     (kind, version): (ModelKind, u32),
     by: &Who,
     reason: &str,
 ) -> Result<Event, EngineError> {
     let (Who { name: by, key: by_key }, reason) = (named_who(by)?, named("/reason", reason, REASON_CHARS_MAX)?);
-    if known(store, kind, version).await?.state == ModelState::Retired {
+    if known(store, jurisdiction, (kind, version)).await?.state == ModelState::Retired {
         return Err(EngineError::Conflict("this version is retired".to_owned()));
     }
-    Ok(Event::ModelRetired(ModelRetired { kind, version, by, by_key, reason }))
+    let jurisdiction = Some(jurisdiction);
+    Ok(Event::ModelRetired(ModelRetired { kind, version, jurisdiction, by, by_key, reason }))
 }
 
 /// Why a stored version cannot score.
@@ -313,8 +337,8 @@ pub enum NoScorer {
 ///
 /// # Errors
 /// [`NoScorer`]
-pub async fn scorer_of(store: &Store, stored: &StoredModel) -> Result<Scorer, NoScorer> {
-    Ok(Scorer::new(stored.model.version, artefact_of(store, &stored.model).await?)?)
+pub async fn scorer_of(store: &Store, model: &Model) -> Result<Scorer, NoScorer> {
+    Ok(Scorer::new(model.version, artefact_of(store, model).await?)?)
 }
 
 async fn artefact_of(store: &Store, model: &Model) -> Result<Artefact, NoScorer> {
@@ -326,17 +350,6 @@ async fn artefact_of(store: &Store, model: &Model) -> Result<Artefact, NoScorer>
         return Err(damaged(&"another digest"));
     }
     Ok(artefact)
-}
-
-/// The version of a kind that scores, ready to; none where none is promoted.
-///
-/// # Errors
-/// [`NoScorer`]
-pub async fn scorer(store: &Store, kind: ModelKind) -> Result<Option<Scorer>, NoScorer> {
-    match store.promoted_model(kind).await? {
-        Some(stored) => scorer_of(store, &stored).await.map(Some),
-        None => Ok(None),
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use ml::tabular::drift::{self, Calibration, DriftReport, Shift, Stability, Watch
 use models::ids::OperatorNo;
 use models::risk_model::{DriftJudged, DriftLevel, ModelKind};
 use models::ts::Ts;
+use std::sync::Arc;
 
 /// Reasons of a score, at most.
 pub const REASONS_MAX: usize = 3;
@@ -67,7 +68,8 @@ pub struct Scorer {
     version: u32,
     features: &'static [Feature],
     names: Vec<String>,
-    artefact: Artefact,
+    /// Shared: several jurisdictions score with one version.
+    artefact: Arc<Artefact>,
 }
 
 impl Scorer {
@@ -78,7 +80,8 @@ impl Scorer {
     pub fn new(version: u32, artefact: Artefact) -> Result<Self, UnfitModel> {
         check_schema(&artefact)?;
         let kind = kind_of(&artefact);
-        Ok(Self { kind, version, features: features_of(kind), names: artefact.schema.features(), artefact })
+        let names = artefact.schema.features();
+        Ok(Self { kind, version, features: features_of(kind), names, artefact: Arc::new(artefact) })
     }
 
     /// What it predicts.

@@ -18,6 +18,7 @@ use models::alert::AlertRevision;
 use models::event::{Committed, Event};
 use models::feed::{FeedBatchStored, SourceClock};
 use models::ids::{OperatorNo, Seq};
+use models::jurisdiction::JurisdictionNo;
 use models::model_shadow::{ModelShadowEnded, ModelShadowStarted};
 use models::operator::ApiKey;
 use models::record::Record;
@@ -43,10 +44,10 @@ pub enum Growth {
     Source(models::ids::SourceId),
     /// A key made elsewhere needs its signing secret.
     Key(Box<ApiKey>),
-    /// Another version of a model scores, or none.
-    Model(ModelKind),
-    /// Another version of a model scores in the shadow, or none.
-    Shadow(ModelKind),
+    /// Another version of a model scores in a jurisdiction, or none; in any, where none is named.
+    Model(ModelKind, Option<JurisdictionNo>),
+    /// Another version of a model scores in the shadow of a jurisdiction, or none.
+    Shadow(ModelKind, Option<JurisdictionNo>),
 }
 
 /// Passes committed groups on.
@@ -121,7 +122,7 @@ impl Spine {
                     let place = stored.input.operator_seq();
                     let batch = place.and_then(|place| member.rule_batch(stored.operator_no, place));
                     if let RuleInput::PlayersScored(scored) = &stored.input {
-                        self.directory.load().risk_levels.heard(stored.operator_no, scored);
+                        self.directory.load().risk_levels.heard((stored.jurisdiction, stored.operator_no), scored);
                     }
                     self.rules.stored(committed.seq, stored, batch);
                 }
@@ -190,22 +191,22 @@ impl Spine {
             }
             // what scores is read with its artefact, by the assembly's task
             Event::ModelPromoted(promoted) => {
-                if promoted.kind == ModelKind::PlayerRisk {
-                    self.directory.load().risk_levels.go_by(Some(promoted.version));
+                if let (ModelKind::PlayerRisk, Some(no)) = (promoted.kind, promoted.jurisdiction) {
+                    self.directory.load().risk_levels.go_by(no, Some(promoted.version));
                 }
-                let _ = self.growth.send(Growth::Model(promoted.kind));
+                let _ = self.growth.send(Growth::Model(promoted.kind, promoted.jurisdiction));
                 return;
             }
             Event::ModelRetired(retired) => {
-                if retired.kind == ModelKind::PlayerRisk {
-                    self.directory.load().risk_levels.retire(retired.version);
+                if let (ModelKind::PlayerRisk, Some(no)) = (retired.kind, retired.jurisdiction) {
+                    self.directory.load().risk_levels.retire(no, retired.version);
                 }
-                let _ = self.growth.send(Growth::Model(retired.kind));
+                let _ = self.growth.send(Growth::Model(retired.kind, retired.jurisdiction));
                 return;
             }
-            Event::ModelShadowStarted(ModelShadowStarted { kind, .. })
-            | Event::ModelShadowEnded(ModelShadowEnded { kind, .. }) => {
-                let _ = self.growth.send(Growth::Shadow(*kind));
+            Event::ModelShadowStarted(ModelShadowStarted { kind, jurisdiction, .. })
+            | Event::ModelShadowEnded(ModelShadowEnded { kind, jurisdiction, .. }) => {
+                let _ = self.growth.send(Growth::Shadow(*kind, *jurisdiction));
                 return;
             }
             Event::LicenceSet(_) | Event::RecognitionSet(_) | Event::TokenRotated { .. } | Event::RuleChanged(_) => {

@@ -20,6 +20,7 @@ pub mod key_version;
 pub mod live;
 pub mod lookup;
 pub mod match_key;
+pub mod model_life;
 pub mod model_shadow;
 pub mod money;
 pub mod notice;

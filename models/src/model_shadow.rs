@@ -4,11 +4,12 @@
 //! registered or replaced ─shadow─▶ scores beside the promoted version ─unshadow, promote or retire─▶ over
 //!                                      └▶ operator's day over ─▶ ShadowDayCounted
 //! ```
-//! At most one version of a kind is in the shadow. Nothing follows from its scores, and none of them is stored: a day
+//! At most one version of a kind is in the shadow of a jurisdiction. Nothing follows from its scores, and none of them is stored: a day
 //! says how many there were from the bound on, and names a few. Whoever plays at several operators is scored at each of
 //! them, and not across them.
 
 use crate::ids::{KeyId, OperatorNo};
+use crate::jurisdiction::JurisdictionNo;
 use crate::match_key::MatchKey;
 use crate::money::Currency;
 use crate::risk_model::ModelKind;
@@ -22,12 +23,15 @@ pub const NAMED_MAX: usize = 500;
 /// Promoted versions that a day names at most.
 pub const BESIDE_MAX: usize = 16;
 
-/// A person lets a version score in the shadow from now on.
+/// A person lets a version score in the shadow of a jurisdiction from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ModelShadowStarted {
     pub kind: ModelKind,
     pub version: u32,
+    /// Where; none of before migration 0045: in every jurisdiction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jurisdiction: Option<JurisdictionNo>,
     pub by: String,
     /// With which key; none where the name was only typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +46,9 @@ pub struct ModelShadowStarted {
 pub struct ModelShadowEnded {
     pub kind: ModelKind,
     pub version: u32,
+    /// Where; none of before migration 0045: in every jurisdiction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jurisdiction: Option<JurisdictionNo>,
     pub by: String,
     /// With which key; none where the name was only typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

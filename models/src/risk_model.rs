@@ -6,9 +6,10 @@
 //!                 └──────────────────────────── retire ─────────────────────────────▶ retired ◀─────┤
 //!                                                                                      replaced ◀───┘
 //! ```
-//! At most one version of a kind is promoted. A replaced one may be promoted again, or, where it scored right before the
-//! present one, be gone back to by one person ([`way_back`]). Shares are in millionths, so that a payload says the same to
-//! every reader.
+//! A version is registered and judged once for the node; the rest of its life it has in each jurisdiction by itself, told by
+//! the acts ([`crate::model_life`]). At most one version of a kind is promoted in a jurisdiction. A replaced one may be promoted
+//! again, or, where it scored right before the present one, be gone back to by one person ([`crate::model_life::way_back`]).
+//! Shares are in millionths, so that a payload says the same to every reader.
 
 use crate::ids::{KeyId, OperatorNo};
 use crate::jurisdiction::JurisdictionNo;
@@ -218,12 +219,15 @@ pub struct ModelEvaluated {
     pub by: Who,
 }
 
-/// A person made a version the one that scores; the one before is replaced.
+/// A person made a version the one that scores in a jurisdiction; the one before is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ModelPromoted {
     pub kind: ModelKind,
     pub version: u32,
+    /// Where; none of before migration 0045: in every jurisdiction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jurisdiction: Option<JurisdictionNo>,
     /// Not who registered it, unless it is a way back: that was seconded when it was promoted.
     pub by: String,
     /// With which key; none where the name was only typed.
@@ -257,125 +261,20 @@ pub struct ModelRollback {
     pub reason: String,
 }
 
-/// A person took a version out of use for good.
+/// A person took a version out of use in a jurisdiction for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ModelRetired {
     pub kind: ModelKind,
     pub version: u32,
+    /// Where; none of before migration 0045: in every jurisdiction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jurisdiction: Option<JurisdictionNo>,
     pub by: String,
     /// With which key; none where the name was only typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_key: Option<KeyId>,
     pub reason: String,
-}
-
-closed_set!(
-    /// What was done with a version.
-    ModelAct {
-        Registered = "registered", Promoted = "promoted", RolledBack = "rolled_back", Retired = "retired",
-        Evaluated = "evaluated",
-    }
-);
-
-/// An act in the life of the versions of a kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelActed {
-    /// Of which version: of a way back the one that scores again.
-    pub version: u32,
-    /// What.
-    pub act: ModelAct,
-    /// Who.
-    pub by: String,
-    /// With which key; none where the name was only typed, and of before migration 0043.
-    pub by_key: Option<KeyId>,
-    /// When.
-    pub at: Ts,
-    /// Why, where a reason is asked for.
-    pub reason: Option<String>,
-    /// The version that scored until a promotion or a way back; none where none did.
-    pub other: Option<u32>,
-    /// Of a promotion: how many alerts were expected.
-    pub forecasts: Vec<ModelForecast>,
-}
-
-/// A span in which a version scored, half-open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scored {
-    /// Which.
-    pub version: u32,
-    /// By a promotion or a way back.
-    pub act: ModelAct,
-    /// Its first instant.
-    pub from: Ts,
-    /// First instant after it; none = it scores.
-    pub to: Option<Ts>,
-}
-
-/// When which version scored; `acts` are those of a kind, in their order.
-#[must_use]
-pub fn scored(acts: &[ModelActed]) -> Vec<Scored> {
-    let mut spans: Vec<Scored> = Vec::new();
-    for ModelActed { version, act, at, .. } in acts {
-        let open = spans.last_mut().filter(|span| span.to.is_none());
-        match act {
-            ModelAct::Registered | ModelAct::Evaluated => {}
-            ModelAct::Retired => {
-                if let Some(span) = open.filter(|span| span.version == *version) {
-                    span.to = Some(*at);
-                }
-            }
-            ModelAct::Promoted | ModelAct::RolledBack => {
-                if let Some(span) = open {
-                    span.to = Some(*at);
-                }
-                spans.push(Scored { version: *version, act: *act, from: *at, to: None });
-            }
-        }
-    }
-    spans
-}
-
-/// Why there is no way back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum NoWayBack {
-    #[error("no version of this kind scores: promote one")]
-    NothingScores,
-    #[error("nothing scored before version {0}: retire it, or promote another one")]
-    NoneBefore(u32),
-    #[error("the version before, {from}, was itself gone back from: promote one, as a second person")]
-    WasRolledBack { from: u32 },
-    #[error("the version before, {0}, is retired")]
-    Retired(u32),
-}
-
-/// The version that scores and the one that scored right before it, which may score again; `acts` are those of a kind, in
-/// their order.
-///
-/// # Errors
-/// [`NoWayBack`]
-pub fn way_back(acts: &[ModelActed]) -> Result<(u32, u32), NoWayBack> {
-    let came = acts.iter().rev().find(|acted| matches!(acted.act, ModelAct::Promoted | ModelAct::RolledBack));
-    let is_retired = |version| acts.iter().any(|acted| acted.act == ModelAct::Retired && acted.version == version);
-    let came = came.filter(|came| !is_retired(came.version)).ok_or(NoWayBack::NothingScores)?;
-    match (came.act, came.other) {
-        (_, None) => Err(NoWayBack::NoneBefore(came.version)),
-        (ModelAct::RolledBack, Some(from)) => Err(NoWayBack::WasRolledBack { from }),
-        (_, Some(before)) if is_retired(before) => Err(NoWayBack::Retired(before)),
-        (_, Some(before)) => Ok((came.version, before)),
-    }
-}
-
-/// The way back by which a version scores again or ended, unless something was done with it since; `acts` are those of its
-/// kind, in their order.
-#[must_use]
-pub fn rollback_of(acts: &[ModelActed], version: u32) -> Option<&ModelActed> {
-    let moved = |acted: &&ModelActed| {
-        !matches!(acted.act, ModelAct::Registered | ModelAct::Evaluated)
-            && (acted.version == version || acted.other == Some(version))
-    };
-    acts.iter().rev().find(moved).filter(|acted| acted.act == ModelAct::RolledBack)
 }
 
 /// What a day of scoring looked like beside what was learnt from.
@@ -458,103 +357,11 @@ mod tests {
         }
     }
 
-    type Acts<'a> = &'a [(ModelAct, u32, Option<u32>)];
-
-    fn acts(of: Acts<'_>) -> Vec<ModelActed> {
-        let acted = |(act, version, other): &(ModelAct, u32, Option<u32>)| ModelActed {
-            version: *version,
-            act: *act,
-            by: "Otieno".to_owned(),
-            by_key: None,
-            at: Ts(0),
-            reason: None,
-            other: *other,
-            forecasts: Vec::new(),
-        };
-        of.iter().map(acted).collect()
-    }
-
-    #[test]
-    fn a_way_back_is_told_of_both_versions_until_something_else_happens() {
-        use ModelAct::{Promoted, Retired, RolledBack};
-        let back = [(Promoted, 1, None), (Promoted, 2, Some(1)), (RolledBack, 1, Some(2))];
-        // what followed | of which versions the way back is told
-        let table: [(Acts<'_>, &[u32]); 4] = [
-            (&[], &[1, 2]),
-            (&[(Promoted, 3, Some(1))], &[2]),
-            (&[(Promoted, 2, Some(1))], &[]),
-            (&[(Retired, 2, None)], &[1]),
-        ];
-        for (followed, wanted) in table {
-            let acts = acts(&[&back[..], followed].concat());
-            let told: Vec<u32> = (1..=3).filter(|version| rollback_of(&acts, *version).is_some()).collect();
-            assert_eq!(told, wanted, "{followed:?}");
-        }
-    }
-
-    #[test]
-    fn one_version_scores_at_a_time() {
-        use ModelAct::{Promoted, Registered, Retired, RolledBack};
-        type Spans<'a> = &'a [(u32, ModelAct, i64, Option<i64>)];
-        // what was done, one act a microsecond | version, by what, from, to
-        let table: [(Acts<'_>, Spans<'_>); 5] = [
-            (&[(Registered, 1, None)], &[]),
-            (&[(Promoted, 1, None), (Registered, 2, None)], &[(1, Promoted, 0, None)]),
-            (&[(Promoted, 1, None), (Promoted, 2, Some(1))], &[(1, Promoted, 0, Some(1)), (2, Promoted, 1, None)]),
-            (
-                &[(Promoted, 1, None), (Promoted, 2, Some(1)), (RolledBack, 1, Some(2)), (Retired, 2, None)],
-                &[(1, Promoted, 0, Some(1)), (2, Promoted, 1, Some(2)), (1, RolledBack, 2, None)],
-            ),
-            (
-                &[(Promoted, 1, None), (Retired, 1, None), (Registered, 2, None), (Promoted, 2, None)],
-                &[(1, Promoted, 0, Some(1)), (2, Promoted, 3, None)],
-            ),
-        ];
-        for (of, wanted) in table {
-            let mut acts = acts(of);
-            (0..).zip(&mut acts).for_each(|(at, acted)| acted.at = Ts(at));
-            let spans = scored(&acts);
-            let told: Vec<_> = spans.iter().map(|s| (s.version, s.act, s.from.0, s.to.map(|to| to.0))).collect();
-            assert_eq!(told, wanted, "{of:?}");
-        }
-    }
-
-    #[test]
-    fn the_way_back_is_one_step() {
-        use ModelAct::{Promoted, Registered, Retired, RolledBack};
-        type Row<'a> = (Acts<'a>, Result<(u32, u32), NoWayBack>);
-        let table: [Row<'_>; 9] = [
-            (&[], Err(NoWayBack::NothingScores)),
-            (&[(Registered, 1, None)], Err(NoWayBack::NothingScores)),
-            (&[(Promoted, 1, None)], Err(NoWayBack::NoneBefore(1))),
-            (&[(Promoted, 1, None), (Promoted, 2, Some(1)), (Registered, 3, None)], Ok((2, 1))),
-            // not to and fro
-            (
-                &[(Promoted, 1, None), (Promoted, 2, Some(1)), (RolledBack, 1, Some(2))],
-                Err(NoWayBack::WasRolledBack { from: 2 }),
-            ),
-            (
-                &[(Promoted, 1, None), (Promoted, 2, Some(1)), (RolledBack, 1, Some(2)), (Promoted, 3, Some(1))],
-                Ok((3, 1)),
-            ),
-            // seconded once more
-            (
-                &[(Promoted, 2, Some(1)), (RolledBack, 1, Some(2)), (Promoted, 2, Some(1)), (Promoted, 3, Some(2))],
-                Ok((3, 2)),
-            ),
-            (&[(Promoted, 1, None), (Promoted, 2, Some(1)), (Retired, 1, None)], Err(NoWayBack::Retired(1))),
-            (&[(Promoted, 1, None), (Promoted, 2, Some(1)), (Retired, 2, None)], Err(NoWayBack::NothingScores)),
-        ];
-        for (of, wanted) in table {
-            assert_eq!(way_back(&acts(of)), wanted, "{of:?}");
-        }
-    }
-
     #[test]
     fn a_promotion_of_before_reads_as_it_was_written() {
         let before = r#"{"kind":"player_risk","version":2,"by":"Otieno"}"#;
         let read: ModelPromoted = serde_json::from_str(before).unwrap();
-        assert_eq!((&read.rollback, &read.forecasts), (&None, &Vec::new()));
+        assert_eq!((&read.rollback, &read.forecasts, read.jurisdiction), (&None, &Vec::new(), None));
         assert_eq!(serde_json::to_string(&read).unwrap(), before);
         let rollback = Some(ModelRollback { from: 3, reason: "it drifts".to_owned() });
         let back = ModelPromoted { rollback, ..read };
@@ -572,8 +379,10 @@ mod tests {
             upper_micro: 0,
         };
         let of = ModelForecast { jurisdiction: JurisdictionNo(0), rule: "player_at_risk".to_owned(), forecast };
-        let foreseen = ModelPromoted { rollback: None, forecasts: vec![of], ..back };
+        let foreseen =
+            ModelPromoted { rollback: None, forecasts: vec![of], jurisdiction: Some(JurisdictionNo(1)), ..back };
         let written = serde_json::to_string(&foreseen).unwrap();
+        assert!(written.contains(r#""version":2,"jurisdiction":1,"by""#), "{written}");
         assert!(written.contains(r#""rule":"player_at_risk","forecast":{"basis":"none""#), "{written}");
         assert_eq!(serde_json::from_str::<ModelPromoted>(&written).unwrap(), foreseen);
     }

@@ -1,55 +1,73 @@
 //! Versions of models in the shadow as stored: who let them score there, and what was counted a day.
 //!
-//! As with promotions, the statement holds to the rules: where it touches no row, the commit is refused, and with it the
+//! A shadow is of a jurisdiction. As with promotions, what its rules do not allow is refused in the commit, and with it the
 //! event.
 
 use crate::StoreError;
-use crate::db::{Conn, Val};
+use crate::db::{Conn, Row, Val};
 use crate::open::Store;
 use crate::read::parse;
-use crate::risk_models::{StoredModel, refused};
+use crate::risk_models::{Shadowed, StoredModel, named, refused, standing_in};
 use models::alert::Window;
 use models::event::Event;
 use models::ids::{OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::model_shadow::{ModelShadowEnded, ModelShadowStarted, ShadowDayCounted};
-use models::risk_model::ModelKind;
+use models::risk_model::{ModelKind, ModelPromoted, ModelRetired, ModelState};
 use models::ts::Ts;
 
 /// Writes what an event says of versions in the shadow.
 pub(crate) async fn settle(conn: &mut Conn, event: &Event, at: Ts) -> Result<(), sqlx::Error> {
     match event {
         Event::ModelShadowStarted(started) => start(conn, started, at).await,
-        Event::ModelShadowEnded(ModelShadowEnded { kind, version, .. }) => match end(conn, *kind, *version).await? {
-            1 => Ok(()),
-            _ => Err(refused("no such version in the shadow")),
-        },
+        Event::ModelShadowEnded(ModelShadowEnded { kind, version, jurisdiction, .. }) => {
+            match end(conn, named(*jurisdiction)?, (*kind, *version)).await? {
+                1 => Ok(()),
+                _ => Err(refused("no such version in the shadow")),
+            }
+        }
         // what scores for all to hear, by a way back as well, or never again, does not score beside itself
-        Event::ModelPromoted(promoted) => end(conn, promoted.kind, promoted.version).await.map(drop),
-        Event::ModelRetired(retired) => end(conn, retired.kind, retired.version).await.map(drop),
+        Event::ModelPromoted(ModelPromoted { kind, version, jurisdiction, .. }) => {
+            end(conn, named(*jurisdiction)?, (*kind, *version)).await.map(drop)
+        }
+        Event::ModelRetired(ModelRetired { kind, version, jurisdiction, .. }) => {
+            end(conn, named(*jurisdiction)?, (*kind, *version)).await.map(drop)
+        }
         Event::ModelShadowCounted(counted) => count(conn, counted).await,
         _ => Ok(()),
     }
 }
 
 async fn start(conn: &mut Conn, started: &ModelShadowStarted, at: Ts) -> Result<(), sqlx::Error> {
-    let sql = "INSERT INTO model_shadows (kind, version, started_by, started_at, reason) SELECT kind, version, $3, $4, $5 FROM models WHERE kind = $1 AND version = $2 AND state IN ('registered', 'replaced') AND NOT EXISTS (SELECT 1 FROM model_shadows AS other WHERE other.kind = $1)";
+    let ModelShadowStarted { kind, version, .. } = *started;
+    let jurisdiction = named(started.jurisdiction)?;
+    let refused = || refused("no such version that could score in the shadow, or another one does");
+    let standing = standing_in(conn, jurisdiction, (kind, version)).await?.ok_or_else(refused)?;
+    if !matches!(standing.state, ModelState::Registered | ModelState::Replaced) {
+        return Err(refused());
+    }
+    let sql = "INSERT INTO model_shadows (jurisdiction, kind, version, started_by, started_at, reason) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (jurisdiction, kind) DO NOTHING";
     let values = [
-        Val::Text(started.kind.as_str()),
-        Val::Int(started.version.into()),
+        Val::Int(jurisdiction.0.into()),
+        Val::Text(kind.as_str()),
+        Val::Int(version.into()),
         Val::Text(&started.by),
         Val::Int(at.0),
         Val::Text(&started.reason),
     ];
     match conn.run(sql, &values).await? {
         1 => Ok(()),
-        _ => Err(refused("no such version that could score in the shadow, or another one does")),
+        _ => Err(refused()),
     }
 }
 
-async fn end(conn: &mut Conn, kind: ModelKind, version: u32) -> Result<u64, sqlx::Error> {
-    let sql = "DELETE FROM model_shadows WHERE kind = $1 AND version = $2";
-    conn.run(sql, &[Val::Text(kind.as_str()), Val::Int(version.into())]).await
+async fn end(
+    conn: &mut Conn,
+    jurisdiction: JurisdictionNo,
+    (kind, version): (ModelKind, u32),
+) -> Result<u64, sqlx::Error> {
+    let sql = "DELETE FROM model_shadows WHERE jurisdiction = $1 AND kind = $2 AND version = $3";
+    conn.run(sql, &[Val::Int(jurisdiction.0.into()), Val::Text(kind.as_str()), Val::Int(version.into())]).await
 }
 
 async fn count(conn: &mut Conn, counted: &ShadowDayCounted) -> Result<(), sqlx::Error> {
@@ -64,26 +82,51 @@ async fn count(conn: &mut Conn, counted: &ShadowDayCounted) -> Result<(), sqlx::
     conn.run(sql, &values).await.map(|_| ())
 }
 
+fn shadowed(row: &Row) -> Result<Shadowed, StoreError> {
+    Ok(Shadowed {
+        kind: ModelKind::parse(&row.text(0)?).ok_or(StoreError::Unreadable("kind of a model"))?,
+        version: row.int(1)? as u32,
+        said: (row.text(2)?, Ts(row.int(3)?), row.text(4)?),
+    })
+}
+
 impl Store {
-    /// The version of a kind that scores in the shadow.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn shadow_model(&self, kind: ModelKind) -> Result<Option<StoredModel>, StoreError> {
-        let models = self.models().await?;
-        Ok(models.into_iter().find(|stored| stored.model.kind == kind && stored.shadow.is_some()))
+    /// The versions in the shadow of a jurisdiction: one of a kind at most.
+    pub(crate) async fn shadows(&self, jurisdiction: JurisdictionNo) -> Result<Vec<Shadowed>, StoreError> {
+        let sql = "SELECT kind, version, started_by, started_at, reason FROM model_shadows WHERE jurisdiction = $1";
+        self.rows(sql, &[Val::Int(jurisdiction.0.into())]).await?.iter().map(shadowed).collect()
     }
 
-    /// Where in the journal a version's shadow began last; none where it never did.
+    /// The version of a kind that scores in the shadow of a jurisdiction.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn model_shadow_began(&self, kind: ModelKind, version: u32) -> Result<Option<Seq>, StoreError> {
+    pub async fn shadow_model(
+        &self,
+        jurisdiction: JurisdictionNo,
+        kind: ModelKind,
+    ) -> Result<Option<StoredModel>, StoreError> {
+        match self.shadows(jurisdiction).await?.iter().find(|shadowed| shadowed.kind == kind) {
+            Some(Shadowed { version, .. }) => self.model(jurisdiction, (kind, *version)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Where in the journal a version's shadow began last in a jurisdiction; none where it never did.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn model_shadow_began(
+        &self,
+        jurisdiction: JurisdictionNo,
+        (kind, version): (ModelKind, u32),
+    ) -> Result<Option<Seq>, StoreError> {
         let sql = "SELECT seq, payload FROM journal WHERE kind = 'model_shadow_started' ORDER BY seq DESC";
         for row in self.rows(sql, &[]).await? {
             let event = crate::journal::decode(&row.text(1)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
             if let Event::ModelShadowStarted(started) = event
                 && (started.kind, started.version) == (kind, version)
+                && started.jurisdiction.is_none_or(|of| of == jurisdiction)
             {
                 return Ok(Some(row.int(0)?));
             }

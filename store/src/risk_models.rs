@@ -1,7 +1,9 @@
 //! Models as stored: papers, artefacts in pieces, drift by day.
 //!
-//! The statements that change a state hold to the rules of its life; where one does not touch its row, the commit is
-//! refused, and with it the event. So what the journal says of models was always true when it was said.
+//! What became of a version in a jurisdiction is not stored twice: it follows from the acts that count there
+//! ([`models::model_life`]). Before an act is written, the acts so far are held against the rules of that life, in the same
+//! transaction; what they do not allow is refused, and with it the event. So what the journal says of models was always true
+//! when it was said.
 
 use crate::StoreError;
 use crate::db::{Conn, Row, Val};
@@ -12,13 +14,15 @@ use models::event::Event;
 use models::ids::{KeyId, OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
+use models::model_life::{ModelAct, ModelActed, Standing, acts_in, judgeable, scoring, standing, way_back};
 use models::money::Currency;
 use models::risk_model::{
-    DriftJudged, Model, ModelAct, ModelActed, ModelEvaluated, ModelForecast, ModelKind, ModelPromoted, ModelRetired,
-    ModelRollback, ModelState,
+    DriftJudged, Model, ModelEvaluated, ModelForecast, ModelKind, ModelPromoted, ModelRetired, ModelRollback,
+    ModelState,
 };
 use models::score::ScoredPlayer;
 use models::ts::Ts;
+use std::collections::BTreeSet;
 
 /// Bytes of a piece.
 const CHUNK: usize = 256 << 10;
@@ -36,7 +40,7 @@ pub struct ModelBytes {
     pub bytes: Vec<u8>,
 }
 
-/// A version and what became of it.
+/// A version and what became of it in a jurisdiction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct StoredModel {
@@ -45,9 +49,17 @@ pub struct StoredModel {
     pub registered_at: Ts,
     pub promoted: Option<(String, Ts)>,
     /// Replaced or retired.
-    pub ended: Option<(Option<String>, Ts)>,
+    pub ended: Option<(String, Ts)>,
     /// It scores in the shadow: who let it, since when, and why.
     pub shadow: Option<(String, Ts, String)>,
+}
+
+/// A version in the shadow of a jurisdiction.
+pub(crate) struct Shadowed {
+    pub kind: ModelKind,
+    pub version: u32,
+    /// Who let it, since when, and why.
+    pub said: (String, Ts, String),
 }
 
 pub(crate) fn refused(what: &str) -> sqlx::Error {
@@ -77,7 +89,7 @@ pub(crate) async fn settle(conn: &mut Conn, event: &Event, at: Ts) -> Result<(),
 }
 
 async fn register(conn: &mut Conn, model: &Model, at: Ts) -> Result<(), sqlx::Error> {
-    let sql = "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, body) VALUES ($1, $2, $3, 'registered', $4, $5, $6)";
+    let sql = "INSERT INTO models (kind, version, artefact_sha256, registered_by, registered_at, body) VALUES ($1, $2, $3, $4, $5, $6)";
     let values = [
         Val::Text(model.kind.as_str()),
         Val::Int(model.version.into()),
@@ -94,24 +106,78 @@ async fn register(conn: &mut Conn, model: &Model, at: Ts) -> Result<(), sqlx::Er
         reason: None,
         other: None,
         forecasts: &[],
+        jurisdiction: None,
     };
     note(conn, model.kind, &registered, at).await
 }
 
-/// The papers with what came out on a table of its own. What scores, or never does again, is judged no more.
+/// Where an act of this release counts: it says so.
+pub(crate) fn named(jurisdiction: Option<JurisdictionNo>) -> Result<JurisdictionNo, sqlx::Error> {
+    jurisdiction.ok_or_else(|| refused("an act that names no jurisdiction"))
+}
+
+const ACTS: &str =
+    "SELECT version, act, done_by, done_at, reason, other, forecasts, done_by_key, jurisdiction FROM model_acts";
+
+/// What was done with the versions of a kind so far, in every jurisdiction.
+async fn acts_so_far(conn: &mut Conn, kind: ModelKind) -> Result<Vec<ModelActed>, sqlx::Error> {
+    let rows = conn.rows(&format!("{ACTS} WHERE kind = $1 ORDER BY nr"), &[Val::Text(kind.as_str())]).await?;
+    rows.iter().map(acted).collect::<Result<_, _>>().map_err(unreadable)
+}
+
+fn unreadable(error: StoreError) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}
+
+/// What became of a version in a jurisdiction; none of a version that there is not.
+pub(crate) async fn standing_in(
+    conn: &mut Conn,
+    jurisdiction: JurisdictionNo,
+    (kind, version): (ModelKind, u32),
+) -> Result<Option<Standing>, sqlx::Error> {
+    if registered_by(conn, (kind, version)).await?.is_none() {
+        return Ok(None);
+    }
+    let acts = acts_in(&acts_so_far(conn, kind).await?, jurisdiction);
+    Ok(Some(standing(&acts, version)))
+}
+
+async fn registered_by(conn: &mut Conn, (kind, version): (ModelKind, u32)) -> Result<Option<String>, sqlx::Error> {
+    let sql = "SELECT registered_by FROM models WHERE kind = $1 AND version = $2";
+    let rows = conn.rows(sql, &[Val::Text(kind.as_str()), Val::Int(version.into())]).await?;
+    rows.first().map(|row| row.text(0)).transpose()
+}
+
+/// The jurisdictions that have operators.
+async fn in_use(conn: &mut Conn) -> Result<BTreeSet<JurisdictionNo>, sqlx::Error> {
+    let rows = conn.rows("SELECT DISTINCT jurisdiction FROM operators", &[]).await?;
+    rows.iter().map(|row| row.int(0).map(|no| JurisdictionNo(no as u8))).collect()
+}
+
+/// The papers with what came out on a table of its own. They are of every jurisdiction: what scores in one, or never does
+/// again in any, is judged no more.
 async fn evaluate(conn: &mut Conn, evaluated: &ModelEvaluated, at: Ts) -> Result<(), sqlx::Error> {
     let ModelEvaluated { kind, version, evaluation, by } = evaluated;
     let place = [Val::Text(kind.as_str()), Val::Int((*version).into())];
-    let sql = "SELECT body FROM models WHERE kind = $1 AND version = $2 AND state IN ('registered', 'replaced')";
-    let rows = conn.rows(sql, &place).await?;
-    let row = rows.first().ok_or_else(|| refused("no such version that could be judged"))?;
+    let (acts, in_use) = (acts_so_far(conn, *kind).await?, in_use(conn).await?);
+    let rows = conn.rows("SELECT body FROM models WHERE kind = $1 AND version = $2", &place).await?;
+    let row = rows.first().filter(|_| judgeable(&acts, &in_use, *version).is_ok());
+    let row = row.ok_or_else(|| refused("no such version that could be judged"))?;
     let mut model: Model = serde_json::from_str(&row.text(0)?).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
     model.evaluation = Some(evaluation.clone());
     model.evaluated_by = Some(by.clone());
     let sql = "UPDATE models SET body = $3 WHERE kind = $1 AND version = $2";
     conn.run(sql, &[&place[..], &[crate::project::body(&model)]].concat()).await?;
     let by = (by.name.as_str(), by.key);
-    let act = Act { version: *version, act: ModelAct::Evaluated, by, reason: None, other: None, forecasts: &[] };
+    let act = Act {
+        version: *version,
+        act: ModelAct::Evaluated,
+        by,
+        reason: None,
+        other: None,
+        forecasts: &[],
+        jurisdiction: None,
+    };
     note(conn, *kind, &act, at).await
 }
 
@@ -123,10 +189,12 @@ struct Act<'a> {
     reason: Option<&'a str>,
     other: Option<u32>,
     forecasts: &'a [ModelForecast],
+    /// Where it counts; none: in every one.
+    jurisdiction: Option<JurisdictionNo>,
 }
 
 async fn note(conn: &mut Conn, kind: ModelKind, act: &Act<'_>, at: Ts) -> Result<(), sqlx::Error> {
-    let sql = "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, reason, other, forecasts, done_by_key) SELECT $1, COALESCE(MAX(nr), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9 FROM model_acts WHERE kind = $1";
+    let sql = "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, reason, other, forecasts, done_by_key, jurisdiction) SELECT $1, COALESCE(MAX(nr), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM model_acts WHERE kind = $1";
     let forecasts = if act.forecasts.is_empty() { Val::TextOpt(None) } else { crate::project::body(&act.forecasts) };
     let (name, key) = act.by;
     let key = key.map(|key| key.to_string());
@@ -140,6 +208,7 @@ async fn note(conn: &mut Conn, kind: ModelKind, act: &Act<'_>, at: Ts) -> Result
         Val::IntOpt(act.other.map(i64::from)),
         forecasts,
         Val::TextOpt(key.as_deref()),
+        Val::IntOpt(act.jurisdiction.map(|no| no.0.into())),
     ];
     conn.run(sql, &values).await.map(|_| ())
 }
@@ -148,22 +217,24 @@ async fn promote(conn: &mut Conn, promoted: &ModelPromoted, at: Ts) -> Result<()
     if let Some(rollback) = &promoted.rollback {
         return go_back(conn, promoted, rollback, at).await;
     }
-    let ModelPromoted { kind: of, version: number, .. } = *promoted;
-    let (kind, version) = (Val::Text(of.as_str()), Val::Int(number.into()));
-    let (by, now) = (Val::Text(&promoted.by), Val::Int(at.0));
-    let sql = "SELECT version FROM models WHERE kind = $1 AND state = 'promoted' AND version <> $2";
-    let before = conn.rows(sql, &[kind.clone(), version.clone()]).await?;
-    let other = before.first().map(|row| row.int(0)).transpose()?.map(|other| other as u32);
-    let sql =
-        "UPDATE models SET state = 'replaced', ended_by = $2, ended_at = $3 WHERE kind = $1 AND state = 'promoted'";
-    conn.run(sql, &[kind.clone(), by.clone(), now.clone()]).await?;
-    let sql = "UPDATE models SET state = 'promoted', promoted_by = $3, promoted_at = $4, ended_by = NULL, ended_at = NULL WHERE kind = $1 AND version = $2 AND state <> 'retired' AND LOWER(registered_by) <> LOWER($3)";
-    if conn.run(sql, &[kind, version, by, now]).await? != 1 {
+    let ModelPromoted { kind, version, .. } = *promoted;
+    let jurisdiction = named(promoted.jurisdiction)?;
+    let acts = acts_in(&acts_so_far(conn, kind).await?, jurisdiction);
+    let registered_by = registered_by(conn, (kind, version)).await?;
+    let is_second = registered_by.is_some_and(|first| first.to_lowercase() != promoted.by.to_lowercase());
+    if !is_second || !matches!(standing(&acts, version).state, ModelState::Registered | ModelState::Replaced) {
         return Err(refused("no such version that this person may promote"));
     }
-    let (by, forecasts) = ((promoted.by.as_str(), promoted.by_key), promoted.forecasts.as_slice());
-    let act = Act { version: number, act: ModelAct::Promoted, by, reason: None, other, forecasts };
-    note(conn, of, &act, at).await
+    let act = Act {
+        version,
+        act: ModelAct::Promoted,
+        by: (&promoted.by, promoted.by_key),
+        reason: None,
+        other: scoring(&acts),
+        forecasts: &promoted.forecasts,
+        jurisdiction: Some(jurisdiction),
+    };
+    note(conn, kind, &act, at).await
 }
 
 /// The version that scored before scores again; it was seconded when it was promoted.
@@ -173,13 +244,10 @@ async fn go_back(
     rollback: &ModelRollback,
     at: Ts,
 ) -> Result<(), sqlx::Error> {
-    let (kind, version) = (Val::Text(promoted.kind.as_str()), Val::Int(promoted.version.into()));
-    let (by, now, from) = (Val::Text(&promoted.by), Val::Int(at.0), Val::Int(rollback.from.into()));
+    let jurisdiction = named(promoted.jurisdiction)?;
+    let acts = acts_in(&acts_so_far(conn, promoted.kind).await?, jurisdiction);
     // what scores came by a promotion, and in the place of the one that is to score again
-    let sql = "UPDATE models SET state = 'replaced', ended_by = $3, ended_at = $4 WHERE kind = $1 AND version = $2 AND state = 'promoted' AND EXISTS (SELECT 1 FROM model_acts WHERE kind = $1 AND act = 'promoted' AND version = $2 AND other = $5 AND nr = (SELECT MAX(nr) FROM model_acts WHERE kind = $1 AND act IN ('promoted', 'rolled_back')))";
-    let replaced = conn.run(sql, &[kind.clone(), from, by.clone(), now.clone(), version.clone()]).await?;
-    let sql = "UPDATE models SET state = 'promoted', promoted_by = $3, promoted_at = $4, ended_by = NULL, ended_at = NULL WHERE kind = $1 AND version = $2 AND state = 'replaced'";
-    if replaced != 1 || conn.run(sql, &[kind, version, by, now]).await? != 1 {
+    if way_back(&acts) != Ok((rollback.from, promoted.version)) {
         return Err(refused("no such version that could be gone back to"));
     }
     let act = Act {
@@ -189,20 +257,27 @@ async fn go_back(
         reason: Some(&rollback.reason),
         other: Some(rollback.from),
         forecasts: &[],
+        jurisdiction: Some(jurisdiction),
     };
     note(conn, promoted.kind, &act, at).await
 }
 
 async fn retire(conn: &mut Conn, retired: &ModelRetired, at: Ts) -> Result<(), sqlx::Error> {
-    let sql = "UPDATE models SET state = 'retired', ended_by = $3, ended_at = $4 WHERE kind = $1 AND version = $2 AND state <> 'retired'";
-    let place = [Val::Text(retired.kind.as_str()), Val::Int(retired.version.into())];
-    if conn.run(sql, &[&place[..], &[Val::Text(&retired.by), Val::Int(at.0)]].concat()).await? != 1 {
+    let jurisdiction = named(retired.jurisdiction)?;
+    let standing = standing_in(conn, jurisdiction, (retired.kind, retired.version)).await?;
+    if standing.is_none_or(|standing| standing.state == ModelState::Retired) {
         return Err(refused("no such version that could be retired"));
     }
-    let ModelRetired { kind, version, by, by_key, reason } = retired;
-    let (by, reason) = ((by.as_str(), *by_key), Some(reason.as_str()));
-    let act = Act { version: *version, act: ModelAct::Retired, by, reason, other: None, forecasts: &[] };
-    note(conn, *kind, &act, at).await
+    let act = Act {
+        version: retired.version,
+        act: ModelAct::Retired,
+        by: (&retired.by, retired.by_key),
+        reason: Some(&retired.reason),
+        other: None,
+        forecasts: &[],
+        jurisdiction: Some(jurisdiction),
+    };
+    note(conn, retired.kind, &act, at).await
 }
 
 async fn drift(conn: &mut Conn, judged: &DriftJudged) -> Result<(), sqlx::Error> {
@@ -253,27 +328,14 @@ fn player_risk(row: &Row) -> Result<PlayerRisk, StoreError> {
     Ok(PlayerRisk { operator_no, as_of: Ts(row.int(4)?), scored })
 }
 
-const COLUMNS: &str = "body, state, registered_at, promoted_by, promoted_at, ended_by, ended_at, \
-    (SELECT s.started_by FROM model_shadows AS s WHERE s.kind = models.kind AND s.version = models.version), \
-    (SELECT s.started_at FROM model_shadows AS s WHERE s.kind = models.kind AND s.version = models.version), \
-    (SELECT s.reason FROM model_shadows AS s WHERE s.kind = models.kind AND s.version = models.version)";
+const COLUMNS: &str = "body, registered_at";
 
-fn stored(row: &Row) -> Result<StoredModel, StoreError> {
-    let state = ModelState::parse(&row.text(1)?).ok_or(StoreError::Unreadable("model state"))?;
-    Ok(StoredModel {
-        model: parse("model", &row.text(0)?)?,
-        state,
-        registered_at: Ts(row.int(2)?),
-        promoted: row.text_opt(3)?.zip(row.int_opt(4)?.map(Ts)),
-        ended: match row.int_opt(6)? {
-            Some(at) => Some((row.text_opt(5)?, Ts(at))),
-            None => None,
-        },
-        shadow: match row.int_opt(8)? {
-            Some(at) => Some((row.text(7)?, Ts(at), row.text(9)?)),
-            None => None,
-        },
-    })
+fn stored(row: &Row, acts: &[ModelActed], shadows: &[Shadowed]) -> Result<StoredModel, StoreError> {
+    let model: Model = parse("model", &row.text(0)?)?;
+    let Standing { state, promoted, ended } = standing(acts, model.version);
+    let is_it = |shadowed: &&Shadowed| (shadowed.kind, shadowed.version) == (model.kind, model.version);
+    let shadow = shadows.iter().find(is_it).map(|shadowed| shadowed.said.clone());
+    Ok(StoredModel { model, state, registered_at: Ts(row.int(1)?), promoted, ended, shadow })
 }
 
 fn acted(row: &Row) -> Result<ModelActed, StoreError> {
@@ -289,45 +351,97 @@ fn acted(row: &Row) -> Result<ModelActed, StoreError> {
         reason: row.text_opt(4)?,
         other: row.int_opt(5)?.map(|other| other as u32),
         forecasts: row.text_opt(6)?.map_or_else(|| Ok(Vec::new()), |text| parse("forecasts", &text))?,
+        jurisdiction: row.int_opt(8)?.map(|no| JurisdictionNo(no as u8)),
     })
 }
 
 impl Store {
-    /// What was done with the versions of a kind, in its order.
+    /// What was done with the versions of a kind, and counts in a jurisdiction, in its order.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn model_acts(&self, kind: ModelKind) -> Result<Vec<ModelActed>, StoreError> {
-        let sql = "SELECT version, act, done_by, done_at, reason, other, forecasts, done_by_key FROM model_acts WHERE kind = $1 ORDER BY nr";
-        self.rows(sql, &[Val::Text(kind.as_str())]).await?.iter().map(acted).collect()
+    pub async fn model_acts(
+        &self,
+        jurisdiction: JurisdictionNo,
+        kind: ModelKind,
+    ) -> Result<Vec<ModelActed>, StoreError> {
+        Ok(acts_in(&self.all_model_acts(kind).await?, jurisdiction))
     }
 
-    /// Every version, by kind and number.
+    /// What was done with the versions of a kind in every jurisdiction, in its order.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn models(&self) -> Result<Vec<StoredModel>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM models ORDER BY kind, version");
-        self.rows(&sql, &[]).await?.iter().map(stored).collect()
+    pub async fn all_model_acts(&self, kind: ModelKind) -> Result<Vec<ModelActed>, StoreError> {
+        let sql = format!("{ACTS} WHERE kind = $1 ORDER BY nr");
+        self.rows(&sql, &[Val::Text(kind.as_str())]).await?.iter().map(acted).collect()
     }
 
-    /// One version.
+    /// The papers of every version, by kind and number: they are of every jurisdiction.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn model(&self, kind: ModelKind, version: u32) -> Result<Option<StoredModel>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM models WHERE kind = $1 AND version = $2");
+    pub async fn model_papers(&self) -> Result<Vec<Model>, StoreError> {
+        let rows = self.rows("SELECT body FROM models ORDER BY kind, version", &[]).await?;
+        rows.iter().map(|row| parse("model", &row.text(0)?)).collect()
+    }
+
+    /// The papers of one version.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn papers_of_model(&self, (kind, version): (ModelKind, u32)) -> Result<Option<Model>, StoreError> {
         let place = [Val::Text(kind.as_str()), Val::Int(version.into())];
-        self.rows(&sql, &place).await?.first().map(stored).transpose()
+        let rows = self.rows("SELECT body FROM models WHERE kind = $1 AND version = $2", &place).await?;
+        rows.first().map(|row| parse("model", &row.text(0)?)).transpose()
     }
 
-    /// The version of a kind that scores.
+    /// Every version, by kind and number, and what became of it in a jurisdiction.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn promoted_model(&self, kind: ModelKind) -> Result<Option<StoredModel>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM models WHERE kind = $1 AND state = 'promoted'");
-        self.rows(&sql, &[Val::Text(kind.as_str())]).await?.first().map(stored).transpose()
+    pub async fn models(&self, jurisdiction: JurisdictionNo) -> Result<Vec<StoredModel>, StoreError> {
+        let shadows = self.shadows(jurisdiction).await?;
+        let mut models = Vec::new();
+        for kind in ModelKind::ALL {
+            let acts = self.model_acts(jurisdiction, *kind).await?;
+            let sql = format!("SELECT {COLUMNS} FROM models WHERE kind = $1 ORDER BY version");
+            for row in self.rows(&sql, &[Val::Text(kind.as_str())]).await? {
+                models.push(stored(&row, &acts, &shadows)?);
+            }
+        }
+        models.sort_by_key(|stored| (stored.model.kind.as_str(), stored.model.version));
+        Ok(models)
+    }
+
+    /// One version, and what became of it in a jurisdiction.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn model(
+        &self,
+        jurisdiction: JurisdictionNo,
+        (kind, version): (ModelKind, u32),
+    ) -> Result<Option<StoredModel>, StoreError> {
+        let (acts, shadows) = (self.model_acts(jurisdiction, kind).await?, self.shadows(jurisdiction).await?);
+        let sql = format!("SELECT {COLUMNS} FROM models WHERE kind = $1 AND version = $2");
+        let rows = self.rows(&sql, &[Val::Text(kind.as_str()), Val::Int(version.into())]).await?;
+        rows.first().map(|row| stored(row, &acts, &shadows)).transpose()
+    }
+
+    /// The version of a kind that scores in a jurisdiction.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn promoted_model(
+        &self,
+        jurisdiction: JurisdictionNo,
+        kind: ModelKind,
+    ) -> Result<Option<StoredModel>, StoreError> {
+        match scoring(&self.model_acts(jurisdiction, kind).await?) {
+            Some(version) => self.model(jurisdiction, (kind, version)).await,
+            None => Ok(None),
+        }
     }
 
     /// The packed artefact of a version; empty where there is none.
@@ -347,16 +461,21 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Where in the journal a version was promoted last; none where it never was.
+    /// Where in the journal a version was promoted last in a jurisdiction; none where it never was.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn model_promoted_at(&self, kind: ModelKind, version: u32) -> Result<Option<Seq>, StoreError> {
+    pub async fn model_promoted_at(
+        &self,
+        jurisdiction: JurisdictionNo,
+        (kind, version): (ModelKind, u32),
+    ) -> Result<Option<Seq>, StoreError> {
         let sql = "SELECT seq, payload FROM journal WHERE kind = 'model_promoted' ORDER BY seq DESC";
         for row in self.rows(sql, &[]).await? {
             let event = crate::journal::decode(&row.text(1)?).map_err(|_| StoreError::Unreadable("journal payload"))?;
             if let Event::ModelPromoted(promoted) = event
                 && (promoted.kind, promoted.version) == (kind, version)
+                && promoted.jurisdiction.is_none_or(|of| of == jurisdiction)
             {
                 return Ok(Some(row.int(0)?));
             }
@@ -392,18 +511,20 @@ impl Store {
         self.rows(&sql, &values).await?.iter().map(player_risk).collect()
     }
 
-    /// Every score that a version gave last, the highest first.
+    /// Every score that a version gave last at operators of a jurisdiction, the highest first.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn player_scores(
         &self,
+        jurisdiction: JurisdictionNo,
         version: u32,
         limit: u32,
     ) -> Result<Vec<(OperatorNo, MatchKey, Currency, u32)>, StoreError> {
         // without the reasons: of half a million rows they are most of what there is to read
-        let sql = "SELECT operator_no, player, currency, score_ppm FROM player_risk WHERE version = $1 ORDER BY score_ppm DESC LIMIT $2";
-        let rows = self.rows(sql, &[Val::Int(version.into()), Val::Int(limit.into())]).await?;
+        let sql = "SELECT operator_no, player, currency, score_ppm FROM player_risk WHERE jurisdiction = $1 AND version = $2 ORDER BY score_ppm DESC LIMIT $3";
+        let values = [jurisdiction.0.into(), version.into(), limit.into()].map(Val::Int);
+        let rows = self.rows(sql, &values).await?;
         rows.iter().map(score).collect()
     }
 

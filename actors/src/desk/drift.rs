@@ -38,8 +38,8 @@ impl DeskActor {
         let mut far = Vec::new();
         let (store, directory) = (&self.context.store, self.context.directory.load_full());
         for kind in ModelKind::ALL {
-            let Some(stored) = store.promoted_model(*kind).await.map_err(away)? else { continue };
             for (no, _) in Jurisdiction::numbered(&directory.jurisdictions) {
+                let Some(stored) = store.promoted_model(no, *kind).await.map_err(away)? else { continue };
                 let of = (*kind, stored.model.version);
                 far.extend(store.model_drift(no, of).await.map_err(away)?);
             }

@@ -369,8 +369,8 @@ fn answers_from((no, life): (JurisdictionNo, &Life), version: &Version, models: 
     let promotion = version.promotion.as_ref().filter(|promotion| promotion.forecast.is_some())?;
     let from = promotion.span.from;
     let about = list::about(life.rule())?;
-    let heard = models.iter().find(|model| about.hears_model(model.kind));
-    let model = heard.and_then(|model| model.watched(no, life.rule()));
+    let heard = models.iter().find(|model| model.jurisdiction == no && about.hears_model(model.kind));
+    let model = heard.and_then(|model| model.watched(life.rule()));
     let is_answered = brake::answers(Some(from), model, now) == Some(Answers::Rule);
     is_answered.then(|| heard.map_or(from, |model| from.max(model.since)))
 }

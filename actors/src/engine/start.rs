@@ -19,7 +19,7 @@ use crate::missed::Missed;
 use crate::notifiers::{NoticeMetrics, Notifiers};
 use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
-use crate::rules::{Models, Quiet, RuleMetrics, RulesContext, RulesPost};
+use crate::rules::{ModelsByJurisdiction, Quiet, RuleMetrics, RulesContext, RulesPost};
 use crate::secrets::{KeyProvider, KeyRing};
 use crate::source::{
     FetchMetrics, IntegrityMetrics, REFUSED_KNOWN_MAX, SourceActor, SourceContext, SourceGauge, SourceHead,
@@ -168,7 +168,7 @@ impl Engine {
             chain: ring.chain,
             writer: writer.clone(),
             directory: Arc::clone(&directory),
-            models: Models::default(),
+            models: ModelsByJurisdiction::default(),
             known: config.known.clone().unwrap_or_else(|| Arc::new(facts.clone())),
             clock: Arc::clone(&clock),
             inspect: config.faults.rules.clone(),
@@ -228,11 +228,13 @@ impl Engine {
             // those that are in force were read a moment ago; the task takes these over as soon as it can
             tracing::warn!(%error, "what the keys are is not journaled yet");
         }
-        for kind in [ModelKind::TransactionRisk, ModelKind::PlayerRisk] {
-            engine.take_model(kind).await?;
-            engine.take_shadow(kind).await?;
+        for no in engine.places(None) {
+            for kind in [ModelKind::TransactionRisk, ModelKind::PlayerRisk] {
+                engine.take_model(no, kind).await?;
+                engine.take_shadow(no, kind).await?;
+            }
+            engine.load_risk_levels(no).await?;
         }
-        engine.load_risk_levels().await?;
         engine.start_known()?;
         engine.start_tasks(growing);
         if let Err(error) = engine.tell_entered().await {

@@ -211,14 +211,24 @@ impl Engine {
     async fn grow(&self, growth: &Growth) -> Result<(), StartError> {
         match growth {
             Growth::Operator(no) => self.start_operator(*no),
-            Growth::Model(kind) => {
-                // what scores for all to hear does so no more in the shadow: that ends first
-                self.take_shadow(*kind).await?;
-                self.take_model(*kind).await?;
-                // a version that scores again has said something of many players
-                if *kind == ModelKind::PlayerRisk { self.load_risk_levels().await } else { Ok(()) }
+            Growth::Model(kind, place) => {
+                for no in self.places(*place) {
+                    // what scores for all to hear does so no more in the shadow: that ends first
+                    self.take_shadow(no, *kind).await?;
+                    self.take_model(no, *kind).await?;
+                    // a version that scores again has said something of many players
+                    if *kind == ModelKind::PlayerRisk {
+                        self.load_risk_levels(no).await?;
+                    }
+                }
+                Ok(())
             }
-            Growth::Shadow(kind) => self.take_shadow(*kind).await,
+            Growth::Shadow(kind, place) => {
+                for no in self.places(*place) {
+                    self.take_shadow(no, *kind).await?;
+                }
+                Ok(())
+            }
             Growth::Source(id) => {
                 let source = self.0.directory.load().sources.get(id).cloned();
                 let Some(source) = source else { return Ok(()) };

@@ -8,7 +8,7 @@ use super::judge::{Judge, Which};
 use super::known::Known;
 use super::metrics::RuleMetrics;
 use super::quiet::Quiet;
-use super::risk::Models;
+use super::risk::ModelsByJurisdiction;
 use super::told::{FINDINGS_AT_ONCE, FindingId, Told, Whose};
 use super::{FOUND_AT_ONCE_MAX, INPUTS_AT_ONCE, RETRY, truth};
 use crate::culprits;
@@ -45,8 +45,8 @@ pub struct RulesContext {
     pub directory: Arc<ArcSwap<Directory>>,
     /// What register and evidence knew.
     pub known: Arc<dyn Known>,
-    /// Which models score.
-    pub models: Models,
+    /// Which models score, by jurisdiction.
+    pub models: ModelsByJurisdiction,
     /// Now.
     pub clock: Arc<dyn Clock>,
     /// Fault injection, if any: sees each record before rules hear it.
@@ -242,7 +242,7 @@ impl<J: Judge> Keeper<J> {
     /// What people found out of what the version has named.
     async fn found_out(&self, judged: &DriftJudged, progress: &Progress) -> Vec<(u32, bool)> {
         loop {
-            match truth::found_out(&self.context.store, judged).await {
+            match truth::found_out(&self.context.store, self.whose.jurisdiction, judged).await {
                 Ok(truth) => return truth,
                 Err(error @ StoreError::Unreadable(_)) => {
                     tracing::error!(of = self.whose.code, %error, "a model's day is judged without what people found out");
@@ -314,7 +314,7 @@ impl<J: Judge> Keeper<J> {
 
     /// Models that were promoted since are at work, and those that were retired are not.
     pub fn take_models(&mut self) {
-        self.state.set_models(&self.context.models);
+        self.state.set_models(self.context.models.of(self.whose.jurisdiction));
     }
 
     /// Applies an input, or says that the state panicked and may be half-way.

@@ -37,7 +37,7 @@ pub use nation::{Nation, NationMsg, NationSlot};
 pub use operator::{OperatorRulesActor, RulesMsg, RulesSlot, Waiting};
 pub use post::RulesPost;
 pub use quiet::{ALERTS_BACK, Quiet};
-pub use risk::{Models, Promoted};
+pub use risk::{Models, ModelsByJurisdiction, Promoted};
 pub(crate) use told::Whose;
 
 use std::time::Duration;

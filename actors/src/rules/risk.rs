@@ -23,6 +23,7 @@ use engine::rules::ruleset::RuleSet;
 use engine::rules::run::Heard;
 use models::alert::Window;
 use models::ids::{OperatorNo, Seq};
+use models::jurisdiction::{JURISDICTIONS_MAX, JurisdictionNo};
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::record::Record;
@@ -42,7 +43,7 @@ pub struct Promoted {
     pub since: Seq,
 }
 
-/// The versions that score, for everybody; exchanged when one is promoted or retired.
+/// The versions that score in a jurisdiction; exchanged when one is promoted or retired there.
 #[derive(Clone, Default)]
 pub struct Models {
     records: Arc<ArcSwapOption<Promoted>>,
@@ -81,6 +82,39 @@ impl Models {
     /// Another version of a kind scores from now on, or none.
     pub fn set(&self, kind: ModelKind, promoted: Option<Promoted>) {
         self.of(kind).store(promoted.map(Arc::new));
+    }
+
+    /// The version of a kind that scores, and since where in the journal.
+    #[must_use]
+    pub fn promoted(&self, kind: ModelKind) -> Option<(u32, Seq)> {
+        let promoted = self.of(kind).load_full()?;
+        Some((promoted.scorer.version(), promoted.since))
+    }
+
+    fn scorer(&self, (kind, version): (ModelKind, u32)) -> Option<Scorer> {
+        let slots = [self.of(kind).load_full(), self.of_shadow(kind).load_full()];
+        slots.into_iter().flatten().map(|known| known.scorer.clone()).find(|scorer| scorer.version() == version)
+    }
+}
+
+/// The versions that score in each jurisdiction.
+#[derive(Clone, Default)]
+pub struct ModelsByJurisdiction(Arc<[Models; JURISDICTIONS_MAX]>);
+
+impl ModelsByJurisdiction {
+    /// Those of a jurisdiction.
+    ///
+    /// # Panics
+    /// With a number that no configuration gives.
+    #[must_use]
+    pub fn of(&self, jurisdiction: JurisdictionNo) -> &Models {
+        &self.0[usize::from(jurisdiction.0)]
+    }
+
+    /// A version that some jurisdiction has at work already: its artefact is held once for all.
+    #[must_use]
+    pub fn scorer(&self, which: (ModelKind, u32)) -> Option<Scorer> {
+        self.0.iter().find_map(|models| models.scorer(which))
     }
 }
 

@@ -17,6 +17,7 @@ use engine::rules::{player_at_risk, risky_transaction};
 use models::alert::{AlertRevision, RevisionKind, Window};
 use models::alert_group::Resolution;
 use models::ids::{AlertId, OperatorNo};
+use models::jurisdiction::JurisdictionNo;
 use models::risk_model::{DriftJudged, ModelKind};
 use models::ts::{DAY, Ts};
 use store::{Store, StoreError};
@@ -29,11 +30,16 @@ pub(super) const ALERTS_MAX: usize = 500;
 /// How far a feed's clock may lie before the engine's.
 const AHEAD_MAX: i64 = DAY;
 
-/// Scores of a version at an operator since it was promoted, millionths, and whether they turned out to be positive.
+/// Scores of a version at an operator since it was promoted in its jurisdiction, millionths, and whether they turned out to be
+/// positive.
 ///
 /// # Errors
 /// [`StoreError`]
-pub(super) async fn found_out(store: &Store, judged: &DriftJudged) -> Result<Vec<(u32, bool)>, StoreError> {
+pub(super) async fn found_out(
+    store: &Store,
+    jurisdiction: JurisdictionNo,
+    judged: &DriftJudged,
+) -> Result<Vec<(u32, bool)>, StoreError> {
     let rule = match judged.kind {
         ModelKind::TransactionRisk => risky_transaction::ABOUT.name,
         ModelKind::PlayerRisk => player_at_risk::ABOUT.name,
@@ -42,7 +48,7 @@ pub(super) async fn found_out(store: &Store, judged: &DriftJudged) -> Result<Vec
         // no alert speaks of its scores
         return Ok(Vec::new());
     }
-    let stored = store.model(judged.kind, judged.version).await?;
+    let stored = store.model(jurisdiction, (judged.kind, judged.version)).await?;
     let Some((_, promoted_at)) = stored.and_then(|stored| stored.promoted) else { return Ok(Vec::new()) };
     let span = Window { start: promoted_at, end: Ts(i64::MAX) };
     // of more than are looked at the newest ones say how the model is now
@@ -192,10 +198,20 @@ mod tests {
         for kind in ["transaction_risk", "player_risk"] {
             let model = json!({"kind": kind, "version": 2, "artefact_sha256": kind, "schema_sha256": "", "data_sha256": "",
                 "features": 1, "bytes": 1, "held_out": metrics, "evaluation": null, "by": "Wanjiku", "card": ""});
-            let sql = format!(
-                "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, promoted_by, promoted_at, body) VALUES ('{kind}', 2, '{kind}', 'promoted', 'Wanjiku', 0, 'Otieno', {PROMOTED_AT}, '{model}')"
-            );
-            assert_eq!(store.execute_for_tests(&sql).await.expect("a row"), 1);
+            for sql in [
+                format!(
+                    "INSERT INTO models (kind, version, artefact_sha256, registered_by, registered_at, body) VALUES ('{kind}', 2, '{kind}', 'Wanjiku', 0, '{model}')"
+                ),
+                // another jurisdiction has promoted it long before
+                format!(
+                    "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, jurisdiction) VALUES ('{kind}', 1, 2, 'promoted', 'Otieno', 0, 1)"
+                ),
+                format!(
+                    "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, jurisdiction) VALUES ('{kind}', 2, 2, 'promoted', 'Otieno', {PROMOTED_AT}, 0)"
+                ),
+            ] {
+                assert_eq!(store.execute_for_tests(&sql).await.expect("a row"), 1);
+            }
         }
         let (after, before) = (PROMOTED_AT + 5, PROMOTED_AT - 5);
         let (risky, at_risk) = ("risky_transaction", "player_at_risk");
@@ -222,7 +238,7 @@ mod tests {
             (DriftJudged { version: 3, ..judged(records, 1) }, &[]),
             (DriftJudged { is_shadow: true, ..judged(records, 1) }, &[]),
         ] {
-            assert_eq!(found_out(&store, &of).await.expect("read"), wanted, "{of:?}");
+            assert_eq!(found_out(&store, JurisdictionNo(0), &of).await.expect("read"), wanted, "{of:?}");
         }
         store.close().await;
     }

@@ -71,6 +71,26 @@ impl Database {
         }
     }
 
+    /// As it was when this was the last migration.
+    pub async fn as_of(kind: Kind, migration: i64) -> Self {
+        match kind {
+            Kind::Sqlite => {
+                let dir = testkit::temp_dir();
+                let url = testkit::sqlite_url(&dir);
+                let raw = SqlitePool::connect(&format!("{url}?mode=rwc")).await.expect("a raw connection");
+                sqlx::migrate!("../migrations/sqlite").run_to(migration, &raw).await.expect("migrations");
+                Self { url, raw: Raw::Sqlite(raw), _dir: Some(dir), _database: None }
+            }
+            Kind::Postgres => {
+                let database = Self::postgres(&testkit::Postgres::shared()).await;
+                if let Raw::Postgres(raw) = &database.raw {
+                    sqlx::migrate!("../migrations/postgres").run_to(migration, raw).await.expect("migrations");
+                }
+                database
+            }
+        }
+    }
+
     /// On a path that outlives the test's value.
     pub async fn sqlite(url: String, dir: Option<testkit::TempDir>) -> Self {
         // makes the file, so that the raw pool finds one

@@ -92,6 +92,8 @@ both!(
     risk_models::one_version_is_promoted_by_a_second_person,
     risk_models::a_version_is_judged_while_it_does_not_score,
     risk_models::one_goes_back_to_what_scored_before_and_one_step_alone,
+    risk_models::each_jurisdiction_has_its_own_and_an_act_of_before_counts_in_every_one,
+    risk_models::what_scored_for_all_scores_in_every_jurisdiction_after_the_upgrade,
     risk_models::drift_is_kept_by_day,
     model_shadows::one_version_of_a_kind_scores_in_the_shadow,
     model_shadows::a_day_in_the_shadow_is_kept_by_operator,

@@ -1,7 +1,7 @@
 //! Versions of models in the shadow: one of a kind, until it is promoted, retired or taken out, and its days.
 
 use super::bench::{Database, Kind, operator};
-use super::risk_models::{back, model, registered};
+use super::risk_models::{ABROAD, HOME, back, model, registered};
 use models::alert::Window;
 use models::event::Event;
 use models::ids::OperatorNo;
@@ -15,18 +15,29 @@ use serde_json::json;
 const KIND: ModelKind = ModelKind::TransactionRisk;
 
 fn started(kind: ModelKind, version: u32) -> Event {
+    started_in(HOME, kind, version)
+}
+
+fn started_in(jurisdiction: JurisdictionNo, kind: ModelKind, version: u32) -> Event {
     let (by, reason) = ("Wanjiku".to_owned(), "it knows the new product".to_owned());
-    Event::ModelShadowStarted(ModelShadowStarted { kind, version, by, by_key: None, reason })
+    let jurisdiction = Some(jurisdiction);
+    Event::ModelShadowStarted(ModelShadowStarted { kind, version, jurisdiction, by, by_key: None, reason })
 }
 
 fn ended(version: u32) -> Event {
+    ended_in(HOME, version)
+}
+
+fn ended_in(jurisdiction: JurisdictionNo, version: u32) -> Event {
     let (by, reason) = ("Otieno".to_owned(), "seen enough".to_owned());
-    Event::ModelShadowEnded(ModelShadowEnded { kind: KIND, version, by, by_key: None, reason })
+    let jurisdiction = Some(jurisdiction);
+    Event::ModelShadowEnded(ModelShadowEnded { kind: KIND, version, jurisdiction, by, by_key: None, reason })
 }
 
 /// What else is done with a version, as the journal says it.
 fn done(act: &str, version: u32) -> Event {
-    let act = json!({"type": act, "kind": KIND, "version": version, "by": "Otieno", "reason": "why"});
+    let act =
+        json!({"type": act, "kind": KIND, "version": version, "jurisdiction": 0, "by": "Otieno", "reason": "why"});
     serde_json::from_value(act).expect("an event")
 }
 
@@ -67,20 +78,32 @@ pub async fn one_version_of_a_kind_scores_in_the_shadow(kind: Kind) {
     for (event, goes, wanted) in table {
         let receipt = node.commit(vec![event.clone()], Vec::new()).await;
         assert_eq!(receipt.is_ok(), goes, "{event:?}: {receipt:?}");
-        let shadow = node.store.shadow_model(KIND).await.expect("read");
+        let shadow = node.store.shadow_model(HOME, KIND).await.expect("read");
         assert_eq!(shadow.map(|stored| stored.model.version), wanted, "{event:?}");
         if let (Event::ModelShadowStarted(of), Ok(receipt)) = (&event, &receipt) {
-            let place = node.store.model_shadow_began(of.kind, of.version).await.expect("read");
+            let place = node.store.model_shadow_began(HOME, (of.kind, of.version)).await.expect("read");
             assert_eq!(place, receipt.events.first().map(|committed| committed.seq), "the last time");
         }
     }
-    let (by, _, reason) = node.store.shadow_model(KIND).await.expect("read").and_then(|s| s.shadow).expect("why");
+    let (by, _, reason) = node.store.shadow_model(HOME, KIND).await.expect("read").and_then(|s| s.shadow).expect("why");
     assert_eq!((by.as_str(), reason.as_str()), ("Wanjiku", "it knows the new product"));
-    let other = node.store.shadow_model(ModelKind::PlayerRisk).await.expect("read").expect("of its own kind");
+    let other = node.store.shadow_model(HOME, ModelKind::PlayerRisk).await.expect("read").expect("of its own kind");
     assert_eq!(other.model.version, 1);
+    // another jurisdiction has one of its own: what ends here goes on there
+    for (event, goes, wanted) in [
+        (ended_in(ABROAD, 3), false, None),
+        (started_in(ABROAD, KIND, 3), true, Some(3)),
+        (ended(3), true, Some(3)),
+        (promoted(3), true, Some(3)),
+        (ended_in(ABROAD, 3), true, None),
+    ] {
+        assert_eq!(node.commit(vec![event.clone()], Vec::new()).await.is_ok(), goes, "{event:?}");
+        let shadow = node.store.shadow_model(ABROAD, KIND).await.expect("read");
+        assert_eq!(shadow.map(|stored| stored.model.version), wanted, "{event:?}");
+    }
     let journal = node.store.journal_events("model_shadow_started").await.expect("read");
-    assert_eq!(journal.len(), 6, "what was refused is not in the journal");
-    assert_eq!(node.store.model_shadow_began(KIND, 9).await.expect("read"), None);
+    assert_eq!(journal.len(), 7, "what was refused is not in the journal");
+    assert_eq!(node.store.model_shadow_began(HOME, (KIND, 9)).await.expect("read"), None);
     node.stop().await;
 }
 

@@ -1,14 +1,15 @@
 //! Models: registered with their bytes, promoted by a second person, one at a time.
 
-use super::bench::{Database, Kind, operator};
+use super::bench::{Database, Kind, Node, operator};
 use models::event::Event;
 use models::ids::{KeyId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
+use models::model_life::ModelAct;
 use models::money::Currency;
 use models::operator::Operator;
 use models::risk_model::{
-    DriftJudged, DriftLevel, Model, ModelAct, ModelEvaluated, ModelEvaluation, ModelForecast, ModelKind, ModelMetrics,
+    DriftJudged, DriftLevel, Model, ModelEvaluated, ModelEvaluation, ModelForecast, ModelKind, ModelMetrics,
     ModelPromoted, ModelRetired, ModelRollback, ModelState,
 };
 use models::rule::{ForecastBasis, RateForecast};
@@ -19,6 +20,8 @@ use models::who::Who;
 use store::{Attachment, CommitError, ModelBytes, PlayerRiskQuery};
 
 const KIND: ModelKind = ModelKind::TransactionRisk;
+pub const HOME: JurisdictionNo = JurisdictionNo(0);
+pub const ABROAD: JurisdictionNo = JurisdictionNo(1);
 
 pub fn model(kind: ModelKind, version: u32) -> Model {
     let held_out = ModelMetrics {
@@ -66,9 +69,14 @@ fn forecasts(version: u32) -> Vec<ModelForecast> {
 }
 
 fn promoted(version: u32, by: &str) -> Event {
+    promoted_in(Some(HOME), version, by)
+}
+
+fn promoted_in(jurisdiction: Option<JurisdictionNo>, version: u32, by: &str) -> Event {
     Event::ModelPromoted(ModelPromoted {
         kind: KIND,
         version,
+        jurisdiction,
         by: by.to_owned(),
         by_key: None,
         rollback: None,
@@ -78,10 +86,15 @@ fn promoted(version: u32, by: &str) -> Event {
 
 /// By whoever registered it: one person is enough.
 pub fn back(from: u32, version: u32) -> Event {
+    back_in(HOME, from, version)
+}
+
+fn back_in(jurisdiction: JurisdictionNo, from: u32, version: u32) -> Event {
     let rollback = Some(ModelRollback { from, reason: "it names everybody".to_owned() });
     Event::ModelPromoted(ModelPromoted {
         kind: KIND,
         version,
+        jurisdiction: Some(jurisdiction),
         by: "Wanjiku".to_owned(),
         by_key: None,
         rollback,
@@ -90,8 +103,12 @@ pub fn back(from: u32, version: u32) -> Event {
 }
 
 fn retired(version: u32) -> Event {
-    let reason = "its data was wrong".to_owned();
-    Event::ModelRetired(ModelRetired { kind: KIND, version, by: "Otieno".to_owned(), by_key: Some(KeyId(7)), reason })
+    retired_in(HOME, version)
+}
+
+fn retired_in(jurisdiction: JurisdictionNo, version: u32) -> Event {
+    let (by, by_key, reason) = ("Otieno".to_owned(), Some(KeyId(7)), "its data was wrong".to_owned());
+    Event::ModelRetired(ModelRetired { kind: KIND, version, jurisdiction: Some(jurisdiction), by, by_key, reason })
 }
 
 pub async fn a_model_is_kept_whole_and_once(kind: Kind) {
@@ -113,9 +130,9 @@ pub async fn a_model_is_kept_whole_and_once(kind: Kind) {
     assert_eq!(store.model_bytes(KIND, 1).await.expect("read"), bytes);
     assert_eq!(store.model_bytes(ModelKind::PlayerRisk, 1).await.expect("read"), b"other");
     assert_eq!(store.model_bytes(KIND, 2).await.expect("read"), b"", "what was refused left nothing");
-    let known = store.model(KIND, 1).await.expect("read").expect("there");
+    let known = store.model(HOME, (KIND, 1)).await.expect("read").expect("there");
     assert_eq!((known.model, known.state, known.promoted), (first, ModelState::Registered, None));
-    assert_eq!(store.models().await.expect("read").len(), 2);
+    assert_eq!(store.models(HOME).await.expect("read").len(), 2);
     store.execute_for_tests("DELETE FROM model_chunks WHERE idx = 1").await.expect("a piece is lost");
     assert!(store.model_bytes(KIND, 1).await.is_err());
 }
@@ -133,7 +150,10 @@ pub async fn one_version_is_promoted_by_a_second_person(kind: Kind) {
         (promoted(1, "Wanjiku"), false, [Registered, Registered]),
         (promoted(1, "wanjiku"), false, [Registered, Registered]),
         (promoted(3, "Otieno"), false, [Registered, Registered]),
+        // an act of this release names its jurisdiction
+        (promoted_in(None, 1, "Otieno"), false, [Registered, Registered]),
         (promoted(1, "Otieno"), true, [Promoted, Registered]),
+        (promoted(1, "Otieno"), false, [Promoted, Registered]),
         (promoted(2, "Otieno"), true, [Replaced, Promoted]),
         (promoted(1, "Otieno"), true, [Promoted, Replaced]),
         (promoted(2, "Wanjiku"), false, [Promoted, Replaced]),
@@ -145,19 +165,19 @@ pub async fn one_version_is_promoted_by_a_second_person(kind: Kind) {
     for (event, goes, wanted) in table {
         let done = node.commit(vec![event.clone()], Vec::new()).await;
         assert_eq!(done.is_ok(), goes, "{event:?}: {done:?}");
-        let known = node.store.models().await.expect("read");
+        let known = node.store.models(HOME).await.expect("read");
         assert_eq!(known.iter().map(|model| model.state).collect::<Vec<_>>(), wanted, "{event:?}");
-        let scores = node.store.promoted_model(KIND).await.expect("read").map(|model| model.model.version);
+        let scores = node.store.promoted_model(HOME, KIND).await.expect("read").map(|model| model.model.version);
         let at = wanted.iter().position(|state| *state == Promoted).map(|at| at as u32 + 1);
         assert_eq!(scores, at);
         if let (true, Event::ModelPromoted(of), Ok(receipt)) = (goes, &event, &done) {
-            let place = node.store.model_promoted_at(KIND, of.version).await.expect("read");
+            let place = node.store.model_promoted_at(HOME, (KIND, of.version)).await.expect("read");
             assert_eq!(place, receipt.events.first().map(|committed| committed.seq), "the last time");
         }
     }
     let journal = node.store.journal_events("model_promoted").await.expect("read");
     assert_eq!(journal.len(), 3, "what was refused is not in the journal");
-    assert_eq!(node.store.model_promoted_at(KIND, 3).await.expect("read"), None);
+    assert_eq!(node.store.model_promoted_at(HOME, (KIND, 3)).await.expect("read"), None);
 }
 
 pub async fn a_version_is_judged_while_it_does_not_score(kind: Kind) {
@@ -186,12 +206,12 @@ pub async fn a_version_is_judged_while_it_does_not_score(kind: Kind) {
     for (event, goes, wanted) in table {
         let done = node.commit(vec![event.clone()], Vec::new()).await;
         assert_eq!(done.is_ok(), goes, "{event:?}: {done:?}");
-        let known = node.store.model(KIND, 1).await.expect("read").expect("there").model;
+        let known = node.store.model(HOME, (KIND, 1)).await.expect("read").expect("there").model;
         assert_eq!(known.evaluation, wanted.map(evaluation), "{event:?}");
         assert_eq!(known.evaluated_by, wanted.map(|_| by.clone()), "{event:?}");
         assert_eq!((&known.by, &known.card), (&first.by, &first.card), "the rest stays");
     }
-    let acts = node.store.model_acts(KIND).await.expect("read");
+    let acts = node.store.model_acts(HOME, KIND).await.expect("read");
     let told: Vec<_> = acts.iter().map(|acted| (acted.act, acted.by.as_str(), acted.by_key)).collect();
     use ModelAct::{Evaluated, Promoted, Registered, Retired};
     assert_eq!(
@@ -238,18 +258,18 @@ pub async fn one_goes_back_to_what_scored_before_and_one_step_alone(kind: Kind) 
     for (event, goes, wanted) in table {
         let done = node.commit(vec![event.clone()], Vec::new()).await;
         assert_eq!(done.is_ok(), goes, "{event:?}: {done:?}");
-        let scores = node.store.promoted_model(KIND).await.expect("read").map(|model| model.model.version);
+        let scores = node.store.promoted_model(HOME, KIND).await.expect("read").map(|model| model.model.version);
         assert_eq!(scores, wanted, "{event:?}");
         if let (true, Event::ModelPromoted(of), Ok(receipt)) = (goes, &event, &done) {
-            let place = node.store.model_promoted_at(KIND, of.version).await.expect("read");
+            let place = node.store.model_promoted_at(HOME, (KIND, of.version)).await.expect("read");
             assert_eq!(place, receipt.events.first().map(|committed| committed.seq), "scores begin anew there");
-            let known = node.store.model(KIND, of.version).await.expect("read").expect("there");
+            let known = node.store.model(HOME, (KIND, of.version)).await.expect("read").expect("there");
             let at = receipt.events.first().map(|committed| committed.at);
             assert_eq!(known.promoted, at.map(|at| (of.by.clone(), at)));
             assert_eq!((known.state, known.ended), (ModelState::Promoted, None));
         }
     }
-    let acts = node.store.model_acts(KIND).await.expect("read");
+    let acts = node.store.model_acts(HOME, KIND).await.expect("read");
     let told: Vec<_> = acts.iter().map(|acted| (acted.act, acted.version, acted.other)).collect();
     use ModelAct::{Promoted, Registered, Retired, RolledBack};
     assert_eq!(
@@ -276,7 +296,115 @@ pub async fn one_goes_back_to_what_scored_before_and_one_step_alone(kind: Kind) 
     let wanted = [none(), none(), none(), none(), forecasts(2), forecasts(3), none(), forecasts(3), none()];
     assert_eq!(expected, wanted);
     assert_eq!((acts[8].by_key, acts[6].by_key), (Some(KeyId(7)), None), "with which key");
-    assert_eq!(node.store.model_acts(ModelKind::PlayerRisk).await.expect("read").len(), 1, "of its own kind");
+    assert_eq!(node.store.model_acts(HOME, ModelKind::PlayerRisk).await.expect("read").len(), 1, "of its own kind");
+    node.stop().await;
+}
+
+/// Which version scores in each of three jurisdictions.
+async fn scoring(node: &Node) -> [Option<u32>; 3] {
+    let mut all = [None; 3];
+    for (no, version) in (0..).zip(&mut all) {
+        let stored = node.store.promoted_model(JurisdictionNo(no), KIND).await.expect("read");
+        *version = stored.map(|stored| stored.model.version);
+    }
+    all
+}
+
+pub async fn each_jurisdiction_has_its_own_and_an_act_of_before_counts_in_every_one(kind: Kind) {
+    let database = Database::fresh(kind).await;
+    let node = database.open().await;
+    for version in [1, 2, 3] {
+        let (events, attachments) = registered(&model(KIND, version), b"bytes");
+        node.commit(events, attachments).await.expect("it is kept");
+    }
+    let first = node.commit(vec![promoted(1, "Otieno")], Vec::new()).await.expect("promoted");
+    // as releases before wrote it
+    database.break_open().await;
+    for before in [
+        "UPDATE model_acts SET jurisdiction = NULL",
+        r#"UPDATE journal SET payload = REPLACE(payload, '"jurisdiction":0,', '') WHERE kind = 'model_promoted'"#,
+    ] {
+        assert!(database.run(before).await.expect("the acts of before") > 0, "{before}");
+    }
+    assert_eq!(scoring(&node).await, [Some(1); 3]);
+    // what is tried | does it go | which scores in each then
+    let table = [
+        (promoted_in(Some(ABROAD), 2, "Otieno"), true, [Some(1), Some(2), Some(1)]),
+        (back_in(HOME, 2, 1), false, [Some(1), Some(2), Some(1)]),
+        (promoted(3, "Otieno"), true, [Some(3), Some(2), Some(1)]),
+        (back_in(ABROAD, 3, 1), false, [Some(3), Some(2), Some(1)]),
+        (back_in(HOME, 3, 1), true, [Some(1), Some(2), Some(1)]),
+        (retired_in(ABROAD, 2), true, [Some(1), None, Some(1)]),
+        (promoted_in(Some(ABROAD), 2, "Otieno"), false, [Some(1), None, Some(1)]),
+        (promoted(2, "Otieno"), true, [Some(2), None, Some(1)]),
+        (back_in(HOME, 2, 1), true, [Some(1), None, Some(1)]),
+        (retired(1), true, [None, None, Some(1)]),
+    ];
+    for (event, goes, wanted) in table {
+        let done = node.commit(vec![event.clone()], Vec::new()).await;
+        assert_eq!(done.is_ok(), goes, "{event:?}: {done:?}");
+        assert_eq!(scoring(&node).await, wanted, "{event:?}");
+    }
+    // history and place in the journal are of a jurisdiction, or of every one
+    for (no, wanted) in [(HOME, 5 + 4), (ABROAD, 2 + 4), (JurisdictionNo(2), 4)] {
+        assert_eq!(node.store.model_acts(no, KIND).await.expect("read").len(), wanted, "{no:?}");
+    }
+    let place = async |no| node.store.model_promoted_at(no, (KIND, 2)).await.expect("read");
+    assert!(place(HOME).await > place(ABROAD).await && place(ABROAD).await.is_some());
+    assert_eq!(place(JurisdictionNo(2)).await, None);
+    // what was promoted in every one scores from there on, but where it scores again by a way back
+    let at = first.events.first().map(|committed| committed.seq);
+    let place = async |no| node.store.model_promoted_at(no, (KIND, 1)).await.expect("read");
+    assert_eq!([place(ABROAD).await, place(JurisdictionNo(2)).await], [at, at]);
+    assert!(at.is_some() && place(HOME).await > at);
+    node.stop().await;
+}
+
+/// What a store of migration 0044 holds of four versions: one scores, in the place of another, one is retired, and one is in
+/// the shadow. There are operators in two jurisdictions.
+fn of_before() -> Vec<String> {
+    let mut rows = Vec::new();
+    for (number, state) in [(1, "replaced"), (2, "promoted"), (3, "retired"), (4, "registered")] {
+        let papers = serde_json::to_string(&model(KIND, number)).expect("JSON");
+        rows.push(format!(
+            "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, body) VALUES ('transaction_risk', {number}, 'a{number}', '{state}', 'Wanjiku', 0, '{papers}')"
+        ));
+    }
+    let acts = [("promoted", 1, "NULL"), ("promoted", 2, "1"), ("retired", 3, "NULL")];
+    for (nr, (act, number, other)) in (1..).zip(acts) {
+        rows.push(format!(
+            "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, other) VALUES ('transaction_risk', {nr}, {number}, '{act}', 'Otieno', {nr}, {other})"
+        ));
+    }
+    rows.push("INSERT INTO model_shadows (kind, version, started_by, started_at, reason) VALUES ('transaction_risk', 4, 'Wanjiku', 9, 'why')".to_owned());
+    for no in [0, 1] {
+        rows.push(format!(
+            "INSERT INTO operators (operator_no, id, code, jurisdiction, body) VALUES ({no}, 'o{no}', 'o{no}', {no}, '{{}}')"
+        ));
+    }
+    rows
+}
+
+pub async fn what_scored_for_all_scores_in_every_jurisdiction_after_the_upgrade(kind: Kind) {
+    let database = Database::as_of(kind, 44).await;
+    for row in of_before() {
+        assert_eq!(database.run(&row).await.expect("a row"), 1, "{row}");
+    }
+    let node = database.open().await;
+    use ModelState::{Promoted, Registered, Replaced, Retired};
+    // the third has no operators yet, and nothing that could score in the shadow
+    for (no, shadow) in [(HOME, Some(4)), (ABROAD, Some(4)), (JurisdictionNo(2), None)] {
+        let known = node.store.models(no).await.expect("read");
+        let states: Vec<_> = known.iter().map(|stored| stored.state).collect();
+        assert_eq!(states, [Replaced, Promoted, Retired, Registered], "{no:?}");
+        assert_eq!(known[1].promoted, Some(("Otieno".to_owned(), Ts(2))), "{no:?}");
+        assert_eq!(known[0].ended, Some(("Otieno".to_owned(), Ts(2))), "{no:?}");
+        let in_shadow = node.store.shadow_model(no, KIND).await.expect("read");
+        assert_eq!(in_shadow.map(|stored| stored.model.version), shadow, "{no:?}");
+    }
+    // from here on each goes its own way, also back from what was promoted for all
+    node.commit(vec![back_in(ABROAD, 2, 1)], Vec::new()).await.expect("it goes back");
+    assert_eq!(scoring(&node).await, [Some(2), Some(1), Some(2)]);
     node.stop().await;
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::list::cursor;
-use super::risk_models::{ModelBody, only_own_operators, required_reason, shown, which};
+use super::risk_models::{ModelBody, answer, required_reason, which};
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
@@ -205,25 +205,22 @@ async fn step(
     let (kind, version) = which(req)?;
     let sent: ModelShadowRequest = parse::json_body(req.headers(), body)?;
     let reason = required_reason(sent.reason.as_deref())?;
-    only_own_operators(caller, state)?;
-    let order = ShadowOrder { kind, version, step, by: Who::from(&caller.entry.key), reason };
+    let jurisdiction = caller.jurisdiction();
+    let order = ShadowOrder { jurisdiction, kind, version, step, by: Who::from(&caller.entry.key), reason };
     state.engine.order_shadow(order, idempotency(caller, req, body)?).await?;
-    let store = state.engine.store();
-    let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
-    let acts = store.model_acts(kind).await?;
-    Ok(HttpResponse::Ok().json(shown(state, caller.jurisdiction(), &stored, &acts).await?))
+    answer(state, jurisdiction, (kind, version)).await
 }
 
-/// Lets a version score in the shadow from now on, beside the promoted one or where none is promoted: no alert, no level of
-/// risk and no stored score follows from it, and what it would have said is counted by operator and day. One person is
-/// enough, and it need not be validated. One version of a kind at a time; its promotion, a way back to it, or its retirement
-/// ends it. Whoever plays at several operators is scored at each of them, and not across them.
+/// Lets a version score in the shadow of your jurisdiction from now on, beside the promoted one or where none is
+/// promoted: no alert, no level of risk and no stored score follows from it, and what it would have said is counted by
+/// operator and day. One person is enough, and it need not be validated. One version of a kind at a time; its promotion,
+/// a way back to it, or its retirement ends it. Whoever plays at several operators is scored at each of them, and not
+/// across them.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/shadow", tag = "models", request_body = ModelShadowRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version", body = ModelBody),
-        (status = 403, description = "There are operators of other jurisdictions"),
         (status = 404, description = "There is none"),
         (status = 409, description = "It scores already, is retired or cannot score here, or another one is in the shadow"),
         (status = 422, description = "No reason is given")),
@@ -238,13 +235,12 @@ pub async fn start(
     step(&caller, &state, &req, &body, ShadowStep::Start).await
 }
 
-/// Ends the shadow of a version. What was counted of it stays.
+/// Ends the shadow of a version in your jurisdiction. What was counted of it stays.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/unshadow", tag = "models", request_body = ModelShadowRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version", body = ModelBody),
-        (status = 403, description = "There are operators of other jurisdictions"),
         (status = 404, description = "There is none"), (status = 409, description = "It is not in the shadow"),
         (status = 422, description = "No reason is given")),
     security(("bearer" = ["rules:manage"]))
@@ -294,7 +290,8 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     let (kind, version) = which(&req)?;
     let (span, page) = asked(&req, state.engine.now())?;
     let store = state.engine.store();
-    let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
+    let stored = store.model(caller.jurisdiction(), (kind, version)).await?;
+    let stored = stored.ok_or_else(|| Problem::not_found("model"))?;
     let of = DaysOf { jurisdiction: caller.jurisdiction(), version: (kind, version), span };
     let directory = state.engine.directory();
     let ShadowDays { sum, resolved, is_cut } = shadow_days::read(store, &directory, of, page).await?;

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use models::ids::{OperatorId, OperatorNo};
+use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
 use models::operator::Scope;
 use models::risk_model::{ModelKind, RiskLevel};
@@ -23,7 +24,7 @@ const PLAYERS_DEFAULT: u32 = 100;
 /// Players with what the promoted version said last.
 #[derive(Serialize, ToSchema)]
 pub struct PlayersAtRiskView {
-    /// The version that says so; null where none is promoted, and then nobody is named.
+    /// The version that says so; null where none is promoted in the jurisdiction, and then nobody is named.
     pub model_version: Option<u32>,
     /// The highest probability first.
     pub items: Vec<PlayerRiskView>,
@@ -65,8 +66,9 @@ impl PlayerRiskView {
     }
 }
 
-async fn promoted(state: &AppState) -> Result<Option<u32>, Problem> {
-    let stored = state.engine.store().promoted_model(ModelKind::PlayerRisk).await?;
+/// The version that scores in a jurisdiction.
+async fn promoted(state: &AppState, jurisdiction: JurisdictionNo) -> Result<Option<u32>, Problem> {
+    let stored = state.engine.store().promoted_model(jurisdiction, ModelKind::PlayerRisk).await?;
     Ok(stored.map(|stored| stored.model.version))
 }
 
@@ -88,7 +90,7 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     caller.require(Scope::MarketRead)?;
     let id: OperatorId = parse::path_id(&req, "id", "operator")?;
     let operator = caller.operator_in_reach(&state.engine.directory(), id, Scope::MarketRead)?.operator_no;
-    at(operator, &state, &req).await
+    at((caller.jurisdiction(), operator), &state, &req).await
 }
 
 /// Players of several operators of the jurisdiction whose level of risk, by all that they do there, is at least the one
@@ -102,10 +104,15 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
 )]
 pub async fn across(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
     caller.require(Scope::MarketRead)?;
-    at(OperatorNo::of_nation(caller.jurisdiction()), &state, &req).await
+    let jurisdiction = caller.jurisdiction();
+    at((jurisdiction, OperatorNo::of_nation(jurisdiction)), &state, &req).await
 }
 
-async fn at(operator: OperatorNo, state: &AppState, req: &HttpRequest) -> Result<HttpResponse, Problem> {
+async fn at(
+    (jurisdiction, operator): (JurisdictionNo, OperatorNo),
+    state: &AppState,
+    req: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let pairs = parse::query(req, &["level", "limit"])?;
     let mut fields = Fields::default();
     let level = parse::parameter(&pairs, "level")
@@ -115,7 +122,7 @@ async fn at(operator: OperatorNo, state: &AppState, req: &HttpRequest) -> Result
         fields.known_parameter("?limit", limit)
     });
     let (level, limit) = fields.finish(level.zip(limit))?;
-    let Some(version) = promoted(state).await? else { return Ok(view(state, None, Vec::new())) };
+    let Some(version) = promoted(state, jurisdiction).await? else { return Ok(view(state, None, Vec::new())) };
     let query = PlayerRiskQuery { operator, version, from_ppm: level.least_ppm(), limit };
     let found = state.engine.store().players_at_risk(&query).await?;
     Ok(view(state, Some(version), found))
@@ -132,7 +139,9 @@ async fn at(operator: OperatorNo, state: &AppState, req: &HttpRequest) -> Result
 pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
     caller.require(Scope::MarketRead)?;
     let player: MatchKey = parse::path_id(&req, "player", "player")?;
-    let Some(version) = promoted(&state).await? else { return Ok(view(&state, None, Vec::new())) };
+    let Some(version) = promoted(&state, caller.jurisdiction()).await? else {
+        return Ok(view(&state, None, Vec::new()));
+    };
     let found = state.engine.store().risk_of_player(caller.jurisdiction(), version, player).await?;
     Ok(view(&state, Some(version), found))
 }

@@ -1,14 +1,14 @@
-//! Models: their versions, papers and drift, and what people do with them. They are registered with `mlinzi model`.
+//! Models: their versions, papers and drift, and what people do with them. They are registered with `mlinzi model`, for the whole
+//! node; which version scores is of the jurisdiction of whoever asks.
 
 use actix_web::{HttpRequest, HttpResponse};
 use actors::built_in_models::{self, BuiltIn};
 use actors::engine::{ModelCommand, ModelLive, ModelOrder};
 use models::ids::KeyId;
 use models::jurisdiction::JurisdictionNo;
+use models::model_life::{ModelActed, rollback_of};
 use models::operator::Scope;
-use models::risk_model::{
-    DriftJudged, ModelActed, ModelEvaluation, ModelKind, ModelMetrics, ModelState, REASON_CHARS_MAX, rollback_of,
-};
+use models::risk_model::{DriftJudged, ModelEvaluation, ModelKind, ModelMetrics, ModelState, REASON_CHARS_MAX};
 use models::ts::Ts;
 use models::who::Who;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use super::rules::views::RateForecastView;
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
 use crate::parse::{self, Fields};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::state::AppState;
 
 /// Every version.
@@ -77,6 +77,9 @@ pub struct ModelBody {
     pub kind: &'static str,
     /// Its number, from 1.
     pub version: u32,
+    /// Code of the jurisdiction of the key: its state, its promotion, its end, `rollback`, `shadow` and `live` are what became
+    /// of it there. Everything else is of every jurisdiction.
+    pub jurisdiction: String,
     /// `registered`, `promoted` (it scores), `replaced`, `retired`.
     pub state: &'static str,
     /// SHA-256 of the artefact, hexadecimal.
@@ -164,6 +167,9 @@ pub struct ModelActBody {
     pub act: &'static str,
     /// Of which version: another one that took this one's place, or this one.
     pub version: u32,
+    /// Code of the jurisdiction where it was done; null of what is of every one: a registration, a judgement, and what was done
+    /// before migration 0045.
+    pub jurisdiction: Option<String>,
     /// The version whose place it took.
     pub replaced: Option<u32>,
     /// Who.
@@ -213,7 +219,8 @@ pub struct ModelView {
     pub model: ModelBody,
     /// The model card, Markdown.
     pub card: String,
-    /// What was done with it, and what took its place, oldest first. Of before migration 0036 the last promotion alone.
+    /// What was done with it, and what took its place, in the jurisdiction of the key or in every one, oldest first.
+    /// Of before migration 0036 the last promotion alone.
     pub history: Vec<ModelActBody>,
     /// Days on which its scores were held against what it was learnt from, newest first.
     pub drift: Vec<DriftBody>,
@@ -268,11 +275,19 @@ impl From<&ModelActed> for RollbackBody {
     }
 }
 
-impl From<&ModelActed> for ModelActBody {
-    fn from(acted: &ModelActed) -> Self {
-        let ModelActed { version, act, by, by_key, at, reason, other, .. } = acted.clone();
-        Self { act: act.as_str(), version, replaced: other, by, by_key, at, reason }
+impl ModelActBody {
+    /// `place` is the jurisdiction whose acts these are.
+    fn of(acted: &ModelActed, place: &str) -> Self {
+        let ModelActed { version, act, by, by_key, at, reason, other, jurisdiction, .. } = acted.clone();
+        let jurisdiction = jurisdiction.map(|_| place.to_owned());
+        Self { act: act.as_str(), version, jurisdiction, replaced: other, by, by_key, at, reason }
     }
+}
+
+/// The code of a jurisdiction.
+fn code_of(state: &AppState, jurisdiction: JurisdictionNo) -> String {
+    let directory = state.engine.directory();
+    directory.jurisdiction(jurisdiction).map_or_else(String::new, |known| known.code.clone())
 }
 
 impl From<ModelLive> for ModelLiveBody {
@@ -282,14 +297,14 @@ impl From<ModelLive> for ModelLiveBody {
     }
 }
 
-/// A version as staff of a jurisdiction sees it; `acts` are those of its kind.
+/// A version as staff of a jurisdiction sees it; `acts` are those of its kind that count there.
 pub(super) async fn shown(
     state: &AppState,
     jurisdiction: JurisdictionNo,
     stored: &StoredModel,
     acts: &[ModelActed],
 ) -> Result<ModelBody, Problem> {
-    let mut body = ModelBody::of(stored, acts);
+    let mut body = ModelBody::of(stored, acts, code_of(state, jurisdiction));
     if stored.state == ModelState::Promoted {
         let live = state.engine.model_live(jurisdiction, (stored.model.kind, stored.model.version)).await?;
         body.live = live.into_iter().map(ModelLiveBody::from).collect();
@@ -298,13 +313,14 @@ pub(super) async fn shown(
 }
 
 impl ModelBody {
-    /// `acts` are those of its kind.
-    fn of(stored: &StoredModel, acts: &[ModelActed]) -> Self {
+    /// `acts` are those of its kind that count in the jurisdiction.
+    fn of(stored: &StoredModel, acts: &[ModelActed], jurisdiction: String) -> Self {
         let model = &stored.model;
         let (promoted_by, promoted_at) = stored.promoted.clone().unzip();
         Self {
             kind: model.kind.as_str(),
             version: model.version,
+            jurisdiction,
             state: stored.state.as_str(),
             artefact_sha256: model.artefact_sha256.clone(),
             schema_sha256: model.schema_sha256.clone(),
@@ -371,14 +387,16 @@ pub(super) fn required_reason(reason: Option<&str>) -> Result<String, Problem> {
     fields.finish(reason)
 }
 
-/// A model scores everybody: no key of one jurisdiction decides for operators of another.
-pub(super) fn only_own_operators(caller: &Caller, state: &AppState) -> Result<(), Problem> {
-    let directory = state.engine.directory();
-    if directory.operators.values().any(|operator| operator.jurisdiction != caller.jurisdiction()) {
-        let why = "a model scores the operators of every jurisdiction, and there are others: whoever runs this node does it with `mlinzi model`";
-        return Err(Problem::new(Code::Forbidden, why));
-    }
-    Ok(())
+/// A version as it is now, for whoever has just done something with it.
+pub(super) async fn answer(
+    state: &AppState,
+    jurisdiction: JurisdictionNo,
+    (kind, version): (ModelKind, u32),
+) -> Result<HttpResponse, Problem> {
+    let store = state.engine.store();
+    let stored = store.model(jurisdiction, (kind, version)).await?.ok_or_else(|| Problem::not_found("model"))?;
+    let acts = store.model_acts(jurisdiction, kind).await?;
+    Ok(HttpResponse::Ok().json(shown(state, jurisdiction, &stored, &acts).await?))
 }
 
 async fn order(
@@ -388,30 +406,27 @@ async fn order(
     body: &[u8],
     (kind, command): (ModelKind, ModelCommand),
 ) -> Result<HttpResponse, Problem> {
-    only_own_operators(caller, state)?;
-    let order = ModelOrder { kind, command, by: Who::from(&caller.entry.key) };
+    let jurisdiction = caller.jurisdiction();
+    let order = ModelOrder { jurisdiction, kind, command, by: Who::from(&caller.entry.key) };
     let version = state.engine.order_model(order, idempotency(caller, req, body)?).await?;
-    let store = state.engine.store();
-    let stored = store.model(kind, version).await?.ok_or_else(|| Problem::not_found("model"))?;
-    let acts = store.model_acts(kind).await?;
-    Ok(HttpResponse::Ok().json(shown(state, caller.jurisdiction(), &stored, &acts).await?))
+    answer(state, jurisdiction, (kind, version)).await
 }
 
-/// Lets a version score from now on, in the place of the one before. Another person than the one who registered it has to
+/// Lets a version score the operators of your jurisdiction from now on, in the place of the one before; what scores in another
+/// jurisdiction is theirs to say. Another person than the one who registered it has to
 /// do so, and it has to be validated: judged on a table that it was not learnt from. A person is known by the keys that
 /// followed each other and by the name on them; whoever had a version judged after it was registered does not promote it
 /// either. One that was registered under a typed name has to be judged again with a key (`mlinzi model evaluate`). How many
 /// alerts are expected of it stands in `live`: within seven days, where far more come, the brake goes back to the version
-/// before, or retires this one where none scored before. A model scores the operators of every jurisdiction: where there are
-/// several with operators, no key of one of them may do this, but whoever runs the node.
+/// before, or retires this one where none scored before.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/promote", tag = "models", request_body = PromoteRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version", body = ModelBody),
-        (status = 403, description = "The key is of whoever registered the version or had it judged, by its name or by the keys it follows; the version was registered under a typed name alone; or there are operators of other jurisdictions"),
+        (status = 403, description = "The key is of whoever registered the version or had it judged, by its name or by the keys it follows; or the version was registered under a typed name alone"),
         (status = 404, description = "There is none"),
-        (status = 409, description = "It is not validated, is retired, or scores already")),
+        (status = 409, description = "It is not validated, or in your jurisdiction it is retired or scores already")),
     security(("bearer" = ["rules:manage"]))
 )]
 pub async fn promote(
@@ -426,15 +441,14 @@ pub async fn promote(
     order(&caller, &state, &req, &body, (kind, ModelCommand::Promote { version })).await
 }
 
-/// Lets the version that scored right before the present one score again, at once: where a promotion turns out badly. One
-/// person is enough, because a second one had promoted it. It is one step: what was gone back from scores again by a
-/// promotion alone. Where there are operators of several jurisdictions, it is whoever runs the node.
+/// Lets the version that scored in your jurisdiction right before the present one score there again, at once: where a
+/// promotion turns out badly. One person is enough, because a second one had promoted it. It is one step: what was gone
+/// back from scores again by a promotion alone.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/rollback", tag = "models", request_body = ModelRollbackRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version that scores again", body = ModelBody),
-        (status = 403, description = "There are operators of other jurisdictions"),
         (status = 404, description = "There is no such kind"),
         (status = 409, description = "Nothing scores, nothing scored before, or what did was gone back from itself, is retired, or does not fit this release"),
         (status = 422, description = "No reason is given")),
@@ -453,14 +467,13 @@ pub async fn roll_back(
     order(&caller, &state, &req, &body, (kind, ModelCommand::RollBack { reason })).await
 }
 
-/// Takes a version out of use for good. Where it scored, nothing of its kind is scored until another one is promoted. One
-/// person is enough; where there are operators of several jurisdictions, it is whoever runs the node.
+/// Takes a version out of use in your jurisdiction for good. Where it scored, nothing of its kind is scored there until another
+/// one is promoted. One person is enough. Another jurisdiction may score with it as before.
 #[utoipa::path(
     post, path = "/api/v1/models/{kind}/{version}/retire", tag = "models", request_body = RetireRequest,
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once")),
     responses((status = 200, description = "The version", body = ModelBody),
-        (status = 403, description = "There are operators of other jurisdictions"),
         (status = 404, description = "There is none"), (status = 409, description = "It is retired"),
         (status = 422, description = "No reason is given")),
     security(("bearer" = ["rules:manage"]))
@@ -478,7 +491,7 @@ pub async fn retire(
     order(&caller, &state, &req, &body, (kind, ModelCommand::Retire { version, reason })).await
 }
 
-/// Every version of every model, and the models that are part of the program.
+/// Every version of every model with what became of it in your jurisdiction, and the models that are part of the program.
 #[utoipa::path(
     get, path = "/api/v1/models", tag = "models",
     responses((status = 200, description = "Models", body = ModelsView)),
@@ -486,20 +499,20 @@ pub async fn retire(
 )]
 pub async fn list(caller: Caller, state: AppState) -> Result<HttpResponse, Problem> {
     caller.require(Scope::SystemRead)?;
-    let store = state.engine.store();
-    let stored = store.models().await?;
+    let (store, jurisdiction) = (state.engine.store(), caller.jurisdiction());
+    let stored = store.models(jurisdiction).await?;
     let mut models = Vec::with_capacity(stored.len());
     for of_kind in stored.chunk_by(|a, b| a.model.kind == b.model.kind) {
-        let acts = store.model_acts(of_kind[0].model.kind).await?;
+        let acts = store.model_acts(jurisdiction, of_kind[0].model.kind).await?;
         for stored in of_kind {
-            models.push(shown(&state, caller.jurisdiction(), stored, &acts).await?);
+            models.push(shown(&state, jurisdiction, stored, &acts).await?);
         }
     }
     let built_in = built_in_models::all().into_iter().map(BuiltInBody::from).collect();
     Ok(HttpResponse::Ok().json(ModelsView { models, built_in }))
 }
 
-/// A version: papers, model card, drift.
+/// A version: papers and model card, what became of it in your jurisdiction, drift at its operators.
 #[utoipa::path(
     get, path = "/api/v1/models/{kind}/{version}", tag = "models",
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path)),
@@ -510,10 +523,10 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
     caller.require(Scope::SystemRead)?;
     let missing = || Problem::not_found("model");
     let (kind, version) = which(&req)?;
-    let store = state.engine.store();
-    let stored = store.model(kind, version).await?.ok_or_else(missing)?;
-    // a jurisdiction sees its own operators; the model is everybody's
-    let drift = store.model_drift(caller.jurisdiction(), (kind, version)).await?;
+    let (store, jurisdiction) = (state.engine.store(), caller.jurisdiction());
+    let stored = store.model(jurisdiction, (kind, version)).await?.ok_or_else(missing)?;
+    // a jurisdiction sees its own operators; the papers are everybody's
+    let drift = store.model_drift(jurisdiction, (kind, version)).await?;
     let directory = state.engine.directory();
     let body = |judged: DriftJudged| DriftBody {
         operator_code: directory.operators.get(&judged.operator_no).map(|operator| operator.code.clone()),
@@ -525,9 +538,9 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
         is_shadow: judged.is_shadow,
     };
     let drift = drift.into_iter().map(body).collect();
-    let acts = store.model_acts(kind).await?;
+    let acts = store.model_acts(jurisdiction, kind).await?;
     let of_it = |acted: &&ModelActed| acted.version == version || acted.other == Some(version);
-    let history = acts.iter().filter(of_it).map(ModelActBody::from).collect();
-    let model = shown(&state, caller.jurisdiction(), &stored, &acts).await?;
+    let model = shown(&state, jurisdiction, &stored, &acts).await?;
+    let history = acts.iter().filter(of_it).map(|acted| ModelActBody::of(acted, &model.jurisdiction)).collect();
     Ok(HttpResponse::Ok().json(ModelView { model, card: stored.model.card, history, drift }))
 }

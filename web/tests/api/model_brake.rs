@@ -37,7 +37,7 @@ async fn begin_as(notify: NotifySetup) -> (Node, Arc<AheadClock>) {
     let now = clock.now().0;
     for row in [
         format!(
-            "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, promoted_by, promoted_at, body) VALUES ('transaction_risk', 1, 'a1', 'promoted', 'Wanjiku', 0, 'Otieno', {now}, '{model}')"
+            "INSERT INTO models (kind, version, artefact_sha256, registered_by, registered_at, body) VALUES ('transaction_risk', 1, 'a1', 'Wanjiku', 0, '{model}')"
         ),
         format!(
             "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, forecasts) VALUES ('transaction_risk', 1, 1, 'promoted', 'Otieno', {now}, '{forecasts}')"
@@ -118,6 +118,10 @@ async fn a_model_whose_alerts_leave_their_forecast_is_taken_back_by_itself() {
     assert!(reason.starts_with("risky_transaction: ") && reason.contains("where at most"), "{last}");
     let metrics = node.call("GET", "/metrics", Some(&node.staff), "").await.text;
     assert!(metrics.contains("mlinzi_model_brakes_total 1"), "{metrics}");
+    // where nothing flooded it goes on
+    let abroad = node.call("GET", "/api/v1/models", Some(&node.neighbour), "").await.json();
+    let told = (&abroad["models"][0]["jurisdiction"], &abroad["models"][0]["state"]);
+    assert_eq!(told, (&json!("KE-2"), &json!("promoted")), "{abroad}");
     // once, and the rule that only heard it stays as it is
     looks(&node).await;
     assert_eq!(node.journaled("model_retired").await.len(), 1);
@@ -168,7 +172,7 @@ async fn staff_is_told_once_that_a_model_was_taken_back_and_why() {
     let history = get(&node, "/api/v1/models/transaction_risk/1").await["history"].clone();
     let last = history.as_array().and_then(|acts| acts.last()).cloned().expect("an act");
     let item = &told[0];
-    assert_eq!(item["title"], "transaction_risk: the brake stopped version 1", "{item}");
+    assert_eq!(item["title"], "transaction_risk: the brake stopped version 1 in KE", "{item}");
     assert_eq!(item["lines"], json!([last["reason"], "the version is retired, and nothing scores"]), "{item}");
     assert_eq!(
         (&item["kind"], &item["severity"], &item["rule"], &item["operator_code"], &item["channel"]),

@@ -5,25 +5,31 @@ use models::ts::DAY;
 use serde_json::{Value, json};
 
 /// A version as it is stored.
-fn version(number: u32, state: &str) -> String {
+fn version(number: u32) -> String {
     let metrics = json!({"rows": 900, "positives": 200, "auc_ppm": 912_000, "average_precision_ppm": 700_000,
         "brier_ppm": 50_000, "calibration_error_ppm": 20_000});
     let model = json!({"kind": "transaction_risk", "version": number, "artefact_sha256": format!("a{number}"),
         "schema_sha256": "bb", "data_sha256": "cc", "features": 46, "bytes": 10, "held_out": metrics,
         "by": "Wanjiku", "card": "# Model card"});
     format!(
-        "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, body) VALUES ('transaction_risk', {number}, 'a{number}', '{state}', 'Wanjiku', 0, '{model}')"
+        "INSERT INTO models (kind, version, artefact_sha256, registered_by, registered_at, body) VALUES ('transaction_risk', {number}, 'a{number}', 'Wanjiku', 0, '{model}')"
     )
 }
 
-const IN_SHADOW: &str = "INSERT INTO model_shadows (kind, version, started_by, started_at, reason) VALUES ('transaction_risk', 4, 'Wanjiku', 1000000, 'the new product')";
+const IN_SHADOW: &str = "INSERT INTO model_shadows (jurisdiction, kind, version, started_by, started_at, reason) VALUES (0, 'transaction_risk', 4, 'Wanjiku', 1000000, 'the new product')";
 
 #[actix_web::test]
 async fn a_shadow_is_begun_and_ended_by_whoever_may_with_a_reason() {
     let node = Node::start().await;
     let store = node.engine.store();
-    for (number, state) in [(1, "promoted"), (2, "retired"), (3, "registered"), (4, "registered")] {
-        store.execute_for_tests(&version(number, state)).await.expect("a row");
+    for number in [1, 2, 3, 4] {
+        store.execute_for_tests(&version(number)).await.expect("a row");
+    }
+    for (nr, act) in [(1, "promoted"), (2, "retired")] {
+        let row = format!(
+            "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, jurisdiction) VALUES ('transaction_risk', {nr}, {nr}, '{act}', 'Otieno', 0, 0)"
+        );
+        store.execute_for_tests(&row).await.expect("a row");
     }
     store.execute_for_tests(IN_SHADOW).await.expect("a row");
     let operator = node.operator("aviator").await;
@@ -31,10 +37,12 @@ async fn a_shadow_is_begun_and_ended_by_whoever_may_with_a_reason() {
     let (staff, own, neighbour) = (Some(&*node.staff), Some(&*own.bearer), Some(&*node.neighbour));
     let why = r#"{"reason": "the new product"}"#;
     // path | key | body | status | what is said
-    let table: [(&str, Option<&str>, &str, u16, &str); 14] = [
+    let table: [(&str, Option<&str>, &str, u16, &str); 15] = [
         ("transaction_risk/3/shadow", None, why, 401, ""),
         ("transaction_risk/3/shadow", own, why, 403, "rules:manage"),
-        ("transaction_risk/3/shadow", neighbour, why, 403, "of every jurisdiction"),
+        // what is in the shadow here is not in theirs, and the bytes are not there
+        ("transaction_risk/4/unshadow", neighbour, why, 409, "not in the shadow"),
+        ("transaction_risk/1/shadow", neighbour, why, 409, "it cannot score here"),
         ("transaction_risk/3/shadow", staff, "{}", 422, "/reason"),
         ("transaction_risk/3/shadow", staff, r#"{"because": "x"}"#, 400, "unknown"),
         ("transaction_risk/9/shadow", staff, why, 404, ""),
@@ -70,7 +78,7 @@ async fn what_a_shadow_would_have_said_is_read_by_staff_of_the_jurisdiction() {
     let node = Node::start().await;
     let store = node.engine.store();
     let operator = node.operator("aviator").await;
-    store.execute_for_tests(&version(4, "registered")).await.expect("a row");
+    store.execute_for_tests(&version(4)).await.expect("a row");
     store.execute_for_tests(IN_SHADOW).await.expect("a row");
     let path = "/api/v1/models/transaction_risk/4/shadow";
     let span = "?from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z";

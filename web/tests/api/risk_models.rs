@@ -27,8 +27,10 @@ async fn versions_papers_and_drift_are_read_by_staff_alone() {
     let store = node.engine.store();
     let rows = [
         format!(
-            "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, promoted_by, promoted_at, body) VALUES ('player_risk', 1, 'aa', 'promoted', 'Wanjiku', 0, 'Otieno', 1000000, '{model}')"
+            "INSERT INTO models (kind, version, artefact_sha256, registered_by, registered_at, body) VALUES ('player_risk', 1, 'aa', 'Wanjiku', 0, '{model}')"
         ),
+        // in the jurisdiction of the staff alone
+        "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, jurisdiction) VALUES ('player_risk', 1, 1, 'promoted', 'Otieno', 1000000, 0)".to_owned(),
         format!(
             "INSERT INTO model_drift (kind, version, operator_no, day, body) VALUES ('player_risk', 1, 900, 0, '{drift}')"
         ),
@@ -50,7 +52,16 @@ async fn versions_papers_and_drift_are_read_by_staff_alone() {
     assert_eq!((&known["trained_on"], &known["evaluation_seen_share"]), (&window, &json!(0.01)));
     let read = node.call("GET", "/api/v1/models/player_risk/1", Some(&node.staff), "").await;
     assert_eq!((read.status, read.json()["card"].as_str()), (200, Some("# Model card")));
-    assert_eq!((&read.json()["history"], &known["rollback"]), (&json!([]), &json!(null)));
+    let history = read.json()["history"].clone();
+    let told = json!([{"act": "promoted", "version": 1, "jurisdiction": "KE", "replaced": null, "by": "Otieno", "by_key": null,
+        "at": "1970-01-01T00:00:01.000Z", "reason": null}]);
+    assert_eq!((&history, &known["rollback"], &known["jurisdiction"]), (&told, &json!(null), &json!("KE")));
+    let abroad = node.call("GET", "/api/v1/models/player_risk/1", Some(&node.neighbour), "").await.json();
+    assert_eq!(
+        (&abroad["model"]["state"], &abroad["model"]["promoted_by"], &abroad["history"]),
+        (&json!("registered"), &json!(null), &json!([])),
+        "another jurisdiction has not promoted it"
+    );
     // of an operator that is not the jurisdiction's nothing is told
     assert_eq!(read.json()["drift"], json!([]));
     for path in ["/api/v1/models/player_risk/2", "/api/v1/models/anything/1", "/api/v1/models/player_risk/x"] {
@@ -66,7 +77,7 @@ async fn versions_papers_and_drift_are_read_by_staff_alone() {
 }
 
 /// A version as it is stored, with an evaluation of its own or none.
-fn version(number: u32, by: &str, state: &str, is_judged: bool) -> String {
+fn version(number: u32, by: &str, is_judged: bool) -> String {
     let metrics = json!({"rows": 900, "positives": 200, "auc_ppm": 912_000, "average_precision_ppm": 700_000,
         "brier_ppm": 50_000, "calibration_error_ppm": 20_000});
     let evaluation = is_judged.then(|| json!({"data_sha256": "dd", "metrics": metrics}));
@@ -74,7 +85,7 @@ fn version(number: u32, by: &str, state: &str, is_judged: bool) -> String {
         "schema_sha256": "bb", "data_sha256": "cc", "features": 73, "bytes": 10, "held_out": metrics,
         "evaluation": evaluation, "by": by, "card": "# Model card"});
     format!(
-        "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, body) VALUES ('player_risk', {number}, 'a{number}', '{state}', '{by}', 0, '{model}')"
+        "INSERT INTO models (kind, version, artefact_sha256, registered_by, registered_at, body) VALUES ('player_risk', {number}, 'a{number}', '{by}', 0, '{model}')"
     )
 }
 
@@ -82,10 +93,8 @@ fn version(number: u32, by: &str, state: &str, is_judged: bool) -> String {
 async fn a_second_person_promotes_what_is_validated_and_anybody_who_may_retires_it() {
     let node = Node::start().await;
     let store = node.engine.store();
-    let versions =
-        [(1, "Staff", true, "registered"), (2, "Wanjiku", false, "registered"), (3, "Wanjiku", true, "registered")];
-    for (number, by, is_judged, state) in versions {
-        store.execute_for_tests(&version(number, by, state, is_judged)).await.expect("a row");
+    for (number, by, is_judged) in [(1, "Staff", true), (2, "Wanjiku", false), (3, "Wanjiku", true)] {
+        store.execute_for_tests(&version(number, by, is_judged)).await.expect("a row");
     }
     let operator = node.operator("aviator").await;
     let own = operator.key(&node, json!({"label": "k", "scopes": ["lookup"], "rate_per_second": 100})).await;
@@ -104,9 +113,9 @@ async fn a_second_person_promotes_what_is_validated_and_anybody_who_may_retires_
         ("anything/1/promote", staff, "{}", 404, ""),
         ("player_risk/3/promote", staff, r#"{"by": "me"}"#, 400, "unknown"),
         ("player_risk/3/retire", None, reason, 401, ""),
-        // there is an operator of ours: what scores it is not theirs to change
-        ("player_risk/3/promote", neighbour, "{}", 403, "of every jurisdiction"),
-        ("player_risk/3/retire", neighbour, reason, 403, "of every jurisdiction"),
+        // what a neighbour does with a version is done in their jurisdiction
+        ("player_risk/3/promote", neighbour, "{}", 409, "not validated"),
+        ("player_risk/3/retire", neighbour, reason, 200, "\"state\":\"retired\""),
         ("player_risk/3/retire", own, reason, 403, "rules:manage"),
         ("player_risk/3/retire", staff, "{}", 422, "/reason"),
         ("player_risk/3/retire", staff, reason, 200, "\"state\":\"retired\""),
@@ -124,7 +133,7 @@ async fn a_second_person_promotes_what_is_validated_and_anybody_who_may_retires_
         let request = request.header("idempotency-key", "once").header("content-type", "application/json");
         assert_eq!(node.send(request.body(reason.to_owned())).await.status, 200);
     }
-    assert_eq!(node.journaled("model_retired").await.len(), 2);
+    assert_eq!(node.journaled("model_retired").await.len(), 3);
     assert_eq!(node.journaled("model_promoted").await.len(), 0);
     node.stop().await;
 }
@@ -151,7 +160,8 @@ async fn nobody_has_a_level_of_risk_before_a_version_is_promoted() {
         let none = node.call("GET", path, Some(&node.staff), "").await;
         assert_eq!((none.status, none.json()), (200, json!({"model_version": null, "items": []})), "{path}");
     }
-    store.execute_for_tests(&version(1, "Wanjiku", "promoted", true)).await.expect("a row");
+    store.execute_for_tests(&version(1, "Wanjiku", true)).await.expect("a row");
+    store.execute_for_tests(&act(1, "promoted", 1, None)).await.expect("a row");
     // what another version said before is not said any more
     for (query, wanted) in
         [("", 1), ("?level=high", 1), ("?level=moderate", 2), ("?level=low", 3), ("?level=low&limit=2", 2)]
@@ -211,7 +221,7 @@ async fn one_goes_back_to_the_version_before_and_is_told_why_not() {
     };
     check(path, None, reason, 401, "").await;
     check(path, own, reason, 403, "rules:manage").await;
-    check(path, Some(node.neighbour.as_str()), reason, 403, "of every jurisdiction").await;
+    check(path, Some(node.neighbour.as_str()), reason, 409, "no version of this kind scores").await;
     check(path, staff, "{}", 422, "/reason").await;
     check(path, staff, r#"{"reason": " "}"#, 422, "/reason").await;
     check(path, staff, &json!({"reason": "x".repeat(501)}).to_string(), 422, "/reason").await;
@@ -220,8 +230,8 @@ async fn one_goes_back_to_the_version_before_and_is_told_why_not() {
     assert_eq!(node.call("GET", path, staff, "").await.status, 405);
 
     check(path, staff, reason, 409, "no version of this kind scores").await;
-    for (number, state) in [(1, "replaced"), (2, "promoted")] {
-        store.execute_for_tests(&version(number, "Wanjiku", state, true)).await.expect("a row");
+    for number in [1, 2] {
+        store.execute_for_tests(&version(number, "Wanjiku", true)).await.expect("a row");
     }
     store.execute_for_tests(&act(1, "promoted", 2, None)).await.expect("a row");
     check(path, staff, reason, 409, "nothing scored before version 2").await;
