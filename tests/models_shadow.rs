@@ -16,7 +16,7 @@ use models::rule_input::RuleInput;
 use models::score::RecordsScored;
 use models::ts::{DAY, Ts};
 use program::play::{day, table};
-use program::{Server, attempt, get, hand, post, prepare, run, serve, status};
+use program::{Server, attempt, get, hand, post, prepare, run, serve, serve_with, status};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -79,8 +79,19 @@ struct Market<'a> {
 }
 
 impl Market<'_> {
-    /// A day, and what the rules have heard of it.
+    /// A day, what the rules have heard of it, and what the promoted version said of it.
     async fn push(&mut self, base: &str) {
+        self.push_alone(base).await;
+        let scored = async {
+            while !self.is_newest_scored().await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, scored).await.expect("a batch is scored in time");
+    }
+
+    /// A day, and what the rules have heard of it: its scores follow a commit later.
+    async fn push_alone(&mut self, base: &str) {
         assert!(self.days < 28, "a month is enough");
         let path = format!("{base}/api/v1/feeds/{}/records", self.source);
         post(&self.client, path, &self.key, day(self.days)).await.expect("a push");
@@ -91,8 +102,14 @@ impl Market<'_> {
             }
         };
         tokio::time::timeout(PATIENCE, heard).await.expect("a batch is heard in time");
-        // scores follow a commit later
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    /// Are the scores of the newest batch stored?
+    async fn is_newest_scored(&self) -> bool {
+        let rows = self.rows().await;
+        let newest = rows.iter().rev().find(|row| matches!(row.input, RuleInput::Batch { .. }));
+        let of = newest.expect("a batch was heard").input_seq;
+        rows.iter().any(|row| matches!(&row.input, RuleInput::RecordsScored(scored) if scored.of == of))
     }
 
     async fn rows(&self) -> Vec<RuleInputRow> {
@@ -182,12 +199,31 @@ fn had<'a>(rows: impl IntoIterator<Item = &'a [Option<u32>; 3]>, which: usize) -
     })
 }
 
+/// What the engine says where it has taken a version up.
+const PROMOTED: &str = "this version of the model scores";
+const SHADOWED: &str = "this version of the model scores in the shadow";
+
+/// Waits until the engine has said so of a version: what is heard from then on is scored by it.
+async fn taken_up(dir: &Path, said: &str, (kind, version): (&str, u32)) {
+    let is_it = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        (&line["message"], &line["kind"], &line["version"]) == (&json!(said), &json!(kind), &json!(version))
+    };
+    let taken = async {
+        while !std::fs::read_to_string(dir.join("log")).expect("a log").lines().any(is_it) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("a version is taken up in time");
+}
+
 async fn check(url: &str) {
     let dir = testkit::temp_dir();
     let dir = dir.path();
     let key = prepare(dir, url);
     let client = reqwest::Client::new();
-    let mut server = serve(&client, dir, url).await;
+    let says = [("MLINZI__LOG__LEVEL", "info"), ("MLINZI__LOG__FORMAT", "json")];
+    let mut server = serve_with(&client, dir, url, &says).await;
     let operator = json!({"code": "alpha", "name": "Alpha"}).to_string();
     let made = post(&client, format!("{}/api/v1/operators/register", server.base), &key, operator).await;
     let id = made.expect("an operator")["id"].as_str().expect("an id").to_owned();
@@ -227,7 +263,9 @@ async fn check(url: &str) {
         let key = if what == "promote" { &otieno } else { &wanjiku };
         assert_eq!(status(&client, act(&server, which, what), key, body).await, Some(wanted), "{which} {what}");
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    taken_up(dir, PROMOTED, ("transaction_risk", 1)).await;
+    taken_up(dir, SHADOWED, ("transaction_risk", 2)).await;
+    taken_up(dir, SHADOWED, ("player_risk", 1)).await;
 
     // beside the promoted one: it has deposits, the promoted one withdrawals
     let read = market.until_counted(&server, "transaction_risk/2", 3).await;
@@ -268,7 +306,7 @@ async fn check(url: &str) {
     // killed in the middle it goes on, and what was counted stays
     for _ in 0..2 {
         let before = market.shadow(&server, "transaction_risk/2").await;
-        market.push(&server.base).await;
+        market.push_alone(&server.base).await;
         server.child.kill().expect("kill -9");
         drop(server);
         server = serve(&client, dir, url).await;

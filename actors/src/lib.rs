@@ -45,6 +45,7 @@ pub mod scoring;
 pub mod second_person;
 pub mod secrets;
 pub mod source;
+pub mod shadow_days;
 mod spine;
 pub mod staff;
 pub mod trace;

@@ -9,6 +9,7 @@ use crate::api::EngineError;
 use crate::directory::Directory;
 use crate::rates::{self, Raised, TRIED_MIN};
 use crate::risk_models::away;
+use crate::shadow_days::{self, DaysOf};
 use engine::model_shadow::rule_of;
 use engine::rules::brake::{self, LOOKS_BACK};
 use engine::rules::life::Life;
@@ -88,9 +89,11 @@ async fn of_shadow(
 ) -> Result<Option<RateForecast>, EngineError> {
     // the first day of the span as a whole: days are local ones
     let span = Window { start: now.plus(-LOOKS_BACK - DAY), end: now };
-    let days = store.model_shadow_days(jurisdiction, of, span, SHADOW_DAYS_MAX).await.map_err(|error| away(&error))?;
-    let findings = days.iter().map(|day| day.found.counts.high).sum();
-    Ok(brake::forecast(ForecastBasis::Shadow, findings, days.len() as u64 * (DAY / HOUR) as u64))
+    let of = DaysOf { jurisdiction, version: of, span };
+    let mut findings = 0;
+    let days = shadow_days::each(store, of, SHADOW_DAYS_MAX, |day| findings += day.found.counts.high);
+    let days = days.await.map_err(|error| away(&error))?;
+    Ok(brake::forecast(ForecastBasis::Shadow, findings, u64::from(days) * (DAY / HOUR) as u64))
 }
 
 async fn of_version_before(

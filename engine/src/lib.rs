@@ -22,6 +22,7 @@ pub mod repair;
 pub mod routing;
 pub mod rules;
 pub mod season;
+pub mod shadow_days;
 pub mod silence;
 pub mod snapshot;
 pub mod tail;

@@ -10,7 +10,7 @@ use crate::read::parse;
 use crate::risk_models::{Shadowed, StoredModel, named, refused, standing_in};
 use models::alert::Window;
 use models::event::Event;
-use models::ids::Seq;
+use models::ids::{OperatorNo, Seq};
 use models::jurisdiction::JurisdictionNo;
 use models::model_shadow::{ModelShadowEnded, ModelShadowStarted, ShadowDayCounted};
 use models::risk_model::{ModelKind, ModelPromoted, ModelRetired, ModelState};
@@ -150,7 +150,8 @@ impl Store {
         Ok(self.int(sql, &values).await? > 0)
     }
 
-    /// Days of a version in the shadow at operators of a jurisdiction that begin in a span, newest first, at most `limit`.
+    /// Days of a version in the shadow at operators of a jurisdiction that begin in a span, newest first and by operator, at
+    /// most `limit`: those behind a day of an operator, or the first ones.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -159,22 +160,48 @@ impl Store {
         jurisdiction: JurisdictionNo,
         (kind, version): (ModelKind, u32),
         span: Window,
+        behind: Option<(Ts, OperatorNo)>,
         limit: u32,
     ) -> Result<Vec<ShadowDayCounted>, StoreError> {
-        let sql = "SELECT body FROM model_shadow_days WHERE kind = $1 AND version = $2 AND day >= $3 AND day < $4 AND operator_no IN (SELECT operator_no FROM operators WHERE jurisdiction = $5) ORDER BY day DESC, operator_no LIMIT $6";
+        // nothing that begins in the span begins at its end
+        let (day, operator) = behind.map_or((span.end.0, -1), |(day, operator)| (day.0, i64::from(operator.0)));
+        let sql = "SELECT body FROM model_shadow_days WHERE kind = $1 AND version = $2 AND day >= $3 AND day < $4 AND day <= $5 AND (day < $5 OR operator_no > $6) AND operator_no IN (SELECT operator_no FROM operators WHERE jurisdiction = $7) ORDER BY day DESC, operator_no LIMIT $8";
+        let values = [
+            Val::Text(kind.as_str()),
+            Val::Int(version.into()),
+            Val::Int(span.start.0),
+            Val::Int(span.end.0),
+            Val::Int(day),
+            Val::Int(operator),
+            Val::Int(jurisdiction.0.into()),
+            Val::Int(limit.into()),
+        ];
+        let bodies = self.rows(sql, &values).await?.iter().map(|row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
+        // a day names up to five hundred records: no work for a thread that answers
+        let parsed = tokio::task::spawn_blocking(move || {
+            bodies.iter().map(|body| parse("day of a shadow", body)).collect::<Result<Vec<_>, StoreError>>()
+        });
+        parsed.await.map_err(|_| StoreError::Unreadable("day of a shadow"))?
+    }
+
+    /// The operators of a jurisdiction that have such a day in a span.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn model_shadow_operators(
+        &self,
+        jurisdiction: JurisdictionNo,
+        (kind, version): (ModelKind, u32),
+        span: Window,
+    ) -> Result<Vec<OperatorNo>, StoreError> {
+        let sql = "SELECT DISTINCT operator_no FROM model_shadow_days WHERE kind = $1 AND version = $2 AND day >= $3 AND day < $4 AND operator_no IN (SELECT operator_no FROM operators WHERE jurisdiction = $5) ORDER BY operator_no";
         let values = [
             Val::Text(kind.as_str()),
             Val::Int(version.into()),
             Val::Int(span.start.0),
             Val::Int(span.end.0),
             Val::Int(jurisdiction.0.into()),
-            Val::Int(limit.into()),
         ];
-        let bodies = self.rows(sql, &values).await?.iter().map(|row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
-        // a day names up to a thousand records: months of a country are no work for a thread that answers
-        let parsed = tokio::task::spawn_blocking(move || {
-            bodies.iter().map(|body| parse("day of a shadow", body)).collect::<Result<Vec<_>, StoreError>>()
-        });
-        parsed.await.map_err(|_| StoreError::Unreadable("day of a shadow"))?
+        self.rows(sql, &values).await?.iter().map(|row| Ok(OperatorNo(row.int(0)? as u16))).collect()
     }
 }

@@ -10,7 +10,7 @@ use super::input::Stored;
 use super::judge::{Judge, OfNation, OfOperator};
 use super::keeper::hear_without;
 use super::replay::at;
-use super::truth::judged_alerts;
+use super::truth::{ALERTS_MAX, judged_alerts};
 use super::{HEADS_AT_ONCE, INPUTS_AT_ONCE, backtest_market};
 use crate::market::SetAside;
 use crate::replay::Span;
@@ -22,7 +22,7 @@ use engine::rules::nation::NationRules;
 use engine::rules::ruleset::{RuleSet, RuleSetError};
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
-use models::alert::{RevisionKind, Window};
+use models::alert::Window;
 use models::ids::OperatorNo;
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::ts::{DAY, Ts};
@@ -172,7 +172,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// What people found out of the rule's alerts in the span: the revision that spoke last says when and of whom.
+    /// What people found out of the rule's alerts in the span: what each said last there says when and of whom.
     pub(super) async fn hear_of_people(
         &mut self,
         store: &Store,
@@ -180,13 +180,9 @@ impl Counts {
         backtest: &mut Backtest,
     ) -> Result<(), StoreError> {
         let span = Window { start: trial.span.from, end: trial.span.to };
-        let judged = judged_alerts(store, (whose, trial.life.rule()), span).await?;
+        let judged = judged_alerts(store, (whose, trial.life.rule()), span, ALERTS_MAX).await?;
         self.judged_cut |= judged.is_cut;
-        for (revisions, is_confirmed) in judged.alerts {
-            let spoke = revisions.iter().find(|revision| revision.kind != RevisionKind::Withdrawn);
-            let spoke = spoke.filter(|revision| trial.span.holds(revision.at));
-            backtest.judged(spoke.map(|revision| Judged::of(revision, is_confirmed)));
-        }
+        backtest.judged(judged.alerts.iter().map(|(spoke, is_confirmed)| Judged::of(spoke, *is_confirmed)));
         Ok(())
     }
 

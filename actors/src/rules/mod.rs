@@ -26,7 +26,7 @@ pub mod replay;
 mod risk;
 mod shadow;
 mod told;
-mod truth;
+pub(crate) mod truth;
 
 pub use input::Heard;
 pub use judge::{Acquainted, OfNation, OfOperator};

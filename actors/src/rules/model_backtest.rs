@@ -15,6 +15,7 @@ use super::keeper::hear_without;
 use super::replay::at;
 use super::risk::Promoted;
 use super::shadow::Row;
+use super::truth::spoke_in;
 use super::{HEADS_AT_ONCE, INPUTS_AT_ONCE};
 use crate::directory::Directory;
 use crate::market::SetAside;
@@ -28,7 +29,7 @@ use engine::rules::labels::label;
 use engine::rules::ruleset::RuleSet;
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
-use models::alert::AlertRevision;
+use models::alert::{AlertRevision, Window};
 use models::ids::OperatorNo;
 use models::match_key::MatchKey;
 use models::model_shadow::{ShadowCounts, ShadowExample, ShadowFound};
@@ -172,18 +173,19 @@ impl Truth {
         for Decision { rule, alerts, is_confirmed } in decisions(&store.journal_events("alert_acted").await?) {
             let Some(is_positive) = label(kind, &rule, is_confirmed) else { continue };
             for alert in alerts {
-                // the newest revision says which records weigh most
-                if let Some(newest) = store.alert(alert).await?.first() {
-                    truth.add(directory, newest, is_positive, span);
-                }
+                truth.add(directory, &store.alert(alert).await?, is_positive, span);
             }
         }
         Ok(truth)
     }
 
-    fn add(&mut self, directory: &Directory, alert: &AlertRevision, is_positive: bool, span: Span) {
+    /// An alert more, by its revisions, newest first. A record is scored once, in whichever span: of a player it counts whether
+    /// the alert spoke in this one.
+    fn add(&mut self, directory: &Directory, revisions: &[AlertRevision], is_positive: bool, span: Span) {
+        // the newest revision says which records weigh most
+        let Some(alert) = revisions.first() else { return };
         let (player, is_of_one) = (player_of(alert), alert.operator_no.nation().is_none());
-        let is_then = alert.window.start < span.to && span.from < alert.window.end;
+        let is_then = spoke_in(revisions, Window { start: span.from, end: span.to }).is_some();
         for operator in operators_of(directory, alert) {
             for digest in alert.evidence.records.iter().map(|record| id_digest(record)) {
                 if is_of_one {

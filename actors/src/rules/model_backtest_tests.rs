@@ -127,9 +127,11 @@ fn a_decision_is_about_the_operators_records_and_players_of_its_alert() {
     let (first, second, third) = (OperatorNo(1), OperatorNo(2), OperatorNo(3));
     let nation = OperatorNo::of_nation(JurisdictionNo(0));
     let directory = directory();
-    let (span, later) = (Span { from: Ts(0), to: Ts(DAY) }, Span { from: Ts(DAY), to: Ts(2 * DAY) });
+    // all of them spoke at the first instant of the span
+    let from = alert(first, 7, 0, &[], &[]).at;
+    let (span, later) = (Span { from, to: from.plus(DAY) }, Span { from: from.plus(1), to: from.plus(DAY) });
     let mut truth = Truth::default();
-    // the third operator is of another jurisdiction; the last alert speaks of a time before its span
+    // the third operator is of another jurisdiction; the last alert spoke before its span
     for (of, player, records, operators, is_positive, span) in [
         (first, 7, &["a", "b"][..], &[][..], false, span),
         (first, 7, &["b"], &[], true, span),
@@ -137,7 +139,7 @@ fn a_decision_is_about_the_operators_records_and_players_of_its_alert() {
         (nation, 8, &["a", "c"], &["op-2", "op-3"], true, span),
         (second, 9, &["d"], &[], true, later),
     ] {
-        truth.add(&directory, &alert(of, player, 0, records, operators), is_positive, span);
+        truth.add(&directory, &[alert(of, player, 0, records, operators)], is_positive, span);
     }
     let player = |key: u128| Some(MatchKey(key));
     // whose record | its id | its player | what is true of it

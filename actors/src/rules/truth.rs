@@ -3,6 +3,14 @@
 //! An alert of `risky_transaction` or `player_at_risk` holds the score that made it speak. People resolve its group as
 //! confirmed or as a false alarm, and so say what was true. Of scores below the bounds of those rules nobody finds out
 //! anything: what is judged is whether the model is right where it is heard.
+//!
+//! # When an alert speaks
+//!
+//! Whoever asks what people made of a span asks here, and hears one notion of it. An alert speaks at `at` of each revision
+//! that raised or corrected it: when what it stands on happened, of a score of a player within the day that it is about. It
+//! speaks in a span where one of these lies there, the first instant of the span included and the first one behind it not;
+//! what it says of the span is the newest of them. A withdrawal says nothing. Nor does its window: that is what the finding is
+//! about, of a player a whole month, and not when it was found. So spans that follow each other share no revision.
 
 use engine::rules::finding::Unit;
 use engine::rules::{player_at_risk, risky_transaction};
@@ -18,7 +26,7 @@ use store::{Store, StoreError};
 const GROUPS_AT_ONCE: u32 = 200;
 const PAGES_MAX: u32 = 20;
 /// Alerts of a span that are looked at.
-const ALERTS_MAX: usize = 500;
+pub(super) const ALERTS_MAX: usize = 500;
 /// How far a feed's clock may lie before the engine's.
 const AHEAD_MAX: i64 = DAY;
 
@@ -44,31 +52,31 @@ pub(super) async fn found_out(
     let Some((_, promoted_at)) = stored.and_then(|stored| stored.promoted) else { return Ok(Vec::new()) };
     let span = Window { start: promoted_at, end: Ts(i64::MAX) };
     // of more than are looked at the newest ones say how the model is now
-    let JudgedAlerts { alerts, is_cut: _ } = judged_alerts(store, (judged.operator_no, rule), span).await?;
-    let scored = |(revisions, is_positive): &(Vec<AlertRevision>, bool)| {
-        score(revisions, promoted_at).map(|score| (score, *is_positive))
-    };
+    let JudgedAlerts { alerts, is_cut: _ } = judged_alerts(store, (judged.operator_no, rule), span, ALERTS_MAX).await?;
+    // a later score that takes it back is what came of the help
+    let scored = |(spoke, is_positive): &(AlertRevision, bool)| score(spoke).map(|score| (score, *is_positive));
     Ok(alerts.iter().filter_map(scored).collect())
 }
 
 /// Alerts that people have judged.
 #[derive(Debug, Default)]
-pub(super) struct JudgedAlerts {
-    /// The revisions of each, newest first, and whether it was confirmed (else: a false alarm); those of the newest groups first.
-    pub alerts: Vec<(Vec<AlertRevision>, bool)>,
+pub(crate) struct JudgedAlerts {
+    /// What each said last in the span, and whether it was confirmed (else: a false alarm); those of the newest groups first.
+    pub alerts: Vec<(AlertRevision, bool)>,
     /// There are more, which nobody looked at: as many are looked at as may be, or a group remembers no more of its own.
     pub is_cut: bool,
 }
 
 /// Alerts of a rule of an operator, or of all of a jurisdiction, that people have confirmed or called a false alarm, and that
-/// spoke in a span, by the time of what they spoke of.
+/// spoke in a span; at most so many.
 ///
 /// # Errors
 /// [`StoreError`]
-pub(super) async fn judged_alerts(
+pub(crate) async fn judged_alerts(
     store: &Store,
     (operator, rule): (OperatorNo, &str),
     span: Window,
+    alerts_max: usize,
 ) -> Result<JudgedAlerts, StoreError> {
     let mut judged = JudgedAlerts::default();
     // a group is hit by the engine's clock, behind which a feed's may not lie far
@@ -87,11 +95,12 @@ pub(super) async fn judged_alerts(
             let alerts: Vec<AlertId> = group.standing.iter().copied().chain(newest).collect();
             let spoken = store.spoken_within(rule, &alerts, span).await?;
             for alert in alerts.into_iter().filter(|alert| spoken.contains(alert)) {
-                if judged.alerts.len() >= ALERTS_MAX {
+                if judged.alerts.len() >= alerts_max {
                     judged.is_cut = true;
                     return Ok(judged);
                 }
-                judged.alerts.push((store.alert(alert).await?, is_confirmed));
+                let revisions = store.alert(alert).await?;
+                judged.alerts.extend(spoke_in(&revisions, span).map(|spoke| (spoke.clone(), is_confirmed)));
             }
         }
         if is_last {
@@ -102,16 +111,19 @@ pub(super) async fn judged_alerts(
     Ok(judged)
 }
 
-/// The score that made an alert speak, of its revisions, newest first; none where it is of a version before, or counts
-/// something else: of many records at once the operator is named with their number.
-fn score(revisions: &[AlertRevision], promoted_at: Ts) -> Option<u32> {
+/// What an alert said last in a span, of its revisions, newest first; none where it did not speak then.
+pub(crate) fn spoke_in(revisions: &[AlertRevision], span: Window) -> Option<&AlertRevision> {
     let spoke = |revision: &&AlertRevision| {
-        let is_score = revision.evidence.unit.as_deref() == Some(Unit::Ppm.as_str());
-        // a later score that takes it back is what came of the help
-        revision.kind != RevisionKind::Withdrawn && is_score && revision.at >= promoted_at
+        revision.kind != RevisionKind::Withdrawn && span.start <= revision.at && revision.at < span.end
     };
-    let revision = revisions.iter().find(spoke)?;
-    u32::try_from(revision.evidence.observed).ok()
+    revisions.iter().find(spoke)
+}
+
+/// The score that made an alert speak, millionths; none where it counts something else: of many records at once the operator is
+/// named with their number.
+pub(crate) fn score(spoke: &AlertRevision) -> Option<u32> {
+    let is_score = spoke.evidence.unit.as_deref() == Some(Unit::Ppm.as_str());
+    u32::try_from(spoke.evidence.observed).ok().filter(|_| is_score)
 }
 
 #[cfg(test)]
@@ -231,6 +243,39 @@ mod tests {
         store.close().await;
     }
 
+    #[test]
+    fn an_alert_speaks_in_a_span_by_what_it_said_last_there() {
+        use RevisionKind::{Corrected, Raised, Withdrawn};
+        let span = Window { start: Ts(10), end: Ts(20) };
+        // what it said, newest first | what it said last in the span
+        let table: [(&str, &[(RevisionKind, i64)], Option<i64>); 12] = [
+            ("before it", &[(Raised, 9)], None),
+            ("at its first instant", &[(Raised, 10)], Some(10)),
+            ("at its last one", &[(Raised, 19)], Some(19)),
+            ("at the first one behind it", &[(Raised, 20)], None),
+            ("nothing", &[], None),
+            ("raised before, corrected in it", &[(Corrected, 10), (Raised, 9)], Some(10)),
+            ("raised in it, corrected behind it", &[(Corrected, 20), (Raised, 19)], Some(19)),
+            ("raised before, corrected behind it", &[(Corrected, 20), (Raised, 9)], None),
+            ("raised and corrected in it", &[(Corrected, 19), (Raised, 10)], Some(19)),
+            ("raised before, withdrawn in it", &[(Withdrawn, 15), (Raised, 9)], None),
+            ("raised and withdrawn in it", &[(Withdrawn, 19), (Raised, 10)], Some(10)),
+            ("withdrawn, and raised anew behind it", &[(Raised, 25), (Withdrawn, 15), (Raised, 12)], Some(12)),
+        ];
+        for (what, said, wanted) in table {
+            // its window begins before the span and ends behind it, whenever it speaks
+            let window = Window { start: Ts(0), end: Ts(100) };
+            let revision = |(kind, at): &(RevisionKind, i64)| AlertRevision {
+                kind: *kind,
+                at: Ts(*at),
+                window,
+                ..AlertRevision::for_tests()
+            };
+            let revisions: Vec<_> = said.iter().map(revision).collect();
+            assert_eq!(spoke_in(&revisions, span).map(|spoke| spoke.at.0), wanted, "{what}");
+        }
+    }
+
     #[actix_rt::test]
     async fn of_what_people_judged_the_span_is_taken_first_and_a_cut_is_said() {
         let dir = testkit::temp_dir();
@@ -246,13 +291,19 @@ mod tests {
         // span | how many are looked at, how many were confirmed, are there more
         for (start, end, wanted) in [
             (0, 15, (1, 1, false)),
+            // its first instant is part of a span, the first one behind it is not
+            (10, 11, (1, 1, false)),
+            (9, 10, (0, 0, false)),
+            (11, 20, (0, 0, false)),
+            (10, 10, (0, 0, false)),
+            (10, 21, (2, 1, false)),
             (0, 45, (4, 1, false)),
             (20, 20 + many * 10, (ALERTS_MAX, 0, true)),
             (0, i64::MAX, (ALERTS_MAX, 0, true)),
             (i64::MAX - 1, i64::MAX, (0, 0, false)),
         ] {
             let span = Window { start: Ts(start), end: Ts(end) };
-            let judged = judged_alerts(&store, (OperatorNo(1), rule), span).await.expect("read");
+            let judged = judged_alerts(&store, (OperatorNo(1), rule), span, ALERTS_MAX).await.expect("read");
             let confirmed = judged.alerts.iter().filter(|(_, is_confirmed)| *is_confirmed).count();
             assert_eq!((judged.alerts.len(), confirmed, judged.is_cut), wanted, "{start} to {end}");
         }

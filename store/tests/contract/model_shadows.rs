@@ -144,8 +144,34 @@ pub async fn a_day_in_the_shadow_is_kept_by_operator(kind: Kind) {
     ] {
         let span = Window { start: Ts(from * DAY), end: Ts(to * DAY) };
         let of = JurisdictionNo(jurisdiction);
-        let kept = node.store.model_shadow_days(of, (KIND, version), span, limit).await.expect("read");
+        let kept = node.store.model_shadow_days(of, (KIND, version), span, None, limit).await.expect("read");
         assert_eq!(kept, wanted, "{jurisdiction} {version} {from} {to}");
+    }
+    // a page at a time each of them is read once, whatever a page holds
+    let (home, all) = (JurisdictionNo(0), Window { start: Ts(0), end: Ts(9 * DAY) });
+    for limit in [1, 2, 3] {
+        let (mut read, mut behind) = (Vec::new(), None);
+        loop {
+            let page = node.store.model_shadow_days(home, (KIND, 2), all, behind, limit).await.expect("read");
+            let Some(last) = page.last() else { break };
+            behind = Some((last.day, last.operator_no));
+            read.extend(page);
+        }
+        assert_eq!(read, [counted(2, 1, 30), counted(1, 1, 10), counted(1, 2, 20)], "{limit} at a time");
+    }
+    // jurisdiction | version | first and last day | whose days lie there
+    for (jurisdiction, version, (from, to), wanted) in [
+        (0, 2, (0, 9), &[1, 2][..]),
+        (0, 2, (2, 9), &[1]),
+        (0, 2, (0, 1), &[]),
+        (1, 2, (0, 9), &[3]),
+        (0, 1, (0, 9), &[]),
+    ] {
+        let span = Window { start: Ts(from * DAY), end: Ts(to * DAY) };
+        let of = JurisdictionNo(jurisdiction);
+        let operators = node.store.model_shadow_operators(of, (KIND, version), span).await.expect("read");
+        let wanted: Vec<_> = wanted.iter().copied().map(OperatorNo).collect();
+        assert_eq!(operators, wanted, "{jurisdiction} {version} {from} {to}");
     }
     for (of, wanted) in [(counted(1, 2, 5), true), (counted(2, 2, 5), false), (counted(3, 1, 5), false)] {
         assert_eq!(node.store.is_shadow_counted(&of).await.expect("read"), wanted, "{of:?}");

@@ -1,10 +1,10 @@
 //! Versions of models in the shadow: begun and ended by people, and what they would have said.
 
-use std::collections::BTreeMap;
-
 use actix_web::{HttpRequest, HttpResponse};
 use actors::engine::ShadowOrder;
-use actors::model_shadows::{FoundOut, Resolved, ShadowStep, found_out};
+use actors::model_shadows::ShadowStep;
+use actors::shadow_days::{self, DaysOf, FoundOut, Resolved, ShadowDays};
+use engine::shadow_days::{DaysSum, ExamplesPage};
 use models::alert::Window;
 use models::ids::OperatorNo;
 use models::model_shadow::{EXAMPLES_MAX, ShadowCounts, ShadowDayCounted, ShadowExample};
@@ -14,6 +14,7 @@ use models::who::Who;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::list::cursor;
 use super::risk_models::{ModelBody, answer, required_reason, which};
 use crate::extractors::idempotency::idempotency;
 use crate::extractors::{Body, Caller};
@@ -25,10 +26,6 @@ use crate::state::AppState;
 const SPAN_DEFAULT: i64 = 30 * DAY;
 /// A span at most.
 const SPAN_MAX: i64 = 92 * DAY;
-/// Days of operators that are read for an answer, the newest.
-const DAYS_MAX: u32 = 10_000;
-/// Days of operators that are shown one by one, the newest.
-const DAYS_SHOWN: usize = 500;
 
 /// Who lets a version score in the shadow.
 #[derive(Serialize, ToSchema)]
@@ -75,8 +72,10 @@ pub struct ModelShadowView {
     pub operators: Vec<ShadowOperatorBody>,
     /// By operator and day, newest first, at most 500.
     pub days: Vec<ShadowDayBody>,
-    /// The highest ones that it alone had at or above the bound, at most ten.
+    /// Those that it alone had at or above the bound, at most ten of a day, the highest first: a page of them.
     pub examples: Vec<ShadowExampleBody>,
+    /// Sent as `?cursor=`, with the same span, for the next examples; null at the end.
+    pub next_cursor: Option<String>,
     /// There are more days than were added up: ask for a shorter span.
     pub is_cut: bool,
 }
@@ -111,7 +110,7 @@ pub struct ShadowResolvedBody {
     pub confirmed: ShadowAlsoBody,
     /// False alarms.
     pub false_alarms: ShadowAlsoBody,
-    /// There are more than were looked at.
+    /// There are more than were looked at, or than a group remembers.
     pub is_cut: bool,
 }
 
@@ -250,11 +249,18 @@ pub async fn end(caller: Caller, state: AppState, req: HttpRequest, Body(body): 
     step(&caller, &state, &req, &body, ShadowStep::End).await
 }
 
-fn span(req: &HttpRequest, now: Ts) -> Result<Window, Problem> {
-    let pairs = parse::query(req, &["from", "to"])?;
+/// Days of which span, and which examples.
+fn asked(req: &HttpRequest, now: Ts) -> Result<(Window, ExamplesPage), Problem> {
+    let pairs = parse::query(req, &["from", "to", "limit", "cursor"])?;
+    let query = parse::list_query(&pairs)?;
+    let limit = parse::parameter(&pairs, "limit").map_or(EXAMPLES_MAX, |_| query.limit as usize);
+    let page = ExamplesPage { behind: cursor(&query)?, limit };
+    Ok((span(&pairs, now)?, page))
+}
+
+fn span(pairs: &[(String, String)], now: Ts) -> Result<Window, Problem> {
     let mut fields = Fields::default();
-    let mut time =
-        |pointer, name| parse::parameter(&pairs, name).and_then(|text| fields.take(pointer, Ts::parse(text)));
+    let mut time = |pointer, name| parse::parameter(pairs, name).and_then(|text| fields.take(pointer, Ts::parse(text)));
     let end = time("?to", "to").unwrap_or(now);
     let start = time("?from", "from").unwrap_or(end.plus(-SPAN_DEFAULT));
     if start >= end {
@@ -266,56 +272,57 @@ fn span(req: &HttpRequest, now: Ts) -> Result<Window, Problem> {
 }
 
 /// What a version in the shadow would have said on the days of a span that are over, beside the promoted one: by operator
-/// and day, with the highest ones that it alone had, and with what people made of alerts of the live rule about the same
-/// records or players. For staff; of the operators of their jurisdiction.
+/// and day, with the highest ones that it alone had, a page at a time, and with what people made of alerts of the live rule
+/// about the same records or players. For staff; of the operators of their jurisdiction.
 #[utoipa::path(
     get, path = "/api/v1/models/{kind}/{version}/shadow", tag = "models",
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("from" = Option<String>, Query, description = "Days that begin from here on; left out: 30 days before the end; 92 days at most"),
-        ("to" = Option<String>, Query, description = "Days that begin before; left out: now")),
+        ("to" = Option<String>, Query, description = "Days that begin before; left out: now"),
+        ("limit" = Option<u32>, Query, description = "Examples, 1 to 500; left out: 10"),
+        ("cursor" = Option<String>, Query, description = "Examples behind those of the page before, of the same span")),
     responses((status = 200, description = "Counts, operators, days, examples", body = ModelShadowView),
-        (status = 404, description = "There is none"), (status = 422, description = "Not a span")),
+        (status = 404, description = "There is none"), (status = 422, description = "Not a span, or not a page")),
     security(("bearer" = ["market:read"]))
 )]
 pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
     caller.require(Scope::MarketRead)?;
     let (kind, version) = which(&req)?;
-    let span = span(&req, state.engine.now())?;
+    let (span, page) = asked(&req, state.engine.now())?;
     let store = state.engine.store();
     let stored = store.model(caller.jurisdiction(), (kind, version)).await?;
     let stored = stored.ok_or_else(|| Problem::not_found("model"))?;
-    let days = store.model_shadow_days(caller.jurisdiction(), (kind, version), span, DAYS_MAX).await?;
-    let resolved = found_out(store, kind, &days, span).await?;
+    let of = DaysOf { jurisdiction: caller.jurisdiction(), version: (kind, version), span };
     let directory = state.engine.directory();
+    let ShadowDays { sum, resolved, is_cut } = shadow_days::read(store, &directory, of, page).await?;
     let code = |no: OperatorNo| directory.operators.get(&no).map(|operator| operator.code.clone());
-    let total = days.iter().fold(ShadowCounts::default(), |sum, day| sum.plus(day.found.counts));
     let view = ModelShadowView {
         kind: kind.as_str(),
         version,
         shadow: stored.shadow.map(|(by, since, reason)| ShadowBody { by, since, reason }),
         from: span.start,
         to: span.end,
-        total: total.into(),
+        total: sum.total.into(),
         resolved: resolved.into(),
-        operators: operators(&days, code),
-        is_cut: days.len() >= DAYS_MAX as usize,
-        days: days.iter().take(DAYS_SHOWN).map(|day| day_body(day, code(day.operator_no))).collect(),
-        examples: examples(&days, code),
+        operators: operators(&sum, code),
+        is_cut,
+        days: sum.days.iter().map(|day| day_body(day, code(day.operator_no))).collect(),
+        next_cursor: sum.next.map(|place| place.to_string()),
+        examples: sum.examples.into_iter().map(|(no, example)| example_body(example, code(no))).collect(),
     };
     Ok(HttpResponse::Ok().json(view))
 }
 
-fn operators(days: &[ShadowDayCounted], code: impl Fn(OperatorNo) -> Option<String>) -> Vec<ShadowOperatorBody> {
-    let mut sums: BTreeMap<(Option<String>, OperatorNo), (u64, ShadowCounts)> = BTreeMap::new();
-    for day in days {
-        let (count, sum) = sums.entry((code(day.operator_no), day.operator_no)).or_default();
-        *count += 1;
-        *sum = sum.plus(day.found.counts);
-    }
-    let body = |((operator_code, _), (days, counts)): ((Option<String>, OperatorNo), (u64, ShadowCounts))| {
-        ShadowOperatorBody { operator_code, days, counts: counts.into() }
+/// By code.
+fn operators(sum: &DaysSum, code: impl Fn(OperatorNo) -> Option<String>) -> Vec<ShadowOperatorBody> {
+    let body = |(no, (days, counts)): (&OperatorNo, &(u64, ShadowCounts))| ShadowOperatorBody {
+        operator_code: code(*no),
+        days: *days,
+        counts: (*counts).into(),
     };
-    sums.into_iter().map(body).collect()
+    let mut operators: Vec<_> = sum.operators.iter().map(body).collect();
+    operators.sort_by_cached_key(|operator| operator.operator_code.clone());
+    operators
 }
 
 fn day_body(counted: &ShadowDayCounted, operator_code: Option<String>) -> ShadowDayBody {
@@ -329,21 +336,16 @@ fn day_body(counted: &ShadowDayCounted, operator_code: Option<String>) -> Shadow
     }
 }
 
-/// The highest ones of all days.
-fn examples(days: &[ShadowDayCounted], code: impl Fn(OperatorNo) -> Option<String>) -> Vec<ShadowExampleBody> {
-    let each = days.iter().flat_map(|day| day.found.examples.iter().map(|example| (day.operator_no, example)));
-    let mut highest: Vec<(OperatorNo, &ShadowExample)> = each.collect();
-    highest.sort_by_key(|(no, example)| (std::cmp::Reverse(example.score_ppm), example.subject.at, *no));
-    highest.truncate(EXAMPLES_MAX);
-    let body = |(no, example): (OperatorNo, &ShadowExample)| ShadowExampleBody {
-        operator_code: code(no),
-        record_id: example.subject.record_id.clone(),
-        who: example.subject.player.map(|player| format!("player:{player}")),
-        currency: example.subject.currency.to_string(),
-        at: example.subject.at,
-        probability: share(example.score_ppm),
-        live_probability: example.live_ppm.map(share),
-        reasons: example.reasons.clone(),
-    };
-    highest.into_iter().map(body).collect()
+fn example_body(example: ShadowExample, operator_code: Option<String>) -> ShadowExampleBody {
+    let ShadowExample { subject, score_ppm, live_ppm, reasons } = example;
+    ShadowExampleBody {
+        operator_code,
+        record_id: subject.record_id,
+        who: subject.player.map(|player| format!("player:{player}")),
+        currency: subject.currency.to_string(),
+        at: subject.at,
+        probability: share(score_ppm),
+        live_probability: live_ppm.map(share),
+        reasons,
+    }
 }

@@ -128,6 +128,18 @@ async fn what_a_shadow_would_have_said_is_read_by_staff_of_the_jurisdiction() {
         (&example["record_id"], &example["who"], &example["probability"], &example["live_probability"]),
         (&json!("r1"), &json!(format!("player:{:022x}", 7)), &json!(0.9), &json!(0.02))
     );
+    // a page at a time each of them once, beside the same sums
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = node.call("GET", &format!("{whole}&limit=1{cursor}"), Some(&node.staff), "").await.json();
+        assert_eq!((&page["total"], &page["days"]), (&read["total"], &read["days"]), "{page}");
+        let examples = page["examples"].as_array().expect("examples");
+        assert_eq!(examples.len(), 1, "{page}");
+        seen.push(examples[0].clone());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!((&json!(seen), &read["next_cursor"]), (&read["examples"], &Value::Null));
     let nobody =
         json!({"confirmed": {"alerts": 0, "also": 0}, "false_alarms": {"alerts": 0, "also": 0}, "is_cut": false});
     assert_eq!((&read["resolved"], &read["is_cut"]), (&nobody, &json!(false)));
@@ -166,6 +178,9 @@ async fn what_a_shadow_would_have_said_is_read_by_staff_of_the_jurisdiction() {
         ("?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z", Some(&node.staff), 422),
         ("?from=2026-01-01T00:00:00Z&to=2026-05-01T00:00:00Z", Some(&node.staff), 422),
         ("?colour=red", Some(&node.staff), 422),
+        ("?limit=0", Some(&node.staff), 422),
+        ("?limit=501", Some(&node.staff), 422),
+        ("?cursor=r1", Some(&node.staff), 422),
         ("", Some(&node.staff), 200),
     ] {
         let answer = node.call("GET", &format!("{path}{query}"), key.map(String::as_str), "").await;
