@@ -43,8 +43,8 @@ const QUIET_DAYS: i64 = 28;
 const BETWEEN_DAYS: i64 = 14;
 const EPISODES: usize = 3;
 const DAYS: i64 = QUIET_DAYS + BETWEEN_DAYS * EPISODES as i64;
-/// Between two pushes.
-const PUSH: i64 = 5 * MINUTE;
+/// Between two pushes: an operator who is not heard of for longer than a minute and a half is not watched meanwhile.
+const PUSH: i64 = MINUTE;
 /// An operator with fewer records a day is a small one.
 const SMALL: i64 = 600;
 
@@ -456,7 +456,7 @@ mod tests {
         for (hour, again) in [(-1, 0), (0, 0), (1, 3), (23, 3), (24, 0)] {
             let mut out = Vec::new();
             let from = START.plus(hour * HOUR);
-            (0..12).for_each(|push| episode.send_again(from.plus(push * PUSH), &mut out));
+            (0..HOUR / PUSH).for_each(|push| episode.send_again(from.plus(push * PUSH), &mut out));
             assert_eq!(out.len(), again, "hour {hour}");
             assert!(out.iter().all(|record| (from..from.plus(HOUR)).contains(&record.occurred_at)));
         }
