@@ -54,7 +54,9 @@ impl Nation {
     ) -> Result<Self, String> {
         // what is raised from here on is read again, at worst
         slot.0.store(false, Ordering::Release);
-        Ok(Self { keeper: Keeper::recover(whose, blank, context, progress).await?, slot })
+        // a state of the nation is large while it is read back
+        let keeper = Box::pin(Keeper::recover(whose, blank, context, progress)).await?;
+        Ok(Self { keeper, slot })
     }
 
     async fn handle_msg(&mut self, msg: &NationMsg, progress: &Progress) {

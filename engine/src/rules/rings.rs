@@ -122,6 +122,9 @@ impl Default for Rings {
     }
 }
 
+/// A device or an account with the people of it.
+type Met<'a> = (Key, &'a Ring);
+
 /// Keys and places of what a record says something new of.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Joined {
@@ -142,7 +145,7 @@ impl Rings {
     }
 
     /// The people of what a record says something new of.
-    pub(super) fn at(&self, joined: Joined) -> (Option<(Key, &Ring)>, Option<(Key, &Ring)>) {
+    pub(super) fn at(&self, joined: Joined) -> (Option<Met<'_>>, Option<Met<'_>>) {
         let device = joined.device.map(|(key, place)| (key, self.devices.at(place)));
         (device, joined.account.map(|(key, place)| (key, self.accounts.at(place))))
     }
