@@ -3,6 +3,11 @@
 //! Of its duties and its own figures it hears everything, limit and records included. Of what players are suspected of it
 //! hears that there is something, how severe and when: whoever knows a threshold stays below it, and a player must not be
 //! warned (tipping off). A rule that is not named here is of the second kind.
+//!
+//! Ids of findings and of groups are digests without a key, so that a replay makes them again without a secret. So an id is no
+//! right: a route that takes one answers one that is not the caller's as one that nobody has (`web/tests/api/alert_ids.rs`).
+//! That holds for ids that are presented. Not for those that an operator reads in its own alerts and groups: where a
+//! confidential finding names no player, device or account, who knows the rules may try them until one gives the id.
 
 use crate::model_drift;
 use crate::rules::list::{self, About};

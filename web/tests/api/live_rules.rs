@@ -17,7 +17,7 @@ use std::time::Duration;
 use store::RuleFindingQuery;
 
 /// A rule over all operators.
-const EVERYWHERE: &str = "net_deposits_across_operators";
+pub const EVERYWHERE: &str = "net_deposits_across_operators";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everybody is known, and was asked about just then; as long as evidence is away nobody can say so.
@@ -52,20 +52,20 @@ pub fn known() -> Setup {
 }
 
 /// An operator that pushes.
-struct Pushing {
+pub struct Pushing {
     operator: Operator,
-    key: Key,
+    pub key: Key,
 }
 
 impl Pushing {
-    async fn new(node: &Node, code: &str) -> Self {
+    pub async fn new(node: &Node, code: &str) -> Self {
         let operator = node.operator(code).await;
         let scopes = json!({"label": "k", "scopes": ["feeds:write", "feeds:manage"], "rate_per_second": 1000});
         let key = operator.key(node, scopes).await;
         Self { operator, key }
     }
 
-    async fn source(&self, node: &Node, class: &str) -> String {
+    pub async fn source(&self, node: &Node, class: &str) -> String {
         let name = class.replace('_', "-");
         let new = json!({"name": name, "class": class, "clock": "event", "horizon_days": 60}).to_string();
         let made = node.call("POST", "/api/v1/feeds", Some(&self.key.bearer), &new).await;
@@ -83,14 +83,14 @@ impl Pushing {
         assert_eq!(pushed.json()["accepted"].as_u64(), records.as_array().map(|r| r.len() as u64), "{}", pushed.text);
     }
 
-    async fn push(&self, node: &Node, path: &str, records: &Value) {
+    pub async fn push(&self, node: &Node, path: &str, records: &Value) {
         let pushed = node.call("POST", path, Some(&self.key.bearer), &records.to_string()).await;
         assert_eq!(pushed.json()["accepted"].as_u64(), records.as_array().map(|r| r.len() as u64), "{}", pushed.text);
     }
 }
 
 /// `2026-11-01T10:<minute>`, of a player with an amount.
-fn play(id: &str, kind: &str, minute: u32, amount_minor: i64) -> Value {
+pub fn play(id: &str, kind: &str, minute: u32, amount_minor: i64) -> Value {
     json!({"record_id": id, "kind": kind, "occurred_at": format!("2026-11-01T10:{minute:02}:00Z"), "status": "successful",
         "player": {"phone": "0712345678"}, "money": {"amount_minor": amount_minor, "currency": "KES"}, "product": "sportsbook"})
 }
@@ -127,7 +127,7 @@ pub async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{what} in time"))
 }
 
-async fn alert(node: &Node, rule: &str) -> Value {
+pub async fn alert(node: &Node, rule: &str) -> Value {
     until(rule, async || alerts(node, rule, &node.staff).await.into_iter().next()).await
 }
 
@@ -139,7 +139,7 @@ pub async fn figure(node: &Node, name: &str) -> u64 {
 }
 
 /// Waits until so many inputs were applied, by the operators' rules and by those over all operators.
-async fn judged(node: &Node, inputs: u64) {
+pub async fn judged(node: &Node, inputs: u64) {
     until("inputs", async || (figure(node, "mlinzi_rule_inputs_judged_total").await >= inputs).then_some(())).await;
 }
 

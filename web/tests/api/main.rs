@@ -2,6 +2,7 @@
 
 mod admission;
 mod alert_groups;
+mod alert_ids;
 mod batches;
 mod classes;
 mod compliance;
