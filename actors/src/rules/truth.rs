@@ -244,13 +244,13 @@ mod tests {
     }
 
     /// What an alert said, newest first, and what it said last in the span.
-    type Case<'a> = (&'a str, &'a [(RevisionKind, i64)], Option<i64>);
+    type Spoken<'a> = (&'a str, &'a [(RevisionKind, i64)], Option<i64>);
 
     #[test]
     fn an_alert_speaks_in_a_span_by_what_it_said_last_there() {
         use RevisionKind::{Corrected, Raised, Withdrawn};
         let span = Window { start: Ts(10), end: Ts(20) };
-        let table: [Case<'_>; 12] = [
+        let table: [Spoken<'_>; 12] = [
             ("before it", &[(Raised, 9)], None),
             ("at its first instant", &[(Raised, 10)], Some(10)),
             ("at its last one", &[(Raised, 19)], Some(19)),
