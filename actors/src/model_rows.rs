@@ -206,16 +206,31 @@ pub fn decisions(acts: &[Event]) -> Vec<Decision> {
     last.into_values().flatten().collect()
 }
 
-/// Reads what people have decided that says something to a kind of model.
+/// Is an alert one of a jurisdiction: of one of its operators, or over all of them?
+fn is_of(directory: &Directory, jurisdiction: JurisdictionNo, revisions: &[AlertRevision]) -> bool {
+    let Some(AlertRevision { operator_no, .. }) = revisions.first() else { return false };
+    let of_operator = || directory.operators.get(operator_no).map(|known| known.jurisdiction);
+    operator_no.nation().or_else(of_operator) == Some(jurisdiction)
+}
+
+/// Reads what people of a jurisdiction have decided that says something to a kind of model.
 ///
 /// # Errors
 /// [`StoreError`]
-pub async fn labels(store: &Store, directory: &Directory, kind: ModelKind) -> Result<Labels, StoreError> {
+pub async fn labels(
+    store: &Store,
+    directory: &Directory,
+    jurisdiction: JurisdictionNo,
+    kind: ModelKind,
+) -> Result<Labels, StoreError> {
     let mut labels = Labels::default();
     for decision in decisions(&store.journal_events("alert_acted").await?) {
         let Some(is_positive) = label(kind, &decision.rule, decision.is_confirmed) else { continue };
         for alert in decision.alerts {
-            labels.add_alert(directory, &store.alert(alert).await?, is_positive);
+            let revisions = store.alert(alert).await?;
+            if is_of(directory, jurisdiction, &revisions) {
+                labels.add_alert(directory, &revisions, is_positive);
+            }
         }
     }
     Ok(labels)
@@ -236,6 +251,8 @@ struct Row {
 pub struct RowsOrder {
     /// Vectors of records or of players.
     pub kind: ModelKind,
+    /// Of whose operators.
+    pub jurisdiction: JurisdictionNo,
     /// First instant of the records with a label.
     pub from: Ts,
     /// First instant behind.
@@ -423,7 +440,7 @@ impl<'a> Making<'a> {
     }
 }
 
-/// Writes the rows of everything that has a label, in order of time: an id, whose it is, where and on which day (UTC; no
+/// Writes the rows of everything that has a label in a jurisdiction, in order of time: an id, whose it is, where and on which day (UTC; no
 /// finer, so that no record is found again by its time), the features, `label` (1 = confirmed).
 ///
 /// # Errors
@@ -435,7 +452,7 @@ pub async fn write(
     mut out: impl Write,
 ) -> Result<RowsSummary, RowsError> {
     let features: &[Feature] = crate::scoring::features_of(order.kind);
-    let labels = labels(store, directory, order.kind).await?;
+    let labels = labels(store, directory, order.jurisdiction, order.kind).await?;
     let secret = crate::secrets::random::<32>().map_err(|error| std::io::Error::other(error.to_string()))?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
     let (mut rows, mut names_found) = (Vec::new(), 0);

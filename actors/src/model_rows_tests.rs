@@ -8,6 +8,7 @@ use models::ts::{DAY, MINUTE};
 use std::sync::Arc;
 
 const BEGIN: i64 = 1_772_398_800_000_000;
+const HOME: JurisdictionNo = JurisdictionNo(0);
 
 fn acted(group: u128, episode: u32, action: ActionKind, resolution: Option<Resolution>) -> Event {
     let window = Window { start: Ts(0), end: Ts(1) };
@@ -91,7 +92,7 @@ fn record(n: usize, kind: RecordKind, minute: i64, amount_minor: i64, player: u1
 }
 
 fn rows(kind: ModelKind, labels: &Labels, records: &[Record]) -> Vec<Row> {
-    let order = RowsOrder { kind, from: Ts(BEGIN), to: Ts(BEGIN + 10 * DAY) };
+    let order = RowsOrder { kind, jurisdiction: HOME, from: Ts(BEGIN), to: Ts(BEGIN + 10 * DAY) };
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let zone = TimeZone::get("Africa/Nairobi").unwrap();
     made(Making::new(order, OperatorNo(1), labels, &key, zone), records)
@@ -119,7 +120,7 @@ pub(crate) fn vectors_before(zone: TimeZone, records: &[Record], label: &Record)
 }
 
 fn vectors_of_players(zone: TimeZone, records: &[Record], labels: &Labels) -> Vec<Vec<f32>> {
-    let order = RowsOrder { kind: ModelKind::PlayerRisk, from: Ts(0), to: Ts(i64::MAX) };
+    let order = RowsOrder { kind: ModelKind::PlayerRisk, jurisdiction: HOME, from: Ts(0), to: Ts(i64::MAX) };
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let mut making = Making::new(order, OperatorNo(1), labels, &key, zone);
     making.go_by(&RuleSet::standard("KE"));
@@ -200,7 +201,8 @@ fn a_record_with_a_label_is_a_row_and_leads_back_to_nobody() {
 fn a_person_is_one_group_at_every_operator_and_no_feature_is_named_like_a_side() {
     use RecordKind::Deposit;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
-    let order = RowsOrder { kind: ModelKind::TransactionRisk, from: Ts(BEGIN), to: Ts(BEGIN + DAY) };
+    let order =
+        RowsOrder { kind: ModelKind::TransactionRisk, jurisdiction: HOME, from: Ts(BEGIN), to: Ts(BEGIN + DAY) };
     let records = [record(1, Deposit, 0, 1_000, 5), record(2, Deposit, 1, 1_000, 5), record(3, Deposit, 2, 1_000, 6)];
     let ids: Vec<String> = records.iter().map(|record| record.record_id.clone()).collect();
     let at = |no: u16| {
@@ -244,6 +246,26 @@ fn a_player_is_who_they_were_before_the_first_decision() {
     let mut labels = Labels::default();
     labels.add(OperatorNo(1), &["r0".to_owned(), "r3".to_owned()], true);
     assert!(rows(ModelKind::PlayerRisk, &labels, &records).is_empty());
+}
+
+#[test]
+fn an_alert_is_of_the_jurisdiction_of_its_operator_or_of_all_of_them() {
+    let directory = directory();
+    let revisions = |no| vec![alert(no, 5, 0, &["r1"], &["op-1", "op-3"])];
+    let nation = |no| revisions(OperatorNo::of_nation(JurisdictionNo(no)));
+    // an alert | is it one of the first jurisdiction, of the second, of a third
+    for (revisions, wanted) in [
+        (revisions(OperatorNo(1)), [true, false, false]),
+        (revisions(OperatorNo(3)), [false, true, false]),
+        (nation(0), [true, false, false]),
+        (nation(1), [false, true, false]),
+        // of nobody who is known, and of which nothing is stored
+        (revisions(OperatorNo(9)), [false; 3]),
+        (Vec::new(), [false; 3]),
+    ] {
+        let is = [0, 1, 2].map(|no| is_of(&directory, JurisdictionNo(no), &revisions));
+        assert_eq!(is, wanted, "{revisions:?}");
+    }
 }
 
 #[test]

@@ -2,16 +2,18 @@
 //! jurisdiction said last, at each of its operators. With none promoted nobody has a level there.
 
 use models::ids::OperatorNo;
-use models::jurisdiction::JurisdictionNo;
+use models::jurisdiction::{JURISDICTIONS_MAX, JurisdictionNo};
 use models::match_key::MatchKey;
 use models::money::Currency;
 use models::risk_model::RiskLevel;
 use models::score::PlayersScored;
 use parking_lot::RwLock;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-/// Players whose level is held, of all jurisdictions together; of further ones it is unknown.
+/// Players of a jurisdiction whose level is held; of further ones it is unknown.
 pub const PLAYERS_MAX: usize = 500_000;
+/// Stored rows that are taken in at once: whoever asks waits for no more of them.
+const FILLED_AT_ONCE: usize = 1_000;
 
 #[derive(Debug)]
 struct Known {
@@ -20,6 +22,7 @@ struct Known {
     level: RiskLevel,
 }
 
+/// Those of a jurisdiction.
 #[derive(Debug, Default)]
 struct Levels {
     /// The promoted version; none: nobody has a level.
@@ -28,93 +31,97 @@ struct Levels {
 }
 
 impl Levels {
-    /// `has_room`: may somebody be held who is not yet?
-    fn set(&mut self, operator: OperatorNo, (player, currency): (MatchKey, Currency), score_ppm: u32, has_room: bool) {
-        if !has_room && !self.players.contains_key(&player) {
-            return;
+    fn go_by(&mut self, version: Option<u32>) {
+        if self.version != version {
+            *self = Self { version, players: HashMap::new() };
         }
-        let level = RiskLevel::of(score_ppm);
-        let known = self.players.entry(player).or_default();
-        match known.iter_mut().find(|known| (known.operator, known.currency) == (operator, currency)) {
+    }
+
+    /// What is known of somebody; none where there is no room for one more.
+    fn known(&mut self, player: MatchKey) -> Option<&mut Vec<Known>> {
+        if self.players.len() >= PLAYERS_MAX && !self.players.contains_key(&player) {
+            return None;
+        }
+        Some(self.players.entry(player).or_default())
+    }
+
+    fn hear(&mut self, operator: OperatorNo, (player, currency): (MatchKey, Currency), level: RiskLevel) {
+        let Some(all) = self.known(player) else { return };
+        match all.iter_mut().find(|known| (known.operator, known.currency) == (operator, currency)) {
             Some(known) => known.level = level,
-            None => known.push(Known { operator, currency, level }),
+            None => all.push(Known { operator, currency, level }),
+        }
+    }
+
+    /// What is stored is older than what was heard since.
+    fn fill(&mut self, operator: OperatorNo, (player, currency): (MatchKey, Currency), level: RiskLevel) {
+        let Some(all) = self.known(player) else { return };
+        if !all.iter().any(|known| (known.operator, known.currency) == (operator, currency)) {
+            all.push(Known { operator, currency, level });
         }
     }
 }
 
-/// Those of each jurisdiction: each has a promoted version of its own.
+/// The levels: each jurisdiction has a promoted version of its own, and waits for no other.
 #[derive(Debug, Default)]
-struct All(BTreeMap<JurisdictionNo, Levels>);
-
-impl All {
-    fn version(&self, jurisdiction: JurisdictionNo) -> Option<u32> {
-        self.0.get(&jurisdiction)?.version
-    }
-
-    fn go_by(&mut self, jurisdiction: JurisdictionNo, version: Option<u32>) {
-        if self.version(jurisdiction) != version {
-            self.0.insert(jurisdiction, Levels { version, players: HashMap::new() });
-        }
-    }
-
-    fn set(
-        &mut self,
-        jurisdiction: JurisdictionNo,
-        scores: impl IntoIterator<Item = (OperatorNo, MatchKey, Currency, u32)>,
-    ) {
-        let elsewhere = self.0.iter().filter(|(no, _)| **no != jurisdiction);
-        let elsewhere: usize = elsewhere.map(|(_, levels)| levels.players.len()).sum();
-        let levels = self.0.entry(jurisdiction).or_default();
-        for (operator, player, currency, score_ppm) in scores {
-            let has_room = elsewhere + levels.players.len() < PLAYERS_MAX;
-            levels.set(operator, (player, currency), score_ppm, has_room);
-        }
-    }
-}
-
-/// The levels.
-#[derive(Debug, Default)]
-pub struct RiskLevels(RwLock<All>);
+pub struct RiskLevels([RwLock<Levels>; JURISDICTIONS_MAX]);
 
 impl RiskLevels {
+    fn at(&self, jurisdiction: JurisdictionNo) -> Option<&RwLock<Levels>> {
+        self.0.get(usize::from(jurisdiction.0))
+    }
+
     /// This version is promoted in a jurisdiction, or none: what another one said there is not said any more.
     pub fn go_by(&self, jurisdiction: JurisdictionNo, version: Option<u32>) {
-        self.0.write().go_by(jurisdiction, version);
+        if let Some(levels) = self.at(jurisdiction) {
+            levels.write().go_by(version);
+        }
     }
 
     /// The version is retired in a jurisdiction: if it is the promoted one, nobody has a level there.
     pub fn retire(&self, jurisdiction: JurisdictionNo, version: u32) {
-        let mut all = self.0.write();
-        if all.version(jurisdiction) == Some(version) {
-            all.go_by(jurisdiction, None);
+        let Some(levels) = self.at(jurisdiction) else { return };
+        let mut levels = levels.write();
+        if levels.version == Some(version) {
+            levels.go_by(None);
         }
     }
 
     /// Players were scored at an operator of a jurisdiction.
     pub fn heard(&self, (jurisdiction, operator): (JurisdictionNo, OperatorNo), scored: &PlayersScored) {
-        let mut all = self.0.write();
-        if all.version(jurisdiction) == Some(scored.version) {
-            let players = scored.players.iter();
-            all.set(jurisdiction, players.map(|of| (operator, of.player, of.currency, of.score_ppm)));
+        let Some(levels) = self.at(jurisdiction) else { return };
+        let mut levels = levels.write();
+        if levels.version == Some(scored.version) {
+            for of in &scored.players {
+                levels.hear(operator, (of.player, of.currency), RiskLevel::of(of.score_ppm));
+            }
         }
     }
 
-    /// What a version said last at operators of a jurisdiction, as it is stored.
+    /// What a version said last at operators of a jurisdiction, as it is stored; nothing once another version is promoted
+    /// there, or none ([`RiskLevels::go_by`]), and nothing of whom it was heard of since.
     pub fn fill(
         &self,
         jurisdiction: JurisdictionNo,
         version: u32,
         rows: impl IntoIterator<Item = (OperatorNo, MatchKey, Currency, u32)>,
     ) {
-        let mut all = self.0.write();
-        all.go_by(jurisdiction, Some(version));
-        all.set(jurisdiction, rows);
+        let Some(levels) = self.at(jurisdiction) else { return };
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let mut levels = levels.write();
+            if levels.version != Some(version) {
+                return;
+            }
+            for (operator, player, currency, score_ppm) in rows.by_ref().take(FILLED_AT_ONCE) {
+                levels.fill(operator, (player, currency), RiskLevel::of(score_ppm));
+            }
+        }
     }
 
     /// The highest level of somebody with these keys at the operators of a jurisdiction. None: it is unknown.
     pub fn of(&self, jurisdiction: JurisdictionNo, keys: impl IntoIterator<Item = MatchKey>) -> Option<RiskLevel> {
-        let all = self.0.read();
-        let levels = all.0.get(&jurisdiction)?;
+        let levels = self.at(jurisdiction)?.read();
         levels.version?;
         let known = keys.into_iter().filter_map(|key| levels.players.get(&key)).flatten();
         known.map(|known| known.level).max()
@@ -164,8 +171,17 @@ mod tests {
         assert_eq!(of(kenya, &[7]), Some(RiskLevel::Low));
         levels.retire(kenya, 1);
         assert_eq!((of(kenya, &[7]), of(nigeria, &[7])), (None, Some(RiskLevel::High)), "in one alone");
-        levels.fill(kenya, 2, [(OperatorNo(1), MatchKey(7), Currency::KES, 600_000)]);
-        assert_eq!((of(kenya, &[7]), of(kenya, &[8])), (Some(RiskLevel::High), None));
+        let stored =
+            [(OperatorNo(1), MatchKey(7), Currency::KES, 600_000), (OperatorNo(1), MatchKey(8), Currency::KES, 0)];
+        levels.fill(kenya, 1, stored);
+        assert_eq!(of(kenya, &[7]), None, "what was read of a version that is retired meanwhile");
+        levels.go_by(kenya, Some(2));
+        levels.fill(kenya, 1, stored);
+        assert_eq!(of(kenya, &[7]), None, "what was read of the version before");
+        levels.heard((kenya, OperatorNo(1)), &scored(2, 8, 250_000));
+        levels.fill(kenya, 2, stored);
+        assert_eq!((of(kenya, &[7]), of(kenya, &[9])), (Some(RiskLevel::High), None));
+        assert_eq!(of(kenya, &[8]), Some(RiskLevel::Moderate), "what was heard since it was read counts");
         assert_eq!(of(nigeria, &[7]), Some(RiskLevel::High));
     }
 }

@@ -112,3 +112,14 @@ fn probabilities_that_do_not_hold_are_told_whatever_the_scores_do() {
         assert_eq!(judged.reasons.iter().any(|reason| reason.contains("do not hold")), level != DriftLevel::Unknown);
     }
 }
+
+#[test]
+fn the_rules_that_a_card_names_are_those_that_hear_its_kind() {
+    for (kind, of) in [(Kind::TransactionRisk, ModelKind::TransactionRisk), (Kind::PlayerRisk, ModelKind::PlayerRisk)] {
+        let hear = engine::rules::list::ABOUT.iter().filter(|about| about.hears_model(of)).map(|about| about.name);
+        let (mut hear, mut named) = (hear.collect::<Vec<_>>(), ml::tabular::card::rules(kind).to_vec());
+        hear.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(hear, named);
+    }
+}

@@ -100,7 +100,7 @@ fn names_are_names_and_a_changed_table_is_another_schema() {
 }
 
 const TRANSACTION_SCHEMA: &str = "8c3c129cb985121c";
-const PLAYER_SCHEMA: &str = "11eddd21581cf004";
+const PLAYER_SCHEMA: &str = "2320516511e9d54b";
 
 #[test]
 fn an_amount_is_held_against_the_players_own() {
@@ -312,11 +312,11 @@ fn a_day_counts_when_it_is_closed() {
         ("big_wins_day_1m", Some(1.0)),
         ("deposits_day_1m", Some(1.0)),
         ("deposited_day_1m", Some(1_000.0)),
-        ("sessions_day_1m", Some(2.0)),
-        ("bets_session_1m", Some(1.5)),
+        ("play_sessions_day_1m", Some(2.0)),
+        ("rounds_session_1m", Some(1.5)),
         ("withdrawals_day_1m", Some(0.0)),
         ("streak_days", Some(3.0)),
-        ("product_types", Some(1.0)),
+        ("products_played", Some(1.0)),
         ("product_dominant", Some(1.0)),
         ("day_share", Some(1.0)),
         ("operators", Some(1.0)),
@@ -394,8 +394,8 @@ fn a_balance_is_low_below_the_mark_of_its_currency() {
         (mark(30_000, Currency::EUR), None, None, None),
     ] {
         let of = player_with(&records, 1, params);
-        assert_eq!(of("balance_drops_day_12m"), drops, "{params:?}");
-        assert_eq!(of("low_deposits_day_12m"), low_deposits, "{params:?}");
+        assert_eq!(of("balance_falls_day_12m"), drops, "{params:?}");
+        assert_eq!(of("low_balance_deposits_day_12m"), low_deposits, "{params:?}");
         assert_eq!(of("low_to_deposit_s"), seconds, "{params:?}");
     }
 }
@@ -432,8 +432,8 @@ fn markers_of_harm_by_hand() {
     records.push(record(90, Stake, 40 * DAY, 10));
     let of = player_of(&records, 1);
     let table = [
-        ("balance_drops_day_12m", Some(1.0)),
-        ("low_deposits_day_12m", Some(1.0)),
+        ("balance_falls_day_12m", Some(1.0)),
+        ("low_balance_deposits_day_12m", Some(1.0)),
         ("low_to_deposit_s", Some(120.0)),
         ("live_share_12m", Some(0.5)),
         ("single_share_12m", Some(0.5)),
@@ -472,7 +472,8 @@ fn a_year_is_remembered_and_late_data_joins_its_month() {
 
 fn kinds() -> impl Strategy<Value = RecordKind> {
     use RecordKind as K;
-    prop::sample::select(vec![K::Stake, K::Payout, K::Deposit, K::Withdrawal, K::Bonus, K::Login, K::CashOut, K::Void])
+    let play = [K::Stake, K::Payout, K::Deposit, K::Withdrawal, K::Bonus, K::Login, K::CashOut, K::Void];
+    prop::sample::select([&play[..], &[K::SessionStart, K::SessionEnd, K::LimitChange]].concat())
 }
 
 proptest! {
@@ -489,6 +490,8 @@ proptest! {
                 device: (*what > 0).then(|| key(&format!("d{what}"))),
                 account: (*what > 1).then(|| key(&format!("a{who}"))),
                 balance_after_minor: (*what == 0).then_some(*amount),
+                session_id: (*what > 1).then(|| format!("s{}", at / (20 * HOUR))),
+                detail: format!(r#"{{"game.type":"g{who}","limit.type":"time_out"}}"#),
                 ..record(n, *kind, at, (*amount).max(0))
             }
         }).collect();

@@ -462,8 +462,14 @@ pub enum Event {
     FeaturesExported {
         /// `transaction_risk` or `player_risk`.
         model: String,
+        /// Of whose operators; none of before that was asked: of all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        jurisdiction: Option<JurisdictionNo>,
         /// Who took them out.
         by: String,
+        /// With which key; none where the name was only typed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by_key: Option<KeyId>,
         /// Start of the span.
         #[serde(with = "micros")]
         from: Ts,

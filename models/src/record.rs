@@ -102,6 +102,16 @@ impl RecordKind {
     }
 }
 
+/// What the type of a limit begins with where it is a break from play: its letters and digits alone.
+const BREAKS: [&str; 6] = ["timeout", "break", "takeabreak", "cooloff", "coolingoff", "selfexclu"];
+
+/// Does a limit of this type stop play for a while, rather than bound an amount: `time_out`, `Cooling-off 24 hours`?
+#[must_use]
+pub fn is_break(limit_type: &str) -> bool {
+    let plain = limit_type.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
+    BREAKS.iter().any(|begin| plain.clone().take(begin.len()).eq(begin.bytes()))
+}
+
 closed_set!(
     /// Whether it went through.
     RecordStatus { Successful = "successful", Failed = "failed", Cancelled = "cancelled" }
@@ -409,4 +419,24 @@ pub struct Refusal {
     pub code: QuarantineCode,
     /// Which field, and what is wrong with it; never the value.
     pub detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_break;
+
+    #[test]
+    fn a_break_is_no_limit_of_an_amount() {
+        for name in
+            ["time_out", "Timeout", "time-out 24h", "break", "take a break", "cool_off_week", "Cooling-off 7 days"]
+        {
+            assert!(is_break(name), "{name}");
+        }
+        assert!(is_break("self_exclusion") && is_break("self-excluded"));
+        for name in
+            ["", "deposit_day", "loss_week", "time", "session_time", "session_timeout", "stake-month", "daily_break"]
+        {
+            assert!(!is_break(name), "{name}");
+        }
+    }
 }

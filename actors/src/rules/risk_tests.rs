@@ -341,7 +341,8 @@ impl Drawn {
 /// Nine days of four players in two currencies, in the order in which they are told: much of it around midnight, some of it
 /// days late, and a day on which nobody plays. In New York the clocks go forward on one of them.
 fn market(zone: &TimeZone, seed: u64) -> Vec<Record> {
-    use RecordKind::{Deposit, Login, Payout, Stake, Withdrawal};
+    use RecordKind::{Deposit, LimitChange, Login, Payout, SessionEnd, SessionStart, Stake, Withdrawal};
+    let kinds = [Deposit, Stake, Payout, Stake, Login, Withdrawal, Stake, SessionStart, SessionEnd, LimitChange];
     let (mut calendar, mut drawn, mut records) = (Calendar::new(zone.clone()), Drawn(seed), Vec::new());
     let mut day = calendar.spans(Ts(BEGIN)).day;
     for number in 0..9 {
@@ -357,7 +358,7 @@ fn market(zone: &TimeZone, seed: u64) -> Vec<Record> {
         for (n, offset) in offsets.into_iter().enumerate().filter(|_| number != 4) {
             let late = if drawn.below(8) == 0 { 1 + drawn.below(3) as i64 } else { 0 };
             let record_id = format!("{number}-{n}");
-            let kind = [Deposit, Stake, Payout, Stake, Login, Withdrawal][drawn.below(6) as usize];
+            let kind = kinds[drawn.below(kinds.len() as u64) as usize];
             records.push(Record {
                 id_digest: engine::ingest::id_digest(&record_id),
                 record_id,
@@ -367,7 +368,15 @@ fn market(zone: &TimeZone, seed: u64) -> Vec<Record> {
                 amount_minor: 1 + drawn.below(90_000) as i64,
                 balance_after_minor: (drawn.below(2) == 0).then(|| drawn.below(70_000) as i64),
                 product: Some(if drawn.below(2) == 0 { Product::Slots } else { Product::Sportsbook }),
-                detail: format!(r#"{{"bet.odds":{}.5,"bet.live":{}}}"#, 1 + drawn.below(9), drawn.below(2) == 0),
+                // some bets say of which session they are, others go by its records or by pauses
+                session_id: (drawn.below(2) == 0).then(|| format!("{number}-{}", drawn.below(3))),
+                detail: format!(
+                    r#"{{"bet.odds":{}.5,"bet.live":{},"game.type":"{}","limit.type":"{}"}}"#,
+                    1 + drawn.below(9),
+                    drawn.below(2) == 0,
+                    drawn.below(3),
+                    ["time_out", "deposit_day"][drawn.below(2) as usize],
+                ),
                 ..record(0, 1 + u128::from(drawn.below(4)))
             });
         }
@@ -444,6 +453,10 @@ fn a_row_to_learn_from_is_bit_for_bit_what_the_model_was_asked() {
         for one_of in [1, 4] {
             let asked = asked_live(&models, &zone, &records, one_of);
             assert!(asked.len() > 10, "{of}: {}", asked.len());
+            for name in ["play_sessions_day_1m", "interactions_session_1m", "time_outs_1m", "game_type_dominant"] {
+                let place = player::names().iter().position(|known| *known == name).unwrap();
+                assert!(asked.iter().any(|one| f32::from_bits(one.bits[place]) > 0.0), "{of}: nobody has {name}");
+            }
             for one in &asked {
                 // what is said of a score is said of the last instant of its day
                 let said = (one.player, one.as_of.plus(-1));

@@ -6,22 +6,21 @@
 
 use super::details::Details;
 use super::recent::{Median, Usual};
+use super::sessions::Sessions;
 use crate::ingest::id_digest;
 use crate::rules::calendar::Spans;
 use crate::rules::table::Weigh;
 use models::ids::OperatorNo;
-use models::record::{Product, Record, RecordKind, RecordStatus};
-use models::ts::{DAY, HOUR, MINUTE, SECOND, Ts};
+use models::record::{Product, Record, RecordKind, RecordStatus, is_break};
+use models::ts::{DAY, HOUR, SECOND, Ts};
 use serde::{Deserialize, Serialize};
 
 /// Months that are remembered.
 pub const MONTHS_MAX: usize = 12;
-/// Payment methods, accounts, operators of a player that are remembered.
+/// Payment methods, accounts, operators, types of games of a player that are remembered.
 pub const NAMED_MAX: usize = 8;
 /// Stakes on either side of the largest win.
 pub const AROUND_WIN: usize = 10;
-/// A pause after which play is another session.
-pub const SESSION_PAUSE: i64 = 30 * MINUTE;
 /// A pause in play that counts as a break.
 pub const BREAK_MIN: i64 = 30 * DAY;
 /// A next bet, or a deposit, later than this is no reaction any more.
@@ -37,6 +36,8 @@ pub struct Sums {
     pub deposits_minor: i64,
     pub withdrawals_minor: i64,
     pub bets: u32,
+    /// What the player did, whatever came of it.
+    pub interactions: u32,
     /// Payouts that are more than the stake they stand behind.
     pub big_wins: u32,
     pub deposits: u32,
@@ -45,6 +46,10 @@ pub struct Sums {
     pub deposits_failed: u32,
     pub limit_rises: u32,
     pub limit_cuts: u32,
+    /// Breaks from play that the player set.
+    pub time_outs: u32,
+    /// Records that say a balance.
+    pub balances: u32,
     /// The balance fell below the low mark.
     pub balance_drops: u32,
     /// Deposits that were made below it.
@@ -73,6 +78,7 @@ impl Sums {
         sum!(days, stakes_minor, payouts_minor, deposits_minor, withdrawals_minor, bets, big_wins, deposits);
         sum!(withdrawals, withdrawals_cancelled, deposits_failed, limit_rises, limit_cuts, balance_drops);
         sum!(low_deposits, sessions, live_known, live, parts_known, single, payouts, cash_outs);
+        sum!(interactions, time_outs, balances);
         self.stake_squares += other.stake_squares;
         self.hours_on += other.hours_on;
     }
@@ -154,6 +160,9 @@ pub struct Behaviour {
     pub hours: [u32; 24],
     /// Bets by product.
     pub products: [u32; 8],
+    /// Bets by type of game, and those of further types.
+    pub game_types: Vec<(u64, u32)>,
+    pub game_types_more: u32,
     pub methods: Vec<u64>,
     pub accounts: Vec<u128>,
     pub operators: Vec<OperatorNo>,
@@ -164,6 +173,7 @@ pub struct Behaviour {
     streak: u32,
     pub streak_max: u32,
     played_at: Ts,
+    sessions: Sessions,
     /// A stake of a game that settles at once, with nothing paid for it yet.
     open_stake: Option<Ts>,
     /// Seconds to the next bet after it.
@@ -181,6 +191,7 @@ impl Weigh for Behaviour {
     fn weigh(&self) -> usize {
         size_of::<Part>() * self.months.len()
             + size_of::<i64>() * self.around_win.newest.len()
+            + size_of::<(u64, u32)>() * self.game_types.len()
             + size_of::<u64>() * self.methods.len()
             + size_of::<u128>() * self.accounts.len()
             + size_of::<OperatorNo>() * self.operators.len()
@@ -191,6 +202,15 @@ fn join<T: PartialEq>(list: &mut Vec<T>, new: T) {
     if list.len() < NAMED_MAX && !list.contains(&new) {
         list.push(new);
     }
+}
+
+/// Is it something that the player does, rather than what comes of it or what the operator does?
+fn is_own_act(kind: RecordKind) -> bool {
+    use RecordKind as K;
+    matches!(
+        kind,
+        K::Stake | K::TicketSale | K::CashOut | K::Redemption | K::Deposit | K::Withdrawal | K::Login | K::LimitChange
+    )
 }
 
 /// Does a game of this product say at once whether it is won?
@@ -289,15 +309,19 @@ impl Behaviour {
     fn count(&mut self, record: &Record, details: &Details<'_>, low: Option<i64>, sums: &mut Sums) {
         use RecordKind as K;
         let minor = record.amount_minor;
+        sums.interactions = u32::from(is_own_act(record.kind));
         match (record.kind, record.status) {
             (K::Deposit, RecordStatus::Failed) => sums.deposits_failed = 1,
             (K::Withdrawal, RecordStatus::Cancelled) => sums.withdrawals_cancelled = 1,
             (K::Stake | K::TicketSale, RecordStatus::Successful) => self.stake(record, details, sums),
             (K::Payout | K::CashOut | K::Redemption, RecordStatus::Successful) => self.payout(record, sums),
             (K::Void, RecordStatus::Successful) => sums.stakes_minor = -minor,
-            (K::Deposit, RecordStatus::Successful) => self.deposit(record, sums),
+            (K::Deposit, RecordStatus::Successful) => self.deposit(record, low, sums),
             (K::Withdrawal, RecordStatus::Successful) => (sums.withdrawals, sums.withdrawals_minor) = (1, minor),
             (K::LimitChange, RecordStatus::Successful) => limit(details, sums),
+            (K::SessionStart | K::SessionEnd, RecordStatus::Successful) => {
+                self.sessions.tell(self.newest_operator, record);
+            }
             _ => {}
         }
         if matches!(record.kind, K::Deposit | K::Withdrawal) {
@@ -310,7 +334,7 @@ impl Behaviour {
     fn stake(&mut self, record: &Record, details: &Details<'_>, sums: &mut Sums) {
         let (at, minor) = (record.occurred_at, record.amount_minor);
         (sums.bets, sums.stakes_minor, sums.stake_squares) = (1, minor, minor as f64 * minor as f64);
-        self.play(at, sums);
+        self.play(record, sums);
         let is_there = |known: bool| u32::from(known);
         (sums.live_known, sums.live) = (is_there(details.live.is_some()), is_there(details.live == Some(true)));
         (sums.parts_known, sums.single) = (is_there(details.parts.is_some()), is_there(details.parts == Some(1)));
@@ -319,6 +343,7 @@ impl Behaviour {
             let bets = &mut self.products[product.code().clamp(0, 7) as usize];
             *bets = bets.saturating_add(1);
         }
+        details.game_type.iter().for_each(|name| self.game_type(id_digest(name)));
         if let Some(lost) = self.open_stake.take().filter(|lost| (0..=REACTION_MAX).contains(&(at.0 - lost.0))) {
             self.lost_to_bet.push((at.0 - lost.0) as f64 / SECOND as f64);
         }
@@ -327,17 +352,32 @@ impl Behaviour {
         self.around_win.stake(minor);
     }
 
+    fn game_type(&mut self, name: u64) {
+        if let Some(place) = self.game_types.iter().position(|(known, _)| *known == name) {
+            let bets = &mut self.game_types[place].1;
+            *bets = bets.saturating_add(1);
+        } else if self.game_types.len() < NAMED_MAX {
+            self.game_types.push((name, 1));
+        } else {
+            self.game_types_more = self.game_types_more.saturating_add(1);
+        }
+    }
+
     /// Days in a row, sessions, breaks, hours.
-    fn play(&mut self, at: Ts, sums: &mut Sums) {
-        let before = self.played_at;
+    fn play(&mut self, record: &Record, sums: &mut Sums) {
+        let (at, before) = (record.occurred_at, self.played_at);
         let day = self.today.day.start;
+        let is_first = before.0 == 0;
         // of a day that is closed nobody knows any more what came before and behind
         let is_late = at < before || at < day;
+        let begins = match &record.session_id {
+            Some(id) => self.sessions.is_new(self.newest_operator, id),
+            None => !is_late && self.sessions.begins(self.newest_operator, at, (!is_first).then_some(before)),
+        };
+        sums.sessions = u32::from(begins);
         if is_late {
             return;
         }
-        let is_first = before.0 == 0;
-        sums.sessions = u32::from(is_first || at.0 - before.0 > SESSION_PAUSE);
         self.breaks += u32::from(!is_first && at.0 - before.0 >= BREAK_MIN);
         if is_first || before < day {
             // the day before this one by the clock of the place, as far as a day has about 24 hours
@@ -365,11 +405,12 @@ impl Behaviour {
         self.around_win.won(minor);
     }
 
-    fn deposit(&mut self, record: &Record, sums: &mut Sums) {
+    fn deposit(&mut self, record: &Record, low: Option<i64>, sums: &mut Sums) {
         (sums.deposits, sums.deposits_minor) = (1, record.amount_minor);
         self.deposit.push(record.amount_minor as f64);
+        let is_low = self.balance.zip(low).is_some_and(|(balance, low)| balance < low);
+        sums.low_deposits = u32::from(is_low);
         if let Some(since) = self.low_since.take() {
-            sums.low_deposits = 1;
             let waited = record.occurred_at.0 - since.0;
             if (0..=REACTION_MAX).contains(&waited) {
                 self.low_to_deposit.push(waited as f64 / SECOND as f64);
@@ -379,6 +420,7 @@ impl Behaviour {
 
     fn balance(&mut self, record: &Record, low: Option<i64>, sums: &mut Sums) {
         let Some(now) = record.balance_after_minor else { return };
+        sums.balances = 1;
         let is_low = |balance: i64| low.is_some_and(|low| balance < low);
         if !is_low(now) {
             self.low_since = None;
@@ -400,6 +442,11 @@ impl Behaviour {
 }
 
 fn limit(details: &Details<'_>, sums: &mut Sums) {
+    if details.limit_type.as_deref().is_some_and(is_break) {
+        // one that is taken back names what it was, and nothing new
+        sums.time_outs = u32::from(details.limit_old.is_none() || details.limit_new.is_some());
+        return;
+    }
     // no limit before is the loosest of all, and so is none after
     let (before, after) = (details.limit_old.unwrap_or(i64::MAX), details.limit_new.unwrap_or(i64::MAX));
     (sums.limit_rises, sums.limit_cuts) = (u32::from(after > before), u32::from(after < before));

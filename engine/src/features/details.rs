@@ -25,6 +25,12 @@ pub struct Details<'a> {
     /// How it was paid.
     #[serde(borrow, default, rename = "payment.method")]
     pub method: Option<Cow<'a, str>>,
+    /// The operator's name of the kind of game.
+    #[serde(borrow, default, rename = "game.type")]
+    pub game_type: Option<Cow<'a, str>>,
+    /// What a limit limits, or that it is a break from play.
+    #[serde(borrow, default, rename = "limit.type")]
+    pub limit_type: Option<Cow<'a, str>>,
     /// A limit before the change, minor units.
     #[serde(default, rename = "limit.old_minor")]
     pub limit_old: Option<i64>,

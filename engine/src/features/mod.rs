@@ -19,6 +19,7 @@ pub mod live_players;
 pub mod played;
 pub mod player;
 pub mod recent;
+mod sessions;
 pub mod transaction;
 
 use crate::rules::finding::Mode;
@@ -83,6 +84,17 @@ impl<'a> Places<'a> {
     /// The value of the next feature.
     pub(crate) fn put(&mut self, name: &str, value: f64) {
         debug_assert_eq!(self.features.get(self.next).map(|feature| feature.name), Some(name));
+        self.write(value);
+    }
+
+    /// The same of a feature that there is for several horizons.
+    pub(crate) fn put_of(&mut self, (name, horizon): (&str, &str), value: f64) {
+        let next = self.features.get(self.next).map(|feature| feature.name);
+        debug_assert_eq!(next.and_then(|next| next.strip_prefix(name)?.strip_prefix('_')), Some(horizon), "{name}");
+        self.write(value);
+    }
+
+    fn write(&mut self, value: f64) {
         let value = if value.is_finite() { value as f32 } else { f32::NAN };
         if let Some(place) = self.out.get_mut(self.next) {
             // what is beyond an f32 is as large as can be said

@@ -2,7 +2,12 @@
 //! it has that day, too, and nothing of a day that goes on.
 //!
 //! The markers are those of Spain's common detection model as far as records show them; "a day" is an active day, one
-//! with a bet. Horizons are the calendar months that began within 31, 186 and 372 days, and of these only closed days.
+//! with a bet. Horizons are the calendar months that began within 31, 186 and 372 days, and of these only closed days. What has
+//! no horizon is of everything that is remembered of the player, or of the newest twelve months.
+//!
+//! A voluntary break is what an operator's records say of one (`time_out`, of a closed day in its horizon); `breaks` are pauses
+//! in play whatever they are for. Exclusions of the register are no feature: an input does not say who asked for one, and the
+//! reasons of a score are read by operators.
 //! Who plays at several operators has a vector at each, and one across them from an extractor that hears all of them; there,
 //! a balance is compared with the one before at the same operator only.
 
@@ -22,8 +27,9 @@ use models::ts::{DAY, Ts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Version of the table, for people. 2: the day whose end asks for a vector is part of it.
-pub const VERSION: u32 = 2;
+/// Version of the table, for people. 2: the day whose end asks for a vector is part of it. 3: sessions by their own ids, breaks
+/// that the player sets, types of games, more by horizon; what nobody told of is missing where it was 0.
+pub const VERSION: u32 = 3;
 /// Places of the vector.
 pub const WIDTH: usize = FEATURES.len();
 /// Players of an operator that are remembered.
@@ -57,47 +63,54 @@ table!(
     [
         "active_days", "days", "days with a bet", SPAIN;
         "active_share", "share", "active days of the days since the horizon or the first record", SPAIN;
+        "net_result", "minor units", "payouts less stakes", SPAIN;
         "net_loss_day", "minor units", "stakes less payouts, a day", SPAIN;
+        "stake_total", "minor units", "stakes", SPAIN;
         "stake_day", "minor units", "stakes, a day", SPAIN;
         "stake_mean", "minor units", "mean stake; missing without a bet", SPAIN;
         "return_off", "share", "payouts over stakes, less one; missing without a bet", SPAIN;
         "bets_day", "count", "bets, a day", SPAIN;
+        "interactions_day", "count", "bets, cash-outs, redemptions, deposits, withdrawals, logins and limits, whatever came of them, a day", SPAIN;
         "big_wins_day", "count", "payouts above the stake before, a day", SPAIN;
         "deposits_day", "count", "deposits, a day", SPAIN;
         "deposited_day", "minor units", "deposits, a day", BRITAIN;
         "failed_deposits_day", "count", "failed deposits, a day", SPAIN;
         "withdrawals_day", "count", "withdrawals, a day", SPAIN;
         "cancelled_withdrawals_day", "count", "cancelled withdrawals, a day", SPAIN;
-        "sessions_day", "count", "runs of bets without a pause of 30 minutes, a day", SPAIN;
-        "bets_session", "count", "bets, a session", SPAIN;
+        "play_sessions_day", "count", "sessions with a bet, a day: by the id that a bet carries, else by the session's own records, else runs of bets without a pause of 30 minutes", SPAIN;
+        "interactions_session", "count", "interactions, a session; missing without one", SPAIN;
+        "rounds_session", "count", "bets, a session; missing without one", SPAIN;
+        "limit_rises", "count", "limits raised or taken away", SPAIN;
+        "limit_cuts", "count", "limits set or cut", SPAIN;
+        "time_outs", "count", "breaks from play that the player set at an operator", SPAIN;
+        "balance_falls_day", "count", "the balance falls below the low mark, a day; missing where the currency has none or no balance is sent", SPAIN;
+        "low_balance_deposits_day", "count", "deposits while the last balance was below it, a day; missing alike", SPAIN;
+        "live_share", "share", "live bets, of those of which it is said", SPAIN;
+        "single_share", "share", "bets of one part, of those of which it is said", SPAIN;
+        "cash_out_share", "share", "cash-outs, of the payouts", SPAIN;
+        "hours_off_day", "hours", "24 less the hours from first to last bet, a day", SPAIN;
     ]
     [
         "account_days", "days", "since the first record", SPAIN;
-        "limit_rises_12m", "count", "limits raised or taken away", SPAIN;
-        "limit_cuts_12m", "count", "limits set or cut", SPAIN;
-        "payment_methods", "count", "methods of payment, at most 8", SPAIN;
-        "payment_accounts", "count", "payment accounts, at most 8", BRITAIN;
+        "payment_methods_used", "count", "methods of payment, at most 8; missing where none is named", SPAIN;
+        "payment_accounts_used", "count", "payment accounts, at most 8; missing where none is named", BRITAIN;
         "operators", "count", "operators, at most 8", BRITAIN;
         "breaks", "count", "pauses in play of 30 days and longer", SPAIN;
-        "balance_drops_day_12m", "count", "the balance falls below the low mark, a day; missing where the currency has none", SPAIN;
-        "low_deposits_day_12m", "count", "deposits made below it, a day; missing where the currency has none", SPAIN;
-        "low_to_deposit_s", "seconds", "median from the fall to the deposit, within a day; missing without one", SPAIN;
-        "product_types", "count", "products bet on", SPAIN;
+        "low_to_deposit_s", "seconds", "median from the fall below the low mark to the deposit, within a day; missing without one", SPAIN;
+        "products_played", "count", "products bet on; missing where none is named", SPAIN;
         "product_dominant", "share", "of the bets on the most frequent product; missing without a product", SPAIN;
-        "hours_held", "count", "hours of day with at least 1/48 of the bets", SPAIN;
+        "game_types", "count", "types of games bet on, as the operator names them, at most 8; missing where none is named", SPAIN;
+        "game_type_dominant", "share", "of the bets of a named type on the most frequent of these; missing without one", SPAIN;
+        "hours_played", "count", "hours of day with at least 1/48 of the bets; missing without a bet", SPAIN;
         "night_share", "share", "bets from 0 to 8 o'clock", SPAIN;
         "day_share", "share", "bets from 8 to 16 o'clock", SPAIN;
         "evening_share", "share", "bets from 16 to 24 o'clock", SPAIN;
         "lost_to_bet_s", "seconds", "median from a stake that won nothing to the next, games that settle at once", SPAIN;
-        "live_share_12m", "share", "live bets, of those of which it is said", SPAIN;
-        "single_share_12m", "share", "bets of one part, of those of which it is said", SPAIN;
-        "cash_out_share_12m", "share", "cash-outs, of the payouts", SPAIN;
         "escalation_after_win", "ratio", "mean of ten stakes after the largest win over ten before, five at least", SPAIN;
         "stake_shift", "ratio", "mean stake of the newer half of the months over the older half", SPAIN;
         "stake_variance_shift", "ratio", "variance of the stake, newer over older half", SPAIN;
         "stake_variation_shift", "ratio", "variance over squared mean, newer over older half", SPAIN;
         "streak_days", "days", "longest run of days with a bet", SPAIN;
-        "hours_off_day_12m", "hours", "24 less the hours from first to last bet, a day", SPAIN;
         "deposit_variation", "ratio", "mean absolute difference of deposits over their mean", AUER;
         "odds_variation", "ratio", "the same of the odds", SPAIN;
     ]
@@ -239,12 +252,14 @@ pub(super) fn write_of(known: &Behaviour, has_low_balance: bool, as_of: Ts, out:
     let known = &known.at(as_of);
     let mut places = Places::new(FEATURES, out);
     for (suffix, days) in HORIZONS {
-        write_horizon(known, as_of, days, suffix, &mut places);
+        let sums = known.since(as_of, days);
+        let mut put = |name: &str, value: f64| places.put_of((name, suffix), value);
+        write_money(&sums, span_days(known, as_of, days), &mut put);
+        write_ways(&sums, has_low_balance, &mut put);
     }
-    let year = known.since(as_of, HORIZONS[2].1);
-    write_account(known, (&year, has_low_balance), as_of, &mut places);
-    write_habits(known, &year, &mut places);
-    write_stakes(known, &year, &mut places);
+    write_account(known, has_low_balance, as_of, &mut places);
+    write_habits(known, &mut places);
+    write_stakes(known, &mut places);
     debug_assert!(places.is_full());
 }
 
@@ -252,61 +267,83 @@ fn days_between(from: Ts, to: Ts) -> f64 {
     (to.0 - from.0).max(0) as f64 / DAY as f64
 }
 
-fn write_horizon(known: &Behaviour, as_of: Ts, days: i64, suffix: &str, places: &mut Places<'_>) {
-    let sums = known.since(as_of, days);
+/// Days since a horizon, or since the player's first record where that is later.
+fn span_days(known: &Behaviour, as_of: Ts, days: i64) -> f64 {
     let first = known.months.iter().map(|month| month.start).find(|start| *start > as_of.plus(-days * DAY));
-    let span = first.map_or(0.0, |first| days_between(first.max(known.first_at), as_of));
+    first.map_or(0.0, |first| days_between(first.max(known.first_at), as_of))
+}
+
+/// What moved, and how often.
+fn write_money(sums: &Sums, span: f64, put: &mut impl FnMut(&str, f64)) {
     let active = f64::from(sums.days);
-    let mut put = |name: &str, value: f64| places.put(&format!("{name}_{suffix}"), value);
     let (stakes, payouts) = (sums.stakes_minor as f64, sums.payouts_minor as f64);
     put("active_days", active);
     put("active_share", share(active, span.max(active)));
+    put("net_result", payouts - stakes);
     put("net_loss_day", share(stakes - payouts, active));
+    put("stake_total", stakes);
     put("stake_day", share(stakes, active));
     put("stake_mean", share(stakes, f64::from(sums.bets)));
     put("return_off", share(payouts, stakes) - 1.0);
     put("bets_day", share(f64::from(sums.bets), active));
+    put("interactions_day", share(f64::from(sums.interactions), active));
     put("big_wins_day", share(f64::from(sums.big_wins), active));
     put("deposits_day", share(f64::from(sums.deposits), active));
     put("deposited_day", share(sums.deposits_minor as f64, active));
     put("failed_deposits_day", share(f64::from(sums.deposits_failed), active));
     put("withdrawals_day", share(f64::from(sums.withdrawals), active));
     put("cancelled_withdrawals_day", share(f64::from(sums.withdrawals_cancelled), active));
-    put("sessions_day", share(f64::from(sums.sessions), active));
-    put("bets_session", share(f64::from(sums.bets), f64::from(sums.sessions)));
 }
 
-fn write_account(known: &Behaviour, (year, has_low): (&Sums, bool), as_of: Ts, places: &mut Places<'_>) {
-    let active = f64::from(year.days);
-    let of_low = |count: u32| if has_low { share(f64::from(count), active) } else { f64::NAN };
+/// How somebody plays, and what they do about it.
+fn write_ways(sums: &Sums, has_low: bool, put: &mut impl FnMut(&str, f64)) {
+    let (active, sessions) = (f64::from(sums.days), f64::from(sums.sessions));
+    let of_low = |count: u32| if has_low && sums.balances > 0 { share(f64::from(count), active) } else { f64::NAN };
+    put("play_sessions_day", share(sessions, active));
+    put("interactions_session", share(f64::from(sums.interactions), sessions));
+    put("rounds_session", share(f64::from(sums.bets), sessions));
+    put("limit_rises", f64::from(sums.limit_rises));
+    put("limit_cuts", f64::from(sums.limit_cuts));
+    put("time_outs", f64::from(sums.time_outs));
+    put("balance_falls_day", of_low(sums.balance_drops));
+    put("low_balance_deposits_day", of_low(sums.low_deposits));
+    put("live_share", share(f64::from(sums.live), f64::from(sums.live_known)));
+    put("single_share", share(f64::from(sums.single), f64::from(sums.parts_known)));
+    put("cash_out_share", share(f64::from(sums.cash_outs), f64::from(sums.payouts)));
+    put("hours_off_day", 24.0 - share(sums.hours_on, active));
+}
+
+/// A number of things that somebody has to name: none is not known.
+fn named(count: usize) -> f64 {
+    if count > 0 { count as f64 } else { f64::NAN }
+}
+
+fn write_account(known: &Behaviour, has_low: bool, as_of: Ts, places: &mut Places<'_>) {
     places.put("account_days", days_between(known.first_at, as_of));
-    places.put("limit_rises_12m", f64::from(year.limit_rises));
-    places.put("limit_cuts_12m", f64::from(year.limit_cuts));
-    places.put("payment_methods", known.methods.len() as f64);
-    places.put("payment_accounts", known.accounts.len() as f64);
+    places.put("payment_methods_used", named(known.methods.len()));
+    places.put("payment_accounts_used", named(known.accounts.len()));
     places.put("operators", known.operators.len() as f64);
     places.put("breaks", f64::from(known.breaks));
-    places.put("balance_drops_day_12m", of_low(year.balance_drops));
-    places.put("low_deposits_day_12m", of_low(year.low_deposits));
     places.put("low_to_deposit_s", if has_low { known.low_to_deposit.value() } else { f64::NAN });
 }
 
-fn write_habits(known: &Behaviour, year: &Sums, places: &mut Places<'_>) {
+fn write_habits(known: &Behaviour, places: &mut Places<'_>) {
     let bets: u32 = known.products.iter().sum();
     let most = known.products.iter().copied().max().unwrap_or(0);
-    places.put("product_types", known.products.iter().filter(|bets| **bets > 0).count() as f64);
+    places.put("products_played", named(known.products.iter().filter(|bets| **bets > 0).count()));
     places.put("product_dominant", share(f64::from(most), f64::from(bets)));
+    let of_types = known.game_types.iter().map(|(_, bets)| f64::from(*bets));
+    let typed = of_types.clone().sum::<f64>() + f64::from(known.game_types_more);
+    places.put("game_types", named(known.game_types.len()));
+    places.put("game_type_dominant", share(of_types.fold(0.0, f64::max), typed));
     let all = known.hours.iter().map(|bets| f64::from(*bets)).sum::<f64>();
     let held = known.hours.iter().filter(|bets| **bets > 0 && f64::from(**bets) * 48.0 >= all).count();
-    places.put("hours_held", held as f64);
+    places.put("hours_played", named(held));
     for (name, from) in [("night_share", 0), ("day_share", 8), ("evening_share", 16)] {
         let part = known.hours[from..from + 8].iter().map(|bets| f64::from(*bets)).sum::<f64>();
         places.put(name, share(part, all));
     }
     places.put("lost_to_bet_s", known.lost_to_bet.value());
-    places.put("live_share_12m", share(f64::from(year.live), f64::from(year.live_known)));
-    places.put("single_share_12m", share(f64::from(year.single), f64::from(year.parts_known)));
-    places.put("cash_out_share_12m", share(f64::from(year.cash_outs), f64::from(year.payouts)));
 }
 
 /// Mean and variance of the stake.
@@ -316,7 +353,7 @@ fn stakes_of(sums: &Sums) -> (f64, f64) {
     (mean, share(sums.stake_squares, bets) - mean * mean)
 }
 
-fn write_stakes(known: &Behaviour, year: &Sums, places: &mut Places<'_>) {
+fn write_stakes(known: &Behaviour, places: &mut Places<'_>) {
     places.put("escalation_after_win", known.around_win.escalation());
     let active: Vec<&Sums> = known.months.iter().map(|month| &month.sums).filter(|sums| sums.bets > 0).collect();
     let half = |months: &[&Sums]| {
@@ -333,7 +370,10 @@ fn write_stakes(known: &Behaviour, year: &Sums, places: &mut Places<'_>) {
     let variation = |mean: f64, variance: f64| share(variance, mean * mean);
     places.put("stake_variation_shift", share(variation(newer, newer_variance), variation(older, older_variance)));
     places.put("streak_days", f64::from(known.streak_max));
-    places.put("hours_off_day_12m", 24.0 - share(year.hours_on, f64::from(year.days)));
     places.put("deposit_variation", known.deposit.variation());
     places.put("odds_variation", known.odds.variation());
 }
+
+#[cfg(test)]
+#[path = "player_tests.rs"]
+mod tests;

@@ -237,6 +237,21 @@ fn a_class_fills_in_what_it_knows() {
 }
 
 #[test]
+fn a_break_from_play_needs_no_amount() {
+    let taken = |from: &str, to: &str| take(DataClass::PlayerAccounts, &LIMIT.replacen(from, to, 1));
+    let whole = r#""type":"deposit_day","old_minor":100,"new_minor":50"#;
+    for kind in ["time_out", "Cooling-off 24 hours", "self_exclusion"] {
+        let record = taken(whole, &format!(r#""type":"{kind}""#)).unwrap();
+        assert_eq!(record.detail, format!(r#"{{"limit.type":"{kind}"}}"#));
+    }
+    let refusal = taken(whole, r#""type":"session_time""#).unwrap_err();
+    assert_eq!((refusal.code, refusal.detail.starts_with("limit.new_minor:")), (QuarantineCode::MissingField, true));
+    // an amount that it carries all the same is an amount
+    let refusal = taken(r#""deposit_day","old_minor":100,"new_minor":50"#, r#""time_out","new_minor":-1"#).unwrap_err();
+    assert_eq!(refusal.code, QuarantineCode::SignMismatch);
+}
+
+#[test]
 fn what_the_contract_does_not_know_is_kept_as_free_data() {
     let json = INVOICE.replace("\"tax\"", r#""officer":"0712345678","Rate":"15","tax""#);
     let record = take(DataClass::Invoices, &json).unwrap();

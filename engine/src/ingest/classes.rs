@@ -2,7 +2,7 @@
 
 use super::{bounded, invalid, missing, refuse};
 use models::feed::DataClass;
-use models::record::{PlayChannel, QuarantineCode, Record, RecordKind, RecordStatus, Refusal, WireRecord};
+use models::record::{PlayChannel, QuarantineCode, Record, RecordKind, RecordStatus, Refusal, WireRecord, is_break};
 
 /// Does a source of this class take a record of this kind?
 pub(super) fn admit(class: DataClass, kind: RecordKind) -> Result<(), Refusal> {
@@ -42,13 +42,12 @@ pub(super) fn complete(class: DataClass, wire: &WireRecord<'_>, record: &mut Rec
     }
 }
 
-/// A limit without a new amount was taken away, and says so by the old one: one that names neither says nothing.
+/// A limit without a new amount was taken away, and says so by the old one: one that names neither says nothing, unless it is
+/// a break from play, which has no amount.
 fn limit(wire: &WireRecord<'_>) -> Result<(), Refusal> {
     let limit = wire.limit.as_ref().ok_or_else(|| missing("limit"))?;
-    if limit.kind.as_ref().is_none_or(|kind| kind.is_empty()) {
-        return Err(missing("limit.type"));
-    }
-    if limit.new_minor.is_none() && limit.old_minor.is_none() {
+    let kind = limit.kind.as_ref().filter(|kind| !kind.is_empty()).ok_or_else(|| missing("limit.type"))?;
+    if limit.new_minor.is_none() && limit.old_minor.is_none() && !is_break(kind) {
         return Err(missing("limit.new_minor"));
     }
     for (field, minor) in [("limit.old_minor", limit.old_minor), ("limit.new_minor", limit.new_minor)] {

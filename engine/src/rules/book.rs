@@ -15,7 +15,7 @@ use models::alert::{Severity, Window};
 use models::document_records::Detail;
 use models::match_key::MatchKey;
 use models::money::Currency;
-use models::record::{PlayChannel, Record, RecordKind, RecordStatus};
+use models::record::{PlayChannel, Record, RecordKind, RecordStatus, is_break};
 use models::ts::{DAY, HOUR, Ts};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -515,7 +515,9 @@ fn note_player(
         Some(Trigger::Entry) => known.entry_at = known.entry_at.max(at),
         Some(Trigger::Bet | Trigger::Deposit) => known.played(at),
         Some(Trigger::Other) => {
-            if let Some(detail) = detail {
+            // a break from play limits no amount
+            let is_amount = |detail: &&Detail| !detail.limit_type.as_deref().is_some_and(is_break);
+            if let Some(detail) = detail.filter(is_amount) {
                 match detail.limit_type.as_deref().and_then(limit_type) {
                     Some(of) => known.limit(of, detail.limit_new_minor, at, spans),
                     None => counted.limits_unknown += 1,

@@ -5,7 +5,7 @@ use super::people::{Actor, Habit, Member, Scheme, Trick, stranger};
 use super::scenario::{AtRisk, Colluders, Launderers, Play};
 use super::session::{Plan, Script, Stage};
 use super::truth::{Kind, Truth};
-use models::ts::{DAY, SECOND, Ts};
+use models::ts::{DAY, HOUR, SECOND, Ts};
 use serde_json::json;
 
 /// Stakes that a deposit is worth to somebody who plays within their means.
@@ -14,6 +14,8 @@ const DEPOSIT_STAKES: i64 = 20;
 const BETS_MAX: u32 = 2_000;
 /// The stake of somebody who chases a loss grows to so many of their first stakes at most.
 const ESCALATION_MAX: f64 = 64.0;
+/// How long nobody plays who takes a break.
+const BREAK: i64 = HOUR;
 /// Seconds between two deposits of one who keeps each below a threshold, on average.
 const STRUCTURED_PAUSE: f64 = 900.0;
 
@@ -109,7 +111,9 @@ fn within_means(
         let surplus = script.balance() - plenty / 2;
         script.withdraw(surplus, None, "successful");
     }
+    let is_off = kind == Kind::Casual && script.takes_break();
     let (plan, end) = script.leave();
+    let end = if is_off { end.plus(BREAK) } else { end };
     (plan, end, if kind == Kind::Excluded { vec!["excluded_play"] } else { Vec::new() })
 }
 

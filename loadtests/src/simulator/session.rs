@@ -9,6 +9,9 @@ use jiff::tz::TimeZone;
 use models::ts::{DAY, SECOND, Ts};
 use serde_json::json;
 
+/// A player who keeps within their means takes a break where the number of their acts is a multiple of this at the end of play.
+const ACTS_TO_BREAK: u64 = 50;
+
 /// What a script came to.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -343,6 +346,18 @@ impl<'a> Script<'a> {
         record.limit = Some(json!({"type": kind, "old_minor": old_minor, "new_minor": new_minor}));
         self.send(Class::PlayerAccounts, record);
         self.wait(2.0);
+    }
+
+    /// Takes a break from play, where the count of their acts says so. By that and not by the dice, which fall for a seed as they
+    /// did before there were breaks.
+    pub fn takes_break(&mut self) -> bool {
+        if !self.member.serial.is_multiple_of(ACTS_TO_BREAK) {
+            return false;
+        }
+        let mut record = self.record("limit_change");
+        record.limit = Some(json!({"type": "time_out"}));
+        self.send(Class::PlayerAccounts, record);
+        true
     }
 
     /// Something about the account that carries no money: `intervention`, `complaint`.

@@ -10,7 +10,7 @@ use crate::db::Conn;
 use models::document_records::{Detail, Direction};
 use models::feed::DataClass;
 use models::match_key::MatchKey;
-use models::record::{Product, Record, RecordKind, RecordStatus};
+use models::record::{Product, Record, RecordKind, RecordStatus, is_break};
 use models::ts::{DAY, Ts};
 use std::collections::BTreeMap;
 
@@ -307,7 +307,10 @@ fn players(batch: StoredBatch<'_>) -> Result<Gathered<'static>, sqlx::Error> {
             RecordKind::LimitChange => {
                 let detail = detail(record)?;
                 let kind = document(detail.limit_type)?;
-                keep_newest(&mut limits, (player, kind), at, detail.limit_new_minor);
+                // a break from play has no amount, and one without stands for a limit that was taken away
+                if !is_break(&kind) {
+                    keep_newest(&mut limits, (player, kind), at, detail.limit_new_minor);
+                }
             }
             _ => {}
         }

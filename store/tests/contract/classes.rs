@@ -196,6 +196,8 @@ pub async fn an_older_record_never_overwrites_a_newer_one(kind: Kind) {
             limit(new, 1, "day", None),
             limit(old, 1, "day", Some(500)),
             limit(old, 1, "week", Some(900)),
+            // a break from play is no limit that was taken away
+            limit(new, 1, "time_out", None),
             of_player(AccountOpened, newest, 2),
             of_player(AccountClosed, old, 2),
             cancelled,

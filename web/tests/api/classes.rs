@@ -215,6 +215,28 @@ async fn a_class_takes_no_records_of_another_and_there_are_seven() {
 }
 
 #[actix_web::test]
+async fn a_break_from_play_is_taken_without_an_amount_and_is_no_limit() {
+    let node = Node::start().await;
+    let operator = node.operator("acme").await;
+    let key = key(&node, &operator).await;
+    let path = source(&node, &operator, &key, "player_accounts").await;
+    let limit = |id: &str, limit: Value| json!({"record_id": id, "kind": "limit_change", "occurred_at": "2026-11-01T10:00:00Z", "player": {"phone": "0712345678"}, "limit": limit});
+    let records = json!([
+        limit("l1", json!({"type": "loss_week", "new_minor": 900})),
+        limit("l2", json!({"type": "time_out"})),
+        limit("l3", json!({"type": "session_time"})),
+    ]);
+    let pushed = push(&node, &path, &records).await;
+    let refused = &pushed["quarantined"];
+    assert_eq!((&pushed["accepted"], refused.as_array().map(Vec::len)), (&json!(2), Some(1)), "{pushed}");
+    assert_eq!((&refused[0]["index"], &refused[0]["code"]), (&json!(2), &json!("missing_field")), "{pushed}");
+    let account = read(&node, &operator, "player_accounts").await["items"][0].clone();
+    let wanted = json!([{"type": "loss_week", "minor": 900, "since": "2026-11-01T10:00:00.000Z"}]);
+    assert_eq!(account["limits"], wanted);
+    node.stop().await;
+}
+
+#[actix_web::test]
 async fn nobody_says_of_itself_what_others_say_of_it() {
     let node = Node::start().await;
     let operator = node.operator("acme").await;

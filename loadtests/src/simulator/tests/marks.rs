@@ -221,3 +221,23 @@ fn who_is_excluded_is_never_asked_about_and_others_as_often_as_it_is_said() {
     }
     check_share("logins that nobody asked about", unchecked, logins, 0.03);
 }
+
+#[test]
+fn who_takes_a_break_plays_within_their_means_and_keeps_to_it() {
+    let mut breaks = 0;
+    for told in worlds() {
+        let kinds = kinds(&told);
+        let of_accounts: Vec<&Sent> = told.of_class(Class::PlayerAccounts).collect();
+        let is_break = |sent: &&&Sent| sent.record.limit.as_ref().is_some_and(|limit| limit["type"] == "time_out");
+        for taken in of_accounts.iter().filter(is_break) {
+            breaks += 1;
+            assert_eq!(kinds.get(account(taken)), Some(&Kind::Casual));
+            let is_over = taken.at.plus(HOUR);
+            let comes_back = |sent: &&Sent| sent.record.kind == "login" && (taken.at..is_over).contains(&sent.at);
+            let mut own = of_accounts.iter().copied().filter(|sent| account(sent) == account(taken));
+            assert_eq!(own.clone().find(comes_back), None, "{}", taken.record.record_id);
+            assert!(own.any(|sent| sent.record.kind == "session_end" && sent.at >= taken.at));
+        }
+    }
+    assert!(breaks > 10, "{breaks}");
+}

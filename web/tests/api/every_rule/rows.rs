@@ -468,11 +468,14 @@ fn of_rings() -> Vec<Row> {
             tale: |m, is_so| {
                 let handset = json!({"device_id": format!("handset-of-market-{}", m.number), "channel": "online"});
                 let login = |id: &str, minute, person| with(m.record(id, "login", minute, person), &handset);
+                // whom both operators know by the same name
+                let regular = |id: &str, person| m.money(id, "deposit", 0, (person, 1_000));
+                let here =
+                    [regular("d4", 4), regular("d5", 5), regular("d6", 6), login("l1", 0, 1), login("l2", 10, 2)];
                 let third = if is_so { 3 } else { 2 };
-                vec![
-                    Step::Pushed(PLAY, json!([login("l1", 0, 1), login("l2", 10, 2)])),
-                    Step::ElsewherePushed(json!([login("l3", 20, 1), login("l4", 30, third)])),
-                ]
+                let there =
+                    [regular("e4", 4), regular("e5", 5), regular("e6", 6), login("l3", 20, 1), login("l4", 30, third)];
+                vec![Step::Pushed(PLAY, json!(here)), Step::ElsewherePushed(json!(there))]
             },
         },
     ]
