@@ -96,6 +96,8 @@ impl NationPlayer {
             }
             let none = Ts(0);
             let new = Place { operator, played_at: none, played_id: "".into(), month: none, net_minor: 0 };
+            // most people play at one operator, and a push alone takes room for four
+            self.places.reserve_exact(1);
             self.places.push(new);
             self.places.len() - 1
         });
@@ -176,6 +178,8 @@ pub struct NationHeard<'a> {
     pub account: Option<(Key, &'a Ring)>,
     /// Which operators name people alike.
     pub alike: &'a Alike,
+    /// What is in force of other rules.
+    pub(super) active: &'a Active,
 }
 
 impl NationHeard<'_> {
@@ -282,6 +286,7 @@ impl NationRules {
         };
         let (at, spans) = spans_of(&mut self.calendar, input);
         let Self { scope, active, players, rings, standing, .. } = self;
+        let active = &*active;
         let place = players.touch(player_key(player.0, record.currency));
         let (was, is_new) = players.change(place, |known| {
             let knew = known.is_at(operator);
@@ -290,7 +295,7 @@ impl NationRules {
         let known = players.at(place);
         if is_new {
             let others = known.places.iter().filter(|place| place.operator != operator);
-            others.for_each(|other| rings.alike.add(operator, other.operator));
+            others.for_each(|other| rings.alike.add(player.0, (operator, other.operator)));
         }
         let joined = rings.note(operator, record, trigger);
         let (device, account) = rings.at(joined);
@@ -299,8 +304,20 @@ impl NationRules {
         let undone_at = was.filter(Moved::is_deposit).map(|was| was.at);
         let player = player.0;
         for trigger in [undone, trigger].into_iter().flatten() {
-            let heard =
-                NationHeard { input, trigger, at, spans, operator, undone_at, player, known, device, account, alike };
+            let heard = NationHeard {
+                input,
+                trigger,
+                at,
+                spans,
+                operator,
+                undone_at,
+                player,
+                known,
+                device,
+                account,
+                alike,
+                active,
+            };
             judge((*scope, active, standing), &heard, findings);
         }
     }
@@ -314,12 +331,25 @@ impl NationRules {
         }
         let (at, spans) = spans_of(&mut self.calendar, input);
         let Self { scope, active, players, rings, standing, .. } = self;
+        let active = &*active;
         let (none, alike) = (NationPlayer::default(), &rings.alike);
         let known = players.get(player_key(player.0, record.currency)).unwrap_or(&none);
         let (device, account) = rings.at(joined);
         let player = player.0;
-        let heard =
-            NationHeard { input, trigger, at, spans, operator, undone_at: None, player, known, device, account, alike };
+        let heard = NationHeard {
+            input,
+            trigger,
+            at,
+            spans,
+            operator,
+            undone_at: None,
+            player,
+            known,
+            device,
+            account,
+            alike,
+            active,
+        };
         judge((*scope, active, standing), &heard, findings);
     }
 
@@ -331,12 +361,25 @@ impl NationRules {
     ) {
         let (at, spans) = spans_of(&mut self.calendar, input);
         let Self { scope, active, players, rings, standing, .. } = self;
+        let active = &*active;
         let (trigger, none) = (Trigger::PlayerScored, NationPlayer::default());
         let known = players.get(player_key(scored.player.0, scored.currency)).unwrap_or(&none);
         let player = scored.player.0;
         let (device, account, alike) = (None, None, &rings.alike);
-        let heard =
-            NationHeard { input, trigger, at, spans, operator, undone_at: None, player, known, device, account, alike };
+        let heard = NationHeard {
+            input,
+            trigger,
+            at,
+            spans,
+            operator,
+            undone_at: None,
+            player,
+            known,
+            device,
+            account,
+            alike,
+            active,
+        };
         judge((*scope, active, standing), &heard, findings);
     }
 }
@@ -350,5 +393,29 @@ fn judge(
     for version in active.national(heard.trigger, heard.at) {
         let mut out = Out::new(standing, version.about(scope, heard.at), heard.record(), findings);
         version.params.judge_nation(heard, &mut out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::windows::tests::record;
+    use models::record::RecordKind;
+
+    #[test]
+    fn whoever_was_forgotten_and_comes_back_is_no_other_one() {
+        let small = Limit { entries: 1, bytes: 1 << 20 };
+        let set = RuleSet::standard("KE");
+        let mut rules = NationRules::with_limit(JurisdictionNo(0), TimeZone::UTC, &set, small);
+        let facts = Facts { is_identified: true, ..Facts::default() };
+        // player, operator, and how many both operators have named alike by then
+        let table = [(1, 1, 0), (1, 2, 1), (2, 1, 1), (1, 1, 1), (1, 2, 1), (2, 2, 1), (2, 1, 2), (1, 2, 2)];
+        for (minute, (player, operator, count)) in (0i64..).zip(table) {
+            let record = record(RecordKind::Stake, Ts(minute * models::ts::MINUTE), 5, player);
+            let input = Input::Play { record: &record, facts: &facts };
+            rules.hear(OperatorNo(operator), &input, &mut Vec::new());
+            assert_eq!(rules.rings.alike.count(OperatorNo(1), OperatorNo(2)), count, "minute {minute}");
+        }
+        assert!(rules.players().1 > 0);
     }
 }

@@ -2,7 +2,12 @@
 //!
 //! Two names are not yet two people, nor are two equal ids one device. An operator names people by phone or by document,
 //! and the digests of both have nothing in common: one person whom two operators name differently would count twice. An id
-//! of a device may be an operator's own number for it. So operators are held together only by a [`Bond`].
+//! of a device may be an operator's own number for it. So operators are held together only by a [`Bond`]: any two of them name
+//! enough people alike.
+//!
+//! What remains: whom two operators named alike once is counted for good, so slips of years add up, and an operator that names
+//! people otherwise from some day on is held together with others by those of before; and of an operator that names a part of
+//! its people by phone and the others by document, a couple may count as more than two.
 
 use crate::rules::finding::{Measured, Unit, Who};
 use crate::rules::input::Trigger;
@@ -15,13 +20,17 @@ use models::ts::{DAY, HOUR, Ts};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Devices of all operators, and as many payment accounts: whatever was not heard of for longest about gives way.
+/// Devices of all operators, and as many payment accounts: whatever was not heard of for longest about gives way. Bytes are
+/// those of lists and ids; what the allocator rounds up is not among them, nor are the slots themselves, 48 bytes each.
 pub const RINGS: Limit = Limit { entries: 1 << 19, bytes: 48 << 20 };
 /// People at operators that are remembered of a device or an account; beyond, whoever was not there for longest gives way.
 pub const GUESTS_MAX: usize = 32;
 /// Pairs of operators of which it is counted how many people they name alike: those of 128 operators. A pair beyond is not
 /// held together.
 pub const ALIKE_MAX: usize = 8_192;
+/// People of a pair of operators that are told apart: as many as a rule may ask for at most. Once they are so many nobody is
+/// remembered one by one; with [`ALIKE_MAX`] pairs those before are 16 MiB at most.
+pub const ALIKE_PEOPLE_MAX: usize = 100;
 /// How long a record speaks for its person at its operator before they are told again.
 const AGAIN: i64 = HOUR;
 
@@ -45,6 +54,8 @@ pub struct Ring {
 }
 
 impl Weigh for Ring {
+    /// By what is in the list and not by the room that it has: a state read back weighs what it weighed. Joining takes
+    /// room for no more than is in it, and reading back does so, too.
     fn weigh(&self) -> usize {
         self.guests.iter().map(|guest| guest.id.len() + size_of::<Guest>()).sum()
     }
@@ -72,6 +83,8 @@ impl Ring {
             let oldest = (0..self.guests.len()).min_by_key(|place| (self.guests[*place].at, *place));
             oldest.map(|place| self.guests.remove(place));
         }
+        // a push alone takes room for four, and most rings have one
+        self.guests.reserve_exact(1);
         self.guests.push(new);
     }
 
@@ -81,30 +94,60 @@ impl Ring {
     }
 }
 
-/// How many people two operators name alike: the same digest was heard of at both.
+/// Whom two operators name alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Common {
+    /// These, in the order of their digests.
+    Few(Vec<Key>),
+    /// [`ALIKE_PEOPLE_MAX`], or more.
+    Enough,
+}
+
+impl Common {
+    fn add(&mut self, player: Key) {
+        let Self::Few(known) = self else { return };
+        let Err(place) = known.binary_search(&player) else { return };
+        known.insert(place, player);
+        if known.len() >= ALIKE_PEOPLE_MAX {
+            *self = Self::Enough;
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Few(known) => known.len(),
+            Self::Enough => ALIKE_PEOPLE_MAX,
+        }
+    }
+}
+
+/// How many people two operators name alike: the same digest was heard of at both, with bets or money in one currency. Everybody
+/// counts once, in however many currencies, and also where they were forgotten as players and came back. Whoever was forgotten
+/// between their first days at one and at the other is not counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Alike {
-    pairs: BTreeMap<(OperatorNo, OperatorNo), u32>,
+    pairs: BTreeMap<(OperatorNo, OperatorNo), Common>,
+    /// How often somebody was known at two operators that found no room.
     beyond: u64,
 }
 
 impl Alike {
     /// Somebody is known at both.
-    pub fn add(&mut self, one: OperatorNo, other: OperatorNo) {
+    pub fn add(&mut self, player: Key, (one, other): (OperatorNo, OperatorNo)) {
         let pair = (one.min(other), one.max(other));
-        if let Some(count) = self.pairs.get_mut(&pair) {
-            *count = count.saturating_add(1);
+        if let Some(common) = self.pairs.get_mut(&pair) {
+            common.add(player);
         } else if self.pairs.len() < ALIKE_MAX {
-            self.pairs.insert(pair, 1);
+            self.pairs.insert(pair, Common::Few(vec![player]));
         } else {
             self.beyond += 1;
         }
     }
 
-    /// How many they are.
+    /// How many they are, at most [`ALIKE_PEOPLE_MAX`].
     #[must_use]
-    pub fn count(&self, one: OperatorNo, other: OperatorNo) -> u32 {
-        self.pairs.get(&(one.min(other), one.max(other))).copied().unwrap_or(0)
+    pub fn count(&self, one: OperatorNo, other: OperatorNo) -> usize {
+        self.pairs.get(&(one.min(other), one.max(other))).map_or(0, Common::count)
     }
 }
 
@@ -178,38 +221,57 @@ fn join(table: &mut Table<Ring>, key: Key, operator: OperatorNo, record: &Record
     Some((key, place))
 }
 
-/// What shows that what two operators say belongs together.
-pub(super) enum Bond<'a> {
-    /// So many people at least whom both name alike, wherever they play: what has one name there has no other one here.
-    Alike(&'a Alike, i64),
-    /// Somebody whom both saw there themselves: then the two ids are one thing, and people have the same names.
-    Guest,
+/// What shows that what operators say belongs together.
+pub(super) struct Bond<'a> {
+    /// Whom operators name alike, wherever they play.
+    pub alike: &'a Alike,
+    /// So many people at least any two of them name alike: what has one name there has no other one here.
+    pub alike_min: i64,
+    /// Somebody was there at both themselves, too: then two ids are one thing. Not asked for where an id means the same
+    /// everywhere.
+    pub is_met: bool,
 }
 
 impl Bond<'_> {
-    fn holds(&self, guests: &[&Guest], one: OperatorNo, other: OperatorNo) -> bool {
-        match self {
-            Self::Alike(alike, min) => i64::from(alike.count(one, other)) >= *min,
-            Self::Guest => guests
-                .iter()
-                .filter(|guest| guest.operator == one)
-                .any(|guest| guests.iter().any(|twin| twin.operator == other && twin.player == guest.player)),
-        }
+    /// Does an operator belong to the company of others? Of a thing it is enough that it is one of theirs; names are compared
+    /// with those of each of them, because one that names some people by phone and some by document is like both kinds.
+    fn joins(&self, company: &BTreeSet<OperatorNo>, new: OperatorNo, guests: &[&Guest]) -> bool {
+        let is_alike = company.iter().all(|one| self.alike.count(*one, new) as i64 >= self.alike_min);
+        is_alike && (!self.is_met || company.iter().any(|one| have_met(guests, *one, new)))
     }
 
     /// Operators that belong together with this one, itself among them; nobody where it has no guests.
     fn company(&self, operator: OperatorNo, guests: &[&Guest]) -> BTreeSet<OperatorNo> {
         let mut left: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-        let mut company = BTreeSet::new();
-        let mut next: Vec<OperatorNo> = left.take(&operator).into_iter().collect();
-        while let Some(one) = next.pop() {
-            company.insert(one);
-            let (linked, rest): (BTreeSet<_>, BTreeSet<_>) =
-                left.into_iter().partition(|other| self.holds(guests, one, *other));
-            left = rest;
-            next.extend(linked);
+        let Some(first) = left.take(&operator) else { return BTreeSet::new() };
+        let mut company = BTreeSet::from([first]);
+        while let Some(next) = left.iter().copied().find(|one| self.joins(&company, *one, guests)) {
+            left.remove(&next);
+            company.insert(next);
         }
         company
+    }
+}
+
+/// Was somebody there at both?
+fn have_met(guests: &[&Guest], one: OperatorNo, other: OperatorNo) -> bool {
+    let mut here = guests.iter().filter(|guest| guest.operator == one);
+    here.any(|guest| guests.iter().any(|twin| twin.operator == other && twin.player == guest.player))
+}
+
+/// What the rule of one operator lets pass: more than so many people within so many days it finds by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Alone {
+    pub people_max: i64,
+    pub span_days: i64,
+}
+
+impl Alone {
+    /// Are the guests of an operator too many for its own rule?
+    fn is_crowd(self, guests: &[&Guest]) -> bool {
+        let span = self.span_days * DAY;
+        let until = |end: Ts| guests.iter().copied().filter(move |guest| (end.plus(-span)..=end).contains(&guest.at));
+        guests.len() as i64 > self.people_max && guests.iter().any(|last| people(until(last.at)) > self.people_max)
     }
 }
 
@@ -217,10 +279,12 @@ impl Bond<'_> {
 pub(super) struct Spread<'a> {
     /// Of what they are the people.
     pub who: Who,
-    /// People that are not yet looked at: at one operator, and over all of them.
+    /// People over all operators that are not yet looked at.
     pub people_max: i64,
     /// Days within which they are counted.
     pub span_days: i64,
+    /// What is found at one operator already.
+    pub alone: Alone,
     /// What holds operators together.
     pub bond: Bond<'a>,
     /// How urgent more people are, and more than twice as many.
@@ -236,9 +300,10 @@ impl Spread<'_> {
             return;
         }
         let span = self.span_days * DAY;
-        let here = ring.within(at.plus(-span), at.plus(span)).filter(|guest| guest.operator == operator);
+        let around = ring.within(at.plus(-span), at.plus(span));
+        let here: Vec<&Guest> = around.filter(|guest| guest.operator == operator).collect();
         // an id that everybody has costs no more than this
-        if people(here) > self.people_max {
+        if self.alone.is_crowd(&here) {
             return;
         }
         // what comes late belongs to the spans of those behind it, too
@@ -257,7 +322,7 @@ impl Spread<'_> {
         };
         out.found(found, |count| {
             let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-            let (places, words, days, max) = (operators.len(), self.words, self.span_days, self.people_max);
+            let (places, words, days, max) = (operators.len(), self.words, self.span_days, self.alone.people_max);
             let reason = format!(
                 "{count} people at {places} operators {words} within {days} days, at none of them more than {max}"
             );
@@ -271,8 +336,8 @@ impl Spread<'_> {
     fn spread<'r>(&self, ring: &'r Ring, operator: OperatorNo, end: Ts) -> Option<Vec<&'r Guest>> {
         let mut guests: Vec<&Guest> = ring.within(end.plus(-self.span_days * DAY), end).collect();
         let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-        let at = |one: OperatorNo| guests.iter().copied().filter(move |guest| guest.operator == one);
-        if operators.iter().any(|one| people(at(*one)) > self.people_max) {
+        let at = |one: OperatorNo| guests.iter().copied().filter(|guest| guest.operator == one).collect::<Vec<_>>();
+        if operators.iter().any(|one| self.alone.is_crowd(&at(*one))) {
             return None;
         }
         let company = self.bond.company(operator, &guests);
@@ -310,26 +375,88 @@ mod tests {
         assert!(!ring.is_told(1, OperatorNo(2), Ts(100 * HOUR)) && !ring.is_told(1, OperatorNo(3), Ts(99 * HOUR)));
     }
 
+    /// Pairs of operators, each with so many people whom both name alike.
+    fn named_alike(pairs: &[(u16, u16, u128)]) -> Alike {
+        let mut alike = Alike::default();
+        for (one, other, count) in pairs {
+            (0..*count).for_each(|player| alike.add(1_000 + player, (OperatorNo(*one), OperatorNo(*other))));
+        }
+        alike
+    }
+
     #[test]
-    fn operators_belong_together_by_those_between_them() {
+    fn operators_belong_together_that_met_and_name_people_alike() {
         let guests = [guest(1, 1, 0), guest(1, 2, 0), guest(2, 2, 0), guest(2, 3, 0), guest(3, 4, 0)];
         let guests: Vec<&Guest> = guests.iter().collect();
-        let company = |of: u16| Bond::Guest.company(OperatorNo(of), &guests).iter().map(|no| no.0).collect::<Vec<_>>();
-        let table: [(u16, &[u16]); 4] = [(1, &[1, 2, 3]), (3, &[1, 2, 3]), (4, &[4]), (5, &[])];
-        for (of, wanted) in table {
-            assert_eq!(company(of), wanted, "of {of}");
+        let everybody: &[_] = &[(1, 2, 3), (1, 3, 3), (2, 3, 3), (1, 4, 3), (2, 4, 3), (3, 4, 3)];
+        // whom they name alike, whether somebody has to be there at both, of whom, and the company of it
+        type Row<'a> = (&'a [(u16, u16, u128)], bool, u16, &'a [u16]);
+        let table: [Row<'_>; 9] = [
+            (everybody, true, 1, &[1, 2, 3]),
+            (everybody, true, 3, &[1, 2, 3]),
+            (everybody, true, 4, &[4]),
+            (everybody, true, 5, &[]),
+            (everybody, false, 4, &[1, 2, 3, 4]),
+            (&[], true, 1, &[1]),
+            (&[(1, 2, 2), (1, 3, 9), (2, 3, 3)], true, 2, &[2, 3]),
+            // like both of the others, which are not like each other
+            (&[(1, 2, 3), (2, 3, 3)], true, 2, &[1, 2]),
+            (&[(1, 2, 3), (2, 3, 3)], false, 3, &[2, 3]),
+        ];
+        for (pairs, is_met, of, wanted) in table {
+            let bond = Bond { alike: &named_alike(pairs), alike_min: 3, is_met };
+            let company: Vec<u16> = bond.company(OperatorNo(of), &guests).iter().map(|no| no.0).collect();
+            assert_eq!(company, wanted, "of {of} by {pairs:?}, {is_met}");
         }
     }
 
     #[test]
-    fn pairs_of_operators_have_a_limit() {
+    fn everybody_counts_once_and_pairs_of_operators_have_a_limit() {
         let mut alike = Alike::default();
         for n in 0..ALIKE_MAX as u16 {
-            alike.add(OperatorNo(n + 1), OperatorNo(0));
+            alike.add(1, (OperatorNo(n + 1), OperatorNo(0)));
         }
-        alike.add(OperatorNo(0), OperatorNo(1));
-        alike.add(OperatorNo(7), OperatorNo(8));
-        assert_eq!((alike.count(OperatorNo(1), OperatorNo(0)), alike.count(OperatorNo(8), OperatorNo(7))), (2, 0));
-        assert_eq!((alike.pairs.len(), alike.beyond), (ALIKE_MAX, 1));
+        let pair = (OperatorNo(0), OperatorNo(1));
+        for (player, count) in [(1, 1), (2, 2), (1, 2), (2, 2), (0, 3)] {
+            alike.add(player, pair);
+            assert_eq!((alike.count(pair.0, pair.1), alike.count(pair.1, pair.0)), (count, count), "player {player}");
+        }
+        alike.add(7, (OperatorNo(7), OperatorNo(8)));
+        assert_eq!((alike.count(OperatorNo(8), OperatorNo(7)), alike.pairs.len(), alike.beyond), (0, ALIKE_MAX, 1));
+        (0..500).for_each(|player| alike.add(player, pair));
+        assert_eq!((alike.count(pair.0, pair.1), &alike.pairs[&pair]), (ALIKE_PEOPLE_MAX, &Common::Enough));
+    }
+
+    #[test]
+    fn a_rule_asks_for_no_more_people_than_are_told_apart() {
+        for rule in ["shared_device_across_operators", "shared_payout_account_across_operators"] {
+            let params = crate::rules::list::params_of(rule);
+            let most = params.iter().find(|param| param.name == "alike_min").map(|param| param.max);
+            assert_eq!(most, Some(ALIKE_PEOPLE_MAX as i64), "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_ring_weighs_the_room_that_it_takes_here_and_read_back() {
+        let mut ring = Ring::default();
+        for n in 0..2 * GUESTS_MAX as u128 {
+            ring.join(guest(n, 1, n as i64 * HOUR));
+            let back: Ring = postcard::from_bytes(&postcard::to_allocvec(&ring).unwrap()).unwrap();
+            for ring in [&ring, &back] {
+                let ids: usize = ring.guests.iter().map(|guest| guest.id.len()).sum();
+                assert_eq!(ring.weigh(), ids + ring.guests.capacity() * size_of::<Guest>(), "{n}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_operator_finds_is_what_its_own_rule_counts() {
+        let at = |player, day: i64| guest(player, 1, day * DAY);
+        let guests = [at(1, 0), at(2, 4), at(3, 9)];
+        let guests: Vec<&Guest> = guests.iter().collect();
+        for (people_max, span_days, wanted) in [(2, 9, true), (2, 8, false), (3, 9, false), (1, 4, true), (1, 3, false)]
+        {
+            assert_eq!(Alone { people_max, span_days }.is_crowd(&guests), wanted, "{people_max} in {span_days} days");
+        }
     }
 }

@@ -287,6 +287,12 @@ impl Active {
         self.of(&self.national[trigger as usize], at)
     }
 
+    /// What the live version of another rule says that is in force then.
+    pub fn live<T>(&self, at: Ts, read: impl Fn(&Typed) -> Option<T>) -> Option<T> {
+        let holds = |version: &&Running| version.mode == Mode::Live && version.from <= at && at < version.to;
+        self.running.iter().filter(holds).find_map(|version| read(&version.params))
+    }
+
     fn of<'a>(&'a self, places: &'a [u16], at: Ts) -> impl Iterator<Item = &'a Running> {
         let running = places.iter().map(|place| &self.running[usize::from(*place)]);
         running.filter(move |version| version.from <= at && at < version.to)

@@ -30,7 +30,7 @@ pub const ABOUT: About = About {
 const OTHERS_MAX: usize = 5;
 
 params! {
-    /// The score from which on it speaks; half a million is the detector's own alert, about one in 25,000 hours where nothing happens.
+    /// The score from which on it speaks; half a million is the detector's own alert, at most three in 10,000 hours where nothing happens.
     score_min_ppm: i64 = 500_000, "millionths", 250_000..=999_999, "the detector's threshold, calibrated on noise (ml::anomaly)";
     /// The score from which on it is of medium severity.
     medium_from_ppm: i64 = 600_000, "millionths", 250_000..=1_000_000, "half again as surprising as what is said at all";

@@ -1,17 +1,21 @@
 //! Several people play on one device, spread over operators, each of which sees too few to ask.
 //!
 //! `shared_device` counts the accounts of one operator; this rule counts people over operators, and is silent where at any of them
-//! alone they are more than `people_max`: its own rule has found the device. Both have the same limits at first; whoever changes
-//! one of the two changes both. An id of a device may be an operator's own number for it, and equal numbers of two operators are
-//! no device. So what two operators say of an id is held together only where somebody was on it at both: a ring whose members
-//! each play at one operator alone is not found.
+//! alone they are more than the live version of `shared_device` lets pass: it has found the device. Nobody has to keep the two
+//! in step; only a backtest, which knows the versions of one rule, takes this rule's limits for both.
+//!
+//! An id of a device may be an operator's own number for it, and equal numbers of two operators are no device. So what operators
+//! say of an id is held together only where somebody was on it at both: a ring whose members each play at one operator alone is
+//! not found. Nor are two names two people where one operator names them by phone and another by document: any two of them must
+//! name `alike_min` people alike, those who play or move money at both. Where operators become known to do so only later, a ring
+//! is found when somebody is next heard of on its device.
 
 use crate::rules::finding::Who;
 use crate::rules::input::Trigger;
-use crate::rules::list::{About, Home};
+use crate::rules::list::{About, Home, Typed};
 use crate::rules::nation::NationHeard;
 use crate::rules::params::params;
-use crate::rules::rings::{Bond, Spread};
+use crate::rules::rings::{Alone, Bond, Spread};
 use crate::rules::standing::Out;
 use models::alert::Severity;
 
@@ -26,20 +30,33 @@ pub const ABOUT: About = About {
 };
 
 params! {
-    /// People on a device that are not yet looked at, at an operator and over all of them.
+    /// People on a device that are not yet looked at, over all operators.
     people_max: i64 = 2, "people", 2..=15, "no law: two people of a household share a phone";
     /// Days within which they are counted.
     span_days: i64 = 30, "days", 1..=366, "no law: a device that is sold is another one's";
+    /// People whom two operators name alike, from which on what both say of a device is held together.
+    alike_min: i64 = 3, "people", 1..=100, "no law: one or two may be slips of an operator that names people otherwise";
+}
+
+/// What `shared_device` finds by itself: by its live version, and where none is in force, as if it had the limits of this
+/// rule.
+fn alone(params: &Params, heard: &NationHeard<'_>) -> Alone {
+    let live = heard.active.live(heard.at, |typed| {
+        let Typed::SharedDevice(own) = typed else { return None };
+        Some(Alone { people_max: own.accounts_max, span_days: own.span_days })
+    });
+    live.unwrap_or(Alone { people_max: params.people_max, span_days: params.span_days })
 }
 
 pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>) {
     let Some((device, ring)) = heard.device else { return };
-    let Params { people_max, span_days } = *params;
+    let Params { people_max, span_days, alike_min } = *params;
     let spread = Spread {
         who: Who::Device(device),
         people_max,
         span_days,
-        bond: Bond::Guest,
+        alone: alone(params, heard),
+        bond: Bond { alike: heard.alike, alike_min, is_met: true },
         severities: [Severity::Low, Severity::Medium],
         words: "were on one device",
     };
@@ -50,9 +67,24 @@ pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>)
 mod tests {
     use crate::rules::scenario::{Story, check, minutes};
 
+    /// These people pay in at each of these operators; then somebody takes the phone.
+    fn regulars(operators: &[u16], people: &[&str]) -> Story {
+        let mut story = Story::at(60);
+        for no in operators {
+            story = people.iter().fold(story.at_operator(*no), |story, who| story.deposit(who, 5));
+        }
+        story.on_device("phone").at_operator(1)
+    }
+
+    /// A couple plays at two operators: the names of both for one of them are alike, as those for some regulars.
+    fn couple_by_other_names(alike: &[&str]) -> Story {
+        let here = regulars(&[1, 2], alike).login("anna").login("ben's phone");
+        here.at_operator(2).login("anna").login("ben's document")
+    }
+
     #[test]
     fn a_device_is_a_household_over_all_operators() {
-        let phone = || Story::at(60).on_device("phone");
+        let phone = || regulars(&[1, 2, 3], &["xena", "yves", "zoe"]);
         let couple = || phone().login("anna").login("ben");
         check(
             "shared_device_across_operators",
@@ -81,6 +113,27 @@ mod tests {
                 (
                     "the third was reported late",
                     couple().at_operator(2).login("anna").before(minutes(600)).login("carl"),
+                    &["device phone: 3 players"],
+                ),
+                (
+                    "the third at an operator that names nobody as the others do",
+                    couple().at_operator(4).login("anna").login("carl"),
+                    &[],
+                ),
+                (
+                    "a couple, one of whom has a name alike at both, and the other one by phone and one by document",
+                    couple_by_other_names(&[]),
+                    &[],
+                ),
+                ("and two more whom both name alike, by a slip", couple_by_other_names(&["xena", "yves"]), &[]),
+                (
+                    "three people whom both name alike, two of them at each",
+                    regulars(&[1, 2], &["xena", "yves", "zoe"])
+                        .login("anna")
+                        .login("ben")
+                        .at_operator(2)
+                        .login("ben")
+                        .login("carl"),
                     &["device phone: 3 players"],
                 ),
                 ("a couple at both", couple().at_operator(2).login("anna").login("ben"), &[]),

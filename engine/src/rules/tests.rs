@@ -237,7 +237,8 @@ fn eager() -> RuleSet {
                 "structured_deposits" => r#"{"thresholds_minor": [1000], "band_percent": 50}"#,
                 "rapid_in_out" => r#"{"deposits_min_minor": 1}"#,
                 "payout_elsewhere" => r#"{"amount_min_minor": 0}"#,
-                "shared_device" | "shared_payout_account" => r#"{"accounts_max": 1}"#,
+                "shared_payout_account" => r#"{"accounts_max": 1}"#,
+                "shared_device_across_operators" => r#"{"alike_min": 1}"#,
                 "shared_payout_account_across_operators" => r#"{"people_max": 1, "alike_min": 1}"#,
                 "opposite_bets" => r#"{"alone_min_minor": 1}"#,
                 "dormant_burst" => r#"{"dormant_days": 30, "amount_min_minor": 500}"#,
@@ -439,7 +440,7 @@ fn a_change_of_layout_or_of_what_follows_raises_the_version() {
     let (operator, nation) = rules.bytes();
     assert_eq!(
         (VERSION, digest(&operator).as_str(), digest(&nation).as_str()),
-        (5, "f263a229bce681a3", "c8306f28b3c93a5b"),
+        (6, "f263a229bce681a3", "892670adf1c90be1"),
         "states of the release before are not this code's: raise VERSION, then pin the new digests"
     );
 }

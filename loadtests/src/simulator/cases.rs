@@ -5,7 +5,7 @@
 
 pub mod offices;
 mod players;
-mod rings;
+pub mod rings;
 
 use super::dice::Dice;
 use super::people::Member;
@@ -87,17 +87,7 @@ pub struct Stories {
 /// Plants every story so many times into the days from `begin` on.
 #[must_use]
 pub fn plant(scenario: &Scenario, law: Law, seed: u64, (begin, days): (Ts, i64), times: u32) -> Stories {
-    let mut teller = Teller {
-        scenario,
-        law,
-        tag: super::dice::tag(seed, "stories", begin.0),
-        seed,
-        begin,
-        days,
-        number: FIRST_NUMBER,
-        dice: Dice::new(seed, "stories", 0),
-        stories: Stories::default(),
-    };
+    let mut teller = Teller::new(scenario, law, (seed, Dice::new(seed, "stories", 0)), (begin, days));
     for _ in 0..times {
         players::ALL.iter().for_each(|story| story(&mut teller));
     }
@@ -106,9 +96,15 @@ pub fn plant(scenario: &Scenario, law: Law, seed: u64, (begin, days): (Ts, i64),
     for _ in 0..times {
         rings::ALL.iter().for_each(|story| story(&mut teller));
     }
-    let mut stories = teller.stories;
-    stories.said.sort_by_key(|(at, _)| *at);
-    stories
+    teller.finish()
+}
+
+/// One story of people who share something, and nothing else: the other operators and people of the market are silent.
+#[must_use]
+pub fn plant_ring(scenario: &Scenario, seed: u64, (begin, days): (Ts, i64), shape: &rings::Shape) -> Stories {
+    let mut teller = Teller::new(scenario, Law::of(seed), (seed, Dice::new(seed, "rings", 0)), (begin, days));
+    rings::shaped(&mut teller, shape);
+    teller.finish()
 }
 
 struct Teller<'a> {
@@ -121,6 +117,20 @@ struct Teller<'a> {
     number: u32,
     dice: Dice,
     stories: Stories,
+}
+
+impl<'a> Teller<'a> {
+    fn new(scenario: &'a Scenario, law: Law, (seed, dice): (u64, Dice), (begin, days): (Ts, i64)) -> Self {
+        let tag = super::dice::tag(seed, "stories", begin.0);
+        Self { scenario, law, tag, seed, begin, days, number: FIRST_NUMBER, dice, stories: Stories::default() }
+    }
+
+    /// What was told, by its time.
+    fn finish(self) -> Stories {
+        let mut stories = self.stories;
+        stories.said.sort_by_key(|(at, _)| *at);
+        stories
+    }
 }
 
 impl Teller<'_> {
