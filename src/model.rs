@@ -61,7 +61,8 @@ pub struct Detection {
     input: PathBuf,
     #[arg(long)]
     output: PathBuf,
-    /// Alerts in 1,000 points where nothing happens, 0.01 to 1.7. The default is 0.3 at most; hours of live series have 0.04.
+    /// Alerts in 1,000 points where nothing happens, 0.01 to 1.7. The default is 0.3 at most, as of the hours of live series.
+    /// Behind an alert it rests for 160 points at any rate, as hours do live; days rest for 14 there.
     #[arg(long, value_name = "ALERTS", value_parser = alert_rate, allow_negative_numbers = true)]
     alert_rate: Option<f64>,
 }

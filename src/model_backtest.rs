@@ -1,14 +1,16 @@
-//! `mlinzi model backtest`: a version of a model over stored history, beside what was promoted then; it reads only, and
-//! works beside a running engine at low priority.
+//! `mlinzi model backtest`: a version of a model over stored history of a jurisdiction's operators, beside what was promoted
+//! then; it reads only, and works beside a running engine at low priority.
 
 use crate::config::Config;
 use crate::model::span;
 use crate::{complain, model_store, say};
+use actors::directory::Directory;
 use actors::replay::Span;
 use actors::risk_models;
 use actors::rules::backtest::{SPAN_MAX, Watch};
 use actors::rules::model_backtest::{self, Decided, ModelOutcome, ModelTrial, ModelTried, OperatorExample};
 use anyhow::Context;
+use models::operator::Operator;
 use models::ts::DAY;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,7 +30,10 @@ pub struct Args {
     /// End of the span (not part of it), RFC 3339; 92 days later at most.
     #[arg(long)]
     to: String,
-    /// Code of one operator; all of them where none is named.
+    /// Code of the jurisdiction; needed where several have operators.
+    #[arg(long)]
+    jurisdiction: Option<String>,
+    /// Code of one of its operators; all of them where none is named.
     #[arg(long)]
     operator: Option<String>,
     /// Probability from which on a record or a player counts, millionths; where none is given, that of the live rule in
@@ -47,13 +52,16 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
     // before the store's threads are there: they are as polite as who makes them
     BACKGROUND.enter();
     let (store, tools) = model_store::open(config).await?;
-    let tried = over(&store, &tools.directory.load_full(), &args, Span { from, to }).await;
+    let directory = tools.directory.load_full();
+    let done = in_place(config, (&store, directory.as_ref()), &args, Span { from, to }).await;
     model_store::close(&store).await;
-    let tried = tried?;
+    let (code, tried) = done?;
     if args.json {
-        say(&serde_json::to_string_pretty(&tried)?);
+        let mut told = serde_json::to_value(&tried)?;
+        told["jurisdiction"] = code.into();
+        say(&serde_json::to_string_pretty(&told)?);
     } else {
-        print(&tried);
+        print(code, &tried);
     }
     if tried.total.counts.rows == 0 {
         complain("nothing was scored: no record of the span has a vector, or no day on which somebody played is over");
@@ -61,9 +69,31 @@ pub async fn run(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Over the operators of one jurisdiction; gives its code as well.
+async fn in_place<'a>(
+    config: &'a Config,
+    (store, directory): (&Store, &Directory),
+    args: &Args,
+    span: Span,
+) -> anyhow::Result<(&'a str, ModelTried)> {
+    let all = &config.jurisdictions;
+    let no = model_store::place(all, &directory.jurisdictions_in_use(), args.jurisdiction.as_deref())?;
+    let code = model_store::code(all, no);
+    let own = directory.operators.values().filter(|operator| operator.jurisdiction == no);
+    let mut operators: Vec<_> = own.map(Arc::clone).collect();
+    operators.sort_by(|a, b| a.code.cmp(&b.code));
+    if let Some(named) = &args.operator {
+        operators.retain(|operator| operator.code == *named);
+        anyhow::ensure!(!operators.is_empty(), "--operator: no operator {named} in {code}");
+    }
+    let tried = Box::pin(over(store, directory, &operators, args, span)).await?;
+    Ok((code, tried))
+}
+
 async fn over(
     store: &Store,
-    directory: &actors::directory::Directory,
+    directory: &Directory,
+    operators: &[Arc<Operator>],
     args: &Args,
     span: Span,
 ) -> anyhow::Result<ModelTried> {
@@ -71,15 +101,9 @@ async fn over(
     let model = store.papers_of_model((kind, version)).await?;
     let model = model.with_context(|| format!("no version {version} of {}", kind.as_str()))?;
     let scorer = risk_models::scorer_of(store, &model).await.context("it cannot score here")?;
-    let mut operators: Vec<_> = directory.operators.values().map(Arc::clone).collect();
-    operators.sort_by(|a, b| a.code.cmp(&b.code));
-    if let Some(code) = &args.operator {
-        operators.retain(|operator| operator.code == *code);
-        anyhow::ensure!(!operators.is_empty(), "--operator: no operator {code}");
-    }
     let trial = ModelTrial { scorer, span, bound_ppm: args.bound };
     let watch = Watch { goes_on: &|_| true, rests: true };
-    Ok(model_backtest::run(store, directory, &operators, trial, &watch).await?)
+    Ok(model_backtest::run(store, directory, operators, trial, &watch).await?)
 }
 
 fn rate(rate: Option<f64>) -> String {
@@ -107,8 +131,9 @@ fn line(name: &str, outcome: &ModelOutcome) {
     ));
 }
 
-fn print(tried: &ModelTried) {
-    say(&format!("{} version {}, {} inputs heard", tried.kind.as_str(), tried.version, tried.inputs));
+fn print(code: &str, tried: &ModelTried) {
+    let (kind, version, inputs) = (tried.kind.as_str(), tried.version, tried.inputs);
+    say(&format!("{kind} version {version} in {code}, {inputs} inputs heard"));
     say(&format!(
         "{:<20} {:>6} {:>9} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "operator", "days", "scored", "high", "a day", "by live", "high", "a day", "both", "only it", "only live"

@@ -47,7 +47,7 @@ pub enum Command {
     Shadow(Shadow),
     /// Ends the shadow of a version in a jurisdiction; what was counted of it stays.
     Unshadow(Shadow),
-    /// Runs a version over stored history, beside what was promoted then. Reads only.
+    /// Runs a version over stored history of a jurisdiction, beside what was promoted then. Reads only.
     Backtest(model_backtest::Args),
     /// Versions and what became of them, jurisdiction by jurisdiction, and the models that are part of the program.
     List {
@@ -58,7 +58,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Writes the vectors of what people have decided about, to learn from; the export is journaled.
+    /// Writes the vectors of what people have decided about in a jurisdiction, to learn from; the export is journaled.
     Features(Features),
 }
 
@@ -152,9 +152,8 @@ pub struct Features {
     /// End of the span (not part of it), RFC 3339.
     #[arg(long)]
     to: String,
-    /// Who takes them out; goes into the journal.
-    #[arg(long)]
-    by: String,
+    #[command(flatten)]
+    act: Act,
     /// File to write, for its owner only; there must be none of this name.
     #[arg(long)]
     out: PathBuf,
@@ -243,12 +242,13 @@ async fn somewhere<T>(
     .await
 }
 
-fn code(all: &[Jurisdiction], no: JurisdictionNo) -> &str {
+/// The code of a jurisdiction that is configured.
+pub fn code(all: &[Jurisdiction], no: JurisdictionNo) -> &str {
     all.get(usize::from(no.0)).map_or("", |known| known.code.as_str())
 }
 
 /// The jurisdiction that is named; where none is, the only one that has operators, or the first one before there are any.
-fn place(
+pub fn place(
     all: &[Jurisdiction],
     in_use: &BTreeSet<JurisdictionNo>,
     named: Option<&str>,
@@ -461,34 +461,58 @@ fn as_json(listed: &Listed) -> serde_json::Value {
     })
 }
 
+/// A name that may stand in the journal; that of a key does.
+fn check_name(who: &Who) -> anyhow::Result<()> {
+    let name = who.name.trim();
+    let is_name = !name.is_empty() && name.chars().count() <= NAME_CHARS_MAX && !name.chars().any(char::is_control);
+    anyhow::ensure!(who.key.is_some() || is_name, "--by: from 1 to {NAME_CHARS_MAX} characters");
+    Ok(())
+}
+
 async fn features(config: &Config, order: Features) -> anyhow::Result<()> {
-    let (from, to) = span(&order.from, &order.to)?;
-    let by = order.by.trim().to_owned();
-    let is_named = !by.is_empty() && by.chars().count() <= NAME_CHARS_MAX && !by.chars().any(char::is_control);
-    anyhow::ensure!(is_named, "--by: from 1 to {NAME_CHARS_MAX} characters");
-    let (store, tools) = open(config).await?;
-    let directory = tools.directory.load_full();
-    let draft = Draft::begin(&order.out)?;
-    let wanted = RowsOrder { kind: order.kind, from, to };
-    let done = unless_interrupted(async {
-        let mut out = Digested::new(BufWriter::new(draft.file()));
-        let summary = model_rows::write(&store, &directory, wanted, &mut out).await?;
-        let file_sha256 = out.sha256();
-        draft.file().sync_all()?;
-        let model = order.kind.as_str().to_owned();
-        let event =
-            Event::FeaturesExported { model, by, from, to, rows: summary.rows, file_sha256: file_sha256.clone() };
-        tools.writer.commit(vec![event], Vec::new()).await.context("the export cannot be journaled")?;
-        Ok((summary, file_sha256))
-    });
-    let (summary, sha256) = Box::pin(done).await.context("there is no export")?;
-    draft.keep()?;
-    close(&store).await;
+    let Features { kind, from, to, act, out } = order;
+    let (from, to) = span(&from, &to)?;
+    let (code, (summary, sha256)) = somewhere(config, &act, async |store, tools, (no, who)| {
+        check_name(who)?;
+        let draft = Draft::begin(&out)?;
+        let order = RowsOrder { kind, jurisdiction: no, from, to };
+        let done = unless_interrupted(export(store, tools, order, (who, &draft)));
+        let done = Box::pin(done).await.context("there is no export")?;
+        draft.keep()?;
+        Ok(done)
+    })
+    .await?;
     let RowsSummary { rows, positives, labels_left_out } = summary;
     say(&serde_json::to_string(&serde_json::json!({
-        "rows": rows, "positives": positives, "labels_left_out": labels_left_out, "sha256": sha256,
+        "jurisdiction": code, "rows": rows, "positives": positives, "labels_left_out": labels_left_out, "sha256": sha256,
         // for `model train`, so that the papers say when the rows happened
-        "train_flags": format!("--kind {} --from {from} --to {to}", order.kind.as_str()),
+        "train_flags": format!("--kind {} --from {from} --to {to}", kind.as_str()),
     }))?);
     Ok(())
+}
+
+/// Writes the rows, and journals who took them out.
+async fn export(
+    store: &Store,
+    tools: &Tools,
+    order: RowsOrder,
+    (who, draft): (&Who, &Draft),
+) -> anyhow::Result<(RowsSummary, String)> {
+    let mut out = Digested::new(BufWriter::new(draft.file()));
+    let summary = model_rows::write(store, &tools.directory.load_full(), order, &mut out).await?;
+    let file_sha256 = out.sha256();
+    draft.file().sync_all()?;
+    let RowsOrder { kind, jurisdiction, from, to } = order;
+    let event = Event::FeaturesExported {
+        model: kind.as_str().to_owned(),
+        jurisdiction: Some(jurisdiction),
+        by: who.name.trim().to_owned(),
+        by_key: who.key,
+        from,
+        to,
+        rows: summary.rows,
+        file_sha256: file_sha256.clone(),
+    };
+    tools.writer.commit(vec![event], Vec::new()).await.context("the export cannot be journaled")?;
+    Ok((summary, file_sha256))
 }

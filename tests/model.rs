@@ -72,9 +72,9 @@ fn a_series_is_judged_at_a_wanted_rate_of_alerts() {
     assert_eq!(judged(&["--alert-rate", "0.3"]), usual, "the default's rate");
     let first = usual.iter().position(|score| *score >= 0.5).expect("an alert");
     // until the first alert both see the same, and the rarer it is to speak, the less a point is worth
-    let live = judged(&["--alert-rate", "0.04"]);
-    assert!(live.iter().zip(&usual).take(first).all(|(live, usual)| live <= usual));
-    assert!(live[first] < usual[first], "{} and {}", live[first], usual[first]);
+    let seldom = judged(&["--alert-rate", "0.04"]);
+    assert!(seldom.iter().zip(&usual).take(first).all(|(seldom, usual)| seldom <= usual));
+    assert!(seldom[first] < usual[first], "{} and {}", seldom[first], usual[first]);
     let often = judged(&["--alert-rate", "1.7"]);
     assert!(often[..=first].iter().zip(&usual).any(|(often, usual)| often > usual));
 }

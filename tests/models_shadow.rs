@@ -491,6 +491,42 @@ fn the_command_begins_and_ends_a_shadow() {
     assert!(went && said.contains("nothing was scored"), "{said}");
 }
 
+/// Waits until the figure of versions in the shadow that cannot be read is this, of one kind.
+async fn until_not_scoring(client: &reqwest::Client, base: &str, staff: &str, (kind, wanted): (&str, u32)) {
+    let line = format!("mlinzi_model_shadow_not_scoring{{jurisdiction=\"KE\",kind=\"{kind}\"}} {wanted}\n");
+    let shown = async {
+        loop {
+            let answer = client.get(format!("{base}/metrics")).bearer_auth(staff).send().await.expect("an answer");
+            if answer.text().await.expect("a text").contains(&line) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, shown).await.unwrap_or_else(|_| panic!("{line} in time"));
+}
+
+#[tokio::test]
+async fn a_version_in_the_shadow_that_cannot_be_read_is_shown_until_it_is_out_of_it() {
+    let dir = testkit::temp_dir();
+    let (dir, url) = (dir.path(), testkit::sqlite_url(&dir));
+    let staff = prepare(dir, &url);
+    register(dir, &url, Kind::TransactionRisk, transaction::FEATURES, ("is_withdrawal", 0.5));
+    let order = |what| ["model", what, "transaction_risk", "1", "--by", "Wanjiku", "--reason", "why"];
+    run(dir, &url, &order("shadow"));
+    let store = Store::open(&url, &OpenOptions::default()).await.expect("the store opens");
+    assert!(store.execute_for_tests("DELETE FROM model_chunks").await.expect("its bytes are gone") > 0);
+    store.close().await;
+    let client = reqwest::Client::new();
+    let server = serve(&client, dir, &url).await;
+    for wanted in [("transaction_risk", 1), ("player_risk", 0)] {
+        until_not_scoring(&client, &server.base, &staff, wanted).await;
+    }
+    run(dir, &url, &order("unshadow"));
+    until_not_scoring(&client, &server.base, &staff, ("transaction_risk", 0)).await;
+    server.stop();
+}
+
 #[tokio::test]
 async fn a_version_scores_in_the_shadow_on_sqlite() {
     let dir = testkit::temp_dir();

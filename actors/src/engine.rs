@@ -59,6 +59,7 @@ use crate::receipts::{self, Jwk};
 use crate::register::{Register, commit_error, section};
 use crate::rules::{RulesContext, RulesPost};
 use crate::secrets::{KeyMaterial, KeyProvider, KeyRing, Keys};
+use crate::shadow_reads::ShadowReads;
 use crate::source::{Reply, SourceContext, SourceMsg};
 use crate::spine::Markets;
 use crate::staff::Staff;
@@ -173,6 +174,7 @@ struct Inner {
     /// Versions that are run over history, and where their reading and writing is done.
     backtests: Backtests,
     forecasts: Forecasts,
+    shadow_reads: ShadowReads,
     runtime: tokio::runtime::Handle,
     /// One change of a rule after the other.
     ruling: tokio::sync::Mutex<()>,

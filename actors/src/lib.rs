@@ -45,6 +45,7 @@ pub mod scoring;
 pub mod second_person;
 pub mod secrets;
 pub mod shadow_days;
+pub mod shadow_reads;
 pub mod source;
 mod spine;
 pub mod staff;

@@ -51,16 +51,49 @@ pub struct EngineMetrics {
     pub replays: IntCounterVec,
     /// Promoted versions of rules that the brake took back.
     pub rule_brakes: IntCounter,
-    /// Promoted versions of models that the brake took back.
-    pub model_brakes: IntCounter,
     /// Promoted versions of rules that raise far fewer alerts than was forecast.
     pub rules_below_forecast: IntGauge,
-    /// 1 where the promoted version of a model cannot be read and scores nothing, by `kind` and `jurisdiction`.
-    pub models_not_scoring: IntGaugeVec,
+    /// Models of players and transactions.
+    pub models: ModelMetrics,
     /// When every day of operators that was over had its compliance score last, seconds since 1970.
     pub compliance_complete_at: IntGauge,
     /// Exclusions that operators report.
     pub reports: ReportMetrics,
+}
+
+/// Figures of models of players and transactions; which jurisdictions there are says the start.
+pub struct ModelMetrics {
+    /// Promoted versions that the brake took back, by `jurisdiction`.
+    pub brakes: IntCounterVec,
+    /// 1 where the promoted version cannot be read and scores nothing, by `kind` and `jurisdiction`.
+    pub not_scoring: IntGaugeVec,
+    /// 1 where the version in the shadow cannot be read, so that nothing is counted of it, by `kind` and `jurisdiction`.
+    pub shadows_not_scoring: IntGaugeVec,
+}
+
+impl ModelMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let help =
+            "Promoted versions of models that were taken back because far more alerts came of them than was forecast";
+        let brakes = IntCounterVec::new(Opts::new("mlinzi_model_brakes_total", help), &["jurisdiction"])?;
+        registry.register(Box::new(brakes.clone()))?;
+        let by_place = |name: &str, help: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["kind", "jurisdiction"])?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
+        Ok(Self {
+            brakes,
+            not_scoring: by_place(
+                "mlinzi_model_not_scoring",
+                "1 where the promoted version of a model cannot be read and scores nothing",
+            )?,
+            shadows_not_scoring: by_place(
+                "mlinzi_model_shadow_not_scoring",
+                "1 where the version of a model in the shadow cannot be read, and nothing is counted of it",
+            )?,
+        })
+    }
 }
 
 /// Figures of exclusions that operators report.
@@ -173,11 +206,6 @@ impl EngineMetrics {
         let replays = IntCounterVec::new(Opts::new("mlinzi_quarantine_replays_total", help), &["outcome"])?;
         ReplayOutcome::ALL.iter().for_each(|outcome| replays.with_label_values(&[outcome.as_str()]).reset());
         registry.register(Box::new(replays.clone()))?;
-        let help = "1 where the promoted version of a model cannot be read and scores nothing";
-        // which jurisdictions there are says the start
-        let models_not_scoring =
-            IntGaugeVec::new(Opts::new("mlinzi_model_not_scoring", help), &["kind", "jurisdiction"])?;
-        registry.register(Box::new(models_not_scoring.clone()))?;
         let age = "Age of the register's last proof of completeness, -1 = loading";
         let signed = "Age of the last signed checkpoint of the whole journal, -1 = none yet";
         Ok(Self {
@@ -217,15 +245,11 @@ impl EngineMetrics {
                 "mlinzi_rule_brakes_total",
                 "Promoted versions of rules that were taken back because they raised far more alerts than was forecast",
             )?,
-            model_brakes: counter(
-                "mlinzi_model_brakes_total",
-                "Promoted versions of models that were taken back because far more alerts came of them than was forecast",
-            )?,
             rules_below_forecast: whole(
                 "mlinzi_rules_below_forecast",
                 "Versions of rules, promoted within seven days, that raise far fewer alerts than was forecast",
             )?,
-            models_not_scoring,
+            models: ModelMetrics::register(registry)?,
             compliance_complete_at: whole(
                 "mlinzi_compliance_complete_timestamp_seconds",
                 "When every day of operators that was over had its compliance score last; the start of the engine before that",

@@ -67,7 +67,7 @@ pub struct ShadowDays {
 }
 
 /// Which days.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaysOf {
     /// At operators of which jurisdiction.
     pub jurisdiction: JurisdictionNo,

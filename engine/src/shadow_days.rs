@@ -27,6 +27,14 @@ pub struct ExamplePlace {
     nth: usize,
 }
 
+impl ExamplePlace {
+    /// At which operator.
+    #[must_use]
+    pub fn operator_no(&self) -> OperatorNo {
+        self.operator_no
+    }
+}
+
 impl fmt::Display for ExamplePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { score_ppm: Reverse(score_ppm), at, operator_no, day, nth } = self;
@@ -75,10 +83,33 @@ pub struct DaysSum {
     pub operators: BTreeMap<OperatorNo, (u64, ShadowCounts)>,
     /// Those that came first, without examples and names, at most [`DAYS_SHOWN`].
     pub days: Vec<ShadowDayCounted>,
-    /// The examples of the page, with whose they are.
-    pub examples: Vec<(OperatorNo, ShadowExample)>,
+    /// The examples of the page, with where each stands.
+    pub examples: Vec<(ExamplePlace, ShadowExample)>,
     /// The last one of the page, where there are more behind it.
     pub next: Option<ExamplePlace>,
+}
+
+/// Examples of a page, and the last of them, where there are more behind it.
+pub type Page = (Vec<(ExamplePlace, ShadowExample)>, Option<ExamplePlace>);
+
+impl DaysSum {
+    /// The examples of a page out of these, which begin behind `behind`; none where more of them would have to be known. A page
+    /// that shows fewer than it may is the last one.
+    #[must_use]
+    pub fn page(&self, behind: Option<ExamplePlace>, page: ExamplesPage) -> Option<Page> {
+        if page.behind < behind {
+            return None;
+        }
+        let first = self.examples.partition_point(|(place, _)| Some(*place) <= page.behind);
+        let rest = self.examples.get(first..).unwrap_or_default();
+        if rest.len() < page.limit && self.next.is_some() {
+            return None;
+        }
+        let shown = rest.get(..page.limit).unwrap_or(rest);
+        let goes_on = rest.len() > shown.len() || self.next.is_some();
+        let next = shown.last().filter(|_| goes_on).map(|(place, _)| *place);
+        Some((shown.to_vec(), next))
+    }
 }
 
 /// What the local days that begin in a span are made of: from the beginning of the first one to the end of the last one; of
@@ -153,7 +184,7 @@ impl DaysAdder {
             examples.pop_last();
             sum.next = examples.last_key_value().map(|(place, _)| *place);
         }
-        sum.examples = examples.into_iter().map(|(place, example)| (place.operator_no, example)).collect();
+        sum.examples = examples.into_iter().collect();
         sum
     }
 }
@@ -208,6 +239,10 @@ mod tests {
         }
     }
 
+    fn told((place, example): &(ExamplePlace, ShadowExample)) -> (u32, i64, u16) {
+        (example.score_ppm, example.subject.at.0, place.operator_no().0)
+    }
+
     #[test]
     fn examples_are_read_a_page_at_a_time_the_highest_first_and_each_once() {
         // equal ones: by time, by operator, by day, and as their day has them
@@ -223,7 +258,7 @@ mod tests {
             loop {
                 let page = sum(&days, ExamplesPage { behind, limit });
                 assert!(page.examples.len() <= limit, "{limit}");
-                read.extend(page.examples.iter().map(|(no, of)| (of.score_ppm, of.subject.at.0, no.0)));
+                read.extend(page.examples.iter().map(told));
                 pages += 1;
                 let Some(next) = page.next else { break };
                 behind = Some(next.to_string().parse().expect("it is read back"));
@@ -231,6 +266,38 @@ mod tests {
             }
             assert_eq!((read.as_slice(), pages), (wanted.as_slice(), wanted.len().div_ceil(limit)), "{limit}");
         }
+    }
+
+    #[test]
+    fn a_page_out_of_what_was_read_is_the_page_that_would_be_read() {
+        let days = [day(1, 1, &[(900, 5), (800, 9), (700, 1)]), day(2, 1, &[(850, 5), (600, 5), (100, 0)])];
+        let whole = sum(&days, ExamplesPage { behind: None, limit: 10 });
+        let places: Vec<_> = whole.examples.iter().map(|(place, _)| *place).collect();
+        let starts = || std::iter::once(None).chain(places.iter().copied().map(Some));
+        let (mut given, mut refused) = (0, 0);
+        // read from where on | how many | the page behind what | of how many
+        for (from, kept) in starts().flat_map(|from| [1, 3, 10].map(|kept| (from, kept))) {
+            let read = sum(&days, ExamplesPage { behind: from, limit: kept });
+            for (behind, limit) in starts().flat_map(|behind| [1, 2, 3].map(|limit| (behind, limit))) {
+                let page = ExamplesPage { behind, limit };
+                let wanted = sum(&days, page);
+                match read.page(from, page) {
+                    Some(page) => {
+                        assert_eq!(page, (wanted.examples, wanted.next), "{from:?} {kept} {behind:?} {limit}");
+                        given += 1;
+                    }
+                    None => {
+                        let last = read.examples.last().map(|(place, _)| *place);
+                        let is_there = wanted.examples.last().is_none_or(|(place, _)| Some(*place) <= last);
+                        let is_known =
+                            behind >= from && is_there && (wanted.examples.len() == limit || read.next.is_none());
+                        assert!(!is_known, "{from:?} {kept} {behind:?} {limit}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!(given > 100 && refused > 50, "{given} {refused}");
     }
 
     #[test]

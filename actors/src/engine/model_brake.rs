@@ -158,7 +158,7 @@ impl Engine {
         let attachments = vec![Attachment::Notices(rows)];
         self.0.writer.commit(vec![event], attachments).await.map_err(commit_error)?;
         self.0.notifiers.ring();
-        self.0.metrics.model_brakes.inc();
+        self.0.metrics.models.brakes.with_label_values(&[place.as_str()]).inc();
         Ok(true)
     }
 

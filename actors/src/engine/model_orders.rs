@@ -89,7 +89,7 @@ impl Engine {
                 }
             }
         }
-        self.0.metrics.models_not_scoring.with_label_values(&[kind.as_str(), &place]).set(is_unreadable.into());
+        self.0.metrics.models.not_scoring.with_label_values(&[kind.as_str(), &place]).set(is_unreadable.into());
         let version = promoted.as_ref().map(|promoted| promoted.scorer.version());
         tracing::info!(kind = kind.as_str(), %place, version, "this version of the model scores");
         models.set(kind, promoted);
@@ -101,7 +101,15 @@ impl Engine {
         self.directory().jurisdiction(jurisdiction).map_or_else(String::new, |known| known.code.clone())
     }
 
-    /// What the promoted version of the model of player risk said last in a jurisdiction, for lookups.
+    /// By which version of the model of player risk lookups go in a jurisdiction, before anything is heard there.
+    pub(super) async fn begin_risk_levels(&self, jurisdiction: JurisdictionNo) -> Result<(), StartError> {
+        let stored = self.0.store.promoted_model(jurisdiction, ModelKind::PlayerRisk).await?;
+        self.directory().risk_levels.go_by(jurisdiction, stored.map(|stored| stored.model.version));
+        self.load_risk_levels(jurisdiction).await
+    }
+
+    /// What the promoted version of the model of player risk said last in a jurisdiction, for lookups: nothing if another
+    /// one is promoted, or none, by the time it is read.
     pub(super) async fn load_risk_levels(&self, jurisdiction: JurisdictionNo) -> Result<(), StartError> {
         let store = &self.0.store;
         let Some(stored) = store.promoted_model(jurisdiction, ModelKind::PlayerRisk).await? else { return Ok(()) };

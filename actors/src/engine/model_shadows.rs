@@ -8,6 +8,8 @@ use crate::model_shadows::{self, ShadowStep};
 use crate::register::{commit_error, section};
 use crate::risk_models::NoScorer;
 use crate::rules::Promoted;
+use crate::shadow_days::{DaysOf, ShadowDays};
+use engine::shadow_days::ExamplesPage;
 use models::jurisdiction::JurisdictionNo;
 use models::risk_model::ModelKind;
 use models::who::Who;
@@ -39,25 +41,38 @@ impl Engine {
             None => None,
         };
         let wanted = stored.as_ref().map(|stored| stored.model.version).zip(since);
+        let place = self.code_of(jurisdiction);
+        let not_scoring = self.0.metrics.models.shadows_not_scoring.with_label_values(&[kind.as_str(), &place]);
         if wanted == models.shadow(kind) {
+            // also where one that could not be read is out of the shadow
+            not_scoring.set(0);
             return Ok(());
         }
-        let place = self.code_of(jurisdiction);
-        let shadow = match (&stored, since) {
-            (Some(stored), Some(since)) => match self.scorer(&stored.model).await {
-                Ok(scorer) => Some(Promoted { scorer, since }),
+        let (mut shadow, mut is_unreadable) = (None, false);
+        if let (Some(stored), Some(since)) = (&stored, since) {
+            match self.scorer(&stored.model).await {
+                Ok(scorer) => shadow = Some(Promoted { scorer, since }),
                 Err(NoScorer::Store(error)) => return Err(error.into()),
                 Err(error) => {
                     tracing::error!(kind = kind.as_str(), %place, %error, "the model in the shadow does not score");
-                    None
+                    is_unreadable = true;
                 }
-            },
-            _ => None,
-        };
+            }
+        }
+        not_scoring.set(is_unreadable.into());
         let version = shadow.as_ref().map(|shadow| shadow.scorer.version());
         tracing::info!(kind = kind.as_str(), %place, version, "this version of the model scores in the shadow");
         models.set_shadow(kind, shadow);
         Ok(())
+    }
+
+    /// What a version in the shadow would have said on days that are over, with a page of examples.
+    ///
+    /// # Errors
+    /// As many wait for such days as may; the store does not answer.
+    pub async fn shadow_days(&self, of: DaysOf, page: ExamplesPage) -> Result<ShadowDays, EngineError> {
+        let directory = self.0.directory.load_full();
+        self.0.shadow_reads.of((&self.0.store, directory.as_ref()), of, page, self.now()).await
     }
 
     /// Begins or ends the shadow of a version; it happens once for a key of idempotency.

@@ -21,6 +21,7 @@ use crate::outputs::{Output, OutputContext, OutputMetrics};
 use crate::register::{Register, RegisterActor};
 use crate::rules::{ModelsByJurisdiction, Quiet, RuleMetrics, RulesContext, RulesPost};
 use crate::secrets::{KeyProvider, KeyRing};
+use crate::shadow_reads::ShadowReads;
 use crate::source::{
     FetchMetrics, IntegrityMetrics, REFUSED_KNOWN_MAX, SourceActor, SourceContext, SourceGauge, SourceHead,
 };
@@ -213,6 +214,7 @@ impl Engine {
             reporting: OnePer::default(),
             backtests: Backtests::default(),
             forecasts: Forecasts::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
+            shadow_reads: ShadowReads::register(registry).map_err(|e| StartError::Actor(e.to_string()))?,
             runtime: tokio::runtime::Handle::current(),
             ruling: tokio::sync::Mutex::default(),
             below_forecast: RwLock::default(),
@@ -229,11 +231,13 @@ impl Engine {
             tracing::warn!(%error, "what the keys are is not journaled yet");
         }
         for no in engine.places(None) {
+            // there from the start: the first one of a place is an increase
+            engine.0.metrics.models.brakes.with_label_values(&[engine.code_of(no)]).reset();
             for kind in [ModelKind::TransactionRisk, ModelKind::PlayerRisk] {
                 engine.take_model(no, kind).await?;
                 engine.take_shadow(no, kind).await?;
             }
-            engine.load_risk_levels(no).await?;
+            engine.begin_risk_levels(no).await?;
         }
         engine.start_known()?;
         engine.start_tasks(growing);

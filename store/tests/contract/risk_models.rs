@@ -5,7 +5,7 @@ use models::event::Event;
 use models::ids::{KeyId, OperatorNo};
 use models::jurisdiction::JurisdictionNo;
 use models::match_key::MatchKey;
-use models::model_life::ModelAct;
+use models::model_life::{ModelAct, NoWayBack, rollback_of, way_back};
 use models::money::Currency;
 use models::operator::Operator;
 use models::risk_model::{
@@ -361,19 +361,33 @@ pub async fn each_jurisdiction_has_its_own_and_an_act_of_before_counts_in_every_
 }
 
 /// What a store of migration 0044 holds of four versions: one scores, in the place of another, one is retired, and one is in
-/// the shadow. There are operators in two jurisdictions.
+/// the shadow. Of another kind the first of two scores again, by a way back. There are operators in two jurisdictions.
 fn of_before() -> Vec<String> {
     let mut rows = Vec::new();
-    for (number, state) in [(1, "replaced"), (2, "promoted"), (3, "retired"), (4, "registered")] {
-        let papers = serde_json::to_string(&model(KIND, number)).expect("JSON");
+    for (kind, number, state) in [
+        (KIND, 1, "replaced"),
+        (KIND, 2, "promoted"),
+        (KIND, 3, "retired"),
+        (KIND, 4, "registered"),
+        (ModelKind::PlayerRisk, 1, "promoted"),
+        (ModelKind::PlayerRisk, 2, "replaced"),
+    ] {
+        let (papers, name) = (serde_json::to_string(&model(kind, number)).expect("JSON"), kind.as_str());
         rows.push(format!(
-            "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, body) VALUES ('transaction_risk', {number}, 'a{number}', '{state}', 'Wanjiku', 0, '{papers}')"
+            "INSERT INTO models (kind, version, artefact_sha256, state, registered_by, registered_at, body) VALUES ('{name}', {number}, '{name}{number}', '{state}', 'Wanjiku', 0, '{papers}')"
         ));
     }
-    let acts = [("promoted", 1, "NULL"), ("promoted", 2, "1"), ("retired", 3, "NULL")];
-    for (nr, (act, number, other)) in (1..).zip(acts) {
+    for (kind, nr, act, number, other, reason) in [
+        (KIND, 1, "promoted", 1, "NULL", "NULL"),
+        (KIND, 2, "promoted", 2, "1", "NULL"),
+        (KIND, 3, "retired", 3, "NULL", "NULL"),
+        (ModelKind::PlayerRisk, 1, "promoted", 1, "NULL", "NULL"),
+        (ModelKind::PlayerRisk, 2, "promoted", 2, "1", "NULL"),
+        (ModelKind::PlayerRisk, 3, "rolled_back", 1, "2", "'it names everybody'"),
+    ] {
+        let name = kind.as_str();
         rows.push(format!(
-            "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, other) VALUES ('transaction_risk', {nr}, {number}, '{act}', 'Otieno', {nr}, {other})"
+            "INSERT INTO model_acts (kind, nr, version, act, done_by, done_at, other, reason) VALUES ('{name}', {nr}, {number}, '{act}', 'Otieno', {nr}, {other}, {reason})"
         ));
     }
     rows.push("INSERT INTO model_shadows (kind, version, started_by, started_at, reason) VALUES ('transaction_risk', 4, 'Wanjiku', 9, 'why')".to_owned());
@@ -392,15 +406,26 @@ pub async fn what_scored_for_all_scores_in_every_jurisdiction_after_the_upgrade(
     }
     let node = database.open().await;
     use ModelState::{Promoted, Registered, Replaced, Retired};
+    let otieno = |at| Some(("Otieno".to_owned(), Ts(at)));
     // the third has no operators yet, and nothing that could score in the shadow
     for (no, shadow) in [(HOME, Some(4)), (ABROAD, Some(4)), (JurisdictionNo(2), None)] {
         let known = node.store.models(no).await.expect("read");
+        let (known, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|stored| stored.model.kind == KIND);
         let states: Vec<_> = known.iter().map(|stored| stored.state).collect();
         assert_eq!(states, [Replaced, Promoted, Retired, Registered], "{no:?}");
-        assert_eq!(known[1].promoted, Some(("Otieno".to_owned(), Ts(2))), "{no:?}");
-        assert_eq!(known[0].ended, Some(("Otieno".to_owned(), Ts(2))), "{no:?}");
+        assert_eq!(known[1].promoted, otieno(2), "{no:?}");
+        assert_eq!(known[0].ended, otieno(2), "{no:?}");
         let in_shadow = node.store.shadow_model(no, KIND).await.expect("read");
         assert_eq!(in_shadow.map(|stored| stored.model.version), shadow, "{no:?}");
+        // what was gone back to scores by that way back, what was gone back from ended with it
+        let told: Vec<_> = others.iter().map(|stored| (stored.state, stored.promoted.clone(), &stored.ended)).collect();
+        assert_eq!(told, [(Promoted, otieno(3), &None), (Replaced, otieno(2), &otieno(3))], "{no:?}");
+        let acts = node.store.model_acts(no, ModelKind::PlayerRisk).await.expect("read");
+        for version in [1, 2] {
+            let back = rollback_of(&acts, version).map(|acted| (acted.version, acted.other, acted.reason.as_deref()));
+            assert_eq!(back, Some((1, Some(2), Some("it names everybody"))), "{no:?}: version {version}");
+        }
+        assert_eq!(way_back(&acts), Err(NoWayBack::WasRolledBack { from: 2 }), "{no:?}");
     }
     // from here on each goes its own way, also back from what was promoted for all
     node.commit(vec![back_in(ABROAD, 2, 1)], Vec::new()).await.expect("it goes back");

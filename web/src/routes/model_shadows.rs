@@ -3,8 +3,8 @@
 use actix_web::{HttpRequest, HttpResponse};
 use actors::engine::ShadowOrder;
 use actors::model_shadows::ShadowStep;
-use actors::shadow_days::{self, DaysOf, FoundOut, Resolved, ShadowDays};
-use engine::shadow_days::{DaysSum, ExamplesPage};
+use actors::shadow_days::{DaysOf, FoundOut, Resolved, ShadowDays};
+use engine::shadow_days::{DaysSum, ExamplePlace, ExamplesPage};
 use models::alert::Window;
 use models::ids::OperatorNo;
 use models::model_shadow::{EXAMPLES_MAX, ShadowCounts, ShadowDayCounted, ShadowExample};
@@ -273,7 +273,8 @@ fn span(pairs: &[(String, String)], now: Ts) -> Result<Window, Problem> {
 
 /// What a version in the shadow would have said on the days of a span that are over, beside the promoted one: by operator
 /// and day, with the highest ones that it alone had, a page at a time, and with what people made of alerts of the live rule
-/// about the same records or players. For staff; of the operators of their jurisdiction.
+/// about the same records or players. Pages that follow within ten minutes stand beside the figures of the first one. For
+/// staff; of the operators of their jurisdiction.
 #[utoipa::path(
     get, path = "/api/v1/models/{kind}/{version}/shadow", tag = "models",
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
@@ -282,7 +283,8 @@ fn span(pairs: &[(String, String)], now: Ts) -> Result<Window, Problem> {
         ("limit" = Option<u32>, Query, description = "Examples, 1 to 500; left out: 10"),
         ("cursor" = Option<String>, Query, description = "Examples behind those of the page before, of the same span")),
     responses((status = 200, description = "Counts, operators, days, examples", body = ModelShadowView),
-        (status = 404, description = "There is none"), (status = 422, description = "Not a span, or not a page")),
+        (status = 404, description = "There is none"), (status = 422, description = "Not a span, or not a page"),
+        (status = 503, description = "As many wait for such days as may; ask again after `Retry-After`")),
     security(("bearer" = ["market:read"]))
 )]
 pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -294,8 +296,9 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     let stored = stored.ok_or_else(|| Problem::not_found("model"))?;
     let of = DaysOf { jurisdiction: caller.jurisdiction(), version: (kind, version), span };
     let directory = state.engine.directory();
-    let ShadowDays { sum, resolved, is_cut } = shadow_days::read(store, &directory, of, page).await?;
+    let ShadowDays { sum, resolved, is_cut } = state.engine.shadow_days(of, page).await?;
     let code = |no: OperatorNo| directory.operators.get(&no).map(|operator| operator.code.clone());
+    let named = |(place, example): (ExamplePlace, ShadowExample)| example_body(example, code(place.operator_no()));
     let view = ModelShadowView {
         kind: kind.as_str(),
         version,
@@ -308,7 +311,7 @@ pub async fn read(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
         is_cut,
         days: sum.days.iter().map(|day| day_body(day, code(day.operator_no))).collect(),
         next_cursor: sum.next.map(|place| place.to_string()),
-        examples: sum.examples.into_iter().map(|(no, example)| example_body(example, code(no))).collect(),
+        examples: sum.examples.into_iter().map(named).collect(),
     };
     Ok(HttpResponse::Ok().json(view))
 }
