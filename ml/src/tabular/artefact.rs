@@ -13,7 +13,6 @@ use models::ts::Ts;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 
 /// Version of the document; one of format 1 did not know its rows, one of format 2 no member on steps.
@@ -215,59 +214,6 @@ impl Artefact {
             return Err(ArtefactError::Unsound);
         }
         Ok((artefact, envelope.sha256))
-    }
-
-    /// The model card, Markdown (Mitchell et al. 2019).
-    pub fn card(&self, sha256: &str) -> String {
-        let mut out = String::new();
-        // writing to a String does not fail
-        let _ = self.write_card(sha256, &mut out);
-        out
-    }
-
-    fn write_card(&self, sha256: &str, out: &mut String) -> std::fmt::Result {
-        let (m, schema) = (&self.metrics, &self.schema);
-        let negatives = m.rows - m.positives.min(m.rows);
-        writeln!(out, "# Model card: {}\n", self.kind.as_str())?;
-        writeln!(out, "| | |\n|---|---|")?;
-        writeln!(out, "| artefact (SHA-256) | `{sha256}` |")?;
-        writeln!(out, "| training data (SHA-256) | `{}` |", self.data_sha256)?;
-        match self.window {
-            Some(Window { from, to }) => writeln!(out, "| training window | {from} to {to} |")?,
-            None => writeln!(out, "| training window | not given |")?,
-        }
-        writeln!(out, "| score | probability that `{}` is `{}` |", schema.label, schema.positive)?;
-        writeln!(out, "| rows held out | {}: {} positive, {negatives} negative |", m.rows, m.positives)?;
-        writeln!(out, "| seed | {} |", self.params.seed)?;
-        writeln!(out, "\n## Metrics on rows held out while it was learnt\n")?;
-        writeln!(out, "| metric | value |\n|---|---|")?;
-        let rows = [
-            ("area under the ROC curve", m.auc),
-            ("average precision", m.average_precision),
-            ("Brier score", m.brier),
-            ("log loss", m.log_loss),
-            ("expected calibration error", m.calibration_error),
-        ];
-        for (name, value) in rows {
-            writeln!(out, "| {name} | {value:.4} |")?;
-        }
-        if let Some(validation) = &self.validation {
-            validation.write(out)?;
-        }
-        writeln!(out, "\n## Members\n\n| member | weight | AUC | average precision |\n|---|---|---|---|")?;
-        for member in &self.members {
-            let MemberReport { name, weight, auc, average_precision } = member;
-            writeln!(out, "| {} | {weight:.3} | {auc:.4} | {average_precision:.4} |", name.as_str())?;
-        }
-        writeln!(out, "\nTrees of each booster: {}.", self.rounds)?;
-        writeln!(out, "\n## Features\n\n| feature | mean part of the log-odds | share of the gain |\n|---|---|---|")?;
-        for Importance { feature, mean_part, gain_share } in &self.importance {
-            writeln!(out, "| {} | {mean_part:.4} | {gain_share:.4} |", feature.replace('|', "\\|"))?;
-        }
-        writeln!(out, "\n## Limits\n")?;
-        writeln!(out, "- Learnt from these rows alone: a score of rows from elsewhere is an extrapolation.")?;
-        writeln!(out, "- A part of a score says what moved it, not what caused it.")?;
-        writeln!(out, "- Watch population stability and calibration; beyond their thresholds learn it anew.")
     }
 }
 

@@ -3,6 +3,11 @@
 //! Without groups: blocks where rows are in order of time, else drawn, each class by itself. With groups: every row of a
 //! group in one fold, so that nobody is learnt from and asked about at once (`StratifiedGroupKFold` of scikit-learn: the
 //! groups with most positives first, each to the fold that has fewest).
+//!
+//! Folds are not both. To judge a block of time by other blocks and other persons alone, k blocks and k parts of the persons
+//! ask for k² models of (k − 1)² / k² of the rows (nine of four ninths, for three); with k models a k-th of the rows would be
+//! held out at all, and weights, trees and the drift's baseline need each of them. So groups come before time, the card says
+//! so, and `validate` judges the newest month.
 
 use super::chance::Chance;
 use super::model::{Order, Params};

@@ -71,6 +71,17 @@ pub fn ranking(scores: &[f64], labels: &[bool]) -> Option<(f64, f64)> {
     Some((area / (positives * negatives), precision))
 }
 
+/// Standard error of an area under the ROC curve of independent rows (Hanley and McNeil 1982); NaN without rows of a class.
+pub fn auc_error(auc: f64, positives: usize, negatives: usize) -> f64 {
+    if positives == 0 || negatives == 0 {
+        return f64::NAN;
+    }
+    let (p, n) = (positives as f64, negatives as f64);
+    let (two_positives, two_negatives) = (auc / (2.0 - auc), 2.0 * auc * auc / (1.0 + auc));
+    let beyond = (p - 1.0) * (two_positives - auc * auc) + (n - 1.0) * (two_negatives - auc * auc);
+    ((auc * (1.0 - auc) + beyond) / (p * n)).sqrt()
+}
+
 /// Mean squared difference of probability and outcome; 0 without rows.
 pub fn brier(probabilities: &[f64], labels: &[bool]) -> f64 {
     let sum: f64 = probabilities.iter().zip(labels).map(|(p, y)| (p - outcome(*y)).powi(2)).sum();
@@ -138,6 +149,17 @@ mod tests {
         }
         assert_eq!(ranking(&[0.1, 0.2], &[y, y]), None);
         assert_eq!(ranking(&[], &[]), None);
+    }
+
+    #[test]
+    fn errors_of_an_area_by_hand() {
+        // (area, positives, negatives, its standard error): a half has √((p + n + 1) / 12 p n) of the Mann–Whitney statistic
+        let table = [(0.5, 100, 100, (201.0f64 / 120_000.0).sqrt()), (0.893, 51, 58, 0.032_5), (1.0, 10, 10, 0.0)];
+        for (auc, positives, negatives, wanted) in table {
+            let got = auc_error(auc, positives, negatives);
+            assert!((got - wanted).abs() < 1e-4, "{auc}: {got}");
+        }
+        assert!([(0, 0), (3, 0), (0, 3)].iter().all(|(p, n)| auc_error(0.5, *p, *n).is_nan()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A table (`dataset`) becomes features (`design` makes more of pairs of them), members learn from it (`booster` on `bins`
 //! and `tree`; `linear` and `forest` from linfa on the scales of `axes`, FTRL on `steps` of them), `stack` says what each
 //! one's word counts so that the answer is a probability, and `model` holds rows out for whatever is chosen. `artefact` is
-//! the model with its papers, `seen` knows the rows it was learnt from, `drift` watches whether it still fits, `batch` is
+//! the model with its papers, `card` says them to people, `seen` knows the rows it was learnt from, `drift` watches whether it still fits, `batch` is
 //! what the commands call. `sides` are the columns that say whose a row is, where and when, `folds` keeps a person's rows
 //! together, `validate` learns again without an operator, without the newest month, and from columns that say nothing.
 //!
@@ -44,6 +44,7 @@ pub mod batch;
 mod batch_data;
 mod bins;
 pub mod booster;
+pub mod card;
 mod chance;
 pub mod dataset;
 pub mod design;

@@ -154,6 +154,9 @@ impl Model {
         let members = held.members(&stack, params);
         let one_class = TrainError::OneClassFold { from: 1, to: labels.len() };
         let metrics = Metrics::of(&probabilities, &held.labels).ok_or(one_class)?;
+        // a row that was held out more than once is one row
+        let positives = labels.iter().filter(|y| **y).count();
+        let metrics = Metrics { rows: labels.len(), positives, ..metrics };
 
         let kept: Vec<bool> = stack.weights().iter().map(|weight| *weight >= WEIGHT_MIN).collect();
         let asked = params.members.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(kind, _)| *kind).collect();

@@ -91,9 +91,130 @@ fn what_holds_at_one_operator_and_in_one_month_alone_is_seen() {
     assert!((mean - operators.iter().map(|one| one.auc).sum::<f64>() / 3.0).abs() < 1e-12);
     assert_eq!(told.later_month, Outcome::Not("the rows are of one month".to_owned()));
     assert_eq!((operators.len(), told.operators_not), (3, 0));
+    let mut card = String::new();
+    told.write(small().order, &mut card).unwrap();
+    assert!(card.contains("| operator 1 | | | 0.") && card.contains("| operator 3 | | | 0."), "{card}");
+    assert!(
+        !["one |", "two |", "three |", " 200 "].iter().any(|own| card.contains(own)),
+        "no operator is known by it: {card}"
+    );
 
     let Outcome::Found(later) = later_month(&all, &small()) else { panic!("two months") };
     assert!((later.what.as_str(), later.rows) == ("2026-04", 300) && (0.35..0.65).contains(&later.auc), "{later:?}");
+}
+
+/// Persons with a row in February, March and April, but for each fourth, who stops playing before April. What `a` says of
+/// the label of those who stop is the contrary of what it says of the others.
+fn who_stops_is_another() -> Labelled {
+    let mut chance = Chance::new(8, 302);
+    let mut text = "id,@group,@day,a,b,label\n".to_owned();
+    for month in 2..=4 {
+        for person in (0..240).filter(|person| month < 4 || person % 4 != 0) {
+            let [a, b] = [(); 2].map(|()| chance.below(1_000));
+            let label = u8::from((a >= 500) == (person % 4 == 0));
+            let _ = writeln!(text, "r{month}-{person},p{person},2026-0{month}-15,{a},{b},{label}");
+        }
+    }
+    data(&text)
+}
+
+#[test]
+fn the_newest_month_is_not_judged_by_what_those_taught_who_had_stopped() {
+    let all = who_stops_is_another();
+    let groups = all.sides.groups.clone().unwrap();
+    // without whoever is in April, those who stopped are all that is left to learn from: everything is upside down
+    let is_newest: Vec<bool> = all.sides.months.iter().flatten().map(|month| month == "2026-04").collect();
+    let biased = left_out(&all, &small(), "2026-04", &is_newest).unwrap();
+    assert!(biased.auc < 0.2, "{biased:?}");
+    let Outcome::Found(later) = later_month(&all, &small()) else { panic!("three months") };
+    assert!((later.what.as_str(), later.rows) == ("2026-04", 180), "everybody of April judges: {later:?}");
+    assert!(later.auc > 0.75 && later.average_precision > 0.7, "{later:?}");
+    assert_eq!(Outcome::Found(later), later_month(&all, &small()), "the seed decides");
+    // each part has those who stopped as it has the others, and whole persons
+    let of = parts(&groups, 7);
+    let mut known: BTreeMap<usize, usize> = BTreeMap::new();
+    assert!(groups.iter().zip(&of).all(|(group, part)| *known.entry(*group).or_insert(*part) == *part));
+    for part in 0..PERSON_FOLDS {
+        let persons: Vec<usize> = known.iter().filter(|(_, of)| **of == part).map(|(group, _)| *group).collect();
+        let stopped = persons.iter().filter(|group| *group % 4 == 0).count();
+        assert!(persons.len() == 80 && (8..=32).contains(&stopped), "{stopped} of {}", persons.len());
+    }
+    assert_ne!(of, parts(&groups, 8));
+}
+
+#[test]
+fn nobody_who_judges_the_newest_month_was_learnt_from() {
+    // who looks the same in each row, and whose label nothing tells: known again they would be told at once
+    let mut table = persons_of_many_rows(true);
+    table.sides.months =
+        Some((0..table.labels.len()).map(|row| format!("2026-0{}", if row % 8 < 6 { 3 } else { 4 })).collect());
+    let Outcome::Found(honest) = later_month(&table, &small()) else { panic!("two months") };
+    assert!(honest.rows == 160 && (0.25..0.75).contains(&honest.auc), "{honest:?}");
+    table.sides.groups = None;
+    let Outcome::Found(flattered) = later_month(&table, &small()) else { panic!("two months") };
+    assert!(flattered.rows == 160 && flattered.auc > 0.75, "{flattered:?}");
+    // a row without a day is of neither side: with March unsaid there is but April
+    table.sides.months.iter_mut().flatten().filter(|month| month.as_str() == "2026-03").for_each(String::clear);
+    assert_eq!(later_month(&table, &small()), Outcome::Not("the rows are of one month".to_owned()));
+}
+
+#[test]
+fn figures_of_parts_count_by_their_pairs() {
+    let part = |rows, positives, auc, average_precision| LeftOut {
+        what: String::new(),
+        rows,
+        positives,
+        auc,
+        average_precision,
+    };
+    let got = together("2026-04", &[part(10, 5, 0.8, 0.6), part(11, 1, 0.1, 0.3)]);
+    // 25 pairs and 10, five positives and one
+    assert_eq!((got.what.as_str(), got.rows, got.positives), ("2026-04", 21, 6));
+    assert!((got.auc - (25.0 * 0.8 + 10.0 * 0.1) / 35.0).abs() < 1e-12, "{got:?}");
+    assert!((got.average_precision - (5.0 * 0.6 + 0.3) / 6.0).abs() < 1e-12, "{got:?}");
+}
+
+#[test]
+fn the_card_says_what_speaks_of_time() {
+    let mut told = Validation::of(&who_stops_is_another(), &small());
+    let text = |told: &Validation, order| {
+        let mut card = String::new();
+        told.write(order, &mut card).unwrap();
+        card
+    };
+    let (by_person, by_lot) = ("held out by person: 240 groups.", "drawn by lot");
+    let not_by_time = "Of later rows the later month alone speaks.";
+    let either = "a person may have rows in both";
+    let blocks = "in blocks of time";
+    let elsewhere = "nobody who plays at one was learnt from elsewhere";
+    told.operators = Outcome::Found(Vec::new());
+    // (how they were held out, in what order, what it says, what not)
+    let table = [
+        (
+            HeldOutBy::Group(240),
+            Order::InTime,
+            [by_person, by_lot, not_by_time, elsewhere],
+            [blocks, either, "one by one"],
+        ),
+        (
+            HeldOutBy::Group(240),
+            Order::Shuffled(1),
+            [by_person, by_lot, "| 2026-04 |", elsewhere],
+            [blocks, either, not_by_time],
+        ),
+        (
+            HeldOutBy::Time,
+            Order::InTime,
+            [blocks, either, "| 2026-04 |", "no column says whose"],
+            [by_lot, not_by_time, elsewhere],
+        ),
+    ];
+    for (held_out_by, order, says, says_not) in table {
+        told.held_out_by = held_out_by;
+        let card = text(&told, order);
+        assert!(says.iter().all(|part| card.contains(part)), "{held_out_by:?}, {order:?}: {card}");
+        assert!(!says_not.iter().any(|part| card.contains(part)), "{held_out_by:?}, {order:?}: {card}");
+    }
 }
 
 #[test]
