@@ -11,6 +11,7 @@
 
 mod fitting;
 mod judging;
+mod scale;
 mod series;
 mod states;
 mod stored;
@@ -19,7 +20,7 @@ mod watching;
 
 pub use judging::RulesTaken;
 pub(crate) use series::params as series_params;
-pub use series::{FeedSilence, HOURLY_ALERT_RATE, Newest, PARAMS_VERSION, SeriesView, SeriesWatch};
+pub use series::{FeedSilence, Newest, PARAMS_VERSION, SeriesView, SeriesWatch};
 pub use states::{KeepError, Kept, StateMetrics, pack};
 pub(crate) use states::{is_worth_it, newest, unpack};
 pub use stored::StoredInputs;

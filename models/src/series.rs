@@ -50,12 +50,13 @@ pub struct SeriesKey {
 pub struct SeriesReason {
     /// What was seen.
     pub oddity: Oddity,
-    /// How surprising: spreads above the usual largest value of 100 points, in thousandths.
+    /// How surprising: spreads above the usual largest value of a block of points (100 hours, 14 days), in
+    /// thousandths.
     pub surprise_milli: i64,
     /// What was measured: a difference or a step in the unit of the metric; points without change for `flat`; for `shape`
     /// the distance in thousandths of a usual one; for `together` the value.
     pub observed: i64,
-    /// Its usual largest value in 100 points; for `together` the value that the other metrics let expect.
+    /// Its usual largest value in a block of points; for `together` the value that the other metrics let expect.
     pub usual: i64,
     /// Of which metric, where it may be another than the series'.
     #[serde(default, skip_serializing_if = "Option::is_none")]

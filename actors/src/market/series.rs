@@ -10,6 +10,7 @@
 //! numbers, so that only rounded scores leave, as an input of the rules that is stored before they hear it: a replay
 //! asks no detector (docs/adr/0024).
 
+use super::scale::Scale;
 use super::states::Kept;
 use super::together::{DoneFit, DueFit, Figure, Figures, Hour, TOGETHER_BYTES_MAX, TOGETHER_MAX, TogetherView, ppm};
 use crate::directory::Directory;
@@ -26,30 +27,44 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
 /// Version of the parameters of detectors and densities: states of another one are discarded. From 2 on figures are
-/// judged together, too, and hours and days are those of the wall clock.
-pub const PARAMS_VERSION: u32 = 2;
+/// judged together, too, and hours and days are those of the wall clock; from 3 on figures lie on roots, and days are
+/// told in fortnights.
+pub const PARAMS_VERSION: u32 = 3;
 /// Layout of the bytes of a state.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 /// Series of an operator that are watched: eight currencies of six metrics, by hour and by day.
 pub const SERIES_MAX: usize = 96;
 /// Points of one input that are told, the most unusual ones; a feed that brings a year at once closes thousands.
 pub const SCORES_MAX: usize = 256;
 /// The score from which on a point is worth a word: half of the threshold, about one point in 200.
 const WORTH_IT: f64 = 0.25;
-/// A hold of fewer successful records is missing: some 30 bets and what became of them.
-const HOLD_RECORDS_MIN: u64 = 60;
+/// A hold of fewer successful records is missing: some 60 bets and what became of them.
+const HOLD_RECORDS_MIN: u64 = 120;
 /// A window of which a larger part lies in a silence of a feed is missing, parts of a thousand.
 const SILENT_PERMILLE: i64 = 20;
 /// Bytes of a detector as it is kept, at most, and what lies beside it.
 const SERIES_BYTES_MAX: usize = 6_400 + 200;
 
-/// Alerts in 1,000 hours of a series where nothing happens (`mlinzi model anomaly --alert-rate`).
-pub const HOURLY_ALERT_RATE: f64 = 0.04;
+/// Two weeks: how long days are learnt from before anything is remembered, of how many the most unusual one is, and how long
+/// they rest behind an alert.
+const FORTNIGHT: u32 = 14;
+/// The surprise that is an alert of a day: in blocks of a fortnight noise gives at most 2.2 in 1,000 days (four kinds of it,
+/// 300 years each), and blocks of 100 days would say nothing for seven months.
+const DAILY_SURPRISE: f64 = 4.0;
 
-/// Alerts in 1,000 points where nothing happens, and points of rest behind one: a week of hours, two weeks of days.
+/// Of hours the defaults, with which `mlinzi model anomaly` judges, too; a rest of 160 points is a week. Of days fortnights.
 pub(crate) fn params(granularity: Granularity) -> Params {
-    let (rate, rest_points) = if granularity == Granularity::Hour { (HOURLY_ALERT_RATE, 160) } else { (0.3, 14) };
-    Params { version: PARAMS_VERSION, rest_points, ..Params::with_alert_rate(rate) }
+    let hours = Params { version: PARAMS_VERSION, ..Params::default() };
+    if granularity == Granularity::Hour {
+        return hours;
+    }
+    Params {
+        surprise_alert: DAILY_SURPRISE,
+        rest_points: FORTNIGHT,
+        start_points: FORTNIGHT,
+        block_points: FORTNIGHT,
+        ..hours
+    }
 }
 
 /// When a feed of the operator was silent, as its alert says.
@@ -270,7 +285,8 @@ impl SeriesWatch {
             newest: Newest { window, value: None, score_ppm: 0, expected: None, band: None },
         };
         let watched = self.series.entry(series).or_insert_with(fresh);
-        let given = value.map_or(f64::NAN, |value| value as f64);
+        let scale = Scale::of(series.metric);
+        let given = value.map_or(f64::NAN, |value| scale.bend(value as f64));
         let points = watched.detector.points();
         // a panic must not leave a detector half-way, nor its operator's market without a state
         let mut detector = watched.detector.clone();
@@ -279,6 +295,7 @@ impl SeriesWatch {
             return None;
         };
         watched.detector = detector;
+        let verdict = scale.told(verdict);
         watched.newest = newest(window, value, &verdict);
         let value = value?;
         if verdict.score >= WORTH_IT {

@@ -72,6 +72,60 @@ fn a_shift_of_level_is_told_once_by_each_series_that_it_moves() {
 }
 
 #[test]
+fn hours_are_judged_with_the_defaults_of_the_benchmark() {
+    let hours = params(Granularity::Hour);
+    assert_eq!(hours, Params { version: PARAMS_VERSION, ..Params::default() });
+    assert_eq!(params(Granularity::Day).block_points, FORTNIGHT);
+}
+
+/// The n-th day of a market whose days differ by a third, busier at weekends, at a level.
+fn day(n: i64, level: f64) -> Closed {
+    let start = Ts(BEGIN + n * 24 * HOUR);
+    let usual = if n % 7 >= 5 { 90_000.0 } else { 60_000.0 };
+    let value = (usual * level * (1.0 + 0.3 * noise(n))) as i64;
+    let values = [value / 100, value, value / 10 * 9, value / 10, value / 1_000, 100_000];
+    let window = Window { start, end: start.plus(24 * HOUR) };
+    Closed { granularity: Granularity::Day, window, wall_start: start, values, records: 600, ..closed(n, 1.0) }
+}
+
+#[test]
+fn days_speak_after_six_weeks() {
+    // told | days there are | the level of the last three | counts are an alert
+    let table = [
+        ("as ever", 70, 1.0, false),
+        ("a quarter is left", 70, 0.25, true),
+        ("three times as many", 70, 3.0, true),
+        ("nobody knows yet what is usual", 40, 0.25, false),
+    ];
+    for (what, days, level, wanted) in table {
+        let mut watch = SeriesWatch::default();
+        let all = (0..days).map(|n| day(n, if n < days - 3 { 1.0 } else { level }));
+        let found = alerts(&scores(&mut watch, all));
+        let counts: Vec<i64> =
+            found.iter().filter(|(metric, _)| *metric == Metric::Count).map(|(_, n)| n / 24).collect();
+        assert!(counts.iter().all(|n| *n >= days - 3), "{what}: {counts:?}");
+        assert_eq!(!counts.is_empty(), wanted, "{what}: {found:?}");
+        assert!(watch.views().all(|view| view.is_learning == (days < 42)), "{what}");
+    }
+}
+
+#[test]
+fn what_is_shown_of_a_series_is_in_its_unit() {
+    let mut watch = SeriesWatch::default();
+    scores(&mut watch, (0..672).map(|n| closed(n, 1.0)));
+    let shown = |metric| watch.views().find(|view| view.series.metric == metric).expect("a series").newest;
+    for (metric, usual) in
+        [(Metric::Count, 200), (Metric::Stakes, 4_000), (Metric::UniquePlayers, 80), (Metric::Hold, 100_000)]
+    {
+        let Newest { expected: Some(expected), band: Some((low, high)), .. } = shown(metric) else {
+            panic!("{metric:?}")
+        };
+        assert!((expected - usual).abs() * 20 < usual, "{metric:?}: {expected}");
+        assert!(low < expected && expected < high, "{metric:?}: {low} to {high}");
+    }
+}
+
+#[test]
 fn a_state_cut_anywhere_goes_on_as_if_it_were_not() {
     let mut whole = SeriesWatch::default();
     let wanted = scores(&mut whole, shifted());

@@ -5,7 +5,6 @@
 
 use crate::node::binaries;
 use crate::report::{Report, say};
-use actors::market::HOURLY_ALERT_RATE;
 use anyhow::{Context, bail, ensure};
 use std::collections::HashMap;
 use std::fs::File;
@@ -81,25 +80,6 @@ pub fn nab(report: &mut Report) -> anyhow::Result<()> {
     ];
     for (name, word, to_reach) in rows {
         let reference = format!("{to_reach}; 22 series, one threshold, {THRESHOLD}, the default");
-        report.add(name, get(&scores, word)?, "points", &reference)?;
-    }
-    Ok(())
-}
-
-/// The same at the rate of alerts of the hours of live series, and their threshold: no promise.
-///
-/// # Errors
-/// Data, binary or scorer are not there.
-pub fn nab_live(report: &mut Report) -> anyhow::Result<()> {
-    let rate = HOURLY_ALERT_RATE.to_string();
-    let scores = nab_scores(&["anomaly", "--alert-rate", &rate])?;
-    let rows = [
-        ("nab_live_standard", "standard"),
-        ("nab_live_low_fp", "low_false_positive"),
-        ("nab_live_low_fn", "low_false_negative"),
-    ];
-    for (name, word) in rows {
-        let reference = format!("22 series, one threshold, {THRESHOLD}, {rate} alerts in 1,000 points of noise");
         report.add(name, get(&scores, word)?, "points", &reference)?;
     }
     Ok(())

@@ -6,6 +6,7 @@ mod intake;
 mod odd;
 mod planted;
 mod quiet;
+mod rings;
 mod scored;
 mod speed;
 mod sums;
@@ -27,7 +28,6 @@ pub static MEASURES: &[Measure] = &[
     Measure { names: &["score_us"], run: speed::live },
     Measure { names: &["fraud_score_us", "fraud_score_us_p50", "fraud_train_s"], run: speed::transaction_risk },
     Measure { names: &["nab_dev_standard", "nab_dev_low_fp", "nab_dev_low_fn"], run: data::nab },
-    Measure { names: &["nab_live_standard", "nab_live_low_fp", "nab_live_low_fn"], run: data::nab_live },
     Measure { names: &["nab_prefix"], run: data::nab_prefix },
     Measure { names: &["fraud_dev0_auc", "fraud_dev0_ap", "fraud_dev0_card_precision"], run: data::fraud },
     Measure { names: &["risk_dev_auc", "risk_dev_calibration_error"], run: data::risk },

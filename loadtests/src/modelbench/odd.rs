@@ -326,6 +326,25 @@ impl Curve {
             say(&format!("  {mark} {:<32} {seen:>8} {small:>8} {median:>8} {robust:>8}", plan.words()));
         }
         say(&format!("  (small: of operators with fewer than {SMALL} records a day)"));
+        say(&format!("  {}", self.recalls()));
+    }
+
+    /// The recall of what is promised, and beside it that of everything that was planted.
+    pub fn recalls(&self) -> String {
+        let promised = PLANS.iter().filter(|plan| plan.is_promised).count();
+        let of_promised = self.recall(|of| PLANS[of.plan].is_promised);
+        format!(
+            "recall over all {} kinds {}; over the {promised} promised {of_promised}",
+            PLANS.len(),
+            self.recall(|_| true)
+        )
+    }
+
+    /// Found of those planted, and their share; none planted have none.
+    fn recall(&self, which: fn(&Seen) -> bool) -> String {
+        let all = self.0.iter().filter(|of| which(of)).count();
+        let seen = self.0.iter().filter(|of| which(of) && of.hours.is_some()).count();
+        if all == 0 { "-".to_owned() } else { format!("{:.3} ({seen}/{all})", seen as f64 / all as f64) }
     }
 
     fn of(&self, plan: usize) -> impl Iterator<Item = &Seen> {
@@ -463,6 +482,11 @@ mod tests {
     }
 
     #[test]
+    fn of_nothing_planted_there_is_no_recall() {
+        assert_eq!(Curve::default().recalls(), "recall over all 20 kinds -; over the 7 promised -");
+    }
+
+    #[test]
     fn every_plan_is_planted_as_often_as_any_other_and_alone() {
         let mut counts = vec![0; PLANS.len()];
         for seed in 1..=50 {
@@ -509,6 +533,10 @@ mod tests {
             assert_eq!((tally.right, tally.findings), (right, hours.len() as u64), "{hours:?}");
             assert_eq!((tally.planted, tally.found), (1, u64::from(found.is_some())), "{hours:?}");
             assert_eq!((curve.0.len(), curve.0[0].hours), (2, found), "{hours:?}");
+            let of_promised = if found.is_some() { "1.000 (1/1)" } else { "0.000 (0/1)" };
+            let of_all = if found.is_some() { "0.500 (1/2)" } else { "0.000 (0/2)" };
+            let wanted = format!("recall over all 20 kinds {of_all}; over the 7 promised {of_promised}");
+            assert_eq!(curve.recalls(), wanted, "{hours:?}");
         }
     }
 }

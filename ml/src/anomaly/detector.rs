@@ -28,17 +28,20 @@ const STATISTIC_MAX: f64 = 1e6;
 pub struct Params {
     /// Version.
     pub version: u32,
-    /// Surprise, in spreads above the usual largest value of a block of 100 points, that makes a score of 0.5: an alert.
+    /// Surprise, in spreads above the usual largest value of a block of points, that makes a score of 0.5: an alert.
     pub surprise_alert: f64,
     /// Points after an alert within which no other is given: one cause, one alert.
     pub rest_points: u32,
     /// Points at the beginning of which nothing is learnt but means.
     pub start_points: u32,
+    /// Points of a block, of whose statistics only the largest are remembered: what is usual is known after two blocks, of
+    /// which neither lies wholly in the beginning.
+    pub block_points: u32,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { version: 1, surprise_alert: 3.7, rest_points: 160, start_points: 50 }
+        Self { version: 1, surprise_alert: 3.7, rest_points: 160, start_points: 50, block_points: BLOCK }
     }
 }
 
@@ -63,8 +66,9 @@ pub const ALERT_RATE_MIN: f64 = RATES[RATES.len() - 1].0;
 pub const ALERT_RATE_MAX: f64 = RATES[0].0;
 
 impl Params {
-    /// Parameters that give about `alerts` alerts in 1,000 points where nothing happens; 0.01 to 1.7, the nearer of the
-    /// two beyond ([`ALERT_RATE_MIN`], [`ALERT_RATE_MAX`]). The default's rate is 0.3 at most.
+    /// Parameters that give about `alerts` alerts in 1,000 points where nothing happens, in blocks of 100; 0.01 to 1.7, the
+    /// nearer of the two beyond ([`ALERT_RATE_MIN`], [`ALERT_RATE_MAX`]). The default's rate is 0.3 at most. The rest behind
+    /// an alert is the default's, 160 points: with a shorter one there are more alerts than the rate says.
     pub fn with_alert_rate(alerts: f64) -> Self {
         let quietest = RATES[RATES.len() - 1].1;
         let surprise_alert = match RATES.iter().position(|(rate, _)| alerts >= *rate) {
@@ -120,12 +124,12 @@ const KINDS: [ReasonKind; MEMBERS] = [
 pub struct Reason {
     /// What it saw.
     pub kind: ReasonKind,
-    /// Spreads above the usual largest value of 100 points.
+    /// Spreads above the usual largest value of a block of points.
     pub surprise: f64,
     /// The statistic: difference from the forecast or mean step in the series' unit; points without change (`Flat`);
     /// distance in usual sizes of a feature (`Shape`).
     pub observed: f64,
-    /// Its usual largest value in 100 points.
+    /// Its usual largest value in a block of points.
     pub usual: f64,
 }
 
@@ -336,9 +340,12 @@ impl Detector {
             tail.push(*statistic);
         }
         self.in_block += 1;
-        if self.in_block >= BLOCK {
+        if self.in_block >= self.params.block_points {
             self.in_block = 0;
-            self.tails.iter_mut().for_each(Tail::close);
+            // a block that lay in the beginning has no largest value
+            if self.points > u64::from(self.params.start_points) {
+                self.tails.iter_mut().for_each(Tail::close);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Points in a block.
+/// Points in a block, where nothing else is asked for.
 pub(super) const BLOCK: u32 = 100;
 /// Blocks the mean and the variance remember.
 const BLOCKS: f64 = 100.0;

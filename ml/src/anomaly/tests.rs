@@ -137,6 +137,11 @@ fn a_wanted_alert_rate_is_kept_on_noise() {
             assert!(rate <= 1.5 * wanted, "{what}: {rate} alerts in 1,000 points, {wanted} wanted");
         }
     }
+    assert_eq!(
+        Params::with_alert_rate(0.04).rest_points,
+        160,
+        "as `mlinzi model anomaly --alert-rate` says in its help"
+    );
     assert_eq!(Params::with_alert_rate(0.3).surprise_alert, Params::default().surprise_alert, "the default's rate");
     assert_eq!(Params::with_alert_rate(f64::NAN).surprise_alert, 8.0, "no rate: as quiet as it can be");
     assert_eq!(Params::with_alert_rate(1e9).surprise_alert, 2.0);
