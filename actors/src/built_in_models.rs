@@ -33,6 +33,12 @@ pub struct BuiltIn {
 /// What is said of a model beside its parameters.
 struct Told {
     predicts: &'static str,
+    /// What becomes of what it says.
+    is_for: &'static str,
+    /// What it must not be taken for.
+    not_for: &'static str,
+    /// Of whom its numbers are.
+    of_whom: &'static str,
     calibrated_on: &'static str,
     limits: &'static str,
     figures: &'static [Figure],
@@ -41,13 +47,19 @@ struct Told {
 const ANOMALY: Told = Told {
     predicts: "how unusual each hour and day of an operator's figures is, and what was to be expected of it",
     calibrated_on: "numbers: 22 development series of the Numenta Anomaly Benchmark; rate of alerts: four kinds of noise, 200,000 points each",
-    limits: "it learns as it goes and says nothing of the first 200 points of a series; the figures are those of `mlinzi model anomaly` with its defaults (0.3 alerts in 1,000 points), not of the parameters here, which nobody has scored there",
+    is_for: "the rule `series_unusual` raises an alert of high scores, and staff looks at the operator's figures",
+    not_for: "a silent feed (`feed_silent`), sums that do not fit what was declared, or the proof of a fault: a holiday is unusual, too",
+    of_whom: "sums of all players of an operator: no person is scored, and where few play a few of them make a figure unusual",
+    limits: "it learns as it goes and says nothing of the first 200 hours or 42 days of a series; the figures are those of `mlinzi model anomaly` with its defaults, which hours have here, too, but on roots of the figures; days have parameters of their own, which nobody has scored there",
     figures: &[("nab_dev_standard", 75.3), ("nab_dev_low_fp", 67.7), ("nab_dev_low_fn", 79.6)],
 };
 
 const TOGETHER: Told = Told {
     predicts: "whether count, stakes, payouts and players of an hour fit each other",
     calibrated_on: "rate of alerts: the noise of the model `anomaly`; checked on two simulated quiet months",
+    is_for: "the rule `series_unusual` raises an alert where figures that are ordinary each do not fit",
+    not_for: "figures that are unusual by themselves: `anomaly` speaks of those",
+    of_whom: "sums of all players of an operator: no person is scored",
     limits: "it learns from the newest 1,008 hours and says nothing in the first 567; nothing public scores it here",
     figures: &[],
 };
@@ -55,6 +67,9 @@ const TOGETHER: Told = Told {
 const FORECAST: Told = Told {
     predicts: "revenue and volume of the days ahead, with an interval that holds 80 % of them",
     calibrated_on: "methods: development parts of M3, Tourism and New York; weights and widths are learnt from each input anew",
+    is_for: "staff that asks for an operator's days to come: worked out when somebody asks",
+    not_for: "alerts: no rule hears it; nor what ought to be declared or remitted",
+    of_whom: "sums of all players of an operator: no person is forecast",
     limits: "methods are weighed by earlier origins of the series that it is given: a short one has few",
     figures: &[
         ("forecast_m3_smape", 13.36),
@@ -70,13 +85,15 @@ const FORECAST: Told = Told {
 impl BuiltIn {
     fn new(kind: &'static str, version: u32, parameters: String, told: &Told) -> Self {
         let parameters_sha256 = secrets::hex(digest(&SHA256, parameters.as_bytes()).as_ref());
-        let Told { predicts, calibrated_on, limits, figures } = *told;
+        let Told { predicts, is_for, not_for, of_whom, calibrated_on, limits, figures } = *told;
         let mut card = format!(
             "# Model card: {kind}, version {version}\n\nBuilt in: there is no artefact, and nothing to promote.\n\n\
-             - It says {predicts}.\n- Calibrated on {calibrated_on}.\n- Limits: {limits}.\n- Parameters: `{parameters}`\n\
+             - It says {predicts}.\n- Intended use: {is_for}.\n- Out of scope: {not_for}.\n- Of whom: {of_whom}.\n\
+             - Calibrated on {calibrated_on}.\n- Limits: {limits}.\n- Parameters: `{parameters}`\n\
              - SHA-256 of them: `{parameters_sha256}`\n"
         );
         if !figures.is_empty() {
+            card.push_str("\nOn public data that was in view while it was made: data that nobody here has seen counts for more.\n");
             card.push_str("\n| figure | measured |\n|---|---|\n");
         }
         figures.iter().for_each(|(name, value)| card.push_str(&format!("| `{name}` | {value} |\n")));
@@ -128,6 +145,13 @@ mod tests {
             assert_eq!(model.parameters_sha256.len(), 64);
             let told = [model.parameters.as_str(), model.parameters_sha256.as_str(), model.calibrated_on];
             assert!(told.iter().all(|text| model.card.contains(text)), "{}", model.card);
+            let parts = ["- Intended use: ", "- Out of scope: ", "- Of whom: sums of all players", "- Limits: "];
+            assert!(parts.iter().all(|part| model.card.contains(part)), "{}", model.card);
+            let has_figures = model.card.contains("public data that was in view");
+            assert_eq!(has_figures, !model.figures.is_empty(), "{}", model.card);
+            // what hears it is a rule, and the forecast is heard by none
+            let is_heard = model.card.contains(engine::rules::series_unusual::ABOUT.name);
+            assert_eq!(is_heard, model.kind != "forecast", "{}", model.card);
         }
         assert!(all[0].parameters.contains("rest_points: 160") && all[0].parameters.contains("rest_points: 14"));
     }

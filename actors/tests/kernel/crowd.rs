@@ -123,8 +123,9 @@ async fn idle_actor_on_a_blocked_arbiter_moves_when_a_message_waits() {
     neighbour.hang_after = Duration::from_millis(300);
     let neighbour = spawn(&system, neighbour).unwrap();
     until("idle", || neighbour.status().state == ActorState::Running).await;
-    let open = Arc::new(AtomicBool::new(false));
-    blocking.try_send(Job::of([Record::Blocks(1, Arc::new(AtomicU32::new(1)), Arc::clone(&open))])).unwrap();
+    let (open, left) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(1)));
+    blocking.try_send(Job::of([Record::Blocks(1, Arc::clone(&left), Arc::clone(&open))])).unwrap();
+    until("it blocks", || left.load(Ordering::SeqCst) == 0).await;
     neighbour.try_send(Job::of(good(2..3))).unwrap();
     until("applied elsewhere", || neighbour.status().handled == 1).await;
     open.store(true, Ordering::SeqCst);

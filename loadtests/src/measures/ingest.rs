@@ -40,8 +40,8 @@ struct Market {
 /// Records that rules have heard, of operators and of the nation.
 const HEARD: [&str; 2] =
     [r#"mlinzi_rule_records_judged_total{of="operator"}"#, r#"mlinzi_rule_records_judged_total{of="nation"}"#];
-/// Models that the brake has taken back.
-const MODEL_BRAKES: &str = "mlinzi_model_brakes_total";
+/// Models that the brake has taken back where the operators are.
+const MODEL_BRAKES: &str = r#"mlinzi_model_brakes_total{jurisdiction="KE"}"#;
 /// Records that the promoted model has scored.
 const SCORED: &str = r#"mlinzi_model_scored_total{kind="transaction_risk"}"#;
 /// What must have been scored of what was measured: less means that scoring stopped on the way.
