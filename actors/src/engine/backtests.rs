@@ -106,7 +106,7 @@ impl Engine {
         let (engine, runtime) = (self.clone(), self.0.runtime.clone());
         let trial = Trial { life, version, params, span };
         let thread = std::thread::Builder::new().name("backtest".to_owned());
-        let started = thread.spawn(move || engine.run_backtest(&runtime, id, running, &trial));
+        let started = thread.spawn(move || engine.run_backtest(&runtime, id, &running, &trial));
         if let Err(error) = started {
             tracing::warn!(%error, "a backtest has no thread");
             let ended = self.0.store.end_backtest(id, BacktestState::Failed, "no thread", self.now()).await;
@@ -116,20 +116,18 @@ impl Engine {
         Ok(row)
     }
 
-    /// On its thread: input and output are the engine's runtime's, the work is here. It runs no more before it is stored that
-    /// it ended: whoever reads that may begin another one.
-    fn run_backtest(&self, runtime: &Handle, id: BacktestId, running: Running, trial: &Trial) {
+    /// On its thread: input and output are the engine's runtime's, the work is here.
+    fn run_backtest(&self, runtime: &Handle, id: BacktestId, running: &Running, trial: &Trial) {
         BACKGROUND.enter();
         let stopping = self.0.stopping.subscribe();
-        let (no, done) = (running.jurisdiction, Arc::clone(&running.done));
         let goes_on = |percent: u8| {
-            done.store(percent, Ordering::Relaxed);
+            running.done.store(percent, Ordering::Relaxed);
             !*stopping.borrow()
         };
         runtime.block_on(async {
             let directory = self.0.directory.load_full();
-            let Some(jurisdiction) = directory.jurisdiction(no) else { return };
-            let of = Of { store: &self.0.store, no, jurisdiction };
+            let Some(jurisdiction) = directory.jurisdiction(running.jurisdiction) else { return };
+            let of = Of { store: &self.0.store, no: running.jurisdiction, jurisdiction };
             let tried = backtest::run(&of, trial, &Watch { goes_on: &goes_on, rests: true }).await;
             let (state, result) = match tried.map(|tried| serde_json::to_string(&tried)) {
                 Ok(Ok(result)) => (BacktestState::Done, result),
@@ -141,7 +139,6 @@ impl Engine {
             if state == BacktestState::Failed {
                 tracing::warn!(rule = trial.life.rule(), version = trial.version, error = result, "a backtest failed");
             }
-            drop(running);
             if let Err(error) = self.0.store.end_backtest(id, state, &result, self.now()).await {
                 tracing::warn!(%error, "what came of a backtest is not stored");
             }

@@ -6,7 +6,7 @@ use models::alert::Window;
 use models::ids::OperatorNo;
 use models::jurisdiction::JurisdictionNo;
 use models::series::SeriesScored;
-use models::ts::{HOUR, MINUTE, Ts};
+use models::ts::{HOUR, MINUTE, SECOND, Ts};
 use serde_json::{Value, json};
 use std::time::Duration;
 use store::{RuleFindingQuery, RuleFindingRow};
@@ -20,8 +20,8 @@ const SHIFT: i64 = 12 * 24 + 9;
 const MIDDLE: i64 = SHIFT + 15;
 /// Bets of an hour by day; by night there are two fewer.
 const BETS: i64 = 9;
-/// As many as figures are looked at together from: 60 records by night, too.
-const MANY_BETS: i64 = 32;
+/// As many as figures are looked at together from: 120 records by night, too.
+const MANY_BETS: i64 = 62;
 
 /// Noise between −1 and 1 that is the same every time.
 fn noise(n: i64) -> f64 {
@@ -34,7 +34,7 @@ fn noise(n: i64) -> f64 {
 fn hour(n: i64, bets: i64) -> Vec<Value> {
     let (level, bets) = (if n < SHIFT { 1.0 } else { 1.5 }, if (8..23).contains(&(n % 24)) { bets } else { bets - 2 });
     let record = |kind: &str, bet: i64, amount: f64| {
-        let at = BEGIN.plus(n * HOUR + bet * if bets > BETS { MINUTE } else { 5 * MINUTE });
+        let at = BEGIN.plus(n * HOUR + bet * if bets > BETS { 50 * SECOND } else { 5 * MINUTE });
         json!({"record_id": format!("{kind}-{n}-{bet}"), "kind": kind, "occurred_at": at.to_string(), "status": "successful",
             "player": {"phone": format!("07{:08}", 10_000_000 + n * 7 % 400 + bet)}, "product": "sportsbook",
             "money": {"amount_minor": amount as i64, "currency": "KES"}})

@@ -85,12 +85,16 @@ impl BacktestView {
     fn of(row: BacktestRow, running: Option<u8>) -> Result<Self, Problem> {
         let state = match (row.state, running) {
             (BacktestState::Running, None) => BacktestState::Interrupted,
-            (state, _) => state,
+            // stored already, but no other one may begin before it is over
+            (_, Some(_)) => BacktestState::Running,
+            (state, None) => state,
         };
         let (result, error) = match state {
+            BacktestState::Running => (None, None),
             BacktestState::Done => (row.result, None),
             _ => (None, row.result),
         };
+        let ended_at = row.ended_at.filter(|_| state != BacktestState::Running);
         let unreadable = |_| Problem::from(store::StoreError::Unreadable("backtest"));
         Ok(Self {
             id: row.id,
@@ -102,7 +106,7 @@ impl BacktestView {
             percent: if state == BacktestState::Done { 100 } else { running.unwrap_or(0) },
             made_by: row.made_by,
             made_at: row.made_at,
-            ended_at: row.ended_at,
+            ended_at,
             error,
             result: result.map(RawValue::from_string).transpose().map_err(unreadable)?,
         })
@@ -150,12 +154,14 @@ pub async fn list(caller: Caller, state: AppState, req: HttpRequest) -> Result<H
     let life = life(&caller, &state, &req)?;
     let version = number(&life, &req)?;
     let of = (life.rule(), version);
-    // asked before the rows: one that ends in between is read as ended
-    let running = state.engine.backtests().running(caller.jurisdiction());
+    // asked before the rows and after them: one that ended or began in between was not interrupted
+    let running = || state.engine.backtests().running(caller.jurisdiction());
+    let before = running();
     let rows = state.engine.store().backtests(caller.jurisdiction(), of, LISTED_MAX).await?;
+    let after = running();
     let view = |row: BacktestRow| {
-        let percent = running.filter(|(id, _)| *id == row.id).map(|(_, percent)| percent);
-        BacktestView::of(row, percent)
+        let known = [before, after].into_iter().flatten().find(|(id, _)| *id == row.id);
+        BacktestView::of(row, known.map(|(_, percent)| percent))
     };
     let items = rows.into_iter().map(view).collect::<Result<_, Problem>>()?;
     Ok(HttpResponse::Ok().json(ListView { items, next_cursor: None }))
@@ -174,7 +180,7 @@ pub async fn get(caller: Caller, state: AppState, req: HttpRequest) -> Result<Ht
     let life = life(&caller, &state, &req)?;
     let version = number(&life, &req)?;
     let id = parse::path_id::<BacktestId>(&req, "backtest", "backtest")?;
-    // asked before the row: one that ends in between is read as ended
+    // asked before the row: one that ends in between was not interrupted
     let running = state.engine.backtests().running(caller.jurisdiction());
     let running = running.filter(|(known, _)| *known == id).map(|(_, percent)| percent);
     let row = state.engine.store().backtest(caller.jurisdiction(), id).await?;
