@@ -15,13 +15,13 @@ closed_set!(
         Above = "above",
         /// A value below it.
         Below = "below",
-        /// About six points above on average.
+        /// Above on average over some points: six hours, four days.
         AboveForSome = "above_for_some",
-        /// About six points below on average.
+        /// Below on average over some points: six hours, four days.
         BelowForSome = "below_for_some",
-        /// About 24 points above on average: a shift of level or a drift.
+        /// Above on average over many points, 24 hours, ten days: a shift of level or a drift.
         AboveForLong = "above_for_long",
-        /// About 24 points below on average.
+        /// Below on average over many points: 24 hours, ten days.
         BelowForLong = "below_for_long",
         /// The steps from point to point have grown.
         Restless = "restless",

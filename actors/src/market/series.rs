@@ -10,7 +10,7 @@
 //! numbers, so that only rounded scores leave, as an input of the rules that is stored before they hear it: a replay
 //! asks no detector (docs/adr/0024).
 
-use super::scale::Scale;
+use super::scale::{Averages, Scale};
 use super::states::Kept;
 use super::together::{DoneFit, DueFit, Figure, Figures, Hour, TOGETHER_BYTES_MAX, TOGETHER_MAX, TogetherView, ppm};
 use crate::directory::Directory;
@@ -36,7 +36,7 @@ const LAYOUT: u32 = 4;
 pub const SERIES_MAX: usize = 96;
 /// Points of one input that are told, the most unusual ones; a feed that brings a year at once closes thousands.
 pub const SCORES_MAX: usize = 256;
-/// The score from which on a point is worth a word: half of the threshold, about one point in 200.
+/// The score from which on a point is worth a word: half of the threshold, about one quiet hour in 160.
 const WORTH_IT: f64 = 0.25;
 /// A hold of fewer successful records is missing: some 60 bets and what became of them.
 const HOLD_RECORDS_MIN: u64 = 120;
@@ -45,12 +45,14 @@ const SILENT_PERMILLE: i64 = 20;
 /// Bytes of a detector as it is kept, at most, and what lies beside it.
 const SERIES_BYTES_MAX: usize = 6_400 + 200;
 
-/// Two weeks: how long days are learnt from before anything is remembered, of how many the most unusual one is, and how long
-/// they rest behind an alert.
+/// Days at the beginning of which nothing is learnt but means.
+const WEEK: u32 = 7;
+/// Days of a block, and days of rest behind an alert: blocks of 100 days would say nothing for seven months.
 const FORTNIGHT: u32 = 14;
-/// The surprise that is an alert of a day: in blocks of a fortnight noise gives at most 2.2 in 1,000 days (four kinds of it,
-/// 300 years each), and blocks of 100 days would say nothing for seven months.
-const DAILY_SURPRISE: f64 = 4.0;
+/// Days over which differences are averaged: what lasts from Friday to Monday, and more than a week.
+const DAILY_SPANS: [u32; 2] = [4, 10];
+/// The surprise that is an alert of a day: noise of four kinds is one on 0.9 to 4.4 of 1,000 days (a test takes that).
+const DAILY_SURPRISE: f64 = 3.1;
 
 /// Of hours the defaults, with which `mlinzi model anomaly` judges, too; a rest of 160 points is a week. Of days fortnights.
 pub(crate) fn params(granularity: Granularity) -> Params {
@@ -61,8 +63,9 @@ pub(crate) fn params(granularity: Granularity) -> Params {
     Params {
         surprise_alert: DAILY_SURPRISE,
         rest_points: FORTNIGHT,
-        start_points: FORTNIGHT,
+        start_points: WEEK,
         block_points: FORTNIGHT,
+        spans: DAILY_SPANS,
         ..hours
     }
 }
@@ -121,6 +124,7 @@ pub struct Newest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Watched {
     detector: Detector,
+    averages: Averages,
     newest: Newest,
 }
 
@@ -282,6 +286,7 @@ impl SeriesWatch {
         }
         let fresh = || Watched {
             detector: Detector::new(params(series.granularity)),
+            averages: Averages::default(),
             newest: Newest { window, value: None, score_ppm: 0, expected: None, band: None },
         };
         let watched = self.series.entry(series).or_insert_with(fresh);
@@ -295,7 +300,10 @@ impl SeriesWatch {
             return None;
         };
         watched.detector = detector;
-        let verdict = scale.told(verdict);
+        if let Some((value, expected)) = value.zip(verdict.expected) {
+            watched.averages.push(value as f64 - scale.straighten(expected), &watched.detector);
+        }
+        let verdict = scale.told(verdict, &watched.averages);
         watched.newest = newest(window, value, &verdict);
         let value = value?;
         if verdict.score >= WORTH_IT {

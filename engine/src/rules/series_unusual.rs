@@ -3,7 +3,7 @@
 //!
 //! What is scored comes in ([`models::series`]): detectors learn outside of the rules, and a replay needs none. One cause
 //! moves several metrics at once and others later, so it is one finding of the window in which the first of them was
-//! unusual. What the robust detector says already is not said again.
+//! unusual; a fall behind a rise has a cause of its own. What the robust detector says already is not said again.
 
 use crate::rules::finding::{Band, Measured, Unit, Who};
 use crate::rules::input::{Input, Trigger};
@@ -96,6 +96,8 @@ fn say(params: &Params, unusual: &[&SeriesScore], out: &mut Out<'_>) {
     let Some(first) = unusual.first() else { return };
     let (granularity, currency) = (first.series.granularity, first.series.currency);
     let (who, severity) = (Who::Series(granularity, currency), params.severity(first));
+    // a fall behind a rise has a cause of its own
+    let out = &mut out.matter(u64::from(is_fall(first)));
     // a day is unusual by the hour that was
     let of_hours = Who::Series(Granularity::Hour, currency);
     let hour_said = out.newest_standing(of_hours, first.window.end.plus(-1));
@@ -115,6 +117,12 @@ fn say(params: &Params, unusual: &[&SeriesScore], out: &mut Out<'_>) {
     let measured = Measured { observed: first.value, limit: first.expected, unit: unit(first.series.metric) };
     let found = Found { who, window, cause: Cause::Window, measured, severity };
     out.found(found, |_| Details { band: Some(band(params, first)), ..Details::of(reasons(unusual)) });
+}
+
+/// Is it below what was expected, by what is most surprising of it?
+fn is_fall(score: &SeriesScore) -> bool {
+    let oddity = score.reasons.first().map(|reason| reason.oddity);
+    oddity.is_some_and(|oddity| matches!(oddity, Oddity::Below | Oddity::BelowForSome | Oddity::BelowForLong))
 }
 
 fn band(params: &Params, score: &SeriesScore) -> Band {
@@ -170,7 +178,11 @@ fn sentence(score: &SeriesScore, reason: &SeriesReason) -> String {
     let length = series.granularity.as_str();
     let SeriesReason { oddity, observed, usual, metric, .. } = *reason;
     let say = |value: i64| amount(value, series.metric, series.currency);
-    let least = |unit: String| format!("{unit} is the most of a usual hundred {length}s");
+    let (some, long, block) = match series.granularity {
+        Granularity::Day => ("four", "ten", "fortnight"),
+        _ => ("six", "24", "hundred hours"),
+    };
+    let least = |unit: String| format!("{unit} is the most of a usual {block}");
     match oddity {
         Oddity::Above => format!("it lies {} above what was expected; {}", say(observed), least(say(usual))),
         Oddity::Below => format!("it lies {} below what was expected; {}", say(observed), least(say(usual))),
@@ -179,7 +191,7 @@ fn sentence(score: &SeriesScore, reason: &SeriesReason) -> String {
             let is_some = matches!(oddity, Oddity::AboveForSome | Oddity::BelowForSome);
             format!(
                 "the last {} {length}s lie {} {} what was expected on average; {}",
-                if is_some { "six" } else { "24" },
+                if is_some { some } else { long },
                 say(observed),
                 if is_above { "above" } else { "below" },
                 least(say(usual))
@@ -284,6 +296,11 @@ mod tests {
     fn one_cause_is_one_finding() {
         use Metric::{Count, Hold, Stakes, UniquePlayers};
         let day = |n, milli| unusual(Granularity::Day, Stakes, n, milli);
+        let fall = |n, milli| {
+            let reasons = hour(Stakes, n, milli).reasons.into_iter();
+            let reasons = reasons.map(|reason| SeriesReason { oddity: Oddity::BelowForSome, ..reason }).collect();
+            SeriesScore { reasons, ..hour(Stakes, n, milli) }
+        };
         let told = |n: i64, before: i64| {
             let window = hour(Stakes, n - before, 0).window;
             SeriesScore { told: Some(ToldAlready { alert: AlertId(1), window }), ..hour(Stakes, n, 700) }
@@ -308,6 +325,11 @@ mod tests {
                     "another metric three hours later is the same cause",
                     story(vec![vec![hour(Count, 5, 510)], vec![hour(Stakes, 8, 520)]]),
                     &["series hour KES: 705 records"],
+                ),
+                (
+                    "a fall three hours behind a rise is none of it, and a second one is of the first",
+                    story(vec![vec![hour(Count, 5, 510)], vec![fall(8, 520)], vec![fall(9, 520)]]),
+                    &["series hour KES: 705 records", "series hour KES: 708 minor_units"],
                 ),
                 (
                     "and makes it worse where it is",
@@ -421,11 +443,32 @@ mod tests {
     #[test]
     fn everything_odd_is_a_sentence() {
         let score = hour(Metric::Hold, 5, 600);
+        let reason = |oddity| SeriesReason { oddity, surprise_milli: 1, observed: 84_000, usual: 12_345, metric: None };
         for oddity in Oddity::ALL {
-            let reason =
-                SeriesReason { oddity: *oddity, surprise_milli: 1, observed: -84_000, usual: 12_345, metric: None };
-            let said = sentence(&score, &reason);
+            let said = sentence(&score, &reason(*oddity));
             assert!(said.contains("hour") && said.contains(';'), "{said}");
+        }
+        // each length has its own spans and blocks
+        let of_day =
+            SeriesScore { series: SeriesKey { granularity: Granularity::Day, ..score.series }, ..score.clone() };
+        let table = [
+            (Oddity::Above, "it lies 8.4 % of stakes above what was expected; 1.2 % of stakes is the most of a usual "),
+            (
+                Oddity::BelowForSome,
+                "the last SOME lie 8.4 % of stakes below what was expected on average; 1.2 % of stakes is the most of a usual ",
+            ),
+            (
+                Oddity::AboveForLong,
+                "the last LONG lie 8.4 % of stakes above what was expected on average; 1.2 % of stakes is the most of a usual ",
+            ),
+        ];
+        for (oddity, wanted) in table {
+            for (score, some, long, block) in
+                [(&score, "six hours", "24 hours", "hundred hours"), (&of_day, "four days", "ten days", "fortnight")]
+            {
+                let wanted = wanted.replace("SOME", some).replace("LONG", long);
+                assert_eq!(sentence(score, &reason(oddity)), format!("{wanted}{block}"));
+            }
         }
         assert_eq!(amount(-84_050, Metric::Hold, Currency::KES), "-8.4 % of stakes");
     }

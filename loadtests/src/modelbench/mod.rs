@@ -13,6 +13,8 @@ mod sums;
 mod tally;
 
 use crate::report::{Figures, Report, say};
+use anyhow::Context;
+use std::ops::RangeInclusive;
 
 /// Figures with what takes them.
 pub struct Measure {
@@ -48,6 +50,16 @@ pub static MEASURES: &[Measure] = &[
     Measure { names: &["planted_recall", "planted_precision"], run: planted::run },
     Measure { names: &["false_alerts_per_operator_day", "drops_and_spikes_seen"], run: quiet::run },
 ];
+
+/// A number that the environment asks for.
+///
+/// # Errors
+/// It is none of those that may be asked for.
+fn asked(name: &str, usual: u64, range: RangeInclusive<u64>) -> anyhow::Result<u64> {
+    let Some(asked) = std::env::var_os(name) else { return Ok(usual) };
+    let number = asked.to_str().and_then(|text| text.parse().ok()).filter(|number| range.contains(number));
+    number.with_context(|| format!("{name}: not from {} to {}", range.start(), range.end()))
+}
 
 /// The figures as the table of docs/BENCHMARKS.md.
 #[must_use]

@@ -10,8 +10,8 @@
 
 use super::feeds::Feed;
 use super::intake::{Intake, Known, number};
-use super::planted;
 use super::scored::{Models, Scored};
+use super::{asked, planted};
 use crate::report::{Report, say};
 use crate::simulator::dice::Dice;
 use crate::simulator::quiet;
@@ -290,20 +290,12 @@ struct Outcome {
     seen: f64,
 }
 
-/// Seeds that are asked for.
-fn seeds() -> anyhow::Result<u64> {
-    let Some(asked) = std::env::var_os("MLINZI_QUIET_SEEDS") else { return Ok(SEEDS) };
-    let count =
-        asked.to_str().and_then(|text| text.parse::<u64>().ok()).filter(|count| (1..=SEEDS_MAX).contains(count));
-    count.with_context(|| format!("MLINZI_QUIET_SEEDS: not from 1 to {SEEDS_MAX}"))
-}
-
 /// Runs the market of each seed, says what was raised, and reports the worst.
 ///
 /// # Errors
 /// The engine refuses what the simulator says, or so many seeds are not there.
 pub fn run(report: &mut Report) -> anyhow::Result<()> {
-    let seeds = seeds()?;
+    let seeds = asked("MLINZI_QUIET_SEEDS", SEEDS, 1..=SEEDS_MAX)?;
     let models = planted::learnt()?;
     let outcomes = (SEED..SEED + seeds).map(|seed| outcome(seed, &models)).collect::<anyhow::Result<Vec<Outcome>>>()?;
     let worst = |by: fn(&Outcome) -> f64| outcomes.iter().max_by(|one, other| by(one).total_cmp(&by(other)));

@@ -14,8 +14,8 @@ pub const REASONS_MAX: usize = 3;
 pub const MAGNITUDE_MAX: f64 = 1e100;
 /// Members of the detector: three spans in two directions, restlessness, flatness, shape.
 const MEMBERS: usize = 9;
-/// Points of the spans over which the difference from the forecast is averaged.
-const SPANS: [f64; 3] = [1.0, 6.0, 24.0];
+/// Points over which steps are averaged.
+const STEPS_MEMORY: f64 = 24.0;
 /// Memories, in points, of the means whose differences are the features of a shape.
 const SCALES: [f64; 7] = [2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0];
 /// Points without change that count as much as one mean absolute deviation.
@@ -37,11 +37,20 @@ pub struct Params {
     /// Points of a block, of whose statistics only the largest are remembered: what is usual is known after two blocks, of
     /// which neither lies wholly in the beginning.
     pub block_points: u32,
+    /// Points of the two longer spans over which the difference from the forecast is averaged: "for some", "for long".
+    pub spans: [u32; 2],
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { version: 1, surprise_alert: 3.7, rest_points: 160, start_points: 50, block_points: BLOCK }
+        Self {
+            version: 1,
+            surprise_alert: 3.7,
+            rest_points: 160,
+            start_points: 50,
+            block_points: BLOCK,
+            spans: [6, 24],
+        }
     }
 }
 
@@ -91,13 +100,13 @@ pub enum ReasonKind {
     Above,
     /// A value below it.
     Below,
-    /// About six points above on average.
+    /// Above on average over some points ([`Params::spans`]).
     AboveForSome,
-    /// About six points below on average.
+    /// Below on average over some points.
     BelowForSome,
-    /// About 24 points above on average: a shift of level or a drift.
+    /// Above on average over many points: a shift of level or a drift.
     AboveForLong,
-    /// About 24 points below on average.
+    /// Below on average over many points.
     BelowForLong,
     /// The steps from point to point have grown.
     Restless,
@@ -243,12 +252,13 @@ impl Detector {
         }
         self.points += 1;
         let expected = self.season.expect(moment, value);
-        for (mean, span) in self.residuals.iter_mut().zip(SPANS) {
+        let [some, long] = self.params.spans.map(f64::from);
+        for (mean, span) in self.residuals.iter_mut().zip([1.0, some, long]) {
             mean.push(value - expected, span);
         }
         let step = (value - self.last).abs();
         self.last = value;
-        self.steps.push(step, SPANS[2]);
+        self.steps.push(step, STEPS_MEMORY);
         self.flat = if step <= 1e-9 * value.abs() { self.flat + 1.0 } else { 0.0 };
         let level = self.season.level();
         let deviation = self.deviation.value;

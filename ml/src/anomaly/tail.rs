@@ -4,7 +4,9 @@
 //! variance over the last blocks. Maxima of blocks follow an extreme value distribution whatever the statistic itself
 //! follows (Fisher and Tippett 1928; Gumbel 1958), and dependence between neighbouring points, which spoils tests on
 //! single points, falls inside the blocks. The surprise is how many standard deviations a value lies above the usual
-//! largest one, shrunk while blocks are few.
+//! largest one, shrunk while blocks are few. How much largest values vary is not known from two or three of them, and the
+//! next is a surprise too easily: as if three blocks had been seen before, whose largest values vary by two fifths (an
+//! inverse gamma prior; Gelman et al. 2013, 2.6).
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,9 @@ const BLOCKS: f64 = 100.0;
 const SPREAD_SHARE_MIN: f64 = 0.15;
 /// Least spread, in the statistic's own unit: about a third of a mean absolute deviation of the series.
 const SPREAD_MIN: f64 = 0.3;
+/// What is known before the first block: so many blocks whose largest values vary by this share of the usual one.
+const PRIOR_BLOCKS: f64 = 3.0;
+const PRIOR_SHARE: f64 = 0.4;
 /// A block's largest value is learnt as this many spreads above the usual one at most, so that one catastrophe does not
 /// blind the detector for the hundred blocks after it.
 const LEARNT_SPREADS_MAX: f64 = 4.0;
@@ -90,7 +95,9 @@ impl Tail {
         let apart = self.largest - self.mean;
         self.mean += step * apart;
         self.variance = (1.0 - step) * (self.variance + step * apart * apart);
-        self.spread = self.variance.sqrt().max(SPREAD_SHARE_MIN * self.mean).max(SPREAD_MIN);
+        let before = PRIOR_BLOCKS * (PRIOR_SHARE * self.mean).powi(2);
+        let variance = (self.blocks * self.variance + before) / (self.blocks + PRIOR_BLOCKS);
+        self.spread = variance.sqrt().max(SPREAD_SHARE_MIN * self.mean).max(SPREAD_MIN);
         self.shrunk = if self.blocks < 2.0 { 0.0 } else { (self.blocks / (self.blocks + 1.0)).sqrt() };
         self.largest = 0.0;
     }

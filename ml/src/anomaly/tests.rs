@@ -180,6 +180,17 @@ fn the_band_is_what_a_single_value_may_be() {
 }
 
 #[test]
+fn a_block_in_the_beginning_has_no_largest_value() {
+    for (start_points, known) in [(10, 40), (19, 40), (20, 60), (45, 80)] {
+        let mut detector = Detector::new(Params { start_points, block_points: 20, ..Params::default() });
+        for (point, value) in series(100, 4, |_, n| 100.0 + 5.0 * n).iter().enumerate() {
+            assert_eq!(detector.is_learning(), point < known, "{start_points}: {point}");
+            detector.observe(time(point, HOUR), *value);
+        }
+    }
+}
+
+#[test]
 fn whoever_learns_says_nothing() {
     let mut detector = Detector::new(Params::default());
     for (point, value) in series(300, 4, |p, n| 100.0 + 5.0 * n + if p == 150 { 500.0 } else { 0.0 }).iter().enumerate()

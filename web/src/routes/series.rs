@@ -56,7 +56,7 @@ pub struct SeriesItem {
     /// Which.
     #[serde(flatten)]
     pub series: SeriesName,
-    /// Nothing is said of it yet: some 200 points come first.
+    /// Nothing is said of it yet: the first 200 hours, 28 days.
     pub learning: bool,
     /// Points that were learnt.
     pub points: u64,
@@ -129,7 +129,8 @@ pub struct UnusualPoint {
     pub expected: i64,
     /// Lowest and highest single value that would have said nothing.
     pub band: Option<[i64; 2]>,
-    /// What was odd, most surprising first: `above`, `below`, each also `_for_some` (six points) and `_for_long` (24),
+    /// What was odd, most surprising first: `above`, `below`, each also `_for_some` (six hours, four days) and `_for_long`
+    /// (24 hours, ten days),
     /// `restless`, `flat`, `shape`; `together` where it is not what the other figures of the hour let expect, once for each
     /// figure that fits the others less than usual.
     #[schema(value_type = Vec<String>)]
