@@ -204,7 +204,7 @@ fn on_files(command: Command) -> anyhow::Result<()> {
             let digest = written(&output, |out| Ok(artefact.write(out)?))?;
             say(&artefact.card(&digest));
             if let Some(warning) = artefact.validation.as_ref().and_then(tabular::validate::Validation::warning) {
-                complain(&format!("not validated: {warning}"));
+                complain(&format!("warning: {warning}"));
             }
         }
         Command::Evaluate(Evaluation { model, test, by, .. }) => {

@@ -5,7 +5,7 @@
 
 use crate::market::{self, PARAMS_VERSION};
 use crate::{forecasts, secrets};
-use models::alert::Granularity;
+use models::alert::{Granularity, Metric};
 use ring::digest::{SHA256, digest};
 
 /// A figure and its value.
@@ -104,11 +104,18 @@ impl BuiltIn {
 /// All of them, with the parameters that are in force.
 #[must_use]
 pub fn all() -> Vec<BuiltIn> {
-    let [hours, days] = [Granularity::Hour, Granularity::Day].map(market::series_params);
+    let of = market::series_params;
+    let hours = of(Granularity::Hour, Metric::Count);
+    let [days, days_of_luck] = [Metric::Count, Metric::Hold].map(|metric| of(Granularity::Day, metric));
     let together = market::together_params();
     let forecast = forecasts::params();
     vec![
-        BuiltIn::new("anomaly", PARAMS_VERSION, format!("hours {hours:?}; days {days:?}"), &ANOMALY),
+        BuiltIn::new(
+            "anomaly",
+            PARAMS_VERSION,
+            format!("hours {hours:?}; days {days:?}; days of payouts, revenue and hold {days_of_luck:?}"),
+            &ANOMALY,
+        ),
         BuiltIn::new("figures_together", PARAMS_VERSION, format!("{together:?}"), &TOGETHER),
         BuiltIn::new("forecast", forecast.version, format!("{forecast:?}"), &FORECAST),
     ]

@@ -9,8 +9,10 @@ use models::risk_model::RiskLevel;
 use models::score::PlayersScored;
 use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Players of a jurisdiction whose level is held; of further ones it is unknown.
+/// Players of all jurisdictions whose level is held; of further ones it is unknown.
 pub const PLAYERS_MAX: usize = 500_000;
 /// Stored rows that are taken in at once: whoever asks waits for no more of them.
 const FILLED_AT_ONCE: usize = 1_000;
@@ -22,6 +24,23 @@ struct Known {
     level: RiskLevel,
 }
 
+/// The places that all jurisdictions share.
+#[derive(Debug, Default)]
+struct Room {
+    taken: AtomicUsize,
+    /// Levels that found no place.
+    refused: AtomicU64,
+}
+
+impl Room {
+    fn take(&self, places_max: usize) -> bool {
+        let one_more = |taken| (taken < places_max).then_some(taken + 1);
+        let is_there = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
+        self.refused.fetch_add(u64::from(!is_there), Ordering::Relaxed);
+        is_there
+    }
+}
+
 /// Those of a jurisdiction.
 #[derive(Debug, Default)]
 struct Levels {
@@ -31,22 +50,25 @@ struct Levels {
 }
 
 impl Levels {
-    fn go_by(&mut self, version: Option<u32>) {
+    fn go_by(&mut self, version: Option<u32>, room: &Room) {
         if self.version != version {
+            room.taken.fetch_sub(self.players.len(), Ordering::Relaxed);
             *self = Self { version, players: HashMap::new() };
         }
     }
 
     /// What is known of somebody; none where there is no room for one more.
-    fn known(&mut self, player: MatchKey) -> Option<&mut Vec<Known>> {
-        if self.players.len() >= PLAYERS_MAX && !self.players.contains_key(&player) {
-            return None;
+    fn known(&mut self, player: MatchKey, room: &Room) -> Option<&mut Vec<Known>> {
+        match self.players.entry(player) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) if room.take(PLAYERS_MAX) => Some(place.insert(Vec::new())),
+            Entry::Vacant(_) => None,
         }
-        Some(self.players.entry(player).or_default())
     }
 
-    fn hear(&mut self, operator: OperatorNo, (player, currency): (MatchKey, Currency), level: RiskLevel) {
-        let Some(all) = self.known(player) else { return };
+    fn hear(&mut self, operator: OperatorNo, of: (MatchKey, Currency), level: RiskLevel, room: &Room) {
+        let (player, currency) = of;
+        let Some(all) = self.known(player, room) else { return };
         match all.iter_mut().find(|known| (known.operator, known.currency) == (operator, currency)) {
             Some(known) => known.level = level,
             None => all.push(Known { operator, currency, level }),
@@ -54,8 +76,9 @@ impl Levels {
     }
 
     /// What is stored is older than what was heard since.
-    fn fill(&mut self, operator: OperatorNo, (player, currency): (MatchKey, Currency), level: RiskLevel) {
-        let Some(all) = self.known(player) else { return };
+    fn fill(&mut self, operator: OperatorNo, of: (MatchKey, Currency), level: RiskLevel, room: &Room) {
+        let (player, currency) = of;
+        let Some(all) = self.known(player, room) else { return };
         if !all.iter().any(|known| (known.operator, known.currency) == (operator, currency)) {
             all.push(Known { operator, currency, level });
         }
@@ -64,17 +87,26 @@ impl Levels {
 
 /// The levels: each jurisdiction has a promoted version of its own, and waits for no other.
 #[derive(Debug, Default)]
-pub struct RiskLevels([RwLock<Levels>; JURISDICTIONS_MAX]);
+pub struct RiskLevels {
+    levels: [RwLock<Levels>; JURISDICTIONS_MAX],
+    room: Room,
+}
 
 impl RiskLevels {
     fn at(&self, jurisdiction: JurisdictionNo) -> Option<&RwLock<Levels>> {
-        self.0.get(usize::from(jurisdiction.0))
+        self.levels.get(usize::from(jurisdiction.0))
+    }
+
+    /// Players whose level is held, and levels that found no place.
+    #[must_use]
+    pub fn held(&self) -> (usize, u64) {
+        (self.room.taken.load(Ordering::Relaxed), self.room.refused.load(Ordering::Relaxed))
     }
 
     /// This version is promoted in a jurisdiction, or none: what another one said there is not said any more.
     pub fn go_by(&self, jurisdiction: JurisdictionNo, version: Option<u32>) {
         if let Some(levels) = self.at(jurisdiction) {
-            levels.write().go_by(version);
+            levels.write().go_by(version, &self.room);
         }
     }
 
@@ -83,7 +115,7 @@ impl RiskLevels {
         let Some(levels) = self.at(jurisdiction) else { return };
         let mut levels = levels.write();
         if levels.version == Some(version) {
-            levels.go_by(None);
+            levels.go_by(None, &self.room);
         }
     }
 
@@ -93,7 +125,7 @@ impl RiskLevels {
         let mut levels = levels.write();
         if levels.version == Some(scored.version) {
             for of in &scored.players {
-                levels.hear(operator, (of.player, of.currency), RiskLevel::of(of.score_ppm));
+                levels.hear(operator, (of.player, of.currency), RiskLevel::of(of.score_ppm), &self.room);
             }
         }
     }
@@ -114,7 +146,7 @@ impl RiskLevels {
                 return;
             }
             for (operator, player, currency, score_ppm) in rows.by_ref().take(FILLED_AT_ONCE) {
-                levels.fill(operator, (player, currency), RiskLevel::of(score_ppm));
+                levels.fill(operator, (player, currency), RiskLevel::of(score_ppm), &self.room);
             }
         }
     }
@@ -183,5 +215,23 @@ mod tests {
         assert_eq!((of(kenya, &[7]), of(kenya, &[9])), (Some(RiskLevel::High), None));
         assert_eq!(of(kenya, &[8]), Some(RiskLevel::Moderate), "what was heard since it was read counts");
         assert_eq!(of(nigeria, &[7]), Some(RiskLevel::High));
+    }
+
+    #[test]
+    fn jurisdictions_share_the_places() {
+        let room = Room::default();
+        assert_eq!([2, 2, 2].map(|places| room.take(places)), [true, true, false]);
+        assert_eq!(room.refused.load(Ordering::Relaxed), 1);
+        let levels = RiskLevels::default();
+        for no in [0, 1].map(JurisdictionNo) {
+            levels.go_by(no, Some(1));
+            levels.fill(no, 1, (0..3).map(|key| (OperatorNo(1), MatchKey(key), Currency::KES, 0)));
+            levels.fill(no, 1, [(OperatorNo(2), MatchKey(0), Currency::KES, 0)]);
+        }
+        assert_eq!(levels.held(), (6, 0), "three in each, one of them at two operators");
+        levels.go_by(JurisdictionNo(0), Some(2));
+        assert_eq!(levels.held(), (3, 0), "whoever is forgotten leaves a place");
+        levels.retire(JurisdictionNo(1), 1);
+        assert_eq!(levels.held(), (0, 0));
     }
 }

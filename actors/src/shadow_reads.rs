@@ -6,7 +6,8 @@
 //! next page  ─▶ among what is kept? ─▶ answer
 //!               └─▶ as the first one, from its place on
 //! ```
-//! Pages that follow stand beside the sums of the first one, whatever is counted meanwhile; a first page is always read anew.
+//! Pages that follow stand beside the sums of the newest first one, whatever is counted meanwhile; a first page is always read
+//! anew.
 
 use crate::api::EngineError;
 use crate::directory::Directory;

@@ -432,7 +432,8 @@ fn markers_of_harm_by_hand() {
     records.push(record(90, Stake, 40 * DAY, 10));
     let of = player_of(&records, 1);
     let table = [
-        ("balance_falls_day_12m", Some(1.0)),
+        // to 100, and, as the records behind the last one that says it move it, from 600 to 50
+        ("balance_falls_day_12m", Some(2.0)),
         ("low_balance_deposits_day_12m", Some(1.0)),
         ("low_to_deposit_s", Some(120.0)),
         ("live_share_12m", Some(0.5)),

@@ -103,13 +103,23 @@ impl RecordKind {
 }
 
 /// What the type of a limit begins with where it is a break from play: its letters and digits alone.
-const BREAKS: [&str; 6] = ["timeout", "break", "takeabreak", "cooloff", "coolingoff", "selfexclu"];
+const BREAKS: [&str; 5] = ["timeout", "break", "takeabreak", "cooloff", "coolingoff"];
 
 /// Does a limit of this type stop play for a while, rather than bound an amount: `time_out`, `Cooling-off 24 hours`?
 #[must_use]
 pub fn is_break(limit_type: &str) -> bool {
+    BREAKS.iter().any(|begin| begins(limit_type, begin))
+}
+
+/// Is a limit of this type an exclusion, of which the register has to be told?
+#[must_use]
+pub fn is_exclusion(limit_type: &str) -> bool {
+    ["selfexclu", "exclu"].iter().any(|begin| begins(limit_type, begin))
+}
+
+fn begins(limit_type: &str, begin: &str) -> bool {
     let plain = limit_type.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
-    BREAKS.iter().any(|begin| plain.clone().take(begin.len()).eq(begin.bytes()))
+    plain.take(begin.len()).eq(begin.bytes())
 }
 
 closed_set!(
@@ -423,7 +433,7 @@ pub struct Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::is_break;
+    use super::{is_break, is_exclusion};
 
     #[test]
     fn a_break_is_no_limit_of_an_amount() {
@@ -432,11 +442,13 @@ mod tests {
         {
             assert!(is_break(name), "{name}");
         }
-        assert!(is_break("self_exclusion") && is_break("self-excluded"));
+        for name in ["self_exclusion", "Self-excluded 6 months", "exclusion", "EXCLUDED"] {
+            assert!(is_exclusion(name) && !is_break(name), "{name}");
+        }
         for name in
             ["", "deposit_day", "loss_week", "time", "session_time", "session_timeout", "stake-month", "daily_break"]
         {
-            assert!(!is_break(name), "{name}");
+            assert!(!is_break(name) && !is_exclusion(name), "{name}");
         }
     }
 }

@@ -445,6 +445,7 @@ impl Engine {
         metrics.register_people.set(people as i64);
         metrics.register_keys.set(keys as i64);
         metrics.show_pool(self.0.store.pool_usage());
+        metrics.models.show_levels(self.directory().risk_levels.held());
         metrics.show_sources(self.0.views.freshness_of_sources());
         metrics.show_quarantine(|code| self.0.views.gauges.read().values().map(|gauge| gauge.open.of(code)).sum());
         let ids =

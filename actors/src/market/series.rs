@@ -53,15 +53,18 @@ const FORTNIGHT: u32 = 14;
 const DAILY_SPANS: [u32; 2] = [4, 10];
 /// The surprise that is an alert of a day: noise of four kinds is one on 0.9 to 4.4 of 1,000 days (a test takes that).
 const DAILY_SURPRISE: f64 = 3.1;
+/// The same of what the luck of a few large bets moves: two of five wrong findings on days were of a hold.
+const DAILY_SURPRISE_OF_LUCK: f64 = 4.0;
 
 /// Of hours the defaults, with which `mlinzi model anomaly` judges, too; a rest of 160 points is a week. Of days fortnights.
-pub(crate) fn params(granularity: Granularity) -> Params {
+pub(crate) fn params(granularity: Granularity, metric: Metric) -> Params {
     let hours = Params { version: PARAMS_VERSION, ..Params::default() };
     if granularity == Granularity::Hour {
         return hours;
     }
+    let is_luck = matches!(metric, Metric::Payouts | Metric::GrossGamingRevenue | Metric::Hold);
     Params {
-        surprise_alert: DAILY_SURPRISE,
+        surprise_alert: if is_luck { DAILY_SURPRISE_OF_LUCK } else { DAILY_SURPRISE },
         rest_points: FORTNIGHT,
         start_points: WEEK,
         block_points: FORTNIGHT,
@@ -285,7 +288,7 @@ impl SeriesWatch {
             return None;
         }
         let fresh = || Watched {
-            detector: Detector::new(params(series.granularity)),
+            detector: Detector::new(params(series.granularity, series.metric)),
             averages: Averages::default(),
             newest: Newest { window, value: None, score_ppm: 0, expected: None, band: None },
         };

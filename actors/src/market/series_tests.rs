@@ -73,9 +73,9 @@ fn a_shift_of_level_is_told_once_by_each_series_that_it_moves() {
 
 #[test]
 fn hours_are_judged_with_the_defaults_of_the_benchmark() {
-    let hours = params(Granularity::Hour);
+    let hours = params(Granularity::Hour, Metric::Hold);
     assert_eq!(hours, Params { version: PARAMS_VERSION, ..Params::default() });
-    let days = params(Granularity::Day);
+    let days = params(Granularity::Day, Metric::Count);
     assert!(days.start_points < days.block_points, "the first block has a largest value");
 }
 
@@ -128,7 +128,7 @@ fn days_are_rarely_unusual_where_nothing_happens() {
     ];
     const DAYS: i64 = 100_000;
     for (what, value) in series {
-        let mut detector = ml::anomaly::Detector::new(params(Granularity::Day));
+        let mut detector = ml::anomaly::Detector::new(params(Granularity::Day, Metric::Count));
         let observed = (0..DAYS).map(|n| detector.observe(Ts(BEGIN + n * 24 * HOUR), 100.0 + value(n + 100)));
         let alerts = observed.filter(|verdict| verdict.alert).count();
         let rate = alerts as f64 * 1e3 / DAYS as f64;

@@ -160,9 +160,10 @@ pub struct Behaviour {
     pub hours: [u32; 24],
     /// Bets by product.
     pub products: [u32; 8],
-    /// Bets by type of game, and those of further types.
+    /// Bets by type of game; of the rarer ones, where there are more than have room, at most so many.
     pub game_types: Vec<(u64, u32)>,
-    pub game_types_more: u32,
+    /// Bets of which the type is said.
+    pub typed: u32,
     pub methods: Vec<u64>,
     pub accounts: Vec<u128>,
     pub operators: Vec<OperatorNo>,
@@ -352,14 +353,17 @@ impl Behaviour {
         self.around_win.stake(minor);
     }
 
+    /// A new type takes the place of the rarest one, and its count (Space-Saving; Metwally et al. 2005): whichever comes to be
+    /// bet on most has a place in the end, however many were tried before it.
     fn game_type(&mut self, name: u64) {
-        if let Some(place) = self.game_types.iter().position(|(known, _)| *known == name) {
-            let bets = &mut self.game_types[place].1;
-            *bets = bets.saturating_add(1);
-        } else if self.game_types.len() < NAMED_MAX {
-            self.game_types.push((name, 1));
-        } else {
-            self.game_types_more = self.game_types_more.saturating_add(1);
+        self.typed = self.typed.saturating_add(1);
+        if self.game_types.len() < NAMED_MAX && self.game_types.iter().all(|(known, _)| *known != name) {
+            self.game_types.push((name, 0));
+        }
+        let place = self.game_types.iter().position(|(known, _)| *known == name);
+        let rarest = || (0..self.game_types.len()).min_by_key(|place| self.game_types[*place].1);
+        if let Some(of) = place.or_else(rarest).and_then(|place| self.game_types.get_mut(place)) {
+            *of = (name, of.1.saturating_add(1));
         }
     }
 
@@ -418,9 +422,11 @@ impl Behaviour {
         }
     }
 
+    /// Where a record does not say the balance it has moved the last one that is known.
     fn balance(&mut self, record: &Record, low: Option<i64>, sums: &mut Sums) {
-        let Some(now) = record.balance_after_minor else { return };
-        sums.balances = 1;
+        sums.balances = u32::from(record.balance_after_minor.is_some());
+        let moved = self.balance.map(|before| before.saturating_add(moves(record)));
+        let Some(now) = record.balance_after_minor.or(moved) else { return };
         let is_low = |balance: i64| low.is_some_and(|low| balance < low);
         if !is_low(now) {
             self.low_since = None;
@@ -438,6 +444,18 @@ impl Behaviour {
         let from = as_of.plus(-days * DAY);
         self.months.iter().filter(|month| month.start > from).for_each(|month| sums.add(&month.sums));
         sums
+    }
+}
+
+/// By how much a record raises its player's balance.
+fn moves(record: &Record) -> i64 {
+    use RecordKind as K;
+    let minor = record.amount_minor;
+    match record.kind {
+        _ if record.status != RecordStatus::Successful => 0,
+        K::Deposit | K::Payout | K::CashOut | K::Redemption | K::Void | K::Adjustment => minor,
+        K::Stake | K::TicketSale | K::Withdrawal => -minor,
+        _ => 0,
     }
 }
 

@@ -332,10 +332,9 @@ fn write_habits(known: &Behaviour, places: &mut Places<'_>) {
     let most = known.products.iter().copied().max().unwrap_or(0);
     places.put("products_played", named(known.products.iter().filter(|bets| **bets > 0).count()));
     places.put("product_dominant", share(f64::from(most), f64::from(bets)));
-    let of_types = known.game_types.iter().map(|(_, bets)| f64::from(*bets));
-    let typed = of_types.clone().sum::<f64>() + f64::from(known.game_types_more);
+    let most = known.game_types.iter().map(|(_, bets)| *bets).max().unwrap_or(0);
     places.put("game_types", named(known.game_types.len()));
-    places.put("game_type_dominant", share(of_types.fold(0.0, f64::max), typed));
+    places.put("game_type_dominant", share(f64::from(most), f64::from(known.typed)));
     let all = known.hours.iter().map(|bets| f64::from(*bets)).sum::<f64>();
     let held = known.hours.iter().filter(|bets| **bets > 0 && f64::from(**bets) * 48.0 >= all).count();
     places.put("hours_played", named(held));

@@ -181,12 +181,61 @@ fn every_deposit_below_the_low_mark_counts_and_the_first_is_timed() {
 }
 
 #[test]
+fn a_record_without_a_balance_moves_the_one_that_is_known() {
+    use RecordKind::{Deposit, Payout, Stake, Withdrawal};
+    // minor units; the low mark is 200
+    let of = |minute, kind, amount_minor, balance_after_minor| Record {
+        amount_minor,
+        balance_after_minor,
+        ..at(minute, kind)
+    };
+    let begin = |minor| of(600, Stake, 100, Some(minor));
+    // what is told | falls below the low mark, deposits below it
+    let table = [
+        (
+            "two deposits, the second on a full account",
+            vec![begin(50), of(601, Deposit, 900, None), of(602, Deposit, 900, None)],
+            (0.0, 1.0),
+        ),
+        ("won in between", vec![begin(50), of(601, Payout, 900, None), of(602, Deposit, 900, None)], (0.0, 0.0)),
+        (
+            "paid out in between",
+            vec![begin(1_000), of(601, Withdrawal, 900, None), of(602, Deposit, 900, None)],
+            (1.0, 1.0),
+        ),
+        (
+            "lost in between, and said so",
+            vec![begin(1_000), of(601, Stake, 900, None), of(602, Stake, 50, Some(50))],
+            (1.0, 0.0),
+        ),
+        (
+            "what failed moves nothing",
+            vec![
+                begin(50),
+                Record { status: RecordStatus::Failed, ..of(601, Payout, 900, None) },
+                of(602, Deposit, 900, None),
+            ],
+            (0.0, 1.0),
+        ),
+    ];
+    for (what, records, (falls, deposits)) in table {
+        let of = after(&at_one(records), 1);
+        let wanted = (Some(falls), Some(deposits));
+        assert_eq!((of("balance_falls_day_1m"), of("low_balance_deposits_day_1m")), wanted, "{what}");
+    }
+}
+
+#[test]
 fn types_of_games_have_a_limit_and_a_share_of_all_of_them() {
     let bet = |n: usize| {
         saying(at(600 + n as i64, RecordKind::Stake), &format!(r#"{{"game.type":"type {}"}}"#, n % (NAMED_MAX + 1)))
     };
-    // each once, the first twice; the last one is one too many
+    // each once, the first twice; the last one is one too many, and takes the place of the first
     let of = after(&at_one((0..NAMED_MAX + 2).map(bet).collect()), 1);
     assert_eq!(of("game_types"), Some(NAMED_MAX as f32));
     assert_eq!(of("game_type_dominant"), Some(2.0 / (NAMED_MAX + 2) as f32));
+    // whoever tries eight types and stays with a ninth
+    let stays = |n: usize| bet(n.min(NAMED_MAX));
+    let of = after(&at_one((0..80).map(stays).collect()), 1);
+    assert_eq!(of("game_type_dominant"), Some(73.0 / 80.0));
 }

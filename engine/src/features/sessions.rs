@@ -26,6 +26,10 @@ pub(super) struct Sessions {
     operator: Option<OperatorNo>,
     begun: Ts,
     ended: Ts,
+    /// A bet has been heard of the session that began last.
+    is_counted: bool,
+    /// The newest bet without an id, and at which operator.
+    bet: (Option<OperatorNo>, Ts),
 }
 
 impl Sessions {
@@ -35,7 +39,10 @@ impl Sessions {
             (self.operator, self.begun, self.ended) = (operator, Ts(0), Ts(0));
         }
         match record.kind {
-            RecordKind::SessionStart => self.begun = self.begun.max(record.occurred_at),
+            RecordKind::SessionStart if record.occurred_at > self.begun => {
+                self.begun = record.occurred_at;
+                self.is_counted = self.bet.0 == operator && self.bet.1 >= self.begun;
+            }
             RecordKind::SessionEnd => self.ended = self.ended.max(record.occurred_at),
             _ => {}
         }
@@ -55,11 +62,16 @@ impl Sessions {
     }
 
     /// A bet without an id: is it the first of a session? `before`: the player's newest bet, no later than this one.
-    pub fn begins(&self, operator: Option<OperatorNo>, at: Ts, before: Option<Ts>) -> bool {
-        let Some(before) = before else { return true };
+    pub fn begins(&mut self, operator: Option<OperatorNo>, at: Ts, before: Option<Ts>) -> bool {
+        self.bet = (operator, at);
         let is_told = self.operator == operator && self.begun.0 > 0 && self.begun >= self.ended;
         let is_open = is_told && (0..=OPEN_MAX).contains(&(at.0 - self.begun.0));
-        if is_open { before < self.begun } else { at.0 - before.0 > SESSION_PAUSE }
+        let was_counted = is_open && std::mem::replace(&mut self.is_counted, true);
+        match before {
+            None => true,
+            Some(_) if is_open => !was_counted,
+            Some(before) => at.0 - before.0 > SESSION_PAUSE,
+        }
     }
 }
 
@@ -145,8 +157,13 @@ mod tests {
         assert!(!sessions.is_new(one, "s-1") && !sessions.is_new(other, "s-1"));
         let start = Record { kind: RecordKind::SessionStart, occurred_at: Ts(DAY), ..Record::for_tests() };
         sessions.tell(one, &start);
-        let (at, before) = (Ts(DAY + 90 * MINUTE), Some(Ts(DAY + MINUTE)));
-        assert!(!sessions.begins(one, at, before) && sessions.begins(other, at, before));
+        let mut bet = |operator, minute: i64, before: i64| {
+            sessions.begins(operator, Ts(DAY + minute * MINUTE), Some(Ts(DAY + before * MINUTE)))
+        };
+        assert!(!bet(other, 5, -10), "of no session that is told, and no pause before it");
+        assert!(bet(one, 6, 5), "the first bet of the session that is told, although another operator's lies between");
+        assert!(!bet(one, 90, 6), "no pause ends it");
+        assert!(bet(other, 130, 90), "nobody tells of sessions there");
     }
 
     #[test]

@@ -240,12 +240,14 @@ fn a_class_fills_in_what_it_knows() {
 fn a_break_from_play_needs_no_amount() {
     let taken = |from: &str, to: &str| take(DataClass::PlayerAccounts, &LIMIT.replacen(from, to, 1));
     let whole = r#""type":"deposit_day","old_minor":100,"new_minor":50"#;
-    for kind in ["time_out", "Cooling-off 24 hours", "self_exclusion"] {
+    for kind in ["time_out", "Cooling-off 24 hours"] {
         let record = taken(whole, &format!(r#""type":"{kind}""#)).unwrap();
         assert_eq!(record.detail, format!(r#"{{"limit.type":"{kind}"}}"#));
     }
     let refusal = taken(whole, r#""type":"session_time""#).unwrap_err();
     assert_eq!((refusal.code, refusal.detail.starts_with("limit.new_minor:")), (QuarantineCode::MissingField, true));
+    let refusal = taken("deposit_day", "self_exclusion").unwrap_err();
+    assert!(refusal.detail.contains("POST /api/v1/operators/exclusions"), "{}", refusal.detail);
     // an amount that it carries all the same is an amount
     let refusal = taken(r#""deposit_day","old_minor":100,"new_minor":50"#, r#""time_out","new_minor":-1"#).unwrap_err();
     assert_eq!(refusal.code, QuarantineCode::SignMismatch);

@@ -2,7 +2,9 @@
 
 use super::{bounded, invalid, missing, refuse};
 use models::feed::DataClass;
-use models::record::{PlayChannel, QuarantineCode, Record, RecordKind, RecordStatus, Refusal, WireRecord, is_break};
+use models::record::{
+    PlayChannel, QuarantineCode, Record, RecordKind, RecordStatus, Refusal, WireRecord, is_break, is_exclusion,
+};
 
 /// Does a source of this class take a record of this kind?
 pub(super) fn admit(class: DataClass, kind: RecordKind) -> Result<(), Refusal> {
@@ -47,6 +49,11 @@ pub(super) fn complete(class: DataClass, wire: &WireRecord<'_>, record: &mut Rec
 fn limit(wire: &WireRecord<'_>) -> Result<(), Refusal> {
     let limit = wire.limit.as_ref().ok_or_else(|| missing("limit"))?;
     let kind = limit.kind.as_ref().filter(|kind| !kind.is_empty()).ok_or_else(|| missing("limit.type"))?;
+    if is_exclusion(kind) {
+        let told =
+            "an exclusion is no limit: report it with POST /api/v1/operators/exclusions, or nobody else keeps to it";
+        return Err(invalid("limit.type", told));
+    }
     if limit.new_minor.is_none() && limit.old_minor.is_none() && !is_break(kind) {
         return Err(missing("limit.new_minor"));
     }

@@ -6,7 +6,7 @@ use crate::rules::book::{player_key, spans_of};
 use crate::rules::calendar::{Calendar, Spans};
 use crate::rules::finding::{Finding, Scope};
 use crate::rules::input::{Facts, Input, Trigger};
-use crate::rules::rings::{Alike, Ring, Rings};
+use crate::rules::rings::{Alike, Joined, Ring, Rings};
 use crate::rules::ruleset::{Active, RuleSet};
 use crate::rules::standing::{Out, Standing};
 use crate::rules::table::{Key, Limit, Table, Weigh};
@@ -329,28 +329,7 @@ impl NationRules {
         if joined.device.is_none() {
             return;
         }
-        let (at, spans) = spans_of(&mut self.calendar, input);
-        let Self { scope, active, players, rings, standing, .. } = self;
-        let active = &*active;
-        let (none, alike) = (NationPlayer::default(), &rings.alike);
-        let known = players.get(player_key(player.0, record.currency)).unwrap_or(&none);
-        let (device, account) = rings.at(joined);
-        let player = player.0;
-        let heard = NationHeard {
-            input,
-            trigger,
-            at,
-            spans,
-            operator,
-            undone_at: None,
-            player,
-            known,
-            device,
-            account,
-            alike,
-            active,
-        };
-        judge((*scope, active, standing), &heard, findings);
+        self.told((operator, input), (player, record.currency), (trigger, joined), findings);
     }
 
     fn scored(
@@ -359,13 +338,24 @@ impl NationRules {
         (input, scored): (&Input<'_>, &ScoredPlayer),
         findings: &mut Vec<Finding>,
     ) {
+        let of = (scored.player, scored.currency);
+        self.told((operator, input), of, (Trigger::PlayerScored, Joined::default()), findings);
+    }
+
+    /// What changes nothing that is known of its player.
+    fn told(
+        &mut self,
+        (operator, input): (OperatorNo, &Input<'_>),
+        (player, currency): (MatchKey, Currency),
+        (trigger, joined): (Trigger, Joined),
+        findings: &mut Vec<Finding>,
+    ) {
         let (at, spans) = spans_of(&mut self.calendar, input);
         let Self { scope, active, players, rings, standing, .. } = self;
         let active = &*active;
-        let (trigger, none) = (Trigger::PlayerScored, NationPlayer::default());
-        let known = players.get(player_key(scored.player.0, scored.currency)).unwrap_or(&none);
-        let player = scored.player.0;
-        let (device, account, alike) = (None, None, &rings.alike);
+        let (none, alike, player) = (NationPlayer::default(), &rings.alike, player.0);
+        let known = players.get(player_key(player, currency)).unwrap_or(&none);
+        let (device, account) = rings.at(joined);
         let heard = NationHeard {
             input,
             trigger,

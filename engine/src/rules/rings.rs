@@ -240,14 +240,35 @@ impl Bond<'_> {
         is_alike && (!self.is_met || company.iter().any(|one| have_met(guests, *one, new)))
     }
 
-    /// Operators that belong together with this one, itself among them; nobody where it has no guests.
+    /// Operators that belong together with this one, itself among them; nobody where it has no guests. Where it has several
+    /// companies, whose members do not belong to each other, the one with the most people.
     fn company(&self, operator: OperatorNo, guests: &[&Guest]) -> BTreeSet<OperatorNo> {
-        let mut left: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-        let Some(first) = left.take(&operator) else { return BTreeSet::new() };
-        let mut company = BTreeSet::from([first]);
-        while let Some(next) = left.iter().copied().find(|one| self.joins(&company, *one, guests)) {
-            left.remove(&next);
-            company.insert(next);
+        let mut others: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
+        if !others.remove(&operator) {
+            return BTreeSet::new();
+        }
+        let alone = BTreeSet::from([operator]);
+        let firsts = others.iter().filter(|first| self.joins(&alone, **first, guests));
+        let companies = firsts.map(|first| self.grown(BTreeSet::from([operator, *first]), &others, guests));
+        let count = |company: &BTreeSet<OperatorNo>| {
+            people(guests.iter().copied().filter(|guest| company.contains(&guest.operator)))
+        };
+        // of equals the first
+        companies.reduce(|best, next| if count(&next) > count(&best) { next } else { best }).unwrap_or(alone)
+    }
+
+    /// A company with all of the others that belong to it.
+    fn grown(
+        &self,
+        mut company: BTreeSet<OperatorNo>,
+        others: &BTreeSet<OperatorNo>,
+        guests: &[&Guest],
+    ) -> BTreeSet<OperatorNo> {
+        let joins = |company: &BTreeSet<OperatorNo>, one: &OperatorNo| {
+            !company.contains(one) && self.joins(company, *one, guests)
+        };
+        while let Some(next) = others.iter().find(|one| joins(&company, one)) {
+            company.insert(*next);
         }
         company
     }
@@ -299,8 +320,8 @@ impl Spread<'_> {
         if ring.guests.len() as i64 <= self.people_max {
             return;
         }
-        let span = self.span_days * DAY;
-        let around = ring.within(at.plus(-span), at.plus(span));
+        let (span, wide) = (self.span_days * DAY, self.wide());
+        let around = ring.within(at.plus(-wide), at.plus(wide));
         let here: Vec<&Guest> = around.filter(|guest| guest.operator == operator).collect();
         // an id that everybody has costs no more than this
         if self.alone.is_crowd(&here) {
@@ -331,15 +352,21 @@ impl Spread<'_> {
         });
     }
 
+    /// As far back as either rule looks.
+    fn wide(&self) -> i64 {
+        self.span_days.max(self.alone.span_days) * DAY
+    }
+
     /// The people of the span that ends then, where they are spread. Where they are too many at any operator alone, held together
     /// or not, its own rule has found the number; and it may be one that everybody has, of a bank or of a maker of devices.
     fn spread<'r>(&self, ring: &'r Ring, operator: OperatorNo, end: Ts) -> Option<Vec<&'r Guest>> {
-        let mut guests: Vec<&Guest> = ring.within(end.plus(-self.span_days * DAY), end).collect();
-        let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-        let at = |one: OperatorNo| guests.iter().copied().filter(|guest| guest.operator == one).collect::<Vec<_>>();
+        let known: Vec<&Guest> = ring.within(end.plus(-self.wide()), end).collect();
+        let operators: BTreeSet<OperatorNo> = known.iter().map(|guest| guest.operator).collect();
+        let at = |one: OperatorNo| known.iter().copied().filter(|guest| guest.operator == one).collect::<Vec<_>>();
         if operators.iter().any(|one| self.alone.is_crowd(&at(*one))) {
             return None;
         }
+        let mut guests: Vec<&Guest> = ring.within(end.plus(-self.span_days * DAY), end).collect();
         let company = self.bond.company(operator, &guests);
         guests.retain(|guest| company.contains(&guest.operator));
         let is_spread = company.len() > 1 && people(guests.iter().copied()) > self.people_max;
@@ -408,6 +435,12 @@ mod tests {
             let company: Vec<u16> = bond.company(OperatorNo(of), &guests).iter().map(|no| no.0).collect();
             assert_eq!(company, wanted, "of {of} by {pairs:?}, {is_met}");
         }
+        // of two companies the one with more people
+        let more = [guest(1, 1, 0), guest(1, 2, 0), guest(2, 2, 0), guest(2, 3, 0), guest(3, 3, 0)];
+        let alike = named_alike(&[(1, 2, 3), (2, 3, 3)]);
+        let bond = Bond { alike: &alike, alike_min: 3, is_met: true };
+        let company = bond.company(OperatorNo(2), &more.iter().collect::<Vec<_>>());
+        assert_eq!(company, BTreeSet::from([OperatorNo(2), OperatorNo(3)]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `shared_device` counts the accounts of one operator; this rule counts people over operators, and is silent where at any of them
 //! alone they are more than the live version of `shared_device` lets pass: it has found the device. Nobody has to keep the two
-//! in step; only a backtest, which knows the versions of one rule, takes this rule's limits for both.
+//! in step; where none is in force, as in a backtest, which knows the versions of one rule, this rule's limits hold for both.
 //!
 //! An id of a device may be an operator's own number for it, and equal numbers of two operators are no device. So what operators
 //! say of an id is held together only where somebody was on it at both: a ring whose members each play at one operator alone is
@@ -38,24 +38,18 @@ params! {
     alike_min: i64 = 3, "people", 1..=100, "no law: one or two may be slips of an operator that names people otherwise";
 }
 
-/// What `shared_device` finds by itself: by its live version, and where none is in force, as if it had the limits of this
-/// rule.
-fn alone(params: &Params, heard: &NationHeard<'_>) -> Alone {
-    let live = heard.active.live(heard.at, |typed| {
-        let Typed::SharedDevice(own) = typed else { return None };
-        Some(Alone { people_max: own.accounts_max, span_days: own.span_days })
-    });
-    live.unwrap_or(Alone { people_max: params.people_max, span_days: params.span_days })
-}
-
 pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>) {
     let Some((device, ring)) = heard.device else { return };
     let Params { people_max, span_days, alike_min } = *params;
+    let own = |typed: &Typed| match typed {
+        Typed::SharedDevice(own) => Some(Alone { people_max: own.accounts_max, span_days: own.span_days }),
+        _ => None,
+    };
     let spread = Spread {
         who: Who::Device(device),
         people_max,
         span_days,
-        alone: alone(params, heard),
+        alone: heard.active.live(heard.at, own).unwrap_or(Alone { people_max, span_days }),
         bond: Bond { alike: heard.alike, alike_min, is_met: true },
         severities: [Severity::Low, Severity::Medium],
         words: "were on one device",

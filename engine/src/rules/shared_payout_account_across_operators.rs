@@ -2,7 +2,8 @@
 //!
 //! `shared_payout_account` counts the accounts of one operator; this rule counts people over operators, and is silent where at any
 //! of them alone they are more than the live version of `shared_payout_account` lets pass: it has found the number. Nobody has to
-//! keep the two in step; only a backtest, which knows the versions of one rule, takes this rule's limits for both.
+//! keep the two in step; where none is in force, as in a backtest, which knows the versions of one rule, this rule's limits hold
+//! for both.
 //!
 //! Somebody who plays at many operators and is paid to their own number everywhere is one person. Operators are held together only
 //! where any two of them name `alike_min` people by the same digest: one names people by phone, another by document, and one
@@ -37,24 +38,18 @@ params! {
     alike_min: i64 = 3, "people", 1..=100, "no law: one or two may be slips of an operator that names people otherwise";
 }
 
-/// What `shared_payout_account` finds by itself: by its live version, and where none is in force, as if it had the limits of
-/// this rule.
-fn alone(params: &Params, heard: &NationHeard<'_>) -> Alone {
-    let live = heard.active.live(heard.at, |typed| {
-        let Typed::SharedPayoutAccount(own) = typed else { return None };
-        Some(Alone { people_max: own.accounts_max, span_days: own.span_days })
-    });
-    live.unwrap_or(Alone { people_max: params.people_max, span_days: params.span_days })
-}
-
 pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>) {
     let Some((account, ring)) = heard.account else { return };
     let Params { people_max, span_days, alike_min } = *params;
+    let own = |typed: &Typed| match typed {
+        Typed::SharedPayoutAccount(own) => Some(Alone { people_max: own.accounts_max, span_days: own.span_days }),
+        _ => None,
+    };
     let spread = Spread {
         who: Who::Account(account),
         people_max,
         span_days,
-        alone: alone(params, heard),
+        alone: heard.active.live(heard.at, own).unwrap_or(Alone { people_max, span_days }),
         bond: Bond { alike: heard.alike, alike_min, is_met: false },
         severities: [Severity::Medium, Severity::High],
         words: "were paid out to one number",
@@ -130,6 +125,11 @@ mod tests {
             assert_eq!(said_beside(own, &three), of_three, "three and one beside {own:?}");
             assert_eq!(said_beside(own, &two), of_two, "two and one beside {own:?}");
         }
+        // a rule of one operator that looks back for longer has found those of before
+        let slow = regulars(&[1, 2], &["xena", "yves", "zoe"]).withdraw("anna", 5).after(minutes(40 * 1_440));
+        let slow = slow.withdraw("ben", 5).withdraw("carl", 5).at_operator(2).withdraw("dora", 5);
+        assert_eq!(said_beside(live("{}"), &slow), [3]);
+        assert!(said_beside(live(r#"{"span_days": 60}"#), &slow).is_empty());
     }
 
     #[test]

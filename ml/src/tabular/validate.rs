@@ -70,6 +70,9 @@ pub struct LeftOut {
     pub auc: f64,
     /// Area under the precision-recall curve, as average precision.
     pub average_precision: f64,
+    /// Why parts of the persons are not in it, one a part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts_not: Vec<String>,
 }
 
 /// What is learnt from columns that say nothing.
@@ -156,7 +159,7 @@ impl Validation {
     pub(super) fn write(&self, order: Order, out: &mut String) -> std::fmt::Result {
         writeln!(out, "\n## Validation\n")?;
         if let Some(warning) = self.warning() {
-            writeln!(out, "**Not to be believed: {warning}.**\n")?;
+            writeln!(out, "**Warning: {warning}.**\n")?;
         }
         self.write_held_out(order, out)?;
         match &self.canary {
@@ -169,11 +172,17 @@ impl Validation {
         }
         match (&self.later_month, self.held_out_by) {
             (Outcome::Not(why), _) => writeln!(out, "- Later month: not measured, {why}.")?,
-            (Outcome::Found(_), HeldOutBy::Group(_)) => writeln!(
-                out,
-                "- Later month: of each of {PERSON_FOLDS} parts of the persons, drawn by lot, judged by what the months \
-                 before it taught of the other parts."
-            )?,
+            (Outcome::Found(month), HeldOutBy::Group(_)) => {
+                writeln!(
+                    out,
+                    "- Later month: of each of {PERSON_FOLDS} parts of the persons, drawn by lot, judged by what the \
+                     months before it taught of the other parts."
+                )?;
+                if let [first, ..] = month.parts_not.as_slice() {
+                    let not = month.parts_not.len();
+                    writeln!(out, "- {not} of these parts were not judged, and are not in the figures: {first}.")?;
+                }
+            }
             (Outcome::Found(_), _) => writeln!(
                 out,
                 "- Later month: judged by what the months before it taught; a person may have rows in both."
@@ -231,7 +240,7 @@ impl Validation {
         for (n, LeftOut { auc, average_precision, .. }) in operators.iter().enumerate() {
             writeln!(out, "| operator {} | | | {auc:.4} | {average_precision:.4} |", n + 1)?;
         }
-        if let Some(LeftOut { what, rows, positives, auc, average_precision }) = month {
+        if let Some(LeftOut { what, rows, positives, auc, average_precision, .. }) = month {
             writeln!(out, "| {what} | {rows} | {positives} | {auc:.4} | {average_precision:.4} |")?;
         }
         if let Some((auc, average_precision)) = self.operators_mean() {
@@ -288,7 +297,8 @@ fn judged(data: &Labelled, params: &Params, what: &str, inner: &[usize], outer: 
     let scores = model.scores(judges.table.values.view());
     let (auc, average_precision) = ranking(&scores, &judges.labels).unwrap_or_default();
     let positives = judges.labels.iter().filter(|y| **y).count();
-    Ok(LeftOut { what: what.to_owned(), rows: judges.labels.len(), positives, auc, average_precision })
+    let (what, rows) = (what.to_owned(), judges.labels.len());
+    Ok(LeftOut { what, rows, positives, auc, average_precision, parts_not: Vec::new() })
 }
 
 fn operators(data: &Labelled, params: &Params) -> (Outcome<Vec<LeftOut>>, usize) {
@@ -357,16 +367,19 @@ fn later_of_others(
     parts: &[usize],
     (earlier, newer): (&[usize], &[usize]),
 ) -> Result<LeftOut, String> {
-    let (mut found, mut why) = (Vec::new(), String::new());
+    let (mut found, mut parts_not) = (Vec::new(), Vec::new());
     for part in 0..PERSON_FOLDS {
         let others: Vec<usize> = earlier.iter().copied().filter(|row| parts[*row] != part).collect();
         let own: Vec<usize> = newer.iter().copied().filter(|row| parts[*row] == part).collect();
         match judged(data, params, what, &others, &own) {
             Ok(one) => found.push(one),
-            Err(error) => why = error,
+            Err(error) => parts_not.push(error),
         }
     }
-    if found.is_empty() { Err(why) } else { Ok(together(what, &found)) }
+    if found.is_empty() {
+        return Err(parts_not.pop().unwrap_or_default());
+    }
+    Ok(LeftOut { parts_not, ..together(what, &found) })
 }
 
 /// One figure of several, each of rows of both labels: a pair of rows counts where both were judged by the same model.
@@ -382,7 +395,7 @@ fn together(what: &str, found: &[LeftOut]) -> LeftOut {
         positives += one.positives;
     }
     let (auc, average_precision) = (auc / pairs, average_precision / positives as f64);
-    LeftOut { what: what.to_owned(), rows, positives, auc, average_precision }
+    LeftOut { what: what.to_owned(), rows, positives, auc, average_precision, parts_not: Vec::new() }
 }
 
 fn canary(data: &Labelled, params: &Params) -> Outcome<Canary> {

@@ -166,12 +166,37 @@ fn figures_of_parts_count_by_their_pairs() {
         positives,
         auc,
         average_precision,
+        parts_not: Vec::new(),
     };
     let got = together("2026-04", &[part(10, 5, 0.8, 0.6), part(11, 1, 0.1, 0.3)]);
     // 25 pairs and 10, five positives and one
     assert_eq!((got.what.as_str(), got.rows, got.positives), ("2026-04", 21, 6));
     assert!((got.auc - (25.0 * 0.8 + 10.0 * 0.1) / 35.0).abs() < 1e-12, "{got:?}");
     assert!((got.average_precision - (5.0 * 0.6 + 0.3) / 6.0).abs() < 1e-12, "{got:?}");
+}
+
+#[test]
+fn a_part_that_is_not_judged_is_named() {
+    let mut table = who_stops_is_another();
+    let groups = table.sides.groups.clone().unwrap();
+    let of = parts(&groups, small().seed);
+    // in April nobody of the first part is a case
+    let is_newest: Vec<bool> = table.sides.months.iter().flatten().map(|month| month == "2026-04").collect();
+    for row in 0..groups.len() {
+        table.labels[row] &= !(is_newest[row] && of[row] == 0);
+    }
+    let Outcome::Found(later) = later_month(&table, &small()) else { panic!("three months") };
+    let judges = (0..groups.len()).filter(|row| is_newest[*row] && of[*row] != 0).count();
+    assert_eq!((later.rows, later.parts_not.len()), (judges, 1), "{later:?}");
+    let mut told = Validation::of(&who_stops_is_another(), &small());
+    let card = |told: &Validation| {
+        let mut card = String::new();
+        told.write(small().order, &mut card).unwrap();
+        card
+    };
+    assert!(!card(&told).contains("were not judged"));
+    told.later_month = Outcome::Found(later);
+    assert!(card(&told).contains("1 of these parts were not judged, and are not in the figures: 2026-04 has rows of"));
 }
 
 #[test]
