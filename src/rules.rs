@@ -6,6 +6,7 @@ use actors::rule_versions::RuleVersions;
 use actors::rules::backtest::{self, Of, SPAN_MAX, Trial, Watch};
 use anyhow::Context;
 use clap::Subcommand;
+use engine::rules::backtest::beside;
 use engine::rules::life::complete;
 use models::jurisdiction::JurisdictionNo;
 use models::ts::Ts;
@@ -76,7 +77,8 @@ pub async fn backtest(config: &Config, args: Args) -> anyhow::Result<ExitCode> {
         }
         (None, None) => anyhow::bail!("--version or --params is needed"),
     };
-    let trial = Trial { life, version, params, span: Span { from, to } };
+    let beside = beside(life.rule(), &versions.set(no).1);
+    let trial = Trial { life, version, params, beside, span: Span { from, to } };
     let of = Of { store: &store, no, jurisdiction };
     let tried = backtest::run(&of, &trial, &Watch { goes_on: &|_| true, rests: false }).await?;
     say(&serde_json::to_string_pretty(&tried)?);

@@ -69,10 +69,6 @@ pub struct ModelMetrics {
     pub not_scoring: IntGaugeVec,
     /// 1 where the version in the shadow cannot be read, so that nothing is counted of it, by `kind` and `jurisdiction`.
     pub shadows_not_scoring: IntGaugeVec,
-    /// Players whose level of risk is held for lookups.
-    pub levels: IntGauge,
-    /// Levels that found no place.
-    pub levels_left_out: IntCounter,
 }
 
 impl ModelMetrics {
@@ -86,16 +82,7 @@ impl ModelMetrics {
             registry.register(Box::new(gauges.clone()))?;
             Ok::<_, prometheus::Error>(gauges)
         };
-        let levels = IntGauge::new("mlinzi_player_levels", "Players whose level of risk is held for lookups")?;
-        let levels_left_out = IntCounter::new(
-            "mlinzi_player_levels_left_out_total",
-            "Levels of risk that found no place: lookups say unknown of these players",
-        )?;
-        registry.register(Box::new(levels.clone()))?;
-        registry.register(Box::new(levels_left_out.clone()))?;
         Ok(Self {
-            levels,
-            levels_left_out,
             brakes,
             not_scoring: by_place(
                 "mlinzi_model_not_scoring",
@@ -106,12 +93,6 @@ impl ModelMetrics {
                 "1 where the version of a model in the shadow cannot be read, and nothing is counted of it",
             )?,
         })
-    }
-
-    /// Sets how many players have a level, and how many levels found no place since the start.
-    pub fn show_levels(&self, (held, left_out): (usize, u64)) {
-        self.levels.set(i64::try_from(held).unwrap_or(i64::MAX));
-        self.levels_left_out.inc_by(left_out.saturating_sub(self.levels_left_out.get()));
     }
 }
 

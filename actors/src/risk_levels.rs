@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Players of all jurisdictions whose level is held; of further ones it is unknown.
+/// Players whose level is held, of all jurisdictions together; of further ones it is unknown. Whoever plays in two of them
+/// is one in each.
 pub const PLAYERS_MAX: usize = 500_000;
 /// Stored rows that are taken in at once: whoever asks waits for no more of them.
 const FILLED_AT_ONCE: usize = 1_000;
@@ -24,20 +25,30 @@ struct Known {
     level: RiskLevel,
 }
 
-/// The places that all jurisdictions share.
-#[derive(Debug, Default)]
-struct Room {
-    taken: AtomicUsize,
-    /// Levels that found no place.
+/// Places for players, taken as they come.
+#[derive(Debug)]
+struct Places {
+    free: AtomicUsize,
+    /// How often somebody was scored who found none.
     refused: AtomicU64,
 }
 
-impl Room {
-    fn take(&self, places_max: usize) -> bool {
-        let one_more = |taken| (taken < places_max).then_some(taken + 1);
-        let is_there = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
-        self.refused.fetch_add(u64::from(!is_there), Ordering::Relaxed);
-        is_there
+impl Places {
+    fn new(count: usize) -> Self {
+        Self { free: AtomicUsize::new(count), refused: AtomicU64::new(0) }
+    }
+
+    /// Takes one; false where there is none, which is counted.
+    fn take(&self) -> bool {
+        let taken = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1));
+        if taken.is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    fn give_back(&self, count: usize) {
+        self.free.fetch_add(count, Ordering::Relaxed);
     }
 }
 
@@ -50,25 +61,29 @@ struct Levels {
 }
 
 impl Levels {
-    fn go_by(&mut self, version: Option<u32>, room: &Room) {
+    fn go_by(&mut self, version: Option<u32>, places: &Places) {
         if self.version != version {
-            room.taken.fetch_sub(self.players.len(), Ordering::Relaxed);
+            places.give_back(self.players.len());
             *self = Self { version, players: HashMap::new() };
         }
     }
 
-    /// What is known of somebody; none where there is no room for one more.
-    fn known(&mut self, player: MatchKey, room: &Room) -> Option<&mut Vec<Known>> {
+    /// What is known of somebody; none where there is no place for one more.
+    fn known(&mut self, player: MatchKey, places: &Places) -> Option<&mut Vec<Known>> {
         match self.players.entry(player) {
             Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(place) if room.take(PLAYERS_MAX) => Some(place.insert(Vec::new())),
-            Entry::Vacant(_) => None,
+            Entry::Vacant(new) => places.take().then(|| new.insert(Vec::new())),
         }
     }
 
-    fn hear(&mut self, operator: OperatorNo, of: (MatchKey, Currency), level: RiskLevel, room: &Room) {
-        let (player, currency) = of;
-        let Some(all) = self.known(player, room) else { return };
+    fn hear(
+        &mut self,
+        operator: OperatorNo,
+        (player, currency): (MatchKey, Currency),
+        level: RiskLevel,
+        places: &Places,
+    ) {
+        let Some(all) = self.known(player, places) else { return };
         match all.iter_mut().find(|known| (known.operator, known.currency) == (operator, currency)) {
             Some(known) => known.level = level,
             None => all.push(Known { operator, currency, level }),
@@ -76,37 +91,51 @@ impl Levels {
     }
 
     /// What is stored is older than what was heard since.
-    fn fill(&mut self, operator: OperatorNo, of: (MatchKey, Currency), level: RiskLevel, room: &Room) {
-        let (player, currency) = of;
-        let Some(all) = self.known(player, room) else { return };
+    fn fill(
+        &mut self,
+        operator: OperatorNo,
+        (player, currency): (MatchKey, Currency),
+        level: RiskLevel,
+        places: &Places,
+    ) {
+        let Some(all) = self.known(player, places) else { return };
         if !all.iter().any(|known| (known.operator, known.currency) == (operator, currency)) {
             all.push(Known { operator, currency, level });
         }
     }
 }
 
-/// The levels: each jurisdiction has a promoted version of its own, and waits for no other.
-#[derive(Debug, Default)]
+/// The levels: each jurisdiction has a promoted version of its own, and waits for no other; they share the places.
+#[derive(Debug)]
 pub struct RiskLevels {
     levels: [RwLock<Levels>; JURISDICTIONS_MAX],
-    room: Room,
+    places: Places,
+}
+
+impl Default for RiskLevels {
+    fn default() -> Self {
+        Self::with_places(PLAYERS_MAX)
+    }
 }
 
 impl RiskLevels {
+    fn with_places(count: usize) -> Self {
+        Self { levels: Default::default(), places: Places::new(count) }
+    }
+
     fn at(&self, jurisdiction: JurisdictionNo) -> Option<&RwLock<Levels>> {
         self.levels.get(usize::from(jurisdiction.0))
     }
 
-    /// Players whose level is held, and levels that found no place.
-    #[must_use]
-    pub fn held(&self) -> (usize, u64) {
-        (self.room.taken.load(Ordering::Relaxed), self.room.refused.load(Ordering::Relaxed))
+    /// How often somebody was scored who found no place, since this was asked last.
+    pub fn take_refused(&self) -> u64 {
+        self.places.refused.swap(0, Ordering::Relaxed)
     }
 
     /// This version is promoted in a jurisdiction, or none: what another one said there is not said any more.
     pub fn go_by(&self, jurisdiction: JurisdictionNo, version: Option<u32>) {
         if let Some(levels) = self.at(jurisdiction) {
-            levels.write().go_by(version, &self.room);
+            levels.write().go_by(version, &self.places);
         }
     }
 
@@ -115,7 +144,7 @@ impl RiskLevels {
         let Some(levels) = self.at(jurisdiction) else { return };
         let mut levels = levels.write();
         if levels.version == Some(version) {
-            levels.go_by(None, &self.room);
+            levels.go_by(None, &self.places);
         }
     }
 
@@ -125,7 +154,7 @@ impl RiskLevels {
         let mut levels = levels.write();
         if levels.version == Some(scored.version) {
             for of in &scored.players {
-                levels.hear(operator, (of.player, of.currency), RiskLevel::of(of.score_ppm), &self.room);
+                levels.hear(operator, (of.player, of.currency), RiskLevel::of(of.score_ppm), &self.places);
             }
         }
     }
@@ -146,7 +175,7 @@ impl RiskLevels {
                 return;
             }
             for (operator, player, currency, score_ppm) in rows.by_ref().take(FILLED_AT_ONCE) {
-                levels.fill(operator, (player, currency), RiskLevel::of(score_ppm), &self.room);
+                levels.fill(operator, (player, currency), RiskLevel::of(score_ppm), &self.places);
             }
         }
     }
@@ -166,15 +195,48 @@ mod tests {
     use models::score::ScoredPlayer;
     use models::ts::Ts;
 
+    /// A version scores somebody.
+    fn scored(version: u32, key: u128, score_ppm: u32) -> PlayersScored {
+        let (player, currency) = (MatchKey(key), Currency::KES);
+        let players = vec![ScoredPlayer { player, currency, score_ppm, reasons: Vec::new() }];
+        PlayersScored { version, as_of: Ts(0), said_at: None, nameless: Vec::new(), told: Vec::new(), players }
+    }
+
+    #[test]
+    fn jurisdictions_share_the_places_and_who_finds_none_is_counted() {
+        let levels = RiskLevels::with_places(3);
+        let [kenya, nigeria] = [0, 1].map(JurisdictionNo);
+        let is_known = |no, key| levels.of(no, [MatchKey(key)]).is_some();
+        [kenya, nigeria].iter().for_each(|no| levels.go_by(*no, Some(1)));
+        // scored where, who, and whether the level is known then; nobody is forgotten for it
+        let table = [
+            (kenya, 1, true),
+            (kenya, 2, true),
+            // the same person elsewhere is another one
+            (nigeria, 1, true),
+            (nigeria, 2, false),
+            (kenya, 3, false),
+            (kenya, 1, true),
+        ];
+        for (no, key, wanted) in table {
+            levels.heard((no, OperatorNo(1)), &scored(1, key, 900_000));
+            assert_eq!((is_known(no, key), is_known(kenya, 1)), (wanted, true), "{no:?} {key}");
+        }
+        assert_eq!((levels.take_refused(), levels.take_refused()), (2, 0));
+        // another version there, and its places are free for those who are scored next
+        levels.go_by(kenya, Some(2));
+        levels.fill(nigeria, 1, [1, 2, 3, 4].map(|key| (OperatorNo(2), MatchKey(key), Currency::KES, 0)));
+        assert_eq!([1, 2, 3, 4].map(|key| is_known(nigeria, key)), [true, true, true, false]);
+        assert_eq!(levels.take_refused(), 1);
+        levels.retire(nigeria, 1);
+        levels.heard((kenya, OperatorNo(1)), &scored(2, 3, 0));
+        assert_eq!((is_known(kenya, 3), levels.take_refused()), (true, 0));
+    }
+
     #[test]
     fn a_level_is_said_of_the_version_that_is_promoted_in_the_jurisdiction_alone() {
         let levels = RiskLevels::default();
         let [kenya, nigeria] = [0, 1].map(JurisdictionNo);
-        let scored = |version, key: u128, score_ppm| {
-            let (player, currency) = (MatchKey(key), Currency::KES);
-            let players = vec![ScoredPlayer { player, currency, score_ppm, reasons: Vec::new() }];
-            PlayersScored { version, as_of: Ts(0), said_at: None, nameless: Vec::new(), told: Vec::new(), players }
-        };
         let of = |no: JurisdictionNo, keys: &[u128]| levels.of(no, keys.iter().map(|key| MatchKey(*key)));
         levels.heard((kenya, OperatorNo(1)), &scored(1, 7, 900_000));
         assert_eq!(of(kenya, &[7]), None, "no version is promoted");
@@ -215,23 +277,5 @@ mod tests {
         assert_eq!((of(kenya, &[7]), of(kenya, &[9])), (Some(RiskLevel::High), None));
         assert_eq!(of(kenya, &[8]), Some(RiskLevel::Moderate), "what was heard since it was read counts");
         assert_eq!(of(nigeria, &[7]), Some(RiskLevel::High));
-    }
-
-    #[test]
-    fn jurisdictions_share_the_places() {
-        let room = Room::default();
-        assert_eq!([2, 2, 2].map(|places| room.take(places)), [true, true, false]);
-        assert_eq!(room.refused.load(Ordering::Relaxed), 1);
-        let levels = RiskLevels::default();
-        for no in [0, 1].map(JurisdictionNo) {
-            levels.go_by(no, Some(1));
-            levels.fill(no, 1, (0..3).map(|key| (OperatorNo(1), MatchKey(key), Currency::KES, 0)));
-            levels.fill(no, 1, [(OperatorNo(2), MatchKey(0), Currency::KES, 0)]);
-        }
-        assert_eq!(levels.held(), (6, 0), "three in each, one of them at two operators");
-        levels.go_by(JurisdictionNo(0), Some(2));
-        assert_eq!(levels.held(), (3, 0), "whoever is forgotten leaves a place");
-        levels.retire(JurisdictionNo(1), 1);
-        assert_eq!(levels.held(), (0, 0));
     }
 }

@@ -77,6 +77,15 @@ pub struct DaysOf {
     pub span: Window,
 }
 
+impl DaysOf {
+    /// The same days, from the beginning of the first one to the end of the last one: one span, whatever instants of a day
+    /// somebody names.
+    pub(crate) fn whole(self, directory: &Directory) -> Self {
+        let zone = directory.jurisdiction(self.jurisdiction).and_then(|known| TimeZone::get(&known.time_zone).ok());
+        Self { span: of_days(self.span, zone.unwrap_or(TimeZone::UTC)), ..self }
+    }
+}
+
 /// Reads days of a version in the shadow.
 ///
 /// # Errors
@@ -87,9 +96,7 @@ pub async fn read(
     of: DaysOf,
     page: ExamplesPage,
 ) -> Result<ShadowDays, StoreError> {
-    let zone = directory.jurisdiction(of.jurisdiction).and_then(|known| TimeZone::get(&known.time_zone).ok());
-    let days = of_days(of.span, zone.unwrap_or(TimeZone::UTC));
-    let mut asked = Asked::read(store, of, days).await?;
+    let mut asked = Asked::read(store, of, of.whole(directory).span).await?;
     let mut adder = DaysAdder::new(page);
     let days = each(store, of, DAYS_MAX, |day| {
         asked.hear(&day);

@@ -6,8 +6,8 @@
 //! next page  ─▶ among what is kept? ─▶ answer
 //!               └─▶ as the first one, from its place on
 //! ```
-//! Pages that follow stand beside the sums of the newest first one, whatever is counted meanwhile; a first page is always read
-//! anew.
+//! Pages that follow stand beside the sums of the first one, whatever is counted meanwhile; a first page is always read anew.
+//! What is kept goes by the days of a span: whoever names none asks for those until now, and every page has another now.
 
 use crate::api::EngineError;
 use crate::directory::Directory;
@@ -88,6 +88,7 @@ impl ShadowReads {
         page: ExamplesPage,
         now: Ts,
     ) -> Result<ShadowDays, EngineError> {
+        let of = of.whole(directory);
         if let Some(kept) = self.kept(of, page, now) {
             return Ok(kept);
         }
@@ -123,10 +124,10 @@ impl ShadowReads {
         page
     }
 
-    /// In the place of what was read of the same from the same example on; the oldest gives way.
+    /// In the place of what was read of the same from there on, so that no page stands beside older sums; the oldest gives way.
     fn keep(&self, new: Kept) {
         let mut kept = self.kept.lock();
-        kept.retain(|kept| (kept.of, kept.behind) != (new.of, new.behind));
+        kept.retain(|kept| kept.of != new.of || kept.behind < new.behind);
         if kept.len() >= KEPT_MAX {
             kept.remove(0);
         }

@@ -89,11 +89,64 @@ async fn whoever_turns_pages_has_the_days_added_up_once() {
 }
 
 #[actix_rt::test]
+async fn what_is_kept_goes_by_the_days_of_a_span() {
+    let dir = testkit::temp_dir();
+    let (store, reads, directory) = (store(&dir).await, reads(), Directory::default());
+    for day in 0..3 {
+        counted(&store, day).await;
+    }
+    let ask = async |(start, end), behind| {
+        let of = DaysOf { span: Window { start: Ts(start), end: Ts(end) }, ..OF };
+        let page = ExamplesPage { behind, limit: 10 };
+        reads.of((&store, &directory), of, page, Ts(0)).await.expect("read").sum.next
+    };
+    let noon = 2 * DAY + DAY / 2;
+    let first = ask((0, noon), None).await;
+    // the beginning and the end of a span, whether it is a page that follows, reads and pages out of what is kept by then, and
+    // how much is kept
+    let table = [
+        ((0, noon + 1), true, [1, 1], 1),
+        ((1 - DAY, 3 * DAY), true, [1, 2], 1),
+        // a first page is read anew, in the place of the one before
+        ((0, noon + 2), false, [2, 2], 1),
+        // a day less, and a day more
+        ((1, noon), true, [3, 2], 2),
+        ((0, 3 * DAY + 1), true, [4, 2], 3),
+    ];
+    for (span, is_behind, outcomes, kept) in table {
+        ask(span, first.filter(|_| is_behind)).await;
+        assert_eq!((told(&reads)[..2].to_vec(), reads.kept.lock().len()), (outcomes.to_vec(), kept), "{span:?}");
+    }
+    store.close().await;
+}
+
+#[actix_rt::test]
+async fn a_read_takes_the_place_of_what_was_read_of_the_same_from_there_on() {
+    let dir = testkit::temp_dir();
+    let (store, reads, directory) = (store(&dir).await, reads(), Directory::default());
+    for day in 0..3 {
+        counted(&store, day).await;
+    }
+    let first = ExamplesPage { behind: None, limit: 10 };
+    let read = reads.of((&store, &directory), OF, first, Ts(0)).await.expect("read");
+    let next = read.sum.next;
+    let days = Arc::new(read);
+    // behind which example it was read, and from where on something is kept then
+    let table = [(None, vec![None]), (next, vec![None, next]), (next, vec![None, next]), (None, vec![None])];
+    for (behind, wanted) in table {
+        reads.keep(Kept { of: OF, behind, at: Ts(0), days: Arc::clone(&days) });
+        let kept: Vec<_> = reads.kept.lock().iter().map(|kept| kept.behind).collect();
+        assert_eq!(kept, wanted, "{behind:?}");
+    }
+    store.close().await;
+}
+
+#[actix_rt::test]
 async fn what_is_kept_has_a_limit() {
     let dir = testkit::temp_dir();
     let (store, reads, directory) = (store(&dir).await, reads(), Directory::default());
     for end in 1..=2 * KEPT_MAX as i64 {
-        let of = DaysOf { span: Window { start: Ts(0), end: Ts(end) }, ..OF };
+        let of = DaysOf { span: Window { start: Ts(0), end: Ts(end * DAY) }, ..OF };
         reads.of((&store, &directory), of, ExamplesPage { behind: None, limit: 1 }, Ts(0)).await.expect("read");
         assert_eq!(reads.kept.lock().len(), KEPT_MAX.min(end as usize));
     }

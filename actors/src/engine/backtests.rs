@@ -6,6 +6,7 @@ use crate::api::EngineError;
 use crate::register::{new_id, unavailable};
 use crate::replay::Span;
 use crate::rules::backtest::{self, BacktestError, Of, SPAN_MAX, Trial, Watch};
+use engine::rules::backtest::beside;
 use engine::rules::list::{self, Home};
 use models::ids::{BacktestId, KeyId};
 use models::jurisdiction::JurisdictionNo;
@@ -104,7 +105,8 @@ impl Engine {
         };
         self.0.store.begin_backtest(&row).await.map_err(unavailable)?;
         let (engine, runtime) = (self.clone(), self.0.runtime.clone());
-        let trial = Trial { life, version, params, span };
+        let beside = beside(rule, &self.directory().rules(jurisdiction).1);
+        let trial = Trial { life, version, params, beside, span };
         let thread = std::thread::Builder::new().name("backtest".to_owned());
         let started = thread.spawn(move || engine.run_backtest(&runtime, id, &running, &trial));
         if let Err(error) = started {

@@ -445,12 +445,12 @@ impl Engine {
         metrics.register_people.set(people as i64);
         metrics.register_keys.set(keys as i64);
         metrics.show_pool(self.0.store.pool_usage());
-        metrics.models.show_levels(self.directory().risk_levels.held());
         metrics.show_sources(self.0.views.freshness_of_sources());
         metrics.show_quarantine(|code| self.0.views.gauges.read().values().map(|gauge| gauge.open.of(code)).sum());
         let ids =
             self.0.views.gauges.read().values().map(|gauge| gauge.dedupe_bytes.load(Ordering::Relaxed)).sum::<u64>();
         metrics.dedupe_bytes.set(ids.cast_signed());
+        self.0.rules_context.metrics.forgot("risk_levels", self.directory().risk_levels.take_refused());
         let through = self.0.evidence.through();
         self.0.evidence.metrics().age_seconds.set(match through.0 {
             0 => -1.0,

@@ -19,7 +19,7 @@ use engine::rules::backtest::{Backtest, Judged, Outcome, set};
 use engine::rules::life::Life;
 use engine::rules::list::{self, About, Home};
 use engine::rules::nation::NationRules;
-use engine::rules::ruleset::{RuleSet, RuleSetError};
+use engine::rules::ruleset::{RuleSet, RuleSetError, RuleVersion};
 use engine::rules::run::OperatorRules;
 use jiff::tz::TimeZone;
 use models::alert::Window;
@@ -48,6 +48,8 @@ pub struct Trial {
     pub version: u32,
     /// Its parameters.
     pub params: Value,
+    /// Versions of other rules by which it goes ([`engine::rules::backtest::beside`]).
+    pub beside: Vec<RuleVersion>,
     /// By the clock that judged.
     pub span: Span,
 }
@@ -131,7 +133,7 @@ pub async fn run(of: &Of<'_>, trial: &Trial, watch: &Watch<'_>) -> Result<Tried,
         Some(Home::Desk) => return Err(BacktestError::NotInHistory),
         _ => {}
     }
-    let set = set(&trial.life, trial.version, trial.params.clone())?;
+    let set = set(&trial.life, trial.version, trial.params.clone(), &trial.beside)?;
     let zone = TimeZone::get(&of.jurisdiction.time_zone).map_err(|e| BacktestError::Unreadable(e.to_string()))?;
     let mut trying = Trying {
         of,

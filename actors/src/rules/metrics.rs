@@ -13,7 +13,7 @@ const MODES: [&str; 2] = ["live", "shadow"];
 /// Whose rules there are.
 const WHOSE: [&str; 2] = ["operator", "nation"];
 /// Tables that forget at a limit.
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 23] = [
     "players",
     "devices",
     "accounts",
@@ -36,6 +36,7 @@ const TABLES: [&str; 22] = [
     "unscored_inputs",
     "unscored_players",
     "shadow_players",
+    "risk_levels",
 ];
 /// Why a sign of harm is not given: as many of its giver's are remembered at the operator as may be, or nobody could name the
 /// player to it.
@@ -136,7 +137,8 @@ impl RuleMetrics {
         }
     }
 
-    pub(super) fn forgot(&self, table: &'static str, entries: u64) {
+    /// Entries that gave way at a limit, or found no room; `table` is one of a closed set.
+    pub(crate) fn forgot(&self, table: &'static str, entries: u64) {
         if entries > 0 {
             self.forgotten.with_label_values(&[table]).inc_by(entries);
         }

@@ -8,7 +8,7 @@ use crate::operator_state::Deviations;
 use crate::rules::compare::{Seen, counterparts};
 use crate::rules::finding::{Band, Finding, Measured, Mode, Scope, Who};
 use crate::rules::life::Life;
-use crate::rules::list::Typed;
+use crate::rules::list::{self, Home, Typed};
 use crate::rules::ruleset::{RuleSet, RuleSetError, RuleVersion};
 use crate::rules::series_unusual;
 use models::alert::{AlertRevision, Granularity, RevisionKind, Subject};
@@ -27,13 +27,27 @@ pub const FINDINGS_MAX: usize = 20_000;
 /// Operators and days that are counted apart, at most.
 const DAYS_MAX: usize = 50_000;
 
-/// The set that runs in a backtest: what is live of the rule, by time, and the version in the shadow from the beginning.
+/// Versions out of all of a jurisdiction by which a rule over all operators goes: what is live of the rules of one operator,
+/// which say what they find by themselves. No other rule goes by any.
+#[must_use]
+pub fn beside(rule: &str, all: &RuleSet) -> Vec<RuleVersion> {
+    let home = |rule: &str| list::about(rule).map(|about| about.home);
+    if home(rule) != Some(Home::Nation) {
+        return Vec::new();
+    }
+    let is_heeded = |row: &&RuleVersion| row.mode == Mode::Live && home(&row.rule) == Some(Home::Operator);
+    all.versions().filter(is_heeded).cloned().collect()
+}
+
+/// The set that runs in a backtest: what is live of the rule, by time, and the version in the shadow from the beginning, beside
+/// versions of other rules ([`beside`]).
 ///
 /// # Errors
 /// Parameters that are not allowed.
-pub fn set(life: &Life, version: u32, params: Value) -> Result<RuleSet, RuleSetError> {
+pub fn set(life: &Life, version: u32, params: Value, beside: &[RuleVersion]) -> Result<RuleSet, RuleSetError> {
     let mut rows = life.rows();
     rows.retain(|row| row.mode == Mode::Live);
+    rows.extend_from_slice(beside);
     rows.push(RuleVersion {
         rule: life.rule().to_owned(),
         version,
@@ -53,7 +67,7 @@ pub fn set(life: &Life, version: u32, params: Value) -> Result<RuleSet, RuleSetE
 /// Parameters that are not allowed, or those of another rule.
 pub fn deviations(life: &Life, version: u32, params: Value, from: Ts) -> Result<[Arc<Deviations>; 2], RuleSetError> {
     let typed = Typed::read(life.rule(), &params)?;
-    let live = Arc::clone(set(life, version, params)?.deviations());
+    let live = Arc::clone(set(life, version, params, &[])?.deviations());
     let Some(Typed::RobustDeviation(params)) = typed else {
         return Err(RuleSetError::UnknownRule(life.rule().to_owned()));
     };
@@ -428,10 +442,29 @@ mod tests {
     #[test]
     fn a_set_has_what_is_live_and_the_version_that_is_tried() {
         let life = Life::standard("KE", RULE).unwrap();
-        let tried = set(&life, 2, json!({"deposits_min": 2})).unwrap();
+        let tried = set(&life, 2, json!({"deposits_min": 2}), &[]).unwrap();
         let rows: Vec<_> = tried.versions().map(|row| (row.version, row.mode)).collect();
         assert_eq!(rows, [(1, Mode::Live), (2, Mode::Shadow)]);
-        assert!(set(&life, 2, json!({"deposits_min": 0})).is_err());
+        assert!(set(&life, 2, json!({"deposits_min": 0}), &[]).is_err());
+    }
+
+    #[test]
+    fn a_rule_over_all_operators_is_tried_beside_what_is_live_of_those_of_one() {
+        let own = "shared_payout_account";
+        let off = RuleSet::new("KE", Vec::new()).unwrap();
+        // the rule that is tried, beside what, and whether the set has the rule of one operator
+        let table = [
+            ("shared_payout_account_across_operators", RuleSet::standard("KE"), true),
+            ("shared_payout_account_across_operators", off, false),
+            (RULE, RuleSet::standard("KE"), false),
+        ];
+        for (rule, all, wanted) in table {
+            let life = Life::standard("KE", rule).unwrap();
+            let tried = set(&life, 2, json!({}), &beside(rule, &all)).unwrap();
+            assert_eq!(tried.in_force(own, Mode::Live, Ts(1)).is_some(), wanted, "{rule}");
+            let of_rule: Vec<_> = tried.versions().filter(|row| row.rule == rule).map(|row| row.mode).collect();
+            assert_eq!(of_rule, [Mode::Live, Mode::Shadow], "{rule}: each once");
+        }
     }
 
     #[test]

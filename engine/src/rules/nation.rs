@@ -6,7 +6,7 @@ use crate::rules::book::{player_key, spans_of};
 use crate::rules::calendar::{Calendar, Spans};
 use crate::rules::finding::{Finding, Scope};
 use crate::rules::input::{Facts, Input, Trigger};
-use crate::rules::rings::{Alike, Joined, Ring, Rings};
+use crate::rules::rings::{Alike, Ring, Rings};
 use crate::rules::ruleset::{Active, RuleSet};
 use crate::rules::standing::{Out, Standing};
 use crate::rules::table::{Key, Limit, Table, Weigh};
@@ -182,7 +182,18 @@ pub struct NationHeard<'a> {
     pub(super) active: &'a Active,
 }
 
-impl NationHeard<'_> {
+impl<'a> NationHeard<'a> {
+    /// An input of an operator about somebody, with which nothing is taken back, and nobody is new on a device or at an account.
+    fn new(
+        (input, trigger, operator): (&'a Input<'a>, Trigger, OperatorNo),
+        (at, spans): (Ts, Spans),
+        (player, known): (Key, &'a NationPlayer),
+        (alike, active): (&'a Alike, &'a Active),
+    ) -> Self {
+        let (undone_at, device, account) = (None, None, None);
+        Self { input, trigger, at, spans, operator, undone_at, player, known, device, account, alike, active }
+    }
+
     /// The record, where it is one.
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
@@ -305,18 +316,10 @@ impl NationRules {
         let player = player.0;
         for trigger in [undone, trigger].into_iter().flatten() {
             let heard = NationHeard {
-                input,
-                trigger,
-                at,
-                spans,
-                operator,
                 undone_at,
-                player,
-                known,
                 device,
                 account,
-                alike,
-                active,
+                ..NationHeard::new((input, trigger, operator), (at, spans), (player, known), (alike, active))
             };
             judge((*scope, active, standing), &heard, findings);
         }
@@ -329,7 +332,19 @@ impl NationRules {
         if joined.device.is_none() {
             return;
         }
-        self.told((operator, input), (player, record.currency), (trigger, joined), findings);
+        let (at, spans) = spans_of(&mut self.calendar, input);
+        let Self { scope, active, players, rings, standing, .. } = self;
+        let active = &*active;
+        let (none, alike) = (NationPlayer::default(), &rings.alike);
+        let known = players.get(player_key(player.0, record.currency)).unwrap_or(&none);
+        let (device, account) = rings.at(joined);
+        let player = player.0;
+        let heard = NationHeard {
+            device,
+            account,
+            ..NationHeard::new((input, trigger, operator), (at, spans), (player, known), (alike, active))
+        };
+        judge((*scope, active, standing), &heard, findings);
     }
 
     fn scored(
@@ -338,38 +353,13 @@ impl NationRules {
         (input, scored): (&Input<'_>, &ScoredPlayer),
         findings: &mut Vec<Finding>,
     ) {
-        let of = (scored.player, scored.currency);
-        self.told((operator, input), of, (Trigger::PlayerScored, Joined::default()), findings);
-    }
-
-    /// What changes nothing that is known of its player.
-    fn told(
-        &mut self,
-        (operator, input): (OperatorNo, &Input<'_>),
-        (player, currency): (MatchKey, Currency),
-        (trigger, joined): (Trigger, Joined),
-        findings: &mut Vec<Finding>,
-    ) {
         let (at, spans) = spans_of(&mut self.calendar, input);
         let Self { scope, active, players, rings, standing, .. } = self;
         let active = &*active;
-        let (none, alike, player) = (NationPlayer::default(), &rings.alike, player.0);
-        let known = players.get(player_key(player, currency)).unwrap_or(&none);
-        let (device, account) = rings.at(joined);
-        let heard = NationHeard {
-            input,
-            trigger,
-            at,
-            spans,
-            operator,
-            undone_at: None,
-            player,
-            known,
-            device,
-            account,
-            alike,
-            active,
-        };
+        let (trigger, none) = (Trigger::PlayerScored, NationPlayer::default());
+        let known = players.get(player_key(scored.player.0, scored.currency)).unwrap_or(&none);
+        let (player, alike) = (scored.player.0, &rings.alike);
+        let heard = NationHeard::new((input, trigger, operator), (at, spans), (player, known), (alike, active));
         judge((*scope, active, standing), &heard, findings);
     }
 }

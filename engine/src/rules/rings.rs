@@ -11,6 +11,8 @@
 
 use crate::rules::finding::{Measured, Unit, Who};
 use crate::rules::input::Trigger;
+use crate::rules::list::Typed;
+use crate::rules::nation::NationHeard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use crate::rules::table::{Key, Limit, Table, Weigh};
 use models::alert::{Severity, Window};
@@ -18,6 +20,7 @@ use models::ids::OperatorNo;
 use models::record::{PlayChannel, Record};
 use models::ts::{DAY, HOUR, Ts};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Devices of all operators, and as many payment accounts: whatever was not heard of for longest about gives way. Bytes are
@@ -240,35 +243,35 @@ impl Bond<'_> {
         is_alike && (!self.is_met || company.iter().any(|one| have_met(guests, *one, new)))
     }
 
-    /// Operators that belong together with this one, itself among them; nobody where it has no guests. Where it has several
-    /// companies, whose members do not belong to each other, the one with the most people.
+    /// Operators that belong together with this one, itself among them; nobody where it has no guests. One that is like two
+    /// others that are not like each other belongs with either of them: each is tried, and those with the most people are its
+    /// company, of equally many those with the smallest numbers.
     fn company(&self, operator: OperatorNo, guests: &[&Guest]) -> BTreeSet<OperatorNo> {
-        let mut others: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-        if !others.remove(&operator) {
+        let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
+        if !operators.contains(&operator) {
             return BTreeSet::new();
         }
         let alone = BTreeSet::from([operator]);
-        let firsts = others.iter().filter(|first| self.joins(&alone, **first, guests));
-        let companies = firsts.map(|first| self.grown(BTreeSet::from([operator, *first]), &others, guests));
-        let count = |company: &BTreeSet<OperatorNo>| {
-            people(guests.iter().copied().filter(|guest| company.contains(&guest.operator)))
-        };
-        // of equals the first
-        companies.reduce(|best, next| if count(&next) > count(&best) { next } else { best }).unwrap_or(alone)
+        let is_first = |one: &OperatorNo| *one != operator && self.joins(&alone, *one, guests);
+        let companies = operators.iter().copied().filter(is_first).map(|first| {
+            let company = self.grown(BTreeSet::from([operator, first]), &operators, guests);
+            let count = people(guests.iter().copied().filter(|guest| company.contains(&guest.operator)));
+            (Reverse(count), company)
+        });
+        companies.min().map_or(alone, |(_, company)| company)
     }
 
-    /// A company with all of the others that belong to it.
+    /// A company with those of these operators who join it, smallest numbers first.
     fn grown(
         &self,
         mut company: BTreeSet<OperatorNo>,
-        others: &BTreeSet<OperatorNo>,
+        operators: &BTreeSet<OperatorNo>,
         guests: &[&Guest],
     ) -> BTreeSet<OperatorNo> {
-        let joins = |company: &BTreeSet<OperatorNo>, one: &OperatorNo| {
-            !company.contains(one) && self.joins(company, *one, guests)
-        };
-        while let Some(next) = others.iter().find(|one| joins(&company, one)) {
-            company.insert(*next);
+        let mut left: BTreeSet<OperatorNo> = operators.difference(&company).copied().collect();
+        while let Some(next) = left.iter().copied().find(|one| self.joins(&company, *one, guests)) {
+            left.remove(&next);
+            company.insert(next);
         }
         company
     }
@@ -288,6 +291,18 @@ pub(super) struct Alone {
 }
 
 impl Alone {
+    /// By the live version of the rule of one operator about such a device or account; none where none is in force.
+    pub(super) fn live(who: Who, heard: &NationHeard<'_>) -> Option<Self> {
+        heard.active.live(heard.at, |typed| {
+            let (people_max, span_days) = match (who, typed) {
+                (Who::Device(_), Typed::SharedDevice(own)) => (own.accounts_max, own.span_days),
+                (Who::Account(_), Typed::SharedPayoutAccount(own)) => (own.accounts_max, own.span_days),
+                _ => return None,
+            };
+            Some(Self { people_max, span_days })
+        })
+    }
+
     /// Are the guests of an operator too many for its own rule?
     fn is_crowd(self, guests: &[&Guest]) -> bool {
         let span = self.span_days * DAY;
@@ -304,8 +319,8 @@ pub(super) struct Spread<'a> {
     pub people_max: i64,
     /// Days within which they are counted.
     pub span_days: i64,
-    /// What is found at one operator already.
-    pub alone: Alone,
+    /// What is found at one operator already; none where no rule of one operator looks for it.
+    pub alone: Option<Alone>,
     /// What holds operators together.
     pub bond: Bond<'a>,
     /// How urgent more people are, and more than twice as many.
@@ -320,13 +335,7 @@ impl Spread<'_> {
         if ring.guests.len() as i64 <= self.people_max {
             return;
         }
-        let (span, wide) = (self.span_days * DAY, self.wide());
-        let around = ring.within(at.plus(-wide), at.plus(wide));
-        let here: Vec<&Guest> = around.filter(|guest| guest.operator == operator).collect();
-        // an id that everybody has costs no more than this
-        if self.alone.is_crowd(&here) {
-            return;
-        }
+        let span = self.span_days * DAY;
         // what comes late belongs to the spans of those behind it, too
         let mut ends: Vec<Ts> = ring.within(at, at.plus(span)).map(|guest| guest.at).collect();
         ends.sort_unstable();
@@ -343,30 +352,29 @@ impl Spread<'_> {
         };
         out.found(found, |count| {
             let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-            let (places, words, days, max) = (operators.len(), self.words, self.span_days, self.alone.people_max);
-            let reason = format!(
-                "{count} people at {places} operators {words} within {days} days, at none of them more than {max}"
-            );
+            let (places, words, days) = (operators.len(), self.words, self.span_days);
+            let alone = self.alone.map(|alone| format!(", at none of them more than {}", alone.people_max));
+            let alone = alone.unwrap_or_default();
+            let reason = format!("{count} people at {places} operators {words} within {days} days{alone}");
             let operators = operators.into_iter().collect();
             Details { operators, ..Details::of(vec![reason]).with(guests.iter().map(|guest| &*guest.id)) }
         });
     }
 
-    /// As far back as either rule looks.
-    fn wide(&self) -> i64 {
-        self.span_days.max(self.alone.span_days) * DAY
-    }
-
-    /// The people of the span that ends then, where they are spread. Where they are too many at any operator alone, held together
-    /// or not, its own rule has found the number; and it may be one that everybody has, of a bank or of a maker of devices.
+    /// The people of the span that ends then, where they are spread. Where they are too many in it at any operator alone, held
+    /// together or not, its own rule has found the number, which may be one that everybody has, of a bank or of a maker of
+    /// devices; where no such rule is live nobody else would find them.
     fn spread<'r>(&self, ring: &'r Ring, operator: OperatorNo, end: Ts) -> Option<Vec<&'r Guest>> {
-        let known: Vec<&Guest> = ring.within(end.plus(-self.wide()), end).collect();
-        let operators: BTreeSet<OperatorNo> = known.iter().map(|guest| guest.operator).collect();
-        let at = |one: OperatorNo| known.iter().copied().filter(|guest| guest.operator == one).collect::<Vec<_>>();
-        if operators.iter().any(|one| self.alone.is_crowd(&at(*one))) {
+        let mut guests: Vec<&Guest> = ring.within(end.plus(-self.span_days * DAY), end).collect();
+        // whoever goes to many operators is one person, and costs no more than this
+        if people(guests.iter().copied()) <= self.people_max {
             return None;
         }
-        let mut guests: Vec<&Guest> = ring.within(end.plus(-self.span_days * DAY), end).collect();
+        let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
+        let at = |one: OperatorNo| guests.iter().copied().filter(|guest| guest.operator == one).collect::<Vec<_>>();
+        if self.alone.is_some_and(|alone| operators.iter().any(|one| alone.is_crowd(&at(*one)))) {
+            return None;
+        }
         let company = self.bond.company(operator, &guests);
         guests.retain(|guest| company.contains(&guest.operator));
         let is_spread = company.len() > 1 && people(guests.iter().copied()) > self.people_max;
@@ -418,7 +426,7 @@ mod tests {
         let everybody: &[_] = &[(1, 2, 3), (1, 3, 3), (2, 3, 3), (1, 4, 3), (2, 4, 3), (3, 4, 3)];
         // whom they name alike, whether somebody has to be there at both, of whom, and the company of it
         type Row<'a> = (&'a [(u16, u16, u128)], bool, u16, &'a [u16]);
-        let table: [Row<'_>; 9] = [
+        let table: [Row<'_>; 11] = [
             (everybody, true, 1, &[1, 2, 3]),
             (everybody, true, 3, &[1, 2, 3]),
             (everybody, true, 4, &[4]),
@@ -426,8 +434,10 @@ mod tests {
             (everybody, false, 4, &[1, 2, 3, 4]),
             (&[], true, 1, &[1]),
             (&[(1, 2, 2), (1, 3, 9), (2, 3, 3)], true, 2, &[2, 3]),
-            // like both of the others, which are not like each other
+            // like both of the others, which are not like each other: with equally many people, then with more of them
             (&[(1, 2, 3), (2, 3, 3)], true, 2, &[1, 2]),
+            (&[(1, 2, 3), (2, 4, 3)], false, 2, &[2, 4]),
+            (&[(1, 2, 3), (2, 3, 3), (2, 4, 3), (3, 4, 3)], false, 2, &[2, 3, 4]),
             (&[(1, 2, 3), (2, 3, 3)], false, 3, &[2, 3]),
         ];
         for (pairs, is_met, of, wanted) in table {
@@ -435,12 +445,6 @@ mod tests {
             let company: Vec<u16> = bond.company(OperatorNo(of), &guests).iter().map(|no| no.0).collect();
             assert_eq!(company, wanted, "of {of} by {pairs:?}, {is_met}");
         }
-        // of two companies the one with more people
-        let more = [guest(1, 1, 0), guest(1, 2, 0), guest(2, 2, 0), guest(2, 3, 0), guest(3, 3, 0)];
-        let alike = named_alike(&[(1, 2, 3), (2, 3, 3)]);
-        let bond = Bond { alike: &alike, alike_min: 3, is_met: true };
-        let company = bond.company(OperatorNo(2), &more.iter().collect::<Vec<_>>());
-        assert_eq!(company, BTreeSet::from([OperatorNo(2), OperatorNo(3)]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `shared_device` counts the accounts of one operator; this rule counts people over operators, and is silent where at any of them
 //! alone they are more than the live version of `shared_device` lets pass: it has found the device. Nobody has to keep the two
-//! in step; where none is in force, as in a backtest, which knows the versions of one rule, this rule's limits hold for both.
+//! in step. Where no version of it is live, this rule speaks of those, too, once they are at a second operator.
 //!
 //! An id of a device may be an operator's own number for it, and equal numbers of two operators are no device. So what operators
 //! say of an id is held together only where somebody was on it at both: a ring whose members each play at one operator alone is
@@ -12,7 +12,7 @@
 
 use crate::rules::finding::Who;
 use crate::rules::input::Trigger;
-use crate::rules::list::{About, Home, Typed};
+use crate::rules::list::{About, Home};
 use crate::rules::nation::NationHeard;
 use crate::rules::params::params;
 use crate::rules::rings::{Alone, Bond, Spread};
@@ -41,15 +41,12 @@ params! {
 pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>) {
     let Some((device, ring)) = heard.device else { return };
     let Params { people_max, span_days, alike_min } = *params;
-    let own = |typed: &Typed| match typed {
-        Typed::SharedDevice(own) => Some(Alone { people_max: own.accounts_max, span_days: own.span_days }),
-        _ => None,
-    };
+    let who = Who::Device(device);
     let spread = Spread {
-        who: Who::Device(device),
+        who,
         people_max,
         span_days,
-        alone: heard.active.live(heard.at, own).unwrap_or(Alone { people_max, span_days }),
+        alone: Alone::live(who, heard),
         bond: Bond { alike: heard.alike, alike_min, is_met: true },
         severities: [Severity::Low, Severity::Medium],
         words: "were on one device",

@@ -2,8 +2,7 @@
 //!
 //! `shared_payout_account` counts the accounts of one operator; this rule counts people over operators, and is silent where at any
 //! of them alone they are more than the live version of `shared_payout_account` lets pass: it has found the number. Nobody has to
-//! keep the two in step; where none is in force, as in a backtest, which knows the versions of one rule, this rule's limits hold
-//! for both.
+//! keep the two in step. Where no version of it is live, this rule speaks of those, too, once they are at a second operator.
 //!
 //! Somebody who plays at many operators and is paid to their own number everywhere is one person. Operators are held together only
 //! where any two of them name `alike_min` people by the same digest: one names people by phone, another by document, and one
@@ -12,7 +11,7 @@
 
 use crate::rules::finding::Who;
 use crate::rules::input::Trigger;
-use crate::rules::list::{About, Home, Typed};
+use crate::rules::list::{About, Home};
 use crate::rules::nation::NationHeard;
 use crate::rules::params::params;
 use crate::rules::rings::{Alone, Bond, Spread};
@@ -41,15 +40,12 @@ params! {
 pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>) {
     let Some((account, ring)) = heard.account else { return };
     let Params { people_max, span_days, alike_min } = *params;
-    let own = |typed: &Typed| match typed {
-        Typed::SharedPayoutAccount(own) => Some(Alone { people_max: own.accounts_max, span_days: own.span_days }),
-        _ => None,
-    };
+    let who = Who::Account(account);
     let spread = Spread {
-        who: Who::Account(account),
+        who,
         people_max,
         span_days,
-        alone: heard.active.live(heard.at, own).unwrap_or(Alone { people_max, span_days }),
+        alone: Alone::live(who, heard),
         bond: Bond { alike: heard.alike, alike_min, is_met: false },
         severities: [Severity::Medium, Severity::High],
         words: "were paid out to one number",
@@ -115,21 +111,16 @@ mod tests {
         // the version of its own rule; three here and one there, two here and one there
         type Row<'a> = (Option<(Mode, &'a str)>, &'a [i64], &'a [i64]);
         let table: [Row<'_>; 5] = [
-            (None, &[], &[3]),
+            (None, &[4], &[3]),
             (live("{}"), &[], &[3]),
             (live(r#"{"accounts_max": 3}"#), &[4], &[3]),
             (live(r#"{"accounts_max": 1}"#), &[], &[]),
-            (shadow(r#"{"accounts_max": 3}"#), &[], &[3]),
+            (shadow(r#"{"accounts_max": 3}"#), &[4], &[3]),
         ];
         for (own, of_three, of_two) in table {
             assert_eq!(said_beside(own, &three), of_three, "three and one beside {own:?}");
             assert_eq!(said_beside(own, &two), of_two, "two and one beside {own:?}");
         }
-        // a rule of one operator that looks back for longer has found those of before
-        let slow = regulars(&[1, 2], &["xena", "yves", "zoe"]).withdraw("anna", 5).after(minutes(40 * 1_440));
-        let slow = slow.withdraw("ben", 5).withdraw("carl", 5).at_operator(2).withdraw("dora", 5);
-        assert_eq!(said_beside(live("{}"), &slow), [3]);
-        assert!(said_beside(live(r#"{"span_days": 60}"#), &slow).is_empty());
     }
 
     #[test]
@@ -177,6 +168,19 @@ mod tests {
                         .withdraw("fay", 5),
                     &[],
                 ),
+                (
+                    "late, of somebody behind a crowd that is no part of the span: as if it had come in time",
+                    couple()
+                        .withdraw("carl", 5)
+                        .after(minutes(40 * 1_440))
+                        .at_operator(2)
+                        .withdraw("dora", 5)
+                        .withdraw("fay", 5)
+                        .at_operator(1)
+                        .before(minutes(15 * 1_440))
+                        .withdraw("emil", 5),
+                    &["account wallet: 3 players"],
+                ),
                 ("the third has an operator's own account number", couple().at_operator(2).withdraw("#7", 5), &[]),
                 ("the third only pays in from there", couple().at_operator(2).deposit("carl", 5), &[]),
                 ("the third one's failed", couple().at_operator(2).failed_withdrawal("carl", 5), &[]),
@@ -216,6 +220,17 @@ mod tests {
                         .at_operator(3)
                         .withdraw("carl", 5),
                     &[],
+                ),
+                (
+                    "an operator that is like two others belongs with the one with more people, whatever its number",
+                    two_kinds()
+                        .withdraw("anna", 5)
+                        .at_operator(3)
+                        .withdraw("carl", 5)
+                        .withdraw("dora", 5)
+                        .at_operator(2)
+                        .withdraw("ben", 5),
+                    &["account wallet: 3 players"],
                 ),
                 (
                     "a couple whom one names by phone and the other by document",

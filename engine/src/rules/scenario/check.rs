@@ -1,6 +1,7 @@
 //! What a rule says of a story, held against a table.
 
 use super::{Heard, Story};
+use crate::rules::backtest::beside;
 use crate::rules::finding::{Finding, Mode, Who};
 use crate::rules::input::Input;
 use crate::rules::list;
@@ -16,7 +17,7 @@ use models::ts::Ts;
 use std::collections::BTreeMap;
 
 impl Story {
-    /// Every revision that a rule with these parameters says.
+    /// Every revision that a rule with these parameters says; one over all operators beside the standard of those of one.
     pub fn all(&self, rule: &str, params: &str) -> Vec<Finding> {
         let version = RuleVersion {
             rule: rule.to_owned(),
@@ -27,7 +28,9 @@ impl Story {
             mode: Mode::Live,
             params: serde_json::from_str(params).unwrap(),
         };
-        let set = RuleSet::new("KE", vec![version]).unwrap();
+        let mut versions = beside(rule, &RuleSet::standard("KE"));
+        versions.push(version);
+        let set = RuleSet::new("KE", versions).unwrap();
         let zone = || TimeZone::get("Africa/Nairobi").unwrap();
         let mut operator = OperatorRules::new(OperatorNo(1), zone(), &set);
         let mut nation = NationRules::new(JurisdictionNo(0), zone(), &set);
