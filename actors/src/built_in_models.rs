@@ -106,14 +106,14 @@ impl BuiltIn {
 pub fn all() -> Vec<BuiltIn> {
     let of = market::series_params;
     let hours = of(Granularity::Hour, Metric::Count);
-    let [days, days_of_luck] = [Metric::Count, Metric::Hold].map(|metric| of(Granularity::Day, metric));
+    let [days, holds] = [Metric::Count, Metric::Hold].map(|metric| of(Granularity::Day, metric));
     let together = market::together_params();
     let forecast = forecasts::params();
     vec![
         BuiltIn::new(
             "anomaly",
             PARAMS_VERSION,
-            format!("hours {hours:?}; days {days:?}; days of payouts, revenue and hold {days_of_luck:?}"),
+            format!("hours {hours:?}; days {days:?}; holds of days {holds:?}"),
             &ANOMALY,
         ),
         BuiltIn::new("figures_together", PARAMS_VERSION, format!("{together:?}"), &TOGETHER),

@@ -53,8 +53,8 @@ const FORTNIGHT: u32 = 14;
 const DAILY_SPANS: [u32; 2] = [4, 10];
 /// The surprise that is an alert of a day: noise of four kinds is one on 0.9 to 4.4 of 1,000 days (a test takes that).
 const DAILY_SURPRISE: f64 = 3.1;
-/// The same of what the luck of a few large bets moves: two of five wrong findings on days were of a hold.
-const DAILY_SURPRISE_OF_LUCK: f64 = 4.0;
+/// The same of a hold, which a few large wins move: two of five wrong findings on days were of one.
+const DAILY_SURPRISE_OF_HOLD: f64 = 3.6;
 
 /// Of hours the defaults, with which `mlinzi model anomaly` judges, too; a rest of 160 points is a week. Of days fortnights.
 pub(crate) fn params(granularity: Granularity, metric: Metric) -> Params {
@@ -62,9 +62,8 @@ pub(crate) fn params(granularity: Granularity, metric: Metric) -> Params {
     if granularity == Granularity::Hour {
         return hours;
     }
-    let is_luck = matches!(metric, Metric::Payouts | Metric::GrossGamingRevenue | Metric::Hold);
     Params {
-        surprise_alert: if is_luck { DAILY_SURPRISE_OF_LUCK } else { DAILY_SURPRISE },
+        surprise_alert: if metric == Metric::Hold { DAILY_SURPRISE_OF_HOLD } else { DAILY_SURPRISE },
         rest_points: FORTNIGHT,
         start_points: WEEK,
         block_points: FORTNIGHT,
