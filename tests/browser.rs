@@ -171,6 +171,14 @@ async fn the_screen_shows_the_market_moves_with_it_and_tells_of_an_alert() {
     browser
         .until("its group", groups, |t| t.contains("critical") && t.contains("open") && t.contains("simba-bets"))
         .await;
+
+    // what a rule found is told in the rule's unit, and names what it is about by a pseudonym
+    let device = stakes("device", now() - 90, 10, 3, 10_000).replace(r#""kind""#, r#""device_id":"one-phone","kind""#);
+    send(device).await;
+    let found = browser.until("the finding", alerts, |t| t.contains("shared device")).await;
+    let head = found.lines().find(|line| line.contains("shared device")).unwrap_or_default();
+    assert!(head.starts_with("simba-bets: shared device, 3 accounts, device "), "{head}");
+    browser.until("its group", groups, |t| t.contains("simba-bets, device ") && t.contains("shared device")).await;
     browser.screenshot("screen").await;
     assert!(browser.complaints.is_empty(), "the page complains: {:?}", browser.complaints);
 

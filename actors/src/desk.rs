@@ -24,7 +24,7 @@ use crate::writer::WriterHandle;
 use arc_swap::ArcSwap;
 use engine::alerting::{self, Action, ActionError, Desk, Outcome, Tell, Tidings};
 use futures_util::future::LocalBoxFuture;
-use models::alert::AlertRevision;
+use models::alert::{AlertRevision, Metric};
 use models::alert_group::{Act, AlertActed, AlertGroup, AlertsGrouped, Resolution, Silence};
 use models::event::Event;
 use models::ids::{AlertId, GroupId, NoticeId, SilenceId};
@@ -32,6 +32,7 @@ use models::jurisdiction::JurisdictionNo;
 use models::notice::{Notice, NoticeKind, NoticeOperator};
 use models::risk_model::DriftJudged;
 use models::ts::Ts;
+use models::words::counted;
 use parking_lot::RwLock;
 use sources::Watch;
 use std::collections::{BTreeMap, HashMap};
@@ -329,7 +330,10 @@ fn notice(tell: &Tell, source: Option<&str>) -> Notice {
     };
     let subject = &group.subject;
     let whose = source.map_or(String::new(), |name| format!(", source {name}"));
-    let about = format!("{} at {}{whose}: {}", group.rule, subject.operator, subject.metric.as_str());
+    // what a rule found is of no metric: its name says it
+    let metric = Some(subject.metric).filter(|metric| *metric != Metric::Finding);
+    let metric = metric.map_or(String::new(), |metric| format!(": {}", metric.as_str()));
+    let about = format!("{} at {}{whose}{metric}", group.rule, subject.operator);
     // severity and kind are told by each channel in its own way
     let title = match tell.tidings {
         Tidings::More { held, .. } => format!("{held} more of {} within the hour", group.rule),
@@ -356,7 +360,8 @@ fn notice(tell: &Tell, source: Option<&str>) -> Notice {
         }
         _ => (group.id.to_string(), group.notices),
     };
-    lines.push(format!("{} alerts since {}, group {}", group.hits, group.first_at, group.id));
+    let alerts = counted(group.hits, "alert", "alerts");
+    lines.push(format!("{alerts} since {}, group {}", group.first_at, group.id));
     Notice {
         id: NoticeId(tell.id),
         kind,

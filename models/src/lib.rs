@@ -37,3 +37,4 @@ pub mod series;
 pub mod token;
 pub mod ts;
 pub mod who;
+pub mod words;

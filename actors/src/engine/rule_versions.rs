@@ -19,6 +19,7 @@ use models::notice::{Notice, NoticeKind};
 use models::operator::OperatorState;
 use models::rule::{BacktestState, ForecastBasis, RateDeparture, RateForecast, RuleAct, RuleChanged};
 use models::ts::{HOUR, Ts};
+use models::words::counted;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -384,7 +385,8 @@ pub(super) fn pace_of(rule: &str) -> Pace {
 pub(super) fn said(departure: &RateDeparture) -> String {
     let RateDeparture { hours, findings, upper_micro, .. } = *departure;
     let expected = upper_micro as f64 / 1e6;
-    format!("{findings} alerts within {hours} hours, where at most {expected:.1} were forecast")
+    let (alerts, hours) = (counted(findings, "alert", "alerts"), counted(hours, "hour", "hours"));
+    format!("{alerts} within {hours}, where at most {expected:.1} were forecast")
 }
 
 /// What people are told of it.

@@ -11,6 +11,7 @@ use crate::rules::params::params;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
 use models::ts::MINUTE;
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -43,10 +44,11 @@ pub(super) fn judge(params: &Params, heard: &NationHeard<'_>, out: &mut Out<'_>)
         severity: Severity::Medium,
     };
     out.found(found, |count| {
-        let seconds = (heard.at.0 - other.played_at.0).abs() / models::ts::SECOND;
-        let minutes = params.wait_minutes;
+        let apart = (heard.at.0 - other.played_at.0).abs() / models::ts::SECOND;
+        let seconds = counted(apart, "second", "seconds");
+        let minutes = counted(params.wait_minutes, "minute", "minutes");
         let reason =
-            format!("bets at two operators {seconds} seconds apart, where {minutes} minutes have to lie between; {count} on the day");
+            format!("bets at two operators {seconds} apart, where {minutes} have to lie between; {count} on the day");
         let mut operators = vec![heard.operator, other.operator];
         operators.sort_unstable();
         Details { operators, ..Details::of(vec![reason]) }

@@ -5,6 +5,7 @@ use crate::rules::standing::{Cause, Details, Found, Out};
 use crate::rules::table::{Key, Weigh};
 use models::alert::{Severity, Window};
 use models::ts::{DAY, MINUTE, Ts};
+use models::words::counted;
 use serde::{Deserialize, Serialize};
 
 /// Players of a device or an account that are remembered one by one.
@@ -83,7 +84,8 @@ impl Crowded<'_> {
             severity: self.severities[usize::from(count > 2 * self.accounts_max)],
         };
         out.found(found, |count| {
-            let reason = format!("{count} accounts {} within {} days", self.words, self.span_days);
+            let (accounts, days) = (counted(count, "account", "accounts"), counted(self.span_days, "day", "days"));
+            let reason = format!("{accounts} {} within {days}", self.words);
             Details::of(vec![reason]).with(users.iter().map(|(_, _, id)| &**id))
         });
     }

@@ -9,6 +9,7 @@ use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
 use models::money::Currency;
 use models::ts::{DAY, HOUR};
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -52,7 +53,8 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     };
     out.found(found, |_| {
         let (days, hours) = (slept / DAY, (heard.at.0 - woke.at.0) / HOUR);
-        let reason = format!("nothing for {days} days, and then this much within {} hours", hours + 1);
+        let (days, hours) = (counted(days, "day", "days"), counted(hours + 1, "hour", "hours"));
+        let reason = format!("nothing for {days}, and then this much within {hours}");
         let moves = player.moves_within(Window { start: woke.at, end }, true).map(|m| &*m.id);
         let this = heard.record.filter(|_| heard.trigger == Trigger::Bet).map(|record| record.record_id.as_str());
         Details::of(vec![reason]).with(moves.chain(this))

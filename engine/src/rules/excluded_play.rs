@@ -11,6 +11,7 @@ use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
 use models::ts::MINUTE;
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -43,7 +44,8 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         severity: Severity::Critical,
     };
     out.found(found, |count| {
-        let reason = format!("{what} {minutes} minutes after the person was excluded; {count} such records on the day");
+        let (minutes, records) = (counted(minutes, "minute", "minutes"), counted(count, "such record", "such records"));
+        let reason = format!("{what} {minutes} after the person was excluded; {records} on the day");
         Details::of(vec![reason])
     });
 }
@@ -108,7 +110,7 @@ mod tests {
         let found = story.run("excluded_play", "{}");
         assert_eq!(
             found[0].reasons,
-            ["a bet was taken 60 minutes after the person was excluded; 1 such records on the day"]
+            ["a bet was taken 60 minutes after the person was excluded; 1 such record on the day"]
         );
         assert!(story.run("excluded_play", r#"{"grace_minutes": 61}"#).is_empty());
     }

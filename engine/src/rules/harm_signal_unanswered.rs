@@ -9,6 +9,7 @@ use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
 use models::ts::{MINUTE, Ts};
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -85,10 +86,11 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
                     severity: if is_answered.is_some() { Severity::Medium } else { Severity::High },
                 };
                 out.found(found, |_| {
-                    let limit = params.answer_minutes;
+                    let limit = counted(params.answer_minutes, "minute", "minutes");
+                    let minutes = counted(minutes, "minute", "minutes");
                     Details::of(vec![match is_answered {
-                        Some(_) => format!("the sign of harm was answered after {minutes} minutes, not within {limit}"),
-                        None => format!("no intervention within {limit} minutes of the sign of harm"),
+                        Some(_) => format!("the sign of harm was answered after {minutes}, not within {limit}"),
+                        None => format!("no intervention within {limit} of the sign of harm"),
                     }])
                 });
             }

@@ -11,6 +11,7 @@ use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
 use models::money::Currency;
 use models::ts::{DAY, Ts};
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -76,7 +77,7 @@ fn hold(params: &Params, key: u64, due: &Due, now: Ts, out: &mut Out<'_>) {
         Some(at) => {
             let days = late_days(at);
             let measured = Measured { observed: days, limit: 0, unit: Unit::Days };
-            (measured, Severity::Low, format!("paid in full, {days} days or part of them late"))
+            (measured, Severity::Low, format!("paid in full, {} or part of it late", counted(days, "day", "days")))
         }
         None => {
             let paid = due.paid_by(now);
@@ -219,7 +220,7 @@ mod tests {
             [
                 (Raised, "due and nothing of it is paid".to_owned()),
                 (Corrected, "due and paid short: 50 % are missing".to_owned()),
-                (Corrected, "paid in full, 3 days or part of them late".to_owned()),
+                (Corrected, "paid in full, 3 days or part of it late".to_owned()),
             ]
         );
     }

@@ -12,6 +12,7 @@ use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
 use models::record::{PlayChannel, Product, Record};
+use models::words::counted;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -91,7 +92,9 @@ fn tell(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>, who: Who, reason:
         measured: Measured { observed: 1, limit: 0, unit: Unit::Records },
         severity: Severity::Critical,
     };
-    out.found(found, |count| Details::of(vec![format!("{count} bets of the day were taken {}", reason())]));
+    out.found(found, |count| {
+        Details::of(vec![format!("{} of the day, taken {}", counted(count, "bet", "bets"), reason())])
+    });
 }
 
 /// A condition is a sentence, and some are a page.
@@ -332,28 +335,27 @@ mod tests {
             (
                 "{}",
                 active(Story::at(10).licensed(&["slots"])).product("poker").stake("anna", 5),
-                "1 bets of the day were taken on poker, a product that no licence names".to_owned(),
+                "1 bet of the day, taken on poker, a product that no licence names".to_owned(),
             ),
             (
                 "{}",
                 active(Story::at(10).over(&["online"])).retail().ticket("anna", 5),
-                "1 bets of the day were taken over retail, a channel that no licence for the product names".to_owned(),
+                "1 bet of the day, taken over retail, a channel that no licence for the product names".to_owned(),
             ),
             (
                 conditions,
                 active(Story::at(10).condition("no sale over the counter")).retail().ticket("anna", 5),
-                r#"1 bets of the day were taken against the condition "no sale over the counter" of licence L-1"#
-                    .to_owned(),
+                r#"1 bet of the day, taken against the condition "no sale over the counter" of licence L-1"#.to_owned(),
             ),
             (
                 &page,
                 active(Story::at(10).condition(&long)).retail().ticket("anna", 5),
-                format!(r#"1 bets of the day were taken against the condition "{}…" of licence L-1"#, &long[..200]),
+                format!(r#"1 bet of the day, taken against the condition "{}…" of licence L-1"#, &long[..200]),
             ),
             (
                 "{}",
                 Story::at(10).operator_is(OperatorState::Closed).stake("anna", 5),
-                "1 bets of the day were taken after the operator was closed".to_owned(),
+                "1 bet of the day, taken after the operator was closed".to_owned(),
             ),
         ];
         for (params, story, reason) in table {

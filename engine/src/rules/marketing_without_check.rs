@@ -8,6 +8,7 @@ use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
 use models::ts::HOUR;
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -47,10 +48,10 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         severity: if is_excluded { Severity::Critical } else { Severity::Medium },
     };
     out.found(one, |count| {
-        let hours = params.check_hours;
-        let mut reasons = vec![format!(
-            "no check with the purpose of marketing within {hours} hours before; {count} such records on the day"
-        )];
+        let hours = counted(params.check_hours, "hour", "hours");
+        let records = counted(count, "such record", "such records");
+        let mut reasons =
+            vec![format!("no check with the purpose of marketing within {hours} before; {records} on the day")];
         if is_excluded {
             reasons.insert(0, "the person is excluded".to_owned());
         }

@@ -10,6 +10,7 @@ use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
 use models::record::RecordKind;
 use models::ts::MINUTE;
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -56,7 +57,10 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     }
     let ago = heard.facts.checked_at.map_or_else(
         || "no check of this person by this operator is known".to_owned(),
-        |checked| format!("the last check of this person lies {} minutes back", (heard.at.0 - checked.0) / MINUTE),
+        |checked| {
+            let minutes = counted((heard.at.0 - checked.0) / MINUTE, "minute", "minutes");
+            format!("the last check of this person lies {minutes} back")
+        },
     );
     let one = Found {
         who: Who::Player(player),
@@ -66,8 +70,9 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         severity: Severity::Medium,
     };
     out.found(one, |count| {
-        let limit = params.check_minutes;
-        Details::of(vec![format!("{ago}, and it has to lie within {limit} minutes; {count} such records on the day")])
+        let limit = counted(params.check_minutes, "minute", "minutes");
+        let records = counted(count, "such record", "such records");
+        Details::of(vec![format!("{ago}, and it has to lie within {limit}; {records} on the day")])
     });
 }
 

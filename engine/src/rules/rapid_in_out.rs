@@ -9,7 +9,8 @@ use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
 use models::money::Currency;
-use models::ts::{HOUR, Ts};
+use models::ts::{HOUR, MINUTE, Ts};
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -113,9 +114,9 @@ fn say(params: &Params, who: Who, passed: &Passed<'_>, at: Ts, out: &mut Out<'_>
     };
     out.found(found, |_| {
         let percent = |part: i64| i128::from(part) * 100 / i128::from(passed.paid_in.max(1));
-        let minutes = (at.0 - first.at.0) / models::ts::MINUTE;
+        let minutes = counted(((at.0 - first.at.0) / MINUTE).max(1), "minute", "minutes");
         let reason = format!(
-            "{} % of what was paid in went out again within {minutes} minutes, and {} % of it was staked",
+            "{} % of what was paid in went out again within {minutes}, and {} % of it was staked",
             percent(passed.taken_out),
             percent(passed.staked)
         );

@@ -19,6 +19,7 @@ use models::alert::{Severity, Window};
 use models::ids::OperatorNo;
 use models::record::{PlayChannel, Record};
 use models::ts::{DAY, HOUR, Ts};
+use models::words::counted;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -352,10 +353,11 @@ impl Spread<'_> {
         };
         out.found(found, |count| {
             let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-            let (places, words, days) = (operators.len(), self.words, self.span_days);
+            let (places, words) = (operators.len(), self.words);
+            let days = counted(self.span_days, "day", "days");
             let alone = self.alone.map(|alone| format!(", at none of them more than {}", alone.people_max));
             let alone = alone.unwrap_or_default();
-            let reason = format!("{count} people at {places} operators {words} within {days} days{alone}");
+            let reason = format!("{count} people at {places} operators {words} within {days}{alone}");
             let operators = operators.into_iter().collect();
             Details { operators, ..Details::of(vec![reason]).with(guests.iter().map(|guest| &*guest.id)) }
         });

@@ -15,6 +15,7 @@ use models::alert::{Granularity, Metric, Severity, Window};
 use models::money::Currency;
 use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore};
 use models::ts::{DAY, HOUR, Ts};
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -232,8 +233,8 @@ fn amount(value: i64, metric: Metric, currency: Currency) -> String {
     match unit(metric) {
         Unit::MinorUnits => format!("{value} minor units of {currency}"),
         Unit::Ppm => format!("{} % of stakes", thousandths(value / 10)),
-        Unit::Players => format!("{value} players"),
-        _ => format!("{value} records"),
+        Unit::Players => counted(value, "player", "players"),
+        _ => counted(value, "record", "records"),
     }
 }
 

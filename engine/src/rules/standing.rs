@@ -6,6 +6,7 @@ use models::alert::{RevisionKind, Severity, Window};
 use models::ids::OperatorNo;
 use models::record::Record;
 use models::ts::{HOUR, Ts};
+use models::words::counted;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -316,7 +317,9 @@ impl<'a> Out<'a> {
             measured: Measured { observed: 1, limit: 0, unit: Unit::Records },
             severity: Severity::High,
         };
-        self.found(many, |count| Details::of(vec![format!("{count} times in the hour somebody {what}")]))
+        self.found(many, |count| {
+            Details::of(vec![format!("{} in the hour somebody {what}", counted(count, "time", "times"))])
+        })
     }
 
     /// What was found about somebody in a window that holds this instant is not so.

@@ -9,7 +9,8 @@ use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::{Severity, Window};
 use models::money::Currency;
-use models::ts::{HOUR, Ts};
+use models::ts::{HOUR, MINUTE, Ts};
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -77,10 +78,9 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     };
     out.found(found, |_| {
         let (count, percent) = (deposits.len(), params.band_percent);
-        let minutes = (last.at.0 - first.at.0) / models::ts::MINUTE;
-        let reason = format!(
-            "{count} deposits within {minutes} minutes, each at most {percent} % below a threshold and none at it"
-        );
+        let minutes = counted(((last.at.0 - first.at.0) / MINUTE).max(1), "minute", "minutes");
+        let reason =
+            format!("{count} deposits within {minutes}, each at most {percent} % below a threshold and none at it");
         Details::of(vec![reason]).with(deposits.iter().map(|m| &*m.id))
     });
 }

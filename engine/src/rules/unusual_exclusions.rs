@@ -9,6 +9,7 @@ use crate::rules::params::params;
 use crate::rules::run::Heard;
 use crate::rules::standing::{Cause, Details, Found, Out};
 use models::alert::Severity;
+use models::words::counted;
 
 /// What it is.
 pub const ABOUT: About = About {
@@ -65,7 +66,7 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
         } else {
             format!("{mean:.1} are usual for its number of players")
         };
-        Details::of(vec![format!("{observed} exclusions reported in the span, and {usual}")])
+        Details::of(vec![format!("{} reported in the span, and {usual}", counted(observed, "exclusion", "exclusions"))])
     });
 }
 

@@ -1,7 +1,7 @@
 // The screen: one socket, a state per topic, and a redraw at most every animation frame.
 // Offsets are gapless per topic. What does not fit is never shown as if it did: the topic is asked for anew.
 
-import { WORDS, ago, bandChart, count, el, measured, money, moneyShort, percent, sparkline } from "/sparkline.js";
+import { ago, bandChart, count, el, figuresOf, measured, money, moneyShort, percent, ruleWords, sparkline, whoShort } from "/sparkline.js";
 
 const BASE = ["national", "alerts", "groups", "feeds", "system", "regions", "products"];
 const ALERTS_SHOWN = 100;
@@ -239,14 +239,25 @@ function drawOperators() {
         el("td", {}, sparkline(row.course, `gross gaming revenue of the last ${row.course.length} ${row.unit}s`))));
     }
   }
-  $("operators").replaceChildren(...(rows.length ? rows : [empty(10, unlessHeard("feeds", "No records yet."))]));
+  // one that is not known yet is not one without records
+  const unheard = [...codes.keys()].map((id) => `operator:${id}`).find((topic) => topics.get(topic)?.data == null);
+  $("operators").replaceChildren(...(rows.length ? rows : [empty(10, unlessHeard(unheard ?? "feeds", "No records yet."))]));
 }
 
 const empty = (columns, text) => el("tr", {}, el("td", { class: "empty", colspan: columns }, text));
 
+/** Whom or which source it is about, if it is about one. */
+const aboutWhom = ({ who, source }) => {
+  const found = (topics.get("feeds")?.data?.items ?? []).find((item) => item.id === source);
+  return who ? whoShort(who) : found ? `source ${found.name}` : null;
+};
+
+/** Of what is confidential there is nothing to be measured. */
+const isTold = (alert) => alert.rule !== "confidential";
+
 function headline(alert) {
-  const s = alert.subject;
-  return `${s.operator}: ${WORDS[s.metric] ?? s.metric} of the ${s.granularity} ${measured(alert.evidence.observed, s.metric, s.currency)}`;
+  const value = isTold(alert) && alert.kind !== "withdrawn" ? measured(alert.evidence.observed, alert) : null;
+  return [`${alert.subject.operator}: ${figuresOf(alert.subject) ?? ruleWords(alert.rule)}`, value, aboutWhom(alert.subject)].filter(Boolean).join(", ");
 }
 
 function drawAlerts() {
@@ -273,7 +284,7 @@ function drawGroups() {
   const data = topics.get("groups")?.data;
   const rows = (data?.items ?? []).map((g) => el("tr", {},
     el("td", {}, pill(g.severity, SEVERE[g.severity])), el("td", {}, stateOf(g)),
-    el("th", { scope: "row" }, `${g.operator_code}: ${WORDS[g.metric] ?? g.metric} of the ${g.granularity}`), el("td", {}, g.rule),
+    el("th", { scope: "row", title: g.who }, [g.operator_code, figuresOf(g), aboutWhom(g)].filter(Boolean).join(", ")), el("td", {}, ruleWords(g.rule)),
     el("td", { class: "n" }, count(g.hits)), el("td", {}, local(g.first_at)), el("td", {}, local(g.last_at))));
   if (data?.more) rows.push(empty(7, `and ${count(data.more)} more`));
   $("groups").replaceChildren(...(rows.length ? rows : [empty(7, unlessHeard("groups", "Nothing to be worked."))]));
@@ -283,15 +294,18 @@ const SEVERE = { low: "wait", medium: "warn", high: "bad", critical: "bad" };
 
 function alertItem(alert, opened) {
   const { subject: s, evidence: e } = alert;
-  const show = (value) => measured(value, s.metric, s.currency);
+  const show = (value) => measured(value, alert);
   const band = `${show(e.band_low)} to ${show(e.band_high)}`;
-  const chart = bandChart(e, `observed ${show(e.observed)}, expected ${show(e.expected)}, quiet from ${band}`);
-  const pairs = [["Observed", show(e.observed)], ["Expected (median)", show(e.expected)], ["Quiet band", band],
-    ["Score", `${(e.score_milli / 1000).toFixed(1)} robust deviations; threshold ${(e.threshold_milli / 1000).toFixed(1)}; ${count(e.samples)} windows`],
-    ["Window", `${local(alert.window_start)} – ${local(alert.window_end)}`], ["Rule", `${alert.rule}, version ${alert.rule_version}`],
-    ["Records", e.records?.length ? e.records.join(", ") : "–"], ["Alert", alert.id]];
+  // a rule that learnt nothing has a limit and no band: what is missing of an invoice lies below it
+  const hasBand = isTold(alert) && (s.metric !== "finding" || e.samples > 0);
+  const chart = hasBand ? bandChart(e, `observed ${show(e.observed)}, expected ${show(e.expected)}, quiet from ${band}`) : null;
+  const pairs = [["Observed", isTold(alert) && show(e.observed)], [hasBand ? "Expected" : "Held against", isTold(alert) && show(e.expected)], ["Quiet band", hasBand && band],
+    ["Score", e.samples > 0 && `${(e.score_milli / 1000).toFixed(1)}; threshold ${(e.threshold_milli / 1000).toFixed(1)}; learnt from ${count(e.samples)}`],
+    ["Window", `${local(alert.window_start)} – ${local(alert.window_end)}`], ["Rule", isTold(alert) ? `${alert.rule}, version ${alert.rule_version}` : alert.rule],
+    ["About", s.who], ["Operators", e.operators?.join(", ")],
+    ["Records", e.records?.join(", ")], ["Alert", alert.id]].filter(([, value]) => value);
   return el("li", { class: fresh.has(alert.id) ? "alert new" : "alert", "data-id": alert.id, "data-severity": alert.severity, "data-kind": alert.kind },
-    el("div", { class: "top" }, pill(alert.severity, SEVERE[alert.severity]), el("span", { class: "what" }, headline(alert)),
+    el("div", { class: "top" }, pill(alert.severity, SEVERE[alert.severity]), el("span", { class: "what", title: s.who }, headline(alert)),
       el("span", { class: "quiet" }, alert.kind), el("time", { class: "quiet", datetime: alert.at }, local(alert.at))),
     chart,
     e.reasons?.length ? el("ul", {}, ...e.reasons.map((reason) => el("li", {}, reason))) : null,

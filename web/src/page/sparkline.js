@@ -47,21 +47,53 @@ export const moneyShort = (minor, currency) => (Number.isFinite(minor) ? compact
 
 export const percent = (part, of) => (Number.isFinite(part) && of > 0 ? `${((100 * part) / of).toFixed(1)} %` : "–");
 
+/** Seconds in words. */
+function duration(seconds) {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} days`;
+}
+
 /** How long ago, in words. */
 export function ago(time, now) {
   const seconds = Math.max(0, Math.round((now - Date.parse(time)) / 1000));
   if (!Number.isFinite(seconds)) return "–";
-  if (seconds < 5) return "just now";
-  if (seconds < 120) return `${seconds} s ago`;
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min ago`;
-  if (seconds < 172800) return `${Math.round(seconds / 3600)} h ago`;
-  return `${Math.round(seconds / 86400)} days ago`;
+  return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
 }
 
-/** A value of an alert in the unit of its metric. */
-export function measured(value, metric, currency) {
-  if (metric === "hold") return `${(value / 10000).toFixed(2)} %`;
-  return ["count", "unique_players", "first_contacts"].includes(metric) ? count(value) : `${money(value, currency)} ${currency}`;
+/** What a rule counts, one of it. */
+const ONE = { records: "record", minutes: "minute", days: "day", accounts: "account", pairs: "pair", exclusions: "exclusion", players: "player" };
+
+/** What a rule's finding, or the metric of a window, counts. */
+function unitOf({ subject: { metric }, evidence, rule }) {
+  if (evidence.unit) return evidence.unit;
+  if (metric === "hold") return "ppm";
+  if (metric === "silence") return "seconds";
+  if (metric === "integrity") return rule === "declared_totals_differ" ? "minor_units" : "number";
+  return ["count", "unique_players", "first_contacts"].includes(metric) ? "number" : "minor_units";
+}
+
+/** A value of an alert in its unit. */
+export function measured(value, alert) {
+  const unit = unitOf(alert);
+  if (!Number.isFinite(value)) return "–";
+  if (unit === "ppm") return `${(value / 10000).toFixed(2)} %`;
+  if (unit === "minor_units") return `${money(value, alert.subject.currency)} ${alert.subject.currency}`;
+  if (unit === "seconds") return duration(value);
+  return unit === "number" ? count(value) : `${count(value)} ${value === 1 ? ONE[unit] ?? unit : unit}`;
+}
+
+/** Which figures of an operator an alert or a group is about; null where it is about something else. */
+export const figuresOf = ({ metric, granularity }) => (WORDS[metric] ? `${WORDS[metric]} of the ${granularity}` : null);
+
+/** The name of a rule as words. */
+export const ruleWords = (rule) => (rule === "confidential" ? "confidential finding" : rule.replaceAll("_", " "));
+
+/** Whom it is about, short: a pseudonym says what it stands for, and the beginning of its digest is enough to tell two apart. */
+export function whoShort(who) {
+  const [what, which = ""] = who.split(/:(.*)/s);
+  return `${what} ${which.split(",").map((one) => (/^[0-9a-f]{16,}$/.test(one) ? one.slice(0, 8) : one)).join(" and ")}`;
 }
 
 /** A line of values with its zero, described in words for who does not see it. */

@@ -113,7 +113,7 @@ async fn a_licence_that_is_revoked_is_heard_while_records_go_on() {
     let lapsed = alert(&node, "licence_lapsed").await;
     assert_eq!((&lapsed["who"], &lapsed["operator_code"]), (&changed["who"], &json!("acme")));
     assert_eq!(lapsed["evidence"]["records"], json!(["s2"]));
-    let reasons = json!(["1 bets of the day were taken after the licence was revoked"]);
+    let reasons = json!(["1 bet of the day, taken after the licence was revoked"]);
     assert_eq!(lapsed["evidence"]["reasons"], reasons);
 
     // a start from the inputs alone says the same, and nothing twice; and so does one that tells what was told already
@@ -177,7 +177,7 @@ async fn rules_order_entries_as_the_store_does() {
     in_order(22).await;
     push(&node, &source, &[stake("s1", later())]).await;
     let lapsed = alert(&node, "licence_lapsed").await;
-    let reasons = json!(["1 bets of the day were taken after the licence was revoked"]);
+    let reasons = json!(["1 bet of the day, taken after the licence was revoked"]);
     assert_eq!(lapsed["evidence"]["reasons"], reasons);
     node.stop().await;
 }
@@ -209,7 +209,7 @@ async fn what_a_suspended_operator_still_sends_is_found() {
     more("s2", later());
     let lapsed = alert(&node, "licence_lapsed").await;
     assert_eq!(lapsed["evidence"]["records"], json!(["s2"]));
-    let reasons = json!(["1 bets of the day were taken while the operator is suspended"]);
+    let reasons = json!(["1 bet of the day, taken while the operator is suspended"]);
     assert_eq!((&lapsed["evidence"]["reasons"], &lapsed["who"]), (&reasons, &Value::Null), "the operator itself");
     let changed = alert(&node, "compliance_status_changed").await;
     let reasons = json!(["the operator was active and is suspended, as the regulator entered it"]);
@@ -256,7 +256,7 @@ async fn what_was_entered_before_rules_listened_is_told_once() {
     assert_eq!(numbers, [("BK 0002", Active), ("BK 0001", Revoked)], "as they hold, in their order");
     push(&node, &source, &[stake("s1", later())]).await;
     let lapsed = alert(&node, "licence_lapsed").await;
-    assert_eq!(lapsed["evidence"]["reasons"], json!(["1 bets of the day were taken after the licence was revoked"]));
+    assert_eq!(lapsed["evidence"]["reasons"], json!(["1 bet of the day, taken after the licence was revoked"]));
     // a suspended operator, too; the next start tells nothing more
     set_state(&node, &operator, "suspended").await;
     let forget = "DELETE FROM store_meta WHERE key = 'licences_told'";
@@ -313,7 +313,7 @@ async fn a_licence_says_channels_and_returns_and_wrong_ones_are_refused() {
     let retail = with(stake("s1", later()), &json!({"channel": "retail"}));
     push(&node, &source, &[retail, stake("s2", later())]).await;
     let lapsed = alert(&node, "licence_lapsed").await;
-    let reasons = json!(["1 bets of the day were taken over retail, a channel that no licence for the product names"]);
+    let reasons = json!(["1 bet of the day, taken over retail, a channel that no licence for the product names"]);
     assert_eq!((&lapsed["evidence"]["reasons"], &lapsed["evidence"]["records"]), (&reasons, &json!(["s1"])));
     // under the same key it is entered, and told, once
     let request = || {
