@@ -7,6 +7,7 @@ use crate::market::{self, PARAMS_VERSION};
 use crate::{forecasts, secrets};
 use models::alert::{Granularity, Metric};
 use ring::digest::{SHA256, digest};
+use serde_json::{Value, json};
 
 /// A figure and its value.
 pub type Figure = (&'static str, f64);
@@ -18,9 +19,9 @@ pub struct BuiltIn {
     pub kind: &'static str,
     /// Version of its parameters.
     pub version: u32,
-    /// The parameters.
-    pub parameters: String,
-    /// SHA-256 of this text, hexadecimal.
+    /// The parameters, an object.
+    pub parameters: Value,
+    /// SHA-256 of their JSON text without spaces, hexadecimal.
     pub parameters_sha256: String,
     /// What they were chosen and calibrated on.
     pub calibrated_on: &'static str,
@@ -83,8 +84,8 @@ const FORECAST: Told = Told {
 };
 
 impl BuiltIn {
-    fn new(kind: &'static str, version: u32, parameters: String, told: &Told) -> Self {
-        let parameters_sha256 = secrets::hex(digest(&SHA256, parameters.as_bytes()).as_ref());
+    fn new(kind: &'static str, version: u32, parameters: Value, told: &Told) -> Self {
+        let parameters_sha256 = secrets::hex(digest(&SHA256, parameters.to_string().as_bytes()).as_ref());
         let Told { predicts, is_for, not_for, of_whom, calibrated_on, limits, figures } = *told;
         let mut card = format!(
             "# Model card: {kind}, version {version}\n\nBuilt in: there is no artefact, and nothing to promote.\n\n\
@@ -113,11 +114,11 @@ pub fn all() -> Vec<BuiltIn> {
         BuiltIn::new(
             "anomaly",
             PARAMS_VERSION,
-            format!("hours {hours:?}; days {days:?}; holds of days {holds:?}"),
+            json!({"hours": hours, "days": days, "holds_of_days": holds}),
             &ANOMALY,
         ),
-        BuiltIn::new("figures_together", PARAMS_VERSION, format!("{together:?}"), &TOGETHER),
-        BuiltIn::new("forecast", forecast.version, format!("{forecast:?}"), &FORECAST),
+        BuiltIn::new("figures_together", PARAMS_VERSION, json!(together), &TOGETHER),
+        BuiltIn::new("forecast", forecast.version, json!(forecast), &FORECAST),
     ]
 }
 
@@ -148,9 +149,12 @@ mod tests {
         let all = all();
         assert_eq!(all.iter().map(|model| model.kind).collect::<Vec<_>>(), ["anomaly", "figures_together", "forecast"]);
         for model in &all {
-            assert!(model.parameters.contains(&format!("version: {}", model.version)), "{model:?}");
+            let part = ["hours", "density"].iter().find_map(|part| model.parameters.get(part));
+            let of = part.unwrap_or(&model.parameters);
+            assert_eq!(of["version"], model.version, "{model:?}");
             assert_eq!(model.parameters_sha256.len(), 64);
-            let told = [model.parameters.as_str(), model.parameters_sha256.as_str(), model.calibrated_on];
+            let parameters = model.parameters.to_string();
+            let told = [parameters.as_str(), model.parameters_sha256.as_str(), model.calibrated_on];
             assert!(told.iter().all(|text| model.card.contains(text)), "{}", model.card);
             let parts = ["- Intended use: ", "- Out of scope: ", "- Of whom: sums of all players", "- Limits: "];
             assert!(parts.iter().all(|part| model.card.contains(part)), "{}", model.card);
@@ -160,6 +164,7 @@ mod tests {
             let is_heard = model.card.contains(engine::rules::series_unusual::ABOUT.name);
             assert_eq!(is_heard, model.kind != "forecast", "{}", model.card);
         }
-        assert!(all[0].parameters.contains("rest_points: 160") && all[0].parameters.contains("rest_points: 14"));
+        let rests = ["hours", "days"].map(|windows| &all[0].parameters[windows]["rest_points"]);
+        assert_eq!(rests, [160, 14]);
     }
 }

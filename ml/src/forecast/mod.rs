@@ -101,9 +101,10 @@ use combine::{Trial, combined, learn};
 use interval::{Errors, widths};
 use members::MEMBERS;
 use season::{Phased, Season};
+use serde::Serialize;
 
 /// Parameters with their version: changed ones are another version.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Params {
     /// Version.
     pub version: u32,

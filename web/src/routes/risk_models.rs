@@ -41,9 +41,10 @@ pub struct BuiltInBody {
     pub version: u32,
     /// Always true.
     pub built_in: bool,
-    /// The parameters.
-    pub parameters: String,
-    /// SHA-256 of this text, hexadecimal.
+    /// The parameters, an object.
+    #[schema(value_type = Object)]
+    pub parameters: serde_json::Value,
+    /// SHA-256 of their JSON text without spaces, hexadecimal.
     pub parameters_sha256: String,
     /// What they were chosen and calibrated on.
     pub calibrated_on: &'static str,
