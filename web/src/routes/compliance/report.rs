@@ -85,11 +85,16 @@ fn sheets(report: &Report, digest: &str) -> Result<Sheets, ReportError> {
 }
 
 fn newest(sheets: &mut Sheets, scored: &ComplianceScored) {
-    let said = format!("Score {} of 100 ({}) on {}", marks(scored), band(scored), scored.day);
+    let said = match scored.band {
+        Some(Band::NotEnoughMeasured) => {
+            format!("Too little measured for a band on {} (score {} of 100)", scored.day, marks(scored))
+        }
+        _ => format!("Score {} of 100 ({}) on {}", marks(scored), band(scored), scored.day),
+    };
     sheets.text(&said, 13.0, Weight::Bold);
     let stood = format!(
-        "Formula {}, revision {}, worked out at {}; components weighing {} of 100 were measured over {} to {}",
-        scored.formula, scored.revision, scored.at, scored.measured_weight, scored.from, scored.to
+        "Formula {}, revision {}, worked out at {}; components weighing {} of 100 were measured in the {SPAN_DAYS} days to {}",
+        scored.formula, scored.revision, scored.at, scored.measured_weight, scored.day
     );
     sheets.text(&stood, TEXT, Weight::Regular);
     sheets.skip(4.0);
@@ -117,19 +122,20 @@ fn newest(sheets: &mut Sheets, scored: &ComplianceScored) {
 
 fn days(sheets: &mut Sheets, history: &[ComplianceScored]) {
     let columns = [
+        // wide enough for their titles in one line
         column("Day", 1.6, false),
         column("Score", 0.9, true),
-        column("Band", 1.0, false),
-        column("Measured", 1.1, true),
-        column("Checks", 1.0, true),
-        column("Worst", 1.0, true),
-        column("Median", 1.0, true),
-        column("Complete", 1.1, true),
-        column("Fresh", 1.0, true),
-        column("Refused", 1.0, true),
-        column("Paid", 1.0, true),
+        column("Band", 1.15, false),
+        column("Measured", 1.4, true),
+        column("Checks", 1.1, true),
+        column("Worst", 0.95, true),
+        column("Median", 1.15, true),
+        column("Complete", 1.4, true),
+        column("Fresh", 0.95, true),
+        column("Refused", 1.25, true),
+        column("Paid", 0.9, true),
         column("Alerts", 1.0, true),
-        column("Rev.", 0.6, true),
+        column("Rev.", 0.75, true),
     ];
     let points = |scored: &ComplianceScored, of: Component| {
         let one = scored.components.iter().find(|one| one.component == of).and_then(|one| one.points_ppm);
@@ -166,8 +172,8 @@ fn formula(sheets: &mut Sheets) {
     sheets.skip(4.0);
     let columns = [
         column("Component", 1.7, false),
-        column("Weight", 0.7, true),
-        column("What is measured", 3.8, false),
+        column("Weight", 0.95, true),
+        column("What is measured", 3.6, false),
         column("Line: value = points", 1.9, false),
         column("Source", 2.6, false),
     ];
