@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 /// A number with what it counts: `1 day`, `3 days`.
 #[must_use]
-pub fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str, more: &str) -> String {
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, one: &str, more: &str) -> String {
     let what = if count == N::from(1) { one } else { more };
     format!("{count} {what}")
 }
