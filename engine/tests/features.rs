@@ -100,7 +100,7 @@ fn names_are_names_and_a_changed_table_is_another_schema() {
 }
 
 const TRANSACTION_SCHEMA: &str = "8c3c129cb985121c";
-const PLAYER_SCHEMA: &str = "2320516511e9d54b";
+const PLAYER_SCHEMA: &str = "42619802e1391022";
 
 #[test]
 fn an_amount_is_held_against_the_players_own() {
@@ -394,9 +394,9 @@ fn a_balance_is_low_below_the_mark_of_its_currency() {
         (mark(30_000, Currency::EUR), None, None, None),
     ] {
         let of = player_with(&records, 1, params);
-        assert_eq!(of("balance_falls_day_12m"), drops, "{params:?}");
-        assert_eq!(of("low_balance_deposits_day_12m"), low_deposits, "{params:?}");
-        assert_eq!(of("low_to_deposit_s"), seconds, "{params:?}");
+        assert_eq!(of("low_balance_falls_day_12m"), drops, "{params:?}");
+        assert_eq!(of("low_balance_topups_day_12m"), low_deposits, "{params:?}");
+        assert_eq!(of("low_balance_to_topup_s"), seconds, "{params:?}");
     }
 }
 
@@ -433,9 +433,9 @@ fn markers_of_harm_by_hand() {
     let of = player_of(&records, 1);
     let table = [
         // to 100, and, as the records behind the last one that says it move it, from 600 to 50
-        ("balance_falls_day_12m", Some(2.0)),
-        ("low_balance_deposits_day_12m", Some(1.0)),
-        ("low_to_deposit_s", Some(120.0)),
+        ("low_balance_falls_day_12m", Some(2.0)),
+        ("low_balance_topups_day_12m", Some(1.0)),
+        ("low_balance_to_topup_s", Some(120.0)),
         ("live_share_12m", Some(0.5)),
         ("single_share_12m", Some(0.5)),
         ("cash_out_share_12m", Some(0.5)),

@@ -111,11 +111,37 @@ pub fn is_break(limit_type: &str) -> bool {
     BREAKS.iter().any(|begin| begins(limit_type, begin))
 }
 
-/// Is a limit of this type an exclusion, of which the register has to be told?
+/// Is a limit of this type an exclusion, of which the register has to be told: `self_exclusion`, `Excluded 6 months`? Not where
+/// it says what is excluded, such as `excluded_games`.
 #[must_use]
 pub fn is_exclusion(limit_type: &str) -> bool {
-    ["selfexclu", "exclu"].iter().any(|begin| begins(limit_type, begin))
+    let lower = limit_type.to_ascii_lowercase();
+    let mut words = lower.split(|other: char| !other.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let is_span = |word: &str| word.starts_with(|first: char| first.is_ascii_digit()) || SPANS.contains(&word);
+    begins(&lower, "selfexclu") || words.next().is_some_and(|word| EXCLUSIONS.contains(&word)) && words.all(is_span)
 }
+
+/// Words for an exclusion from all play.
+const EXCLUSIONS: [&str; 3] = ["exclusion", "excluded", "exclude"];
+/// What an exclusion lasts for, beside numbers.
+const SPANS: [&str; 16] = [
+    "hour",
+    "hours",
+    "day",
+    "days",
+    "week",
+    "weeks",
+    "month",
+    "months",
+    "year",
+    "years",
+    "for",
+    "permanent",
+    "permanently",
+    "indefinite",
+    "indefinitely",
+    "lifetime",
+];
 
 fn begins(limit_type: &str, begin: &str) -> bool {
     let plain = limit_type.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
@@ -442,12 +468,30 @@ mod tests {
         {
             assert!(is_break(name), "{name}");
         }
-        for name in ["self_exclusion", "Self-excluded 6 months", "exclusion", "EXCLUDED"] {
+        for name in [
+            "self_exclusion",
+            "Self-excluded 6 months",
+            "exclusion",
+            "EXCLUDED",
+            "exclusion for 6 months",
+            "exclusion_24h",
+            "excluded permanent",
+        ] {
             assert!(is_exclusion(name) && !is_break(name), "{name}");
         }
-        for name in
-            ["", "deposit_day", "loss_week", "time", "session_time", "session_timeout", "stake-month", "daily_break"]
-        {
+        for name in [
+            "",
+            "deposit_day",
+            "loss_week",
+            "time",
+            "session_time",
+            "session_timeout",
+            "stake-month",
+            "daily_break",
+            "excluded_games",
+            "exclude slots",
+            "exclusive_tables_stake_day",
+        ] {
             assert!(!is_break(name) && !is_exclusion(name), "{name}");
         }
     }

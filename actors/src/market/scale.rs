@@ -62,8 +62,8 @@ impl Scale {
     fn reason(self, at: f64, reason: Reason, averages: &Averages) -> Reason {
         let part = |low: f64, high: f64| self.straighten(high) - self.straighten(low);
         let size = |bent: f64| match reason.kind {
-            ReasonKind::Above => part(at, at + bent),
-            ReasonKind::Below => part(at - bent, at),
+            ReasonKind::Above | ReasonKind::AboveForSome | ReasonKind::AboveForLong => part(at, at + bent),
+            ReasonKind::Below | ReasonKind::BelowForSome | ReasonKind::BelowForLong => part(at - bent, at),
             ReasonKind::Restless => part(at - bent / 2.0, at + bent / 2.0),
             _ => bent,
         };
@@ -88,7 +88,8 @@ impl Averages {
         }
     }
 
-    /// Of what is said of an average; a rise in the unit may be none on the scale.
+    /// Of what is said of an average; none where it lies on the other side in the unit, as that of a single large payout among
+    /// hours that have fewer than usual.
     fn of(&self, kind: ReasonKind) -> Option<f64> {
         let [some, long] = self.0;
         let far = match kind {
@@ -98,7 +99,7 @@ impl Averages {
             ReasonKind::BelowForLong => -long,
             _ => return None,
         };
-        Some(far.max(0.0))
+        (far > 0.0).then_some(far)
     }
 }
 
@@ -146,7 +147,8 @@ mod tests {
             (ReasonKind::Below, (100.0 - 36.0, 100.0 - 64.0)),
             (ReasonKind::AboveForLong, (12.0, 6.0)),
             (ReasonKind::BelowForSome, (30.0, 15.0)),
-            (ReasonKind::AboveForSome, (0.0, 0.0)),
+            // lower in the unit: as one that lies so far above
+            (ReasonKind::AboveForSome, (196.0 - 100.0, 144.0 - 100.0)),
             (ReasonKind::Restless, (144.0 - 64.0, 121.0 - 81.0)),
             (ReasonKind::Flat, (4.0, 2.0)),
             (ReasonKind::Shape, (4.0, 2.0)),

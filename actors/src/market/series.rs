@@ -28,10 +28,10 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Version of the parameters of detectors and densities: states of another one are discarded. From 2 on figures are
 /// judged together, too, and hours and days are those of the wall clock; from 3 on figures lie on roots, and days are
-/// told in fortnights.
-pub const PARAMS_VERSION: u32 = 3;
+/// told in fortnights; from 4 on days have spans and a surprise of their own, and blocks a prior.
+pub const PARAMS_VERSION: u32 = 4;
 /// Layout of the bytes of a state.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 /// Series of an operator that are watched: eight currencies of six metrics, by hour and by day.
 pub const SERIES_MAX: usize = 96;
 /// Points of one input that are told, the most unusual ones; a feed that brings a year at once closes thousands.

@@ -405,7 +405,7 @@ impl Judge for OfOperator {
 /// Bytes before those of the rules and their number: a wall clock, documents, the newest tick, the clock of records.
 const HEAD_BYTES: usize = 18;
 /// Layout of those, and what follows from an input here: it grows with every change of either.
-const LAYOUT_HERE: u32 = 5;
+const LAYOUT_HERE: u32 = 6;
 
 impl Kept for OfOperator {
     const LAYOUT: u32 = VERSION << 8 | LAYOUT_HERE;

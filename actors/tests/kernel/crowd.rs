@@ -128,9 +128,9 @@ async fn idle_actor_on_a_blocked_arbiter_moves_when_a_message_waits() {
     until("it blocks", || left.load(Ordering::SeqCst) == 0).await;
     neighbour.try_send(Job::of(good(2..3))).unwrap();
     until("applied elsewhere", || neighbour.status().handled == 1).await;
-    open.store(true, Ordering::SeqCst);
-    // its thread is given up, so it goes on elsewhere, too
+    // its thread is given up, so it goes on elsewhere, too, as soon as its own supervisor looks
     until("the blocking one goes on", || blocking.status().handled == 1).await;
+    open.store(true, Ordering::SeqCst);
     assert_eq!((neighbour_store.applied(), blocking.status().generation), (vec![2], 2));
 }
 

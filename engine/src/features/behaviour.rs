@@ -11,7 +11,7 @@ use crate::ingest::id_digest;
 use crate::rules::calendar::Spans;
 use crate::rules::table::Weigh;
 use models::ids::OperatorNo;
-use models::record::{Product, Record, RecordKind, RecordStatus, is_break};
+use models::record::{PlayChannel, Product, Record, RecordKind, RecordStatus, is_break};
 use models::ts::{DAY, HOUR, SECOND, Ts};
 use serde::{Deserialize, Serialize};
 
@@ -147,6 +147,16 @@ impl AroundWin {
     }
 }
 
+/// What somebody has at an operator, as far as records say.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Balance {
+    minor: i64,
+    /// When a record said it: those from before are in it, however late they come.
+    said_at: Ts,
+    /// Time of the newest record that is in it.
+    at: Ts,
+}
+
 /// The player, in one currency.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -179,7 +189,7 @@ pub struct Behaviour {
     open_stake: Option<Ts>,
     /// Seconds to the next bet after it.
     pub lost_to_bet: Median,
-    balance: Option<i64>,
+    balance: Option<Balance>,
     low_since: Option<Ts>,
     pub low_to_deposit: Median,
     stake_minor: i64,
@@ -412,27 +422,33 @@ impl Behaviour {
     fn deposit(&mut self, record: &Record, low: Option<i64>, sums: &mut Sums) {
         (sums.deposits, sums.deposits_minor) = (1, record.amount_minor);
         self.deposit.push(record.amount_minor as f64);
-        let is_low = self.balance.zip(low).is_some_and(|(balance, low)| balance < low);
+        let at = record.occurred_at;
+        let is_low = self.balance.zip(low).is_some_and(|(balance, low)| at >= balance.at && balance.minor < low);
         sums.low_deposits = u32::from(is_low);
-        if let Some(since) = self.low_since.take() {
-            let waited = record.occurred_at.0 - since.0;
-            if (0..=REACTION_MAX).contains(&waited) {
-                self.low_to_deposit.push(waited as f64 / SECOND as f64);
-            }
+        if let Some(since) = self.low_since.take_if(|since| at >= *since)
+            && at.0 - since.0 <= REACTION_MAX
+        {
+            self.low_to_deposit.push((at.0 - since.0) as f64 / SECOND as f64);
         }
     }
 
-    /// Where a record does not say the balance it has moved the last one that is known.
+    /// A record that says the balance sets it, one that does not has moved it since: neither where a newer one was heard.
     fn balance(&mut self, record: &Record, low: Option<i64>, sums: &mut Sums) {
+        let (at, moved) = (record.occurred_at, moves(record));
         sums.balances = u32::from(record.balance_after_minor.is_some());
-        let moved = self.balance.map(|before| before.saturating_add(moves(record)));
-        let Some(now) = record.balance_after_minor.or(moved) else { return };
-        let is_low = |balance: i64| low.is_some_and(|low| balance < low);
+        let now = match (record.balance_after_minor, self.balance) {
+            (Some(minor), known) if known.is_none_or(|known| at >= known.at) => Balance { minor, said_at: at, at },
+            (None, Some(known)) if moved != 0 && at >= known.said_at => {
+                Balance { minor: known.minor.saturating_add(moved), at: known.at.max(at), ..known }
+            }
+            _ => return,
+        };
+        let is_low = |balance: Balance| low.is_some_and(|low| balance.minor < low);
         if !is_low(now) {
             self.low_since = None;
         } else if self.balance.is_some_and(|before| !is_low(before)) {
             sums.balance_drops = 1;
-            self.low_since = Some(record.occurred_at);
+            self.low_since = Some(at);
         }
         self.balance = Some(now);
     }
@@ -447,12 +463,12 @@ impl Behaviour {
     }
 }
 
-/// By how much a record raises its player's balance.
+/// By how much a record raises its player's balance; what goes over a counter is cash.
 fn moves(record: &Record) -> i64 {
     use RecordKind as K;
     let minor = record.amount_minor;
     match record.kind {
-        _ if record.status != RecordStatus::Successful => 0,
+        _ if record.status != RecordStatus::Successful || record.channel == Some(PlayChannel::Retail) => 0,
         K::Deposit | K::Payout | K::CashOut | K::Redemption | K::Void | K::Adjustment => minor,
         K::Stake | K::TicketSale | K::Withdrawal => -minor,
         _ => 0,

@@ -28,8 +28,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Version of the table, for people. 2: the day whose end asks for a vector is part of it. 3: sessions by their own ids, breaks
-/// that the player sets, types of games, more by horizon; what nobody told of is missing where it was 0.
-pub const VERSION: u32 = 3;
+/// that the player sets, types of games, more by horizon; what nobody told of is missing where it was 0. 4: records that say no
+/// balance move the last one that is known, so that the three markers of a low one have names of their own.
+pub const VERSION: u32 = 4;
 /// Places of the vector.
 pub const WIDTH: usize = FEATURES.len();
 /// Players of an operator that are remembered.
@@ -83,8 +84,8 @@ table!(
         "limit_rises", "count", "limits raised or taken away", SPAIN;
         "limit_cuts", "count", "limits set or cut", SPAIN;
         "time_outs", "count", "breaks from play that the player set at an operator", SPAIN;
-        "balance_falls_day", "count", "the balance falls below the low mark, a day; missing where the currency has none or no balance is sent", SPAIN;
-        "low_balance_deposits_day", "count", "deposits while the last balance was below it, a day; missing alike", SPAIN;
+        "low_balance_falls_day", "count", "the balance falls below the low mark, a day; missing where the currency has none or no balance is sent", SPAIN;
+        "low_balance_topups_day", "count", "deposits while the balance, as records since have moved it, was below it, a day; missing alike", SPAIN;
         "live_share", "share", "live bets, of those of which it is said", SPAIN;
         "single_share", "share", "bets of one part, of those of which it is said", SPAIN;
         "cash_out_share", "share", "cash-outs, of the payouts", SPAIN;
@@ -96,7 +97,7 @@ table!(
         "payment_accounts_used", "count", "payment accounts, at most 8; missing where none is named", BRITAIN;
         "operators", "count", "operators, at most 8", BRITAIN;
         "breaks", "count", "pauses in play of 30 days and longer", SPAIN;
-        "low_to_deposit_s", "seconds", "median from the fall below the low mark to the deposit, within a day; missing without one", SPAIN;
+        "low_balance_to_topup_s", "seconds", "median from the fall below the low mark to the deposit, within a day; missing without one", SPAIN;
         "products_played", "count", "products bet on; missing where none is named", SPAIN;
         "product_dominant", "share", "of the bets on the most frequent product; missing without a product", SPAIN;
         "game_types", "count", "types of games bet on, as the operator names them, at most 8; missing where none is named", SPAIN;
@@ -305,8 +306,8 @@ fn write_ways(sums: &Sums, has_low: bool, put: &mut impl FnMut(&str, f64)) {
     put("limit_rises", f64::from(sums.limit_rises));
     put("limit_cuts", f64::from(sums.limit_cuts));
     put("time_outs", f64::from(sums.time_outs));
-    put("balance_falls_day", of_low(sums.balance_drops));
-    put("low_balance_deposits_day", of_low(sums.low_deposits));
+    put("low_balance_falls_day", of_low(sums.balance_drops));
+    put("low_balance_topups_day", of_low(sums.low_deposits));
     put("live_share", share(f64::from(sums.live), f64::from(sums.live_known)));
     put("single_share", share(f64::from(sums.single), f64::from(sums.parts_known)));
     put("cash_out_share", share(f64::from(sums.cash_outs), f64::from(sums.payouts)));
@@ -324,7 +325,7 @@ fn write_account(known: &Behaviour, has_low: bool, as_of: Ts, places: &mut Place
     places.put("payment_accounts_used", named(known.accounts.len()));
     places.put("operators", known.operators.len() as f64);
     places.put("breaks", f64::from(known.breaks));
-    places.put("low_to_deposit_s", if has_low { known.low_to_deposit.value() } else { f64::NAN });
+    places.put("low_balance_to_topup_s", if has_low { known.low_to_deposit.value() } else { f64::NAN });
 }
 
 fn write_habits(known: &Behaviour, places: &mut Places<'_>) {

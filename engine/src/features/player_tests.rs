@@ -3,7 +3,7 @@ use crate::features::behaviour::NAMED_MAX;
 use crate::rules::calendar::Calendar;
 use crate::windows::tests::record;
 use jiff::tz::TimeZone;
-use models::record::{RecordKind, RecordStatus};
+use models::record::{PlayChannel, RecordKind, RecordStatus};
 use models::ts::MINUTE;
 
 /// 2 March 2026, 00:00 in Nairobi.
@@ -132,8 +132,8 @@ fn what_nobody_told_of_is_missing() {
         "product_dominant",
         "game_types",
         "game_type_dominant",
-        "balance_falls_day_1m",
-        "low_balance_deposits_day_12m",
+        "low_balance_falls_day_1m",
+        "low_balance_topups_day_12m",
         "live_share_6m",
         "single_share_1m",
         "cash_out_share_1m",
@@ -161,7 +161,7 @@ fn what_nobody_told_of_is_missing() {
     }
     assert_eq!((of("net_result_1m"), of("stake_total_12m")), (Some(-100.0), Some(100.0)));
     let with_balance = Record { balance_after_minor: Some(5_000), ..at(600, Stake) };
-    assert_eq!(after(&at_one(vec![with_balance]), 1)("balance_falls_day_1m"), Some(0.0), "it did not fall");
+    assert_eq!(after(&at_one(vec![with_balance]), 1)("low_balance_falls_day_1m"), Some(0.0), "it did not fall");
 }
 
 #[test]
@@ -176,8 +176,8 @@ fn every_deposit_below_the_low_mark_counts_and_the_first_is_timed() {
         balance(at(606, Deposit), 900),
     ];
     let of = after(&at_one(records), 1);
-    assert_eq!((of("balance_falls_day_1m"), of("low_balance_deposits_day_6m")), (Some(1.0), Some(2.0)));
-    assert_eq!((of("low_to_deposit_s"), of("deposits_day_1m")), (Some(180.0), Some(4.0)));
+    assert_eq!((of("low_balance_falls_day_1m"), of("low_balance_topups_day_6m")), (Some(1.0), Some(2.0)));
+    assert_eq!((of("low_balance_to_topup_s"), of("deposits_day_1m")), (Some(180.0), Some(4.0)));
 }
 
 #[test]
@@ -217,11 +217,41 @@ fn a_record_without_a_balance_moves_the_one_that_is_known() {
             ],
             (0.0, 1.0),
         ),
+        (
+            "a deposit that comes late is in the balance that was said since",
+            vec![
+                begin(500),
+                of(605, Stake, 400, Some(100)),
+                of(600, Deposit, 900, None),
+                of(606, Stake, 10, Some(90)),
+                of(607, Deposit, 900, None),
+            ],
+            (1.0, 1.0),
+        ),
+        (
+            "one that comes late behind a move alone is not",
+            vec![begin(500), of(605, Stake, 400, None), of(604, Deposit, 900, None), of(606, Deposit, 9, None)],
+            (1.0, 0.0),
+        ),
+        (
+            "a balance from before the newest move is none of now",
+            vec![begin(500), of(605, Deposit, 900, None), of(604, Stake, 400, Some(100)), of(606, Deposit, 9, None)],
+            (0.0, 0.0),
+        ),
+        (
+            "over a counter it is cash",
+            vec![
+                begin(500),
+                Record { channel: Some(PlayChannel::Retail), ..of(601, Stake, 400, None) },
+                of(602, Deposit, 900, None),
+            ],
+            (0.0, 0.0),
+        ),
     ];
     for (what, records, (falls, deposits)) in table {
         let of = after(&at_one(records), 1);
         let wanted = (Some(falls), Some(deposits));
-        assert_eq!((of("balance_falls_day_1m"), of("low_balance_deposits_day_1m")), wanted, "{what}");
+        assert_eq!((of("low_balance_falls_day_1m"), of("low_balance_topups_day_1m")), wanted, "{what}");
     }
 }
 

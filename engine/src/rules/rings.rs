@@ -236,52 +236,70 @@ pub(super) struct Bond<'a> {
     pub is_met: bool,
 }
 
-impl Bond<'_> {
-    /// Does an operator belong to the company of others? Of a thing it is enough that it is one of theirs; names are compared
-    /// with those of each of them, because one that names some people by phone and some by document is like both kinds.
-    fn joins(&self, company: &BTreeSet<OperatorNo>, new: OperatorNo, guests: &[&Guest]) -> bool {
-        let is_alike = company.iter().all(|one| self.alike.count(*one, new) as i64 >= self.alike_min);
-        is_alike && (!self.is_met || company.iter().any(|one| have_met(guests, *one, new)))
-    }
+/// Sets of operators are bits of a number.
+const _: () = assert!(GUESTS_MAX <= u32::BITS as usize);
 
-    /// Operators that belong together with this one, itself among them; nobody where it has no guests. One that is like two
-    /// others that are not like each other belongs with either of them: each is tried, and those with the most people are its
-    /// company, of equally many those with the smallest numbers.
+impl Bond<'_> {
+    /// Operators that belong together with this one, itself among them; nobody where it has no guests. Of a thing it is enough
+    /// that it is one of theirs; names are compared with those of each of them, because one that names some people by phone
+    /// and some by document is like both kinds. One that is like two others that are not like each other belongs with either
+    /// of them: each is tried, and those with the most people are its company, of equally many those with the smallest numbers.
     fn company(&self, operator: OperatorNo, guests: &[&Guest]) -> BTreeSet<OperatorNo> {
         let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-        if !operators.contains(&operator) {
-            return BTreeSet::new();
+        let operators: Vec<OperatorNo> = operators.into_iter().collect();
+        let Ok(own) = operators.binary_search(&operator) else { return BTreeSet::new() };
+        let (alike, met) = (self.alike(&operators), self.met(&operators, guests));
+        let all = 0..operators.len();
+        let joins = |one: usize, company: u32| {
+            company >> one & 1 == 0 && alike[one] & company == company && met[one] & company != 0
+        };
+        // with those who join it, smallest numbers first
+        let grown = |first: usize| {
+            let mut company = 1 << own | 1 << first;
+            while let Some(next) = all.clone().find(|one| joins(*one, company)) {
+                company |= 1 << next;
+            }
+            company
+        };
+        let mut best = (Reverse(0), BTreeSet::from([operator]));
+        for first in all.clone().filter(|one| joins(*one, 1 << own)) {
+            let company = grown(first);
+            let names = all.clone().filter(|one| company >> one & 1 == 1).map(|one| operators[one]);
+            let names: BTreeSet<OperatorNo> = names.collect();
+            if names.len() == operators.len() {
+                // whoever is tried first, all of them join
+                return names;
+            }
+            let count = people(guests.iter().copied().filter(|guest| names.contains(&guest.operator)));
+            best = best.min((Reverse(count), names));
         }
-        let alone = BTreeSet::from([operator]);
-        let is_first = |one: &OperatorNo| *one != operator && self.joins(&alone, *one, guests);
-        let companies = operators.iter().copied().filter(is_first).map(|first| {
-            let company = self.grown(BTreeSet::from([operator, first]), &operators, guests);
-            let count = people(guests.iter().copied().filter(|guest| company.contains(&guest.operator)));
-            (Reverse(count), company)
-        });
-        companies.min().map_or(alone, |(_, company)| company)
+        best.1
     }
 
-    /// A company with those of these operators who join it, smallest numbers first.
-    fn grown(
-        &self,
-        mut company: BTreeSet<OperatorNo>,
-        operators: &BTreeSet<OperatorNo>,
-        guests: &[&Guest],
-    ) -> BTreeSet<OperatorNo> {
-        let mut left: BTreeSet<OperatorNo> = operators.difference(&company).copied().collect();
-        while let Some(next) = left.iter().copied().find(|one| self.joins(&company, *one, guests)) {
-            left.remove(&next);
-            company.insert(next);
-        }
-        company
+    /// For each of these operators, which of them name enough people as it does.
+    fn alike(&self, operators: &[OperatorNo]) -> Vec<u32> {
+        let is_alike = |one, other| self.alike.count(one, other) as i64 >= self.alike_min;
+        let of = |one: OperatorNo| {
+            let bit = |(n, other): (usize, &OperatorNo)| u32::from(is_alike(one, *other)) << n;
+            operators.iter().enumerate().map(bit).sum()
+        };
+        operators.iter().map(|one| of(*one)).collect()
     }
-}
 
-/// Was somebody there at both?
-fn have_met(guests: &[&Guest], one: OperatorNo, other: OperatorNo) -> bool {
-    let mut here = guests.iter().filter(|guest| guest.operator == one);
-    here.any(|guest| guests.iter().any(|twin| twin.operator == other && twin.player == guest.player))
+    /// For each of these operators, at which of them one of its guests was, too; all where nobody asks.
+    fn met(&self, operators: &[OperatorNo], guests: &[&Guest]) -> Vec<u32> {
+        if !self.is_met {
+            return vec![u32::MAX; operators.len()];
+        }
+        let mut met = vec![0; operators.len()];
+        let places = guests.iter().map(|guest| (guest.player, operators.binary_search(&guest.operator).unwrap_or(0)));
+        let places: Vec<(Key, usize)> = places.collect();
+        for (player, one) in &places {
+            let twins = places.iter().filter(|(twin, _)| twin == player);
+            met[*one] |= twins.fold(0, |bits, (_, other)| bits | 1 << other);
+        }
+        met
+    }
 }
 
 /// What the rule of one operator lets pass: more than so many people within so many days it finds by itself.
@@ -304,11 +322,17 @@ impl Alone {
         })
     }
 
-    /// Are the guests of an operator too many for its own rule?
-    fn is_crowd(self, guests: &[&Guest]) -> bool {
+    /// From when to when people of one operator are too many for its own rule, the shortest such spans.
+    fn crowds(self, ring: &Ring) -> Vec<Window> {
         let span = self.span_days * DAY;
-        let until = |end: Ts| guests.iter().copied().filter(move |guest| (end.plus(-span)..=end).contains(&guest.at));
-        guests.len() as i64 > self.people_max && guests.iter().any(|last| people(until(last.at)) > self.people_max)
+        let more = usize::try_from(self.people_max).unwrap_or(usize::MAX);
+        let mut guests: Vec<&Guest> = ring.guests.iter().collect();
+        guests.sort_unstable_by_key(|guest| (guest.operator, guest.at));
+        // at one operator each guest is another person
+        let here = guests.chunk_by(|one, other| one.operator == other.operator);
+        let pairs = here.flat_map(|here| here.iter().zip(here.iter().skip(more)));
+        let crowds = pairs.map(|(first, last)| Window { start: first.at, end: last.at });
+        crowds.filter(|crowd| crowd.end.0 - crowd.start.0 <= span).collect()
     }
 }
 
@@ -341,7 +365,9 @@ impl Spread<'_> {
         let mut ends: Vec<Ts> = ring.within(at, at.plus(span)).map(|guest| guest.at).collect();
         ends.sort_unstable();
         ends.dedup();
-        let Some(guests) = ends.into_iter().rev().find_map(|end| self.spread(ring, operator, end)) else { return };
+        let crowds = self.alone.map_or_else(Vec::new, |alone| alone.crowds(ring));
+        let spread = |end: Ts| self.spread(ring, operator, Window { start: end.plus(-span), end }, &crowds);
+        let Some(guests) = ends.into_iter().rev().find_map(spread) else { return };
         let Some(first) = guests.iter().map(|guest| guest.at).min() else { return };
         let count = people(guests.iter().copied());
         let found = Found {
@@ -363,18 +389,23 @@ impl Spread<'_> {
         });
     }
 
-    /// The people of the span that ends then, where they are spread. Where they are too many in it at any operator alone, held
+    /// The people of a span, its ends among it, where they are spread. Where they are too many in it at any operator alone, held
     /// together or not, its own rule has found the number, which may be one that everybody has, of a bank or of a maker of
     /// devices; where no such rule is live nobody else would find them.
-    fn spread<'r>(&self, ring: &'r Ring, operator: OperatorNo, end: Ts) -> Option<Vec<&'r Guest>> {
-        let mut guests: Vec<&Guest> = ring.within(end.plus(-self.span_days * DAY), end).collect();
-        // whoever goes to many operators is one person, and costs no more than this
-        if people(guests.iter().copied()) <= self.people_max {
+    fn spread<'r>(
+        &self,
+        ring: &'r Ring,
+        operator: OperatorNo,
+        span: Window,
+        crowds: &[Window],
+    ) -> Option<Vec<&'r Guest>> {
+        // a number that everybody has costs no more than this
+        if crowds.iter().any(|crowd| span.start <= crowd.start && crowd.end <= span.end) {
             return None;
         }
-        let operators: BTreeSet<OperatorNo> = guests.iter().map(|guest| guest.operator).collect();
-        let at = |one: OperatorNo| guests.iter().copied().filter(|guest| guest.operator == one).collect::<Vec<_>>();
-        if self.alone.is_some_and(|alone| operators.iter().any(|one| alone.is_crowd(&at(*one)))) {
+        let mut guests: Vec<&Guest> = ring.within(span.start, span.end).collect();
+        // and whoever goes to many operators, who is one person, no more than this
+        if people(guests.iter().copied()) <= self.people_max {
             return None;
         }
         let company = self.bond.company(operator, &guests);
@@ -490,12 +521,25 @@ mod tests {
 
     #[test]
     fn what_one_operator_finds_is_what_its_own_rule_counts() {
-        let at = |player, day: i64| guest(player, 1, day * DAY);
-        let guests = [at(1, 0), at(2, 4), at(3, 9)];
-        let guests: Vec<&Guest> = guests.iter().collect();
-        for (people_max, span_days, wanted) in [(2, 9, true), (2, 8, false), (3, 9, false), (1, 4, true), (1, 3, false)]
-        {
-            assert_eq!(Alone { people_max, span_days }.is_crowd(&guests), wanted, "{people_max} in {span_days} days");
+        let mut ring = Ring::default();
+        for (player, operator, day) in [(3, 1, 9), (1, 1, 0), (1, 2, 1), (2, 1, 4), (4, 2, 2)] {
+            ring.join(guest(player, operator, day * DAY));
+        }
+        type Days<'a> = &'a [(i64, i64)];
+        // more people than so many, in so many days | from day to day
+        let table: [(i64, i64, Days<'_>); 7] = [
+            (2, 9, &[(0, 9)]),
+            (2, 8, &[]),
+            (3, 9, &[]),
+            (1, 5, &[(0, 4), (4, 9), (1, 2)]),
+            (1, 3, &[(1, 2)]),
+            (0, 0, &[(0, 0), (4, 4), (9, 9), (1, 1), (2, 2)]),
+            (1_000, 9, &[]),
+        ];
+        for (people_max, span_days, wanted) in table {
+            let crowds = Alone { people_max, span_days }.crowds(&ring);
+            let days: Vec<(i64, i64)> = crowds.iter().map(|crowd| (crowd.start.0 / DAY, crowd.end.0 / DAY)).collect();
+            assert_eq!(days, wanted, "{people_max} in {span_days} days");
         }
     }
 }

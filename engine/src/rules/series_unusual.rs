@@ -3,14 +3,14 @@
 //!
 //! What is scored comes in ([`models::series`]): detectors learn outside of the rules, and a replay needs none. One cause
 //! moves several metrics at once and others later, so it is one finding of the window in which the first of them was
-//! unusual; a fall behind a rise has a cause of its own. What the robust detector says already is not said again.
+//! unusual; a fall of what had risen has a cause of its own. What the robust detector says already is not said again.
 
 use crate::rules::finding::{Band, Measured, Unit, Who};
 use crate::rules::input::{Input, Trigger};
 use crate::rules::list::{About, Home};
 use crate::rules::params::params;
 use crate::rules::run::Heard;
-use crate::rules::standing::{Cause, Details, Found, Out};
+use crate::rules::standing::{Cause, Details, Found, Out, Told};
 use models::alert::{Granularity, Metric, Severity, Window};
 use models::money::Currency;
 use models::series::{Oddity, SeriesKey, SeriesReason, SeriesScore};
@@ -97,33 +97,62 @@ fn say(params: &Params, unusual: &[&SeriesScore], out: &mut Out<'_>) {
     let Some(first) = unusual.first() else { return };
     let (granularity, currency) = (first.series.granularity, first.series.currency);
     let (who, severity) = (Who::Series(granularity, currency), params.severity(first));
-    // a fall behind a rise has a cause of its own
-    let out = &mut out.matter(u64::from(is_fall(first)));
     // a day is unusual by the hour that was
-    let of_hours = Who::Series(Granularity::Hour, currency);
-    let hour_said = out.newest_standing(of_hours, first.window.end.plus(-1));
-    if granularity == Granularity::Day && hour_said.is_some_and(|(hour, _)| hour.end > first.window.start) {
-        return;
-    }
-    let mut window = first.window;
-    if let Some((standing, told)) = out.newest_standing(who, window.start)
-        && window.start.0 - standing.start.0 <= params.span(granularity)
-    {
-        if severity <= told {
+    if granularity == Granularity::Day {
+        let of_hours = Who::Series(Granularity::Hour, currency);
+        let hour = newest_of_cause(first, of_hours, first.window.end.plus(-1), out);
+        if hour.is_some_and(|(_, hour)| hour.window.end > first.window.start) {
             return;
         }
-        // the same cause, and worse by now
-        window = standing;
     }
+    let is_near = |told: &Told| first.window.start.0 - told.window.start.0 <= params.span(granularity);
+    let (matter, window) = match newest_of_cause(first, who, first.window.start, out).filter(|(_, told)| is_near(told))
+    {
+        Some((_, told)) if severity <= told.severity => return,
+        // the same cause, and worse by now
+        Some((matter, told)) => (matter, told.window),
+        None if out.newest_standing(who, first.window.start).is_some_and(|told| is_near(&told)) => (FALL, first.window),
+        None => (CAUSE, first.window),
+    };
     let measured = Measured { observed: first.value, limit: first.expected, unit: unit(first.series.metric) };
     let found = Found { who, window, cause: Cause::Window, measured, severity };
-    out.found(found, |_| Details { band: Some(band(params, first)), ..Details::of(reasons(unusual)) });
+    out.matter(matter)
+        .rose(risen(first))
+        .found(found, |_| Details { band: Some(band(params, first)), ..Details::of(reasons(unusual)) });
 }
 
-/// Is it below what was expected, by what is most surprising of it?
-fn is_fall(score: &SeriesScore) -> bool {
-    let oddity = score.reasons.first().map(|reason| reason.oddity);
-    oddity.is_some_and(|oddity| matches!(oddity, Oddity::Below | Oddity::BelowForSome | Oddity::BelowForLong))
+/// A cause.
+const CAUSE: u64 = 0;
+/// A fall behind a rise, while that is near.
+const FALL: u64 = 1;
+
+/// The newest that stands by then and is of the cause of this one, with its matter.
+fn newest_of_cause(score: &SeriesScore, who: Who, by: Ts, out: &mut Out<'_>) -> Option<(u64, Told)> {
+    let standing = [CAUSE, FALL].map(|matter| out.matter(matter).newest_standing(who, by).map(|told| (matter, told)));
+    let is_of_cause = |told: &Told| !told.rose.is_some_and(|rose| is_fall_of(score, rose));
+    let of_cause = standing.into_iter().flatten().filter(|(_, told)| is_of_cause(told));
+    of_cause.max_by_key(|(_, told)| told.window.start)
+}
+
+/// Figures that rise and fall with each other. Revenue and hold do not: payouts that stay away raise them.
+const ALIKE: [Metric; 4] = [Metric::Count, Metric::Stakes, Metric::Payouts, Metric::UniquePlayers];
+
+/// The metric that rose, where that is what is most surprising.
+fn risen(score: &SeriesScore) -> Option<Metric> {
+    let is_rise = |oddity: &Oddity| matches!(oddity, Oddity::Above | Oddity::AboveForSome | Oddity::AboveForLong);
+    first_oddity(score).filter(is_rise).map(|_| score.series.metric)
+}
+
+/// Is it a fall, by what is most surprising of it, of what rose before it?
+fn is_fall_of(score: &SeriesScore, risen: Metric) -> bool {
+    let is_fall = |oddity| matches!(oddity, Oddity::Below | Oddity::BelowForSome | Oddity::BelowForLong);
+    let fallen = score.series.metric;
+    let is_alike = fallen == risen || ALIKE.contains(&fallen) && ALIKE.contains(&risen);
+    is_alike && first_oddity(score).is_some_and(is_fall)
+}
+
+fn first_oddity(score: &SeriesScore) -> Option<Oddity> {
+    score.reasons.first().map(|reason| reason.oddity)
 }
 
 fn band(params: &Params, score: &SeriesScore) -> Band {
@@ -297,11 +326,12 @@ mod tests {
     fn one_cause_is_one_finding() {
         use Metric::{Count, Hold, Stakes, UniquePlayers};
         let day = |n, milli| unusual(Granularity::Day, Stakes, n, milli);
-        let fall = |n, milli| {
-            let reasons = hour(Stakes, n, milli).reasons.into_iter();
-            let reasons = reasons.map(|reason| SeriesReason { oddity: Oddity::BelowForSome, ..reason }).collect();
-            SeriesScore { reasons, ..hour(Stakes, n, milli) }
+        let because = |oddity, score: SeriesScore| {
+            let reasons = score.reasons.iter().map(|reason| SeriesReason { oddity, ..*reason }).collect();
+            SeriesScore { reasons, ..score }
         };
+        let fall = |metric, n, milli| because(Oddity::BelowForSome, hour(metric, n, milli));
+        let fallen_day = |n, milli| because(Oddity::Below, day(n, milli));
         let told = |n: i64, before: i64| {
             let window = hour(Stakes, n - before, 0).window;
             SeriesScore { told: Some(ToldAlready { alert: AlertId(1), window }), ..hour(Stakes, n, 700) }
@@ -329,8 +359,38 @@ mod tests {
                 ),
                 (
                     "a fall three hours behind a rise is none of it, and a second one is of the first",
-                    story(vec![vec![hour(Count, 5, 510)], vec![fall(8, 520)], vec![fall(9, 520)]]),
+                    story(vec![vec![hour(Count, 5, 510)], vec![fall(Stakes, 8, 520)], vec![fall(Count, 9, 520)]]),
                     &["series hour KES: 705 records", "series hour KES: 708 minor_units"],
+                ),
+                (
+                    "a second fall that is worse is of the first; and so is what comes when the rise is long ago",
+                    story(vec![
+                        vec![hour(Count, 5, 510)],
+                        vec![fall(Stakes, 20, 520)],
+                        vec![fall(Count, 21, 800)],
+                        vec![hour(Stakes, 40, 900)],
+                    ]),
+                    &["series hour KES: 705 records", "series hour KES: 721 records"],
+                ),
+                (
+                    "a rise behind a fall is what was not reported before",
+                    story(vec![vec![fall(Count, 5, 510)], vec![hour(Stakes, 8, 520)]]),
+                    &["series hour KES: 705 records"],
+                ),
+                (
+                    "payouts that stay away raise the hold before they lower the count",
+                    story(vec![vec![hour(Hold, 5, 510)], vec![fall(Count, 8, 520)]]),
+                    &["series hour KES: 705 ppm"],
+                ),
+                (
+                    "but a hold that falls behind its rise is another cause",
+                    story(vec![vec![hour(Hold, 5, 510)], vec![fall(Hold, 8, 520)]]),
+                    &["series hour KES: 705 ppm", "series hour KES: 708 ppm"],
+                ),
+                (
+                    "another course has no direction",
+                    story(vec![vec![because(Oddity::Shape, hour(Count, 5, 510))], vec![fall(Count, 8, 520)]]),
+                    &["series hour KES: 705 records"],
                 ),
                 (
                     "and makes it worse where it is",
@@ -356,6 +416,26 @@ mod tests {
                     "a day is unusual by its hour",
                     story(vec![vec![hour(Count, 75, 510)], vec![day(3, 700)]]),
                     &["series hour KES: 775 records"],
+                ),
+                (
+                    "and by one of no direction, and by a fall behind a rise",
+                    story(vec![
+                        vec![because(Oddity::Restless, hour(Count, 75, 510))],
+                        vec![fallen_day(3, 700)],
+                        vec![hour(Stakes, 120, 510)],
+                        vec![fall(Stakes, 122, 520)],
+                        vec![fallen_day(5, 700)],
+                    ]),
+                    &[
+                        "series hour KES: 775 records",
+                        "series hour KES: 820 minor_units",
+                        "series hour KES: 822 minor_units",
+                    ],
+                ),
+                (
+                    "a day that falls has none of it from an hour that rose",
+                    story(vec![vec![hour(Count, 75, 510)], vec![fallen_day(3, 700)]]),
+                    &["series hour KES: 775 records", "series day KES: 703 minor_units"],
                 ),
                 (
                     "an hour of the day before says nothing of a day",

@@ -2,7 +2,7 @@
 
 use crate::rules::book::player_key;
 use crate::rules::finding::{Band, Finding, Measured, Mode, RECORDS_MAX, Scope, Unit, Who, finding_id, revise};
-use models::alert::{RevisionKind, Severity, Window};
+use models::alert::{Metric, RevisionKind, Severity, Window};
 use models::ids::OperatorNo;
 use models::record::Record;
 use models::ts::{HOUR, Ts};
@@ -70,6 +70,19 @@ struct Case {
     records: Vec<Box<str>>,
     /// Newest time of the inputs when it was heard of last.
     heard_at: Ts,
+    /// The metric that had risen when it was told last, where that was it.
+    rose: Option<Metric>,
+}
+
+/// A case that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// When it was.
+    pub window: Window,
+    /// How urgent it was told.
+    pub severity: Severity,
+    /// The metric that had risen, where that was it ([`Out::rose`]).
+    pub rose: Option<Metric>,
 }
 
 /// The cases of one mode.
@@ -209,6 +222,7 @@ pub struct Out<'a> {
     record: Option<&'a Record>,
     findings: &'a mut Vec<Finding>,
     matter: u64,
+    rose: Option<Metric>,
 }
 
 impl<'a> Out<'a> {
@@ -220,14 +234,20 @@ impl<'a> Out<'a> {
     ) -> Self {
         let standing = standing.of_mut(speaker.mode);
         standing.newest = standing.newest.max(speaker.at);
-        Self { standing, speaker, record, findings, matter: 0 }
+        Self { standing, speaker, record, findings, matter: 0, rose: None }
     }
 
     /// The same about one matter among several of the same people, such as one of their limits: what is found of it is a
     /// finding of its own. 0 is the only one of most rules.
     pub fn matter(&mut self, matter: u64) -> Out<'_> {
-        let Self { standing, speaker, record, findings, .. } = self;
-        Out { standing, speaker: *speaker, record: *record, findings, matter }
+        let Self { standing, speaker, record, findings, rose, .. } = self;
+        Out { standing, speaker: *speaker, record: *record, findings, matter, rose: *rose }
+    }
+
+    /// The same, where what is told is that a metric rose: known to who judges what comes behind it, and no part of a finding.
+    pub fn rose(&mut self, rose: Option<Metric>) -> Out<'_> {
+        let Self { standing, speaker, record, findings, matter, .. } = self;
+        Out { standing, speaker: *speaker, record: *record, findings, matter: *matter, rose }
     }
 
     fn key(&self, who: Who, start: Ts) -> CaseKey {
@@ -261,6 +281,7 @@ impl<'a> Out<'a> {
             told_severity: severity,
             records: Vec::new(),
             heard_at: self.standing.newest,
+            rose: None,
         };
         let key = self.key(who, window.start);
         let cases_max = match self.speaker.scope {
@@ -297,6 +318,7 @@ impl<'a> Out<'a> {
             Said::Stands => return observed,
         };
         (case.said, case.told, case.told_at, case.told_severity) = (Said::Stands, observed, at, severity);
+        case.rose = self.rose;
         let mut details = details(observed);
         if matches!(cause, Cause::Sum { .. }) {
             details.records = case.records.iter().map(|id| id.to_string()).collect();
@@ -371,12 +393,13 @@ impl<'a> Out<'a> {
         case.is_some_and(|(key, _)| self.standing.cases[&key].said == Said::Stands)
     }
 
-    /// The newest that stands about somebody and began by then: its window, and how urgent it was told.
+    /// The newest that stands about somebody and began by then.
     #[must_use]
-    pub fn newest_standing(&self, who: Who, by: Ts) -> Option<(Window, Severity)> {
+    pub fn newest_standing(&self, who: Who, by: Ts) -> Option<Told> {
         let (key, end) = self.latest(who, by)?;
         let case = self.standing.cases.get(&key).filter(|case| case.said == Said::Stands)?;
-        Some((Window { start: key.start, end }, case.told_severity))
+        let window = Window { start: key.start, end };
+        Some(Told { window, severity: case.told_severity, rose: case.rose })
     }
 
     fn say(

@@ -3,9 +3,10 @@
 use crate::node::{Key, Node, Operator, Setup, Socket};
 use actors::engine::Faults;
 use models::record::Record;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::Store;
 use tokio::io::AsyncWriteExt;
@@ -213,22 +214,38 @@ async fn refused(node: &Node, quarantine: &str) -> (String, String) {
     (text("state"), text("id"))
 }
 
+/// What another process does to a refused record while the source judges what shall take its place.
+#[derive(Default)]
+struct Rival {
+    /// Where and which; taken by the first record that is judged.
+    next: Mutex<Option<(Store, String)>>,
+    /// It that was begun, whether or not it came to an end in time.
+    begun: Mutex<Option<std::thread::JoinHandle<()>>>,
+    is_faster: AtomicBool,
+}
+
+impl Rival {
+    /// Dismisses it, unless somebody on this thread is in the middle of a commit and the rival would have to wait for that.
+    fn dismiss(&self) {
+        let Some((store, id)) = self.next.lock().take() else { return };
+        let (told, settled) = std::sync::mpsc::channel();
+        let sql = format!("UPDATE quarantine SET state = 'dismissed', reason = 'test_data' WHERE id = '{id}'");
+        *self.begun.lock() = Some(std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let _ = told.send(runtime.block_on(store.execute_for_tests(&sql)).is_ok_and(|rows| rows == 1));
+        }));
+        self.is_faster.store(settled.recv_timeout(Duration::from_secs(2)) == Ok(true), Ordering::Release);
+    }
+}
+
 #[actix_web::test]
 async fn whoever_settles_a_refused_record_too_late_hears_of_a_conflict() {
-    // another process is faster, between what the source has read of quarantine and its commit; unless somebody else on this
-    // thread is writing, for whom it would have to wait: then it is tried again
-    let (store, is_faster): (Arc<OnceLock<Store>>, Arc<AtomicBool>) = Default::default();
+    let rival = Arc::new(Rival::default());
     let fault = {
-        let (store, is_faster) = (Arc::clone(&store), Arc::clone(&is_faster));
+        let rival = Arc::clone(&rival);
         move |record: &Record| {
-            if let Some(store) = store.get().filter(|_| record.record_id.starts_with("mended")).cloned() {
-                let (told, settled) = std::sync::mpsc::channel();
-                std::thread::spawn(move || {
-                    let sql = "UPDATE quarantine SET state = 'dismissed', reason = 'test_data' WHERE state = 'open'";
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                    let _ = told.send(runtime.expect("a runtime").block_on(store.execute_for_tests(sql)));
-                });
-                is_faster.store(settled.recv_timeout(Duration::from_secs(2)).is_ok(), Ordering::Release);
+            if record.record_id.starts_with("mended") {
+                rival.dismiss();
             }
         }
     };
@@ -242,17 +259,20 @@ async fn whoever_settles_a_refused_record_too_late_hears_of_a_conflict() {
         pushed.json()
     };
     push(&["known"]).await;
-    store.set(node.engine.store().clone()).unwrap_or_else(|_| panic!("it is set once"));
-    for attempt in 0..10 {
-        let bad = batch(&[&format!("bad{attempt}")]).replace("stake", "stakes");
+    // until a rival came between what the source read of quarantine and its commit
+    for record in 0..10 {
+        let bad = batch(&[&format!("bad{record}")]).replace("stake", "stakes");
         node.call("POST", &path, Some(&key.bearer), &bad).await;
         let (state, id) = refused(&node, &quarantine).await;
         assert_eq!(state, "open");
-        let id_of_record = format!("mended{attempt}");
+        *rival.next.lock() = Some((node.engine.store().clone(), id.clone()));
+        let id_of_record = format!("mended{record}");
         let mended = batch(&[&id_of_record]);
         let mended = mended.trim_matches(['[', ']']);
         let replayed = node.call("POST", &format!("{quarantine}/{id}/replay"), Some(&node.staff), mended).await;
-        if is_faster.load(Ordering::Acquire) {
+        let begun = rival.begun.lock().take().expect("the source judged it");
+        tokio::task::spawn_blocking(move || begun.join()).await.expect("it runs").expect("it ended");
+        if rival.is_faster.load(Ordering::Acquire) {
             assert_eq!(replayed.status, 409, "{}", replayed.text);
             assert_eq!(refused(&node, &quarantine).await, ("dismissed".to_owned(), id));
             // nothing of it was stored, and nothing is forgotten
@@ -262,7 +282,7 @@ async fn whoever_settles_a_refused_record_too_late_hears_of_a_conflict() {
             return;
         }
     }
-    panic!("another process was never faster");
+    panic!("no rival was ever faster");
 }
 
 #[actix_web::test]
