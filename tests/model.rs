@@ -186,7 +186,7 @@ fn a_model_goes_live_in_the_hands_of_two_people() {
     let does = |args: &[&str]| program::attempt(dir.path(), &store, &[&["model"][..], args].concat());
     // what is tried | does it go | what is said
     let table: [(&[&str], bool, &str); 11] = [
-        (&["list"], true, "figures_together        3 built_in"),
+        (&["list"], true, "figures_together        4 built_in"),
         (&["promote", "transaction_risk", "1", "--by", "Otieno"], false, "no such model"),
         (&["register", &file, "--by", "Wanjiku", "--test", &test], true, "version 1 is registered"),
         (&["register", &file, "--by", "Wanjiku"], false, "this artefact is registered"),
