@@ -4,7 +4,7 @@ use super::Engine;
 use super::model_brake::Scoring;
 use crate::api::{EngineError, IdempotencyKey};
 use crate::idempotency;
-use crate::rates::{self, TRIED_MIN, Tried};
+use crate::rates::{self, Tried};
 use crate::register::{commit_error, section, unavailable};
 use crate::rule_versions::{RuleCommand, RuleOrder, RuleOrdered};
 use crate::second_person::are_of_one_person;
@@ -18,7 +18,7 @@ use models::jurisdiction::JurisdictionNo;
 use models::notice::{Notice, NoticeKind};
 use models::operator::OperatorState;
 use models::rule::{BacktestState, ForecastBasis, RateDeparture, RateForecast, RuleAct, RuleChanged};
-use models::ts::{HOUR, Ts};
+use models::ts::{DAY, HOUR, Ts};
 use models::words::counted;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
@@ -32,6 +32,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Backtests of a version that are looked through for one that came to its end.
 const BACKTESTS_LOOKED_AT: u32 = 50;
+/// A forecast is made of no shorter time in the shadow: many rules speak once a day, and nobody plays at night as in the evening.
+const SHADOW_MIN: i64 = DAY;
 
 /// What of the result of a backtest makes a forecast.
 #[derive(Deserialize)]
@@ -154,7 +156,7 @@ impl Engine {
         self.0.writer.commit(vec![event], attachments).await.map(drop).map_err(commit_error)
     }
 
-    /// How many alerts a version will raise: as many as it found in the shadow, else in its newest backtest, else as many as
+    /// How many alerts a version will raise: as many as it found in a day of the shadow or more, else in its newest backtest, else as many as
     /// what was live before has. Where there is none of these, nothing is known.
     async fn forecast(
         &self,
@@ -165,7 +167,7 @@ impl Engine {
     ) -> Result<RateForecast, EngineError> {
         let span = (now.plus(-LOOKS_BACK), now);
         let (of, shadow) = ((jurisdiction, life.rule()), rates::in_shadow(version, span));
-        if rates::micros(&shadow) >= TRIED_MIN
+        if rates::micros(&shadow) >= SHADOW_MIN
             && let Some(forecast) = self.rate(ForecastBasis::Shadow, of, &shadow).await?
         {
             return Ok(forecast);

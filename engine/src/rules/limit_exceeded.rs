@@ -51,6 +51,10 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
             continue;
         }
         let window = limit.span.of(&heard.spans);
+        if heard.trigger == Trigger::Undone && player.period(limit.span, window.start).is_none() {
+            // too long ago to be added up anew
+            continue;
+        }
         let sum = player.against(limit, &heard.spans);
         let measured = Measured { observed: sum, limit: limit.amount_minor, unit: Unit::MinorUnits };
         let who = Who::Player(key);
@@ -127,6 +131,27 @@ mod tests {
                 ),
                 ("a deposit that failed", day(1_000).failed_deposit("anna", 4_000), &[]),
                 ("a deposit that was taken back", day(1_000).deposit("anna", 4_000).take_back("anna", 2), &[]),
+                (
+                    "on the next day",
+                    day(1_000).deposit("anna", 4_000).after(tomorrow).deposit("anna", 100).take_back("anna", 2),
+                    &[],
+                ),
+                (
+                    "on the day after that, when nobody knows its day any more",
+                    day(1_000)
+                        .deposit("anna", 4_000)
+                        .after(tomorrow)
+                        .deposit("anna", 100)
+                        .after(tomorrow)
+                        .deposit("anna", 100)
+                        .take_back("anna", 2),
+                    &["player anna: 4000 minor_units"],
+                ),
+                (
+                    "one of two of the day before, and the other one is too much by itself",
+                    day(1_000).deposit("anna", 100).deposit("anna", 4_000).after(tomorrow).take_back("anna", 2),
+                    &["player anna: 4000 minor_units"],
+                ),
                 (
                     "losses: staked 900, won 500, staked 700",
                     Story::at(60)

@@ -112,6 +112,11 @@ mod tests {
                         .withdraw("anna", 20_000),
                     &[],
                 ),
+                (
+                    "a deposit is taken back in the next month",
+                    euros().deposit("anna", 80_000).after(days(31)).deposit("anna", 100).take_back("anna", 1),
+                    &[],
+                ),
                 ("shillings are not euros", Story::at(60).deposit("anna", 80_000), &[]),
                 ("a deposit that failed", euros().failed_deposit("anna", 80_000), &[]),
             ],

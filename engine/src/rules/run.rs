@@ -27,7 +27,7 @@ pub struct Heard<'a> {
     pub trigger: Trigger,
     /// Its time.
     pub at: Ts,
-    /// The spans it lies in.
+    /// The spans it lies in; as [`Trigger::Undone`], in which what it takes back lies.
     pub spans: Spans,
     /// The record, where it is one.
     pub record: Option<&'a Record>,
@@ -149,6 +149,8 @@ impl OperatorRules {
     pub fn hear_and(&mut self, input: &Input<'_>, findings: &mut Vec<Finding>, show: impl FnOnce(&Heard<'_>)) {
         let (at, spans) = spans_of(&mut self.calendar, input);
         let (noted, trigger, record, facts) = self.note(input, &spans);
+        // what is taken back is judged in its own day and month
+        let undone_spans = noted.undone.as_ref().map(|was| self.calendar.spans(was.at));
         let Self { scope, active, book, standing, tally, .. } = self;
         let book: &Book = book;
         let none = Facts::default();
@@ -177,9 +179,10 @@ impl OperatorRules {
         let undone = noted.undone.as_ref().map(|_| Trigger::Undone);
         let closed = noted.closed.map(|_| Trigger::DayClosed);
         for trigger in [undone, closed, trigger].into_iter().flatten() {
+            let spans = undone_spans.filter(|_| trigger == Trigger::Undone).unwrap_or(spans);
             for version in active.operator(trigger, at) {
                 let mut out = Out::new(standing, version.about(*scope, at), record, findings);
-                version.params.judge(&Heard { trigger, ..heard }, &mut out);
+                version.params.judge(&Heard { trigger, spans, ..heard }, &mut out);
             }
         }
     }

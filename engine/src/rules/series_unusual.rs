@@ -33,6 +33,8 @@ const OTHERS_MAX: usize = 5;
 params! {
     /// The score from which on it speaks; half a million is the detector's own alert, at most three in 10,000 hours where nothing happens.
     score_min_ppm: i64 = 500_000, "millionths", 250_000..=999_999, "the detector's threshold, calibrated on noise (ml::anomaly)";
+    /// The score from which on a day is said of which no other series is worth a word.
+    alone_day_min_ppm: i64 = 600_000, "millionths", 250_000..=999_999, "one of six series is easily so by chance; what happens moves several (simulated markets, docs/BENCHMARKS.md)";
     /// The score from which on it is of medium severity.
     medium_from_ppm: i64 = 600_000, "millionths", 250_000..=1_000_000, "half again as surprising as what is said at all";
     /// The score from which on it is of high severity.
@@ -66,6 +68,12 @@ impl Params {
         if granularity == Granularity::Hour { self.cause_hours * HOUR } else { self.cause_days * DAY }
     }
 
+    /// Is the most unusual series of a window unusual enough, with so many that are worth a word?
+    fn is_enough(&self, first: &SeriesScore, beside: usize) -> bool {
+        let is_hour = first.series.granularity == Granularity::Hour;
+        is_hour || beside > 1 || i64::from(first.score_ppm) >= self.alone_day_min_ppm
+    }
+
     /// Is it heard of already?
     fn is_told(&self, score: &SeriesScore) -> bool {
         let span = self.span(score.series.granularity);
@@ -81,7 +89,9 @@ pub(super) fn judge(params: &Params, heard: &Heard<'_>, out: &mut Out<'_>) {
     // windows in their order, each with its most unusual series first
     speaking.sort_by_key(|score| (place(score), std::cmp::Reverse(score.score_ppm), score.series));
     for window in speaking.chunk_by(|one, other| place(one) == place(other)) {
-        if !window.iter().any(|score| params.is_told(score)) {
+        // worth a word, if not an alert
+        let beside = scored.scores.iter().filter(|score| place(score) == place(window[0])).count();
+        if params.is_enough(window[0], beside) && !window.iter().any(|score| params.is_told(score)) {
             say(params, window, out);
         }
     }
@@ -412,6 +422,17 @@ mod tests {
                 ("it said so hours before", story(vec![vec![told(40, 9)]]), &[]),
                 ("it said so two days before", story(vec![vec![told(60, 48)]]), &["series hour KES: 760 minor_units"]),
                 ("a day", story(vec![vec![day(3, 600)]]), &["series day KES: 703 minor_units"]),
+                ("a day of which nothing else is worth a word", story(vec![vec![day(3, 599)]]), &[]),
+                (
+                    "a day of which something else is worth a word, and no alert",
+                    story(vec![vec![day(3, 500), unusual(Granularity::Day, Count, 3, 250)]]),
+                    &["series day KES: 703 minor_units"],
+                ),
+                (
+                    "not of the same day",
+                    story(vec![vec![day(3, 599), unusual(Granularity::Day, Count, 2, 499), hour(Count, 95, 499)]]),
+                    &[],
+                ),
                 (
                     "a day is unusual by its hour",
                     story(vec![vec![hour(Count, 75, 510)], vec![day(3, 700)]]),
