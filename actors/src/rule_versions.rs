@@ -5,11 +5,11 @@
 
 use ::engine::rules::life::{Life, State, Version};
 use ::engine::rules::list;
-use ::engine::rules::ruleset::{RuleSet, VERSIONS_MAX};
+use ::engine::rules::ruleset::{RuleSet, RuleVersion, VERSIONS_MAX};
 use models::ids::{KeyId, Seq};
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
 use models::rule::{RuleAct, RuleChanged};
-use models::ts::Ts;
+use models::ts::{DAY, Ts};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +17,10 @@ use store::{Store, StoreError};
 
 /// Rows of a set that are kept for going back: nobody tries or promotes a version into them.
 const ROWS_RESERVED: usize = 64;
+
+/// Beyond its room a set leaves out what ended longer ago than this, oldest first: records come no later. What was judged by it
+/// is computed again by the set of its time.
+const ENDED_KEPT: i64 = 400 * DAY;
 
 /// What somebody wants to be done with a rule.
 #[derive(Clone, Debug)]
@@ -34,8 +38,8 @@ pub enum RuleCommand {
     StopShadow(u32),
     /// Let a version take the place of the live one.
     Promote(u32),
-    /// Go back to what was live before.
-    RollBack,
+    /// Go back to what was live before a version, else before what is live now.
+    RollBack(Option<u32>),
     /// Let no version be live.
     TurnOff,
 }
@@ -93,10 +97,18 @@ impl Kept {
         Ok(life)
     }
 
-    /// Every rule's rows, one of them as `life` has it.
-    fn rows_with(&self, life: &Life) -> Vec<::engine::rules::ruleset::RuleVersion> {
+    /// Every rule's rows as of a change at an instant, one of them as `life` has it.
+    fn rows_with(&self, life: &Life, at: Ts) -> Vec<RuleVersion> {
         let others = self.lives.values().filter(|other| other.rule() != life.rule());
-        others.flat_map(|other| other.rows()).chain(life.rows()).collect()
+        let mut rows: Vec<RuleVersion> = others.flat_map(|other| other.rows()).chain(life.rows()).collect();
+        let surplus = rows.len().saturating_sub(VERSIONS_MAX - ROWS_RESERVED);
+        let ended = |row: &RuleVersion| row.effective_to.filter(|to| *to <= at.plus(-ENDED_KEPT));
+        let mut ends: Vec<Ts> = rows.iter().filter_map(ended).collect();
+        ends.sort_unstable();
+        if let Some(last) = ends.iter().take(surplus).next_back().copied() {
+            rows.retain(|row| ended(row).is_none_or(|to| to > last));
+        }
+        rows
     }
 
     fn apply(&mut self, seq: Seq, changed: &RuleChanged) {
@@ -114,14 +126,14 @@ impl Kept {
         let before = self.lives.insert(life.rule(), Arc::clone(&life));
         self.changes.push((seq, Arc::new(changed.clone())));
         if before.is_none_or(|before| before.rows() != life.rows()) {
-            self.sets.push((seq, Arc::new(self.set(&life))));
+            self.sets.push((seq, Arc::new(self.set(&life, changed.at))));
         }
     }
 
     /// The set with a rule as it is now. What was allowed when it was journaled and is not any more, because a release has
     /// other bounds, is left out: the standard version stands in for its rule.
-    fn set(&self, life: &Life) -> RuleSet {
-        RuleSet::new(&self.code, self.rows_with(life)).unwrap_or_else(|error| {
+    fn set(&self, life: &Life, at: Ts) -> RuleSet {
+        RuleSet::new(&self.code, self.rows_with(life, at)).unwrap_or_else(|error| {
             tracing::error!(%error, "versions that are not allowed any more are left out");
             let rows = self.lives.values().flat_map(|life| {
                 let own = life.rows();
@@ -205,7 +217,7 @@ impl RuleVersions {
     pub fn check(&self, changed: &RuleChanged) -> Result<(), String> {
         let kept = self.of(changed.jurisdiction).ok_or("there is no such jurisdiction")?;
         let life = kept.after(changed)?;
-        let rows = kept.rows_with(&life);
+        let rows = kept.rows_with(&life, changed.at);
         let adds = matches!(changed.act, RuleAct::ShadowStarted { .. } | RuleAct::Promoted { .. });
         if adds && rows.len() > VERSIONS_MAX - ROWS_RESERVED {
             return Err("versions were tried and promoted as often as they may be in a jurisdiction".to_owned());
@@ -369,5 +381,21 @@ mod tests {
         let rows = versions.set(KE).1.versions().count();
         assert_eq!(rows, VERSIONS_MAX - ROWS_RESERVED);
         assert_eq!(versions.check(&change(0, last + 1, last * 10, RuleAct::TurnedOff)), Ok(()));
+        // 400 days behind the first of them there is room for more of them, and only then
+        let first_ended = 15;
+        for (at, goes) in [(first_ended + ENDED_KEPT - 1, false), (first_ended + ENDED_KEPT, true)] {
+            let started = change(0, last + 1, at, RuleAct::ShadowStarted { version: 2 });
+            assert_eq!(versions.check(&started).is_ok(), goes, "{at}");
+        }
+        let started = change(0, last + 1, first_ended + ENDED_KEPT, RuleAct::ShadowStarted { version: 2 });
+        versions.apply(last + 1, &started);
+        let spans = |set: &RuleSet| set.versions().map(|row| row.effective_from).min();
+        assert_eq!(versions.set(KE).1.versions().count(), rows, "the oldest one is left out");
+        assert!(spans(&versions.set(KE).1) <= spans(&versions.set_as_of(KE, last)), "standards stay");
+        assert_eq!(
+            versions.set_as_of(KE, last).versions().count(),
+            rows,
+            "what was judged is judged by the set of its time"
+        );
     }
 }

@@ -20,7 +20,7 @@ use models::compliance::{Band, Component, ComponentScore, DayTally};
 use std::collections::BTreeMap;
 
 /// Version of the formula: it grows with every change of what follows from the same facts.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Days that a score stands on: the day itself and those before it.
 pub const SPAN_DAYS: i64 = 30;
 /// Full marks, and the whole of a share.

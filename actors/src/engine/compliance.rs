@@ -335,6 +335,7 @@ impl Engine {
             payments.extend(page.rows.into_iter().map(|row| Paid {
                 payment: row.payment,
                 amount_minor: row.amount_minor,
+                currency: row.currency,
                 at: row.occurred_at,
             }));
             let Some(next) = page.next else {

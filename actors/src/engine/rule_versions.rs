@@ -144,7 +144,7 @@ impl Engine {
                 let forecast = self.forecast(order.jurisdiction, life, version, now).await?;
                 Ok(life.promote(version, now, Some(forecast)))
             }
-            RuleCommand::RollBack => life.roll_back(now),
+            RuleCommand::RollBack(version) => life.roll_back(*version, now),
             RuleCommand::TurnOff => life.turn_off(now),
         };
         act.map_err(refused)

@@ -25,10 +25,11 @@ use jiff::tz::TimeZone;
 use models::alert::Window;
 use models::ids::OperatorNo;
 use models::jurisdiction::{Jurisdiction, JurisdictionNo};
+use models::rule_input::RuleInput;
 use models::ts::{DAY, Ts};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Store, StoreError};
@@ -38,6 +39,8 @@ pub const SPAN_MAX: i64 = 92 * DAY;
 /// How long before the span inputs are heard, so that rules know who is dormant and what is usual: longer than what any of
 /// them looks back to where nothing else is set.
 pub const WARM_UP: i64 = 100 * DAY;
+/// Licences and states that were entered before that and are heard all the same, the newest ones.
+const ENTERED_MAX: usize = 4_096;
 
 /// What is tried.
 #[derive(Clone, Debug)]
@@ -197,6 +200,15 @@ impl Counts {
     }
 }
 
+/// Which inputs are heard.
+struct Places {
+    /// What the regulator entered before the first one and holds on: licences, and what an operator may do.
+    entered: Vec<i64>,
+    first: i64,
+    /// The last one that lies in the span.
+    last: i64,
+}
+
 struct Trying<'a> {
     of: &'a Of<'a>,
     span: Span,
@@ -212,8 +224,15 @@ impl Trying<'_> {
     async fn hear_all<J: Judge>(&mut self, whose: OperatorNo, code: &str, mut state: J) -> Result<(), BacktestError> {
         let store = self.of.store;
         let set_aside: SetAside = store.rules_set_aside(whose).await?.into_iter().collect();
-        let Some((first, last)) = self.places(whose).await? else { return Ok(()) };
+        let Some(Places { entered, first, last }) = self.places(whose).await? else { return Ok(()) };
         state.set_rules(self.set);
+        for place in entered {
+            let rows = J::read(store, whose, place - 1, 1).await?;
+            for row in rows {
+                let input = Stored::read(row).map_err(BacktestError::Unreadable)?;
+                self.hear(&mut state, code, &set_aside, &input)?;
+            }
+        }
         let mut behind = first - 1;
         while behind < last {
             let began = Instant::now();
@@ -255,10 +274,11 @@ impl Trying<'_> {
         Ok(())
     }
 
-    /// The first place that is heard, and the last one that lies in the span; none where nothing does.
-    async fn places(&self, whose: OperatorNo) -> Result<Option<(i64, i64)>, BacktestError> {
-        let (mut after, mut first, mut last) = (0, None, None);
+    /// What is heard of the inputs; nothing where none lies in the span.
+    async fn places(&self, whose: OperatorNo) -> Result<Option<Places>, BacktestError> {
+        let (mut after, mut first, mut last, mut entered) = (0, None, None, VecDeque::new());
         loop {
+            let began = Instant::now();
             let heads = self.of.store.rule_input_heads(whose, (after, i64::MAX), HEADS_AT_ONCE).await?;
             let Some(end) = heads.last() else { break };
             after = end.place;
@@ -267,15 +287,20 @@ impl Trying<'_> {
                 if first.is_none() && at >= self.span.from.plus(-WARM_UP) {
                     first = Some(head.place);
                 }
+                if first.is_none() && matches!(head.input, RuleInput::Licence { .. } | RuleInput::OperatorState { .. })
+                {
+                    entered.push_back(head.place);
+                    if entered.len() > ENTERED_MAX {
+                        entered.pop_front();
+                    }
+                }
                 if self.span.holds(at) {
                     last = Some(head.place);
                 }
             }
-            if !(self.watch.goes_on)(self.percent(0, 1)) {
-                return Err(BacktestError::Stopped);
-            }
+            self.rest((0, 1), began.elapsed()).await?;
         }
-        Ok(first.zip(last))
+        Ok(first.zip(last).map(|(first, last)| Places { entered: entered.into(), first, last }))
     }
 
     fn percent(&self, done: i64, all: i64) -> u8 {

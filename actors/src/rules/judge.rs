@@ -364,7 +364,10 @@ impl Judge for OfOperator {
         let mut forgotten: Vec<_> = self.rules.book().evicted().into();
         forgotten.push(("tally_days", self.rules.tally().too_late()));
         forgotten.extend(cases_forgotten(self.rules.standing()));
-        forgotten.push(("signals", self.rules.book().counted().signals_forgotten));
+        let counted = self.rules.book().counted();
+        forgotten.push(("signals", counted.signals_forgotten));
+        forgotten.push(("declarations", counted.declared_forgotten));
+        forgotten.push(("replaced_records", counted.replaced_unknown));
         forgotten.push(("players_at_risk", self.harm.forgotten()));
         forgotten.extend(self.risk.live().forgotten());
         forgotten.push(("shadow_players", self.risk.shadows().unscored()));

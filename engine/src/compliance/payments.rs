@@ -30,6 +30,8 @@ pub struct Paid {
     pub payment: Payment,
     /// Minor units.
     pub amount_minor: i64,
+    /// Of which.
+    pub currency: Currency,
     /// When it was made.
     pub at: Ts,
 }
@@ -43,7 +45,7 @@ pub struct Payments {
     pub late: i64,
     /// Days late of all of them, in thousandths.
     pub days_late_milli: i64,
-    /// Paid, but nobody can say when: only a later version of the invoice says so.
+    /// Paid, but nobody can say when: only a later version of the invoice says so, or something was paid in another currency.
     pub unknown: i64,
     /// 1 where more invoices are stored than were read: the oldest are in none of these.
     pub invoices_cut: i64,
@@ -67,8 +69,10 @@ fn is_for(paid: &Paid, invoice: &Invoice) -> bool {
 
 fn standing(bill: &Bill, due_at: Ts, payments: &[Paid]) -> Standing {
     let wanted = late_remittance::Params::default().wanted(bill.amount_minor, bill.currency);
+    let mine = || payments.iter().filter(|paid| is_for(paid, &bill.invoice));
+    let is_paid_elsewise = mine().any(|paid| paid.currency != bill.currency);
     let mut paid: Vec<(Ts, i64)> =
-        payments.iter().filter(|paid| is_for(paid, &bill.invoice)).map(|paid| (paid.at, paid.amount_minor)).collect();
+        mine().filter(|paid| paid.currency == bill.currency).map(|paid| (paid.at, paid.amount_minor)).collect();
     paid.sort_unstable();
     let mut sum = 0i64;
     let covered = paid.into_iter().find(|(_, amount)| {
@@ -81,6 +85,7 @@ fn standing(bill: &Bill, due_at: Ts, payments: &[Paid]) -> Standing {
         (Some(paid), said) => Standing::Paid(said.map_or(paid, |said| said.min(paid))),
         (None, Some(said)) if said <= due_at => Standing::Paid(said),
         (None, Some(_)) => Standing::Unknown,
+        (None, None) if is_paid_elsewise => Standing::Unknown,
         (None, None) => Standing::Unpaid,
     }
 }

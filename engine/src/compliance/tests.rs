@@ -379,7 +379,7 @@ fn bill(number: &str, due: Ts, amount_minor: i64, said: (InvoiceState, i64, Ts))
 fn paid(invoice: &str, amount_minor: i64, at: Ts, state: PaymentState) -> Paid {
     let payment =
         Payment { reference: format!("p{}", at.0), invoice: Some(invoice.to_owned()), authority: None, state };
-    Paid { payment, amount_minor, at }
+    Paid { payment, amount_minor, currency: Currency::KES, at }
 }
 
 #[test]
@@ -405,10 +405,22 @@ fn invoices_are_judged_as_they_stood_at_the_end_of_the_span() {
         (
             "a currency without cents: 5,000 units are no fee",
             vec![Bill { currency: Currency::parse("UGX").unwrap(), ..bill("T-1", at(10, 0), 100_000, issued) }],
-            vec![pay(95_000, at(9, 0))],
+            vec![Paid { currency: Currency::parse("UGX").unwrap(), ..pay(95_000, at(9, 0)) }],
             [1, 1, 20_000, 0],
         ),
         ("two days late", one(at(10, 0), issued), vec![pay(100_000, at(12, 0))], [1, 1, 2_000, 0]),
+        (
+            "paid in another currency: nobody knows how much that is",
+            one(at(10, 0), issued),
+            vec![Paid { currency: Currency::EUR, ..pay(100_000, at(9, 0)) }],
+            [0, 0, 0, 1],
+        ),
+        (
+            "in part in another currency, and in full in its own",
+            one(at(10, 0), issued),
+            vec![Paid { currency: Currency::EUR, ..pay(900, at(9, 0)) }, pay(100_000, at(12, 0))],
+            [1, 1, 2_000, 0],
+        ),
         (
             "in two parts, the second late",
             one(at(10, 0), issued),

@@ -58,6 +58,8 @@ pub struct Counted {
     pub limits_unknown: u64,
     /// Signs of harm that were one too many.
     pub signals_forgotten: u64,
+    /// Declarations that were one too many.
+    pub declared_forgotten: u64,
     /// Details that could not be read.
     pub unreadable: u64,
 }
@@ -467,7 +469,10 @@ impl Book {
             *known = new;
         }
         while self.declared.len() > DECLARED_MAX {
-            self.declared.pop_first();
+            // a period of long ago that was corrected now is not the oldest
+            let oldest = self.declared.iter().min_by_key(|(key, known)| (known.at, **key)).map(|(key, _)| *key);
+            oldest.map(|key| self.declared.remove(&key));
+            self.counted.declared_forgotten += 1;
         }
     }
 

@@ -131,6 +131,7 @@ fn hold(
 
 #[cfg(test)]
 mod tests {
+    use crate::rules::book::DECLARED_MAX;
     use crate::rules::input::Base;
     use crate::rules::scenario::{Story, check, minutes};
 
@@ -148,6 +149,13 @@ mod tests {
                 .stake("zoe", 1_000)
         };
         let ggr = |story: Story, amount| story.declare((60, 180), Base::GrossGamingRevenue, amount);
+        // so many others that are not over yet, a minute apart
+        let others = |story: Story| {
+            (0..DECLARED_MAX as i64).fold(story, |story, n| {
+                let hour = 6_000 + 60 * n;
+                story.after(minutes(1)).declare((hour, hour + 60), Base::Deposits, 0)
+            })
+        };
         let taxes = r#"{"absolute_min_minor": 10000, "taxes": {"gaming_tax": {"base": "gross_gaming_revenue", "rate_ppm": 150000}}}"#;
         check(
             "declared_revenue_differs",
@@ -182,6 +190,7 @@ mod tests {
                 ),
                 ("a period that is cut within an hour", played().declare((90, 180), Base::GrossGamingRevenue, 0), &[]),
                 ("corrected afterwards", ggr(ggr(played(), 1_500_000), 3_000_000), &[]),
+                ("corrected long afterwards", ggr(others(ggr(played(), 1_500_000)), 3_000_000), &[]),
                 (
                     "late data brings them together when the day is over",
                     ggr(played(), 5_000_000)

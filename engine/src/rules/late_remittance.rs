@@ -85,6 +85,10 @@ fn hold(params: &Params, key: u64, due: &Due, now: Ts, out: &mut Out<'_>) {
             let percent = i128::from(missing) * 100 / i128::from(due.amount_minor);
             let measured = Measured { observed: missing, limit: due.amount_minor, unit: Unit::MinorUnits };
             match paid {
+                _ if due.is_paid_elsewise(now) => {
+                    let reason = format!("due and, but for payments in another currency, {percent} % are missing");
+                    (measured, Severity::Low, reason)
+                }
                 0 => (measured, Severity::High, "due and nothing of it is paid".to_owned()),
                 _ => (measured, Severity::Medium, format!("due and paid short: {percent} % are missing")),
             }
@@ -138,6 +142,11 @@ mod tests {
                         .until(6_000)
                         .tick(),
                     &[],
+                ),
+                (
+                    "paid in another currency, of which nobody says what it is worth",
+                    at_6_000(invoice().until(4_000).in_currency("USD").pay("T-1", 100_000)),
+                    &["invoice T-1: 100000 minor_units"],
                 ),
                 (
                     "a payment that was reversed",

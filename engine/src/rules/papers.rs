@@ -3,6 +3,7 @@
 use crate::ingest::id_digest;
 use crate::rules::licences::Licences;
 use models::document_records::{Invoice, InvoiceState, Payment, PaymentState};
+use models::money::Currency;
 use models::record::Record;
 use models::ts::Ts;
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,15 @@ pub struct Paid {
     pub reference: u64,
     pub at: Ts,
     pub amount_minor: i64,
+    pub currency: Currency,
     pub state: PaymentState,
     pub id: Box<str>,
+}
+
+impl Paid {
+    fn is_there(&self, at: Ts) -> bool {
+        self.state == PaymentState::Completed && self.at <= at
+    }
 }
 
 /// An invoice with its payments.
@@ -35,7 +43,7 @@ pub struct Due {
     pub number: u64,
     pub tax: Option<String>,
     pub period: Option<(Ts, Ts)>,
-    pub currency: models::money::Currency,
+    pub currency: Currency,
     pub amount_minor: i64,
     pub due_at: Option<Ts>,
     pub is_cancelled: bool,
@@ -48,13 +56,20 @@ pub struct Due {
 }
 
 impl Due {
-    /// What was paid by a time, minor units: what the authority said, or the completed payments, whichever is more.
+    /// What was paid by a time, minor units: what the authority said, or the completed payments in the invoice's currency,
+    /// whichever is more.
     #[must_use]
     pub fn paid_by(&self, at: Ts) -> i64 {
         let said = self.said_paid.iter().filter(|(when, _)| *when <= at).map(|(_, paid)| *paid).max().unwrap_or(0);
-        let is_in = |paid: &&Paid| paid.state == PaymentState::Completed && paid.at <= at;
+        let is_in = |paid: &&Paid| paid.is_there(at) && paid.currency == self.currency;
         let sum = self.payments.iter().filter(is_in).fold(0i64, |sum, paid| sum.saturating_add(paid.amount_minor));
         said.max(sum)
+    }
+
+    /// Was something of it paid by a time in another currency? What that is in the invoice's nobody says.
+    #[must_use]
+    pub fn is_paid_elsewise(&self, at: Ts) -> bool {
+        self.payments.iter().any(|paid| paid.is_there(at) && paid.currency != self.currency)
     }
 
     /// A version says how much was paid by then; true where the oldest saying is one too many.
@@ -165,6 +180,7 @@ impl Papers {
             reference: id_digest(&payment.reference),
             at: record.occurred_at,
             amount_minor: record.amount_minor,
+            currency: record.currency,
             state: payment.state,
             id: record.record_id.as_str().into(),
         };

@@ -10,7 +10,7 @@ use crate::rules::tally::Tally;
 use crate::snapshot::{SnapshotError, read, write};
 
 /// Layout of the bytes, and what follows from an input: it grows with every change of either.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 impl OperatorRules {
     /// Its bytes (postcard), not compressed. The same state gives the same bytes.

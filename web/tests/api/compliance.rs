@@ -161,7 +161,7 @@ async fn an_operator_is_scored_behind_the_day_with_what_can_be_measured() {
     assert_eq!(said(current, "last_bet_worst"), (Value::Null, Value::Null));
     assert_eq!(
         (&current["measured_weight"], &current["revision"], &current["formula"]),
-        (&json!(45), &json!(1), &json!(4))
+        (&json!(45), &json!(1), &json!(5))
     );
     assert_eq!(current["band"], "not_enough_measured", "a score of so little has no band");
     assert_eq!(seen["formula"]["least_weight"], json!(60));

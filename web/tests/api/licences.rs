@@ -1,6 +1,6 @@
 //! Licences that the regulator enters, and operators that it suspends, while records go on.
 
-use crate::live_rules::{known, until};
+use crate::live_rules::{known, tried, until};
 use crate::node::{AheadClock, Key, Node, Operator, Setup};
 use actors::feeds::FeedsConfig;
 use futures_util::future::join_all;
@@ -358,5 +358,32 @@ async fn what_a_product_gives_back_is_held_against_the_licence() {
     );
     let reason = found["evidence"]["reasons"][0].as_str().unwrap_or_default();
     assert!(reason.contains("its licence BK 0001 says 94.00 %"), "{reason}");
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_backtest_knows_what_was_entered_long_before_its_span() {
+    let clock = Arc::<AheadClock>::default();
+    clock.go(-120 * DAY);
+    let node = Node::start_as(Setup { clock: clock.clone(), ..known() }).await;
+    let operator = node.operator("acme").await;
+    let source = pushing(&node, &operator).await;
+    enter(&node, &operator, &licence("revoked")).await;
+    clock.go(120 * DAY);
+    until("the register is fresh again", async || {
+        (node.call("GET", "/health/ready", None, "").await.status == 200).then_some(())
+    })
+    .await;
+    let at = earlier();
+    push(&node, &source, &[stake("s1", at), stake("s2", at.plus(SECOND))]).await;
+    alert(&node, "licence_lapsed").await;
+    let versions = "/api/v1/rules/licence_lapsed/versions";
+    let body = json!({"parameters": {"bets_min": 2}, "note": "one may be a slip"}).to_string();
+    let proposed = node.call("POST", versions, Some(&node.staff), &body).await;
+    assert_eq!(proposed.status, 201, "{}", proposed.text);
+    let span = json!({"from": at.floor_to(HOUR).to_string(), "to": at.floor_to(HOUR).plus(HOUR).to_string()});
+    let shown = tried(&node, &format!("{versions}/2/backtests"), &span).await;
+    let result = &shown["result"];
+    assert_eq!((&result["records"], &result["both"]), (&json!(2), &json!(1)), "{shown:#}");
     node.stop().await;
 }

@@ -346,7 +346,7 @@ async fn records_that_break_the_rules_are_set_aside_for_good() {
 }
 
 /// A backtest once it is over.
-async fn tried(node: &Node, path: &str, body: &Value) -> Value {
+pub async fn tried(node: &Node, path: &str, body: &Value) -> Value {
     let begun = node.call("POST", path, Some(&node.staff), &body.to_string()).await;
     assert_eq!(begun.status, 202, "{}", begun.text);
     assert_eq!(begun.json()["state"], "running");

@@ -127,16 +127,22 @@ impl Life {
         RuleAct::Promoted { version: version.number, from, to, forecast }
     }
 
-    /// Undoes the last promotion, or that the rule was turned off, that is not over.
+    /// Undoes the last promotion of a version, or, where none is named, the last one that holds now, or that the rule was
+    /// turned off; one that is still to begin where nothing else can be undone.
     ///
     /// # Errors
     /// [`Refused`]: there is none.
-    pub fn roll_back(&self, now: Ts) -> Result<RuleAct, Refused> {
+    pub fn roll_back(&self, version: Option<u32>, now: Ts) -> Result<RuleAct, Refused> {
         let is_over = |to: Option<Ts>| to.is_some_and(|to| to <= now);
-        let last = self.layers.iter().rev().find(|layer| layer.change > 0 && !is_over(layer.span.to));
-        match last {
-            Some(layer) => Ok(self.undo(layer.change, now, None)),
-            None => contradicts("nothing was live before what is live now".to_owned()),
+        let newest_first = || self.layers.iter().rev().filter(|layer| layer.change > 0 && !is_over(layer.span.to));
+        let last = match version {
+            Some(_) => newest_first().find(|layer| layer.version == version),
+            None => newest_first().find(|layer| layer.span.holds(now)).or_else(|| newest_first().next()),
+        };
+        match (last, version) {
+            (Some(layer), _) => Ok(self.undo(layer.change, now, None)),
+            (None, Some(version)) => contradicts(format!("version {version} was not promoted, or its time is over")),
+            (None, None) => contradicts("nothing was live before what is live now".to_owned()),
         }
     }
 
@@ -248,7 +254,7 @@ mod tests {
             Ok(())
         }
 
-        /// `propose 4`, `propose 4 from 50 to 70`, `shadow 2`, `stop 2`, `promote 2`, `back`, `off`.
+        /// `propose 4`, `propose 4 from 50 to 70`, `shadow 2`, `stop 2`, `promote 2`, `back`, `back 2`, `off`.
         fn does(mut self, what: &str) -> Result<Self, String> {
             let words: Vec<&str> = what.split(' ').collect();
             let number = |place: usize| words.get(place).and_then(|word| word.parse().ok());
@@ -264,7 +270,7 @@ mod tests {
                 "shadow" => life.start_shadow(version(), now),
                 "stop" => life.stop_shadow(version(), now),
                 "promote" => life.promotable(version(), now).map(|version| life.promote(version, now, None)),
-                "back" => life.roll_back(now),
+                "back" => life.roll_back(number(1).map(|number: i64| number as u32), now),
                 "off" => life.turn_off(now),
                 other => panic!("{other}"),
             };
@@ -349,6 +355,24 @@ mod tests {
                 "live scheduled",
             ),
             ("rolled back", &["10 propose 4", "20 promote 2", "30 back"], "1 0-20, 2 20-30, 1 30-", "live ended"),
+            (
+                "another one is to follow: back means the one that is live",
+                &["1 propose 4", "2 promote 2", "5 propose 5 from 90", "6 promote 3", "10 back"],
+                "1 0-2, 2 2-10, 1 10-90, 3 90-",
+                "live ended scheduled",
+            ),
+            (
+                "another one is to follow, and does not",
+                &["1 propose 4", "2 promote 2", "5 propose 5 from 90", "6 promote 3", "10 back 3"],
+                "1 0-2, 2 2-",
+                "ended live ended",
+            ),
+            (
+                "the one below is taken away",
+                &["1 propose 4", "2 promote 2", "5 propose 5", "6 promote 3", "10 back 2", "20 back"],
+                "1 0-2, 2 2-6, 3 6-20, 1 20-",
+                "live ended ended",
+            ),
             ("rolled back before it began", &["10 propose 4 from 90", "20 promote 2", "30 back"], "1 0-", "live ended"),
             (
                 "twice forward, twice back",
@@ -411,6 +435,8 @@ mod tests {
             (&["10 propose 4 from 30 to 30"], "effective_to: not after effective_from"),
             (&["10 propose 4 to 9"], "effective_to: not after effective_from, or in the past"),
             (&["10 promote 2"], "no such version"),
+            (&["1 propose 4", "10 back 2"], "version 2 was not promoted, or its time is over"),
+            (&["1 propose 4 to 9", "2 promote 2", "9 back 2"], "version 2 was not promoted, or its time is over"),
             (&["10 shadow 7"], "no such version"),
             (&["10 stop 1"], "version 1 does not run in the shadow"),
             (&["10 promote 1"], "was promoted before"),

@@ -51,6 +51,20 @@ pub struct NoteRequest {
     note: Option<String>,
 }
 
+/// What is undone, and why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"note": "ten times the alerts of the version before"}))]
+pub struct RollbackRequest {
+    /// The version whose promotion is undone; without it what is live now, and only where that cannot be undone what is to
+    /// become live by itself.
+    #[serde(default)]
+    version: Option<u32>,
+    /// Why, up to 500 characters, with nobody in it.
+    #[serde(default)]
+    note: Option<String>,
+}
+
 /// Whether a version runs in the shadow.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -209,15 +223,15 @@ pub async fn promote(
     shown(HttpResponse::Ok(), &state, &ordered)
 }
 
-/// Undoes the last promotion, or that the rule was turned off: what was live before is so again from now on. One person is
-/// enough.
+/// Undoes the promotion that holds now, or that the rule was turned off: what was live before is so again from now on. One
+/// that is still to begin is undone by its `version`. One person is enough.
 #[utoipa::path(
-    post, path = "/api/v1/rules/{rule}/rollback", tag = "rules", request_body = NoteRequest,
+    post, path = "/api/v1/rules/{rule}/rollback", tag = "rules", request_body = RollbackRequest,
     params(("rule" = String, Path, description = "Its name"),
         ("Idempotency-Key" = Option<String>, Header, description = "Same key and body within 24 h: once"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` of the rule")),
     responses((status = 200, description = "The rule", body = RuleBody),
-        (status = 409, description = "Nothing was live before what is live now")),
+        (status = 409, description = "Nothing was live before what is live now, or the version was not promoted")),
     security(("bearer" = ["rules:manage"]))
 )]
 pub async fn roll_back(
@@ -227,9 +241,12 @@ pub async fn roll_back(
     Body(body): Body,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Scope::RulesManage)?;
-    let note = note_of(&req, &body)?;
+    let sent: RollbackRequest = parse::json_body(req.headers(), &body)?;
+    let mut fields = Fields::default();
+    let note = required_note(&mut fields, sent.note.as_deref());
+    let note = fields.finish(note)?;
     let life = life(&caller, &state, &req)?;
-    let ordered = order(&caller, &state, &req, &body, &life, (RuleCommand::RollBack, note)).await?;
+    let ordered = order(&caller, &state, &req, &body, &life, (RuleCommand::RollBack(sent.version), note)).await?;
     shown_rule(&state, &req, &caller, &ordered.life).await
 }
 
